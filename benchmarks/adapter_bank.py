@@ -2,7 +2,7 @@
 
     python benchmarks/adapter_bank.py [--adapters 50] [--rounds 10] [--width 768] [--pixels 64] [--json OUT.json]
 
-The trunk is timm's ViT of 12 blocks with patches of 16 (random weights, pictures of --pixels). Ours: adapters of the preset
+The trunk is timm's ViT of 12 blocks with patches of 16 (random weights, images of --pixels). Ours: adapters of the preset
 bottom-middle-top; one of them is trained a step, and another one's bytes and results are compared before and after. peft, if
 it is installed: as many of lora on the query, key and value of all blocks (it has no bottlenecks), rank 8. Times are
 CPU times on one thread, the least of the rounds; ratios are against peft and against the bare trunk in the same run.

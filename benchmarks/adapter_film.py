@@ -29,7 +29,7 @@ def main():
     parser.add_argument("policies", nargs="+", type=Path)
     parser.add_argument("--seed", type=int, default=100_000)
     parser.add_argument("--columns", type=int, default=8)
-    parser.add_argument("--times", type=int, default=2, help="as large as the eye's pictures")
+    parser.add_argument("--times", type=int, default=2, help="as large as the eye's images")
     args = parser.parse_args()
     policies = [load_headed(path) for path in args.policies]
     about = policies[0].about

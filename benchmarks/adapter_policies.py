@@ -1,4 +1,4 @@
-"""Frozen, adapters, full: what a policy learns from pictures, and what the trunk keeps (acceptance T-E, T-F of the notes).
+"""Frozen, adapters, full: what a policy learns from images, and what the trunk keeps (acceptance T-E, T-F of the notes).
 
     python benchmarks/adapter_policies.py OUT [--tasks drawer-open ...] [--cameras left] [--trunks efficientnet-lite0]
         [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 200] [--seeds 0] [--shift] [--looks 0]
@@ -7,7 +7,7 @@
 For every task and camera the expert makes --n demonstrations, and a fifth as many of other starts that are held out; for every
 trunk, regime and seed a policy is trained, scored by the squared error of its standardised actions on what was held out, and
 tried in --rollouts episodes of other starts, each as long as the longest demonstration and a quarter. With --shift also the
-error where pictures of the same states are darker and from beside. --looks changes what the world looks like in training.
+error where images of the same states are darker and from beside. --looks changes what the world looks like in training.
 
 What the trunk still knows, before, after with adapters off, and with adapters on: --photos (columns image and label; a trunk
 with a classifier of ImageNet), or --labelled (a folder with train.parquet and test.parquet), of which a linear classifier is
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import Stored, opened_picture
+from tapetum.data.media import Stored, opened_image
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos, read_demos
@@ -41,24 +41,24 @@ HELD_OUT_SEED = 5000
 
 
 def table(file, count, seed=0):
-    """Pictures and labels of some rows."""
+    """Images and labels of some rows."""
     read = pq.read_table(file, columns=["image", "label"])
     rows = np.random.default_rng(seed).permutation(read.num_rows)[:count]
     stored = read.column("image").take(rows).to_pylist()
-    return [np.array(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored], read.column("label").take(
+    return [np.array(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored], read.column("label").take(
         rows
     ).to_pylist()
 
 
 @torch.inference_mode()
-def vectors(encoder, pictures, how):
-    """Pooled vectors, twenty pictures at a time."""
-    ready = [prepare(picture[None], how) for picture in pictures]
+def vectors(encoder, images, how):
+    """Pooled vectors, twenty images at a time."""
+    ready = [prepare(image[None], how) for image in images]
     return torch.cat([encoder(torch.cat(ready[i : i + 20])).pooled for i in range(0, len(ready), 20)])
 
 
 class Knowledge:
-    """What a trunk knows of pictures that have nothing to do with the task."""
+    """What a trunk knows of images that have nothing to do with the task."""
 
     def __init__(self, trunk, args):
         self.original = tapetum.load(trunk)
@@ -66,15 +66,15 @@ class Knowledge:
         if args.photos:
             from encoders_imagenet import classes_called
 
-            self.pictures, labels = table(args.photos, args.photo_count)
+            self.images, labels = table(args.photos, args.photo_count)
             self.labels = [classes_called(label) for label in labels]
             self.head = self.original.head
         else:
             shown, labels = table(Path(args.labelled) / "train.parquet", 5 * args.photo_count)
-            self.pictures, tests = table(Path(args.labelled) / "test.parquet", args.photo_count)
+            self.images, tests = table(Path(args.labelled) / "test.parquet", args.photo_count)
             self.labels = [{label} for label in tests]
             self.head = fitted(vectors(self.original, shown, self.how), labels)
-        self.features = vectors(self.original, self.pictures, self.how)
+        self.features = vectors(self.original, self.images, self.how)
         self.before = self.score(self.features)
 
     def score(self, features):
@@ -86,10 +86,10 @@ class Knowledge:
     def kept(self, policy):
         """Compare a finished run's trunk with the one that it was."""
         with policy.trunk.off():
-            off = vectors(policy.trunk, self.pictures, self.how)
-        on = off if policy.trunk.in_use is None else vectors(policy.trunk, self.pictures, self.how)
+            off = vectors(policy.trunk, self.images, self.how)
+        on = off if policy.trunk.in_use is None else vectors(policy.trunk, self.images, self.how)
         told = {"before": self.before, "after": self.score(off), "equal": bool(torch.equal(off, self.features))}
-        told |= {"adapters_on": self.score(on), "pictures": len(self.labels)}
+        told |= {"adapters_on": self.score(on), "images": len(self.labels)}
         return {**told, "cka": linear_cka(self.features, on), "drift": cosine_drift(self.features, on)}
 
 
@@ -194,7 +194,7 @@ def main():
     parser.add_argument("--full-lr", type=float, default=1e-3, help="of the whole trunk")
     parser.add_argument("--maps", default="parallel", help="form of adapters on maps: parallel, series, bottleneck")
     parser.add_argument("--looks", type=float, default=0.0, help="how far the world looks unlike itself, 0 to 1")
-    parser.add_argument("--shift", action="store_true", help="also try it where pictures look otherwise")
+    parser.add_argument("--shift", action="store_true", help="also try it where images look otherwise")
     parser.add_argument("--photos")
     parser.add_argument("--labelled")
     parser.add_argument("--photo-count", type=int, default=200)

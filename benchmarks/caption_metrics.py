@@ -2,8 +2,8 @@
 
     python benchmarks/caption_metrics.py CAPTIONS.txt
 
-A line of the file is the name of a picture, three spaces or a tab, and a caption, as in Flickr8k's list. The first caption of a
-picture is scored against its others. Needs pycocoevalcap and Java. Time is CPU time of this process and of Java's.
+A line of the file is the name of an image, three spaces or a tab, and a caption, as in Flickr8k's list. The first caption of a
+image is scored against its others. Needs pycocoevalcap and Java. Time is CPU time of this process and of Java's.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from tapetum.metrics.captions import caption_scores
 
 
-def pictures(file: Path) -> dict[str, list[str]]:
+def images(file: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         parts = re.split(r"\t|   ", line, maxsplit=1)
@@ -47,7 +47,7 @@ def public(said: dict[str, str], references: dict[str, list[str]]) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("captions", type=Path)
-    captions = pictures(parser.parse_args().captions)
+    captions = images(parser.parse_args().captions)
     said, references = {k: c[0] for k, c in captions.items()}, {k: c[1:] for k, c in captions.items()}
     start = seconds()
     own = caption_scores(said, references)
@@ -55,7 +55,7 @@ def main() -> None:
     theirs = public(said, references)
     end = seconds()
     mine = {"cider": own.cider, "rouge_l": own.rouge_l, **{f"bleu{n}": b for n, b in enumerate(own.bleu, 1)}}
-    print(f"{len(said)} pictures, {sum(map(len, captions.values()))} captions")
+    print(f"{len(said)} images, {sum(map(len, captions.values()))} captions")
     for name, value in theirs.items():
         print(f"{name:8} tapetum {mine[name]:.12f}  pycocoevalcap {value:.12f}  difference {abs(value - mine[name]):.1e}")
     ours, others = middle - start, end - middle

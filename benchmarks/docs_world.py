@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/guides/synthetic-data.md from what `tapetum scenes` writes: world.jpg and episode.gif.
+"""Makes the images of docs/guides/synthetic-data.md from what `tapetum scenes` writes: world.jpg and episode.gif.
 
 python benchmarks/docs_world.py [FOLDER]
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tapetum.app.scenes import episodes, pictures
+from tapetum.app.scenes import episodes, images
 from tapetum.data.json_files import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.scenes.bodies.files import load_episode
@@ -21,9 +21,9 @@ from tapetum.scenes.filming import film as film_episode
 from tapetum.scenes.words.graph import small
 from tapetum.video import write_video
 
-PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIDE, WORDS = 256, 62
-"""Pixels of a picture of the gallery, and of the lines below it."""
+"""Pixels of an image of the gallery, and of the lines below it."""
 FILM, EVERY = 176, 4
 """Pixels of the film, and which frames of the episode it shows."""
 
@@ -35,9 +35,9 @@ def colour(number):
 
 
 def told(row, folder):
-    """A picture with its masks' edges, boxes and names, and its captions below."""
-    with Image.open(folder / row["file"]) as picture:
-        pixels = np.array(picture.convert("RGB").resize((SIDE, SIDE)))
+    """An image with its masks' edges, boxes and names, and its captions below."""
+    with Image.open(folder / row["file"]) as image:
+        pixels = np.array(image.convert("RGB").resize((SIDE, SIDE)))
     for thing in row["objects"]:
         mask = decode_mask(thing["segmentation"])
         inner = mask & np.roll(mask, 1, 0) & np.roll(mask, -1, 0) & np.roll(mask, 1, 1) & np.roll(mask, -1, 1)
@@ -57,8 +57,8 @@ def told(row, folder):
 
 
 def gallery(folder, numbers):
-    """Pictures in rows of four."""
-    rows = {row["id"]: row for row in read_lines(folder / "pictures.jsonl")}
+    """Images in rows of four."""
+    rows = {row["id"]: row for row in read_lines(folder / "images.jsonl")}
     tiles = [told(rows[number], folder) for number in numbers]
     return np.concatenate([np.concatenate(tiles[i : i + 4], 1) for i in range(0, len(tiles), 4)])
 
@@ -89,9 +89,9 @@ def film(folder, name):
         yield np.asarray(sheet)
 
 
-def main(folder=PICTURES):
+def main(folder=IMAGES):
     with tempfile.TemporaryDirectory() as place:
-        shown = pictures(Path(place, "pictures"), n=24, seed=7)
+        shown = images(Path(place, "images"), n=24, seed=7)
         Image.fromarray(gallery(shown.out, range(12))).save(folder / "world.jpg", quality=72)
         done = episodes(Path(place, "episodes"), n=1, seed=2, size=96, seconds=7.0, story="cups-shuffle", points=16)
         write_video(folder / "episode.gif", film(done.out, "episode_00000"), 24 / EVERY)

@@ -2,9 +2,9 @@
 
     python benchmarks/encoders_imagenet.py photos.parquet [--count 200]
 
-The table has columns `image` (bytes of a picture file) and `label` (name of a class of ImageNet). Of it --count rows are drawn
+The table has columns `image` (bytes of an image file) and `label` (name of a class of ImageNet). Of it --count rows are drawn
 by a fixed seed; 0 takes all. Prints top-1 and top-5 of each network with its authors' preprocessing, and top-1 with the mean
-and deviation of ImageNet instead, without the margin that is cut off all around, and with the picture squashed to a square.
+and deviation of ImageNet instead, without the margin that is cut off all around, and with the image squashed to a square.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import Stored, opened_picture
+from tapetum.data.media import Stored, opened_image
 from tapetum.encoders.config import IMAGENET_MEAN, IMAGENET_STD
 from tapetum.encoders.features import prepare
 from tapetum.encoders.imagenet import class_names
@@ -40,13 +40,13 @@ def variants(authors):
 
 
 @torch.inference_mode()
-def scores(encoder, pictures, labels):
-    """Share of pictures whose class is the likeliest, by variant, and among the five likeliest with the authors' own."""
+def scores(encoder, images, labels):
+    """Share of images whose class is the likeliest, by variant, and among the five likeliest with the authors' own."""
     hits = dict.fromkeys(variants(encoder.preprocessing), 0)
     among_five = 0
-    for picture, label in zip(pictures, labels, strict=True):
+    for image, label in zip(images, labels, strict=True):
         for name, how in variants(encoder.preprocessing).items():
-            best = encoder.classify(prepare(picture[None], how))[0].topk(5).indices.tolist()
+            best = encoder.classify(prepare(image[None], how))[0].topk(5).indices.tolist()
             hits[name] += best[0] in label
             among_five += name == "authors'" and bool(label & set(best))
     return {name: count / len(labels) for name, count in hits.items()}, among_five / len(labels)
@@ -61,15 +61,15 @@ def main():
     table = pq.read_table(chosen.photos, columns=["image", "label"])
     rows = np.random.default_rng(0).permutation(table.num_rows)[: chosen.count or None]
     stored = table.column("image").take(rows).to_pylist()
-    pictures = [np.array(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored]
+    images = [np.array(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored]
     labels = [classes_called(label) for label in table.column("label").take(rows).to_pylist()]
     if not all(labels):
         raise SystemExit(f"{sum(not label for label in labels)} labels are no names of classes of ImageNet")
-    print(f"{len(labels)} pictures, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{len(labels)} images, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'network':20} {'pixels':>6} {'top-1':>7} {'top-5':>7} {'ImageNet mean':>14} {'no margin':>10} {'squashed':>9}")
     for name in chosen.models:
         encoder = tapetum.encoders.load(name)
-        top1, top5 = scores(encoder, pictures, labels)
+        top1, top5 = scores(encoder, images, labels)
         mine, imagenet, whole, squashed = top1.values()
         pixels = encoder.preprocessing.size[0]
         print(f"{name:20} {pixels:6} {mine:7.3f} {top5:7.3f} {imagenet:14.3f} {whole:10.3f} {squashed:9.3f}", flush=True)

@@ -1,4 +1,4 @@
-"""Do the paper's claims about HiP hold at the size of a laptop? Each is tried on small pictures, and said to hold or not.
+"""Do the paper's claims about HiP hold at the size of a laptop? Each is tried on small images, and said to hold or not.
 
     python benchmarks/hip_claims.py OUT --data digits
     python benchmarks/hip_claims.py OUT --data cifar10/train.parquet --test cifar10/test.parquet --claims C1 C2 C3 C4
@@ -9,9 +9,9 @@ C3  Codes become spatial: those of neighbours alike, vertical ones too, and unde
 C4  The order of the pixels is a prior that helps, not a need.
 
 `digits` are the 8x8 digits that come with scikit-learn, put anywhere on a canvas of 16x16 (for C1 enlarged, on 32x32); 300
-have labels, 497 are the test. Of pictures in a parquet file, made as small, 2,000 have labels for C2 to C4, all for C1, and
+have labels, 497 are the test. Of images in a parquet file, made as small, 2,000 have labels for C2 to C4, all for C1, and
 2,000 are the test. C1 compares hip-nano and io-nano; the others use a network of three blocks, which learns on one core in
-minutes. A group of theirs is two rows of a picture, so what all groups hide alike, as in the paper, are columns; --own-masks
+minutes. A group of theirs is two rows of an image, so what all groups hide alike, as in the paper, are columns; --own-masks
 hides other places in every group. Every run is `tapetum.train.fit` in a folder of OUT and goes on where it was stopped;
 results.json keeps what is finished.
 """
@@ -31,8 +31,8 @@ from tapetum.account.flops import count_flops
 from tapetum.systems.hip.classes import ClassTask
 from tapetum.systems.hip.config import FLAT_NANO, NANO, HipConfig, Masked
 from tapetum.systems.hip.data import Examples, Field
+from tapetum.systems.hip.images import neighbour_cosines
 from tapetum.systems.hip.masked import MaskedTask
-from tapetum.systems.hip.pictures import neighbour_cosines
 from tapetum.train import TrainConfig, fit
 
 KINDS = "learned", "fourier", "random"
@@ -44,11 +44,11 @@ SMALL = HipConfig(
 def digits(side):
     from sklearn.datasets import load_digits
 
-    pictures, labels = load_digits(return_X_y=True)
-    canvas, edge = np.zeros((len(pictures), side, side, 1), np.uint8), side // 4
-    large = pictures.reshape(-1, 8, 8).repeat(side // 16, 1).repeat(side // 16, 2)
+    images, labels = load_digits(return_X_y=True)
+    canvas, edge = np.zeros((len(images), side, side, 1), np.uint8), side // 4
+    large = images.reshape(-1, 8, 8).repeat(side // 16, 1).repeat(side // 16, 2)
     canvas[:, edge:-edge, edge:-edge, 0] = large * 15.9
-    order = np.random.default_rng(0).permutation(len(pictures))
+    order = np.random.default_rng(0).permutation(len(images))
     return canvas[order], labels[order]
 
 
@@ -60,16 +60,16 @@ def parquet(path, count, side):
     column = next(n for n in table.column_names if isinstance(table.column(n)[0].as_py(), dict))
     rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
     stored = table.column(column).take(rows).to_pylist()
-    pictures = [np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB").resize((side, side))) for one in stored]
-    return np.stack(pictures), np.array(table.column("label").take(rows).to_pylist())
+    images = [np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB").resize((side, side))) for one in stored]
+    return np.stack(images), np.array(table.column("label").take(rows).to_pylist())
 
 
 class Data:
     def __init__(self, source, test, labelled, side):
         self.side = side
         if source == "digits":
-            pictures, labels = digits(side)
-            self.train, self.check = (pictures[:-497], labels[:-497]), (pictures[-497:], labels[-497:])
+            images, labels = digits(side)
+            self.train, self.check = (images[:-497], labels[:-497]), (images[-497:], labels[-497:])
             self.shift, self.mirror, self.few, self.anywhere = side // 4, False, 300, True
         else:
             self.train, self.check = parquet(source, None, side), parquet(test, 2000, side)
@@ -82,11 +82,11 @@ class Data:
         self.permutation = np.random.default_rng(1).permutation(side * side)
 
     def examples(self, part, *, seed, permuted=False, few=False):
-        pictures, labels = getattr(self, part)
+        images, labels = getattr(self, part)
         if few:
-            pictures, labels = pictures[: self.few], labels[: self.few]
+            images, labels = images[: self.few], labels[: self.few]
         field = Field(
-            pictures,
+            images,
             self.mean,
             self.std,
             shift=self.shift,
@@ -96,16 +96,16 @@ class Data:
         return Examples({"image": field}, labels, seed=seed)
 
     def checks(self, permuted=False, part="check"):
-        """Pictures for scores: digits are put anywhere once and for all."""
-        pictures, labels = self.check if part == "check" else self.validation
+        """Images for scores: digits are put anywhere once and for all."""
+        images, labels = self.check if part == "check" else self.validation
         if self.anywhere:
             shown = self.examples(part, seed=99)
-            pictures = np.stack([shown[k]["image"].numpy() for k in range(len(pictures))])
+            images = np.stack([shown[k]["image"].numpy() for k in range(len(images))])
             labels = np.stack([shown[k]["target"].numpy() for k in range(len(labels))])
-            pictures = pictures.reshape(-1, self.side, self.side, pictures.shape[-1])
-            field = Field(pictures, order=self.permutation if permuted else None)
+            images = images.reshape(-1, self.side, self.side, images.shape[-1])
+            field = Field(images, order=self.permutation if permuted else None)
         else:
-            field = Field(pictures, self.mean, self.std, order=self.permutation if permuted else None)
+            field = Field(images, self.mean, self.std, order=self.permutation if permuted else None)
         return Examples({"image": field}, labels)
 
 
@@ -163,7 +163,7 @@ class Bench:
                 self.data.examples("train", seed=seed, permuted=permuted),
                 self.data.checks(permuted),
                 Masked(ratio=self.args.ratio, shared=not self.args.own_masks),
-                None if permuted else out / "pictures",
+                None if permuted else out / "images",
             )
             result = finish(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
             score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))

@@ -4,7 +4,7 @@
     python benchmarks/hip_embed.py WEIGHTS ... --train camvid/train.parquet --test camvid/test.parquet
 
 WEIGHTS is a name (hip-nano, efficientnet-lite2), a file that `tapetum train hip` made (with --steps 0 it has never seen a
-label), or `random`: hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from,
+label), or `random`: hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 images to learn from,
 2,000 to score (or --count N M), drawn by a fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of
 64x64 pixels, whose label is the class of more than 60 % of their pixels.
 """
@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import tapetum
-from tapetum.data.media import Stored, opened_picture
+from tapetum.data.media import Stored, opened_image
 from tapetum.encoders.embed import Piece
 from tapetum.systems.hip.config import NANO, Modality, Preparation
 from tapetum.systems.hip.datasets import MEAN, STD
@@ -30,12 +30,12 @@ UNLABELLED = 11
 """Of CamVid's masks."""
 
 
-def pictures(path, count):
+def images(path, count):
     table = pq.read_table(path)
     rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
     stored = table.column("image").take(rows).to_pylist()
     labels = np.array(table.column("label").take(rows).to_pylist())
-    return [np.asarray(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored], labels
+    return [np.asarray(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored], labels
 
 
 def patches(path, count):
@@ -43,8 +43,8 @@ def patches(path, count):
     rng, found, labels = np.random.default_rng(0), [], []
     while len(found) < count:
         row = rows[rng.integers(len(rows))]
-        frame = np.asarray(opened_picture(Stored("picture", row["image"]["bytes"]), "RGB"))
-        mask = np.asarray(opened_picture(Stored("picture", row["mask"]["bytes"]), "L"))
+        frame = np.asarray(opened_image(Stored("image", row["image"]["bytes"]), "RGB"))
+        mask = np.asarray(opened_image(Stored("image", row["mask"]["bytes"]), "L"))
         for _ in range(6):
             y, x = (int(rng.integers(n - 64)) for n in mask.shape)
             classes, counts = np.unique(mask[y : y + 64, x : x + 64], return_counts=True)
@@ -62,7 +62,7 @@ def untrained():
 
 
 def vectors(embedder, frames):
-    pieces = [Piece("", None, None, {"image": embedder.picture(frame)}) for frame in frames]
+    pieces = [Piece("", None, None, {"image": embedder.prepare(frame)}) for frame in frames]
     return np.concatenate([embedder.embed(pieces[k : k + 64]) for k in range(0, len(pieces), 64)])
 
 
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, nargs=2)
     args = parser.parse_args()
     masked = "mask" in pq.read_schema(args.train).names
-    read, counts = (patches, (2000, 1000)) if masked else (pictures, (5000, 2000))
+    read, counts = (patches, (2000, 1000)) if masked else (images, (5000, 2000))
     counts = args.count or counts
     (train, train_labels), (test, test_labels) = read(args.train, counts[0]), read(args.test, counts[1])
     small = [np.stack([np.asarray(Image.fromarray(f).resize((16, 16))).reshape(-1) for f in fs]) for fs in (train, test)]

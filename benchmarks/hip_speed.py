@@ -2,7 +2,7 @@
 
     python benchmarks/hip_speed.py [--threads 1] [--rounds 3] [--sizes 224 512 1024 av] [--skip-flat-beyond 524288]
 
-Inputs are pictures of raw pixels, or `av`: 8 frames of 224x224 and 122,880 samples of sound, 524,288 elements. HiP's rows hold
+Inputs are images of raw pixels, or `av`: 8 frames of 224x224 and 122,880 samples of sound, 524,288 elements. HiP's rows hold
 everything: embedding, encoder, decoder and the reconstruction of every input. The flat model is `PerceiverModel` of
 transformers with the settings of Perceiver IO on ImageNet (512 latents x 1024, 8 x 6 layers, inputs of 512 channels), without a
 decoder and given inputs that are embedded already, which flatters it. All have random weights, one example, float32.

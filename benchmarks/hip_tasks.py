@@ -3,7 +3,7 @@
     python benchmarks/hip_tasks.py OUT --data DIR [--tasks cifar camvid digits joint]
 
 DIR holds cifar10/ (train.parquet, test.parquet), camvid/ (the same, with masks and classes.txt) and
-spoken_digits/recordings.parquet, as Hugging Face writes such tables. joint pairs a picture of class k with a spoken digit k:
+spoken_digits/recordings.parquet, as Hugging Face writes such tables. joint pairs an image of class k with a spoken digit k:
 the network must make one decision of both, and is compared with itself on each alone. Runs go on where they were stopped.
 """
 
@@ -37,13 +37,13 @@ def run(args, name, data, **changes):
 
 
 def cifar(args):
-    sizes = Sizes(picture=(32, 32))
+    sizes = Sizes(image=(32, 32))
     scores = run(args, "cifar", args.data / "cifar10", sizes=sizes, mae_steps=args.mae, steps=args.steps)
     return {"accuracy": scores["accuracy"], "trivial": 0.1}
 
 
 def camvid(args):
-    sizes = Sizes(picture=(64, 64))
+    sizes = Sizes(image=(64, 64))
     place = args.data / "camvid"
     scores = run(args, "camvid", place, sizes=sizes, mae_steps=args.mae // 2, steps=args.steps // 2)
     train, test = (data_set("parquet", place, part, sizes).examples.plain(0, 400)["target"] for part in ("train", "val"))
@@ -67,14 +67,14 @@ def digits(args):
 
 
 def joint(args):
-    """A picture and a word of the same number, each alone, and both."""
-    pictures, sounds = ({}, {})
+    """An image and a word of the same number, each alone, and both."""
+    images, sounds = ({}, {})
     for part in ("train", "val"):
-        pictures[part] = data_set("parquet", args.data / "cifar10", part, Sizes(picture=(32, 32))).examples
+        images[part] = data_set("parquet", args.data / "cifar10", part, Sizes(image=(32, 32))).examples
         sounds[part] = data_set("parquet", args.data / "spoken_digits" / "recordings.parquet", part, Sizes(**SOUND)).examples
     out = {}
     for senses in (("image",), ("audio",), ("image", "audio")):
-        train, check = (paired(pictures[part], sounds[part], senses, args.seed) for part in ("train", "val"))
+        train, check = (paired(images[part], sounds[part], senses, args.seed) for part in ("train", "val"))
         task = ClassTask(NANO, train, check, 10)
         launch = Launch(out=args.out / f"joint-{'+'.join(senses)}-{args.seed}", workers=0, threads=1)
         half = args.steps // 2
@@ -93,12 +93,12 @@ def joint(args):
     return out
 
 
-def paired(pictures, sounds, senses, seed):
-    """For every recording a picture of the class of the same number."""
+def paired(images, sounds, senses, seed):
+    """For every recording an image of the class of the same number."""
     rng = np.random.default_rng(seed)
-    by_class = [np.flatnonzero(pictures.targets == k) for k in range(10)]
+    by_class = [np.flatnonzero(images.targets == k) for k in range(10)]
     chosen = np.array([rng.choice(by_class[k]) for k in sounds.targets])
-    image, audio = pictures.fields["image"], sounds.fields["audio"]
+    image, audio = images.fields["image"], sounds.fields["audio"]
     values = np.stack([image.values.read(int(k), None) for k in chosen])
     fields = {"image": type(image)(values, image.mean, image.std, mirror=True), "audio": audio}
     return Examples({name: fields[name] for name in senses}, sounds.targets, seed=seed)

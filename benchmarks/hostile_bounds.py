@@ -45,7 +45,7 @@ ODD_FILES += "long.jsonl", ODD, f"{ODD}.png", "/dev/zero", "/dev/stdin"
 
 
 def make_files(folder: Path) -> None:
-    """Write the odd files into a folder that has picture.png."""
+    """Write the odd files into a folder that has image.png."""
     for name in PIPES:
         os.mkfifo(folder / name)
     (folder / "pipes").mkdir()
@@ -55,18 +55,18 @@ def make_files(folder: Path) -> None:
     for name in ("deep.json", "deep.jsonl"):
         (folder / name).write_text('{"a":' * 5000 + "1" + "}" * 5000)
     (folder / "huge.toml").write_text(f"steps = {10**18}\nsize = {10**9}\nbatch-size = {10**18}\n")
-    vit = {"width": 64, "depth": 10**9, "heads": 1, "mlp_width": 64, "picture_size": [32, 32], "patch": 16}
+    vit = {"width": 64, "depth": 10**9, "heads": 1, "mlp_width": 64, "image_size": [32, 32], "patch": 16}
     for name, config in (
         ("huge", json.dumps({"family": "vit", "config": vit, "preprocessing": {"size": [32, 32]}})),
         ("deep", "[" * 5000),
     ):
         header = json.dumps({"__metadata__": dict.fromkeys(("encoder", "hip", "tapir_config", "paligemma"), config)}).encode()
         (folder / f"{name}.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    row = {"image": "picture.png", "prefix": "word " * 400_000, "suffix": "a"}
+    row = {"image": "image.png", "prefix": "word " * 400_000, "suffix": "a"}
     (folder / "long.jsonl").write_text(json.dumps(row) + "\n")
     (folder / ODD).mkdir()
     for name in (folder / f"{ODD}.png", folder / ODD / f"{ODD}.png"):
-        name.write_bytes((folder / "picture.png").read_bytes())
+        name.write_bytes((folder / "image.png").read_bytes())
 
 
 def command(verb: str, dice: Any) -> list[str] | None:
@@ -76,10 +76,10 @@ def command(verb: str, dice: Any) -> list[str] | None:
     match verb:
         case "track" | "classify" | "detect" | "segment" | "caption" | "ask":
             words = {"track": [], "ask": ["what?"], "detect": ["cat"], "segment": ["cat"]}.get(verb, [])
-            pictures, model = dice.rng.choice([("picture.png", file), (file, None)])
+            images, model = dice.rng.choice([("image.png", file), (file, None)])
             return [
                 verb,
-                pictures,
+                images,
                 *words,
                 *(["--model", model] if model else ["--model", "static"] if verb == "track" else []),
             ]
@@ -115,13 +115,13 @@ def command(verb: str, dice: Any) -> list[str] | None:
         case "weights":
             return ["weights", *dice.rng.choice([["convert", file], ["show", file], ["fetch", "paligemma2-3b-mix-224"]])]
         case "train":
-            return ["train", "tap-nano", "--config", file, "--textures", "pictures", "--out", "out"]
+            return ["train", "tap-nano", "--config", file, "--textures", "images", "--out", "out"]
         case "pretrain":
             return [
                 "pretrain",
                 "mae",
                 "--data",
-                dice.rng.choice(["pictures", file]),
+                dice.rng.choice(["images", file]),
                 "--change",
                 f"depth={number}",
                 "--out",

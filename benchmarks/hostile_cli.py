@@ -66,13 +66,13 @@ def make_files(folder: Path) -> None:
     np.save(folder / "clip.npy", frames)
     np.save(folder / "wide.npy", np.zeros((2, 40, 20000, 3), np.uint8))
     np.save(folder / "nan.npy", np.full((2, 8, 8, 3), np.nan, np.float32))
-    picture = io.BytesIO()
-    Image.fromarray(frames[0]).save(picture, "PNG")
-    (folder / "pictures").mkdir()
+    image = io.BytesIO()
+    Image.fromarray(frames[0]).save(image, "PNG")
+    (folder / "images").mkdir()
     for name in ("a.png", "b.png"):
-        (folder / "pictures" / name).write_bytes(picture.getvalue())
-    (folder / "pictures" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(99))
-    (folder / "picture.png").write_bytes(picture.getvalue())
+        (folder / "images" / name).write_bytes(image.getvalue())
+    (folder / "images" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(99))
+    (folder / "image.png").write_bytes(image.getvalue())
     (folder / "nothing").mkdir()
     (folder / "loop").symlink_to("loop")
     (folder / "astray").symlink_to("nowhere")
@@ -117,7 +117,7 @@ class Dice:
             "nothing",
             "loop",
         ]
-        return self.among(["clip.mp4", "clip.npy", "pictures"], [*odd, "astray", "noise.npz", "tracks.npz", *ODD_WORDS])
+        return self.among(["clip.mp4", "clip.npy", "images"], [*odd, "astray", "noise.npz", "tracks.npz", *ODD_WORDS])
 
     def number(self, *sound: str) -> str:
         return self.among(list(sound), ODD_NUMBERS)
@@ -163,13 +163,13 @@ def command(verb: str, dice: Dice) -> list[str]:
         case "classify":
             return [
                 "classify",
-                d.file("picture.png", "pictures"),
+                d.file("image.png", "images"),
                 *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano")),
             ]
         case "embed":
             return [
                 "embed",
-                d.file("picture.png", "pictures", "clip.mp4"),
+                d.file("image.png", "images", "clip.mp4"),
                 "--out",
                 d.out("out.npz"),
                 *d.options(batch_size=lambda: n("2")),
@@ -183,7 +183,7 @@ def command(verb: str, dice: Dice) -> list[str]:
         case "train":
             recipe = d.among(["tap-nano"], ["tap-kubric", "hip", "causal-tap-nano", "x"])
             own = d.options(steps=lambda: n("0"), textures=lambda: d.file("nowhere"), batch_size=lambda: n("0"))
-            data = ["--data", d.file("nowhere")] if recipe in ("hip", "tap-kubric") else ["--textures", d.file("pictures")]
+            data = ["--data", d.file("nowhere")] if recipe in ("hip", "tap-kubric") else ["--textures", d.file("images")]
             return ["train", recipe, "--out", d.out("out"), *data, *own, *d.options(**launch), "--minutes", d.number("0")]
         case "bootstrap":
             own = d.options(
@@ -197,14 +197,14 @@ def command(verb: str, dice: Dice) -> list[str]:
             return ["tapvid3d", d.among(["check"], ["make", "x"]), d.file("nothing"), *d.options(out=lambda: d.out("out"))]
         case "scenes":
             size = ["--size", n("32"), "--frames", n("2"), "--n", n("1")]
-            return ["scenes", "make", d.out("out"), *size, *d.options(seed=lambda: n("1"), textures=lambda: d.file("pictures"))]
+            return ["scenes", "make", d.out("out"), *size, *d.options(seed=lambda: n("1"), textures=lambda: d.file("images"))]
         case "data":
             if d.rng.random() < 0.5:
                 return ["data", "show", d.file("nothing")]
             return [
                 "data",
                 "shards",
-                d.file("pictures"),
+                d.file("images"),
                 "--out",
                 d.out("out"),
                 *d.options(layout=lambda: d.among(["stems"], ODD_WORDS)),

@@ -46,7 +46,7 @@ SAME = {"fflags": "bitexact"}
 """Keeps names made by chance, and the date, out of a container."""
 
 
-def pictures() -> Iterator[np.ndarray]:
+def images() -> Iterator[np.ndarray]:
     """A smooth texture that drifts, no two frames alike."""
     coarse = np.random.default_rng(7).integers(0, 256, (10, 12, 3), dtype=np.uint8)
     texture = np.asarray(Image.fromarray(coarse).resize((WIDTH + 2 * FRAMES, HEIGHT + FRAMES), Image.Resampling.BICUBIC))
@@ -61,8 +61,8 @@ def encode(path: Path) -> Path:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = WIDTH, HEIGHT
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for picture in pictures():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)))
+        for image in images():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=stream.pix_fmt)))
         container.mux(stream.encode(None))
     return path
 

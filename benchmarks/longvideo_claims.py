@@ -261,7 +261,7 @@ def main() -> None:
     try:
         draw(bench.scores, args.out / "claims.png")
     except ImportError:
-        print("no picture: pip install 'tapetum[view]'")
+        print("no image: pip install 'tapetum[view]'")
 
 
 if __name__ == "__main__":

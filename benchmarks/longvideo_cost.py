@@ -273,7 +273,7 @@ def main() -> None:
     try:
         draw(forms, found, args, args.out / "cost.png")
     except ImportError:
-        print("no picture: pip install 'tapetum[view]'")
+        print("no image: pip install 'tapetum[view]'")
 
 
 if __name__ == "__main__":

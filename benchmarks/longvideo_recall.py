@@ -229,7 +229,7 @@ def main(say: Callable[[str], None] = print) -> None:
     try:
         draw(scores, args.out / "recall.png")
     except ImportError:
-        say("no picture: pip install 'tapetum[view]'")
+        say("no image: pip install 'tapetum[view]'")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Make what mcvit-nano begins with: the tower of paligemma-nano over time, a text tower, and pictures with captions to meet on.
+"""Make what mcvit-nano begins with: the tower of paligemma-nano over time, a text tower, and images with captions to meet on.
 
-    python benchmarks/paligemma_nano_pictures.py pictures ...                # or tapetum scenes pictures
-    python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
+    python benchmarks/paligemma_nano_images.py images ...                # or tapetum scenes images
+    python benchmarks/mcvit_nano.py shards images shards                   # jpg and txt, the short captions
     python benchmarks/mcvit_nano.py begin begin.safetensors
-    tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words ...
-    python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
+    tapetum train longvideo --stage images --data shards --start begin.safetensors --out words ...
+    python benchmarks/mcvit_nano.py again words again.safetensors            # what images have taught, to videos too
     python benchmarks/mcvit_nano.py join episodes part1 part2 ...            # folders of tapetum scenes episodes
     tapetum train longvideo --stage questions --data episodes --beside shards --start again.safetensors --out nano ...
     python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
@@ -28,13 +28,13 @@ from tapetum.systems.longvideo.towers import VideoText
 from tapetum.systems.longvideo.weights import load
 
 
-def shards(pictures: Path, out: Path) -> None:
-    """Write pictures of `tapetum scenes pictures` and their short captions as one tar file."""
+def shards(images: Path, out: Path) -> None:
+    """Write images of `tapetum scenes images` and their short captions as one tar file."""
     out.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(out / "pictures-000000.tar", "w") as tar:
-        for truth in sorted((pictures / "truth").glob("*.json")):
+    with tarfile.open(out / "images-000000.tar", "w") as tar:
+        for truth in sorted((images / "truth").glob("*.json")):
             told = json.loads(truth.read_text())
-            parts = {"jpg": (pictures / told["file"]).read_bytes(), "txt": told["captions"]["short"].encode()}
+            parts = {"jpg": (images / told["file"]).read_bytes(), "txt": told["captions"]["short"].encode()}
             for ending, content in parts.items():
                 info = tarfile.TarInfo(f"{truth.stem}.{ending}")
                 info.size = len(content)
@@ -50,12 +50,12 @@ def begin(out: Path) -> None:
 
 
 def again(run: Path, out: Path) -> None:
-    """Give videos the stem that pictures have taught."""
+    """Give videos the stem that images have taught."""
     towers = load(run)
     assert isinstance(towers, VideoText)
     tubelets = towers.video.tubelets
-    tubelets.video.layers.load_state_dict(tubelets.pictures.layers[:-1].state_dict())
-    tubelets.video.inflate(tubelets.pictures.layers[-1])
+    tubelets.video.layers.load_state_dict(tubelets.images.layers[:-1].state_dict())
+    tubelets.video.inflate(tubelets.images.layers[-1])
     longvideo.save(towers, out)
 
 

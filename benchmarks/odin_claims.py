@@ -1,8 +1,8 @@
 """Do Odin's claims hold at the size of a laptop? T1 to T6, each on hard scenes, over seeds, with all controls side by side.
 
     python benchmarks/odin_claims.py OUT [--seeds 3] [--steps 800] [--claims T1 T2 T3 T4 T5 T6]
-    python benchmarks/odin_claims.py OUT --camvid camvid/ --photos photos.parquet          # real pictures too
-    python benchmarks/odin_claims.py OUT --steps 4 --seeds 1 --pictures 16 --tests 4 --clips 1   # to see that it runs
+    python benchmarks/odin_claims.py OUT --camvid camvid/ --photos photos.parquet          # real images too
+    python benchmarks/odin_claims.py OUT --steps 4 --seeds 1 --images 16 --tests 4 --clips 1   # to see that it runs
 
 T1  Best overlap rises in training by 0.10 or more over the untrained network.
 T2  Masks that are discovered are as good as those of a grid and of Felzenszwalb, and within 0.03 of the true ones: best
@@ -15,7 +15,7 @@ T6  Masks carried through clips by its features have a J 0.10 above those of the
 
 Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim is
 held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`: their parts have
-colours of their own (`--colours apart`), or all the same two. On real pictures, runs on `--photos` are scored on the cars,
+colours of their own (`--colours apart`), or all the same two. On real images, runs on `--photos` are scored on the cars,
 pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train
 odin`'s loop in a folder of OUT and goes on where it was stopped; OUT/results.json keeps what is finished. `--minutes` stops
 after so long; 0.001 only prints.
@@ -129,7 +129,7 @@ class Study:
         found = discovery_scores(best)
         if probe:
             found["mean_iou"] = linear_iou(look, tests)
-        found["j"] = float(np.mean([followed(look, pictures, ids) for pictures, ids, _ in self.clips]))
+        found["j"] = float(np.mean([followed(look, images, ids) for images, ids, _ in self.clips]))
         return found
 
     def plain(self) -> None:
@@ -149,7 +149,7 @@ class Study:
             name, changes = f"{arm} {seed}", ARMS[arm][0]
             if name in self.found or time.monotonic() > self.ends:
                 continue
-            scenes = scenes or Scenes(seed, o.pictures, o.size, o.colours)
+            scenes = scenes or Scenes(seed, o.images, o.size, o.colours)
             source = Source(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size} {o.colours}"})
             masks = scenes.masks if arm == "oracle" else None
             model = self.trained(name, self.run_of(seed, **changes), source, masks)
@@ -160,7 +160,7 @@ class Study:
         """Score a run on photographs on the things of streets, beside what needs none."""
         o = self.options
         streets = [(np.asarray(p.convert("RGB")), street_things(m)) for p, m in rows_of(o.camvid / "test.parquet", o.tests)]  # pyright: ignore[reportArgumentType]
-        streets = [(picture, things) for picture, things in streets if len(things)]
+        streets = [(image, things) for image, things in streets if len(things)]
 
         def scores(look: Look) -> dict[str, float]:
             return discovery_scores(
@@ -176,8 +176,8 @@ class Study:
             self.keep(f"real untrained {seed}", lambda model=untrained: scores(looked_at_by(model, o.real_size)))
             if not o.photos or f"real odin {seed}" in self.found or time.monotonic() > self.ends:
                 continue
-            pictures = Kept([o.photos], max(o.size, 96), o.pictures)
-            model = self.trained(f"photos {seed}", run, Source(pictures, about={"data": f"photos {len(pictures)}"}))
+            images = Kept([o.photos], max(o.size, 96), o.images)
+            model = self.trained(f"photos {seed}", run, Source(images, about={"data": f"photos {len(images)}"}))
             if model is not None:
                 self.keep(f"real odin {seed}", lambda model=model: scores(looked_at_by(model, o.real_size)))
 
@@ -203,10 +203,10 @@ def linear_iou(look: Look, scenes: Scenes) -> float:
     return counted.mean_iou
 
 
-def followed(look: Look, pictures: np.ndarray, ids: np.ndarray) -> float:
+def followed(look: Look, images: np.ndarray, ids: np.ndarray) -> float:
     """Carry the first mask of a clip and give the mean J of its objects."""
-    how = PropagationConfig(short_side=pictures.shape[1], radius=4, context=4)
-    said = np.stack(list(carry(pictures, ids[0].astype(np.uint8), look, how)))
+    how = PropagationConfig(short_side=images.shape[1], radius=4, context=4)
+    said = np.stack(list(carry(images, ids[0].astype(np.uint8), look, how)))
     numbers = [n for n in np.unique(ids[0]) if n and (ids[0] == n).mean() >= 0.02]
     return float(np.mean([mask_iou(said[1:] == n, ids[1:] == n).mean() for n in numbers])) if numbers else 1.0
 
@@ -256,8 +256,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--pictures", type=int, default=1500, help="scenes, or photographs, to learn from")
-    parser.add_argument("--tests", type=int, default=128, help="scenes, and pictures of streets, to score with")
+    parser.add_argument("--images", type=int, default=1500, help="scenes, or photographs, to learn from")
+    parser.add_argument("--tests", type=int, default=128, help="scenes, and images of streets, to score with")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--size", type=int, default=64, help="side of the scenes in pixels")
     parser.add_argument("--camvid", type=Path, help="folder with test.parquet")

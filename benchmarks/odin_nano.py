@@ -1,6 +1,6 @@
-"""Train odin-nano, the small network for `tapetum discover`, and say how good it is on real pictures.
+"""Train odin-nano, the small network for `tapetum discover`, and say how good it is on real images.
 
-    python benchmarks/odin_nano.py OUT --pictures photos.parquet camvid/train.parquet [--minutes 25]
+    python benchmarks/odin_nano.py OUT --images photos.parquet camvid/train.parquet [--minutes 25]
     python benchmarks/odin_nano.py OUT --score camvid/test.parquet [--models OUT colours xy efficientnet-lite2]
 
 The first goes on where it was stopped. Scores are ABO and OR of cars, pedestrians and bicyclists with 1 + 2 + ... + 32
@@ -48,7 +48,7 @@ class Begun(OdinTask):
 
     def __init__(self, run: OdinRun, source: Source, name: str):
         self.begun = load(name)
-        super().__init__(run, Source(source.pictures, about={**source.about, "begun": name}))
+        super().__init__(run, Source(source.images, about={**source.about, "begun": name}))
 
     def learner(self, encoder: Encoder) -> nn.Module:
         """Put the heads on the encoder, which gets the weights."""
@@ -69,8 +69,8 @@ def run_of(options: argparse.Namespace) -> OdinRun:
 
 def trained(options: argparse.Namespace) -> None:
     """Train until done, or until the minutes are over."""
-    pictures = Kept(options.pictures, options.stored)
-    source = Source(pictures, about={"data": f"{len(pictures)} pictures"})
+    images = Kept(options.images, options.stored)
+    source = Source(images, about={"data": f"{len(images)} images"})
     launch = Launch(out=options.out, device="cpu", workers=0, threads=1, minutes=options.minutes)
     kept: list[Any] = []
     run = run_of(options)
@@ -84,11 +84,11 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
     """Score a look on the things of streets; None stands for squares and for the true masks, by the model's name."""
     best, boxes, truth = [], [], []
     found: dict[int, list[np.ndarray]] = {clusters: [] for clusters in options.clusters}
-    for picture, mask in rows_of(options.score, options.most):
+    for image, mask in rows_of(options.score, options.most):
         things = street_things(mask)  # pyright: ignore[reportArgumentType]
         if not len(things):
             continue
-        shown = np.asarray(picture.convert("RGB"))
+        shown = np.asarray(image.convert("RGB"))
         if look is None:
             best.append(_of_squares(things) if model == "grid" else _of_truth(things))
             continue
@@ -106,7 +106,7 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
                 boxes.append(np.asarray(said.boxes.xyxy[0]) if len(said) else whole)
     scores: dict[str, Any] = {
         **discovery_scores(best),
-        "pictures": len(best),
+        "images": len(best),
         "each": [round(float(b.mean()), 4) for b in best],
     }
     if boxes:
@@ -138,7 +138,7 @@ def _of_truth(things: np.ndarray) -> np.ndarray:
 
 
 def compared(found: dict[str, Any], against: str) -> None:
-    """Print all scores, and how much more than one of them each has: a mean and its 95 % interval over pictures."""
+    """Print all scores, and how much more than one of them each has: a mean and its 95 % interval over images."""
     rng = np.random.default_rng(0)
 
     def more(own: list[float], other: list[float]) -> list[float]:
@@ -164,7 +164,7 @@ def compared(found: dict[str, Any], against: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=Path, nargs="+", default=[], help="parquet files to learn from")
+    parser.add_argument("--images", type=Path, nargs="+", default=[], help="parquet files to learn from")
     parser.add_argument("--score", type=Path, help="parquet file of CamVid")
     parser.add_argument("--models", nargs="+", default=["untrained", "colours", "rgb", "xy"])
     parser.add_argument("--clusters", type=int, nargs="+", default=[6, 12, 24], help="of discover")
@@ -172,13 +172,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--encoder", help="an encoder by name whose weights to begin with, such as resnet-nano")
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--stored", type=int, default=96, help="shorter side of the pictures as they are kept")
-    parser.add_argument("--seen", type=int, default=192, help="shorter side of pictures as the network sees them")
-    parser.add_argument("--most", type=int, default=60, help="pictures to score with")
+    parser.add_argument("--stored", type=int, default=96, help="shorter side of the images as they are kept")
+    parser.add_argument("--seen", type=int, default=192, help="shorter side of images as the network sees them")
+    parser.add_argument("--most", type=int, default=60, help="images to score with")
     parser.add_argument("--minutes", type=float)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.pictures:
+    if options.images:
         trained(options)
     if options.score:
         file = options.out / "real.json"

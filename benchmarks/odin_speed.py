@@ -2,12 +2,12 @@
 
     python benchmarks/odin_speed.py [--repeats 5] [--batch 32] [--json evidence/odin-speed/results.json]
 
-DetCon: both get the same masks of a grid with the pictures; forward of two views in an online ResNet-18 and a target,
+DetCon: both get the same masks of a grid with the images; forward of two views in an online ResNet-18 and a target,
 mean inside of masks on the last map, projector, predictor, loss, backward, AdamW, and the move of the target. lightly's is as
 in its example (`pool_masked`, `DetConBLoss`) with torchvision's ResNet. Odin adds pyramid, discovery network on the spanning
 view, k-means and the warping of masks; no other library has it, so it stands beside the step without.
 
-k-means: 10 rounds from random vectors, of each picture by itself; scikit-learn's Lloyd as well, with no early end.
+k-means: 10 rounds from random vectors, of each image by itself; scikit-learn's Lloyd as well, with no early end.
 
 CPU seconds of one thread are those of the process: the machine may be busy. Medians over turns, in each of which both
 sides run. OPENBLAS_CORETYPE must not be set, or scikit-learn's products run on other instructions than the machine has.
@@ -38,7 +38,7 @@ from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import perceptron
 from tapetum.systems.odin.recipes import recipe
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.pretraining.data import RawPictures, Shown, Source
+from tapetum.systems.pretraining.data import RawImages, Shown, Source
 
 SIZE, HIDDEN, WIDTH, GRID = 64, 1024, 256, 4
 MAPS = {"56x56x64, K 16": (8, 3136, 64, 16), "56x56x256, K 16": (4, 3136, 256, 16), "28x28x384, K 20": (8, 784, 384, 20)}
@@ -62,7 +62,7 @@ def our_step(batch: int, how: OdinConfig) -> Callable[[], None]:
     """A step of ours; with masks that are given, that of DetCon."""
     run = recipe("x", encoder="resnet-18", change=(), size=SIZE, batch_size=batch, odin=how)
     masks = np.arange(GRID**2).reshape(1, GRID, GRID).repeat(batch, 0) if how.source == "given" else None
-    source = Source(RawPictures(np.zeros((batch, 3073), np.uint8), 1), np.zeros(batch, np.int64), ("none",))
+    source = Source(RawImages(np.zeros((batch, 3073), np.uint8), 1), np.zeros(batch, np.int64), ("none",))
     task = OdinTask(run, source, masks)
     noise = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
     made = task.collate([Shown(noise[k], k, k, ()) for k in range(batch)])
@@ -101,8 +101,8 @@ def lightly_step(batch: int) -> Callable[[], None]:
 
 def kmeans_pair(shape: tuple[int, int, int, int]) -> dict[str, Callable[[], Any]]:
     """k-means of a batch of maps, ours and scikit-learn's."""
-    pictures, vectors, channels, clusters = shape
-    x = torch.randn(pictures, vectors, channels, generator=torch.Generator().manual_seed(0))
+    images, vectors, channels, clusters = shape
+    x = torch.randn(images, vectors, channels, generator=torch.Generator().manual_seed(0))
     own = [one.numpy() for one in x]
     how = {"n_init": 1, "init": "random", "max_iter": 10, "tol": 0.0, "algorithm": "lloyd", "random_state": 0}
     return {
@@ -133,7 +133,7 @@ def main() -> None:
     seconds = in_turns(steps, options.repeats)
     found: dict[str, Any] = {"batch": options.batch, "torch": torch.__version__, "step": seconds, "kmeans": {}}
     print(
-        f"DetCon step, {options.batch} pictures of {SIZE}: ours {seconds['ours']:.3f} s, lightly {seconds['lightly']:.3f} s, "
+        f"DetCon step, {options.batch} images of {SIZE}: ours {seconds['ours']:.3f} s, lightly {seconds['lightly']:.3f} s, "
         f"ratio {seconds['ratio']:.2f}; Odin, with pyramid and discovery, {seconds['Odin']:.3f} s"
     )
     for name, shape in MAPS.items():

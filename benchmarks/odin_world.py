@@ -1,4 +1,4 @@
-"""Scenes of textured things whose position says little of them, and real pictures with things: what `odin_claims.py` sees.
+"""Scenes of textured things whose position says little of them, and real images with things: what `odin_claims.py` sees.
 
 A scene has 2 or 3 objects, rings, Ls, bars and crosses, one before the other, so that no cell of a map of positions has the
 shape of one. Objects and ground are textures of different families (gratings, checkers, dots, noise), each in two colours:
@@ -48,7 +48,7 @@ def texture(rng: np.random.Generator, family: int) -> Callable[[np.ndarray, np.n
 
 
 def shape(rng: np.random.Generator, side: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give a shape: inside or not at rows and columns from its middle; 10 to 30 % of a picture unless cut or hidden."""
+    """Give a shape: inside or not at rows and columns from its middle; 10 to 30 % of an image unless cut or hidden."""
     kind, angle = int(rng.integers(len(_AREAS))), rng.uniform(0, 2 * np.pi)
     r = side * np.sqrt(rng.uniform(0.1, 0.3) / _AREAS[kind])
 
@@ -70,7 +70,7 @@ def clip(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make a scene, or a clip of moving objects.
 
-    Returns pictures (t, h, w, 3) uint8, numbers of objects (t, h, w) with 0 the ground, and families of textures (t, h, w).
+    Returns images (t, h, w, 3) uint8, numbers of objects (t, h, w) with 0 the ground, and families of textures (t, h, w).
     """
     rng = np.random.default_rng((seed, number))
     families = [int(family) for family in rng.permutation(len(FAMILIES))]
@@ -79,16 +79,16 @@ def clip(
     parts = [(shape(rng, side), rng.uniform(0.1, 0.9, 2) * side, rng.uniform(-1.2, 1.2, 2)) for _ in range(3)]
     parts = parts[: int(rng.integers(2, 4))]
     rows, columns = np.mgrid[:side, :side] + 0.5
-    pictures, ids = [], []
+    images, ids = [], []
     for t in range(frames):
         own, shown = np.zeros((side, side), np.int64), dyed(patterns[0](rows, columns), dyes[0])
         for k, (inside, place, speed) in enumerate(parts, 1):
             y, x = rows - place[0] - t * speed[0], columns - place[1] - t * speed[1]
             mask = inside(y, x)
             own[mask], shown[mask] = k, dyed(patterns[k](y + 64, x + 64), dyes[k])[mask]
-        pictures.append(np.clip(shown + rng.normal(0, 6, shown.shape), 0, 255).astype(np.uint8))
+        images.append(np.clip(shown + rng.normal(0, 6, shown.shape), 0, 255).astype(np.uint8))
         ids.append(own)
-    return np.stack(pictures), np.stack(ids), np.array(families)[np.stack(ids)]
+    return np.stack(images), np.stack(ids), np.array(families)[np.stack(ids)]
 
 
 def dyed(light: np.ndarray, dye: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -97,55 +97,53 @@ def dyed(light: np.ndarray, dye: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 class Scenes:
-    """Pictures of scenes by number, made when they are asked for; `masks` has all their objects."""
+    """Images of scenes by number, made when they are asked for; `masks` has all their objects."""
 
     def __init__(self, seed: int, count: int, side: int, colours: Colours = "shared"):
         made = [clip(seed, k, side, colours=colours) for k in range(count)]
-        self.pictures, self.masks = np.stack([m[0][0] for m in made]), np.stack([m[1][0] for m in made])
+        self.images, self.masks = np.stack([m[0][0] for m in made]), np.stack([m[1][0] for m in made])
         self.families = np.stack([m[2][0] for m in made])
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, k: int) -> np.ndarray:
-        return self.pictures[k]
+        return self.images[k]
 
     def name(self, k: int) -> str:
         return f"scene {k}"
 
     def objects(self, k: int) -> np.ndarray:
-        """Give the masks of what is seen of each object, bool (n, h, w); 2 % of the picture or more."""
+        """Give the masks of what is seen of each object, bool (n, h, w); 2 % of the image or more."""
         found = [self.masks[k] == n for n in range(1, int(self.masks[k].max()) + 1)]
         return np.stack([mask for mask in found if mask.mean() >= 0.02] or [np.zeros(self.masks[k].shape, bool)])
 
 
 class Kept:
-    """Pictures of parquet files, made small and kept in memory."""
+    """Images of parquet files, made small and kept in memory."""
 
     def __init__(self, files: list[Path], side: int, most: int | None = None):
-        self.pictures = [
-            small(picture, side) for file in files for picture, _ in rows_of(file, most and max(most // len(files), 1))
-        ]
+        self.images = [small(image, side) for file in files for image, _ in rows_of(file, most and max(most // len(files), 1))]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, k: int) -> np.ndarray:
-        return self.pictures[k]
+        return self.images[k]
 
     def name(self, k: int) -> str:
-        return f"picture {k}"
+        return f"image {k}"
 
 
-def small(picture: Image.Image, side: int) -> np.ndarray:
-    """Make a picture's shorter side so long."""
-    scale = side / min(picture.size)
-    size = [max(round(length * scale), side) for length in picture.size]
-    return np.array(picture.convert("RGB").resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0))
+def small(image: Image.Image, side: int) -> np.ndarray:
+    """Make an image's shorter side so long."""
+    scale = side / min(image.size)
+    size = [max(round(length * scale), side) for length in image.size]
+    return np.array(image.convert("RGB").resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def rows_of(file: Path, most: int | None = None) -> Iterator[tuple[Image.Image, np.ndarray | None]]:
-    """Give pictures, and masks where there are any, of a parquet file; `most` of them, evenly chosen."""
+    """Give images, and masks where there are any, of a parquet file; `most` of them, evenly chosen."""
     import pyarrow.parquet as parquet
 
     table = parquet.read_table(file)
@@ -153,12 +151,12 @@ def rows_of(file: Path, most: int | None = None) -> Iterator[tuple[Image.Image, 
     chosen = np.unique(np.linspace(0, table.num_rows - 1, min(table.num_rows, most or table.num_rows)).round().astype(int))
     for k in chosen:
         mask = Image.open(io.BytesIO(table.column("mask")[int(k)].as_py()["bytes"])) if masked else None
-        picture = Image.open(io.BytesIO(table.column("image")[int(k)].as_py()["bytes"]))
-        yield picture, None if mask is None else np.asarray(mask)
+        image = Image.open(io.BytesIO(table.column("image")[int(k)].as_py()["bytes"]))
+        yield image, None if mask is None else np.asarray(mask)
 
 
 def street_things(mask: np.ndarray) -> np.ndarray:
-    """Give CamVid's cars, pedestrians and bicyclists as objects: connected parts of 0.3 % of the picture and more."""
+    """Give CamVid's cars, pedestrians and bicyclists as objects: connected parts of 0.3 % of the image and more."""
     found = []
     for number in (8, 9, 10):
         labels, count = ndimage.label(mask == number)  # pyright: ignore[reportGeneralTypeIssues]

@@ -1,13 +1,13 @@
-"""What masks lose when they are written as 16 tokens: round trips of held-out masks, at the size of their pictures.
+"""What masks lose when they are written as 16 tokens: round trips of held-out masks, at the size of their images.
 
-    tapetum scenes pictures HELDOUT --n 500 --size 112 --seed 4242
+    tapetum scenes images HELDOUT --n 500 --size 112 --seed 4242
     python benchmarks/paligemma_masks.py HELDOUT [--model paligemma-masks] [--out evidence/paligemma-masks]
 
-For each thing of each picture: its tightest box as four tokens of places, its mask as 16, both back, and the intersection over
-union with the mask at the size of the picture. Beside it stand what the tokens of places alone allow (a mask of 64x64 numbers
+For each thing of each image: its tightest box as four tokens of places, its mask as 16, both back, and the intersection over
+union with the mask at the size of the image. Beside it stand what the tokens of places alone allow (a mask of 64x64 numbers
 pasted into the quantised box), the round trip with corners cut to pixels as the reference's evaluator does, the whole box, and
-the ellipse in it. Intervals are 95 % over pictures (bootstrap, 2,000 draws).
-Prints a table, and writes results.json and a picture of round trips from the worst to the best.
+the ellipse in it. Intervals are 95 % over images (bootstrap, 2,000 draws).
+Prints a table, and writes results.json and an image of round trips from the worst to the best.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.mask_codec import MaskCodec, cut_out
 from tapetum.systems.paligemma.mask_data import LEAST
 from tapetum.types import Masks
-from tapetum.video.pictures import folder_of_pictures
+from tapetum.video.images import folder_of_images
 
 BINS = {"24 to 100 pixels": (LEAST, 100), "100 to 400": (100, 400), "400 and more": (400, 10**9)}
 
@@ -35,7 +35,7 @@ def ellipse() -> np.ndarray:
 
 
 def measure(codec: MaskCodec, masks: list[np.ndarray]) -> list[dict[str, float]]:
-    """Scores of the masks of one picture."""
+    """Scores of the masks of one image."""
     rows = []
     for mask in masks:
         box = Masks(masks=mask[None]).boxes.xyxy[0]
@@ -54,9 +54,9 @@ def measure(codec: MaskCodec, masks: list[np.ndarray]) -> list[dict[str, float]]
     return rows
 
 
-def interval(per_picture: list[list[float]], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean over all masks, pictures drawn with replacement."""
-    sums, counts = np.array([sum(v) for v in per_picture]), np.array([len(v) for v in per_picture])
+def interval(per_image: list[list[float]], seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean over all masks, images drawn with replacement."""
+    sums, counts = np.array([sum(v) for v in per_image]), np.array([len(v) for v in per_image])
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(sums), (2000, len(sums)))
     low, high = np.percentile(sums[draws].sum(1) / np.maximum(counts[draws].sum(1), 1), (2.5, 97.5))
@@ -84,17 +84,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     codec = mask_codec.load(given.model)
-    per_picture, kept = [], []
-    for path in folder_of_pictures(given.folder / "masks"):
+    per_image, kept = [], []
+    for path in folder_of_images(given.folder / "masks"):
         ids = np.asarray(Image.open(path))
         masks = [ids == k for k in np.unique(ids[ids > 0])]
         masks = [mask for mask in masks if mask.sum() >= LEAST]
-        per_picture.append(measure(codec, masks))
+        per_image.append(measure(codec, masks))
         kept += masks
-    every = [row for rows in per_picture for row in rows]
-    results: dict = {"pictures": len(per_picture), "masks": len(every), "model": given.model}
+    every = [row for rows in per_image for row in rows]
+    results: dict = {"images": len(per_image), "masks": len(every), "model": given.model}
     for name in ("codec", "no codec", "codec, evaluator", "box", "ellipse"):
-        low, high = interval([[row[name] for row in rows] for rows in per_picture])
+        low, high = interval([[row[name] for row in rows] for rows in per_image])
         mean = float(np.mean([row[name] for row in every]))
         results[name] = {"mean_iou": mean, "low": low, "high": high}
         print(f"{name:17} {mean:.4f}  [{low:.4f}, {high:.4f}]")

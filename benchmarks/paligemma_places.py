@@ -21,18 +21,18 @@ from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.data import Pair, collate
 from tapetum.systems.paligemma.looking import layer_of, looking_loss, looks_of, watched
 from tapetum.systems.paligemma.packed import pack, packed_loss
+from tapetum.systems.paligemma.scene_images import SceneFolder, pixels_of
 from tapetum.systems.paligemma.scene_pairs import SceneSample, boxes_text, shown
-from tapetum.systems.paligemma.scene_pictures import SceneFolder, pixels_of
 
 NAMES = "y1", "x1", "y2", "x2"
 
 
 def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
-    """Ask each picture for all things, and for those that are the only ones of their kind."""
+    """Ask each image for all things, and for those that are the only ones of their kind."""
     found: dict[str, list[SceneSample]] = {"all": [], "one": []}
     for index in range(len(folder)):
-        picture = folder.read(index)
-        things = shown(picture)
+        image = folder.read(index)
+        things = shown(image)
         nouns = Counter(thing.noun for thing in things)
         asked = {
             "all": [(prompts.DETECT_ALL, things)],
@@ -40,12 +40,12 @@ def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
         }
         for kind, texts in asked.items():
             pairs = tuple(
-                Pair(prefix=prefix, suffix=boxes_text(picture, some), long=True, about=tuple(t.id for t in some))
+                Pair(prefix=prefix, suffix=boxes_text(image, some), long=True, about=tuple(t.id for t in some))
                 for prefix, some in texts
                 if some
             )
             if pairs:
-                found[kind].append(SceneSample(pixels=pixels_of(picture.rgb)[None], pairs=pairs, picture=picture))
+                found[kind].append(SceneSample(pixels=pixels_of(image.rgb)[None], pairs=pairs, image=image))
     return found
 
 
@@ -53,21 +53,21 @@ def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
 def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
     """Measure one kind."""
     model, tokens = answerer.model, answerer.tokens
-    first, side = tokens.location_ids[0], model.config.picture_size
+    first, side = tokens.location_ids[0], model.config.image_size
     missed, edges = defaultdict(list), defaultdict(list)
     looked: list[float] = []
     for start in range(0, len(samples), 8):
         some = samples[start : start + 8]
         batch = collate(some, tokens)
-        pictures = model.embed_pictures(batch.pixels)
+        images = model.embed_images(batch.pixels)
         packed = pack(batch.groups, len(some), "tokens", "blocks")
-        looks = looks_of([s.pairs for s in some], [s.picture.ids for s in some], packed, tokens, model.config.eye.patch, 49)
+        looks = looks_of([s.pairs for s in some], [s.image.ids for s in some], packed, tokens, model.config.eye.patch, 49)
         attention = layer_of(model.language)
         with watched(attention) as given:
-            packed_loss(model, pictures, packed)
+            packed_loss(model, images, packed)
         looked.append(float(looking_loss(attention, **given, looks=looks)[1]))
         for rows in batch.groups:
-            logits = model.language.logits(model.read(pictures[rows.of], rows.prefix, rows.suffix))
+            logits = model.language.logits(model.read(images[rows.of], rows.prefix, rows.suffix))
             likeliest = logits[..., first : first + 1024].argmax(-1)
             for row in range(len(rows.of)):
                 places = [k for k, token in enumerate(rows.suffix[row].tolist()) if tokens.is_location(token)]

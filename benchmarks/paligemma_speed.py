@@ -2,7 +2,7 @@
 
     python benchmarks/paligemma_speed.py [--repeats 5] [--out evidence/paligemma-speed/results.json] [--memory-alone]
 
-The network is `pg-mini`: 68 million parameters, 256 tokens of a picture and 16 of text. Times are of the process's CPU on one
+The network is `pg-mini`: 68 million parameters, 256 tokens of an image and 16 of text. Times are of the process's CPU on one
 thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
 with nothing that ends. Prefill is one forward with the logits of the last position, the eye included. `plain` is ours without
 copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
@@ -42,7 +42,7 @@ def theirs(model: PaliGemma, kind: torch.dtype):
             "num_attention_heads": sight.heads,
             "intermediate_size": sight.mlp_width,
             "patch_size": sight.patch,
-            "image_size": model.config.picture_size,
+            "image_size": model.config.image_size,
             "vision_use_head": False,
         },
         text_config={
@@ -99,7 +99,7 @@ def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
         return other.generate(**given, do_sample=False, min_new_tokens=count, max_new_tokens=count)
 
     calls = {
-        "eye/ours": lambda: ours.embed_pictures(pixels),
+        "eye/ours": lambda: ours.embed_images(pixels),
         "eye/theirs": lambda: other.get_image_features(given["pixel_values"]),
         "prefill/ours": lambda: ours.start(pixels, prefix, TOKENS),
         "prefill/plain": lambda: plain.start(pixels, prefix, TOKENS),

@@ -19,8 +19,8 @@ import numpy as np
 from tapetum.bench.baselines import load_tracker
 from tapetum.metrics.boxes import box_iou
 from tapetum.scenes.filming import Truth, film, varied
+from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import make_episode
-from tapetum.scenes.picture import first_that_starts
 from tapetum.scenes.textures import procedural
 from tapetum.tracks.follow import Follower, as_tracks
 from tapetum.types import Boxes, Masks

@@ -2,23 +2,23 @@
 
     python benchmarks/paligemma_transfer.py RUNS --camvid FOLDER --out evidence/paligemma-transfer
 
-easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers, and those
+easy-vqa: the package of that name (MIT): images of one shape, 64 x 64, with questions; exact answers, and those
 to open questions alone. camvid: streets with 11 classes as parquet files; `answer en is there a CLASS?` for classes that 10 to
-90% of training pictures have (exact answers), `detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels
-and more (AP50), `segment car` for the largest car (mean overlap, where there is one). A size is a number of training pictures;
-test pictures are the same for all. Each run is a transfer, as `tapetum train paligemma-transfer` makes it:
+90% of training images have (exact answers), `detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels
+and more (AP50), `segment car` for the largest car (mean overlap, where there is one). A size is a number of training images;
+test images are the same for all. Each run is a transfer, as `tapetum train paligemma-transfer` makes it:
 
     pretrained           from `--weights`
-    scratch              random weights of the same sizes; the same tokenizer, steps and pictures, its better rate
-    scratch-text-causal  scratch, the prefix causal (mask `pictures`); pictures still see each other
-    scratch-causal       scratch, pictures causal too
+    scratch              random weights of the same sizes; the same tokenizer, steps and images, its better rate
+    scratch-text-causal  scratch, the prefix causal (mask `images`); images still see each other
+    scratch-causal       scratch, images causal too
     scratch-all-text     scratch, the prefix causal and learned too: beside scratch-text-causal, which has its mask
 
-Beside them: `common`, for each question text the most common answer among the run's training pictures, and `grey`, the
-pre-trained run's model with grey pictures. The last three variants are run at the largest size of easy-vqa alone.
+Beside them: `common`, for each question text the most common answer among the run's training images, and `grey`, the
+pre-trained run's model with grey images. The last three variants are run at the largest size of easy-vqa alone.
 
 Runs that are finished are not made again; results.json has all of them, transfer.png the curves. A difference is the mean over
-seeds of what two variants have right, its interval a bootstrap over test pictures (95%); `seeds` has the difference of each.
+seeds of what two variants have right, its interval a bootstrap over test images (95%); `seeds` has the difference of each.
 A claim is held if the interval and all seeds are on its side, falsified if they are on the other, else undecided.
 """
 
@@ -50,14 +50,14 @@ RATES = {"pretrained": 5e-4, "scratch": 1e-3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "pretrained": {},
     "scratch": {"scratch": True},
-    "scratch-text-causal": {"scratch": True, "prefix_mask": "pictures"},
+    "scratch-text-causal": {"scratch": True, "prefix_mask": "images"},
     "scratch-causal": {"scratch": True, "prefix_mask": "causal"},
     "scratch-all-text": {"scratch": True, "loss_on_prefix": True},
 }
 KINDS = {"answer": 4, "detect": 72, "segment": 24}
 """Tokens of an answer, at most."""
 BATCH, ASKED = 8, 16
-"""Pictures of a step, and those that are asked about together."""
+"""Images of a step, and those that are asked about together."""
 
 
 def made_lines(options: argparse.Namespace, data: str, size: int, seed: int) -> tuple[Path, Path]:
@@ -80,7 +80,7 @@ def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: 
         steps=max(2, steps // options.divide),
         batch_size=BATCH,
         micro_batch=BATCH,
-        per_picture=6,
+        per_image=6,
         lr=options.lr or RATES[name.split("-")[0]],
         bf16=True,
         learning=Learning(),
@@ -88,7 +88,7 @@ def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: 
     finished = train_transfer(run, Launch(out=place, threads=1, device="cpu"), print)
     assert finished is not None
     model, tokens = weights.load(finished.weights), Tokens.load(place)
-    lines = JsonLines(test, model.config.picture_size, 1 << 30)
+    lines = JsonLines(test, model.config.image_size, 1 << 30)
     scores = scored(model, tokens, lines)
     if name == "pretrained":
         scores["grey"] = scored(model, tokens, lines, grey=True)
@@ -97,7 +97,7 @@ def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: 
 
 
 def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> dict[str, Any]:
-    """Score each kind of text: for questions and masks a list for each picture, for boxes AP50."""
+    """Score each kind of text: for questions and masks a list for each image, for boxes AP50."""
     scores: dict[str, Any] = {}
     read = [lines.read(k) for k in range(len(lines))]
     for kind, longest in KINDS.items():
@@ -118,15 +118,15 @@ def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> 
             scores["ap50"] = {"mean": detection_scores({k: b for k, (b, _) in boxes.items()}, truths).ap50}
         for name, found in {kind: right, "open": open_ones}.items():
             if found:
-                pictures = [found[k] for k in sorted(found)]
-                scores[name] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
+                images = [found[k] for k in sorted(found)]
+                scores[name] = {"mean": float(np.mean(np.concatenate(images))), "images": images}
     return scores
 
 
 def answered(
     model: Any, tokens: Tokens, read: list[tuple[Sample, Any]], kind: str, longest: int, grey: bool
 ) -> Iterator[tuple[int, str, str]]:
-    """Ask all texts of a kind: number of the picture, right answer, answer."""
+    """Ask all texts of a kind: number of the image, right answer, answer."""
     wanted: list[tuple[int, Sample, list[str]]] = []
     for number, (sample, every) in enumerate(read):
         chosen = [(p, answers[0]) for p, answers in zip(sample.pairs, every, strict=True) if p.prefix.startswith(kind)]
@@ -169,8 +169,8 @@ def common(train: Path, test: Path) -> float:
 
 
 def difference(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Compare runs of the same seeds, picture by picture."""
-    both = [(a[kind]["pictures"], b[kind]["pictures"]) for a, b in zip(first, second, strict=True)]
+    """Compare runs of the same seeds, image by image."""
+    both = [(a[kind]["images"], b[kind]["images"]) for a, b in zip(first, second, strict=True)]
     seeds = [float(np.mean(np.concatenate(a)) - np.mean(np.concatenate(b))) for a, b in both]
     values, groups = [], []
     for number in range(len(both[0][0])):
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--sizes", type=int, nargs="+", help="some of the sizes")
-    parser.add_argument("--tests", type=int, default=120, help="test pictures of easy-vqa; half as many of camvid")
+    parser.add_argument("--tests", type=int, default=120, help="test images of easy-vqa; half as many of camvid")
     parser.add_argument("--divide", type=int, default=1, help="how much shorter runs are, to try the script")
     parser.add_argument("--report", action="store_true", help="run nothing, join what there is")
     parser.add_argument("--lr", type=float, help="another learning rate, to look for the better one")

@@ -1,6 +1,6 @@
 """Data of `paligemma_transfer.py`, as files of JSON lines: easy-VQA and the streets of CamVid.
 
-Both have test pictures of their own; a seed draws which training pictures a run has.
+Both have test images of their own; a seed draws which training images a run has.
 """
 
 import io
@@ -29,7 +29,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def easy_vqa(folder: Path, size: int, seed: int, tests: int) -> tuple[Path, Path]:
-    """Write `size` training pictures that a seed draws, and the first test pictures, with all their questions."""
+    """Write `size` training images that a seed draws, and the first test images, with all their questions."""
     import easy_vqa as package
 
     made = []
@@ -48,9 +48,9 @@ def easy_vqa(folder: Path, size: int, seed: int, tests: int) -> tuple[Path, Path
 
 
 def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tuple[Path, Path]:
-    """Write pictures of streets at 112 pixels with questions, boxes, and the mask of the largest car.
+    """Write images of streets at 112 pixels with questions, boxes, and the mask of the largest car.
 
-    Of test pictures, frames of a few films, every n-th is taken, so that all films are there; their cars are in cars.npz.
+    Of test images, frames of a few films, every n-th is taken, so that all films are there; their cars are in cars.npz.
     """
     import pyarrow.parquet as pq
 
@@ -60,7 +60,7 @@ def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tupl
     asked: list[str] = []
     for part, count in (("train", size), ("test", tests)):
         table = pq.read_table(source / f"{part}.parquet").to_pylist()
-        masks = [picture(row, "mask") for row in table]
+        masks = [make_image(row, "mask") for row in table]
         if part == "train":  # ask for what is neither always there nor hardly ever
             shares = {name: np.mean([(mask == k).sum() >= LEAST for mask in masks]) for k, name in enumerate(names)}
             asked = [name for name, share in shares.items() if 0.1 <= share <= 0.9]
@@ -69,10 +69,10 @@ def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tupl
             order = np.arange(0, len(table), max(1, len(table) // count))[:count]
         rows, cars = [], {}
         for i in order.tolist():
-            name = f"pictures/{part}-{i}.png"
+            name = f"images/{part}-{i}.png"
             if not (folder / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                image().fromarray(picture(table[i], "image")).resize((112, 112)).save(folder / name)
+                pillow().fromarray(make_image(table[i], "image")).resize((112, 112)).save(folder / name)
             things = {noun: parts_of(masks[i] == names.index(noun)) for noun in FOUND}
             if things["car"]:
                 cars[name] = things["car"][0][1]
@@ -84,16 +84,16 @@ def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tupl
     return made[0], made[1]
 
 
-def image() -> Any:
-    """Give Pillow's module of pictures."""
+def pillow() -> Any:
+    """Give Pillow's module of images."""
     from PIL import Image
 
     return Image
 
 
-def picture(row: dict[str, Any], name: str) -> np.ndarray:
-    """Read a picture or a mask of a row."""
-    found = image().open(io.BytesIO(row[name]["bytes"]))
+def make_image(row: dict[str, Any], name: str) -> np.ndarray:
+    """Read an image or a mask of a row."""
+    found = pillow().open(io.BytesIO(row[name]["bytes"]))
     return np.asarray(found.convert("RGB") if name == "image" else found)
 
 

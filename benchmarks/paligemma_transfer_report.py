@@ -14,7 +14,7 @@ KINDS = {
 }
 ABLATIONS = {
     "the prefix seen whole beats a causal one": ("scratch", "scratch-text-causal"),
-    "pictures and prefix seen whole beat all causal": ("scratch", "scratch-causal"),
+    "images and prefix seen whole beat all causal": ("scratch", "scratch-causal"),
     "the loss on the suffix alone beats that on all text": ("scratch-text-causal", "scratch-all-text"),
 }
 Runs = dict[tuple[str, str, int, int], dict[str, Any]]
@@ -61,7 +61,7 @@ def paired(runs: Runs, data: str, size: int, one: str, other: str) -> tuple[list
 
 
 def compared(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: str, difference: Any) -> dict[str, Any]:
-    """Compare by pictures, or, where a score is not a mean over them, by seeds alone."""
+    """Compare by images, or, where a score is not a mean over them, by seeds alone."""
     if kind != "ap50":
         return difference(first, second, kind)
     seeds = [a[kind]["mean"] - b[kind]["mean"] for a, b in zip(first, second, strict=True)]
@@ -71,7 +71,7 @@ def compared(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: st
 def table(claims: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
     """Write tables in Markdown."""
     lines = [
-        "| data | pictures | of | pre-trained | scratch | grey | most common | difference (95 %) | claim |",
+        "| data | images | of | pre-trained | scratch | grey | most common | difference (95 %) | claim |",
         "|---" * 9 + "|",
     ]
     named = {text: kind for kind, text in KINDS.items()}
@@ -113,7 +113,7 @@ def draw(rows: list[dict[str, Any]], sizes: dict[str, tuple[int, ...]], path: Pa
             axis.plot(at, means, style, label=label, markersize=4)
             if style[2] in "os":
                 axis.plot(*zip(*points, strict=True), style[:3], markersize=3, alpha=0.5)
-        axis.set(xscale="log", title=f"{data}: {KINDS[kind]}", xlabel="training pictures", ylim=(0, None))
+        axis.set(xscale="log", title=f"{data}: {KINDS[kind]}", xlabel="training images", ylim=(0, None))
         axis.set_xticks(sizes[data], map(str, sizes[data]))
         axis.minorticks_off()
     figure.axes[0].legend()

@@ -3,7 +3,7 @@
     python benchmarks/plus_minus.py    # the cells of HiP's and the bootstrap's tables, anew from what their runs left
 
 After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
-mean by the bootstrap: 4,000 draws of the scored videos or pictures with replacement, their 2.5th and 97.5th percentile.
+mean by the bootstrap: 4,000 draws of the scored videos or images with replacement, their 2.5th and 97.5th percentile.
 Benchmarks print both by the functions here; `tests/benchmarks/test_plus_minus.py` compares these cells with the pages.
 """
 

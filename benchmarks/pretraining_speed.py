@@ -2,9 +2,9 @@
 
     python benchmarks/pretraining_speed.py [--repeats 6] [--only rn18/byol] [--json evidence/pretraining-speed/results.json]
 
-A step is forward, backward, AdamW and the move of the average, for 64 pictures of 64x64 pixels that are there already: of a
+A step is forward, backward, AdamW and the move of the average, for 64 images of 64x64 pixels that are there already: of a
 ResNet-18 and a ViT-Tiny of patches of 8, with heads of equal sizes. lightly's is as in its examples, with torchvision's
-ResNet and timm's ViT. The views are timed too, from pictures of 96x96, against lightly's transforms with their defaults.
+ResNet and timm's ViT. The views are timed too, from images of 96x96, against lightly's transforms with their defaults.
 
 Needs lightly, timm and torchvision beside tapetum. CPU seconds are those of the process: the machine may be busy.
 """
@@ -33,13 +33,13 @@ from tapetum.account.flops import count_flops
 from tapetum.app.shell.allocator import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
-from tapetum.systems.pretraining.data import RawPictures, Shown, Source
+from tapetum.systems.pretraining.data import RawImages, Shown, Source
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.train import Moment
 from tapetum.train.averages import MovingAverage
 
-BATCH, SIZE, LOCAL, PICTURE = 64, 64, 6, 96
+BATCH, SIZE, LOCAL, IMAGE = 64, 64, 6, 96
 METHODS: tuple[Method, ...] = ("supervised", "simclr", "byol", "dino", "mae")
 NINE = [(network, method) for network in ("rn18", "vit") for method in METHODS if (network, method) != ("rn18", "mae")]
 
@@ -65,7 +65,7 @@ def main() -> None:
         row = {"name": name, **compare(network, method, options.repeats)}
         rows.append(row)
         print(
-            f"{name:16} {row['gflop_per_picture']:9.3f} {row['ours_s']:22.3f} {row['lightly_s']:8.3f} {row['ratio']:6.2f}   "
+            f"{name:16} {row['gflop_per_image']:9.3f} {row['ours_s']:22.3f} {row['lightly_s']:8.3f} {row['ratio']:6.2f}   "
             f"{row['ours_bf16_s']:7.3f} {row['lightly_bf16_s']:8.3f} {row['ratio_bf16']:6.2f}",
             flush=True,
         )
@@ -77,7 +77,7 @@ def main() -> None:
     for method, row in views.items():
         steps = [r["ours_s"] for r in rows if r["name"].endswith(method)]
         print(
-            f"views of {method:8} ours {row['ours_ms']:.3f} ms a picture, lightly {row['lightly_ms']:.3f}, "
+            f"views of {method:8} ours {row['ours_ms']:.3f} ms an image, lightly {row['lightly_ms']:.3f}, "
             f"ratio {row['ratio']:.2f}; "
             f"{100 * row['ours_ms'] * BATCH / 1000 / min(steps):.1f} % of the shortest step"
         )
@@ -101,7 +101,7 @@ def compare(network: str, method: Method, repeats: int) -> dict[str, Any]:
                 if turn:
                     best[who, bf16] = min(before, time.process_time() - began)
     return {
-        "gflop_per_picture": flops / BATCH / 1e9,
+        "gflop_per_image": flops / BATCH / 1e9,
         "ours_s": best["ours", False],
         "lightly_s": best["lightly", False],
         "ratio": best["ours", False] / best["lightly", False],
@@ -149,7 +149,7 @@ def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
     run = recipe(method, "x", size=SIZE, batch_size=BATCH, **changes)
     pixels = np.zeros((BATCH, 3073), np.uint8)
     labels = np.arange(BATCH) % 100
-    task = task_of(method)(run, Source(RawPictures(pixels, 1), labels, tuple(map(str, range(100)))))
+    task = task_of(method)(run, Source(RawImages(pixels, 1), labels, tuple(map(str, range(100)))))
     batch = task.collate([Shown(np.zeros((SIZE, SIZE, 3), np.uint8), k, k, ()) for k in range(BATCH)])
     batch["views"] = [torch.empty_like(view).normal_() for view in batch["views"]]
     step, model, moment = stepping(task, batch)
@@ -268,11 +268,11 @@ def lightly_mae(backbone: nn.Module, width: int, views: list[Tensor]) -> Parts:
 
 
 def compare_views(method: Method, repeats: int) -> dict[str, float]:
-    """Best CPU milliseconds a picture of the views of both."""
+    """Best CPU milliseconds an image of the views of both."""
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (PICTURE, PICTURE, 3), dtype=np.uint8) for _ in range(BATCH)]
+    images = [rng.integers(0, 256, (IMAGE, IMAGE, 3), dtype=np.uint8) for _ in range(BATCH)]
     run = recipe(method, "x", size=SIZE, dino=Dino(local_views=LOCAL, local_size=SIZE // 2))
-    source = Source(RawPictures(np.zeros((4, 3073), np.uint8), 1))
+    source = Source(RawImages(np.zeros((4, 3073), np.uint8), 1))
     views = Views(task_of(method)(replace(run, encoder="vit-tiny-16", change=("patch=8",)), source).views(), seed=0)
     theirs = {
         "simclr": lambda: transforms.SimCLRTransform(input_size=SIZE),
@@ -282,12 +282,12 @@ def compare_views(method: Method, repeats: int) -> dict[str, float]:
         "dino": lambda: transforms.DINOTransform(global_crop_size=SIZE, local_crop_size=SIZE // 2, n_local_views=LOCAL),
         "mae": lambda: transforms.MAETransform(input_size=SIZE),
     }[method]()
-    images = [Image.fromarray(picture) for picture in pictures]
+    pillow_images = [Image.fromarray(image) for image in images]
     best = {"ours": float("inf"), "lightly": float("inf")}
     for turn in range(repeats):
         for who, work in (
-            ("ours", lambda at=turn: views(pictures, range(at * BATCH, (at + 1) * BATCH))),
-            ("lightly", lambda: [theirs(image) for image in images]),
+            ("ours", lambda at=turn: views(images, range(at * BATCH, (at + 1) * BATCH))),
+            ("lightly", lambda: [theirs(image) for image in pillow_images]),
         ):
             began = time.process_time()
             work()

@@ -1,9 +1,9 @@
 """Measures whether questions about the world can be answered without looking, by words alone.
 
-    python benchmarks/scenes_blind.py FOLDER [--pictures 768] [--late 256] [--episodes 256] [--cups 64] [--json OUT.json]
+    python benchmarks/scenes_blind.py FOLDER [--images 768] [--late 256] [--episodes 256] [--cups 64] [--json OUT.json]
 
 Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on) and balances them block by block,
-as users get them. Late pictures, in which things are in others, and cup games, which are few among all stories, have blocks of
+as users get them. Late images, in which things are in others, and cup games, which are few among all stories, have blocks of
 their own. Three guessers learn from the even blocks and answer the odd ones, and the other way round: the most frequent answer
 to a question's text; naive Bayes and logistic regression on words of question and option, each with each. All should be right
 as often as chance, 1 over the options: overall within 2 standard errors, and in each template within what 2 is when so many
@@ -27,23 +27,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
 from tapetum.scenes.physics import STORIES, make_episode
-from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, picture_candidates, scene_graph
+from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, image_candidates, scene_graph
 
 NAMES = tuple(STORIES)
 LATE = ("put-and-take", "mixture", "pour")
-"""Stories whose pictures are also taken late, when things are in others."""
+"""Stories whose images are also taken late, when things are in others."""
 
 
-def picture(number: int) -> list[Candidate]:
-    """Candidates of one picture, early in a story."""
+def make_image(number: int) -> list[Candidate]:
+    """Candidates of one image, early in a story."""
     made = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
-    return picture_candidates(scene_graph(made, 0 if number % 2 else 5), number)
+    return image_candidates(scene_graph(made, 0 if number % 2 else 5), number)
 
 
 def late(number: int) -> list[Candidate]:
-    """Candidates of one picture at the end of a story."""
+    """Candidates of one image at the end of a story."""
     made = make_episode(30_000 + number, LATE[number % len(LATE)], seconds=7.0, rate=12.0)
-    return picture_candidates(scene_graph(made, made.frames - 1), number)
+    return image_candidates(scene_graph(made, made.frames - 1), number)
 
 
 def episode(number: int) -> list[Candidate]:
@@ -57,10 +57,10 @@ def cups(number: int) -> list[Candidate]:
     return [c for c in episode_candidates(made, number, counterfactual=False) if c.template == "which-cup"]
 
 
-MAKERS = {"pictures": picture, "late": late, "episodes": episode, "cups": cups}
-PER_SCENE = {"pictures": 4, "late": 4, "episodes": 3, "cups": 3}
+MAKERS = {"images": image, "late": late, "episodes": episode, "cups": cups}
+PER_SCENE = {"images": 4, "late": 4, "episodes": 3, "cups": 3}
 """Options of a question."""
-BLOCKS = {"pictures": BLOCK, "late": BLOCK, "episodes": BLOCK, "cups": BLOCK // 2}
+BLOCKS = {"images": BLOCK, "late": BLOCK, "episodes": BLOCK, "cups": BLOCK // 2}
 """Scenes balanced together; an even number of blocks, since guessers learn from every other one."""
 FEW = 30
 """Questions of a template below which the table says so."""
@@ -193,7 +193,7 @@ def main() -> None:
     """Make, balance, learn, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    for kind, count in (("pictures", 768), ("late", 256), ("episodes", 256), ("cups", 64)):
+    for kind, count in (("images", 768), ("late", 256), ("episodes", 256), ("cups", 64)):
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)

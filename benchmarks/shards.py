@@ -20,7 +20,7 @@ from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards, write_shards
 
 
-def picture(seed: int, size: int) -> bytes:
+def make_image(seed: int, size: int) -> bytes:
     """A JPEG of smooth noise."""
     coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     file = io.BytesIO()
@@ -31,12 +31,12 @@ def picture(seed: int, size: int) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=20_000)
-    parser.add_argument("--size", type=int, default=224, help="height and width of the pictures")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images")
     parser.add_argument("--decoded", type=int, default=1000, help="samples that are decoded for the timing of that")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        pictures = [picture(k, asked.size) for k in range(50)]
-        samples = ({"__key__": f"{k:08d}", "jpg": pictures[k % 50], "cls": k % 1000} for k in range(asked.samples))
+        images = [make_image(k, asked.size) for k in range(50)]
+        samples = ({"__key__": f"{k:08d}", "jpg": images[k % 50], "cls": k % 1000} for k in range(asked.samples))
         began = time.perf_counter()
         paths = write_shards(samples, folder, "train")
         print(f"written           {asked.samples / (time.perf_counter() - began):10,.0f} samples a second, with their index")

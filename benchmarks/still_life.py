@@ -406,8 +406,8 @@ def main():
     args = parser.parse_args()
     made = SCENES[args.scene]((args.size, args.size))
     shown = [next(iter(film(made, config=FilmConfig(), frames=range(f, f + 1)))).rgb for f in args.frames]
-    picture = Image.fromarray(np.concatenate(shown, 1))
-    picture.resize((picture.width * args.zoom, picture.height * args.zoom), Image.Resampling.NEAREST).save(args.out)
+    image = Image.fromarray(np.concatenate(shown, 1))
+    image.resize((image.width * args.zoom, image.height * args.zoom), Image.Resampling.NEAREST).save(args.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
-on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
+on the clips of --held, which must not be among the videos. Of the textures every tenth image, of which the cut-outs are made,
 is left out. Each run goes on where it was stopped; what is finished is only scored.
 
 Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, mean and deviation over the
@@ -81,7 +81,7 @@ def cutout_scores(tracker, cutouts):
 def cycle(tracker, video):
     """Of each point of a grid: how far from its place it comes back, and how sure the tracker was of it at the end.
 
-    A point that leaves the picture has confidence 0.
+    A point that leaves the image has confidence 0.
     """
     sure = []
 
@@ -145,7 +145,7 @@ def recipe(args, left_out, seed):
     settings = Ingredients(
         cycle=left_out == "+cycle", separate_moments=args.apart and footage, weight=Ingredients.weight if footage else 0.0
     )
-    names = "model", "textures", "steps", "clips", "frames", "iterations", "scenes", "picture_clips", "lr"
+    names = "model", "textures", "steps", "clips", "frames", "iterations", "scenes", "image_clips", "lr"
     given = {name: getattr(args, name) for name in names}
     run = BootstrapRun(settings=settings, part="train", seed=seed, **given)
     return without(run, [left_out] if left_out in WITHOUT else [])
@@ -204,7 +204,7 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=BootstrapRun.frames)
     parser.add_argument("--iterations", type=int, default=BootstrapRun.iterations)
     parser.add_argument("--scenes", type=int, default=BootstrapRun.scenes)
-    parser.add_argument("--warped", dest="picture_clips", type=int, default=BootstrapRun.picture_clips)
+    parser.add_argument("--warped", dest="image_clips", type=int, default=BootstrapRun.image_clips)
     parser.add_argument("--lr", type=float, default=BootstrapRun.lr)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--without", nargs="+", default=["nothing"], choices=CHANGES)

@@ -5,8 +5,8 @@
     python benchmarks/tap_cutouts.py footage photos.parquet folder --videos 160 --seed 77
 
 Drawn by OpenCV's warps in 2D, with nothing from `tapetum.scenes`, so that it is an independent check of a model trained there.
-Only every tenth picture is used (numbers 9, 19, ...): the share that `tapetum train tap-nano` holds out. `footage` writes such
-videos of all other pictures, as mp4 files without their truth, for `tapetum bootstrap` to learn from.
+Only every tenth image is used (numbers 9, 19, ...): the share that `tapetum train tap-nano` holds out. `footage` writes such
+videos of all other images, as mp4 files without their truth, for `tapetum bootstrap` to learn from.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tapetum.scenes.textures import from_pictures
+from tapetum.scenes.textures import from_images
 from tapetum.video import write_video
 
 SIZE, FRAMES = 256, 24
@@ -34,7 +34,7 @@ def cubic(knots):
 
 
 def moves(rng, centre, target, shift, turn, zoom, skew):
-    """Homographies (frames, 3, 3) from a picture around `centre` to the frame around `target`."""
+    """Homographies (frames, 3, 3) from an image around `centre` to the frame around `target`."""
     x, y, a, s, k = smooth(rng, shift), smooth(rng, shift), smooth(rng, turn), np.exp(smooth(rng, zoom)), smooth(rng, skew)
     p, q = smooth(rng, 1e-4), smooth(rng, 1e-4)
     out = []
@@ -53,15 +53,15 @@ def blob(rng, size):
     return np.clip((np.clip(edge, 0.3, 0.97) - np.hypot(x, y)) * size / 2 + 0.5, 0, 1).astype(np.float32)
 
 
-def warp(picture, matrix, border):
+def warp(image, matrix, border):
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return cv2.warpPerspective(
-        picture, np.linalg.inv(half) @ matrix @ half, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border
+        image, np.linalg.inv(half) @ matrix @ half, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border
     )
 
 
 def layers_of(rng, draw):
-    """Layers back to front: (picture, alpha or None, homographies)."""
+    """Layers back to front: (image, alpha or None, homographies)."""
     photo = draw(rng)
     scale = rng.uniform(1.0, 1.6) * SIZE / min(photo.shape[:2])
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -80,9 +80,9 @@ def render(rng, layers):
     gain = 1 + smooth(rng, 0.05)
     for t in range(FRAMES):
         frame = warp(layers[0][0], layers[0][2][t], cv2.BORDER_REFLECT).astype(np.float32)
-        for picture, alpha, matrices in layers[1:]:
+        for image, alpha, matrices in layers[1:]:
             a = warp(alpha, matrices[t], cv2.BORDER_CONSTANT)[..., None]
-            frame = frame * (1 - a) + warp(picture, matrices[t], cv2.BORDER_CONSTANT) * a
+            frame = frame * (1 - a) + warp(image, matrices[t], cv2.BORDER_CONSTANT) * a
         frame = np.clip(frame * gain[t] + rng.normal(0, noise, frame.shape), 0, 255).astype(np.uint8)
         data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         frames.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
@@ -120,7 +120,7 @@ def truth(rng, layers, n):
 
 
 def make(args):
-    every = from_pictures(args.source, part="held-out")
+    every = from_images(args.source, part="held-out")
     data = {}
     for k in range(args.videos):
         rng = np.random.default_rng((args.seed, k))
@@ -132,7 +132,7 @@ def make(args):
 
 
 def footage(args):
-    every = from_pictures(args.source, part="train")
+    every = from_images(args.source, part="train")
     Path(args.out).mkdir(parents=True)
     for k in range(args.videos):
         rng = np.random.default_rng((args.seed, k))

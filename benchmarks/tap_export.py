@@ -68,12 +68,12 @@ def online_row(tracker, clip, queries, folder, threads):
     state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
     stream = tracker.start(clip[0], queries[:, 1:], polish=False)
     apart, theirs, ours, asked = 0.0, [], [], queries[None, :, 1:]
-    for frame, picture in zip(clip, frames, strict=True):
+    for frame, image in zip(clip, frames, strict=True):
         begin = time.perf_counter()
         stream, seen = tracker.step(stream, frame)
         ours.append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, [picture, asked, *found, *state], strict=True)))
+        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, [image, asked, *found, *state], strict=True)))
         theirs.append(time.perf_counter() - begin)
         asked = np.full_like(asked, np.nan)
         apart = max(apart, float(np.abs(tracks[0, :, 0] - seen.xy).max()))

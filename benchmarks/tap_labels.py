@@ -1,8 +1,8 @@
 """How good are the labels from which `tapetum bootstrap` learns? Measured where the truth is known.
 
-    python benchmarks/tap_labels.py PICTURES [--model tapir-nano-synthetic] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
+    python benchmarks/tap_labels.py IMAGES [--model tapir-nano-synthetic] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
 
-Clips with exact tracks are made of PICTURES, a folder or parquet file (`training.picture_clips`; every tenth picture, the tenth
+Clips with exact tracks are made of IMAGES, a folder or parquet file (`training.image_clips`; every tenth image, the tenth
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of their
 frames shrunk and spoilt, and starts from another of these on the teacher's track. Printed for several `Ingredients.confident`,
 `within` (- is without `cycle`) and `polish`: the fraction of points and frames that count; the distance of the teacher's label,
@@ -24,7 +24,7 @@ from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_look import looks
 from tapetum.systems.tap.network.types import Estimate
-from tapetum.systems.tap.training.picture_clips import PictureClips
+from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
 
 SIZE = 256
@@ -74,7 +74,7 @@ def settings(stride, confident, within, polish):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures")
+    parser.add_argument("images")
     parser.add_argument("--model", default="tapir-nano-synthetic")
     parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--frames", type=int, default=12, help="of the student")
@@ -86,8 +86,8 @@ def main():
     loaded = tapetum.load(args.model).model
     model = Tapir(replace(loaded.config, initial_resolution=(SIZE, SIZE), refine_at_least=None)).eval()
     model.load_state_dict(loaded.state_dict())
-    clips = PictureClips(
-        args.clips, seed=args.seed, source=args.pictures, part="held-out", frames=args.stride * (args.frames - 1) + 1
+    clips = ImageClips(
+        args.clips, seed=args.seed, source=args.images, part="held-out", frames=args.stride * (args.frames - 1) + 1
     )
     names = f"{'confident':>9}{'within':>8}{'polish':>8}{'count':>8}"
     print(names + "   label: median  mean   > 4    student: median  mean   > 4    to learn    wrongly seen")

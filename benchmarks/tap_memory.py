@@ -3,7 +3,7 @@
     python benchmarks/tap_memory.py [--frames 10000] [--size 640x480] [--points 256] [--model tapir-nano] [--out FILE]
     python benchmarks/tap_memory.py --model causal-tapir-nano --live
 
-Writes a video of so many frames (a smooth picture that slides about), tracks points that start all over it, and notes the most
+Writes a video of so many frames (a smooth image that slides about), tracks points that start all over it, and notes the most
 memory that was resident since the last note, whenever frames have been seen and at the end. Prints the most that was resident
 up to frame 500 and to the end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and
 FILE.svg. With --live frames go through `Tracker.step` one by one instead of through windows.
@@ -28,15 +28,15 @@ EARLY = 500
 
 
 def sliding(frames, width, height):
-    """Frames of a large smooth picture that slides by on a closed path."""
+    """Frames of a large smooth image that slides by on a closed path."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, height // 8, width // 8, generator=generator)
-    picture = torch.nn.functional.interpolate(coarse, size=(2 * height, 2 * width), mode="bicubic").clamp(0, 1)[0]
-    picture = (picture * 255).byte().permute(1, 2, 0).numpy()
+    image = torch.nn.functional.interpolate(coarse, size=(2 * height, 2 * width), mode="bicubic").clamp(0, 1)[0]
+    image = (image * 255).byte().permute(1, 2, 0).numpy()
     for t in range(frames):
         x = round(width / 2 * (1 + np.sin(t / 60)))
         y = round(height / 2 * (1 + np.cos(t / 75)))
-        yield picture[y : y + height, x : x + width]
+        yield image[y : y + height, x : x + width]
 
 
 def svg(rows, title):

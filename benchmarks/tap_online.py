@@ -62,8 +62,8 @@ def compare(tracker, half, plain, video, points):
     asked, context = plain.start(first, torch.from_numpy(points)[None])
     for frame in video:
         begin = time.perf_counter()
-        pictures = torch.from_numpy(frame).float()[None, None] / 127.5 - 1
-        theirs, _, _, context = plain.step(asked, context, pictures)
+        images = torch.from_numpy(frame).float()[None, None] / 127.5 - 1
+        theirs, _, _, context = plain.step(asked, context, images)
         row["published"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
         stream, seen = tracker.step(stream, frame)
@@ -72,7 +72,7 @@ def compare(tracker, half, plain, video, points):
         low, _ = half.step(low, frame)
         row["half"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        tracker.model.features(pictures)
+        tracker.model.features(images)
         row["features"].append(time.perf_counter() - begin)
         row["apart"].append(float(np.abs(theirs[0, :, 0].numpy() - seen.xy).max()))
     return row

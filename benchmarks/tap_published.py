@@ -1,7 +1,7 @@
 """TAPIR in the published order of operations, to time ours beside it.
 
 `Published` runs the weights of a `tap.network.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
-google-deepmind/tapnet): channels-first convolutions and instance norms, ten frames at a time through the picture network, 49
+google-deepmind/tapnet): channels-first convolutions and instance norms, ten frames at a time through the image network, 49
 bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in every
 iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed sequences, and
 in the online step buffers padded by two more frames whose outputs are thrown away. Only what decides the result on square
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tapetum.systems.tap.network.model import Tapir, default_resolutions
 
 CHUNK = 10
-"""Frames that go through the picture network at a time."""
+"""Frames that go through the image network at a time."""
 
 
 class Published:

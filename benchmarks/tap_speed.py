@@ -34,9 +34,9 @@ def moving_noise(frames, size):
     wide = size + 4 * frames
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, wide // 8, wide // 8, generator=generator)
-    picture = torch.nn.functional.interpolate(coarse, size=(wide, wide), mode="bicubic").clamp(0, 1)[0]
-    picture = (picture * 255).byte().permute(1, 2, 0).numpy()
-    return np.stack([picture[2 * t : 2 * t + size, 3 * t : 3 * t + size] for t in range(frames)])
+    image = torch.nn.functional.interpolate(coarse, size=(wide, wide), mode="bicubic").clamp(0, 1)[0]
+    image = (image * 255).byte().permute(1, 2, 0).numpy()
+    return np.stack([image[2 * t : 2 * t + size, 3 * t : 3 * t + size] for t in range(frames)])
 
 
 def resident(peak):
@@ -73,8 +73,8 @@ def child(args):
     def call(video, queries):
         if args.child == "published":
             with torch.inference_mode():
-                pictures = torch.from_numpy(video).float()[None] / 127.5 - 1
-                return plain.track(pictures, torch.from_numpy(queries)[None])[0][0].numpy()
+                images = torch.from_numpy(video).float()[None] / 127.5 - 1
+                return plain.track(images, torch.from_numpy(queries)[None])[0][0].numpy()
         return tracker.track(video, queries).xy
 
     call(*((video, queries) if args.child == "compiled" else (video[:2], queries[:2] * np.float32([0, 1, 1]))))

@@ -2,12 +2,12 @@
 
     python benchmarks/track_passes.py [--frames 300] [--size 640x480] [--trees BEFORE AFTER] [--pairs 2] [-- OPTIONS OF TRACK]
 
-Makes a clip itself (a picture of several scales that slides on a closed path, h264, one key frame in 250 frames) and tracks in
+Makes a clip itself (an image of several scales that slides on a closed path, h264, one key frame in 250 frames) and tracks in
 it with each tree of sources, in turns, `--pairs` times; a tree is a checkout, by default this one alone. Every run is a process
 of its own, from the start of Python to the last file written. Columns: frames of the video a second of wall clock; seconds of
 processor in user mode, which a busy machine disturbs less, and in the system; frames that came out of the decoder for each
 frame of the video, counted where FFmpeg gives them out; how many of these were turned into RGB; the most memory that was
-resident. Says at the end whether all runs wrote the same tracks and the same pictures.
+resident. Says at the end whether all runs wrote the same tracks and the same images.
 """
 
 import argparse
@@ -53,19 +53,19 @@ sys.exit(code)
 
 
 def sliding(frames, width, height):
-    """Frames of a picture of several scales that slides by on a closed path."""
+    """Frames of an image of several scales that slides by on a closed path."""
     from PIL import Image
 
-    rng, picture = np.random.default_rng(0), np.zeros((2 * height, 2 * width, 3), np.float32)
+    rng, image = np.random.default_rng(0), np.zeros((2 * height, 2 * width, 3), np.float32)
     for cell in (4, 8, 16, 32, 64):
         coarse = rng.integers(0, 256, (2 * height // cell + 1, 2 * width // cell + 1, 3), dtype=np.uint8)
-        picture += np.asarray(Image.fromarray(coarse).resize((2 * width, 2 * height), Image.Resampling.BICUBIC))
-    picture -= picture.min()
-    picture = np.rint(picture * 255 / picture.max()).astype(np.uint8)
+        image += np.asarray(Image.fromarray(coarse).resize((2 * width, 2 * height), Image.Resampling.BICUBIC))
+    image -= image.min()
+    image = np.rint(image * 255 / image.max()).astype(np.uint8)
     for t in range(frames):
         x = round(width / 2 * (1 + np.sin(t / 60)))
         y = round(height / 2 * (1 + np.cos(t / 75)))
-        yield picture[y : y + height, x : x + width]
+        yield image[y : y + height, x : x + width]
 
 
 def run(tree, clip, folder, options):
@@ -77,11 +77,11 @@ def run(tree, clip, folder, options):
     command = [sys.executable, "-c", CHILD, told, "track", clip, "--out", out, *options]
     env = {**os.environ, "PYTHONPATH": str(Path(tree).resolve() / "src")}
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, env=env)
-    tracks, pictures = Tracks.load(out / "tracks.npz"), hashlib.sha256()
+    tracks, images = Tracks.load(out / "tracks.npz"), hashlib.sha256()
     for frame in open_video(out / "overlay.mp4"):
-        pictures.update(frame)
+        images.update(frame)
     written = [hashlib.sha256(array.tobytes()).hexdigest() for array in (tracks.xy, tracks.visible, tracks.confidence)]
-    return json.loads(told.read_text()), [*written, pictures.hexdigest()]
+    return json.loads(told.read_text()), [*written, images.hexdigest()]
 
 
 def main():
@@ -111,7 +111,7 @@ def main():
                 print(text(row, args.frames), tree, flush=True)
     for tree, several in rows.items():
         print(text({key: statistics.median(row[key] for row in several) for key in several[0]}, args.frames), "median", tree)
-    for what, each in zip(("places", "visible", "confidence", "pictures"), zip(*sums, strict=True), strict=True):
+    for what, each in zip(("places", "visible", "confidence", "images"), zip(*sums, strict=True), strict=True):
         print(f"{what}: {'the same in all runs' if len(set(each)) == 1 else 'NOT the same in all runs'}")
 
 

@@ -1,4 +1,4 @@
-"""Draws docs/pictures/arrows.svg: the rooms of the house, floor by floor as the import contract has them, and who imports whom.
+"""Draws docs/images/arrows.svg: the rooms of the house, floor by floor as the import contract has them, and who imports whom.
 
     python docs/arrows.py
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parents[1]
-OUT = Path(__file__).parent / "pictures" / "arrows.svg"
+OUT = Path(__file__).parent / "images" / "arrows.svg"
 WIDTH, FLOOR, HEIGHT, LETTER = 1080, 66, 30, 7.6
 TINTS = ("#f4e3d7", "#f7efd2", "#e3efdc", "#dcecef", "#e4e1f2", "#f2dfe9")
 

@@ -1,4 +1,4 @@
-"""Curves of a run as a picture."""
+"""Curves of a run as an image."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_every_number_of_the_log_is_a_curve(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("steps", "lines"), [(4, 5), (200, 9)])  # of long runs a running mean too, but for the one score
-def test_the_picture_is_xml_and_its_lines_lie_where_they_should(steps: int, lines: int, tmp_path: Path) -> None:
+def test_the_image_is_xml_and_its_lines_lie_where_they_should(steps: int, lines: int, tmp_path: Path) -> None:
     drawn = ElementTree.parse(write_curves(log(tmp_path / "log.jsonl", steps), tmp_path / "curves.svg")).getroot()
     assert len(drawn.findall(f".//{SVG}polyline")) == lines
     titles = [text.text for text in drawn.findall(f".//{SVG}text[@font-weight='bold']")]

@@ -43,8 +43,8 @@ ODD: dict[str, Callable[[], Any]] = {
     "empty list": list,
     "nested lists": lambda: [[1, 2], [3, 4]],
     "list of none": lambda: [None],
-    "picture": lambda: RGB,
-    "picture list": lambda: [RGB, RGB],
+    "image": lambda: RGB,
+    "image list": lambda: [RGB, RGB],
     "gray": lambda: RGB[..., 0],
     "rgba": lambda: np.concatenate([RGB, RGB[..., :1]], -1),
     "five channels": lambda: np.zeros((40, 48, 5), np.uint8),
@@ -76,7 +76,7 @@ ODD: dict[str, Callable[[], Any]] = {
     "broken array": Broken,
     "generator": lambda: (frame for frame in [RGB]),
 }
-"""Things that somebody may give in place of a picture, a video or a file."""
+"""Things that somebody may give in place of an image, a video or a file."""
 REST: dict[str, Any] = {
     "question": "what color is the square ?", "things": "square", "out": "out", "target": "out.npz", "words": "a cup",
     "task": "nextqa", "data": "nowhere", "annotations": "nowhere.json", "video": "nowhere.mp4", "launch": None, "model": None,
@@ -99,9 +99,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 SLOW = ("ask", "discover", "embed", "evaluate_paligemma")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in [*tapetum._VERBS, "load"]]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in [*tapetum._VERBS, "load"]])
 @pytest.mark.filterwarnings("ignore")
 def test_a_result_or_a_typed_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
@@ -141,17 +139,17 @@ def test_every_other_value_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     "kind",
-    ["picture", *(pytest.param(k, marks=pytest.mark.slow) for k in ("floats", "tensor", "pillow", "rgba", "gray", "bfloat16"))],
+    ["image", *(pytest.param(k, marks=pytest.mark.slow) for k in ("floats", "tensor", "pillow", "rgba", "gray", "bfloat16"))],
 )
-def test_pictures_in_memory_are_taken_where_files_are(kind: str, tmp_path: Path):
+def test_images_in_memory_are_taken_where_files_are(kind: str, tmp_path: Path):
     made = ODD[kind]()
     alone = tapetum.embed(made)
-    assert alone.paths == ("picture-0",)
+    assert alone.paths == ("image-0",)
     assert alone.modalities == (("image",),)
     assert tapetum.embed([made, made], out=tmp_path / "t.npz").vectors.shape[0] == 2
-    assert tapetum.discover(made, out=tmp_path / "found").pictures == ("picture-0",)
+    assert tapetum.discover(made, out=tmp_path / "found").images == ("image-0",)
     assert len(tapetum.caption(made, model=MODEL, tokens=2).seen) == 1
-    if kind in ("picture", "tensor", "pillow"):
+    if kind in ("image", "tensor", "pillow"):
         Image.fromarray(RGB).save(tmp_path / "a.png")
         np.testing.assert_array_equal(alone.vectors, tapetum.embed(tmp_path / "a.png").vectors)
 
@@ -167,7 +165,7 @@ def test_videos_in_memory_are_taken_where_files_are(tmp_path: Path):
         tapetum.show(done.out / "tracks.npz", frames)
     embedded = tapetum.embed([frames, RGB])
     assert embedded.start_s == (0.0, 1.0, None)
-    assert embedded.paths == ("picture-0", "picture-0", "picture-1")
+    assert embedded.paths == ("image-0", "image-0", "image-1")
     with pytest.raises(BadInput, match="is a video of 30 frames; show some"):
         tapetum.caption(frames, model=MODEL)
 
@@ -187,12 +185,12 @@ def test_an_encoder_says_what_it_wants(config: str):
         good.to_sparse(),
         None,
     ]
-    for pictures in bad:
+    for images in bad:
         with pytest.raises(BadInput, match="an encoder was given"):
-            encoder(pictures)
-    for pictures in (RGB[0, 0], "x", None, RGB, good, torch.empty(1, 4, 4, 3, dtype=torch.uint8, device="meta")):
-        with pytest.raises(BadInput, match="pictures are"):
-            encoder.prepare(pictures)
+            encoder(images)
+    for images in (RGB[0, 0], "x", None, RGB, good, torch.empty(1, 4, 4, 3, dtype=torch.uint8, device="meta")):
+        with pytest.raises(BadInput, match="images are"):
+            encoder.prepare(images)
 
 
 def test_load_says_what_it_wants():

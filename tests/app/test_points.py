@@ -1,4 +1,4 @@
-"""Which points are asked for: tables with names and ids, single ones beside them, grids on a part of the picture."""
+"""Which points are asked for: tables with names and ids, single ones beside them, grids on a part of the image."""
 
 from pathlib import Path
 
@@ -46,13 +46,13 @@ def test_rows_of_one_id_are_clicks_of_one_point(tmp_path: Path) -> None:
         ({"region": "0,0,9,9", "query": ["0,1,1"]}, "--region was given with --query"),
         ({"query": ["0,1,1", "0,99,1"]}, "--query 0,99,1: the point 99,1 is outside"),
         ({"region": "9,0,0,9"}, "no box"),
-        ({"region": "0,0,65,9"}, "no box in a picture of 64x48"),
+        ({"region": "0,0,65,9"}, "no box in an image of 64x48"),
         ({"region": "0,0,nan,9"}, "no box"),
         ({"region": "nowhere.png"}, "neither a file nor a box"),
         ({"region": "1,2,3"}, "neither a file nor a box"),
         ({"region": "mask.jpg"}, "compressed with loss"),
         ({"region": np.zeros((48, 64), bool)}, "all black"),
-        ({"region": np.ones((48, 60), bool)}, "has 60x48 pixels, the picture 64x48"),
+        ({"region": np.ones((48, 60), bool)}, "has 60x48 pixels, the image 64x48"),
     ],
 )
 def test_what_is_asked_must_fit(given: dict, message: str) -> None:
@@ -84,13 +84,13 @@ def test_masks_of_all_kinds(tmp_path: Path, mode: str) -> None:
     white = np.uint8(wanted) * 255
     if mode in ("RGBA", "LA"):  # all white, transparent outside
         bands = [np.full_like(white, 255)] * (len(mode) - 1)
-        picture = Image.fromarray(np.stack([*bands, white], -1))
+        image = Image.fromarray(np.stack([*bands, white], -1))
     elif mode == "P":
-        picture = Image.fromarray(np.uint8(wanted) * 2).convert("P")
-        picture.putpalette([0, 0, 0] * 256)  # black all over: numbers count, not colours
+        image = Image.fromarray(np.uint8(wanted) * 2).convert("P")
+        image.putpalette([0, 0, 0] * 256)  # black all over: numbers count, not colours
     elif mode == "I;16":
-        picture = Image.fromarray(np.uint16(wanted) * 60_000)
+        image = Image.fromarray(np.uint16(wanted) * 60_000)
     else:
-        picture = Image.fromarray(white).convert(mode)
-    picture.save(tmp_path / "mask.png")
+        image = Image.fromarray(white).convert(mode)
+    image.save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), wanted)

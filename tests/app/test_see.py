@@ -39,22 +39,22 @@ class Ear(Listener):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "pictures"
+    made = tmp_path / "images"
     made.mkdir()
     for k, (colour, corner) in enumerate([("red", "left"), ("green", "right"), (None, "left"), ("blue", "low left")]):
-        Image.fromarray(WORLD.picture(colour, corner)).save(made / f"{k}.png")
+        Image.fromarray(WORLD.make_image(colour, corner)).save(made / f"{k}.png")
     return made
 
 
-def test_ask_and_caption_of_one_picture(folder: Path):
+def test_ask_and_caption_of_one_image(folder: Path):
     asked = tapetum.ask(folder / "0.png", QUESTION, model=MODEL)
     assert asked.text == "red"
     [seen] = asked.seen
     assert (seen.width, seen.height, seen.frames, seen.frame) == (56, 56, 1, None)
     assert seen.prompt == f"answer en {QUESTION}"
     assert 0.5 < seen.answer.score <= 1
-    assert tapetum.caption(WORLD.picture("blue"), model=MODEL).text == "a blue square"
-    assert tapetum.ask(Image.fromarray(WORLD.picture("blue")), "caption en", model=MODEL, raw=True).text == "a blue square"
+    assert tapetum.caption(WORLD.make_image("blue"), model=MODEL).text == "a blue square"
+    assert tapetum.ask(Image.fromarray(WORLD.make_image("blue")), "caption en", model=MODEL, raw=True).text == "a blue square"
 
 
 def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
@@ -73,7 +73,7 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
         *(f"{k}.{end}" for k in range(4) for end in ("png", "json")),
     }
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("?.json")}
-    Image.fromarray(WORLD.picture("blue")).save(folder / "0.png")
+    Image.fromarray(WORLD.make_image("blue")).save(folder / "0.png")
     (out / "1.png").unlink()
     second = Ear()
     again = tapetum.ask.run(options, second)
@@ -88,7 +88,7 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_images_in_memory_are_told_apart_by_their_content(tmp_path: Path):
     for colour in ("red", "green"):
-        assert tapetum.ask([WORLD.picture(colour)], QUESTION, model=MODEL, out=tmp_path / "out").text == colour
+        assert tapetum.ask([WORLD.make_image(colour)], QUESTION, model=MODEL, out=tmp_path / "out").text == colour
 
 
 def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tmp_path: Path):
@@ -96,7 +96,7 @@ def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tm
     np.testing.assert_allclose(one.seen[0].boxes.xyxy, [WORLD.box("right")], atol=0.05)
     drawn = np.asarray(Image.open(tmp_path / "drawn.png"))
     assert drawn.shape == (392, 392, 3)
-    plain = np.asarray(Image.fromarray(WORLD.picture("green", "right"))).repeat(7, 0).repeat(7, 1)
+    plain = np.asarray(Image.fromarray(WORLD.make_image("green", "right"))).repeat(7, 0).repeat(7, 1)
     changed = (drawn != plain).any(-1)
     assert changed[8 * 7, 34 * 7 : 50 * 7].all()
     assert not changed[200:].any()
@@ -111,7 +111,7 @@ def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tm
 
 
 def test_a_video_is_asked_as_a_whole_and_searched_frame_by_frame(tmp_path: Path):
-    frames = np.stack([WORLD.picture("red", corner) for corner in ("left", "right", "low left", "low right")]).repeat(4, 0)
+    frames = np.stack([WORLD.make_image("red", corner) for corner in ("left", "right", "low left", "low right")]).repeat(4, 0)
     write_video(tmp_path / "clip.mp4", frames, 8)
     np.save(tmp_path / "clip.npy", frames)
     with pytest.raises(BadInput, match="is a video of 16 frames; show some of them with --frames"):
@@ -150,37 +150,37 @@ def test_what_was_not_asked_for_is_left_out_and_told(folder: Path, find):
 
 def test_a_thing_that_was_not_asked_for_is_not_followed():
     ear = Ear()
-    options = ThingsOptions(np.stack([WORLD.picture("blue")] * 4), "cat", model=MODEL, tracker="static")
+    options = ThingsOptions(np.stack([WORLD.make_image("blue")] * 4), "cat", model=MODEL, tracker="static")
     things = tapetum.track_things.run(options, ear)
     assert len(things.boxes) == 0
     assert any("not asked for (square" in text for text in ear.notes)
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Path):
-    picture = folder / "0.png"
+    image = folder / "0.png"
     (tmp_path / "empty").mkdir()
     (tmp_path / "deep").mkdir()
-    Image.fromarray(WORLD.picture("red")).save(tmp_path / "deep" / "0.png")
+    Image.fromarray(WORLD.make_image("red")).save(tmp_path / "deep" / "0.png")
     cases = [
-        (([], QUESTION), {}, "there is no picture"),
-        ((picture, " "), {}, "the prompt is empty"),
-        ((picture, "<loc9999>"), {}, "is no token"),
-        ((picture, "word " * 9000), {}, "together they may be"),
+        (([], QUESTION), {}, "there is no image"),
+        ((image, " "), {}, "the prompt is empty"),
+        ((image, "<loc9999>"), {}, "is no token"),
+        ((image, "word " * 9000), {}, "together they may be"),
         ((tmp_path / "none.png", QUESTION), {}, "there is no file"),
-        ((tmp_path / "empty", QUESTION), {}, "holds no pictures"),
-        ((picture, QUESTION), {"frames": 0}, "--frames is 0"),
-        ((picture, QUESTION), {"model": "tapir-nano"}, "tapir-nano is for"),
-        ((picture, QUESTION), {"model": "paligema-nano"}, "there are no weights named"),
-        ((folder, QUESTION), {"out": tmp_path / "one.png"}, "is one picture, and there are several"),
-        ((picture, QUESTION), {"out": picture.parent / "0.png" / "x"}, "cannot|folder"),
-        (([picture, *[tmp_path / "deep" / "0.png"] * 3], QUESTION), {}, "two pictures are called deep-0.png"),
+        ((tmp_path / "empty", QUESTION), {}, "holds no images"),
+        ((image, QUESTION), {"frames": 0}, "--frames is 0"),
+        ((image, QUESTION), {"model": "tapir-nano"}, "tapir-nano is for"),
+        ((image, QUESTION), {"model": "paligema-nano"}, "there are no weights named"),
+        ((folder, QUESTION), {"out": tmp_path / "one.png"}, "is one image, and there are several"),
+        ((image, QUESTION), {"out": image.parent / "0.png" / "x"}, "cannot|folder"),
+        (([image, *[tmp_path / "deep" / "0.png"] * 3], QUESTION), {}, "two images are called deep-0.png"),
     ]
     for words, more, message in cases:
         with pytest.raises(BadInput, match=message) as caught:
             tapetum.ask(*words, **{"model": MODEL} | more)
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="no thing was named"):
-        tapetum.detect(picture, ";", model=MODEL)
+        tapetum.detect(image, ";", model=MODEL)
 
 
 @pytest.mark.slow

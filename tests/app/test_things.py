@@ -93,7 +93,7 @@ def test_nothing_found_is_no_error():
 
 
 def still() -> np.ndarray:
-    return np.stack([WORLD.picture("red", "right")] * 5)
+    return np.stack([WORLD.make_image("red", "right")] * 5)
 
 
 def test_words_find_a_thing_and_its_table_and_overlay_are_written(tmp_path: Path):
@@ -106,7 +106,7 @@ def test_words_find_a_thing_and_its_table_and_overlay_are_written(tmp_path: Path
     assert (again.xyxy == things.boxes.xyxy).all()
     drawn = open_video(tmp_path / "out" / "overlay.mp4")
     assert len(drawn) == 5
-    assert np.abs(drawn[2].astype(int) - WORLD.picture("red", "right")).max() > 60
+    assert np.abs(drawn[2].astype(int) - WORLD.make_image("red", "right")).max() > 60
     rows = things.as_json()["things"]
     assert rows == [{"label": "square", "frames_shown": 5, "times_found": 1}]
 
@@ -128,7 +128,7 @@ def test_a_network_follows_what_the_words_found():
 
 def test_what_cannot_be_followed_is_refused_in_one_line(tmp_path: Path):
     cases = [
-        ((WORLD.picture("red")[None], "square"), {}, "is one picture; --track follows things through a video"),
+        ((WORLD.make_image("red")[None], "square"), {}, "is one image; --track follows things through a video"),
         ((still(), " ; "), {}, "no thing was named"),
         ((still(), "square"), {"frames": 3}, "--frames does not go with --track"),
         ((still(), "square"), {"look_every": 0}, "--look-every is 0"),

@@ -179,7 +179,7 @@ def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
 def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
     for number, name in enumerate("ab"):
         Image.fromarray(np.full((40, 40, 3), 90 * number, np.uint8)).save(tmp_path / f"{name}.png")
-    (tmp_path / "c.png").write_text("no picture")
+    (tmp_path / "c.png").write_text("no image")
     with pytest.warns(UserWarning, match=r"c\.png"):
         made = tapetum.embed((tmp_path,))
     assert (made.vectors.dtype, len(made.vectors), made.files, made.failed) == (np.float32, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Scores on pictures of scenes: options weighed by hand, boxes with scores, tables, and what the blind are shown."""
+"""Scores on images of scenes: options weighed by hand, boxes with scores, tables, and what the blind are shown."""
 
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def test_the_likeliest_option_is_chosen(held: Held, tokens: Tokens, model: PaliG
     assert len(rows) == len(held.questions) == 16
     for q, row in zip(held.questions[:6], rows, strict=False):
         prefix = torch.tensor([tokens.encode_prefix(f"answer en {q.text}")])
-        picture = held.folder.read(q.picture)
-        pixels = torch.from_numpy(picture.rgb.copy()).permute(2, 0, 1)[None, None] / 127.5 - 1
+        image = held.folder.read(q.image)
+        pixels = torch.from_numpy(image.rgb.copy()).permute(2, 0, 1)[None, None] / 127.5 - 1
         sure = []
         for option in q.options:
             suffix = torch.tensor([tokens.encode_suffix(option)])
@@ -91,7 +91,7 @@ def test_tables_say_what_was_counted(held: Held) -> None:
     assert low < 0.75 < high
 
 
-def test_the_blind_see_other_pictures_or_none(held: Held, model: PaliGemma) -> None:
+def test_the_blind_see_other_images_or_none(held: Held, model: PaliGemma) -> None:
     true, shuffled, grey = (see_all(model, held, sight) for sight in ("true", "shuffled", "grey"))
     torch.testing.assert_close(shuffled, true[[2, 3, 0, 1]])
     torch.testing.assert_close(grey[0], grey[1])
@@ -100,7 +100,7 @@ def test_the_blind_see_other_pictures_or_none(held: Held, model: PaliGemma) -> N
 
 def test_everything_is_scored(held: Held, tokens: Tokens, model: PaliGemma) -> None:
     found = evaluate(model, tokens, held, unpack=lambda codes: np.ones((len(codes), 64, 64), np.float32))
-    assert found["pictures"] == 4
+    assert found["images"] == 4
     assert {"questions", "questions_shuffled", "questions_grey", "detection", "segmentation"} <= found.keys()
     assert found["detection"]["ap50"] == 0
     assert found["segmentation"]["things"] == 8
@@ -108,6 +108,6 @@ def test_everything_is_scored(held: Held, tokens: Tokens, model: PaliGemma) -> N
 
 def test_a_folder_that_is_not_finished_is_refused(held: Held, tmp_path: Path) -> None:
     folder = write_scene_folder(tmp_path / "half", count=1)
-    (folder / "pictures.jsonl").unlink()
+    (folder / "images.jsonl").unlink()
     with pytest.raises(BadInput, match="not finished"):
         Held(folder)

@@ -79,7 +79,7 @@ def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path
     assert make_answers(answerer, task, examples, save=file, longest=3).said == found.said
 
 
-def test_answers_of_other_weights_pictures_or_precision_are_made_again(weights: Path, tmp_path: Path) -> None:
+def test_answers_of_other_weights_images_or_precision_are_made_again(weights: Path, tmp_path: Path) -> None:
     own, place, file = tmp_path / "own", tmp_path / "data", tmp_path / "said.jsonl"
     shutil.copytree(weights.parent, own)
     make_set("nlvr2", place)
@@ -93,10 +93,10 @@ def test_answers_of_other_weights_pictures_or_precision_are_made_again(weights: 
 
     first, notes = made()
     assert (notes, made()) == ([], (first, []))
-    picture = next(path for path in sorted(place.rglob("*.png")))
-    Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
+    image = next(path for path in sorted(place.rglob("*.png")))
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
     _, [line] = made()
-    assert "in pictures" in line
+    assert "in images" in line
     _, [line] = made(dtype="bfloat16")
     assert line == f"{file}: 2 results that were kept there differ in dtype; they are computed again"
     changed = own / weights.name

@@ -121,8 +121,8 @@ def damaged(field: str, value: Any) -> dict[str, Any]:
         ("video", np.zeros((T, 0, 8, 3), np.uint8), "no frames"),
         ("video", [], "no frames"),
         ("video", 3, "int; it must be uint8"),
-        ("video", [b"not a picture"] * T, "frame 0 is no whole picture"),
-        ("video", [jpegs(np.zeros((1, 64, 64, 3), np.uint8))[0][:300]] * T, "frame 0 is no whole picture"),
+        ("video", [b"not an image"] * T, "frame 0 is no whole image"),
+        ("video", [jpegs(np.zeros((1, 64, 64, 3), np.uint8))[0][:300]] * T, "frame 0 is no whole image"),
         ("video", [None] * T, "frame 0 is a NoneType"),
         ("points", np.zeros((3, T)), r"float64 \(3, 7\); with occluded \(3, 7\) it must be numbers \(3, 7, 2\)"),
         ("points", np.full((3, T, 2), np.nan), "a visible point is NaN"),
@@ -189,7 +189,7 @@ def test_static_baseline_by_hand(tmp_path: Path) -> None:
     assert result["average_pts_within_thresh"] == pytest.approx((2 * 0.5 + 3) / 5)
 
 
-def test_queries_just_outside_the_picture_are_moved_to_its_edge(tmp_path: Path) -> None:
+def test_queries_just_outside_the_image_are_moved_to_its_edge(tmp_path: Path) -> None:
     asked: list[np.ndarray] = []
 
     class Spy(Static):

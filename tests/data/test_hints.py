@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.files import picture, sound, stripes
+from support.files import make_image, sound, stripes
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 
@@ -16,7 +16,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def classes(place: Path) -> Path:
     for k in range(20):
-        picture(place / "photos" / ("cat", "dog")[k % 2] / f"{k}.jpg", (12 * k, 0, 255 * (k % 2)))
+        make_image(place / "photos" / ("cat", "dog")[k % 2] / f"{k}.jpg", (12 * k, 0, 255 * (k % 2)))
     return place / "photos"
 
 
@@ -67,11 +67,11 @@ def test_what_other_folders_look_like(tmp_path: Path) -> None:
     for part in ("train", "val"):
         shutil.copytree(place, split / part)
     for layout, where, message in (
-        ("parquet", flat, r"holds pictures without classes: run tapetum data shards .*flat.* --layout shards --steps 0"),
+        ("parquet", flat, r"holds images without classes: run tapetum data shards .*flat.* --layout shards --steps 0"),
         ("parquet", sounds, "holds a folder of recordings for each class"),
         ("parquet", split, "it looks like the layout imagenet: give --layout imagenet"),
         ("imagenet", stripes(tmp_path / "train.parquet").parent, "it looks like the layout parquet"),
-        ("parquet", place / "cat" / "0.jpg", "it is one picture: give a folder of them"),
+        ("parquet", place / "cat" / "0.jpg", "it is one image: give a folder of them"),
     ):
         with pytest.raises(BadInput, match=message):
             listing(layout, where, "train")

@@ -83,5 +83,5 @@ def test_lists_of_kinetics_and_labels_in_python(tmp_path: Path) -> None:
     assert class_labels([True, np.float64(3).item(), 0], "x") == [1, 3, 0]
     with pytest.raises(BadInput, match="has the label 'a' in row 0 and 1 in row 1; give numbers or words"):
         class_labels(["a", 1], "x")
-    with pytest.raises(BadInput, match=r"labels are torch.float32 \(2,\); give one class a picture as whole numbers"):
+    with pytest.raises(BadInput, match=r"labels are torch.float32 \(2,\); give one class an image as whole numbers"):
         Labelled(torch.zeros(2, 3), torch.tensor([0.0, 1.0]))

@@ -51,13 +51,13 @@ def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:
 def test_vqav2_and_okvqa(tmp_path: Path) -> None:
     answers = ["red"] * 7 + ["dark red"] * 3
     [asked] = read_vqav2(write(tmp_path, vqa("v2_", "val2014", answers)), "val")
-    picture = tmp_path / "val2014" / "COCO_val2014_000000000042.jpg"
-    assert asked == Question(key=42000, pictures=(picture,), question="What color is it?", answers=tuple(answers), kind="other")
+    image = tmp_path / "val2014" / "COCO_val2014_000000000042.jpg"
+    assert asked == Question(key=42000, images=(image,), question="What color is it?", answers=tuple(answers), kind="other")
     write(
         tmp_path, {"v2_OpenEnded_mscoco_test-dev2015_questions.json": vqa("", "x", ["a"])["OpenEnded_mscoco_x_questions.json"]}
     )
     [hidden] = read_vqav2(tmp_path, "test-dev")
-    assert (hidden.answers, hidden.pictures[0].name) == ((), "COCO_test2015_000000000042.jpg")
+    assert (hidden.answers, hidden.images[0].name) == ((), "COCO_test2015_000000000042.jpg")
     [known] = read_okvqa(write(tmp_path, vqa("", "train2014", ["red"] * 10)), "train")
     assert (known.kind, len(known.answers)) == ("what color", 10)
 
@@ -93,9 +93,9 @@ def test_coco_captions_and_karpathy(tmp_path: Path) -> None:
         },
     )
     [found] = read_coco_captions(tmp_path, "val2017")
-    assert (found.key, found.captions, found.picture) == (9, ("A cat.", "One cat"), tmp_path / "val2017" / "000000000009.jpg")
+    assert (found.key, found.captions, found.image) == (9, ("A cat.", "One cat"), tmp_path / "val2017" / "000000000009.jpg")
     assert [c.key for c in read_karpathy(tmp_path, "train+restval")] == [0, 1]
-    assert read_karpathy(tmp_path, "test")[0].picture == tmp_path / "val2014" / "COCO_val2014_000000000002.jpg"
+    assert read_karpathy(tmp_path, "test")[0].image == tmp_path / "val2014" / "COCO_val2014_000000000002.jpg"
 
 
 def refcoco(folder: Path, references: Any = None) -> Path:
@@ -146,7 +146,7 @@ def refcoco(folder: Path, references: Any = None) -> Path:
 def test_refcoco(tmp_path: Path) -> None:
     [found] = read_refcoco(refcoco(tmp_path), "val")
     assert (found.key, found.expressions, found.xyxy, found.size) == (1, ("left cat",), (3, 5, 7, 9), (20, 30))
-    assert found.picture == tmp_path / "train2014" / "COCO_train2014_000000000042.jpg"
+    assert found.image == tmp_path / "train2014" / "COCO_train2014_000000000042.jpg"
     [runs] = read_refcoco(tmp_path, "testA")
     assert found.mask().sum() == 16
     assert np.array_equal(found.mask(), runs.mask())
@@ -191,7 +191,7 @@ def test_segmentations_that_are_none() -> None:
     for bad in ([[1, 2, 3]], [["a"] * 6], [[0, 0, 1, 1, float("nan"), 2]], [[1e9] * 6], [3], {"size": [2, 2]}):
         with pytest.raises(BadInput):
             segmentation_mask(bad, (4, 4))
-    with pytest.raises(BadInput, match="in a picture of"):
+    with pytest.raises(BadInput, match="in an image of"):
         segmentation_mask(encode_mask(np.ones((2, 2), bool)), (4, 4))
 
 
@@ -233,18 +233,18 @@ def test_documents(tmp_path: Path) -> None:
         },
     )
     [found] = read_docvqa(tmp_path, "train")
-    assert (found.answers, found.pictures) == (("1/8/93",), (tmp_path / "documents" / "xnbl0037_1.png",))
+    assert (found.answers, found.images) == (("1/8/93",), (tmp_path / "documents" / "xnbl0037_1.png",))
     assert read_docvqa(tmp_path, "test")[0].answers == ()
-    assert read_infovqa(tmp_path, "val")[0].pictures == (tmp_path / "images" / "30023.jpeg",)
+    assert read_infovqa(tmp_path, "val")[0].images == (tmp_path / "images" / "30023.jpeg",)
     [words] = read_textvqa(tmp_path, "val")
-    assert (len(words.answers), words.pictures) == (10, (tmp_path / "train_images" / "0054c91397f2fe05.jpg",))
+    assert (len(words.answers), words.images) == (10, (tmp_path / "train_images" / "0054c91397f2fe05.jpg",))
     charts = read_chartqa(tmp_path, "test")
     assert [(q.key, q.kind) for q in charts] == [
         ("human/0", "human"),
         ("augmented/0", "augmented"),
         ("augmented/1", "augmented"),
     ]
-    assert charts[0].pictures == (tmp_path / "test" / "png" / "2.png",)
+    assert charts[0].images == (tmp_path / "test" / "png" / "2.png",)
 
 
 def test_photos(tmp_path: Path) -> None:
@@ -305,15 +305,15 @@ def test_photos(tmp_path: Path) -> None:
         },
     )
     [one] = read_aokvqa(tmp_path, "val")
-    assert (one.right, one.options[2], one.pictures) == (2, "c", (tmp_path / "val2017" / "000000461751.jpg",))
+    assert (one.right, one.options[2], one.images) == (2, "c", (tmp_path / "val2017" / "000000461751.jpg",))
     assert (read_aokvqa(tmp_path, "test")[0].right, read_aokvqa(tmp_path, "test")[0].answers) == (None, ())
     [scened] = read_gqa(tmp_path, "testdev")
     assert (scened.key, scened.kind, scened.answers) == ("201307251", "verify", ("yes",))
     [left] = read_nlvr2(tmp_path, "dev")
-    assert [p.name for p in left.pictures] == ["dev-850-0-img0.png", "dev-850-0-img1.png"]
-    assert read_nlvr2(tmp_path, "train")[0].pictures[1] == tmp_path / "images" / "train" / "87" / "train-10171-0-img1.png"
+    assert [p.name for p in left.images] == ["dev-850-0-img0.png", "dev-850-0-img1.png"]
+    assert read_nlvr2(tmp_path, "train")[0].images[1] == tmp_path / "images" / "train" / "87" / "train-10171-0-img1.png"
     [counted] = read_tallyqa(tmp_path, "test")
-    assert (counted.answers, counted.kind, counted.pictures) == (("4",), "complex", (tmp_path / "VG_100K_2" / "2.jpg",))
+    assert (counted.answers, counted.kind, counted.images) == (("4",), "complex", (tmp_path / "VG_100K_2" / "2.jpg",))
 
 
 def test_science(tmp_path: Path) -> None:
@@ -339,11 +339,11 @@ def test_science(tmp_path: Path) -> None:
     )
     [found] = read_scienceqa(tmp_path, "train")
     assert (found.right, found.answers, found.kind) == (0, ("West Virginia",), "social science")
-    assert found.pictures == (tmp_path / "train" / "1" / "image.png",)
-    every = read_scienceqa(tmp_path, "train", pictures_only=False)
-    assert [(q.key, q.context, len(q.pictures)) for q in every] == [("1", "", 1), ("2", "Read.", 0)]
+    assert found.images == (tmp_path / "train" / "1" / "image.png",)
+    every = read_scienceqa(tmp_path, "train", images_only=False)
+    assert [(q.key, q.context, len(q.images)) for q in every] == [("1", "", 1), ("2", "Read.", 0)]
     (tmp_path / "images").mkdir()
-    assert read_scienceqa(tmp_path, "val")[0].pictures == (tmp_path / "images" / "val" / "3" / "image.png",)
+    assert read_scienceqa(tmp_path, "val")[0].images == (tmp_path / "images" / "val" / "3" / "image.png",)
     with pytest.raises(BadInput, match="nothing to read"):
         read_scienceqa(tmp_path, "test")
 
@@ -360,8 +360,8 @@ def test_satellites(tmp_path: Path) -> None:
 
     write(tmp_path, questions("LR_split_val") | questions("USGS_split_test_phili"))
     [low], [high] = read_rsvqa_lr(tmp_path, "val"), read_rsvqa_hr(tmp_path, "test_phili")
-    assert (low.answers, low.kind, low.pictures) == (("yes",), "presence", (tmp_path / "Images_LR" / "7.tif",))
-    assert high.pictures == (tmp_path / "Data" / "7.tif",)
+    assert (low.answers, low.kind, low.images) == (("yes",), "presence", (tmp_path / "Images_LR" / "7.tif",))
+    assert high.images == (tmp_path / "Data" / "7.tif",)
 
 
 def test_probes(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_probes(tmp_path: Path) -> None:
         },
     )
     [asked] = read_pope(tmp_path, "popular")
-    assert (asked.answers, asked.pictures) == (("yes",), (tmp_path / "val2014" / "COCO_val2014_000000310196.jpg",))
+    assert (asked.answers, asked.images) == (("yes",), (tmp_path / "val2014" / "COCO_val2014_000000310196.jpg",))
     [paired] = read_mmvp(tmp_path)
     assert (paired.key, paired.kind, paired.right, paired.answers) == (3, "1", 1, ("Not open",))
     assert [q.answers for q in read_vsr(tmp_path, "test")] == [("False",), ("True",)]
@@ -413,7 +413,7 @@ def test_instances(tmp_path: Path) -> None:
     first, second = read_instances(write(tmp_path, {"i.json": told}) / "i.json", tmp_path / "val")
     [cup] = first.things
     assert (cup.label, cup.xyxy, cup.area, cup.crowd) == ("cup", (1, 2, 4, 3), 2.5, False)
-    assert (first.picture, second.things) == (tmp_path / "val" / "a" / "7.jpg", ())
+    assert (first.image, second.things) == (tmp_path / "val" / "a" / "7.jpg", ())
     assert (first.masks().sum(), second.masks().shape) == (3, (0, 5, 6))
     for change, words in [
         ({"image_id": 9}, "image 9"),

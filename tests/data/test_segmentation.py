@@ -1,4 +1,4 @@
-"""Readers of segmented pictures, of videos with masks and of CIFAR, on small files in the official form and hostile ones."""
+"""Readers of segmented images, of videos with masks and of CIFAR, on small files in the official form and hostile ones."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from tapetum.data.segmentation.ade20k import read_ade20k
 from tapetum.data.segmentation.camvid import read_camvid
 from tapetum.data.segmentation.cityscapes import read_cityscapes
 from tapetum.data.segmentation.davis import read_davis, scored_frames
-from tapetum.data.segmentation.pictures import IGNORE
+from tapetum.data.segmentation.images import IGNORE
 from tapetum.data.segmentation.voc import read_voc, read_voc_boxes
 
 
-def picture(path: Path, size: tuple[int, int] = (3, 4)) -> None:
+def make_image(path: Path, size: tuple[int, int] = (3, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(path)
 
@@ -32,7 +32,7 @@ def mask(path: Path, values: list[list[int]], palette: bool = False) -> None:
 
 
 def test_ade20k(tmp_path: Path) -> None:
-    picture(tmp_path / "images/validation/ADE_val_00000001.jpg")
+    make_image(tmp_path / "images/validation/ADE_val_00000001.jpg")
     mask(tmp_path / "annotations/validation/ADE_val_00000001.png", [[0, 1, 150, 2]] * 3)
     names = [f"{k}\t0.1\t1\t1\tthing {k}, other" for k in range(1, 151)]
     (tmp_path / "objectInfo150.txt").write_text("\n".join(["Idx\tRatio\tTrain\tVal\tName", *names]))
@@ -46,7 +46,7 @@ def test_ade20k(tmp_path: Path) -> None:
 
 
 def test_cityscapes(tmp_path: Path) -> None:
-    picture(tmp_path / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png")
+    make_image(tmp_path / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png")
     mask(tmp_path / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", [[7, 33, 6, 0]] * 3)
     found = read_cityscapes(tmp_path, "train")
     assert found.read(0)[1][0].tolist() == [0, 18, IGNORE, IGNORE]
@@ -54,19 +54,19 @@ def test_cityscapes(tmp_path: Path) -> None:
 
 
 def test_camvid(tmp_path: Path) -> None:
-    picture(tmp_path / "val/0016E5_07959.png")
+    make_image(tmp_path / "val/0016E5_07959.png")
     mask(tmp_path / "valannot/0016E5_07959.png", [[0, 10, 11, 3]] * 3)
     (tmp_path / "val.txt").write_text("/SegNet/CamVid/val/0016E5_07959.png /SegNet/CamVid/valannot/0016E5_07959.png\n")
     found = read_camvid(tmp_path, "val")
     assert found.read(0)[1][0].tolist() == [0, 10, IGNORE, 3]
-    for line, words in (("a.png\n", "1 parts"), ("../../x ../y\n", "no name of a file"), ("", "0 pictures")):
+    for line, words in (("a.png\n", "1 parts"), ("../../x ../y\n", "no name of a file"), ("", "0 images")):
         (tmp_path / "val.txt").write_text(line)
         with pytest.raises(BadInput, match=words):
             read_camvid(tmp_path, "val")
 
 
 def test_voc(tmp_path: Path) -> None:
-    picture(tmp_path / "JPEGImages/2007_000032.jpg")
+    make_image(tmp_path / "JPEGImages/2007_000032.jpg")
     mask(tmp_path / "SegmentationClass/2007_000032.png", [[0, 1, 255, 20]] * 3, palette=True)
     for task in ("Segmentation", "Main"):
         (tmp_path / "ImageSets" / task).mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_davis(tmp_path: Path) -> None:
     (tmp_path / "ImageSets/2017").mkdir(parents=True)
     (tmp_path / "ImageSets/2017/val.txt").write_text("bear\n")
     for k in range(4):
-        picture(tmp_path / f"JPEGImages/480p/bear/{k:05d}.jpg")
+        make_image(tmp_path / f"JPEGImages/480p/bear/{k:05d}.jpg")
         mask(
             tmp_path / f"Annotations/480p/bear/{k:05d}.png",
             [[0, 1, 2, 255], [0, 1, 1, k % 4], [0, 0, 3 if k else 0, 0]],
@@ -151,12 +151,12 @@ def test_what_is_missing_is_said(name: str, tmp_path: Path) -> None:
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:
-    picture(tmp_path / "leftImg8bit/train/a/a_leftImg8bit.png")
+    make_image(tmp_path / "leftImg8bit/train/a/a_leftImg8bit.png")
     file = tmp_path / "gtFine/train/a/a_gtFine_labelIds.png"
     found = read_cityscapes(tmp_path, "train")
     with pytest.raises(BadInput, match="no file"):
         found.read(0)
-    picture(file)
+    make_image(file)
     with pytest.raises(BadInput, match="mode RGB"):
         found.read(0)
     mask(file, [[7, 7]])

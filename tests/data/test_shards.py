@@ -40,7 +40,7 @@ def _same_threads_after() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def picture(seed: int, kind: str = "png", mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> bytes:
+def make_image(seed: int, kind: str = "png", mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> bytes:
     values = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).convert(mode).save(file, kind, **({"lossless": True} if kind == "webp" else {}))
@@ -84,10 +84,10 @@ def many(count: int) -> list[dict[str, Any]]:
     return [
         {
             "__key__": f"v1.0/folder.{k % 2}/{k:04d}" + "-long" * 40 * (k % 3 == 2),
-            "jpg": picture(k, "jpeg"),
-            "png": picture(k),
-            "mask.png": picture(k, mode="L"),
-            "webp": picture(k, "webp"),
+            "jpg": make_image(k, "jpeg"),
+            "png": make_image(k),
+            "mask.png": make_image(k, mode="L"),
+            "webp": make_image(k, "webp"),
             "cls": k,
             "txt": f"größe {k}",
             "json": {"k": k, "list": [1.5, None, "x"]},
@@ -150,13 +150,13 @@ def test_what_webdataset_writes_is_read(tmp_path: Path) -> None:
     assert [sample["cls"] for sample in shards] == list(range(5))
 
 
-def test_pictures_and_sounds(tmp_path: Path) -> None:
+def test_images_and_sounds(tmp_path: Path) -> None:
     palette = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4), "L").convert("P")
     deep = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4096
     files = {"p": palette, "deep": Image.fromarray(deep), "bit": palette.convert("1"), "rgba": palette.convert("RGBA")}
     wav, numbers = sound()
     wav24, numbers24 = sound(width=3)
-    members: dict[str, bytes] = {"k.wav": wav, "k.24.wav": wav24, "k.flac": flac(wav), "k.grey.jpg": picture(0, "jpeg", "L")}
+    members: dict[str, bytes] = {"k.wav": wav, "k.24.wav": wav24, "k.flac": flac(wav), "k.grey.jpg": make_image(0, "jpeg", "L")}
     for name, image in files.items():
         image.save(tmp_path / "x.png")
         members[f"k.{name}.png"] = (tmp_path / "x.png").read_bytes()
@@ -214,7 +214,7 @@ def test_shards_end_by_samples_or_bytes(tmp_path: Path) -> None:
 
 def bad_tars(folder: Path) -> dict[str, tuple[Any, str]]:
     """What is refused, and what is said."""
-    good = {"a.jpg": picture(0, "jpeg"), "a.cls": b"0", "b.jpg": picture(1, "jpeg"), "b.cls": b"1"}
+    good = {"a.jpg": make_image(0, "jpeg"), "a.cls": b"0", "b.jpg": make_image(1, "jpeg"), "b.cls": b"1"}
     whole = tar_of(folder / "whole.tar", good).read_bytes()
 
     def file(name: str, data: bytes) -> Path:
@@ -264,7 +264,7 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_fields_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", {"a.jpg": b"no picture", "a.cls": b"3", "b.txt": b"t", "b.cls": b"4"})
+    path = tar_of(tmp_path / "x.tar", {"a.jpg": b"no image", "a.cls": b"3", "b.txt": b"t", "b.cls": b"4"})
     shards = Shards(path, fields=["cls"])
     assert [s["cls"] for s in shards] == [3, 4]
     with pytest.raises(BadInput, match="there is no field 'png'"):
@@ -280,7 +280,7 @@ def test_fields_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "data"),
     [
-        ("jpg", picture(0, "jpeg", size=(64, 64))[:900]),
+        ("jpg", make_image(0, "jpeg", size=(64, 64))[:900]),
         ("jpg", b""),
         ("jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         ("png", b"GIF89a"),
@@ -398,7 +398,7 @@ def test_shards_go_to_workers(tmp_path: Path) -> None:
 def test_columns_have_one_shape(tmp_path: Path) -> None:
     wav, numbers = sound()
     samples = [
-        {"__key__": str(k), "png": picture(k), "cls": k, "wav": wav, "txt": "t", "npy": np.ones(k + 1)} for k in range(3)
+        {"__key__": str(k), "png": make_image(k), "cls": k, "wav": wav, "txt": "t", "npy": np.ones(k + 1)} for k in range(3)
     ]
     write_shards(samples, tmp_path, "s")
     shards = Shards(tmp_path)
@@ -461,7 +461,7 @@ CONFIG = TrainConfig(
 
 
 def task(folder: Path) -> ClassTask:
-    """Classes of pictures with HiP, moved and mirrored, straight from shards."""
+    """Classes of images with HiP, moved and mirrored, straight from shards."""
     shards = Shards(folder)
     field = Field(shards.column("png"), 128.0, 64.0, shift=1, mirror=True)
     examples = Examples({"image": field}, shards.column("cls"), seed=1)
@@ -470,10 +470,10 @@ def task(folder: Path) -> ClassTask:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of 40 pictures, most of which are shown twice and more in a run."""
+    """Shards of 40 images, most of which are shown twice and more in a run."""
     folder = tmp_path_factory.mktemp("shards")
     write_shards(
-        [{"__key__": f"{k:03d}", "png": picture(k), "cls": k % 2} for k in range(40)], folder, "train", samples_per_shard=7
+        [{"__key__": f"{k:03d}", "png": make_image(k), "cls": k % 2} for k in range(40)], folder, "train", samples_per_shard=7
     )
     return folder
 
@@ -526,7 +526,9 @@ def test_two_processes_equal_one(folder: Path, unbroken: Path, tmp_path: Path, p
 
 
 def test_a_damaged_sample_is_one_line_in_training(tmp_path: Path) -> None:
-    write_shards([{"__key__": str(k), "png": picture(k) if k != 3 else b"x", "cls": 0} for k in range(8)], tmp_path / "s", "s")
+    write_shards(
+        [{"__key__": str(k), "png": make_image(k) if k != 3 else b"x", "cls": 0} for k in range(8)], tmp_path / "s", "s"
+    )
     with pytest.raises(BadInput, match=r"s-000000\.tar: 3\.png cannot be decoded"):
         fit(task(tmp_path / "s"), replace(CONFIG, steps=3), tmp_path / "out")
 

@@ -46,7 +46,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "photos" / kind).mkdir(parents=True)
         for number in range(2):
             Image.fromarray(frames[number, :64, :64]).save(folder / "photos" / kind / f"{number}.jpg")
-    shutil.copytree(folder / "photos" / "cat", folder / "pictures")
+    shutil.copytree(folder / "photos" / "cat", folder / "images")
     for ending in ("safetensors", "model"):
         shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
     assert main(["tapvid3d", "scenes", str(folder / "made"), "--n", "1", "--size", "64", "--frames", "6", "--points", "8"]) == 0

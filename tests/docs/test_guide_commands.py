@@ -41,7 +41,7 @@ LITTLE = {
     "warmup-epochs": "0",
     "n": "1",
     "clips": "2",
-    "picture-clips": "1",
+    "image-clips": "1",
     "rollouts": "1",
     "checks": "2",
     "crop": "64",

@@ -55,13 +55,13 @@ def same_state(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
     assert all(torch.equal(ours[name], theirs[name]) and ours[name].dtype == theirs[name].dtype for name in theirs)
 
 
-def pictures(rows: int = 65, columns: int = 78) -> Tensor:
+def images(rows: int = 65, columns: int = 78) -> Tensor:
     return torch.randn(2, 3, rows, columns, generator=torch.Generator().manual_seed(3))
 
 
 def check_shapes(encoder: Encoder) -> None:
     with torch.no_grad():
-        features = encoder(pictures(64, 96))
+        features = encoder(images(64, 96))
     assert features.grid == (2, 3)
     assert tuple(m.shape[1] for m in features.maps) == encoder.map_channels
     assert [tuple(m.shape[2:]) for m in features.maps] == [(64 // s, 96 // s) for s in encoder.strides]
@@ -76,7 +76,7 @@ def check_shapes(encoder: Encoder) -> None:
 def test_resnets_of_torchvision(name: str) -> None:
     theirs = shuffled(getattr(torchvision.models, name)(num_classes=7))
     encoder = from_state(theirs.state_dict(), "torchvision", name)
-    x = pictures()
+    x = images()
     with torch.no_grad():
         features = encoder(x)
         close(encoder.classify(x), theirs(x))
@@ -112,7 +112,7 @@ def test_resnets_of_torchvision(name: str) -> None:
 def test_models_of_timm(name: str, sizes: dict, changes: dict) -> None:
     theirs = shuffled(timm.create_model(name, num_classes=5, **sizes))
     encoder = from_state(theirs.state_dict(), "timm", name, **changes)
-    x = pictures()
+    x = images()
     with torch.no_grad():
         features = encoder(x)
         _, found = theirs.forward_intermediates(x)
@@ -141,7 +141,7 @@ def test_resnets_of_transformers(block: str, classifier: bool) -> None:
     config = TheirResNetConfig(embedding_size=8, hidden_sizes=widths, depths=[1, 2, 1, 1], layer_type=block, num_labels=4)
     theirs = shuffled((ResNetForImageClassification if classifier else ResNetModel)(config))
     encoder = from_state(theirs.state_dict(), "huggingface", config.to_dict())
-    x = pictures()
+    x = images()
     with torch.no_grad():
         if classifier:
             close(encoder.classify(x), theirs(x).logits)
@@ -183,7 +183,7 @@ def test_the_pyramid_is_that_of_torchvision(extra: bool) -> None:
     ours = FeaturePyramid.over(encoder, 12, extra)
     bring(ours, theirs.state_dict(), pyramid_rows(4), "torchvision")
     with torch.no_grad():
-        maps = encoder(pictures()).maps
+        maps = encoder(images()).maps
         levels, wanted = ours(maps), theirs({str(i): m for i, m in enumerate(maps)})
     assert len(levels) == len(wanted) == 4 + extra
     for level, want in zip(levels, wanted.values(), strict=True):
@@ -213,7 +213,7 @@ def test_gradient_reaches_everything_and_one_is_a_row_of_a_batch() -> None:
     small = {**SMALL_NFNET, "stem_width": 16, "group_width": 8, "final_width": 40}
     for name, changes in (("resnet-50", {"stem_width": 8}), ("nfnet-f0", small), ("efficientnet-lite0", {})):
         encoder = shuffled(tapetum.encoders.build(name, classes=4, **changes))
-        x = pictures(64, 64)
+        x = images(64, 64)
         encoder.classify(x).square().sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in encoder.parameters())
         with torch.no_grad():  # fifty layers and more; kernels sum in another order for another batch: 1.4e-5 with AVX2
@@ -251,7 +251,7 @@ def test_results_do_not_drift(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_exported_program_says_the_same(name: str) -> None:
     encoder = shuffled(tapetum.encoders.build(name, **NETWORKS[name]))
-    x = pictures(48, 64)
+    x = images(48, 64)
     program = torch.export.export(encoder, (x,))
     with torch.no_grad():
         ours, theirs = encoder(x), program.module()(x)

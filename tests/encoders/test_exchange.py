@@ -11,7 +11,7 @@ from tapetum.encoders import build, load, save
 from tapetum.encoders.exchange import write_for
 
 RESNET = {"depths": (1, 1, 1, 1)}
-VIT = {"depth": 2, "patch": 8, "picture_size": (32, 32)}
+VIT = {"depth": 2, "patch": 8, "image_size": (32, 32)}
 
 
 def loaded(line: str) -> Any:

@@ -32,7 +32,7 @@ def test_a_saved_encoder_comes_back(name, tmp_path):
 
 def test_towers_come_back(tmp_path):
     found = encoders.architecture("clip-base-32-towers", projection=6)
-    config = replace(found.config, picture=replace(found.config.picture, **SMALL), text=replace(found.config.text, **SMALL))
+    config = replace(found.config, image=replace(found.config.image, **SMALL), text=replace(found.config.text, **SMALL))
     both = make(replace(found, config=config))
     encoders.save(both, tmp_path / "a.safetensors")
     again = encoders.load(tmp_path / "a.safetensors")
@@ -94,7 +94,7 @@ def test_broken_and_hostile_files_are_refused(tmp_path):
         encoders.load(tmp_path / "c.safetensors")
 
 
-def picture(rows, columns):
+def make_image(rows, columns):
     y, x = np.mgrid[:rows, :columns]
     waves = [127 + 120 * np.sin(x / 5 + k) * np.cos(y / (3 + k)) for k in range(3)]
     return np.stack(waves, -1).astype(np.uint8)
@@ -106,7 +106,7 @@ def picture(rows, columns):
 def test_cropping_is_that_of_torchvision_on_pillow(interpolation, shape, fraction):
     transforms = pytest.importorskip("torchvision.transforms")
     mode = transforms.InterpolationMode(interpolation)
-    image, how = picture(*shape), Preprocessing(size=(32, 32), crop_fraction=fraction, interpolation=interpolation)
+    image, how = make_image(*shape), Preprocessing(size=(32, 32), crop_fraction=fraction, interpolation=interpolation)
     steps = [transforms.Resize(int(32 / fraction), mode), transforms.CenterCrop(32), transforms.ToTensor()]
     steps.append(transforms.Normalize([m / 255 for m in how.mean], [s / 255 for s in how.std]))
     want = transforms.Compose(steps)(Image.fromarray(image))
@@ -117,7 +117,7 @@ def test_cropping_is_that_of_torchvision_on_pillow(interpolation, shape, fractio
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_squashing_is_that_of_pillow(interpolation):
-    image = picture(60, 90)
+    image = make_image(60, 90)
     how = Preprocessing(size=(32, 40), resize="squash", interpolation=interpolation, mean=(0.0,) * 3, std=(1.0,) * 3)
     want = np.asarray(Image.fromarray(image).resize((40, 32), Image.Resampling[interpolation.upper()]), np.float32)
     got = prepare(torch.from_numpy(image)[None], how)[0].movedim(0, -1).numpy()
@@ -133,10 +133,10 @@ def test_without_antialias_single_pixels_are_taken():
     assert prepare(image, how)[0, 0].tolist() == [[200.0, 0.0], [0.0, 0.0]]
 
 
-def test_other_pictures_are_refused():
+def test_other_images_are_refused():
     encoder = encoders.build("vit-nano", **SMALL)
     for wrong in (np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8), np.zeros((1, 3, 8, 8), np.uint8)):
-        with pytest.raises(BadInput, match=r"give uint8 \(pictures, rows, columns, 3\)"):
+        with pytest.raises(BadInput, match=r"give uint8 \(images, rows, columns, 3\)"):
             encoder.prepare(wrong)
     for wrong in ({"size": (0, 4)}, {"crop_fraction": 1.5}, {"std": (0.0, 1.0, 1.0)}, {"resize": "pad"}):
         with pytest.raises(BadInput):

@@ -1,4 +1,4 @@
-"""Models of transformers: the same weights give the same features, at their own picture size and at another."""
+"""Models of transformers: the same weights give the same features, at their own image size and at another."""
 
 import logging
 
@@ -13,7 +13,7 @@ from tapetum.encoders.towers import Towers
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity(logging.ERROR)
 
-PICTURE = {
+IMAGE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -45,7 +45,7 @@ def shaken(model):
 
 def both(kind, settings, **more):
     """A model of transformers and ours with its weights; they are brought back, too, and the files it writes are read."""
-    theirs = shaken(getattr(transformers, kind)(getattr(transformers, settings)(**PICTURE, **more)))
+    theirs = shaken(getattr(transformers, kind)(getattr(transformers, settings)(**IMAGE, **more)))
     return theirs, brought(theirs)
 
 
@@ -58,7 +58,7 @@ def brought(theirs):
     return ours
 
 
-def pictures(size):
+def images(size):
     return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
@@ -80,7 +80,7 @@ SIZES = [(32, 32), (16, 48), (24, 24)]
 @torch.no_grad()
 def test_features_are_those_of_transformers(kind, settings, more, size):
     theirs, ours = both(kind, settings, **more)
-    x = pictures(size)
+    x = images(size)
     want = theirs(x) if "Dinov2" in kind else theirs(x, interpolate_pos_encoding=True)
     got = ours(x)
     last = want.last_hidden_state
@@ -95,14 +95,14 @@ def test_features_are_those_of_transformers(kind, settings, more, size):
 @torch.no_grad()
 def test_classifier_of_vit(size):
     theirs, ours = both("ViTForImageClassification", "ViTConfig", num_labels=5)
-    x = pictures(size)
+    x = images(size)
     torch.testing.assert_close(ours.classify(x), theirs(x, interpolate_pos_encoding=True).logits, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_dino_is_a_vit_without_pooler():
-    theirs = shaken(transformers.ViTModel(transformers.ViTConfig(**PICTURE), add_pooling_layer=False))
-    x = pictures((32, 32))
+    theirs = shaken(transformers.ViTModel(transformers.ViTConfig(**IMAGE), add_pooling_layer=False))
+    x = images((32, 32))
     torch.testing.assert_close(brought(theirs)(x).pooled, theirs(x).last_hidden_state[:, 0], atol=1e-5, rtol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_dino_is_a_vit_without_pooler():
 @torch.no_grad()
 def test_mae_without_masking(size):
     config = transformers.ViTMAEConfig(
-        **PICTURE,
+        **IMAGE,
         mask_ratio=0.0,
         decoder_hidden_size=16,
         decoder_num_hidden_layers=1,
@@ -121,10 +121,10 @@ def test_mae_without_masking(size):
     whole.vit.embeddings.patch_embeddings.projection._is_hf_initialized = False  # else 5.24 leaves its positions at 0
     whole.vit.embeddings.initialize_weights()
     ours = encoders.from_state(whole.state_dict(), "huggingface", config.to_dict())
-    fresh = encoders.build("mae-base", width=32, depth=2, heads=2, mlp_width=64, patch=8, picture_size=(32, 32))
+    fresh = encoders.build("mae-base", width=32, depth=2, heads=2, mlp_width=64, patch=8, image_size=(32, 32))
     torch.testing.assert_close(fresh.positions, ours.positions)
     noise = torch.arange(size[0] // 8 * size[1] // 8, dtype=torch.float32).expand(2, -1)  # which keeps the order
-    x = pictures(size)
+    x = images(size)
     want = whole.vit(x, noise=noise, interpolate_pos_encoding=True).last_hidden_state
     torch.testing.assert_close(ours(x).tokens, want, atol=1e-5, rtol=1e-5)
     assert encoders.to_state(ours, "huggingface").keys() == whole.vit.state_dict().keys()
@@ -132,12 +132,12 @@ def test_mae_without_masking(size):
 
 def clip(end=49):
     texts = TEXT | {"eos_token_id": end}
-    settings = transformers.CLIPConfig(vision_config=PICTURE, text_config=texts, projection_dim=12)
+    settings = transformers.CLIPConfig(vision_config=IMAGE, text_config=texts, projection_dim=12)
     return shaken(transformers.CLIPModel(settings))
 
 
 def siglip():
-    return shaken(transformers.SiglipModel(transformers.SiglipConfig(vision_config=PICTURE, text_config=TEXT)))
+    return shaken(transformers.SiglipModel(transformers.SiglipConfig(vision_config=IMAGE, text_config=TEXT)))
 
 
 IDS = torch.tensor([[48, 3, 4, 49, 49, 49], [48, 9, 8, 7, 6, 49], [48, 49, 2, 1, 0, 0]])
@@ -149,11 +149,11 @@ def test_both_towers(make):
     theirs = make()
     ours = brought(theirs)
     assert isinstance(ours, Towers)
-    x = pictures((32, 32))
+    x = images((32, 32))
     want = theirs(input_ids=IDS, pixel_values=x)
     torch.testing.assert_close(ours.text(IDS).tokens, want.text_model_output.last_hidden_state, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours.embed_text(IDS), want.text_embeds, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.embed_pictures(x), want.image_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.embed_images(x), want.image_embeds, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours.compare(x, IDS), want.logits_per_image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours(x).pooled, theirs.vision_model(x).pooler_output, atol=1e-5, rtol=1e-5)
 
@@ -168,7 +168,7 @@ def test_files_with_the_older_names_are_read(kind, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values(), strict=True))
 
 
-def test_the_picture_tower_of_a_file_of_two_is_read_with_its_prefix():
+def test_the_image_tower_of_a_file_of_two_is_read_with_its_prefix():
     theirs, ours = both("CLIPVisionModel", "CLIPVisionConfig")
     stored = {f"vision_model.{key}": value for key, value in theirs.state_dict().items()}
     stored["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # which older files have
@@ -178,8 +178,8 @@ def test_the_picture_tower_of_a_file_of_two_is_read_with_its_prefix():
 
 @torch.no_grad()
 def test_a_size_that_patches_do_not_divide():
-    theirs = shaken(transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**PICTURE | {"image_size": 37})))
-    x = pictures((37, 37))
+    theirs = shaken(transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**IMAGE | {"image_size": 37})))
+    x = images((37, 37))
     torch.testing.assert_close(brought(theirs)(x).pooled, theirs(x).pooler_output, atol=1e-5, rtol=1e-5)
 
 

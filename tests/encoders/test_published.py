@@ -44,11 +44,11 @@ def test_resnet_nano_is_small_and_does_what_its_file_says() -> None:
     assert file.stat().st_size < 6_000_000
     tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
     encoder = tapetum.load("resnet-nano")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
     mean, std = (np.array(value, np.float32) for value in (encoder.preprocessing.mean, encoder.preprocessing.std))
-    x = torch.from_numpy((picture - mean) / std).permute(0, 3, 1, 2)
+    x = torch.from_numpy((image - mean) / std).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        ours, theirs = encoder(encoder.prepare(picture)).pooled, by_hand(tensors, x)
+        ours, theirs = encoder(encoder.prepare(image)).pooled, by_hand(tensors, x)
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
         assert ours.shape == (1, 256)
 
@@ -86,12 +86,12 @@ def test_what_comes_by_name_can_be_saved_moved_and_refused(tmp_path: Path) -> No
 
 
 def test_the_preprocessing_is_pillows(tmp_path: Path) -> None:
-    """(value - 127) / 128 of the centre of 292 after bicubic to 292: checked against Pillow on a smooth picture."""
+    """(value - 127) / 128 of the centre of 292 after bicubic to 292: checked against Pillow on a smooth image."""
     rows, columns = np.mgrid[0:400, 0:600]
-    picture = np.stack([rows / 400 * 255, columns / 600 * 255, (rows + columns) % 255], -1).astype(np.uint8)
+    image = np.stack([rows / 400 * 255, columns / 600 * 255, (rows + columns) % 255], -1).astype(np.uint8)
     encoder = tapetum.encoders.build("efficientnet-lite2")
-    ours = encoder.prepare(picture[None])[0].permute(1, 2, 0).numpy() * 128 + 127
-    scaled = np.asarray(Image.fromarray(picture).resize((438, 292), Image.Resampling.BICUBIC), np.float32)
+    ours = encoder.prepare(image[None])[0].permute(1, 2, 0).numpy() * 128 + 127
+    scaled = np.asarray(Image.fromarray(image).resize((438, 292), Image.Resampling.BICUBIC), np.float32)
     theirs = scaled[16:276, 89:349]
     assert np.abs(ours - theirs).max() <= 1
     assert np.abs(ours - theirs).mean() < 0.05
@@ -104,7 +104,7 @@ def test_the_thousand_names() -> None:
     assert (names[207], names[340], names[817]) == ("golden retriever", "zebra", "sports car")
 
 
-def test_pictures_and_videos_become_vectors(tmp_path: Path) -> None:
+def test_images_and_videos_become_vectors(tmp_path: Path) -> None:
     encoder = tapetum.encoders.build("resnet-18", stem_width=8)
     embedder = EncoderEmbedder(encoder)
     frames = np.zeros((25, 48, 64, 3), np.uint8)

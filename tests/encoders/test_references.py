@@ -33,7 +33,7 @@ transformers.logging.set_verbosity_error()
 PART = {"hidden_size": 36, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 52, "patch_size": 6}
 TEXT = {"hidden_size": 36, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 28, "vocab_size": 60}
 TEXT |= {"max_position_embeddings": 7, "bos_token_id": 58, "eos_token_id": 59}
-PICTURE = PART | {"image_size": 30}
+IMAGE = PART | {"image_size": 30}
 
 
 def shaken(model: Any) -> Any:
@@ -64,12 +64,12 @@ def vector(run: Run, image: Path, model: object) -> np.ndarray:
 
 
 FOLDERS = {
-    "vit": ("ViTModel", "ViTConfig", PICTURE),
-    "vit with classes": ("ViTForImageClassification", "ViTConfig", PICTURE | {"num_labels": 4}),
-    "dinov2": ("Dinov2Model", "Dinov2Config", {**PICTURE, "mlp_ratio": 2}),  # shown at another size than its positions are for
-    "registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {**PICTURE, "mlp_ratio": 2}),
-    "clip's images": ("CLIPVisionModel", "CLIPVisionConfig", PICTURE),
-    "siglip's images": ("SiglipVisionModel", "SiglipVisionConfig", PICTURE),
+    "vit": ("ViTModel", "ViTConfig", IMAGE),
+    "vit with classes": ("ViTForImageClassification", "ViTConfig", IMAGE | {"num_labels": 4}),
+    "dinov2": ("Dinov2Model", "Dinov2Config", {**IMAGE, "mlp_ratio": 2}),  # shown at another size than its positions are for
+    "registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {**IMAGE, "mlp_ratio": 2}),
+    "clip's images": ("CLIPVisionModel", "CLIPVisionConfig", IMAGE),
+    "siglip's images": ("SiglipVisionModel", "SiglipVisionConfig", IMAGE),
     "resnet": (
         "ResNetModel",
         "ResNetConfig",
@@ -102,7 +102,7 @@ def test_a_folder_of_transformers(run: Run, image: Path, tmp_path: Path, name: s
 def test_a_folder_of_images_and_texts_whose_config_leaves_fields_out(tmp_path: Path, family: str) -> None:
     """As those on the Hub do; the fields that are left out are what transformers takes them to be."""
     settings = getattr(transformers, f"{family}Config")
-    config = settings(text_config=TEXT, vision_config=PICTURE, **({"projection_dim": 11} if family == "CLIP" else {}))
+    config = settings(text_config=TEXT, vision_config=IMAGE, **({"projection_dim": 11} if family == "CLIP" else {}))
     theirs = shaken(getattr(transformers, f"{family}Model")(config))
     theirs.save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
@@ -161,7 +161,7 @@ def test_images_are_prepared_as_the_folder_says(tmp_path: Path, image: Path, kin
 
 def test_processors_that_cannot_be_done_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    transformers.ViTModel(transformers.ViTConfig(**PICTURE)).save_pretrained(folder)
+    transformers.ViTModel(transformers.ViTConfig(**IMAGE)).save_pretrained(folder)
     good = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 30, "width": 30}, "resample": 2}
     for changes in ({"resample": 0}, {"do_resize": False}, {"size": {"height": 30}}, {"image_std": [1]}, {"image_mean": None}):
         (folder / "preprocessor_config.json").write_text(json.dumps(good | changes))
@@ -174,7 +174,7 @@ def test_processors_that_cannot_be_done_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"num_hidden_layers": 10**9}, {"hidden_size": 3 * 10**9}, {"image_size": 6 * 10**8}])
 def test_a_config_of_absurd_size_asks_for_no_memory(tmp_path: Path, changes: dict[str, int]) -> None:
-    transformers.ViTModel(transformers.ViTConfig(**PICTURE)).save_pretrained(tmp_path)
+    transformers.ViTModel(transformers.ViTConfig(**IMAGE)).save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(content | changes))
     with pytest.raises(BadInput) as caught:
@@ -194,12 +194,12 @@ def test_a_folder_of_something_else(run: Run, image: Path, tmp_path: Path) -> No
 
 
 def test_classes_of_a_folder_have_its_names(run: Run, image: Path, tmp_path: Path) -> None:
-    config = transformers.ViTConfig(**PICTURE, id2label={0: "tabby", 1: "bowl", 2: "sky"}, label2id={})
+    config = transformers.ViTConfig(**IMAGE, id2label={0: "tabby", 1: "bowl", 2: "sky"}, label2id={})
     theirs = shaken(transformers.ViTForImageClassification(config))
     theirs.save_pretrained(tmp_path / "folder")
     code, out, err = run("classify", image, "--model", tmp_path / "folder", "--json")
     assert code == 0, err
-    (found,) = json.loads(out)["pictures"]
+    (found,) = json.loads(out)["images"]
     pixels = encoders.load(tmp_path / "folder").prepare(np.asarray(Image.open(image))[None])
     with torch.no_grad():
         likely = theirs(pixels).logits.softmax(1)[0]
@@ -320,7 +320,7 @@ def test_what_cannot_be_recognised_says_what_to_do(run: Run, image: Path, tmp_pa
     refused(whole | {"bn1.bias": torch.full((64,), torch.nan)}, "finite numbers")
     refused({"a.weight": torch.zeros(2)}, "of no encoder that is recognised")
     refused({"a": 1}, "does not hold a state dict")
-    refused(transformers.ViTModel(transformers.ViTConfig(**PICTURE)).state_dict(), "put its config.json beside it")
+    refused(transformers.ViTModel(transformers.ViTConfig(**IMAGE)).state_dict(), "put its config.json beside it")
     (tmp_path / "a.pth").write_bytes(pickle.dumps({"conv1.weight": Path}))
     code, _, err = run("embed", image, "--model", tmp_path / "a.pth", "--out", tmp_path / "a.npz")
     assert (code, len(err.splitlines())) == (2, 1)
@@ -345,7 +345,7 @@ def test_no_code_of_a_pickle_runs(tmp_path: Path) -> None:
 
 
 def test_an_old_folder_with_a_pickle(tmp_path: Path) -> None:
-    theirs = shaken(transformers.ViTModel(transformers.ViTConfig(**PICTURE)))
+    theirs = shaken(transformers.ViTModel(transformers.ViTConfig(**IMAGE)))
     theirs.config.save_pretrained(tmp_path)
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     x = torch.randn(1, 3, 30, 30)
@@ -428,7 +428,7 @@ def test_every_verb_takes_what_another_takes(
     run: Run, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**PICTURE, num_labels=3))
+    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**IMAGE, num_labels=3))
     theirs.save_pretrained("folder")
     for part, count in (("train", 5), ("val", 3)):
         for name in ("a", "b"):

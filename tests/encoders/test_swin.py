@@ -22,7 +22,7 @@ def shuffled(model: torch.nn.Module) -> torch.nn.Module:
     return model.eval()
 
 
-def pictures(rows: int, columns: int) -> Tensor:
+def images(rows: int, columns: int) -> Tensor:
     return torch.randn(2, 3, rows, columns, generator=torch.Generator().manual_seed(3))
 
 
@@ -47,7 +47,7 @@ def test_small_ones_are_those_of_timm(side: int) -> None:
             bring(ours, state, swin_rows(ours), "timm")
         return
     bring(ours, state, swin_rows(ours), "timm")
-    x = pictures(side, side)
+    x = images(side, side)
     with torch.no_grad():
         close(ours.classify(x), model(x))
         close(ours(x).maps[-1], model.forward_features(x).movedim(-1, 1))
@@ -67,7 +67,7 @@ def test_small_ones_are_those_of_torchvision_at_any_size(rows: int, columns: int
 
     ours = tapetum.encoders.build("swin-t", classes=5, **TINY)
     bring(ours, model.state_dict(), torchvision_swin_rows(ours), "torchvision")
-    x = pictures(rows // 4 * 4, columns // 4 * 4)  # torchvision leaves out what is over
+    x = images(rows // 4 * 4, columns // 4 * 4)  # torchvision leaves out what is over
     with torch.no_grad():
         close(ours.classify(x), model(x))
     back = to_state(ours, "torchvision")
@@ -79,7 +79,7 @@ def test_small_ones_are_those_of_torchvision_at_any_size(rows: int, columns: int
 def test_whole_ones_have_the_names_of_both_libraries() -> None:
     theirs = torchvision.models.swin_t().eval()
     ours = from_state(theirs.state_dict(), source="torchvision", architecture="swin_t")
-    x = pictures(224, 224)
+    x = images(224, 224)
     with torch.no_grad():
         close(ours.classify(x), theirs(x))
     for name, size in (("small", "s"), ("base", "b"), ("large", "l")):
@@ -99,7 +99,7 @@ def test_windows_are_cut_and_put_together() -> None:
 
 def test_every_weight_learns_and_files_come_back(tmp_path) -> None:
     swin = tapetum.encoders.build("swin-t", **TINY).train()
-    features = swin(pictures(128, 128))
+    features = swin(images(128, 128))
     assert [tuple(found.shape[1:]) for found in features.maps] == [(12, 32, 32), (24, 16, 16), (48, 8, 8), (96, 4, 4)]
     assert features.grid == (4, 4)
     sum(found.square().mean() for found in features.maps).backward()
@@ -107,7 +107,7 @@ def test_every_weight_learns_and_files_come_back(tmp_path) -> None:
     assert swin.adapter_addresses()[:3] == ("stages.0.0", "stages.0.1", "stages.1.0")
     save(swin, tmp_path / "swin.safetensors")
     with torch.no_grad():
-        assert torch.equal(load(tmp_path / "swin.safetensors")(pictures(64, 64)).pooled, swin.eval()(pictures(64, 64)).pooled)
+        assert torch.equal(load(tmp_path / "swin.safetensors")(images(64, 64)).pooled, swin.eval()(images(64, 64)).pooled)
 
 
 def test_sizes_that_do_not_go_together_are_said() -> None:

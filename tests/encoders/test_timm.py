@@ -1,4 +1,4 @@
-"""Vision transformers of timm: the same weights give the same features, at their own picture size and at another."""
+"""Vision transformers of timm: the same weights give the same features, at their own image size and at another."""
 
 import re
 
@@ -51,7 +51,7 @@ def test_features_are_those_of_timm(name, classes):
     size = side(name)
     theirs = tiny(name, size, num_classes=classes)
     state = theirs.state_dict()
-    ours = encoders.from_state(state, "timm", name, **OURS, picture_size=(size, size))
+    ours = encoders.from_state(state, "timm", name, **OURS, image_size=(size, size))
     for shape in ((size, size), (size // 2, size * 2), (3 * size // 4, 3 * size // 4)):
         x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_features_are_those_of_timm(name, classes):
 
 def test_mean_pooling_with_the_norm_after_it():
     theirs = tiny("vit_tiny_patch16_224", 32, global_pool="avg")
-    ours = encoders.from_state(theirs.state_dict(), "timm", "vit_tiny_patch16_224.untold", **OURS, picture_size=(32, 32))
+    ours = encoders.from_state(theirs.state_dict(), "timm", "vit_tiny_patch16_224.untold", **OURS, image_size=(32, 32))
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ours(x).pooled, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
@@ -121,7 +121,7 @@ def test_preprocessing_is_timms_for_every_name_and_tag():
 
 
 def test_what_does_not_fit_is_named():
-    name, changes = "vit_tiny_patch16_224", {**OURS, "picture_size": (32, 32)}
+    name, changes = "vit_tiny_patch16_224", {**OURS, "image_size": (32, 32)}
     state = tiny(name, 32, num_classes=0).state_dict()
 
     def refused(changed, name=name, source="timm"):

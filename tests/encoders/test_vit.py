@@ -17,7 +17,7 @@ from tapetum.encoders.towers import Towers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VITS = [name for name in encoders.names() if architecture(name).family == "vit"]
-TINY = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 24, "patch": 8, "picture_size": (32, 32)}
+TINY = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 24, "patch": 8, "image_size": (32, 32)}
 KINDS = ["vit-tiny-16", "deit3-small", "dino-small", "dinov2-base-reg", "mae-base", "clip-base-32", "siglip-base-16"]
 
 
@@ -34,11 +34,11 @@ def towers(name: str) -> Towers:
         projection=16 if found.config.text.projection else 0,
         end_token=29 if found.config.text.end_token else None,
     )
-    config = replace(found.config, picture=replace(found.config.picture, **TINY), text=text)
+    config = replace(found.config, image=replace(found.config.image, **TINY), text=text)
     return make(replace(found, config=config))
 
 
-def pictures(*shape: int) -> torch.Tensor:
+def images(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -47,7 +47,7 @@ def pictures(*shape: int) -> torch.Tensor:
 def test_gradient_reaches_every_parameter(name, pooling):
     changes = {} if pooling is None else {"pooling": pooling, "norm": "pooled", "pooler": True}
     encoder = encoders.build(name, classes=3, **TINY, **changes).train()
-    x = pictures(2, 3, 40, 32).requires_grad_()
+    x = images(2, 3, 40, 32).requires_grad_()
     logits = encoder.classify(x)
     assert logits.isfinite().all()
     logits.square().sum().backward()
@@ -61,7 +61,7 @@ def test_gradient_reaches_every_parameter(name, pooling):
 def test_gradient_reaches_every_parameter_of_towers(name):
     both = towers(name).train()
     ids = torch.tensor([[1, 2, 3, 29, 0, 0, 0], [4, 5, 29, 0, 0, 0, 0]])
-    torch.nn.functional.cross_entropy(both.compare(pictures(2, 3, 32, 32), ids), torch.arange(2)).backward()
+    torch.nn.functional.cross_entropy(both.compare(images(2, 3, 32, 32), ids), torch.arange(2)).backward()
     quiet = [n for n, p in both.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     allowed = ("key.bias", "logit_bias")  # a number on all logits is nothing to a softmax
     assert [n for n in quiet if not n.endswith(allowed)] == []
@@ -71,7 +71,7 @@ def test_gradient_reaches_every_parameter_of_towers(name):
 @torch.no_grad()
 def test_a_batch_of_one_is_a_row_of_a_batch(name):
     encoder = encoders.build(name, **TINY)
-    x = pictures(3, 3, 32, 48)
+    x = images(3, 3, 32, 48)
     many, one = encoder(x), encoder(x[1:2])
     torch.testing.assert_close(many.tokens[1:2], one.tokens, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(many.pooled[1:2], one.pooled, atol=1e-6, rtol=1e-5)
@@ -81,7 +81,7 @@ def test_a_batch_of_one_is_a_row_of_a_batch(name):
 @torch.no_grad()
 def test_shapes(name):
     encoder = encoders.build(name, **TINY)
-    found = encoder(pictures(2, 3, 32, 48))
+    found = encoder(images(2, 3, 32, 48))
     prefix = encoder.config.prefix
     assert found.grid == (4, 6)
     assert found.tokens.shape == (2, prefix + 24, 16)
@@ -96,9 +96,9 @@ def test_shapes(name):
 @torch.no_grad()
 def test_export_runs(name):
     encoder = encoders.build(name, **TINY)
-    example = pictures(2, 3, 32, 48)
+    example = images(2, 3, 32, 48)
     exported = torch.export.export(encoder, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},))
-    x = pictures(5, 3, 32, 48)
+    x = images(5, 3, 32, 48)
     got, want = exported.module()(x), encoder(x)
     torch.testing.assert_close(got.tokens, want.tokens)
     torch.testing.assert_close(got.pooled, want.pooled)
@@ -108,7 +108,7 @@ def test_export_runs(name):
 @torch.no_grad()
 def test_recorded_outputs():
     golden, encoder = np.load(GOLDEN / "vit.npz"), encoders.load(GOLDEN / "vit.safetensors")
-    prepared = encoder.prepare(golden["pictures"])
+    prepared = encoder.prepare(golden["images"])
     found = encoder(prepared)
     larger = encoder(torch.nn.functional.pad(prepared, (0, 16, 0, 8)))
     got = {"prepared": prepared, "tokens": found.tokens, "pooled": found.pooled, "map": found.maps[0]}
@@ -129,7 +129,7 @@ def test_the_seed_decides_and_the_random_state_is_left_alone():
 @pytest.mark.parametrize("name", KINDS)
 def test_adapters_fit_after_what_is_named(name):
     encoder = encoders.build(name, **TINY)
-    x, called = pictures(1, 3, 32, 32), []
+    x, called = images(1, 3, 32, 32), []
     hooks = [
         encoder.get_submodule(address).register_forward_hook(lambda m, i, o, a=address: called.append((a, o.shape)))
         for address in encoder.adapter_addresses()
@@ -156,15 +156,15 @@ def test_every_name_is_of_a_family_and_prepares_for_its_size():
         found = architecture(name)
         assert found.family in FAMILIES
         assert type(found.config).__name__ == FAMILIES[found.family].config.partition(":")[2]
-    assert architecture("vit-base-16", picture_size=(96, 128)).preprocessing.size == (96, 128)
+    assert architecture("vit-base-16", image_size=(96, 128)).preprocessing.size == (96, 128)
 
 
-def test_wrong_names_settings_and_pictures_are_refused():
+def test_wrong_names_settings_and_images_are_refused():
     for wrong, text in (
         (lambda: encoders.build("vit-bse-16"), "did you mean vit-base-16"),
         (lambda: encoders.build("vit-nano", layers=3), "no setting 'layers'"),
         (lambda: encoders.build("vit-nano", heads=5), "heads divide the width"),
-        (lambda: encoders.build("vit-nano", picture_size=(33, 32)), "do not divide pictures"),
+        (lambda: encoders.build("vit-nano", image_size=(33, 32)), "do not divide images"),
         (lambda: encoders.build("vit-nano", class_token=False), "want a class token"),
         (lambda: encoders.build("vit-nano", pooling="max"), "pooling is 'max'"),
         (lambda: encoders.build("vit-nano", classes=-1), "-1 classes"),
@@ -184,12 +184,12 @@ def test_configs_import_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_prepared_pictures_are_brought_to_the_precision_of_the_weights() -> None:
+def test_prepared_images_are_brought_to_the_precision_of_the_weights() -> None:
     encoder = encoders.build("vit-nano")
-    pictures = encoder.prepare(np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8))
+    images = encoder.prepare(np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8))
     with torch.inference_mode():
-        exact = encoder(pictures).pooled
-        rough = encoder.bfloat16()(pictures).pooled
+        exact = encoder(images).pooled
+        rough = encoder.bfloat16()(images).pooled
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)
 

@@ -34,9 +34,9 @@ def public_methods(path: Path) -> dict[str, Any]:
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     tree.body = [node for c in classes for node in c.body if isinstance(node, ast.FunctionDef) and node.name in METHODS]
 
-    def interp_img(picture: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    def interp_img(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
         at = [xy[:, 1] - 0.5, xy[:, 0] - 0.5]
-        return map_coordinates(picture[..., 0].astype(np.float64), at, order=1, mode="nearest")[:, None]
+        return map_coordinates(image[..., 0].astype(np.float64), at, order=1, mode="nearest")[:, None]
 
     scope = {"np": np, "npt": npt, "Image": Image, "HEIGHT": SIZE, "WIDTH": SIZE, "FOCAL_LENGTH": 280}
     scope["interp_utils"] = SimpleNamespace(interp_img=interp_img)
@@ -59,7 +59,7 @@ class Provider:
 
 
 def people(frames: int) -> np.ndarray:
-    """Probabilities (t, 520, 520) of a person: a disc that walks through the picture."""
+    """Probabilities (t, 520, 520) of a person: a disc that walks through the image."""
     y, x = np.mgrid[:520, :520]
     return np.stack([0.3 * np.exp(-(((x - 60 * t) ** 2 + (y - 300) ** 2) / 80**2)) for t in range(frames)])
 

@@ -1,4 +1,4 @@
-"""Makes convolutional.npz: what small convolutional encoders with weights from numpy's generator see in two pictures.
+"""Makes convolutional.npz: what small convolutional encoders with weights from numpy's generator see in two images.
 
     python tests/golden/make_convolutional_golden.py
 
@@ -30,7 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def seen(name: str) -> dict[str, np.ndarray]:
-    """Give maps' means, pooled vectors and logits of a network on two pictures."""
+    """Give maps' means, pooled vectors and logits of a network on two images."""
     encoder = encoders.build(name, classes=3, **NETWORKS[name])
     rng = np.random.default_rng(len(name))
     for key, tensor in sorted(encoder.state_dict().items()):
@@ -41,9 +41,9 @@ def seen(name: str) -> dict[str, np.ndarray]:
         scaled = 0.2 * noise if fan_in == 1 else noise * (2.0 / fan_in) ** 0.5
         one = 1.0 if key.endswith(("running_var", "gain")) or (key.endswith("weight") and tensor.ndim == 1) else 0.0
         tensor.copy_(torch.as_tensor(one + (np.abs(scaled) if one else scaled)))
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 80, 100, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 80, 100, 3), dtype=np.uint8)
     with torch.no_grad():
-        x = encoder.prepare(pictures)[:, :, 50:123, 40:137]
+        x = encoder.prepare(images)[:, :, 50:123, 40:137]
         features = encoder(x)
         out = {"pooled": features.pooled, "logits": encoder.classify(x)}
         out |= {f"map{i}": m.mean((2, 3)) for i, m in enumerate(features.maps)}

@@ -4,7 +4,7 @@
 
 CHECKOUT is google-deepmind/detcon at dda0567, of which utils/networks.py is run. Made with jax and jaxlib 0.10.2, dm-haiku
 0.0.17, numpy 2.4. Weights are drawn by numpy from a seed, leaf by leaf in the order of the file, so that they need not be kept:
-the golden file has names and shapes of all leaves, and what the network makes of two pictures.
+the golden file has names and shapes of all leaves, and what the network makes of two images.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ import numpy as np
 GOLDEN = Path(__file__).with_name("detcon.npz")
 CASES = {"resnet-50": "ResNet50", "resnet-200": "ResNet200"}
 SIZE = 64, 72
-"""Rows and columns of the pictures: even, where JAX pads on one side alone."""
+"""Rows and columns of the images: even, where JAX pads on one side alone."""
 
 
-def pictures() -> np.ndarray:
-    """Two pictures that are prepared, (b, h, w, 3)."""
+def images() -> np.ndarray:
+    """Two images that are prepared, (b, h, w, 3)."""
     return np.random.default_rng(1).standard_normal((2, *SIZE, 3)).astype(np.float32)
 
 
@@ -63,10 +63,10 @@ def seen(networks: Any, kind: str) -> tuple[list[list[Any]], dict[str, np.ndarra
         return found
 
     network = hk.without_apply_rng(hk.transform_with_state(forward))
-    made = jax.eval_shape(lambda key: network.init(key, pictures(), True), jax.random.PRNGKey(0))
+    made = jax.eval_shape(lambda key: network.init(key, images(), True), jax.random.PRNGKey(0))
     shapes = [[module, leaf, [*v.shape]] for part in made for module, leaves in part.items() for leaf, v in leaves.items()]
     content = checkpoint(shapes)
-    found, _ = jax.jit(network.apply, static_argnums=3)(content["params"], content["state"], pictures(), False)
+    found, _ = jax.jit(network.apply, static_argnums=3)(content["params"], content["state"], images(), False)
     return shapes, {f"map{i}": np.asarray(found[i + 2]) for i in range(4)}
 
 

@@ -1,8 +1,8 @@
-"""Makes paligemma.npz: pictures resized by TensorFlow as PaliGemma's reference does (`pp/ops_image.py`, `video.py`).
+"""Makes paligemma.npz: images resized by TensorFlow as PaliGemma's reference does (`pp/ops_image.py`, `video.py`).
 
     python -m venv tf && tf/bin/pip install tensorflow-cpu && tf/bin/python tests/golden/make_paligemma_golden.py
 
-It needs TensorFlow alone; made with 2.21. The pictures are small, and made by `picture` below.
+It needs TensorFlow alone; made with 2.21. The images are small, and made by `image` below.
 """
 
 from pathlib import Path
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 SIZES = {"wide": (37, 53, 28), "tall": (90, 31, 14), "small": (9, 11, 28)}
-"""Height and width of a picture, and the size that it gets."""
+"""Height and width of an image, and the size that it gets."""
 EVEN = {(120, 134, 56): 255, (37, 289, 28): 190, (61, 40, 28): 77, (9, 11, 28): 255}
-"""The same of pictures of one grey level."""
+"""The same of images of one grey level."""
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def make_image(height: int, width: int) -> np.ndarray:
     """Waves and noise, uint8 (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     wave = np.stack([np.sin(x / 3), np.cos(y / 5), np.sin((x + y) / 4)], -1) * 90 + 128
@@ -28,7 +28,7 @@ def main() -> None:
 
     made = {}
     for name, (height, width, size) in SIZES.items():
-        image = tf.constant(picture(height, width))
+        image = tf.constant(make_image(height, width))
         for antialias in (True, False):
             resized = tf.image.resize(image, (size, size), method="bilinear", antialias=antialias)
             made[f"{name}/{'antialias' if antialias else 'plain'}"] = tf.cast(

@@ -5,11 +5,11 @@
     PYTHONPATH=big_vision jax/bin/python tests/golden/make_paligemma_jax_golden.py big_vision
 
 Made with big_vision 0127fb6, JAX 0.10.2, Flax 0.12.8, TensorFlow 2.21. The sizes are small, everything else is theirs: reading
-pictures and texts, the tree of weights and its names, the mask, logits, the loss (cut out of the middle of their training
+images and texts, the tree of weights and its names, the mask, logits, the loss (cut out of the middle of their training
 loop), steps of their optimiser, and the samplers. Keys, for each family:
 
     weights/...         as an .npz of theirs has them; numbers of 16 bits
-    one/..., two/...    logits with one picture and with two; attention is who sees whom
+    one/..., two/...    logits with one image and with two; attention is who sees whom
     greedy/..., beam/...  what their samplers write
 
 The tokenizer is paligemma_taught.model, beside this file.
@@ -24,7 +24,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SIZE, LENGTH, NEW = 28, 20, 8
-"""Side of pictures, tokens of text, tokens of answers."""
+"""Side of images, tokens of text, tokens of answers."""
 SIZES: dict[str, Any] = {
     "width": 24,
     "depth": 3,
@@ -53,7 +53,7 @@ STEPS = {"lr": 3e-3, "wd": 1e-3, "grad_clip_norm": 1.0, "label_smoothing": 0.1}
 """Of the optimiser, at a constant rate: their warm-up begins with a rate of 0, and ours does not."""
 
 
-def picture(number: int) -> np.ndarray:
+def make_image(number: int) -> np.ndarray:
     """Waves, uint8 (height, width, 3), all of different sizes and larger than the model's."""
     height, width = 40 + 7 * number, 61 - 5 * number
     y, x = np.mgrid[:height, :width]
@@ -71,7 +71,7 @@ def drawn(shapes: Any) -> Any:
 
 
 def texts(kind: str) -> dict[str, np.ndarray]:
-    """Pictures and texts of all examples as their preprocessing gives them: for training, or for evaluation."""
+    """Images and texts of all examples as their preprocessing gives them: for training, or for evaluation."""
     import tensorflow as tf
     from big_vision.configs.proj.paligemma.transfers import common
     from big_vision.pp import builder
@@ -82,7 +82,7 @@ def texts(kind: str) -> dict[str, np.ndarray]:
     rows = []
     for k, prefix in enumerate(PREFIXES):
         suffix = SUFFIXES[k] if kind == "train" else BEGUN[k] * (kind == "begun")
-        rows.append(steps({"image": tf.constant(picture(k)), "prefix": tf.constant(prefix), "suffix": tf.constant(suffix)}))
+        rows.append(steps({"image": tf.constant(make_image(k)), "prefix": tf.constant(prefix), "suffix": tf.constant(suffix)}))
     return {name: np.stack([row[name].numpy() for row in rows]) for name in rows[0]}
 
 
@@ -142,7 +142,7 @@ def learned(loss: Any, weights: Any) -> tuple[list[float], Any]:
 
 
 def written(family: str, vocabulary: int, weights: Any, kind: str, cache: str | None, **more: Any) -> dict[str, np.ndarray]:
-    """What their samplers write, and its log-probabilities, with one picture."""
+    """What their samplers write, and its log-probabilities, with one image."""
     import jax
     from big_vision.trainers.proj.paligemma import predict_fns
 

@@ -16,9 +16,9 @@ from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma import mask_codec, prompts, weights
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.locations import suffix
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.pictures import prepare
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
@@ -28,8 +28,8 @@ CORNERS = {"left": (6, 8), "right": (34, 8), "low left": (6, 33), "low right": (
 """Where the square begins, x and y; it is 16 pixels wide."""
 
 
-def picture(colour: str | None, corner: str = "left") -> np.ndarray:
-    """A picture of the world, uint8 (56, 56, 3)."""
+def make_image(colour: str | None, corner: str = "left") -> np.ndarray:
+    """An image of the world, uint8 (56, 56, 3)."""
     made = np.full((SIZE, SIZE, 3), 128, np.uint8)
     if colour:
         x, y = CORNERS[corner]
@@ -44,11 +44,11 @@ def box(corner: str) -> tuple[int, int, int, int]:
 
 
 def lessons(codes: np.ndarray) -> list[tuple[np.ndarray, str, str]]:
-    """Picture, prompt and answer; `codes` are those of a full mask."""
+    """Image, prompt and answer; `codes` are those of a full mask."""
     made = []
     for colour in (*COLOURS, None):
         for corner in CORNERS if colour else ("left",):
-            shown = picture(colour, corner)
+            shown = make_image(colour, corner)
             boxes = Boxes(xyxy=[box(corner)], labels=["square"])
             said = (suffix(boxes, SIZE, SIZE), suffix(boxes, SIZE, SIZE, codes[None])) if colour else ("", "")
             made += [

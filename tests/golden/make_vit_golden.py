@@ -1,4 +1,4 @@
-"""Makes vit.safetensors (a tiny ViT as a file of ours, random weights) and vit.npz (two pictures and what it sees in them).
+"""Makes vit.safetensors (a tiny ViT as a file of ours, random weights) and vit.npz (two images and what it sees in them).
 
     python tests/golden/make_vit_golden.py
 
@@ -25,7 +25,7 @@ def main() -> None:
         heads=2,
         mlp_width=24,
         patch=8,
-        picture_size=(32, 32),
+        image_size=(32, 32),
         classes=3,
         layer_scale=0.5,
     )
@@ -33,14 +33,14 @@ def main() -> None:
         for tensor in encoder.parameters():
             tensor.add_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(tensor.numel())) * 0.2)
     encoders.save(encoder, HERE / "vit.safetensors")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3), dtype=np.uint8)
     with torch.no_grad():
-        prepared = encoder.prepare(pictures)
+        prepared = encoder.prepare(images)
         features, larger = encoder(prepared), encoder(torch.nn.functional.pad(prepared, (0, 16, 0, 8)))
         logits = encoder.classify(prepared)
     arrays = {"tokens": features.tokens, "pooled": features.pooled, "map": features.maps[0], "logits": logits}
     arrays |= {"prepared": prepared, "larger": larger.pooled}
-    np.savez_compressed(HERE / "vit.npz", pictures=pictures, **{name: array.numpy() for name, array in arrays.items()})
+    np.savez_compressed(HERE / "vit.npz", images=images, **{name: array.numpy() for name, array in arrays.items()})
 
 
 if __name__ == "__main__":

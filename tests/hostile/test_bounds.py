@@ -48,7 +48,7 @@ def with_numbers(value: Any, name: str, wanted: Callable[[str], bool], number: i
     return number if type(value) is int and wanted(name) else value
 
 
-FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+FOLDER = Path(__file__).parents[2] / "docs" / "images"
 """A folder of images."""
 
 

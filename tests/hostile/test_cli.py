@@ -47,7 +47,7 @@ def sound(path: Path) -> Path:
 
 
 def no_frames(path: Path) -> Path:
-    """An mp4 with a video track and no picture in it."""
+    """An mp4 with a video track and no image in it."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width = stream.height = 16  # pyright: ignore
@@ -82,7 +82,7 @@ def test_audio_only(run: Run, tmp_path: Path, name: str) -> None:
     assert "only sound" in refused(run, tmp_path, sound(tmp_path / name))
 
 
-def test_a_folder_without_pictures(run: Run, tmp_path: Path) -> None:
+def test_a_folder_without_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     refused(run, tmp_path, tmp_path / "frames")
 
@@ -122,8 +122,8 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
         ("nan,1,1", "NaN or infinity"),
         ("0,nan,1", "NaN or infinity"),
         ("0,inf,1", "NaN or infinity"),
-        ("0,65,1", "outside the picture of 64x48"),
-        ("0,1,-0.1", "outside the picture"),
+        ("0,65,1", "outside the image of 64x48"),
+        ("0,1,-0.1", "outside the image"),
         ("6,1,1", r"frame 6 is not in the video, which has 6 frames (0 to 5)"),
         ("-1,1,1", "frame -1 is not in the video"),
         ("1e30,1,1", "is not in the video"),

@@ -247,13 +247,13 @@ def test_a_word_in_a_table_is_named_with_its_line(run: Run, clip: Path, tmp_path
     assert "line 4 has 'True' for x, which must be a number" in err
 
 
-def test_what_systems_put_beside_pictures_is_passed_over(run: Run, tmp_path: Path) -> None:
+def test_what_systems_put_beside_images_is_passed_over(run: Run, tmp_path: Path) -> None:
     from PIL import Image
 
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (32, 32)).save(tmp_path / "pictures" / "a.png")
-    (tmp_path / "pictures" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
-    code, _, err = run("embed", tmp_path / "pictures", "--out", tmp_path / "e.npz")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    code, _, err = run("embed", tmp_path / "images", "--out", tmp_path / "e.npz")
     assert (code, err) == (0, "")
 
 
@@ -272,7 +272,7 @@ def test_a_table_of_one_row(run: Run, tmp_path: Path) -> None:
     assert "has 1 rows" in err
     code, _, err = run("train", "tap-nano", "--textures", tmp_path / "one.parquet", "--out", tmp_path / "out")
     assert (code, err.count("\n")) == (2, 1)
-    assert "holds 1 pictures" in err
+    assert "holds 1 images" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -295,12 +295,12 @@ class _TooWide(Task):
 
 def test_no_memory_names_what_was_too_large(tmp_path: Path) -> None:
     """Each asks for so much at once that nothing is taken."""
-    vit = ViTConfig(width=1 << 24, depth=1, heads=1, mlp_width=1 << 24, patch=16, picture_size=(32, 32))
+    vit = ViTConfig(width=1 << 24, depth=1, heads=1, mlp_width=1 << 24, patch=16, image_size=(32, 32))
     huge = {"size": [10**7, 10**7], "counts": [10**14]}
     config = TrainConfig(steps=1, batch_size=1, workers=0)
     image: dict[str, Any] = {}
     text = "def read(): raise MemoryError('Unable to allocate 3.2 GiB for an array')"
-    exec(compile(text, "x/tapetum/video/pictures.py", "exec"), image)
+    exec(compile(text, "x/tapetum/video/images.py", "exec"), image)
     for make, what in (
         (
             lambda: ViT(vit, Preprocessing(size=(32, 32))),

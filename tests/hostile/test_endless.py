@@ -70,7 +70,7 @@ def test_pipes_are_no_files(run: Run, clip: Path, tmp_path: Path, pipe: Callable
         with pytest.raises(BadInput, match="it is a pipe, not a file"):
             read()
     pipe("c.png")
-    with pytest.raises(BadInput, match="holds no picture"):
+    with pytest.raises(BadInput, match="holds no image"):
         textures(tmp_path)
 
 

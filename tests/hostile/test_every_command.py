@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
-from support.files import listed, picture
+from support.files import listed, make_image
 from support.users_files import refused
 from tapetum.app.shell.known import commands_of, options_of
 from tapetum.app.shell.main import VERBS, command
@@ -49,10 +49,10 @@ WRITING = {
     "tapvid3d make": "tapvid3d make drivetrack FILE --out FILE",
     "tapvid3d scenes": "tapvid3d scenes FILE --n 1 --textures FILE",
     "probe": "probe random:resnet-18 --data FILE --cache FILE",
-    "study run": "study run --out FILE --pictures FILE",
+    "study run": "study run --out FILE --images FILE",
     "study report": "study report FILE",
     "scenes make": "scenes make FILE --n 1 --textures FILE",
-    "scenes pictures": "scenes pictures FILE --n 1 --textures FILE",
+    "scenes images": "scenes images FILE --n 1 --textures FILE",
     "scenes episodes": "scenes episodes FILE --n 1 --textures FILE",
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
@@ -65,7 +65,7 @@ WRITING = {
 """A command line of each command that writes; FILE is the user's, and is aimed at as input and as result."""
 INPUTS = """
     annotations beside check checks config correct data depth encoder episodes experiment eye features file files
-    folder gt image index language libraries masks model name people pictures pixels plan points predictions
+    folder gt image index language libraries masks model name people images pixels plan points predictions
     proposals query raw recording reference region runs shards source start textures tokenizer tracker tracks
     train trunk video videos voc what codec
 """
@@ -110,7 +110,7 @@ def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None
 @pytest.mark.parametrize("path", [*TRAINING, "bootstrap", "study run", "data shards"])
 def test_results_of_training_are_no_data_next_time(run: Run, tmp_path: Path, path: str) -> None:
     data = tmp_path / "data"
-    picture(data / "cat" / "1.png", (9, 9, 9))
+    make_image(data / "cat" / "1.png", (9, 9, 9))
     places = {"FILE": data, "--textures": "--textures"}
     words = [str(places.get(word, word)) for word in words_of(path).split()]
     words[words.index("--out") + 1] = data / "run"

@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(place / "good.mp4", noise, 2)
     write_video(place / "one.mp4", noise[:1], 2)
     write_video(place / "short.mp4", noise[:5], 2)
-    Image.fromarray(noise[0]).save(place / "picture.png")
+    Image.fromarray(noise[0]).save(place / "image.png")
     (place / "empty.mp4").write_bytes(b"")
     (place / "text.mp4").write_text("no video")
     np.save(place / "nan.npy", np.full((4, 16, 16, 3), np.nan, np.float32))
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("name", ["one.mp4", "short.mp4", "picture.png"])
+@pytest.mark.parametrize("name", ["one.mp4", "short.mp4", "image.png"])
 def test_what_is_short_is_answered(place: Path, name: str) -> None:
     made = tapetum.answer(place / name, "what?", options=("a", "b"), model=place)
     assert np.isfinite(made.cosines).all()

@@ -145,7 +145,7 @@ def test_patterns_are_only_names(tmp_path: Path, clip: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     _refused(name, "there is no file")
     Path(name).write_text("frame001.png")
-    _refused(name, "not a video that can be read|not a picture that can be read")
+    _refused(name, "not a video that can be read|not an image that can be read")
 
 
 def test_protocols_are_only_names(tmp_path: Path, clip: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tapetum
-from support.files import listed, picture, write
+from support.files import listed, make_image, write
 from support.users_files import refused
 from tapetum.bench.rows import Rows
 from tapetum.core.errors import BadInput
@@ -38,7 +38,7 @@ def see(verb: str, source: object, out: object) -> list[object]:
 )
 def test_drawings_replace_no_file_of_the_user(run: Run, tmp_path: Path, verb: str, case: str) -> None:
     images = tmp_path / "images"
-    picture(images / "b.png", (200, 30, 30))
+    make_image(images / "b.png", (200, 30, 30))
     source, out = images, images
     if case == "json beside them":
         out = tmp_path / "out"
@@ -61,7 +61,7 @@ def test_drawings_replace_no_file_of_the_user(run: Run, tmp_path: Path, verb: st
 
 
 def test_drawings_of_drawings_do_not_replace_them(run: Run, tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "b.png", (200, 30, 30))
+    make_image(tmp_path / "images" / "b.png", (200, 30, 30))
     assert run(*see("caption", tmp_path / "images", tmp_path / "said"))[0] == 0
     refused(run, tmp_path, *see("caption", tmp_path / "said", tmp_path / "said"))
     assert run(*see("ask", tmp_path / "images", tmp_path / "said"))[0] == 0  # what tapetum made is made anew
@@ -118,7 +118,7 @@ def test_followed_things_replace_no_video_of_the_user(run: Run, clip: Path, tmp_
 
 @pytest.mark.parametrize("name", ["instances.json", "objects.html"])
 def test_discovered_objects_replace_no_file_of_the_user(run: Run, tmp_path: Path, name: str) -> None:
-    picture(tmp_path / "a.png", (200, 30, 30))
+    make_image(tmp_path / "a.png", (200, 30, 30))
     (tmp_path / name).write_text("{}")
     refused(run, tmp_path, "discover", tmp_path / "a.png", "--out", tmp_path)
 

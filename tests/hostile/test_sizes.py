@@ -19,13 +19,13 @@ from support.scripts import ROOT
 from tapetum.video.types import MAX_PIXELS
 
 HUGE = 30_000
-"""Side of a picture of 900 megapixels."""
+"""Side of an image of 900 megapixels."""
 BEYOND = 11_600
-"""Side of a picture just over the limit, to show that it is this limit that counts and not one of FFmpeg or Pillow."""
+"""Side of an image just over the limit, to show that it is this limit that counts and not one of FFmpeg or Pillow."""
 
 
 def jpeg(side: int) -> bytes:
-    """A small picture whose header says that it is large."""
+    """A small image whose header says that it is large."""
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, "JPEG")
     data, size = file.getvalue(), struct.pack(">HH", 48, 64)
@@ -55,10 +55,10 @@ def said(path: Path, shape: str, side: int) -> Path:
     return path
 
 
-def folder(path: Path, *pictures: bytes) -> Path:
+def folder(path: Path, *images: bytes) -> Path:
     path.mkdir()
-    for number, picture in enumerate(pictures):
-        (path / f"{number}.png").write_bytes(picture)
+    for number, image in enumerate(images):
+        (path / f"{number}.png").write_bytes(image)
     return path
 
 

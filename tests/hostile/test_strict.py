@@ -1,4 +1,4 @@
-"""What would be silently wrong is said in one line: pictures, weights, depth, points and scores that are not what they seem."""
+"""What would be silently wrong is said in one line: images, weights, depth, points and scores that are not what they seem."""
 
 import json
 import shutil
@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.networks import save_tapir
 from tapetum.core.errors import BadInput
-from tapetum.data.media import Stored, opened_picture, stored
+from tapetum.data.media import Stored, opened_image, stored
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve
-from tapetum.scenes.textures import from_pictures
+from tapetum.scenes.textures import from_images
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -34,20 +34,20 @@ def line(run: Run, *arguments: object) -> str:
     return stderr
 
 
-def test_float_pictures_are_0_to_1(tmp_path: Path) -> None:
+def test_float_images_are_0_to_1(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(RAMP).save(tmp_path / f"{number}.tif")
     seen = open_video(tmp_path)[1]
     assert np.array_equal(seen[..., 0], np.rint(RAMP * 255).astype(np.uint8))
-    assert np.array_equal(np.asarray(opened_picture(stored(tmp_path / "0.tif"), "RGB")), seen)
+    assert np.array_equal(np.asarray(opened_image(stored(tmp_path / "0.tif"), "RGB")), seen)
     shutil.copy(tmp_path / "0.tif", tmp_path / "0.png")  # textures have no .tif; Pillow looks at the content
-    assert np.array_equal(from_pictures(tmp_path)(np.random.default_rng(0)), seen)
+    assert np.array_equal(from_images(tmp_path)(np.random.default_rng(0)), seen)
 
 
 @pytest.mark.parametrize(
     ("value", "message"), [(np.nan, "NaN"), (np.inf, "outside 0..1"), (200.0, "outside 0..1"), (-0.1, "0..1")]
 )
-def test_other_floats_in_pictures_are_refused(run: Run, tmp_path: Path, value: float, message: str) -> None:
+def test_other_floats_in_images_are_refused(run: Run, tmp_path: Path, value: float, message: str) -> None:
     (tmp_path / "frames").mkdir()
     Image.fromarray(RAMP).save(tmp_path / "frames" / "0.tif")
     wrong = RAMP.copy()
@@ -59,12 +59,12 @@ def test_other_floats_in_pictures_are_refused(run: Run, tmp_path: Path, value: f
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_of_16_bits_are_not_cut_off_at_255(tmp_path: Path) -> None:
+def test_images_of_16_bits_are_not_cut_off_at_255(tmp_path: Path) -> None:
     deep = (RAMP * 65535).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "a.png")
     content = Stored("a.png", (tmp_path / "a.png").read_bytes())
-    assert np.array_equal(np.asarray(opened_picture(content, "RGB"))[..., 0], deep >> 8)
-    assert np.array_equal(from_pictures(tmp_path)(np.random.default_rng(0))[..., 0], deep >> 8)
+    assert np.array_equal(np.asarray(opened_image(content, "RGB"))[..., 0], deep >> 8)
+    assert np.array_equal(from_images(tmp_path)(np.random.default_rng(0))[..., 0], deep >> 8)
     Image.fromarray((RAMP * 1e6).astype(np.int32)).save(tmp_path / "b.tif")
     with pytest.raises(BadInput, match="numbers from 0 to 1000000"):
         open_video(tmp_path / "b.tif")
@@ -112,7 +112,7 @@ def test_weights_of_another_network_under_a_known_name_are_refused(tmp_path: Pat
         tapetum.load("tapir")
 
 
-def test_a_tracker_in_the_picture_needs_depth_for_a_benchmark_in_space(run: Run, tmp_path: Path) -> None:
+def test_a_tracker_in_the_image_needs_depth_for_a_benchmark_in_space(run: Run, tmp_path: Path) -> None:
     tapetum.app.tapvid3d.scenes(tmp_path / "clips", n=1, size=32, frames=2, points=4)
     command = "eval", "tapvid3d", "--gt", tmp_path / "clips"
     assert "give --depth adjust" in line(run, *command, "--model", "tapir-nano")
@@ -127,7 +127,7 @@ def test_depth_maps_of_another_size(run: Run, clip: Path, tmp_path: Path, shape:
     found, _, said = run("track", clip, "--model", "static", "--grid", 2, *options)
     assert found == code
     if code:
-        assert "another shape of picture" in said.splitlines()[-1]
+        assert "another shape of image" in said.splitlines()[-1]
     else:
         assert f"depth map 0 is {shape[1]}x{shape[0]}, the video 64x48" in said
 

@@ -46,9 +46,9 @@ def test_a_file_name_and_a_remark_in_results(run: Run, tmp_path: Path) -> None:
     code, out, error = run("discover", *tmp_path.iterdir(), "--out", tmp_path / "out", "--clusters", 2)
     assert code == 2  # one of three could not be read
     assert harmless(out + error)
-    assert f"{SEEN}.png is not a picture" in error
+    assert f"{SEEN}.png is not an image" in error
     _, out, _ = run("discover", *tmp_path.glob("*.png"), "--out", tmp_path / "out", "--clusters", 2, "--json")
-    assert f"{tmp_path / EVIL}a.png" in [each["path"] for each in json.loads(out)["pictures"]]
+    assert f"{tmp_path / EVIL}a.png" in [each["path"] for each in json.loads(out)["images"]]
 
 
 def test_fields_of_a_ledger(run: Run, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ CSV = [
     (DLC + "-1,1,1,1\n", "'-1' for the frame"),
     (DLC + "nan,1,1,1\n", "'nan' for the frame"),
     (DLC + "99999999999,1,1,1\n", "for the frame; give a whole number from 0 to 9999999"),
-    (DLC + "labeled-data/mouse/img01.png,1,1,1\n", "labels of single pictures are no tracks"),
+    (DLC + "labeled-data/mouse/img01.png,1,1,1\n", "labels of single images are no tracks"),
     # napari
     ("ID,T,Y,X\n", "a header and no rows"),
     ("ID,Y,X\n0,1,1\n", "0 columns T"),

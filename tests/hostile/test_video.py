@@ -47,13 +47,13 @@ def test_empty_file(tmp_path):
 
 
 def test_empty_folder(tmp_path):
-    _refused(tmp_path, "holds no pictures")
+    _refused(tmp_path, "holds no images")
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a.avi", "a.npy", "a.npz", "a.png", "a.tiff", "a", "a.txt"])
 def test_text_under_another_name(tmp_path, name):
     (tmp_path / name).write_text("This is a shopping list:\n- bread\n- milk\n" * 40)
-    _refused(tmp_path / name, "not a video|not a picture|cannot be read as an array|no video stream")
+    _refused(tmp_path / name, "not a video|not an image|cannot be read as an array|no video stream")
 
 
 @pytest.mark.parametrize("depth", ["mp4", "gif", "png", "jpg", "npy"])
@@ -179,7 +179,7 @@ def test_absurd_sizes_are_refused_before_decoding(tmp_path, width, height):
     png = bytearray((tmp_path / "small.png").read_bytes())
     png[16:24] = struct.pack(">II", width, height)
     (tmp_path / "a.png").write_bytes(png)
-    _refused(tmp_path / "a.png", "large|refused|not a picture")
+    _refused(tmp_path / "a.png", "large|refused|not an image")
 
 
 def _encode_gif(path: Path) -> bytes:
@@ -213,7 +213,7 @@ def test_a_damaged_frame_in_a_folder_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"1\.png is damaged"):
         list(video)
     (tmp_path / "1.png").write_bytes(b"text")
-    _refused(tmp_path, r"1\.png is not a picture")
+    _refused(tmp_path, r"1\.png is not an image")
 
 
 def test_a_truncated_array_file(tmp_path):

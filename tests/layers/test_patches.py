@@ -9,7 +9,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.patches import (
-    PicturePatches,
+    ImagePatches,
     VideoTubelets,
     from_patches,
     from_tubelets,
@@ -39,25 +39,25 @@ def test_a_tubelet_is_what_a_loop_cuts_out():
 
 
 def test_layers_are_linear_on_the_bare_patches():
-    pictures, layer = torch.rand(2, 3, 8, 12), PicturePatches(4, 5)
+    images, layer = torch.rand(2, 3, 8, 12), ImagePatches(4, 5)
     weight = layer.weight.movedim(1, -1).flatten(1)
-    torch.testing.assert_close(layer(pictures).flatten(1, 2), to_patches(pictures, 4) @ weight.T + layer.bias)
+    torch.testing.assert_close(layer(images).flatten(1, 2), to_patches(images, 4) @ weight.T + layer.bias)
     video, layer = torch.rand(2, 3, 4, 6, 8), VideoTubelets((2, 3, 4), 5)
     weight = layer.weight.movedim(1, -1).flatten(1)
     torch.testing.assert_close(layer(video).flatten(1, 3), to_tubelets(video, (2, 3, 4)) @ weight.T + layer.bias)
 
 
-def test_inflated_weights_see_a_still_video_as_its_picture():
-    picture, layer = torch.rand(1, 3, 4, 4), PicturePatches(4, 5)
+def test_inflated_weights_see_a_still_video_as_its_image():
+    image, layer = torch.rand(1, 3, 4, 4), ImagePatches(4, 5)
     for how, video in (
-        ("average", picture[:, :, None].expand(-1, -1, 3, -1, -1)),
-        ("central", torch.stack([torch.rand(1, 3, 4, 4), picture, torch.rand(1, 3, 4, 4)], 2)),
+        ("average", image[:, :, None].expand(-1, -1, 3, -1, -1)),
+        ("central", torch.stack([torch.rand(1, 3, 4, 4), image, torch.rand(1, 3, 4, 4)], 2)),
     ):
         tubelets = VideoTubelets((3, 4, 4), 5)
         with torch.no_grad():
             tubelets.weight.copy_(inflate(layer.weight, 3, how))
             tubelets.bias.copy_(layer.bias)
-        torch.testing.assert_close(tubelets(video)[:, 0], layer(picture))
+        torch.testing.assert_close(tubelets(video)[:, 0], layer(image))
 
 
 def test_inflated_weights_are_in_their_frames():
@@ -72,7 +72,7 @@ def test_inflated_weights_are_in_their_frames():
 
 def test_what_patches_do_not_divide_is_refused():
     with pytest.raises(BadInput, match="patches of 4x4 do not divide 8x10"):
-        PicturePatches(4, 5)(torch.rand(1, 3, 8, 10))
+        ImagePatches(4, 5)(torch.rand(1, 3, 8, 10))
     with pytest.raises(BadInput, match="patches of 2x4x4 do not divide 3x8x8"):
         VideoTubelets((2, 4, 4), 5)(torch.rand(1, 3, 3, 8, 8))
 

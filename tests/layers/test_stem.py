@@ -35,7 +35,7 @@ def test_residual_blocks_stand_between_the_halvings_and_begin_as_nothing() -> No
 
 
 @torch.no_grad()
-def test_a_still_video_gives_what_its_picture_gave_and_a_moving_one_the_mean() -> None:
+def test_a_still_video_gives_what_its_image_gave_and_a_moving_one_the_mean() -> None:
     torch.manual_seed(0)
     single, video = ConvolutionalStem(8, 32, 1).eval(), TubeletStem((2, 8, 8), 32, 1).eval()
     nn.init.normal_(single.layers[-1].bias)
@@ -55,13 +55,13 @@ def test_a_videos_stem_has_no_blocks_unless_asked() -> None:
 
 
 def test_a_vit_may_have_such_a_stem() -> None:
-    changes = {"stem": "convolutions", "stem_blocks": 1, "picture_size": (32, 32)}
+    changes = {"stem": "convolutions", "stem_blocks": 1, "image_size": (32, 32)}
     vit = build("vit-nano", **changes)
     features = vit(torch.randn(1, 3, 32, 32))
     assert features.grid == (4, 4)
     features.tokens.square().sum().backward()
     assert all(p.grad is not None for p in vit.patches.parameters())
     with pytest.raises(BadInput, match="patches of 2, 4, 8 or 16"):
-        build("vit-nano", stem="convolutions", patch=7, picture_size=(28, 28))
+        build("vit-nano", stem="convolutions", patch=7, image_size=(28, 28))
     with pytest.raises(BadInput, match="stem_blocks"):
         build("vit-nano", stem_blocks=1)

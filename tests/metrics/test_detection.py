@@ -1,4 +1,4 @@
-"""COCO's average precision beside pycocotools, on random pictures with crowds, ties and sizes."""
+"""COCO's average precision beside pycocotools, on random images with crowds, ties and sizes."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.types import Boxes
 
 
-def pictures(seed: int) -> tuple[dict[int, Boxes], dict[int, TrueBoxes]]:
+def images(seed: int) -> tuple[dict[int, Boxes], dict[int, TrueBoxes]]:
     """Boxes of quarter pixels about true ones: some right, some shifted, some twice, some anywhere, equal scores."""
     rng = np.random.default_rng(seed)
     predictions, truths = {}, {}
@@ -76,7 +76,7 @@ def public(predictions: dict[int, Boxes], truths: dict[int, TrueBoxes]) -> np.nd
 
 @pytest.mark.parametrize("seed", range(25))
 def test_numbers_are_those_of_pycocotools(seed: int) -> None:
-    predictions, truths = pictures(seed)
+    predictions, truths = images(seed)
     if not predictions:
         pytest.skip("pycocotools takes no empty list")
     theirs = public(predictions, truths)
@@ -99,7 +99,7 @@ def test_hand_made_and_empty() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(BadInput, match="no pictures"):
+    with pytest.raises(BadInput, match="no images"):
         detection_scores({}, {})
     with pytest.raises(BadInput, match="'b', which is not in the truth"):
         detection_scores({"b": Boxes(xyxy=[])}, {"a": TrueBoxes(xyxy=[], labels=[])})

@@ -48,9 +48,9 @@ def test_bootstrap_is_the_normal_interval_of_many_and_covers() -> None:
 
 def test_bunches_are_drawn_whole() -> None:
     rng = np.random.default_rng(2)
-    pictures = np.repeat(np.arange(40), 25)
-    values = rng.normal(size=40)[pictures]  # all questions of a picture have one answer: 40 numbers, not 1000
-    single, bunched = (np.diff(bootstrap_interval(values, groups=g))[0] for g in (None, pictures.tolist()))
+    images = np.repeat(np.arange(40), 25)
+    values = rng.normal(size=40)[images]  # all questions of an image have one answer: 40 numbers, not 1000
+    single, bunched = (np.diff(bootstrap_interval(values, groups=g))[0] for g in (None, images.tolist()))
     assert bunched == pytest.approx(5 * single, rel=0.15)
     uneven = bootstrap_interval([1.0, 1.0, 0.0], groups=["a", "a", "b"], statistic=np.mean)
     assert uneven == (0, 1)

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_dataset
 from tapetum.scenes.dataset import finished
 from tapetum.scenes.sensor import expose, jpeg, mpeg4
-from tapetum.scenes.textures import from_pictures, procedural, textures
+from tapetum.scenes.textures import from_images, procedural, textures
 from tapetum.systems.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.video import open_video
 
@@ -151,14 +151,14 @@ def test_textures_from_folder_and_parquet(tmp_path):
     rows = []
     (tmp_path / "deep").mkdir()
     for i in range(20):
-        picture = Image.fromarray(np.full((20, 30, 3), i * 10, np.uint8))
-        picture.save(tmp_path / "deep" / f"{i:02d}.png")
+        image = Image.fromarray(np.full((20, 30, 3), i * 10, np.uint8))
+        image.save(tmp_path / "deep" / f"{i:02d}.png")
         data = io.BytesIO()
-        picture.save(data, "PNG")
+        image.save(data, "PNG")
         rows.append({"bytes": data.getvalue(), "path": f"{i}.png"})
-    pq.write_table(pa.table({"image": rows}), tmp_path / "pictures.parquet")
-    for source in (tmp_path, tmp_path / "pictures.parquet"):
-        train, held = from_pictures(source, "train"), from_pictures(source, "held-out")
+    pq.write_table(pa.table({"image": rows}), tmp_path / "images.parquet")
+    for source in (tmp_path, tmp_path / "images.parquet"):
+        train, held = from_images(source, "train"), from_images(source, "held-out")
         assert {int(held(rng)[0, 0, 0]) for _ in range(40)} == {90, 190}
         assert not {int(train(rng)[0, 0, 0]) for _ in range(200)} & {90, 190}
 

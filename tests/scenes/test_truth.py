@@ -1,4 +1,4 @@
-"""The truth of scenes against independent routes: the renderer's pictures, reprojection, a painted dot, hand-made worlds."""
+"""The truth of scenes against independent routes: the renderer's images, reprojection, a painted dot, hand-made worlds."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chromium, driven over WebDriver (W3C) by nothing but the standard library: pages are opened, keys pressed, pictures taken."""
+"""Chromium, driven over WebDriver (W3C) by nothing but the standard library: pages are opened, keys pressed, images taken."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
 
-    def picture(self, path: Path, whole: bool = True) -> Path:
+    def make_image(self, path: Path, whole: bool = True) -> Path:
         """Take a PNG of the page, all of it or what is seen."""
         about = {"format": "png", "captureBeyondViewport": whole}
         found = self._ask("POST", "/goog/cdp/execute", {"cmd": "Page.captureScreenshot", "params": about})

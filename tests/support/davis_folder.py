@@ -12,12 +12,12 @@ def frame(seed: int, k: int, objects: int) -> tuple[np.ndarray, np.ndarray]:
     """Give frame k of a video, and the numbers of its discs, which move apart; noise and a hole make it no easy case."""
     rng = np.random.default_rng((seed, k))
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    picture, ids = rng.integers(20, 60, (*SIZE, 3)), np.zeros(SIZE, np.uint8)
+    image, ids = rng.integers(20, 60, (*SIZE, 3)), np.zeros(SIZE, np.uint8)
     for number in range(1, objects + 1):
         x, y = 12 + 18 * (number - 1) + (2 + number) * k * 0.5, 14 + 6 * number + k * 0.7
         disc = (columns - x) ** 2 + (rows - y) ** 2 < (6 + number) ** 2
-        picture[disc], ids[disc] = (60 + 60 * number, 240 - 70 * number, 90), number
-    return picture.astype(np.uint8), ids
+        image[disc], ids[disc] = (60 + 60 * number, 240 - 70 * number, 90), number
+    return image.astype(np.uint8), ids
 
 
 def write_davis(folder: Path, videos: dict[str, tuple[int, int]], year: str = "2017") -> Path:
@@ -28,8 +28,8 @@ def write_davis(folder: Path, videos: dict[str, tuple[int, int]], year: str = "2
         for kind in ("JPEGImages", "Annotations"):
             (folder / kind / "480p" / name).mkdir(parents=True)
         for k in range(frames):
-            picture, ids = frame(seed, k, objects)
-            Image.fromarray(picture).save(folder / f"JPEGImages/480p/{name}/{k:05d}.jpg", quality=95)
+            image, ids = frame(seed, k, objects)
+            Image.fromarray(image).save(folder / f"JPEGImages/480p/{name}/{k:05d}.jpg", quality=95)
             write_ids(folder / f"Annotations/480p/{name}/{k:05d}.png", ids)
     return folder
 
@@ -50,6 +50,6 @@ def write_guesses(folder: Path, videos: dict[str, tuple[int, int]]) -> Path:
 
 def write_ids(path: Path, ids: np.ndarray) -> None:
     """Write numbers by pixel as a PNG with a palette."""
-    picture = Image.frombytes("P", (ids.shape[1], ids.shape[0]), np.ascontiguousarray(ids).tobytes())
-    picture.putpalette([k % 256 for k in range(768)])
-    picture.save(path)
+    image = Image.frombytes("P", (ids.shape[1], ids.shape[0]), np.ascontiguousarray(ids).tobytes())
+    image.putpalette([k % 256 for k in range(768)])
+    image.save(path)

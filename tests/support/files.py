@@ -1,4 +1,4 @@
-"""Small real files: pictures, sound, film, tables."""
+"""Small real files: images, sound, film, tables."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.provenance import RECORD
 
 
-def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:
+def make_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
 
@@ -46,7 +46,7 @@ def film(path: Path) -> None:
 
 
 def stripes(path: Path, count: int = 64) -> Path:
-    """Pictures of lying (0) or standing (1) stripes, in one parquet file."""
+    """Images of lying (0) or standing (1) stripes, in one parquet file."""
     rng, rows, labels = np.random.default_rng(0), [], []
     for k in range(count):
         wave = np.repeat(((np.arange(8) + rng.integers(4)) // 2 % 2 * 200)[None], 8, 0).astype(np.uint8)
@@ -60,7 +60,7 @@ def stripes(path: Path, count: int = 64) -> Path:
 
 @cache
 def black_png(side: int) -> bytes:
-    """Give a whole square picture, black, of one byte a pixel: small as a file, and valid; `side` is in hundreds."""
+    """Give a whole square image, black, of one byte a pixel: small as a file, and valid; `side` is in hundreds."""
     squeeze = zlib.compressobj(1)
     rows = bytes(100 * (1 + side))
     body = b"".join(squeeze.compress(rows) for _ in range(side // 100)) + squeeze.flush()

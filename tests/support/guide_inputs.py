@@ -66,15 +66,15 @@ def _image(seed: int, size: tuple[int, int] = (160, 160)) -> np.ndarray:
 def _images(folder: Path) -> None:
     for number, name in enumerate(("photo.jpg", "photo.png", "a.jpg", "b.png")):
         Image.fromarray(_image(number)).save(folder / name)
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     for number in range(2):
-        Image.fromarray(_image(10 + number)).save(folder / "pictures" / f"{number}.jpg")
+        Image.fromarray(_image(10 + number)).save(folder / "images" / f"{number}.jpg")
     sound(folder / "b.wav", 3, seconds=1.0)
 
 
 def _classes(folder: Path) -> None:
     """Images by class: as folders, as parquet, and as CIFAR's binary files."""
-    for name in ("photos", "photos-by-class", "labelled", "pictures"):
+    for name in ("photos", "photos-by-class", "labelled", "images"):
         for label, kind in enumerate(CLASSES):
             (folder / name / kind).mkdir(parents=True)
             for number in range(5):

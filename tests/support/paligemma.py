@@ -17,7 +17,7 @@ GEMMA_2 = replace(
 )
 _EYE = eye(28, width=16, depth=2, heads=2, mlp_width=24, patch=7)
 TINY = PaliGemmaConfig(eye=_EYE, language=GEMMA, newline=5)
-"""PaliGemma of 16 tokens a picture of 28 pixels."""
+"""PaliGemma of 16 tokens an image of 28 pixels."""
 TINY_2 = PaliGemmaConfig(eye=_EYE, language=GEMMA_2, newline=5)
 """PaliGemma 2: grouped heads, caps, norms after, a window that is not reached."""
 BOTH = {"paligemma": TINY, "paligemma2": TINY_2}
@@ -68,7 +68,7 @@ def theirs(config: PaliGemmaConfig, attention: str = "eager") -> Any:
             "num_attention_heads": sight.heads,
             "intermediate_size": sight.mlp_width,
             "patch_size": sight.patch,
-            "image_size": config.picture_size,
+            "image_size": config.image_size,
             "vision_use_head": False,
             "projection_dim": c.width,
         },

@@ -1,4 +1,4 @@
-"""Tiny sets of questions, captions and places in their official form, with real pictures, for tasks of PaliGemma."""
+"""Tiny sets of questions, captions and places in their official form, with real images, for tasks of PaliGemma."""
 
 import json
 import pickle
@@ -219,7 +219,7 @@ OFFICIAL = [task.name for task in TASKS.values() if task.reader in (*_FILES, "re
 
 
 def _refcoco(folder: Path) -> None:
-    """Two things in each of three pictures. Those of picture 1 are of train, of 2 of val, of 3 of both, and so not learned."""
+    """Two things in each of three images. Those of image 1 are of train, of 2 of val, of 3 of both, and so not learned."""
     places = {1: (0, 0, 11, 11), 2: (11, 3, 22, 30)}
     for name, by, splits in (
         ("refcoco", "unc", ("val", "testA", "testB")),
@@ -241,7 +241,7 @@ def _refcoco(folder: Path) -> None:
 
 
 def make_set(task: str, folder: Path) -> list[Example]:
-    """Write the official files of a task, with pictures and videos of noise, and read the splits that are scored."""
+    """Write the official files of a task, with images and videos of noise, and read the splits that are scored."""
     found = TASKS[task]
     folder.mkdir(parents=True, exist_ok=True)
     if found.reader == "refcoco":
@@ -254,9 +254,9 @@ def make_set(task: str, folder: Path) -> list[Example]:
 
 
 def fill(examples: list[Example]) -> None:
-    """Make the pictures and videos that examples name."""
+    """Make the images and videos that examples name."""
     rng = np.random.default_rng(0)
-    for path in sorted({path for example in examples for path in example.pictures}):
+    for path in sorted({path for example in examples for path in example.images}):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)).save(path)
     for path in {example.video for example in examples} - {None}:

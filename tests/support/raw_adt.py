@@ -50,7 +50,7 @@ def rigid(turn: tuple[float, float, float], shift: tuple[float, float, float]) -
 SCENE_FROM_WORLD = rigid((0.3, -2.0, 0.9), (1.5, -0.4, 2.0))
 DEVICE_FROM_CAMERA = rigid((-0.6, 0.2, 0.4), (0.01, -0.06, 0.02))
 SIDEWAYS_FROM_UPRIGHT = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-"""The picture's right is the sensor's down, and its down the sensor's left."""
+"""The image's right is the sensor's down, and its down the sensor's left."""
 
 
 def way(places: list, turns: list) -> Way:
@@ -58,7 +58,7 @@ def way(places: list, turns: list) -> Way:
 
 
 def world(frames: int) -> World:
-    """A moving camera before a wall (the apartment), a table and a picture that stand still, a box and a tube that move."""
+    """A moving camera before a wall (the apartment), a table and an image that stand still, a box and a tube that move."""
     paint = [procedural(np.random.default_rng(k), 128) for k in range(8)]
     things = [
         Thing(sheet(30, 30, 128), [paint[0]], None, way([[0, 0, 4]] * 2, [[0.1, 0.1, 0]] * 2), wall=True),
@@ -89,7 +89,7 @@ class Sequence:
     oracle: Oracle
     camera_from_scene: np.ndarray
     """(t, 4, 4) to the upright camera."""
-    pictures: np.ndarray
+    images: np.ndarray
     """(t, h, w, 3) upright."""
     times: np.ndarray
     """(t,) nanoseconds of the frames with ground truth."""
@@ -109,8 +109,8 @@ def write_sequence(folder: Path, frames: int) -> Sequence:
     _trajectory(folder / "aria_trajectory.csv", times, scene_from_device)
     _objects(folder, made, moments, times)
     (folder / "metadata.json").write_text(json.dumps(METADATA, indent=4))
-    pictures = _frames(folder / "rectified", made, moments, times)
-    return Sequence(folder, made, Oracle(made), camera_from_scene, pictures, times)
+    images = _frames(folder / "rectified", made, moments, times)
+    return Sequence(folder, made, Oracle(made), camera_from_scene, images, times)
 
 
 def _trajectory(path: Path, times: np.ndarray, poses: np.ndarray) -> None:
@@ -172,11 +172,11 @@ def _write(path: Path, header: str, rows: list) -> None:
 def _frames(folder: Path, made: World, moments: np.ndarray, times: np.ndarray) -> np.ndarray:
     folder.mkdir()
     seen = Renderer(made).render(moments)
-    pictures = (seen.frames * 255 + 0.5).astype(np.uint8)
+    images = (seen.frames * 255 + 0.5).astype(np.uint8)
     ids = np.array([APARTMENT, *(FIRST + 1 + k for k in range(len(made.things) - 1))], np.uint64)
     stamps = [times[0] - STEP, *times, times[-1] + STEP]
     for stamp, t in zip(stamps, [0, *range(len(times)), len(times) - 1], strict=True):
-        layers = pictures[t], np.round(seen.depth[t] * 1000).astype(np.uint16), ids[seen.instances[t]]
+        layers = images[t], np.round(seen.depth[t] * 1000).astype(np.uint16), ids[seen.instances[t]]
         rgb, depth, instances = (np.ascontiguousarray(np.rot90(layer)) for layer in layers)  # a quarter turn to the left
         np.savez(folder / f"{stamp}.npz", rgb=rgb, depth=depth, instances=instances, device_from_camera=DEVICE_FROM_CAMERA)
-    return pictures
+    return images

@@ -1,4 +1,4 @@
-"""A folder of Dynamic 3D Gaussians made from a world of `scenes`: pictures, train_meta.json and a "fitted" params.npz.
+"""A folder of Dynamic 3D Gaussians made from a world of `scenes`: images, train_meta.json and a "fitted" params.npz.
 
 The fit is what an ideal one would be: flat Gaussians tile every facet, a little off the centres of a grid, and move and
 turn with it. Three cameras stand around the scene.
@@ -23,7 +23,7 @@ from tapetum.scenes.world import Thing, World
 
 HEIGHT, WIDTH = 144, 256
 CAMERAS = {"1": ((0.0, 0.0, 0.0), 0.0), "5": ((1.5, -0.2, 0.2), -0.4), "12": ((-1.4, 0.3, 0.1), 0.35)}
-"""Place and turn about the vertical, by the name of the folder of pictures."""
+"""Place and turn about the vertical, by the name of the folder of images."""
 FOCAL = {"1": 190.0, "5": 200.0, "12": 185.0}
 
 

@@ -109,7 +109,7 @@ def world(frames: int, objects: list[Labelled]) -> World:
 
 
 class Scaled(World):
-    """A world whose camera looks off the centre of its picture."""
+    """A world whose camera looks off the centre of its image."""
 
     def intrinsics(self, times: np.ndarray) -> np.ndarray:
         return np.tile([FOCAL, FOCAL, *CENTRE], (len(times), 1))
@@ -166,7 +166,7 @@ def _table(root: Path, component: str, columns: dict[str, tuple[list, pa.DataTyp
 
 
 def _cameras(root: Path, times: list[int], images: list[bytes]) -> None:
-    # a second camera shows the same pictures, so that a maker must choose
+    # a second camera shows the same images, so that a maker must choose
     count = 2 * len(times)
     at = "[CameraImageComponent]."
     columns = {f"{at}image": ([image for image in images for _ in (1, 3)], pa.binary())}
@@ -262,7 +262,7 @@ def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> No
             place = np.ix_([t], np.arange(ROWS), columns)
             shape = (1, ROWS, len(columns))
             ranges[(*place, 0)] = distance.reshape(shape)
-            # every third point names another camera first, as Waymo does where two pictures overlap
+            # every third point names another camera first, as Waymo does where two images overlap
             second = inside & (np.arange(len(u)) % 3 == 0)
             first = inside & ~second
             for channel, values in enumerate(

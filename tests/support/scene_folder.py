@@ -1,4 +1,4 @@
-"""A folder as `tapetum scenes pictures` writes it, of coloured squares on grey: it needs no simulator."""
+"""A folder as `tapetum scenes images` writes it, of coloured squares on grey: it needs no simulator."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,14 @@ NOUNS = ("block", "box", "ball")
 
 
 def write_scene_folder(folder: Path, count: int = 6, size: int = 112, seed: int = 0) -> Path:
-    """Write `count` pictures with two squares each: an upper one and a lower one."""
-    for part in ("pictures", "masks", "truth"):
+    """Write `count` images with two squares each: an upper one and a lower one."""
+    for part in ("images", "masks", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(count):
         rows.append(_write_one(folder, number, size, rng))
-    (folder / "pictures.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -44,11 +44,11 @@ def _write_one(folder: Path, number: int, size: int, rng: np.random.Generator) -
         ("read", "What is written?", "TEA", ["TEA", "MILK"]),
     ]
     name = f"{number:06d}"
-    Image.fromarray(rgb).save(folder / "pictures" / f"{name}.jpg", quality=95)
+    Image.fromarray(rgb).save(folder / "images" / f"{name}.jpg", quality=95)
     Image.fromarray(ids).save(folder / "masks" / f"{name}.png")
     truth = {
         "id": number,
-        "file": f"pictures/{name}.jpg",
+        "file": f"images/{name}.jpg",
         "masks": f"masks/{name}.png",
         "captions": {"short": f"A {nouns[0]} and a {nouns[1]}.", "long": f"There is {objects[0]['caption']} to the left."},
         "objects": objects,

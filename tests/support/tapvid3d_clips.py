@@ -12,7 +12,7 @@ CAMERA = np.array([50.0, 52.0, 31.0, 25.0])
 
 
 def jpeg(seed: int, size: tuple[int, int] = (H, W)) -> bytes:
-    """A picture whose file is of another length than the next seed's."""
+    """An image whose file is of another length than the next seed's."""
     pixels = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     data = io.BytesIO()
     Image.fromarray(pixels).resize(size[::-1]).save(data, "JPEG", quality=70 + seed % 20)
@@ -20,7 +20,7 @@ def jpeg(seed: int, size: tuple[int, int] = (H, W)) -> bytes:
 
 
 def example(seed: int = 0) -> dict[str, Any]:
-    """The arrays of a clip: points on smooth paths that stay in the picture, seen most of the time, always at frame 2."""
+    """The arrays of a clip: points on smooth paths that stay in the image, seen most of the time, always at frame 2."""
     rng = np.random.default_rng(seed)
     xy = rng.uniform([8, 8], [W - 8, H - 8], (N, 2)) + 0.5 * np.arange(T)[:, None, None]
     z = rng.uniform(1, 3, N) + 0.02 * np.arange(T)[:, None]

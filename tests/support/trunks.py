@@ -59,8 +59,8 @@ def trunk(kind: str) -> nn.Module:
         return _shaken(TRUNKS[kind]())
 
 
-def pictures(count: int = 3, seed: int = 3) -> torch.Tensor:
-    """Prepared pictures that each of `TRUNKS` takes."""
+def images(count: int = 3, seed: int = 3) -> torch.Tensor:
+    """Prepared images that each of `TRUNKS` takes."""
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 

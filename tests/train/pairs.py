@@ -74,8 +74,8 @@ class Contrast(Task):
         return Pairs()
 
     def loss(self, model: nn.Module, batch: Tensor, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
-        pictures, texts = model(batch)
-        return clip_loss(pictures, texts, model.scale[0]), {"step": moment.step}
+        images, texts = model(batch)
+        return clip_loss(images, texts, model.scale[0]), {"step": moment.step}
 
     def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
         batch = torch.stack([torch.randn(2, 6, dtype=torch.float64) for _ in range(5)])
@@ -86,11 +86,11 @@ class Cached(Contrast, JointTask):
     """The same by way of embeddings, so that it can be accumulated."""
 
     def embed(self, model: nn.Module, batch: Tensor, moment: Moment) -> dict[str, Tensor]:
-        pictures, texts = model(batch)
-        return {"pictures": pictures, "texts": texts}
+        images, texts = model(batch)
+        return {"images": images, "texts": texts}
 
     def joint_loss(self, model: nn.Module, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
-        return clip_loss(embeddings["pictures"], embeddings["texts"], model.scale[0]), {"step": moment.step}
+        return clip_loss(embeddings["images"], embeddings["texts"], model.scale[0]), {"step": moment.step}
 
     loss = JointTask.loss
 
@@ -122,7 +122,7 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     generator = torch.Generator().manual_seed(3)
     joint = torch.randn(3, 8, 4, dtype=torch.float64, generator=generator)
     weights = torch.randn(8, 4, dtype=torch.float64, generator=generator)
-    pictures = torch.randn(8, 3, 5, 2, dtype=torch.float64, generator=generator) * 2 + 100
+    images = torch.randn(8, 3, 5, 2, dtype=torch.float64, generator=generator) * 2 + 100
     found: dict[str, Tensor] = {}
 
     def learn(name: str, of: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
@@ -137,7 +137,7 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     learn("info_nce", joint[0], lambda x: info_nce(x, half(joint[1]) + x.flip(1), 3.0) / world_size)
     learn("clip", joint[0], lambda x: clip_loss(x, half(joint[1]) * x, torch.tensor(3.0).double()) / world_size)
     learn("nt_xent", joint[0], lambda x: nt_xent(x, half(joint[1]) - x, 2.0) / world_size)
-    regions = joint[1:].permute(1, 0, 2).reshape(8, 2, 4)  # two masks a picture
+    regions = joint[1:].permute(1, 0, 2).reshape(8, 2, 4)  # two masks an image
     same, swapped = torch.tensor([[0, 1]]).repeat(8, 1), torch.tensor([[1, 0], [1, 2]]).repeat(4, 1)
 
     def regional(x: Tensor, **settings: Any) -> Tensor:
@@ -171,14 +171,14 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     model = convert_sync_batchnorm(model)
     for times in (1, 3):  # what the running statistics follow differs from step to step
-        learn("norm", times * pictures.flatten(2), lambda x: (model(x) * half(weights)[:, :1, None]).sum() / 8)
+        learn("norm", times * images.flatten(2), lambda x: (model(x) * half(weights)[:, :1, None]).sum() / 8)
     uneven = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(4)).double())
     kept = torch.tensor([True] * 5 + [False, True, False])  # one process has four rows, the other two
     learn("uneven", joint[2], lambda x: (uneven(x[half(kept)]).sin() * half(weights)[half(kept)]).sum() / 8)
     for name, buffer in [*model.named_buffers(), *((f"uneven {name}", buffer) for name, buffer in uneven.named_buffers())]:
         found[f"norm {name}"] = buffer[None]
-    found["eval"] = model.eval()(half(pictures.flatten(2)))
-    found["frozen"] = freeze(model)(half(pictures.flatten(2)))
+    found["eval"] = model.eval()(half(images.flatten(2)))
+    found["frozen"] = freeze(model)(half(images.flatten(2)))
     return found
 
 

@@ -49,11 +49,11 @@ def test_alone_all_is_the_identity() -> None:
     assert all_gather(x) is x
     assert all_reduce(x) is x
     torch.manual_seed(0)
-    plain, pictures = nn.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
+    plain, images = nn.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
     joint = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))
     assert type(joint[0]) is SyncBatchNorm
     assert joint[0].state_dict().keys() == plain.state_dict().keys()
-    assert torch.equal(joint(pictures), plain(pictures))
+    assert torch.equal(joint(images), plain(images))
     assert torch.equal(joint[0].running_var, plain.running_var)
 
 

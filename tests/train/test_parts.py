@@ -175,7 +175,7 @@ def test_pruning_keeps_the_newest_and_the_milestones(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) == tmp_path / "step_00000010"
 
 
-class Pictures:
+class Images:
     def __getitem__(self, number: int) -> torch.Tensor:
         return torch.randn(3, 8, 8)
 
@@ -198,7 +198,7 @@ class Convolve(Task):
         return Tied()
 
     def dataset(self):
-        return Pictures()
+        return Images()
 
     def loss(self, model, batch, moment):
         x = batch.contiguous(memory_format=torch.channels_last)

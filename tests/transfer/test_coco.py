@@ -29,9 +29,9 @@ def scene(k: int) -> tuple[np.ndarray, list[np.ndarray]]:
     rng = np.random.default_rng(k)
     rows, columns = np.mgrid[:64, :80]
     disc, bar = (rows - 22) ** 2 + (columns - 20 - 3 * k) ** 2 < 15**2, (abs(rows - 50) < 7) & (abs(columns - 55) < 16)
-    picture = rng.integers(40, 60, (64, 80, 3))
-    picture[disc], picture[bar] = (220, 60, 50), (60, 80, 230)
-    return picture.astype(np.uint8), [disc, bar]
+    image = rng.integers(40, 60, (64, 80, 3))
+    image[disc], image[bar] = (220, 60, 50), (60, 80, 230)
+    return image.astype(np.uint8), [disc, bar]
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def coco(tmp_path: Path) -> Path:
         (tmp_path / f"{part}2017").mkdir()
         images = []
         for k in range(count):
-            picture, masks = scene(k + (part == "val"))
-            Image.fromarray(picture).save(tmp_path / f"{part}2017/{k:012d}.jpg", quality=95)
+            image, masks = scene(k + (part == "val"))
+            Image.fromarray(image).save(tmp_path / f"{part}2017/{k:012d}.jpg", quality=95)
             things = [instance(number, mask) for (number, _), mask in zip(CATEGORIES, masks, strict=True)]
             if k == 2:
                 things = [{**things[0], "iscrowd": 1}]
@@ -66,7 +66,7 @@ def test_one_command_learns_and_scores(coco: Path, encoder: Path, tmp_path: Path
     code = main(words.split())
     said, err = capsys.readouterr()
     assert code == 0, err
-    assert "pictures to learn from: 2; to score with: 2; 2 categories" in said
+    assert "images to learn from: 2; to score with: 2; 2 categories" in said
     assert 0 <= float(said.split("mask_ap ")[1].split()[0]) <= 1
     model, categories = load_detector(tmp_path / "run/detector.safetensors")
     assert categories == CATEGORIES
@@ -105,18 +105,18 @@ def test_scores_are_those_of_pycocotools(coco: Path) -> None:
     assert coco_scores(file, [], [0, 1], masks=False) == {"box_ap": 0.0, "box_ap50": 0.0, "box_ap75": 0.0}
 
 
-def test_what_is_learned_is_the_truth_and_mirrors_with_the_picture(coco: Path) -> None:
+def test_what_is_learned_is_the_truth_and_mirrors_with_the_image(coco: Path) -> None:
     things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
     task = CocoTask(things, CATEGORIES, SMALL)
-    assert len(task.pictures) == 2
+    assert len(task.images) == 2
     data, sides = task.dataset(), set()
     for number in range(8):
-        picture, target = data[number]
+        image, target = data[number]
         assert target["labels"].tolist() == [1, 2]
         for box, mask in zip(target["boxes"].tolist(), target["masks"], strict=True):
             rows, columns = mask.nonzero(as_tuple=True)
             assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
-        red = picture[0] > 0.6
+        red = image[0] > 0.6
         assert (red == target["masks"][0].bool()).float().mean() > 0.98
         sides.add(target["boxes"][0, 0].item() > 40)
     assert sides == {False, True}
@@ -137,7 +137,7 @@ def test_heads_are_those_of_the_paper() -> None:
 
 @pytest.mark.slow
 def test_a_vit_can_be_the_backbone_and_files_come_back(tmp_path: Path) -> None:
-    encoder = build("vit-nano", picture_size=(64, 64), patch=16, width=16, depth=1, heads=2, mlp_width=32, pooling="mean")
+    encoder = build("vit-nano", image_size=(64, 64), patch=16, width=16, depth=1, heads=2, mlp_width=32, pooling="mean")
     run = CocoRun(short_sides=(64,), long_side=96, width=8, masks=False)
     model = detector(encoder, 2, run).eval()
     save_detector(model, run, CATEGORIES, tmp_path / "detector.safetensors")
@@ -151,7 +151,7 @@ def test_bad_input_is_told(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no short side is above"):
         CocoRun(short_sides=(800,), long_side=700)
     things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
-    with pytest.raises(BadInput, match="no picture has a thing"):
+    with pytest.raises(BadInput, match="no image has a thing"):
         CocoTask([one for one in things if one.things[0].crowd], CATEGORIES, SMALL)
     Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(coco / "train2017/000000000000.jpg")
     with pytest.raises(BadInput, match="10x10 and its entry says 80x64"):

@@ -25,18 +25,18 @@ from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segment
 
 
 def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture whose left is bright and class 1, but for a column that does not count."""
-    picture = np.random.default_rng(k).integers(0, 60, (40, 56, 3))
+    """An image whose left is bright and class 1, but for a column that does not count."""
+    image = np.random.default_rng(k).integers(0, 60, (40, 56, 3))
     truth = np.zeros((40, 56), np.uint8)
-    picture[:, : 20 + k], truth[:, : 20 + k], truth[:, 30] = 200, 1, 255
-    return picture.astype(np.uint8), truth
+    image[:, : 20 + k], truth[:, : 20 + k], truth[:, 30] = 200, 1, 255
+    return image.astype(np.uint8), truth
 
 
-def written(picture: Path, mask: Path, k: int, values: dict[int, int] | None = None) -> None:
+def written(image: Path, mask: Path, k: int, values: dict[int, int] | None = None) -> None:
     seen, truth = shown(k)
     for value, other in (values or {}).items():
         truth[truth == value] = other
-    for path, content in ((picture, seen), (mask, truth)):
+    for path, content in ((image, seen), (mask, truth)):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(content).save(path)
 
@@ -97,7 +97,7 @@ def test_one_command_learns_and_scores(camvid: Path, encoder: Path, tmp_path: Pa
     code = main([*words.split(), "--device", "cpu", "--workers", "0"])
     said = capsys.readouterr().out
     assert code == 0, said
-    assert "pictures to learn from: 3; to score with: 2; 11 classes" in said
+    assert "images to learn from: 3; to score with: 2; 11 classes" in said
     score = float(said.split("mean_iou")[1].split()[0])
     assert 0 <= score < 1
     model, classes = load_segmenter(out / "segmenter.safetensors")
@@ -129,12 +129,12 @@ def test_official_folders_are_found(tmp_path: Path) -> None:
     written(voc / "JPEGImages/2008_000001.jpg", voc / "SegmentationClassAug/2008_000001.png", 2)
     (voc / "ImageSets/Segmentation/trainaug.txt").write_text("2008_000001\n")
     learned, _ = parts_of(FcnRun(data=str(voc)))
-    assert (learned.pictures[0].name, len(learned.classes)) == ("2008_000001.jpg", 21)
+    assert (learned.images[0].name, len(learned.classes)) == ("2008_000001.jpg", 21)
     city = tmp_path / "cityscapes"
     for part in ("train", "val"):
         name = f"{part}/ulm/ulm_000000_000019"
-        picture, mask = city / f"leftImg8bit/{name}_leftImg8bit.png", city / f"gtFine/{name}_gtFine_labelIds.png"
-        written(picture, mask, 0, {0: 7, 1: 26, 255: 3})
+        image, mask = city / f"leftImg8bit/{name}_leftImg8bit.png", city / f"gtFine/{name}_gtFine_labelIds.png"
+        written(image, mask, 0, {0: 7, 1: 26, 255: 3})
     _, scored = parts_of(replace(FCN_RECIPES["cityscapes"], data=str(city)))
     assert np.unique(scored.read(0)[1]).tolist() == [0, 13, IGNORED]
     with pytest.raises(BadInput, match="there is no data"):
@@ -167,17 +167,17 @@ def test_at_every_other_cell_the_larger_map_is_the_map_before() -> None:
     torch.testing.assert_close(large[..., ::2, ::2], small, atol=1e-5, rtol=1e-4)
 
 
-def test_a_picture_of_any_size_is_filled_with_grey_and_cut_again() -> None:
+def test_a_image_of_any_size_is_filled_with_grey_and_cut_again() -> None:
     torch.manual_seed(0)
     model = Segmenter(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), 3, "linear").eval()
     torch.nn.init.normal_(model.head.classes.weight)
     how = model.encoder.preprocessing
-    picture = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
     filled = np.zeros((64, 96, 3), np.float32)
-    filled[:40, :90] = (picture - np.array(how.mean)) / np.array(how.std)
+    filled[:40, :90] = (image - np.array(how.mean)) / np.array(how.std)
     with torch.no_grad():
         logits = model(torch.from_numpy(filled).permute(2, 0, 1)[None])[0]
-    found = segment(model, picture)
+    found = segment(model, image)
     assert (found == logits.argmax(0)[:40, :90].numpy()).all()
     assert len(np.unique(found)) == 3
 
@@ -187,7 +187,7 @@ def test_a_task_learns_from_the_pixels_that_count(camvid: Path, encoder: Path) -
     task = FcnTask(lambda: build("resnet-18"), parts_of(run), run)
     logits, truth = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
     truth[:, 1] = IGNORED
-    loss, _ = task.loss(lambda picture: logits * picture, {"picture": torch.tensor(2.0), "truth": truth}, None)
+    loss, _ = task.loss(lambda image: logits * image, {"image": torch.tensor(2.0), "truth": truth}, None)
     counted = [
         -float((2 * logits[b, :, y, x]).log_softmax(0)[truth[b, y, x]])
         for b, y, x in np.ndindex(2, 4, 5)
@@ -200,8 +200,8 @@ def test_pixels_are_counted_as_in_evaluation() -> None:
     class Judge(torch.nn.Module):
         """Says class 1 in training, class 0 else."""
 
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            logits = torch.zeros(len(pictures), 2, 2, 2)
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(images), 2, 2, 2)
             logits[:, int(self.training)] = 1
             return logits
 
@@ -227,9 +227,9 @@ def test_fcn_sees_every_pixel() -> None:
 
 
 def test_crops_keep_shape_and_truth() -> None:
-    picture, truth = shown(0)
+    image, truth = shown(0)
     for number in range(6):
-        x, y = cut_at_own_scale(picture, truth.astype(np.int64), (32, 48), np.random.default_rng(number))
+        x, y = cut_at_own_scale(image, truth.astype(np.int64), (32, 48), np.random.default_rng(number))
         assert (x.shape, y.shape) == ((3, 32, 48), (32, 48))
         known = y != IGNORED
         bright = x.mean(0) > 120

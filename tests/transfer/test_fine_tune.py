@@ -20,7 +20,7 @@ from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_
 
 
 def vit() -> Encoder:
-    return build("vit-nano", picture_size=(16, 16), patch=4, width=16, depth=2, heads=2, mlp_width=32, pooling="mean")
+    return build("vit-nano", image_size=(16, 16), patch=4, width=16, depth=2, heads=2, mlp_width=32, pooling="mean")
 
 
 def resnet() -> Encoder:
@@ -35,8 +35,8 @@ def swin() -> Encoder:
 @pytest.mark.parametrize("encoder", [vit, resnet])
 def test_heads_give_every_pixel_and_all_of_them_learns(encoder: Callable[[], Encoder], head: str) -> None:
     model = Segmenter(encoder(), 5, head, width=8)  # type: ignore[arg-type]
-    pictures = torch.randn(2, 3, 16, 24)
-    logits = model.train()(pictures)
+    images = torch.randn(2, 3, 16, 24)
+    logits = model.train()(images)
     assert logits.shape == (2, 5, 16, 24)
     truth = torch.zeros(2, 16, 24, dtype=torch.int64)
     truth[:, ::2] = 3
@@ -47,7 +47,7 @@ def test_heads_give_every_pixel_and_all_of_them_learns(encoder: Callable[[], Enc
         assert parameter.grad.abs().sum() > 0, name
     with torch.no_grad():
         model.eval()
-        torch.testing.assert_close(model(pictures)[:1], model(pictures[:1]), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(model(images)[:1], model(images[:1]), atol=1e-4, rtol=1e-4)
 
 
 def test_ignored_pixels_do_not_count() -> None:
@@ -57,17 +57,17 @@ def test_ignored_pixels_do_not_count() -> None:
 
 
 class Stripes(torch.nn.Module):
-    """Says class 1 where a picture is bright."""
+    """Says class 1 where an image is bright."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([-x[:, 0], x[:, 0]], 1)
 
 
 def test_mean_iou_by_hand() -> None:
-    pictures = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])[None, None].expand(1, 3, 2, 2)
+    images = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])[None, None].expand(1, 3, 2, 2)
     truth = torch.tensor([[[1, 0], [0, IGNORED]]])
     found = Confusion(2, IGNORED)
-    found.counts += confusions(Stripes(), [(pictures, truth)], 2).sum(0)
+    found.counts += confusions(Stripes(), [(images, truth)], 2).sum(0)
     assert found.iou.tolist() == [0.5, 0.5]
     assert found.mean_iou == 0.5
 
@@ -98,7 +98,7 @@ def test_every_weight_of_an_encoder_has_its_layer(encoder: Callable[[], Encoder]
 
 @dataclass
 class Halves:
-    """Pictures whose bright part is class 1."""
+    """Images whose bright part is class 1."""
 
     count: int
     seed: int
@@ -112,20 +112,20 @@ class Halves:
         truth = np.zeros((16, 16), np.int64)
         at, side = int(rng.integers(4, 12)), int(rng.integers(2))
         truth[(slice(at, None), slice(None)) if side else (slice(None), slice(at, None))] = 1
-        picture = (60 + 120 * truth[..., None] + rng.integers(-20, 20, (16, 16, 3))).astype(np.uint8)
-        return picture, truth
+        image = (60 + 120 * truth[..., None] + rng.integers(-20, 20, (16, 16, 3))).astype(np.uint8)
+        return image, truth
 
 
-def test_crops_move_pictures_and_truths_alike() -> None:
-    picture, truth = Halves(1, 0).read(0)
-    picture = np.repeat((truth[..., None] * 200).astype(np.uint8), 3, -1)
+def test_crops_move_images_and_truths_alike() -> None:
+    image, truth = Halves(1, 0).read(0)
+    image = np.repeat((truth[..., None] * 200).astype(np.uint8), 3, -1)
     for number in range(6):
-        x, y = cropped(picture, truth, (16, 16), np.random.default_rng(number))
+        x, y = cropped(image, truth, (16, 16), np.random.default_rng(number))
         assert x.shape == (3, 16, 16)
         counted = y != IGNORED
         assert (x[0, ~counted] == 127).all()
         assert ((x[0] > 100) == (y == 1))[counted].float().mean() > 0.9  # all but the border between both
-    x, y = cropped(picture, truth, (16, 16), None)
+    x, y = cropped(image, truth, (16, 16), None)
     assert torch.equal(x[0].long(), torch.from_numpy(truth) * 200)
     assert torch.equal(y, torch.from_numpy(truth))
 
@@ -150,8 +150,8 @@ def test_classes_are_learned(tmp_path: Path) -> None:
 
     def some(count: int) -> tuple[list[np.ndarray], np.ndarray]:
         labels = rng.integers(0, 2, count)
-        pictures = [np.clip(rng.normal(60 + 100 * y, 30, (16, 16, 3)), 0, 255).astype(np.uint8) for y in labels]
-        return pictures, labels
+        images = [np.clip(rng.normal(60 + 100 * y, 30, (16, 16, 3)), 0, 255).astype(np.uint8) for y in labels]
+        return images, labels
 
     config = FineTuneConfig(rates=(3e-3,), steps=20, batch_size=8)
     task = ClassesTask(vit, some(40), some(20), 2, config)

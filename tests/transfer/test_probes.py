@@ -97,26 +97,26 @@ def test_attention_has_heads_of_64_channels_or_one(width: int, asked: int | None
 
 
 def test_features_are_made_once(tmp_path: Path) -> None:
-    encoder = build("vit-nano", picture_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32)
+    encoder = build("vit-nano", image_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32)
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (20, 24, 3)).astype(np.uint8) for _ in range(5)]
-    made = features_of(encoder, pictures, batch_size=2, kept=tmp_path)
+    images = [rng.integers(0, 255, (20, 24, 3)).astype(np.uint8) for _ in range(5)]
+    made = features_of(encoder, images, batch_size=2, kept=tmp_path)
     (file,) = tmp_path.iterdir()
     begun = file.stat().st_mtime_ns
-    assert torch.equal(features_of(encoder, pictures, kept=tmp_path), made)
+    assert torch.equal(features_of(encoder, images, kept=tmp_path), made)
     assert file.stat().st_mtime_ns == begun
     with torch.no_grad():
-        torch.testing.assert_close(made, encoder(encoder.prepare(np.stack(pictures))).pooled)
+        torch.testing.assert_close(made, encoder(encoder.prepare(np.stack(images))).pooled)
     many = [rng.integers(0, 255, (8, 8, 3)).astype(np.uint8) for _ in range(70)]
     before = features_of(encoder, many, kept=tmp_path)
     many[1] = 255 - many[1]  # one of many, too
     assert not torch.equal(features_of(encoder, many, kept=tmp_path)[1], before[1])
     with torch.no_grad():
         encoder.norm.bias.add_(1.0)
-    assert not torch.equal(features_of(encoder, pictures, kept=tmp_path), made)
-    assert features_of(encoder, pictures, tokens=True).shape == (
+    assert not torch.equal(features_of(encoder, images, kept=tmp_path), made)
+    assert features_of(encoder, images, tokens=True).shape == (
         5,
-        encoder(encoder.prepare(pictures[0][None])).tokens.shape[1],
+        encoder(encoder.prepare(images[0][None])).tokens.shape[1],
         16,
     )
 

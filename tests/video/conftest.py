@@ -1,4 +1,4 @@
-"""Clips for the tests, encoded on the spot: a textured picture that moves, with a mark that counts frames."""
+"""Clips for the tests, encoded on the spot: a textured image that moves, with a mark that counts frames."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 
-def _picture(number: int, width: int, height: int) -> np.ndarray:
+def _image(number: int, width: int, height: int) -> np.ndarray:
     """A smooth random texture that drifts, so that predicted frames differ from frame to frame."""
     coarse = np.random.default_rng(7).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     texture = np.asarray(Image.fromarray(coarse).resize((width + 80, height + 40), Image.Resampling.BICUBIC))
@@ -19,14 +19,14 @@ def _picture(number: int, width: int, height: int) -> np.ndarray:
 
 
 @pytest.fixture
-def picture() -> Callable[[int, int, int], np.ndarray]:
+def make_image() -> Callable[[int, int, int], np.ndarray]:
     """(number, width, height) -> uint8 (h, w, 3)."""
-    return _picture
+    return _image
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Callable[..., Path]:
-    """Encode pictures 0..n-1 to a file in `tmp_path` and return its path."""
+    """Encode images 0..n-1 to a file in `tmp_path` and return its path."""
 
     def make(
         name: str,
@@ -50,7 +50,7 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
             if rotate:
                 stream.set_display_rotation(rotate[0], hflip=rotate[1])
             for number in range(n):
-                frame = av.VideoFrame.from_ndarray(_picture(number, *size), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(_image(number, *size), format="rgb24")
                 frame = frame.reformat(format=pix_fmt)
                 if pts:
                     frame.pts, frame.time_base = pts[number], time_base

@@ -48,15 +48,15 @@ def test_random_access_equals_sequential(clip, name, codec, options, pix_fmt):
     assert video.check().damaged == 0
 
 
-def test_frames_are_those_that_were_written(clip, picture):
+def test_frames_are_those_that_were_written(clip, image):
     path = clip("exact.mp4", "libx264rgb", options={"qp": "0", "bf": "3", "g": "8"}, pix_fmt="rgb24")
     video = open_video(path)
     for index in (29, 3, 17, 0, 8, 7):
-        assert np.array_equal(video[index], picture(index, 96, 64)), index
+        assert np.array_equal(video[index], image(index, 96, 64)), index
 
 
 @pytest.mark.parametrize("cut", [5, 12])
-def test_edit_list_hides_the_beginning(clip, picture, cut):
+def test_edit_list_hides_the_beginning(clip, image, cut):
     path = clip(
         "cut.mp4",
         "libx264rgb",
@@ -70,7 +70,7 @@ def test_edit_list_hides_the_beginning(clip, picture, cut):
     assert len(video) == 30 - cut
     assert video.timestamps[0] == 0
     for index in (30 - cut - 1, 0, 6):
-        assert np.array_equal(video[index], picture(index + cut, 96, 64)), index
+        assert np.array_equal(video[index], image(index + cut, 96, 64)), index
     report = video.check()
     assert (report.promised, report.decoded, report.damaged) == (30 - cut, 30 - cut, 0)
 

@@ -1,4 +1,4 @@
-"""Arrays, array files, folders of pictures and still pictures as videos."""
+"""Arrays, array files, folders of images and still images as videos."""
 
 import zlib
 
@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.media import Stored, opened_picture, stored
+from tapetum.data.media import Stored, opened_image, stored
 from tapetum.video import open_video
-from tapetum.video.pictures import PictureVideo
+from tapetum.video.images import ImageVideo
 
 
 @pytest.fixture
-def frames(picture) -> np.ndarray:
-    return np.stack([picture(number, 20, 12) for number in range(12)])
+def frames(image) -> np.ndarray:
+    return np.stack([image(number, 20, 12) for number in range(12)])
 
 
 def test_array(frames):
@@ -53,7 +53,7 @@ def test_tensor(frames, dtype):
     ("bad", "words"),
     [
         (np.zeros((4, 8, 8, 3), np.int32), "int32"),
-        (np.zeros((8, 8, 3), np.uint8), "one picture"),
+        (np.zeros((8, 8, 3), np.uint8), "one image"),
         (np.zeros((4, 3, 8, 8), np.uint8), "channels go last"),
         (np.zeros((4, 8, 8, 5), np.uint8), "shape"),
         (np.zeros((0, 8, 8, 3), np.uint8), "no frames"),
@@ -118,7 +118,7 @@ def test_folder_of_several_sizes_names_the_file(tmp_path, frames):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "I;16"])
-def test_picture_modes(tmp_path, frames, mode):
+def test_image_modes(tmp_path, frames, mode):
     suffix = "tiff" if mode in ("CMYK", "I;16") else "png"
     if mode == "I;16":
         image = Image.fromarray((frames[0][..., 0].astype(np.uint16) << 8) + 77)
@@ -131,7 +131,7 @@ def test_picture_modes(tmp_path, frames, mode):
     assert np.abs(video[0].astype(int) - wanted).max() <= 1
 
 
-def test_transparent_picture_is_laid_on_black(tmp_path):
+def test_transparent_image_is_laid_on_black(tmp_path):
     Image.fromarray(np.full((4, 4, 4), (250, 250, 250, 0), np.uint8)).save(tmp_path / "clear.png")
     assert open_video(tmp_path / "clear.png")[0].max() == 0
 
@@ -157,7 +157,7 @@ UPRIGHT = {
     7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: np.rot90(x),
 }
-"""What makes a stored picture upright, by its EXIF orientation (EXIF 2.32, table of tag 0x0112)."""
+"""What makes a stored image upright, by its EXIF orientation (EXIF 2.32, table of tag 0x0112)."""
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -173,8 +173,8 @@ def test_all_orientations_in_formats_without_loss(tmp_path, frames, suffix, orie
     assert (video.height, video.width) == wanted.shape[1:3]
     np.testing.assert_array_equal(video[:], wanted)
     np.testing.assert_array_equal(open_video(files[1])[0], wanted[1])
-    np.testing.assert_array_equal(opened_picture(Stored("a", files[2].read_bytes()), "RGB"), wanted[2])
-    np.testing.assert_array_equal(opened_picture(stored(files[2]), None), wanted[2])
+    np.testing.assert_array_equal(opened_image(Stored("a", files[2].read_bytes()), "RGB"), wanted[2])
+    np.testing.assert_array_equal(opened_image(stored(files[2]), None), wanted[2])
 
 
 @pytest.mark.parametrize("kind", ["eXIf", "iTXt"])
@@ -202,6 +202,6 @@ def test_pages_of_a_stack_are_frames(tmp_path, frames, suffix):
     path = tmp_path / f"stack.{suffix}"
     pages[0].save(path, save_all=True, append_images=pages[1:], **({"lossless": True} if suffix == "webp" else {}))
     video = open_video(path)
-    assert isinstance(video, PictureVideo)
+    assert isinstance(video, ImageVideo)
     assert np.array_equal(video[:], frames)
     assert np.array_equal(video[[9, 4]], frames[[9, 4]])

@@ -1,4 +1,4 @@
-"""Boxes, masks and words on pictures."""
+"""Boxes, masks and words on images."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pictures as phones make them."""
+"""Images as phones make them."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from PIL import Image
 import tapetum
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import MissingExtra
-from tapetum.data.media import opened_picture, stored
+from tapetum.data.media import opened_image, stored
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -23,15 +23,15 @@ MODEL = str(GOLDEN / "paligemma_taught.safetensors")
 def photo(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     heif = pytest.importorskip("pillow_heif")
     path = tmp_path / f"photo{request.param}"
-    heif.from_pillow(Image.fromarray(WORLD.picture("green", "right"))).save(path, quality=100, chroma=444)
+    heif.from_pillow(Image.fromarray(WORLD.make_image("green", "right"))).save(path, quality=100, chroma=444)
     return path
 
 
-def test_every_reader_of_pictures_takes_it(photo: Path):
-    true = WORLD.picture("green", "right").astype(int)
+def test_every_reader_of_images_takes_it(photo: Path):
+    true = WORLD.make_image("green", "right").astype(int)
     assert np.abs(open_video(photo)[0] - true).max() < 12
     assert np.abs(open_video(photo.parent)[0] - true).max() < 12
-    assert np.abs(np.asarray(opened_picture(stored(photo), "RGB")) - true).max() < 12
+    assert np.abs(np.asarray(opened_image(stored(photo), "RGB")) - true).max() < 12
     assert tapetum.ask(photo, "what color is the square ?", model=MODEL).text == "green"
     assert len(tapetum.ask(photo.parent, "what color is the square ?", model=MODEL).seen) == 1
     assert tapetum.embed((photo,)).vectors.shape[0] == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.video import open_video, pictures
+from tapetum.video import images, open_video
 from tapetum.video.decode import Decoder
 from tapetum.video.held import HeldFrames
 
@@ -118,20 +118,20 @@ def test_a_pass_that_was_broken_off_holds_nothing_wrong(clip) -> None:
     assert np.array_equal(np.stack(list(video)), truth)
 
 
-def test_pictures_are_held_too(tmp_path: Path, picture: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_held_too(tmp_path: Path, image: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
-        Image.fromarray(picture(number, 40, 30)).save(tmp_path / f"{number}.png")
+        Image.fromarray(image(number, 40, 30)).save(tmp_path / f"{number}.png")
     opened: Counter[str] = Counter()
-    upright = pictures._upright
-    monkeypatch.setattr(pictures, "_upright", lambda *a: opened.update([a[2].name]) or upright(*a))
+    upright = images._upright
+    monkeypatch.setattr(images, "_upright", lambda *a: opened.update([a[2].name]) or upright(*a))
     video = open_video(tmp_path)
     opened.clear()
     video.hold(4 * 40 * 30 * 3)
     assert video.check().complete
     for number, frame in enumerate(video):
-        assert np.array_equal(frame, picture(number, 40, 30))
+        assert np.array_equal(frame, image(number, 40, 30))
         frame[:] = 0
-    assert np.array_equal(video[1:5], np.stack([picture(number, 40, 30) for number in range(1, 5)]))
+    assert np.array_equal(video[1:5], np.stack([image(number, 40, 30) for number in range(1, 5)]))
     assert opened == Counter({"0.png": 1, "1.png": 1, "2.png": 1, "3.png": 1, "4.png": 3, "5.png": 2})
     assert len(pickle.loads(pickle.dumps(video))[:]) == 6
 

@@ -104,17 +104,17 @@ def test_colours_are_those_of_the_tags(tmp_path, matrix, full, bits):
         ("a.mkv", "libx265", "yuv422p10le"),
     ],
 )
-def test_pixel_formats_come_out_alike(clip, picture, name, codec, pix_fmt):
+def test_pixel_formats_come_out_alike(clip, image, name, codec, pix_fmt):
     options = {"x265-params": "log-level=none:pools=1:frame-threads=1"} if codec == "libx265" else {"b": "3M"}
     video = open_video(clip(name, codec, pix_fmt=pix_fmt, n=3, options=options))
-    difference = video[1].astype(float) - picture(1, 96, 64)
+    difference = video[1].astype(float) - image(1, 96, 64)
     assert np.abs(difference.reshape(8, 8, 12, 8, 3).mean((1, 3))).max() < 16  # in blocks: 4:2:0 blurs the colours
 
 
-def test_gray_has_three_equal_channels(clip, picture):
+def test_gray_has_three_equal_channels(clip, image):
     frame = open_video(clip("gray.mkv", "ffv1", pix_fmt="gray", n=2))[1]
     assert (frame[..., 0] == frame[..., 2]).all()
-    luma = picture(1, 96, 64) @ (0.299, 0.587, 0.114)
+    luma = image(1, 96, 64) @ (0.299, 0.587, 0.114)
     assert np.abs(frame[..., 1] - luma).max() < 4
 
 
@@ -150,10 +150,10 @@ def test_alpha_is_laid_on_black(tmp_path):
         (89, False, lambda a: np.rot90(a)),
     ],
 )
-def test_rotation_is_applied(clip, picture, degrees, mirrored, expected):
+def test_rotation_is_applied(clip, image, degrees, mirrored, expected):
     make = {"codec": "libx264rgb", "options": {"qp": "0"}, "pix_fmt": "rgb24", "n": 2}
     video = open_video(clip("turned.mp4", rotate=(degrees, mirrored), **make))
-    wanted = expected(picture(1, 96, 64))
+    wanted = expected(image(1, 96, 64))
     assert (video.height, video.width) == wanted.shape[:2]
     assert np.array_equal(video[1], wanted)
     assert np.array_equal(list(video)[1], wanted)
@@ -165,7 +165,7 @@ def test_one_frame(clip):
     assert video[0].shape == (64, 96, 3)
 
 
-def test_sound_beside_the_picture_is_passed_over(tmp_path):
+def test_sound_beside_the_image_is_passed_over(tmp_path):
     path = tmp_path / "both.mp4"
     with av.open(str(path), "w") as container:
         sound = container.add_stream("aac", rate=48000)

@@ -59,14 +59,14 @@ def test_a_part_is_that_part(tmp_path: Path) -> None:
 def test_the_sound_of_a_video(tmp_path: Path) -> None:
     samples = tone(1.0, 48000)
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
-        picture, sound = out.add_stream("mpeg4", rate=10), out.add_stream("pcm_s16le", rate=48000, layout="mono")
-        picture.width = picture.height = 64
+        image, sound = out.add_stream("mpeg4", rate=10), out.add_stream("pcm_s16le", rate=48000, layout="mono")
+        image.width = image.height = 64
         for k in range(10):
-            out.mux(picture.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * k, np.uint8))))
+            out.mux(image.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * k, np.uint8))))
             part = av.AudioFrame.from_ndarray(samples[None, 4800 * k : 4800 * (k + 1), 0], "s16", "mono")
             part.rate, part.pts = 48000, 4800 * k
             out.mux(sound.encode(part))
-        out.mux(picture.encode(None))
+        out.mux(image.encode(None))
         out.mux(sound.encode(None))
     assert np.array_equal(read_sound(tmp_path / "a.mkv", 48000), samples[:, 0] / np.float32(32768))
 

@@ -1,4 +1,4 @@
-"""Sound written beside pictures and as wav, read back."""
+"""Sound written beside images and as wav, read back."""
 
 from pathlib import Path
 

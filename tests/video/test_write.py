@@ -19,8 +19,8 @@ def _blocks(frames: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def frames(picture) -> np.ndarray:
-    return np.stack([picture(number, 96, 64) for number in range(12)])
+def frames(image) -> np.ndarray:
+    return np.stack([image(number, 96, 64) for number in range(12)])
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "webm", "gif"])

@@ -5,8 +5,8 @@ rule says what each costs: forward; in backward a gradient for the input, where 
 it learns. The model and its inputs live on the device "meta", which has shapes and no memory, so the batch may be any:
 
     with torch.device("meta"):
-        model, pictures = ViT(...), torch.empty(4096, 3, 224, 224)
-    closed_form(lambda: model(pictures).pooled)
+        model, images = ViT(...), torch.empty(4096, 3, 224, 224)
+    closed_form(lambda: model(images).pooled)
 
 One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rules are found by the class of a layer or one that
 it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that gives `Product`s. Products

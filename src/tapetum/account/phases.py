@@ -1,7 +1,7 @@
 """What part of a step is being computed, and products that no layer holds: what code says to whoever counts. Imports no torch.
 
     with phase("teacher"):          all that is counted inside, by either engine, is the teacher's
-        wanted = teacher(pictures)
+        wanted = teacher(images)
 
     tell(a, b)                      the closed form hears of a @ b, which is no layer's; the other engine sees it by itself
 

@@ -34,7 +34,7 @@ class AccountOptions:
     """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
     _: KW_ONLY
     size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
-    """Side of the pictures; by default as the model has it."""
+    """Side of the images; by default as the model has it."""
     batch_size: int = 1
     """Inputs that are looked at together; tables of all against all grow with its square."""
     method: Method | None = None
@@ -45,7 +45,7 @@ class AccountOptions:
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
         if self.method in ("clip", "simclr") and self.batch_size < 2:
-            raise BadInput(f"--method {self.method} tells a picture from the others of its batch; give --batch-size 2 or more")
+            raise BadInput(f"--method {self.method} tells an image from the others of its batch; give --batch-size 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Cost:
     logits: int = 0
     """Forward and backward FLOPs of the table of all against all."""
     inputs: int = 1
-    """Pictures, clips or samples in that."""
+    """Images, clips or samples in that."""
     engines: dict[str, int] = field(default_factory=dict)
     """What each engine counts in all, as the mathematics asks for."""
     hours: Interval
@@ -137,7 +137,7 @@ def _of_step(options: AccountOptions) -> Cost:
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
     said, counted = account_step(run), count_step(run)
     heads = {"clip": ", a text of 77 tokens each", "supervised": ", 1,000 classes", "dino": f", {len(run.views)} views each"}
-    about = f"a step of {method} on {many(batch, 'picture')} of {run.size} pixels{heads.get(method, '')}"
+    about = f"a step of {method} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
     return _estimated(options.what, about, batch, parameters(run), said, counted)
 
 
@@ -175,14 +175,14 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
         return None
     rows, columns = (options.size, options.size) if options.size else found.preprocessing.size
     with torch.device("meta"):
-        model, pictures = make(found), torch.empty(options.batch_size, 3, rows, columns)
+        model, images = make(found), torch.empty(options.batch_size, 3, rows, columns)
 
     def run() -> Any:
         with torch.no_grad(), phase("encoder"):
-            return model(pictures).pooled
+            return model(images).pooled
 
     parameters = {"encoder": sum(p.numel() for p in model.parameters())}
-    about = f"a forward pass of {many(options.batch_size, 'picture')} of {columns}x{rows}"
+    about = f"a forward pass of {many(options.batch_size, 'image')} of {columns}x{rows}"
     return _estimated(name, about, options.batch_size, parameters, closed_form(run), count_flops(run))
 
 

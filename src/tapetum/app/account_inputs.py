@@ -20,7 +20,7 @@ def many(count: int, thing: str) -> str:
 
 
 def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
-    """Find the forward pass of a network on a batch of inputs, whose pictures have `side` pixels (None: as it was made for).
+    """Find the forward pass of a network on a batch of inputs, whose images have `side` pixels (None: as it was made for).
 
     None for a network of which nobody knows what it takes.
     """
@@ -28,19 +28,19 @@ def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
     if kind in _PASSES:
         return _PASSES[kind](model.eval(), batch, side)
     how = next((part.preprocessing for part in _parts(model) if hasattr(part, "preprocessing")), None)
-    return None if how is None else _pictures(model.eval(), batch, (side, side) if side else how.size)
+    return None if how is None else _images(model.eval(), batch, (side, side) if side else how.size)
 
 
 def _parts(model: Any) -> list[Any]:
-    """A network, and what of it may know how pictures are prepared: the trunk of adapters, the encoder of Odin."""
+    """A network, and what of it may know how images are prepared: the trunk of adapters, the encoder of Odin."""
     return [model, *(getattr(model, name) for name in ("trunk", "encoder") if hasattr(model, name))]
 
 
-def _pictures(model: Any, batch: int, size: tuple[int, int]) -> Pass:
+def _images(model: Any, batch: int, size: tuple[int, int]) -> Pass:
     import torch
 
-    pictures = torch.zeros(batch, 3, *size)
-    return f"a forward pass of {many(batch, 'picture')} of {size[1]}x{size[0]}", lambda: model(pictures)
+    images = torch.zeros(batch, 3, *size)
+    return f"a forward pass of {many(batch, 'image')} of {size[1]}x{size[0]}", lambda: model(images)
 
 
 def _tapir(model: Any, batch: int, side: int | None) -> Pass:
@@ -62,11 +62,11 @@ def _hip(model: Any, batch: int, side: int | None) -> Pass:
 def _paligemma(model: Any, batch: int, side: int | None) -> Pass:
     import torch
 
-    rows, columns = model.config.eye.picture_size
+    rows, columns = model.config.eye.image_size
     pixels = torch.zeros(batch, 1, 3, rows, columns)
     prefix, suffix = (torch.full((batch, n), 5, dtype=torch.int64) for n in (_PREFIX, _SUFFIX))
     texts = f"questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
-    return f"{many(batch, 'picture')} of {columns}x{rows}, {texts}", lambda: model.logits(pixels, prefix, suffix)
+    return f"{many(batch, 'image')} of {columns}x{rows}, {texts}", lambda: model.logits(pixels, prefix, suffix)
 
 
 def _mask_codec(model: Any, batch: int, side: int | None) -> Pass:
@@ -101,4 +101,4 @@ _PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
     "tapetum.systems.longvideo.encoder.VideoEncoder": _video,
     "tapetum.systems.longvideo.towers.VideoText": _video_text,
 }
-"""By the kind of network; others take prepared pictures, and say how large."""
+"""By the kind of network; others take prepared images, and say how large."""

@@ -1,4 +1,4 @@
-"""`tapetum.ask`: a question about pictures, or about a video."""
+"""`tapetum.ask`: a question about images, or about a video."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ from tapetum.systems.paligemma import prompts
 class AskOptions(SeeSettings):
     """What may be asked of `ask`."""
 
-    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
-    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
+    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
     """What to ask of each. paligemma-nano is told it in the words that it knows, where they say the same; others in yours."""
     _: KW_ONLY
@@ -27,14 +27,14 @@ class AskOptions(SeeSettings):
     """Say the question as it is, without "answer en" before it, and in no other words: for models that were taught other
     prompts."""
     together: bool = False
-    """Ask once about all pictures together, in their order."""
+    """Ask once about all images together, in their order."""
 
 
 @verb(AskOptions)
 def ask(options: AskOptions, listener: Listener) -> Seeing:
-    """Answer a question about each picture or video, or about all pictures together.
+    """Answer a question about each image or video, or about all images together.
 
-    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the question
+    The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the question
     is empty or too long, or the model is not on this machine.
     """
     prompt = question = options.question
@@ -43,4 +43,4 @@ def ask(options: AskOptions, listener: Listener) -> Seeing:
 
         plain = options.language == "en" and is_bundled(options.model)
         prompt = prompts.answer(canonical_question(question) if plain else question, options.language)
-    return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener, options.together)
+    return see(options, options.images, Request(prompt=prompt, kind="words"), listener, options.together)

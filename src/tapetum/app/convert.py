@@ -30,7 +30,7 @@ class ConvertOptions:
         Literal["dlc", "napari", "tapvid", "sleap", "coco"] | None, tyro.conf.arg(metavar="{dlc,napari,tapvid,sleap,coco}")
     ] = None
     """Layout to write; by default tapvid for .pkl, sleap (an analysis file) for .h5, and our own, which loses nothing, for all
-    else. coco is a data set of key points, without the pictures."""
+    else. coco is a data set of key points, without the images."""
     video: Annotated[Any, one_text("VIDEO")] = None
     """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames, and coco for their size. When
     reading, it gives the number of frames, which napari does not know, and the size in pixels, in place of the frames in a

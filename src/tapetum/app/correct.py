@@ -44,7 +44,7 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
         if frame not in numbers:
             raise BadInput(f"{told}: frame {frame:g} is not in the tracks, which have {_told(numbers)}")
         if not (0 <= x <= video.width and 0 <= y <= video.height):
-            raise BadInput(f"{told}: {x:g},{y:g} is outside the picture of {video.width}x{video.height} pixels")
+            raise BadInput(f"{told}: {x:g},{y:g} is outside the image of {video.width}x{video.height} pixels")
         found.append((numbers_of([name], tracks)[0], float(numbers.index(int(frame))), x, y))
     return found
 

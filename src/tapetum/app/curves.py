@@ -1,4 +1,4 @@
-"""The numbers of a run's log as one picture (SVG), which any browser shows."""
+"""The numbers of a run's log as one image (SVG), which any browser shows."""
 
 import html
 import math

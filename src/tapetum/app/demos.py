@@ -25,7 +25,7 @@ class DemosOptions:
     camera: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """By default the task's first: left of Meta-World, which also has right, top, and those of the package, such as corner2."""
     pixels: Annotated[int, tyro.conf.arg(metavar="N")] = 64
-    """Side of the pictures."""
+    """Side of the images."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Of the first episode; the next have the numbers after it."""
     noise: Annotated[float, tyro.conf.arg(metavar="X")] = 0.0

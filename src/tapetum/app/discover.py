@@ -1,4 +1,4 @@
-"""`tapetum.discover`: objects in pictures, with no labels and no names."""
+"""`tapetum.discover`: objects in images, with no labels and no names."""
 
 import base64
 import html
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
     from tapetum.types import Masks
 
 PAGE, INSTANCES = "objects.html", "instances.json"
-"""What a folder of results has, beside a drawn picture for each: a page of all, and COCO's file of masks."""
+"""What a folder of results has, beside a drawn image for each: a page of all, and COCO's file of masks."""
 _SHOWN = 320
 _STREETS = "on 51 street scenes of CamVid, whose cars, pedestrians and bicyclists are known, "
 MEASURED = {
     "colours": _STREETS + "its best masks cover these by 0.23 (k-means of positions alone: 0.29), what it shows by 0.11 "
-    "(with --clusters 24 by 0.18), and its first object is one of them in 1 picture",
+    "(with --clusters 24 by 0.18), and its first object is one of them in 1 image",
     "resnet-nano": _STREETS + "its best masks cover these by 0.26 (k-means of positions alone: 0.29, of colours and positions: "
-    "0.23), what it shows by 0.14 (with --clusters 24 by 0.12), and its first object is one of them in 2 pictures",
+    "0.23), what it shows by 0.14 (with --clusters 24 by 0.12), and its first object is one of them in 2 images",
 }
-"""How good a look is on real pictures whose things are known, where this project measured it; docs/evidence/odin.md."""
-_NOT_MEASURED = "not measured; on pictures whose things are known: tapetum eval objects"
+"""How good a look is on real images whose things are known, where this project measured it; docs/evidence/odin.md."""
+_NOT_MEASURED = "not measured; on images whose things are known: tapetum eval objects"
 
 
 @dataclass(frozen=True)
 class DiscoverOptions:
     """What may be asked of `discover`."""
 
-    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURES")], ...]]
-    """Pictures; of a folder all pictures in it. In Python also one alone, and arrays, tensors and pictures of Pillow."""
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
+    """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """Folder for what is found: objects.html, instances.json (COCO) and drawn pictures."""
+    """Folder for what is found: objects.html, instances.json (COCO) and drawn images."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|colours")] = "colours"
-    """What looks at pictures: an encoder by name or file, the folder of a run of tapetum train odin, or colours, which is no
+    """What looks at images: an encoder by name or file, the folder of a run of tapetum train odin, or colours, which is no
     network but k-means of colours and positions."""
     clusters: Annotated[int, tyro.conf.arg(metavar="K")] = 6
-    """Clusters of a picture; more of them split objects, fewer join them."""
+    """Clusters of an image; more of them split objects, fewer join them."""
     most: Annotated[int, tyro.conf.arg(metavar="N")] = 12
-    """Objects of a picture at most."""
+    """Objects of an image at most."""
     seed: int = 0
     """The same seed finds the same objects."""
 
@@ -65,7 +65,7 @@ class DiscoverOptions:
 class Discovered:
     """What was found."""
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     """Those that could be read, in their order."""
     objects: tuple[int, ...]
     """Objects of each."""
@@ -74,13 +74,13 @@ class Discovered:
     page: Path
     instances: Path
     measured: str
-    """How good what looked is on real pictures, in words."""
+    """How good what looked is on real images, in words."""
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
-        found = [{"path": path, "objects": count} for path, count in zip(self.pictures, self.objects, strict=True)]
+        found = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         return {
-            "pictures": found,
+            "images": found,
             "failed": list(self.failed),
             "page": str(self.page),
             "instances": str(self.instances),
@@ -90,20 +90,20 @@ class Discovered:
 
 @verb(DiscoverOptions)
 def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
-    """Find objects in pictures without labels: masks, drawn pictures and a page that shows them all.
+    """Find objects in images without labels: masks, drawn images and a page that shows them all.
 
-    Raises BadInput: there are no pictures or none can be read, the model is unknown, or the folder cannot be written.
+    Raises BadInput: there are no images or none can be read, the model is unknown, or the folder cannot be written.
     """
     options.check()
-    from tapetum.app.classify import picture_sources
+    from tapetum.app.classify import image_sources
     from tapetum.app.looks import look_of
     from tapetum.core.files import whole_folder
 
-    files, look, out = picture_sources(options.pictures, "discover"), look_of(options.model), Path(options.out)
+    files, look, out = image_sources(options.images, "discover"), look_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed = _found(options, files, look, folder, listener)
     return Discovered(
-        pictures=tuple(image.file_name for image in images),
+        images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),
         failed=failed,
         page=out / PAGE,
@@ -115,21 +115,21 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
 def _found(
     options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...]]":
-    """Find the objects of all pictures and write what there is to see into the folder."""
+    """Find the objects of all images and write what there is to see into the folder."""
     import numpy as np
     from PIL import Image
 
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.systems.odin.objects import find_objects
-    from tapetum.video.sources import read_picture
+    from tapetum.video.sources import read_image
 
     images: list[CocoImage] = []
     cells: list[str] = []
     failed: list[str] = []
     for done, (name, source) in enumerate(files, 1):
         try:
-            picture = read_picture(source, name)
-            masks, _ = find_objects(picture, look, options.clusters, most=options.most, seed=options.seed)
+            image = read_image(source, name)
+            masks, _ = find_objects(image, look, options.clusters, most=options.most, seed=options.seed)
         except BadInput as error:
             if len(files) == 1:
                 raise
@@ -138,25 +138,25 @@ def _found(
             continue
         finally:
             listener.progress("discovering", done, len(files))
-        number, drawn = len(images) + 1, _drawn(picture, masks)
+        number, drawn = len(images) + 1, _drawn(image, masks)
         Image.fromarray(drawn).save(folder / f"{number:05d}-{Path(name).stem}.jpg", quality=90)
-        cells.append(_cell(picture, drawn, Path(name).name, len(masks)))
+        cells.append(_cell(image, drawn, Path(name).name, len(masks)))
         scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
         found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=found))
     if not images:
-        raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
+        raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
     write_text(folder / PAGE, "\n".join(_page(cells, options)))
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
     return images, tuple(failed)
 
 
-def _drawn(picture: "np.ndarray", masks: "Masks") -> "np.ndarray":
+def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
     from tapetum.types import Masks as Regions
     from tapetum.video.draw_regions import draw_regions, enlarged
 
-    larger, times = enlarged(picture)
+    larger, times = enlarged(image)
     whole = masks.masks.repeat(times, 1).repeat(times, 2) if times > 1 else masks.masks
     return draw_regions(larger, masks=Regions(masks=whole, labels=masks.labels, scores=masks.scores))
 
@@ -168,23 +168,23 @@ def _page(cells: Sequence[str], options: DiscoverOptions) -> Iterator[str]:
         f"img{{max-width:{_SHOWN}px;max-height:{_SHOWN}px;margin-right:2px}}figcaption{{max-width:{2 * _SHOWN}px}}</style>"
     )
     yield (
-        f"<p>Left: a picture. Right: what was found in it without labels, by {html.escape(options.model)}, "
-        f"{options.clusters} clusters. Colours tell objects of one picture apart and mean nothing else.</p>"
+        f"<p>Left: an image. Right: what was found in it without labels, by {html.escape(options.model)}, "
+        f"{options.clusters} clusters. Colours tell objects of one image apart and mean nothing else.</p>"
         f"<p>How good that is: {html.escape(MEASURED.get(options.model, _NOT_MEASURED))}.</p>"
     )
     yield from cells
 
 
-def _cell(picture: "np.ndarray", drawn: "np.ndarray", name: str, count: int) -> str:
+def _cell(image: "np.ndarray", drawn: "np.ndarray", name: str, count: int) -> str:
     words = f"{html.escape(name)}: {count} object{'' if count == 1 else 's'}"
-    return f"<figure>{_image(picture)}{_image(drawn)}<figcaption>{words}</figcaption></figure>"
+    return f"<figure>{_image(image)}{_image(drawn)}<figcaption>{words}</figcaption></figure>"
 
 
 def _image(frame: "np.ndarray") -> str:
     from PIL import Image
 
-    picture = Image.fromarray(frame)
-    picture.thumbnail((_SHOWN, _SHOWN))
+    image = Image.fromarray(frame)
+    image.thumbnail((_SHOWN, _SHOWN))
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=82)
+    image.save(out, "JPEG", quality=82)
     return f"<img src='data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}'>"

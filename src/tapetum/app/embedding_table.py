@@ -23,7 +23,7 @@ def check_table(path: Path) -> None:
 
 
 def write_table(made: "Embedded", path: Path) -> None:
-    """Write a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding; .parquet or .npz.
+    """Write a row a piece: path, start_s and stop_s (empty for images), modalities, embedding; .parquet or .npz.
 
     With neighbours, also neighbours (numbers of rows, -1 where there are no more) and cosines. Raises BadInput for another
     ending, MissingExtra for parquet without pyarrow.

@@ -109,7 +109,7 @@ class DavisResult:
 def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     """Score features, or predicted masks, on DAVIS, semi-supervised: first masks are carried on by features alone.
 
-    Raises BadInput for files that are missing or damaged, and for what is no encoder of pictures.
+    Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
     """
     options.check()
     from dataclasses import asdict

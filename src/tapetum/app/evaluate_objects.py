@@ -16,12 +16,12 @@ class ObjectsOptions:
 
     annotations: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Things with masks in COCO's form, such as annotations/instances_val2017.json."""
-    pictures: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the pictures of that file, such as val2017."""
+    images: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the images of that file, such as val2017."""
     voc: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of VOC instead (VOCdevkit/VOC2007), whose boxes give CorLoc alone."""
     split: str = "trainval"
-    """Which pictures of VOC."""
+    """Which images of VOC."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|RUN|colours")] = "colours"
     """What looks: an encoder by name or file, the folder of a run of tapetum train odin, or colours, rgb or xy, without a
     network."""
@@ -30,9 +30,9 @@ class ObjectsOptions:
     clusters: Annotated[int, tyro.conf.arg(metavar="K")] = 6
     """Clusters among which tapetum discover seeks the one object whose box counts for CorLoc."""
     short_side: int | None = None
-    """Pixels of the shorter side of pictures that a network sees; by default as its preprocessing has it."""
+    """Pixels of the shorter side of images that a network sees; by default as its preprocessing has it."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """The first so many pictures only."""
+    """The first so many images only."""
     seed: int = 0
     """Of k-means."""
     device: str = "auto"
@@ -40,8 +40,8 @@ class ObjectsOptions:
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
-        if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.pictures is None):
-            raise BadInput("give --annotations FILE.json with --pictures DIR, or --voc DIR: one of the two")
+        if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.images is None):
+            raise BadInput("give --annotations FILE.json with --images DIR, or --voc DIR: one of the two")
         if min(self.proposals, self.clusters - 1, 1 if self.most is None else self.most) < 1:
             raise BadInput(
                 f"--proposals {self.proposals} --clusters {self.clusters} --most {self.most}: wanted 1 or more, 2 for clusters"
@@ -50,20 +50,20 @@ class ObjectsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectScores:
-    """Scores from 0 to 1; means over pictures."""
+    """Scores from 0 to 1; means over images."""
 
     model: str
     """What looked."""
-    pictures: int
+    images: int
     """How many have an object."""
     corloc: float
-    """Share of pictures in which the one box that is said has an IoU of 0.5 or more with a true one."""
+    """Share of images in which the one box that is said has an IoU of 0.5 or more with a true one."""
     abo: float | None
-    """Mean over objects, then pictures, of the best overlap with a proposal; None without masks."""
+    """Mean over objects, then images, of the best overlap with a proposal; None without masks."""
     object_recovery: float | None
     """Share of objects with a best overlap above 0.5; None without masks."""
     proposals: int
-    """Proposals of a picture."""
+    """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
@@ -76,7 +76,7 @@ class ObjectScores:
 def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScores:
     """Score how well objects are found without labels: ABO and OR of k-means' proposals, and CorLoc.
 
-    Raises BadInput for files that are missing or damaged, and for what is no encoder of pictures.
+    Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
     """
     options.check()
     from tapetum.app.looks import look_of
@@ -85,14 +85,14 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     if options.voc is not None:
         sought = voc_objects(Path(options.voc), options.split)
     else:
-        sought = coco_objects(Path(str(options.annotations)), Path(str(options.pictures)))
+        sought = coco_objects(Path(str(options.annotations)), Path(str(options.images)))
     look = look_of(options.model, options.short_side, device=options.device)
     how = {"most": options.proposals, "clusters": options.clusters, "seed": options.seed}
-    found = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("pictures")))
+    found = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("images")))
     scores = summary(found)
     return ObjectScores(
         model=options.model,
-        pictures=len(found),
+        images=len(found),
         corloc=scores["corloc"],
         abo=scores.get("abo"),
         object_recovery=scores.get("object_recovery"),

@@ -15,9 +15,9 @@ class PaliGemmaEvalOptions:
     """What may be asked of `evaluate_paligemma`."""
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")] = ""
-    """Task of the papers, such as vqav2, docvqa, pope, refcoco or coco-detection; by default pictures of scenes."""
+    """Task of the papers, such as vqav2, docvqa, pope, refcoco or coco-detection; by default images of scenes."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR|FILE.jsonl")]
-    """Folder that tapetum scenes pictures made, of pictures that were not trained on; or lines of JSON with image, prefix and
+    """Folder that tapetum scenes images made, of images that were not trained on; or lines of JSON with image, prefix and
     suffix, whose answers are to be written letter for letter; with --task the folder of its official files."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
@@ -28,9 +28,9 @@ class PaliGemmaEvalOptions:
     segment: bool = True
     """Score masks too."""
     limit: int | None = None
-    """Pictures that are looked at, the first ones; with --task examples, spread over all; by default all."""
+    """Images that are looked at, the first ones; with --task examples, spread over all; by default all."""
     blind: bool = True
-    """Also score the model on pictures in each other's place, and on grey ones."""
+    """Also score the model on images in each other's place, and on grey ones."""
     splits: str = ""
     """With --task: what is asked, such as val or refcoco/val+refcoco/testA; by default the published splits, or those whose
     answers are known in their place."""
@@ -46,7 +46,7 @@ class PaliGemmaEvalOptions:
     beams: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """With --task: follow so many answers at a time; by default as the task has it."""
     noise_boxes: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each picture; it may say
+    """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each image; it may say
     neither noise nor the end, and a box's score is how likely it finds the class."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
@@ -84,7 +84,7 @@ class PaliGemmaScores:
 
 @verb(PaliGemmaEvalOptions)
 def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> PaliGemmaScores:
-    """Score a PaliGemma on questions, boxes and masks of pictures of scenes, beside chance and a blind model; or on a task.
+    """Score a PaliGemma on questions, boxes and masks of images of scenes, beside chance and a blind model; or on a task.
 
     Raises BadInput for a folder that is not finished, and weights or a tokenizer that are not there.
     """
@@ -111,6 +111,6 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
         )
         listener.status("")
     else:
-        lines = JsonLines(options.data, model.config.picture_size)
+        lines = JsonLines(options.data, model.config.image_size)
         table = dict(ExactChecks(lines, tokens, most=options.limit or len(lines))(model))
     return PaliGemmaScores(model=options.model, table=table)

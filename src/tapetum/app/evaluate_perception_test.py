@@ -46,7 +46,7 @@ class PerceptionTestOptions:
     shots: int = -1
     """With --model frequency, how many right answers to the same question it looks at: 0, 8, or -1 for all."""
     frames: int = 4
-    """With a model of pictures, frames of the video that it sees."""
+    """With a model of images, frames of the video that it sees."""
     features: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """With a localiser, folder of VIDEO.npy with the features it was trained on, such as the benchmark's own."""
     size: int = 256
@@ -63,7 +63,7 @@ class PerceptionTestOptions:
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """Write a page with a table and a picture of the scores by area, reasoning and tag, or by what the task has of these."""
+    """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
 
     def check(self) -> dict[str, str]:
         """Give the model of each task, none for predictions that are there. Raises BadInput for what does not fit together."""

@@ -79,7 +79,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         raise BadInput("--depth is for the tracker of --model; predictions are scored as they are")
     if options.model not in (None, "static") and options.depth is None:
         raise BadInput(
-            f"{options.model} tracks in the picture, and needs depth to lift its points by; give --depth adjust, --depth true "
+            f"{options.model} tracks in the image, and needs depth to lift its points by; give --depth adjust, --depth true "
             "(NAME.depth.npz beside each clip), a file of depth maps or a network's name"
         )
     from tapetum.bench.baselines import load_tracker3d

@@ -22,7 +22,7 @@ class ExportOptions:
     """File to write."""
     _: KW_ONLY
     size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "256x256"
-    """Size of the pictures in pixels."""
+    """Size of the images in pixels."""
     frames: Annotated[int, tyro.conf.arg(metavar="T")] = 24
     """Frames of a clip."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 64

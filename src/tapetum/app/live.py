@@ -177,13 +177,13 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
 
 
 def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
-    """The picture that shows the points, and the points in it."""
+    """The image that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
     asked = asked_of(options, video.width, video.height, len(video))
     frames = {point[0] for point in asked.points}
     if len(frames) > 1 or (frame := frames.pop()) != round(frame):
-        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or a picture")
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or an image")
     if asked.ids is not None:
         raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
     return video[round(frame)], asked

@@ -34,7 +34,7 @@ class LiveRun:
         listener: Listener,
         shown: "tuple[np.ndarray, Asked] | None" = None,
     ):
-        """`shown` is another picture, and points in that."""
+        """`shown` is another image, and points in that."""
         self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
         self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
         self.queries: list[Point] = []
@@ -122,7 +122,7 @@ class LiveRun:
         )
 
     def _choose(self, width: int, height: int) -> None:
-        """Choose points, earliest first, as the stream takes them up; those of another picture are sought at once."""
+        """Choose points, earliest first, as the stream takes them up; those of another image are sought at once."""
         asked = _asked(self.options, width, height) if self.shown is None else self.shown[1]
         order = sorted(range(len(asked.points)), key=lambda number: asked.points[number][0])
         self.queries = [asked.points[number] for number in order]
@@ -135,8 +135,8 @@ class LiveRun:
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
             return self.tracker.start(frame, places, **sizes)
-        picture, asked = self.shown
-        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture, **sizes)
+        image, asked = self.shown
+        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=image, **sizes)
 
     def never(self) -> "list[Point]":
         """Return the points whose frame never came, earliest first."""

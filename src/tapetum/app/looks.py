@@ -26,5 +26,5 @@ def look_of(model: str, short_side: int | None = None, stride: int | None = None
     find_loader(reference, trackers=False)
     found = load(reference)
     if not isinstance(found, Encoder | Odin):
-        raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or {', '.join(PLAIN)}")
+        raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
     return looked_at_by(found.to(pick_device(device)), short_side, stride)

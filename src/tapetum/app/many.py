@@ -41,7 +41,7 @@ class TrackManyOptions(TrackSettings):
     """What may be asked of `track_many`."""
 
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
-    """Video file, folder of pictures, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
+    """Video file, folder of images, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
     also the number of a camera, an address such as rtsp://..., or - for standard input."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
@@ -148,21 +148,21 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     Raises BadInput if nothing was given, or two would have the same name.
     """
     from tapetum.systems.tap.bootstrap.footage import name_of, videos_below
-    from tapetum.video.pictures import PICTURES
+    from tapetum.video.images import IMAGES
 
     if not given:
-        raise BadInput("no video was given; give a video file, a folder of pictures or of videos, or an array")
+        raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")
     named = []
     for source in given:
         path = Path(source)
         if _POINT.fullmatch(source) and not path.exists():
             raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
         videos = videos_below(path) if path.is_dir() else []
-        pictures = sum(p.suffix.lower() in PICTURES for p in path.iterdir()) if videos else 0
-        if pictures:
+        images = sum(p.suffix.lower() in IMAGES for p in path.iterdir()) if videos else 0
+        if images:
             raise BadInput(
-                f"{source} has {pictures} pictures and {len(videos)} videos in it ({videos[0].name}); give the files of the "
-                "videos, or move these out of the folder of pictures"
+                f"{source} has {images} images and {len(videos)} videos in it ({videos[0].name}); give the files of the "
+                "videos, or move these out of the folder of images"
             )
         named += [(name_of(video, path), str(video)) for video in videos] or [(Path(os.path.abspath(source)).name, source)]
     seen: dict[str, str] = {}

@@ -50,23 +50,23 @@ def nearest(
     return found, cosines
 
 
-def write_page(made: "Embedded", path: Path, picture_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None) -> Path:
-    """Write an HTML page with a row a piece: its picture and those of its neighbours, with names and cosines.
+def write_page(made: "Embedded", path: Path, image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None) -> Path:
+    """Write an HTML page with a row a piece: its image and those of its neighbours, with names and cosines.
 
-    All is in the one file. Of many pieces `ROWS` are shown. `picture_of` gives the picture of a piece where that is not what
+    All is in the one file. Of many pieces `ROWS` are shown. `image_of` gives the image of a piece where that is not what
     the file of its path shows. Raises BadInput where the page cannot be written.
     """
     assert made.neighbours is not None
     assert made.cosines is not None
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
     shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
-    pictures = {k: _thumbnail(made, k) if picture_of is None else small_picture(picture_of(k)) for k in shown}
+    images = {k: _thumbnail(made, k) if image_of is None else small_image(image_of(k)) for k in shown}
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_page(made, rows, pictures)))
+        write_text(temporary, "\n".join(_page(made, rows, images)))
     return path
 
 
-def _page(made: "Embedded", rows: Sequence[int], pictures: dict[int, str]) -> Iterator[str]:
+def _page(made: "Embedded", rows: Sequence[int], images: dict[int, str]) -> Iterator[str]:
     assert made.neighbours is not None
     assert made.cosines is not None
     yield "<!doctype html><meta charset='utf-8'><title>nearest neighbours</title>"
@@ -79,21 +79,21 @@ def _page(made: "Embedded", rows: Sequence[int], pictures: dict[int, str]) -> It
     note = "" if len(rows) == len(made.paths) else f", {len(rows)} of {len(made.paths)} pieces"
     yield f"<p>Left: a file. Right of it: the files that are most alike, with the cosine of their vectors{note}.</p>"
     for row in rows:
-        cells = [_cell(made, row, pictures[row], "")]
+        cells = [_cell(made, row, images[row], "")]
         for k, cosine in zip(made.neighbours[row].tolist(), made.cosines[row].tolist(), strict=True):
             if k >= 0:
-                cells.append(_cell(made, k, pictures[k], f"{cosine:.3f} "))
+                cells.append(_cell(made, k, images[k], f"{cosine:.3f} "))
         yield f"<div>{''.join(cells)}</div>"
 
 
-def _cell(made: "Embedded", k: int, picture: str, before: str) -> str:
+def _cell(made: "Embedded", k: int, image: str, before: str) -> str:
     start, name = made.start_s[k], html.escape("/".join(Path(made.paths[k]).parts[-2:]))
     when = "" if start is None else f" {start:g} s"
-    return f"<figure title='{html.escape(made.paths[k], quote=True)}'>{picture}{before}{name}{when}</figure>"
+    return f"<figure title='{html.escape(made.paths[k], quote=True)}'>{image}{before}{name}{when}</figure>"
 
 
 def _thumbnail(made: "Embedded", k: int) -> str:
-    """An image tag with the picture of a piece in it; of sound, and of what has gone since, a word."""
+    """An image tag with the image of a piece in it; of sound, and of what has gone since, a word."""
     from tapetum.video import open_video
 
     if "image" not in made.modalities[k] and "video" not in made.modalities[k]:
@@ -105,17 +105,17 @@ def _thumbnail(made: "Embedded", k: int) -> str:
             if start is not None and stop is not None:
                 times = video.timestamps - video.timestamps[0]
                 frame = int(np.abs(times - (start + stop) / 2).argmin())
-            return small_picture(video[frame])
+            return small_image(video[frame])
     except BadInput:
         return "<i>gone</i>"
 
 
-def small_picture(frame: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Give an image tag with a picture in it."""
+def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
+    """Give an image tag with an image in it."""
     from PIL import Image
 
-    picture = Image.fromarray(frame)
-    picture.thumbnail((_SIDE, _SIDE))
+    image = Image.fromarray(frame)
+    image.thumbnail((_SIDE, _SIDE))
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=80)
+    image.save(out, "JPEG", quality=80)
     return f"<img src='data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}'>"

@@ -117,7 +117,7 @@ def plan_training(run: "VideoTextRun") -> Planned:
     if run.stage == "language":
         raise BadInput("the stage language looks at no video; leave --plan out")
     config = run.config.video
-    frames = 1 if run.stage == "pictures" else run.frames
+    frames = 1 if run.stage == "images" else run.frames
     frozen = run.stage == "video-to-text"
     once = plan(config, frames, training=True)
     flops = once.flops if frozen else step_flops(config, frames)

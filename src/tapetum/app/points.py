@@ -116,7 +116,7 @@ def choose_points(width: int, height: int, frames: int | None, **given: Any) -> 
 
 
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
-    """Give the centres of `side` x `side` cells of a picture, row by row, on one frame.
+    """Give the centres of `side` x `side` cells of an image, row by row, on one frame.
 
     Raises BadInput where `side` is not from 1 to 1000.
 
@@ -201,4 +201,4 @@ def check_point(name: str, point: Point, width: int, height: int, frames: int | 
         has = "" if frames is None else f", which has {frames} frames (0 to {frames - 1})"
         raise BadInput(f"{name}: frame {t:g} is not in the video{has}")
     if not (0 <= x <= width and 0 <= y <= height):
-        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the picture of {width}x{height} pixels")
+        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the image of {width}x{height} pixels")

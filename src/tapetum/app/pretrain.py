@@ -1,4 +1,4 @@
-"""Pre-training of an encoder on a folder of pictures, and what there is to see at its end."""
+"""Pre-training of an encoder on a folder of images, and what there is to see at its end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ class PretrainedEncoder:
     encoder: Path
     """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
     curves: Path
-    """A picture of loss, spread of the features, rate and so on over the steps."""
+    """An image of loss, spread of the features, rate and so on over the steps."""
     neighbours: Path
-    """A page of pictures, each beside those that are most alike to the encoder."""
-    pictures: int
+    """A page of images, each beside those that are most alike to the encoder."""
+    images: int
     """Of the data."""
     damaged: tuple[str, ...]
     """Names of those that could not be read in this call, and were skipped."""
     collapsed_at: int | None
-    """Step at which the features of all pictures were first seen to be the same, in this call."""
+    """Step at which the features of all images were first seen to be the same, in this call."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
-        return {**paths, "pictures": self.pictures, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
+        return {**paths, "images": self.images, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
 
 
 @guarding_data
@@ -67,30 +67,30 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
         encoder=finished.encoder,
         curves=curves,
         neighbours=page,
-        pictures=finished.pictures,
+        images=finished.images,
         damaged=finished.damaged,
         collapsed_at=finished.collapsed_at,
     )
 
 
 def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
-    """Write a page of pictures, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
+    """Write a page of images, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
     import numpy as np
 
     from tapetum.app.embed import Embedded
     from tapetum.app.neighbours import nearest, write_page
     from tapetum.core.errors import BadInput
 
-    pictures: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     names: list[str] = []
     for k in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int)).tolist():
         try:
-            pictures.append(source.pictures[k])
+            images.append(source.images[k])
         except BadInput:
             continue
         label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
-        names.append(label + source.pictures.name(k))
-    vectors = np.concatenate([_vectors(encoder, pictures[k : k + _TOGETHER]) for k in range(0, len(pictures), _TOGETHER)])
+        names.append(label + source.images.name(k))
+    vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
     found, cosines = nearest(vectors, names, _NEIGHBOURS)
     nothing = (None,) * len(names)
     made = Embedded(
@@ -104,12 +104,12 @@ def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
         neighbours=found,
         cosines=cosines,
     )
-    return write_page(made, path, lambda k: pictures[k])
+    return write_page(made, path, lambda k: images[k])
 
 
-def _vectors(encoder: "Encoder", pictures: "list[np.ndarray]") -> "np.ndarray":
+def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
     import torch
 
     with torch.inference_mode():
-        prepared = torch.cat([encoder.prepare(picture[None]) for picture in pictures])
+        prepared = torch.cat([encoder.prepare(image[None]) for image in images])
         return encoder(prepared).pooled.float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled pictures."""
+"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled images."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,7 +14,7 @@ from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.probing import Pictures
+    from tapetum.transfer.probing import Images
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class ProbeOptions:
     weights, is the control."""
     _: KW_ONLY
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;
+    """Labelled images: a folder a class, of which every fifth image is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;
     CIFAR's binary files, parquet files or tar shards."""
     neighbours: int = 20
     """Neighbours that vote."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Look at so many pictures of each part at most, evenly chosen."""
+    """Look at so many images of each part at most, evenly chosen."""
     device: str = "auto"
     """Where to look: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
@@ -48,14 +48,14 @@ class Probes:
     """What was found."""
 
     neighbours: float
-    """Share of the scored pictures whose neighbours vote for the right class."""
+    """Share of the scored images whose neighbours vote for the right class."""
     linear: float
     """Share that the linear probe has right."""
     decay: float
     """The setting of the linear probe that was best on a held-out tenth of what it learned from."""
     tried: tuple[tuple[float, float], ...]
     """Every setting, with its share there."""
-    pictures: tuple[int, int]
+    images: tuple[int, int]
     """How many were learned from, and scored."""
     classes: int
 
@@ -66,7 +66,7 @@ class Probes:
             "linear": self.linear,
             "decay": self.decay,
             "tried": [{"decay": decay, "held_out": share} for decay, share in self.tried],
-            "pictures": list(self.pictures),
+            "images": list(self.images),
             "classes": self.classes,
         }
 
@@ -90,9 +90,9 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     neighbours = min(options.neighbours, len(train[1]))
     encoder = load(options.what).to(pick_device(options.device, 0))
     found = []
-    for task, (pictures, labels, _) in (("features to learn from", train), ("features to score", test)):
+    for task, (images, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None
-        features = features_of(encoder, pictures, kept=kept, tell=listener.counting(task))
+        features = features_of(encoder, images, kept=kept, tell=listener.counting(task))
         found.append(Labelled(features, torch.from_numpy(labels)))
     known, asked = found
     config = NeighboursConfig(neighbours=neighbours)
@@ -103,27 +103,27 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
         linear=probed.accuracy,
         decay=probed.chosen,
         tried=probed.tried,
-        pictures=(len(known.labels), len(asked.labels)),
+        images=(len(known.labels), len(asked.labels)),
         classes=len(train[2]),
     )
 
 
-def _part(place: Path, split: str, most: int | None) -> "tuple[Pictures, np.ndarray, Sequence[str]]":
-    """Pictures, classes and names of a part."""
+def _part(place: Path, split: str, most: int | None) -> "tuple[Images, np.ndarray, Sequence[str]]":
+    """Images, classes and names of a part."""
     import numpy as np
 
     from tapetum.data.cifar import read_cifar10, read_cifar100
 
     if not place.exists():
-        raise BadInput(f"there is no {place}; give --data with a folder of labelled pictures")
+        raise BadInput(f"there is no {place}; give --data with a folder of labelled images")
     for mark, read in (("data_batch_1.bin", read_cifar10), ("train.bin", read_cifar100)):
         if (place / mark).is_file():
-            pictures, labels, classes = read(place, "train" if split == "train" else "test")
+            images, labels, classes = read(place, "train" if split == "train" else "test")
             which = _chosen(len(labels), most)
-            return list(pictures[which]), labels[which], classes
+            return list(images[which]), labels[which], classes
     found = _listed(place, split)
     if found.truth is None or found.truth.ndim != 1 or "image" not in found.files:
-        raise BadInput(f"{place} has no pictures with one class each; put them into a folder a class")
+        raise BadInput(f"{place} has no images with one class each; put them into a folder a class")
     which = _chosen(len(found), most)
     return _Opened(found.files["image"], which), np.asarray(found.truth)[which].astype(np.int64), found.classes
 
@@ -147,7 +147,7 @@ def _chosen(count: int, most: int | None) -> "np.ndarray":
 
 
 class _Opened:
-    """Pictures of files, opened when they are asked for."""
+    """Images of files, opened when they are asked for."""
 
     def __init__(self, files: Any, which: "np.ndarray"):
         self.files, self.which = files, which
@@ -156,12 +156,12 @@ class _Opened:
         return len(self.which)
 
     def content(self, k: int) -> Path | bytes:
-        """Give the file of picture k, or its bytes."""
+        """Give the file of image k, or its bytes."""
         return self.files[int(self.which[k])].content
 
     def __getitem__(self, k: int) -> "np.ndarray":
         import numpy as np
 
-        from tapetum.data.media import opened_picture
+        from tapetum.data.media import opened_image
 
-        return np.array(opened_picture(self.files[int(self.which[k])], "RGB"))
+        return np.array(opened_image(self.files[int(self.which[k])], "RGB"))

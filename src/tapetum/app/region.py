@@ -1,4 +1,4 @@
-"""A part of the picture on which a grid of points is laid: a box, or what is white in a mask."""
+"""A part of the image on which a grid of points is laid: a box, or what is white in a mask."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ _LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 
 
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
-    """Lay a grid of `side` x `side` cells on a region of a picture, and give the centres that lie on it, row by row.
+    """Lay a grid of `side` x `side` cells on a region of an image, and give the centres that lie on it, row by row.
 
     The cells of a mask fill the least box around it.
 
     Args:
-        region: a box x1,y1,x2,y2 in raster pixels, as text or four numbers; or a mask of the picture's size, as a file (PNG) or
+        region: a box x1,y1,x2,y2 in raster pixels, as text or four numbers; or a mask of the image's size, as a file (PNG) or
             an array (h, w), where all that is not 0 belongs to the region.
         frame: of the points.
 
     Raises:
-        BadInput: what is neither, is outside of the picture, or has no centre on it.
+        BadInput: what is neither, is outside of the image, or has no centre on it.
 
     >>> region_points("16,8,32,24", 2, 3, 64, 48)
     [(3, 20.0, 12.0), (3, 28.0, 12.0), (3, 20.0, 20.0), (3, 28.0, 20.0)]
@@ -60,7 +60,7 @@ def _box(region: Any, width: int, height: int) -> tuple[float, float, float, flo
         return None
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         raise BadInput(
-            f"--region {_named(region)} is no box in a picture of {width}x{height} pixels; give x1,y1,x2,y2, left before right "
+            f"--region {_named(region)} is no box in an image of {width}x{height} pixels; give x1,y1,x2,y2, left before right "
             "and upper before lower"
         )
     return x1, y1, x2, y2
@@ -73,14 +73,14 @@ def _mask(region: Any, width: int, height: int) -> "np.ndarray":
     mask = read_mask(Path(region)) if isinstance(region, str | Path) else np.asarray(region) != 0
     if mask.shape != (height, width):
         found = "x".join(str(number) for number in mask.shape[::-1])
-        raise BadInput(f"the mask {_named(region)} has {found} pixels, the picture {width}x{height}; give one of its size")
+        raise BadInput(f"the mask {_named(region)} has {found} pixels, the image {width}x{height}; give one of its size")
     return mask
 
 
 def read_mask(path: Path) -> "np.ndarray":
-    """Read a mask (h, w) of bools: what is not black; of a picture with a palette, what has not number 0.
+    """Read a mask (h, w) of bools: what is not black; of an image with a palette, what has not number 0.
 
-    Where parts are transparent, these are outside. Raises BadInput for what is no picture, or was compressed with loss.
+    Where parts are transparent, these are outside. Raises BadInput for what is no image, or was compressed with loss.
     """
     import numpy as np
     from PIL import Image
@@ -90,17 +90,13 @@ def read_mask(path: Path) -> "np.ndarray":
     if not path.is_file():
         raise BadInput(f"--region {path} is neither a file nor a box; give a PNG, or x1,y1,x2,y2")
     try:
-        with Image.open(no_pipe(path)) as picture:
-            if picture.mode == "P":
-                return np.asarray(picture) != 0
-            clear = np.asarray(picture.convert("RGBA"))[..., 3] if "A" in picture.mode else np.uint8(255)
-            seen = (
-                np.asarray(picture)
-                if picture.mode in ("1", "L", "I", "I;16", "F")
-                else np.asarray(picture.convert("RGB")).max(-1)
-            )
+        with Image.open(no_pipe(path)) as image:
+            if image.mode == "P":
+                return np.asarray(image) != 0
+            clear = np.asarray(image.convert("RGBA"))[..., 3] if "A" in image.mode else np.uint8(255)
+            seen = np.asarray(image) if image.mode in ("1", "L", "I", "I;16", "F") else np.asarray(image.convert("RGB")).max(-1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"--region {path} is no picture that can be read ({error}); give a PNG") from error
+        raise BadInput(f"--region {path} is no image that can be read ({error}); give a PNG") from error
     return (seen != 0) & (clear > 127)
 
 

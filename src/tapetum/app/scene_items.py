@@ -1,4 +1,4 @@
-"""What `tapetum.app.scenes.pictures` and `episodes` share: a folder that belongs to one setting, and items each made once.
+"""What `tapetum.app.scenes.images` and `episodes` share: a folder that belongs to one setting, and items each made once.
 
     DIR/settings.json    what the folder holds; another setting is refused
     DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done
@@ -50,7 +50,7 @@ class ItemOptions:
     size: int = 256
     """Width and height in pixels, 16 to 2048."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of pictures to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
     workers: int = 1
     """Processes that work at a time on this machine."""
     engine: Literal["local", "ray"] = field(default="local")
@@ -59,8 +59,8 @@ class ItemOptions:
 
 def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     """Make the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
+    from tapetum.scenes.image import check_size
     from tapetum.scenes.physics.model import mujoco
-    from tapetum.scenes.picture import check_size
 
     if options.n < 1:
         raise BadInput(f"asked for {options.n} {what}; give --n 1 or more")
@@ -80,7 +80,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     elif out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} holds other files; give a folder that is empty or not there yet")
     if options.textures is not None and not file.exists():
-        _check_pictures(Path(options.textures))
+        _check_images(Path(options.textures))
     try:
         for folder in (TRUTH, *folders):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -161,19 +161,19 @@ def _textures(source: str | None) -> "Textures":
     return textures(source)
 
 
-def _check_pictures(folder: Path) -> None:
-    """Decode the first `CHECKED` pictures of a folder, so that a damaged one is known of before the work. Raises BadInput."""
+def _check_images(folder: Path) -> None:
+    """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.video.pictures import PICTURES, know_heic
+    from tapetum.video.images import IMAGES, know_heic
 
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file()) if folder.is_dir() else []
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:
         know_heic(path)
         try:
-            with Image.open(no_pipe(path)) as picture:
-                picture.draft("RGB", (64, 64))
-                picture.load()
+            with Image.open(no_pipe(path)) as image:
+                image.draft("RGB", (64, 64))
+                image.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())
             raise BadInput(f"{path} among the textures cannot be decoded ({reason}); remove it") from error

@@ -1,6 +1,6 @@
 """`tapetum.app.scenes.make`: synthetic videos with exact truth.
 
-`pictures` and `episodes` of the physical world are in files of their own.
+`images` and `episodes` of the physical world are in files of their own.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -10,19 +10,19 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
-from tapetum.app.scene_pictures import PicturesMade, PicturesOptions, pictures
+from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
 from tapetum.app.verb import File, Listener, verb
 
 __all__ = [
     "EpisodesMade",
     "EpisodesOptions",
+    "ImagesMade",
+    "ImagesOptions",
     "MakeOptions",
-    "PicturesMade",
-    "PicturesOptions",
     "ScenesMade",
     "episodes",
+    "images",
     "make",
-    "pictures",
 ]
 
 
@@ -38,7 +38,7 @@ class MakeOptions:
     seed: int = 0
     """The same seed makes the same videos."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of pictures to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
     size: int = 256
     """Width and height in pixels."""
     frames: int = 24

@@ -26,7 +26,7 @@ class SearchOptions:
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Moments to give, at most."""
     sheet: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """Write a contact sheet: a page with pictures of each moment, all in the one file."""
+    """Write a contact sheet: a page with images of each moment, all in the one file."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -42,11 +42,11 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A moment of a video, or a picture."""
+    """A moment of a video, or an image."""
 
     path: str
     start_s: float | None
-    """None for a picture."""
+    """None for an image."""
     stop_s: float | None
     cosine: float
     """How alike it and the words are, in -1..1: only the order of moments means something."""

@@ -1,7 +1,7 @@
-"""What `ask`, `caption`, `detect` and `segment` share: pictures and videos in, what a PaliGemma says of each, drawn and saved.
+"""What `ask`, `caption`, `detect` and `segment` share: images and videos in, what a PaliGemma says of each, drawn and saved.
 
-DIR/NAME.png      the picture with boxes, masks or words on it; of a video a sheet of the frames that were shown
-DIR/NAME.json     what was said of it; a picture that has one, made with the same settings, is not asked about again
+DIR/NAME.png      the image with boxes, masks or words on it; of a video a sheet of the frames that were shown
+DIR/NAME.json     what was said of it; an image that has one, made with the same settings, is not asked about again
 DIR/answers.json  all of them; or FILE.json, and nothing else, where that is asked for
 
 Words are about all frames of a video together; boxes and masks are sought in each frame by itself.
@@ -25,14 +25,14 @@ ANSWERS = "answers.json"
 """The file that has all answers."""
 
 
-def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listener, together: bool = False) -> Seeing:
-    """Say `request` to the model about each picture; with `together`, once about all of them.
+def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> Seeing:
+    """Say `request` to the model about each image; with `together`, once about all of them.
 
-    The listener hears of pictures that cannot be read and of malformed answers. Raises BadInput: there are no pictures or none
+    The listener hears of images that cannot be read and of malformed answers. Raises BadInput: there are no images or none
     can be read, the model is not there, or the prompt is empty or too long.
     """
     settings.check()
-    jobs = find_jobs(settings, pictures, request, together)
+    jobs = find_jobs(settings, images, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     answers = None if folder is None else folder / ANSWERS
     if settings.out is not None and is_answers(Path(settings.out)):
@@ -47,13 +47,13 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
         if place is not None:
             check(place)
     outdated.say(folder)
-    listener.progress("pictures", len(done), len(jobs))
+    listener.progress("images", len(done), len(jobs))
     if waiting:
         _introduce(settings.model, listener)
         answered = ask_on_ray if settings.engine == "ray" else ask_here
         for k, rows in answered(settings, [jobs[k] for k in waiting], request, together):
             done[waiting[k]] = rows
-            listener.progress("pictures", len(done), len(jobs))
+            listener.progress("images", len(done), len(jobs))
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
     if answers is not None:
@@ -61,12 +61,12 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
             write_text(temporary, json.dumps(rows, indent=1))
     seen = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not seen:
-        raise BadInput(f"none of {len(jobs)} pictures could be read: {rows[0]['trouble']}")
+        raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     return Seeing(seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder)
 
 
 def _free(answers: Path, jobs: Sequence[Job]) -> Path:
-    """The file for all answers. Raises BadInput, before any work, where it has no folder or is one of the pictures."""
+    """The file for all answers. Raises BadInput, before any work, where it has no folder or is one of the images."""
     if not answers.absolute().parent.is_dir():
         raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
     if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):

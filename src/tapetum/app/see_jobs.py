@@ -1,4 +1,4 @@
-"""Pictures and videos as jobs: named, read, asked about some at a time, drawn and saved; here or with Ray."""
+"""Images and videos as jobs: named, read, asked about some at a time, drawn and saved; here or with Ray."""
 
 import json
 import os
@@ -26,7 +26,7 @@ _AT_A_TIME = 8
 ROWS = 2
 """Number of the format of saved rows: what was saved in another is asked anew."""
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
-"""Of a single drawn picture."""
+"""Of a single drawn image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Job:
 
     name: str
     source: Any
-    """A path, or what stands for a picture in Python."""
+    """A path, or what stands for an image in Python."""
     drawn: Path | None = None
     saved: Path | None = None
     identity: Any = None
@@ -52,37 +52,37 @@ class Job:
         return [Path(each) for each in sources if isinstance(each, str | Path)]
 
 
-def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: bool) -> list[Job]:
-    """One for each picture or video, with names that differ."""
+def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
+    """One for each image or video, with names that differ."""
     from tapetum.video.sources import list_sources
 
-    sources = [part for each in list_sources(pictures, "videos") for part in _inside(each, settings.frames)]
+    sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
     if not sources:
-        raise BadInput("there is no picture; give one, as in: tapetum ask photo.jpg 'what is this?'")
+        raise BadInput("there is no image; give one, as in: tapetum ask photo.jpg 'what is this?'")
     if together:
-        return [_places(settings, request, Job(name="pictures", source=tuple(sources)), alone=True)]
+        return [_places(settings, request, Job(name="images", source=tuple(sources)), alone=True)]
     jobs: dict[str, Job] = {}
     for number, source in enumerate(sources):
         path = Path(source) if isinstance(source, str | Path) else None
-        name = path.stem if path else f"picture-{number}"
+        name = path.stem if path else f"image-{number}"
         if path and name in jobs:
             name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
         if name in jobs:
-            raise BadInput(f"two pictures are called {name}; ask about them with two commands, or rename one")
+            raise BadInput(f"two images are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)
     return [_places(settings, request, job, alone=len(jobs) == 1) for job in jobs.values()]
 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
-    """The pictures in a folder and below, and the videos where frames of those are shown; anything else as it is."""
+    """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
     from tapetum.systems.tap.bootstrap.footage import videos_below
-    from tapetum.video.pictures import pictures_below
+    from tapetum.video.images import images_below
 
     videos = videos_below(Path(source)) if frames else []
     try:
-        return [*pictures_below(Path(source)), *videos]
+        return [*images_below(Path(source)), *videos]
     except BadInput:
         if not videos:
             raise
@@ -100,7 +100,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
     out = Path(settings.out)
     if out.suffix.lower() in _SUFFIXES and not out.is_dir():
         if not alone:
-            raise BadInput(f"--out {out} is one picture, and there are several; give a folder")
+            raise BadInput(f"--out {out} is one image, and there are several; give a folder")
         return replace(job, drawn=out)
     if is_answers(out):
         return job
@@ -135,7 +135,7 @@ def ask_here(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Rows of each job by its number, asked about some at a time."""
     answerer = load_answerer(settings)
-    answerer.prefix(request.prompt, room=settings.tokens or request.tokens)  # what is wrong with it is said before any picture
+    answerer.prefix(request.prompt, room=settings.tokens or request.tokens)  # what is wrong with it is said before any image
     pending: list[tuple[int, np.ndarray, list[int | None]]] = []
     for k, job in enumerate(jobs):
         try:
@@ -195,14 +195,14 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
     """The frames of a source, and their numbers in it."""
     import numpy as np
 
-    from tapetum.systems.paligemma.pictures import read_numbered, read_pictures
+    from tapetum.systems.paligemma.images import read_images, read_numbered
 
     if not together:
         shown, numbers = read_numbered(job.source, frames)
         return shown, list(numbers)
-    parts = [read_pictures(source, frames) for source in job.source]
+    parts = [read_images(source, frames) for source in job.source]
     sizes = {part.shape[1:3] for part in parts}
-    if len(sizes) > 1:  # pictures that are shown together become squares of one size anyway
+    if len(sizes) > 1:  # images that are shown together become squares of one size anyway
         from PIL import Image
 
         height, width = max(sizes)

@@ -21,27 +21,27 @@ MODEL = "paligemma-nano"
 
 @dataclass(frozen=True, kw_only=True)
 class SeeSettings:
-    """How pictures are shown to the model, and where what it says goes."""
+    """How images are shown to the model, and where what it says goes."""
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Show so many frames of a video, evenly spread; without it, videos and animated pictures are refused."""
+    """Show so many frames of a video, evenly spread; without it, videos and animated images are refused."""
     tokens: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """The most tokens of an answer; by default 64 for words, 256 for boxes and masks."""
     beams: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Follow so many answers at a time and give the likeliest; 1 takes the likeliest token each time."""
     resize: Literal["reference", "reference-plain", "reference-video", "transformers"] = "reference"
-    """How pictures become square: bilinear as the published training did, with antialias or plain, or as transformers does."""
+    """How images become square: bilinear as the published training did, with antialias or plain, or as transformers does."""
     masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Codec of masks; by default the one that comes along, for official weights paligemma-masks-official."""
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.png|FILE.json|DIR")] = None
-    """Draw what was said: a file for one picture, a folder for several; a folder also gets NAME.json of each, and what is there
+    """Draw what was said: a file for one image, a folder for several; a folder also gets NAME.json of each, and what is there
     is not done again. A file .json gets what was said of all, and nothing is drawn."""
     engine: Literal["local", "ray"] = "local"
-    """What works on several pictures: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
+    """What works on several images: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -57,7 +57,7 @@ class SeeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is said to the model, of each picture."""
+    """What is said to the model, of each image."""
 
     prompt: str
     kind: Literal["words", "boxes", "masks"]

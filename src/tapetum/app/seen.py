@@ -1,4 +1,4 @@
-"""What a model said of a picture: words, boxes, masks; as JSON and back, and drawn."""
+"""What a model said of an image: words, boxes, masks; as JSON and back, and drawn."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """What a model said of one picture, or of some frames of a video together."""
+    """What a model said of one image, or of some frames of a video together."""
 
     path: str
-    """The picture or video."""
+    """The image or video."""
     prompt: str
     """What was said to the model."""
     width: int
@@ -35,7 +35,7 @@ class Seen:
     boxes: "Boxes"
     """In pixels; the score of each is the geometric mean of the probabilities of its tokens."""
     masks: "Masks"
-    """Of the size of the picture."""
+    """Of the size of the image."""
     malformed: int
     """Boxes and masks in the words that followed no grammar and were left out."""
     unasked: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Seen:
         frames: int,
         frame: int | None,
     ) -> "Seen":
-        """Make it of a model's reply and what was found in that, for a picture of `size` (width, height)."""
+        """Make it of a model's reply and what was found in that, for an image of `size` (width, height)."""
         import numpy as np
 
         from tapetum.types import Answer, Boxes, Masks
@@ -141,7 +141,7 @@ def from_json(row: dict[str, Any]) -> Seen:
 
 
 def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Give what stands for a picture that could not be asked about."""
+    """Give what stands for an image that could not be asked about."""
     return {"path": path, "trouble": trouble}
 
 
@@ -157,27 +157,27 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seeing:
-    """What a model said of some pictures and videos."""
+    """What a model said of some images and videos."""
 
     seen: tuple[Seen, ...]
-    """In the order of the pictures; of boxes and masks in a video, one for each frame that was looked at."""
+    """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
     failed: tuple[dict[str, Any], ...] = ()
-    """Pictures that could not be read: path and trouble."""
+    """Images that could not be read: path and trouble."""
     out: Path | None = None
     """The folder with what was drawn and said, if there is one."""
 
     @property
     def text(self) -> str:
-        """The words about the first picture."""
+        """The words about the first image."""
         return self.seen[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
-        return {"pictures": [each.as_json() for each in self.seen], "failed": list(self.failed)}
+        return {"images": [each.as_json() for each in self.seen], "failed": list(self.failed)}
 
 
 def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
-    """Draw what was said of a picture, or of frames side by side; words stand below."""
+    """Draw what was said of an image, or of frames side by side; words stand below."""
     import numpy as np
     from PIL import Image
 

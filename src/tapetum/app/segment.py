@@ -1,4 +1,4 @@
-"""`tapetum.segment`: outlines of things that words name, in pictures."""
+"""`tapetum.segment`: outlines of things that words name, in images."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,17 +16,17 @@ from tapetum.systems.paligemma import prompts
 class SegmentOptions(SeeSettings):
     """What may be asked of `segment`."""
 
-    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
-    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
+    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
     """What to outline, such as "cat", or "cat ; dog"."""
 
 
 @verb(SegmentOptions)
 def segment(options: SegmentOptions, listener: Listener) -> Seeing:
-    """Find masks, with boxes and labels, of things in each picture, or in frames of videos.
+    """Find masks, with boxes and labels, of things in each image, or in frames of videos.
 
     What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
     request = Request(prompt=prompts.segment(options.things), kind="masks")
-    return see(options, options.pictures, request, listener)
+    return see(options, options.images, request, listener)

@@ -1,4 +1,4 @@
-"""A contact sheet of moments of videos: one HTML file with pictures of each, times and how alike it is."""
+"""A contact sheet of moments of videos: one HTML file with images of each, times and how alike it is."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tapetum.app.neighbours import small_picture
+from tapetum.app.neighbours import small_image
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 
 if TYPE_CHECKING:
     from tapetum.app.search import Found
 
-PICTURES = 3
+IMAGES = 3
 """Of a moment: in the middle of each third."""
 
 
@@ -49,21 +49,21 @@ def _page(words: str, moments: Sequence["Found"]) -> Iterator[str]:
         place = html.escape(each.path, quote=True)
         name = html.escape("/".join(Path(each.path).parts[-2:]))
         when = "" if each.start_s is None or each.stop_s is None else f"{clock(each.start_s)} to {clock(each.stop_s)}, "
-        yield f"<div>{''.join(_pictures(each))}</div>"
+        yield f"<div>{''.join(_images(each))}</div>"
         yield f"<p title='{place}'>{number}. {when}{name} ({each.cosine:.3f})</p>"
 
 
-def _pictures(each: "Found") -> Iterator[str]:
+def _images(each: "Found") -> Iterator[str]:
     from tapetum.video import open_video
 
     try:
         with open_video(each.path) as video:
             if each.start_s is None or each.stop_s is None:
-                yield small_picture(video[0])
+                yield small_image(video[0])
                 return
             times = video.timestamps - video.timestamps[0]
-            for k in range(PICTURES):
-                at = each.start_s + (each.stop_s - each.start_s) * (2 * k + 1) / (2 * PICTURES)
-                yield small_picture(video[int(np.abs(times - at).argmin())])
+            for k in range(IMAGES):
+                at = each.start_s + (each.stop_s - each.start_s) * (2 * k + 1) / (2 * IMAGES)
+                yield small_image(video[int(np.abs(times - at).argmin())])
     except BadInput:
         yield "<i>gone</i>"

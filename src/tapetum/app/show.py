@@ -35,7 +35,7 @@ class DrawSettings:
     numbers: bool = False
     """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
     radius: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
-    """Of dots; by default by the size of the picture."""
+    """Of dots; by default by the size of the image."""
     trail: Annotated[int, tyro.conf.arg(metavar="FRAMES")] = 12
     """Frames after which a path has faded away; 0 draws none."""
     rings: Literal["yes", "no"] = "yes"
@@ -77,7 +77,7 @@ class ShowOptions(DrawSettings):
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]] = None
-    """The video that they come from: video file, folder of pictures, or npy/npz array; it must be given. In Python, with `out`,
+    """The video that they come from: video file, folder of images, or npy/npz array; it must be given. In Python, with `out`,
     also an array (t, h, w, 3)."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None

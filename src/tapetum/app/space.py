@@ -1,4 +1,4 @@
-"""Tracks in the picture put into space, by depth maps, a network, or the tracks themselves: `tapetum track --3d`."""
+"""Tracks in the image put into space, by depth maps, a network, or the tracks themselves: `tapetum track --3d`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,7 +106,7 @@ class Lifting:
                 told = True
                 self.listener.note(
                     f"depth map {number} is {depth.shape[1]}x{depth.shape[0]}, the video {video.width}x{video.height}: "
-                    "maps are taken to show the whole picture"
+                    "maps are taken to show the whole image"
                 )
             yield depth
             self.listener.progress("depth", number + 1, frames)

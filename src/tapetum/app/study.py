@@ -19,10 +19,10 @@ class RunOptions:
     written like them."""
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of the study; the same command goes on in it."""
-    pictures: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Labelled pictures to learn from, as tapetum pretrain --data takes them; by default shapes that are made up."""
+    images: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Labelled images to learn from, as tapetum pretrain --data takes them; by default shapes that are made up."""
     pixels: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Pictures with a class for every pixel, to which all networks are transferred; by default shapes too."""
+    """Images with a class for every pixel, to which all networks are transferred; by default shapes too."""
     layout: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """How the files of --pixels lie: parquet, ade20k, camvid, cityscapes or voc; by default as the plan has it."""
     engine: Literal["local", "ray"] = "local"
@@ -56,7 +56,7 @@ class StudyDone:
         return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
 
 
-@verb(RunOptions, apart=("pictures", "pixels"))
+@verb(RunOptions, apart=("images", "pixels"))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
     """Do the points of a study that are not done. The listener hears what it will cost, and of each point.
 
@@ -72,8 +72,8 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
     from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
 
     torch.set_num_threads(options.threads)
-    pictures, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.pictures, options.pixels))
-    told, out = tell_plan(options.plan, pictures, pixels, options.layout), Path(options.out)
+    images, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.images, options.pixels))
+    told, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
     costs = predict_study(told, out, listener.note)
     wanted, done = len(costs.points), len(costs.points) - len(costs.left)
     if options.dry:

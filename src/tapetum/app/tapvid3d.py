@@ -43,7 +43,7 @@ class Checked:
 
 @verb(CheckOptions)
 def check(options: CheckOptions, listener: Listener) -> Checked:
-    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the picture and on their queries?
+    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
 
     Raises BadInput where there is no folder, or no clip in it.
     """
@@ -71,7 +71,7 @@ class ScenesOptions:
     points: int = 256
     """Tracks of each video."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of pictures to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
     depth: bool = False
     """Write the true depth of every pixel beside each clip, as NAME.depth.npz."""
 
@@ -138,7 +138,7 @@ class MakeOptions:
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder to write NAME.npz into."""
     annotations: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of downloaded annotations without pictures (adt or pstudio)."""
+    """Folder of downloaded annotations without images (adt or pstudio)."""
     tracks: int | None = None
     """Points to sample for each clip; by default 1024 (adt) or 256."""
     frames: int = 300
@@ -161,7 +161,7 @@ class MakeOptions:
             if value is not None and source != self.source:
                 raise BadInput(f"{option} is for {source}, not for {self.source}; leave it out")
         if self.annotations is not None and self.source == "drivetrack":
-            raise BadInput("the annotations of drivetrack have their pictures already; leave --annotations out")
+            raise BadInput("the annotations of drivetrack have their images already; leave --annotations out")
         if self.frames < 2 or (self.tracks is not None and self.tracks < 1):
             raise BadInput(f"asked for {self.tracks} tracks of {self.frames} frames; give 1 track or more of 2 frames or more")
 

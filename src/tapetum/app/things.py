@@ -45,7 +45,7 @@ class ThingsOptions(FollowSettings, SeeSettings):
     """What may be asked of `track_things`."""
 
     video: Any = field(kw_only=False)
-    """Video file, folder of pictures, npy/npz array; an array (t, h, w, 3); or an open `Video`."""
+    """Video file, folder of images, npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     things: str = field(kw_only=False)
     """What to look for, such as "red cup", or "cup ; ball"."""
 
@@ -121,7 +121,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
         if len(video) < 2:
-            raise BadInput(f"{video.name} is one picture; --track follows things through a video, leave it out for a picture")
+            raise BadInput(f"{video.name} is one image; --track follows things through a video, leave it out for an image")
         file = _one_file(options)
         out = None if options.out is None or file is not None else Path(options.out)
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))

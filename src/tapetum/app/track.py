@@ -42,14 +42,14 @@ class TrackSettings(DrawSettings, CutSettings):
     frame: int | None = None
     """Frame on which the grid is laid; by default the first that is tracked."""
     region: Annotated[Any, one_text("FILE.png|x1,y1,x2,y2")] = None
-    """Lay the grid on a part of the picture: on what is not black in a mask of its size, or in a box."""
+    """Lay the grid on a part of the image: on what is not black in a mask of its size, or in a box."""
     points: Annotated[File | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """CSV file of points with the header t,x,y or x,y (then on frame 0). A column name gives them names; with a column id, rows
     of one id are clicks of one point, which its track goes through."""
     query: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("t,x,y")], ...]] = ()
     """A single point: frame, x and y, with commas; may be repeated, and join --points."""
-    reference: Annotated[Any, one_text("PICTURE|VIDEO")] = None
-    """Another picture or video that shows the points; --points, --query and the grid are in that, and sought in the video."""
+    reference: Annotated[Any, one_text("IMAGE|VIDEO")] = None
+    """Another image or video that shows the points; --points, --query and the grid are in that, and sought in the video."""
     correct: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("point,frame,x,y")], ...]] = ()
     """Track a point of --tracks anew, through this place in this frame and all that was clicked before; may be repeated. The
     point is a number or a name. All other points stay as they are."""
@@ -123,7 +123,7 @@ class TrackOptions(TrackSettings):
     """What may be asked of `track`."""
 
     video: Any = field(kw_only=False)
-    """Path of a video file, a folder of pictures or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
+    """Path of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     out: File | None = None
     """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
     .mp4, .webm or .gif is one file: the tracks, or the overlay."""
@@ -152,7 +152,7 @@ class Tracked:
     seconds: float
     """Spent tracking."""
     tracks: "Tracks"
-    """The points in the picture."""
+    """The points in the image."""
     tracks3d: "Tracks3D | None"
     """The points in space, if that was asked for."""
     out: Path | None
@@ -252,7 +252,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
                 if written is not None and all((written.folder / name).exists() for name in SPACE):
                     written.commit()
     if trouble is not None:
-        where = "" if out is None else f"; the tracks in the picture are in {out}"
+        where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
     return Tracked(
         video=str(options.video) if isinstance(options.video, str | Path) else video.name,

@@ -1,4 +1,4 @@
-"""Trackers by name, in the picture and in space: with weights, and without learning, floors that a model must clear."""
+"""Trackers by name, in the image and in space: with weights, and without learning, floors that a model must clear."""
 
 from collections.abc import Sized
 from dataclasses import dataclass

@@ -17,9 +17,9 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.data.media import opened_picture, stored
+from tapetum.data.media import opened_image, stored
 from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
-from tapetum.data.segmentation.pictures import read_values
+from tapetum.data.segmentation.images import read_values
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
@@ -30,7 +30,7 @@ def followed(video: MaskedVideo, look: Look, config: PropagationConfig) -> Int[n
     """Carry the first mask through a video; what does not count in it is nothing here."""
     numbers = read_values(video.masks[0])
     first = np.where(np.isin(numbers, video.objects()), numbers, 0).astype(np.uint8)
-    frames = (np.asarray(opened_picture(stored(path), "RGB")) for path in video.frames)
+    frames = (np.asarray(opened_image(stored(path), "RGB")) for path in video.frames)
     return np.stack(list(carry(frames, first, look, config)))
 
 
@@ -52,10 +52,10 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
     place = Path(folder) / video.name
     place.mkdir(parents=True, exist_ok=True)
     for path, one in zip(video.masks, ids, strict=True):
-        picture = Image.frombytes("P", (one.shape[1], one.shape[0]), one.astype(np.uint8).tobytes())
-        picture.putpalette(palette())
+        image = Image.frombytes("P", (one.shape[1], one.shape[0]), one.astype(np.uint8).tobytes())
+        image.putpalette(palette())
         with whole_file(place / path.name) as temporary:
-            picture.save(temporary, format="PNG")
+            image.save(temporary, format="PNG")
 
 
 def palette() -> list[int]:

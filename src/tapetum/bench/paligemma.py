@@ -1,11 +1,11 @@
-"""A PaliGemma on held-out pictures of `scenes/`, beside what needs no eye.
+"""A PaliGemma on held-out images of `scenes/`, beside what needs no eye.
 
-Questions are those that `tapetum scenes pictures` chose (`pictures.jsonl`): balanced, so that whoever sees only words and
+Questions are those that `tapetum scenes images` chose (`images.jsonl`): balanced, so that whoever sees only words and
 options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the
 answer; and chosen, the option that the model finds likeliest. Beside them:
 
     chance      1 / options
-    blind       the same model, each picture in the place of another's (shuffled) or all grey
+    blind       the same model, each image in the place of another's (shuffled) or all grey
     common      the most common answer to each template
 
 Boxes are those after `detect all classes`, scored by how sure the model was of their tokens; average precision is COCO's. What
@@ -34,8 +34,8 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
 from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, pixels_of
 from tapetum.systems.paligemma.scene_pairs import LEAST_PIXELS
-from tapetum.systems.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
@@ -47,9 +47,9 @@ LONGEST_BOXES, LONGEST_ANSWER = 90, 24
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One of a picture's."""
+    """One of an image's."""
 
-    picture: int
+    image: int
     """Number in the folder."""
     template: str
     text: str
@@ -58,17 +58,17 @@ class Question:
 
 
 class Held:
-    """Pictures that were never trained on, with their questions. Raises BadInput where the folder is not finished."""
+    """Images that were never trained on, with their questions. Raises BadInput where the folder is not finished."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
         self.folder = SceneFolder(folder, limit)
-        rows = Path(folder) / "pictures.jsonl"
+        rows = Path(folder) / "images.jsonl"
         if not rows.exists():
-            raise BadInput(f"{folder} has no pictures.jsonl: it is not finished; run its tapetum scenes pictures again")
+            raise BadInput(f"{folder} has no images.jsonl: it is not finished; run its tapetum scenes images again")
         numbers = {name: number for number, name in enumerate(self.folder.names)}
         self.questions = [
             Question(
-                picture=numbers[Path(row["file"]).stem],
+                image=numbers[Path(row["file"]).stem],
                 template=asked["template"],
                 text=asked["question"],
                 options=tuple(asked["options"]),
@@ -79,33 +79,33 @@ class Held:
             for asked in row["questions"]
         ]
 
-    def pictures(self) -> Iterator[ScenePicture]:
+    def images(self) -> Iterator[SceneImage]:
         """Read them in order."""
         return map(self.folder.read, range(len(self.folder)))
 
 
 def see(model: PaliGemma, held: Held, sight: Sight = "true") -> Float[Tensor, "p n d"]:
-    """Embed all pictures, or what is in their place."""
+    """Embed all images, or what is in their place."""
     found = []
     order = [(number + len(held.folder) // 2) % len(held.folder) for number in range(len(held.folder))]
     for start in range(0, len(held.folder), BATCH):
         numbers = range(start, min(start + BATCH, len(held.folder)))
         names = [order[n] if sight == "shuffled" else n for n in numbers]
         pixels = torch.from_numpy(np.stack([pixels_of(held.folder.read(n).rgb) for n in names]))[:, None]
-        found.append(model.embed_pictures(pixels * 0 if sight == "grey" else pixels))
+        found.append(model.embed_images(pixels * 0 if sight == "grey" else pixels))
     return torch.cat(found)
 
 
 @torch.no_grad()
 def questions_right(
-    model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"], *, write: bool = True
+    model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"], *, write: bool = True
 ) -> list[dict[str, Any]]:
     """Answer all questions; gives rows with template, options, chosen (right or not) and written."""
     rows: list[dict[str, Any]] = []
     for start in range(0, len(held.questions), BATCH):
         asked = held.questions[start : start + BATCH]
         prefix = _padded([tokens.encode_prefix(prompts.answer(q.text)) for q in asked])
-        seen = pictures[[q.picture for q in asked]]
+        seen = images[[q.image for q in asked]]
         likely = _likelihoods(model, tokens, seen, prefix, [q.options for q in asked])
         texts = [""] * len(asked)
         if write:
@@ -139,7 +139,7 @@ def _likelihoods(
 
 @torch.no_grad()
 def written(
-    model: PaliGemma, pictures: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
+    model: PaliGemma, images: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
 ) -> list[tuple[list[int], list[float]]]:
     """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token.
 
@@ -148,7 +148,7 @@ def written(
     """
     from tapetum.systems.paligemma.session import Session
 
-    session = Session(model, pictures, prefix, most)
+    session = Session(model, images, prefix, most)
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
     open_rows = set(range(len(prefix)))
     for count in range(most):
@@ -189,48 +189,48 @@ def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], widt
     )
 
 
-def boxes_found(model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"]) -> dict[str, Any]:
-    """Detect all classes in each picture; gives COCO's average precisions."""
+def boxes_found(model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"]) -> dict[str, Any]:
+    """Detect all classes in each image; gives COCO's average precisions."""
     truths, found = {}, {}
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
-    for start in range(0, len(pictures), BATCH):
-        seen = pictures[start : start + BATCH]
+    for start in range(0, len(images), BATCH):
+        seen = images[start : start + BATCH]
         for row, (ids, sure) in enumerate(written(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES, tokens)):
-            picture = held.folder.read(start + row)
-            height, width = picture.ids.shape
+            image = held.folder.read(start + row)
+            height, width = image.ids.shape
             found[start + row] = scored_boxes(tokens, ids, sure, width, height)
-            truths[start + row] = _truth(picture)
+            truths[start + row] = _truth(image)
     scores = detection_scores(found, truths)
     small = sum(len(b) for b in found.values())
-    return {"ap50": scores.ap50, "ap": scores.ap, "ap75": scores.ap75, "boxes": small, "pictures": len(truths)} | {
+    return {"ap50": scores.ap50, "ap": scores.ap, "ap75": scores.ap75, "boxes": small, "images": len(truths)} | {
         "ap_by_label": dict(scores.ap_by_label)
     }
 
 
-def _truth(picture: ScenePicture) -> TrueBoxes:
-    sizes = np.bincount(picture.ids.ravel(), minlength=256)
+def _truth(image: SceneImage) -> TrueBoxes:
+    sizes = np.bincount(image.ids.ravel(), minlength=256)
     return TrueBoxes(
-        xyxy=np.array([t.box for t in picture.things], float).reshape(-1, 4),
-        labels=[t.noun for t in picture.things],
-        crowd=[bool(sizes[t.id] < LEAST_PIXELS) for t in picture.things],
+        xyxy=np.array([t.box for t in image.things], float).reshape(-1, 4),
+        labels=[t.noun for t in image.things],
+        crowd=[bool(sizes[t.id] < LEAST_PIXELS) for t in image.things],
     )
 
 
 def masks_found(
-    model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
+    model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
 ) -> dict[str, Any]:
     """Segment nouns of which there is one thing; mean overlap with what is seen of it, 0 where nothing is written."""
     wanted: list[tuple[int, str, int]] = []
-    for number, picture in enumerate(held.pictures()):
-        nouns = Counter(t.noun for t in picture.things)
-        sizes = np.bincount(picture.ids.ravel(), minlength=256)
-        wanted += [(number, t.noun, t.id) for t in picture.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
+    for number, image in enumerate(held.images()):
+        nouns = Counter(t.noun for t in image.things)
+        sizes = np.bincount(image.ids.ravel(), minlength=256)
+        wanted += [(number, t.noun, t.id) for t in image.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
     overlaps, groups = [], []
     for start in range(0, min(len(wanted), most), BATCH):
         asked = wanted[start : min(start + BATCH, most)]
         prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in asked])
         for (number, _, identity), (ids, _) in zip(
-            asked, written(model, pictures[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
+            asked, written(model, images[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
         ):
             true = held.folder.read(number).ids == identity
             masks = parse(tokens.decode(ids), true.shape[1], true.shape[0], unpack).masks.masks
@@ -275,31 +275,31 @@ def evaluate(
     Args:
         model: in evaluation mode.
         tokens: its tokens.
-        held: pictures.
+        held: images.
         unpack: makes masks of codes; without it nothing is segmented.
-        blind: what else the model is shown in the pictures' place; grey is for questions only.
+        blind: what else the model is shown in the images' place; grey is for questions only.
         say: is told of progress.
     """
-    result: dict[str, Any] = {"pictures": len(held.folder)}
+    result: dict[str, Any] = {"images": len(held.folder)}
     for sight in ("true", *blind):
         ending = "" if sight == "true" else f"_{sight}"
-        say(f"questions, {sight} pictures")
+        say(f"questions, {sight} images")
         seen = see_all(model, held, sight)
         rows = questions_right(model, tokens, held, seen, write=sight == "true")
         result[f"questions{ending}"] = by_template(rows, held)
         if sight == "grey":
             continue
-        say(f"boxes, {sight} pictures")
+        say(f"boxes, {sight} images")
         result[f"detection{ending}"] = boxes_found(model, tokens, held, seen)
         if unpack is not None:
-            say(f"masks, {sight} pictures")
+            say(f"masks, {sight} images")
             result[f"segmentation{ending}"] = masks_found(model, tokens, held, seen, unpack)
     return result
 
 
 @torch.no_grad()
 def see_all(model: PaliGemma, held: Held, sight: Sight = "true") -> Tensor:
-    """Embed all pictures without keeping what learning would need."""
+    """Embed all images without keeping what learning would need."""
     return see(model, held, sight)
 
 

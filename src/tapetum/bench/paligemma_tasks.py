@@ -60,13 +60,13 @@ def make_answers(
 
     `about` says what else the answers depend on, such as a fingerprint of the weights; `note` hears how many answers in the
     file are of something else. With
-    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for pictures that
+    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for images that
     cannot be read, and a file that holds something else.
     """
     settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, "noise_boxes": noise_boxes or None}
     settings |= about or {}
     with Rows(None if save is None else Path(save), settings, note) as rows:
-        stamps = {e.id: rows.stamp(pictures=e.pictures, video=e.video, prompt=e.prefix) for e in examples}
+        stamps = {e.id: rows.stamp(images=e.images, video=e.video, prompt=e.prefix) for e in examples}
         waiting = [example for example in examples if rows.get(_key(example.id), stamps[example.id]) is None]
         done = len(examples) - len(waiting)
 

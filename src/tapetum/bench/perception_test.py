@@ -29,7 +29,7 @@ TRACKER, ANSWERER = "tapir-nano", "paligemma-nano"
 TOGETHER = 3
 """Things that are looked for by one prompt: models are trained on few at a time."""
 FRAMES = 4
-"""Frames of a video that a model of pictures is shown, evenly spread, the last among them."""
+"""Frames of a video that a model of images is shown, evenly spread, the last among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +41,17 @@ class ModelOptions:
     shots: int = -1
     """Of frequency: right answers to the same question that are looked at; all for -1."""
     frames: int = FRAMES
-    """Frames that a model of pictures sees of a video."""
+    """Frames that a model of images sees of a video."""
     features: Path | None = None
     """Folder of NAME.npy with the features (t, d) that a localiser wants, where it does not make them."""
     seed: int = 0
     device: str | None = None
 
 
-class PictureOptions:
-    """Scores options by how likely a PaliGemma finds them as answers to pictures out of the video, the mean over these.
+class ImageOptions:
+    """Scores options by how likely a PaliGemma finds them as answers to images out of the video, the mean over these.
 
-    log p(option | picture, "answer en QUESTION"), all its tokens and the end: all that a model of pictures can say.
+    log p(option | image, "answer en QUESTION"), all its tokens and the end: all that a model of images can say.
     """
 
     def __init__(self, answerer: "Answerer", frames: int = FRAMES):
@@ -66,14 +66,14 @@ class PictureOptions:
         import torch
 
         from tapetum.systems.paligemma import prompts
-        from tapetum.systems.paligemma.pictures import prepare
+        from tapetum.systems.paligemma.images import prepare
 
         check_several(options, "options")
         answerer, model = self.answerer, self.answerer.model
         shown = (
             np.unique(np.linspace(0, len(video) - 1, self.frames).round().astype(int)) if self.frames > 1 else [len(video) - 1]
         )
-        pixels = torch.stack([prepare(video[[k]], model.config.picture_size) for k in shown]).to(answerer.device)
+        pixels = torch.stack([prepare(video[[k]], model.config.image_size) for k in shown]).to(answerer.device)
         prefix = answerer.padded([answerer.prefix(prompts.answer(question))] * len(shown))
         answers = answerer.padded([answerer.tokens.encode_suffix(option) for option in options])
         with torch.inference_mode():
@@ -88,7 +88,7 @@ class PromptedBoxes:
         """`tokens`: the most of an answer."""
         self.answerer, self.tokens = answerer, tokens
 
-    def find_boxes(self, picture: UInt8[np.ndarray, "h w 3"], things: Sequence[str]) -> Boxes:
+    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], things: Sequence[str]) -> Boxes:
         """Ask where things are."""
         from tapetum.systems.paligemma import prompts
 
@@ -96,8 +96,8 @@ class PromptedBoxes:
         parts = [list(things[k : k + TOGETHER]) for k in range(0, len(things), TOGETHER)]
         found = []
         for part in parts:
-            [reply] = self.answerer.ask([picture[None]], [prompts.detect(part)], self.tokens)
-            found.append(self.answerer.find(reply, picture.shape[1], picture.shape[0], masks=False).boxes)
+            [reply] = self.answerer.ask([image[None]], [prompts.detect(part)], self.tokens)
+            found.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
         return Boxes(
             xyxy=np.concatenate([boxes.xyxy for boxes in found]),
             labels=[label for boxes in found for label in boxes.labels],
@@ -142,7 +142,7 @@ def _options(name: str, options: ModelOptions) -> Predictor:
         return Frequency({}, 0, options.seed)
     if name == "frequency":
         return Frequency(_train(name, options) if options.shots else {}, options.shots, options.seed)
-    return ChosenOptions(PictureOptions(_answerer(name, options.device), options.frames))
+    return ChosenOptions(ImageOptions(_answerer(name, options.device), options.frames))
 
 
 def _grounded(name: str, options: ModelOptions) -> Predictor:

@@ -105,7 +105,7 @@ def evaluate(
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
     rows: list[dict[str, Any]] = []
     seconds = 0.0
-    for clip in read_clips(path, size, pictures=not isinstance(tracker, Predictions)):
+    for clip in read_clips(path, size, images=not isinstance(tracker, Predictions)):
         sampled = sample_queries(clip.tracks, clip.occluded, mode)
         n, t = sampled.occluded.shape
         scale = SIZE / size
@@ -144,23 +144,23 @@ def _tracked(
     t, size = video.shape[:2]
     if not len(queries):
         return np.zeros((0, t, 2), np.float32), np.zeros((0, t), bool)
-    # Some annotations lie a fraction of a pixel outside the picture, where no tracker can look.
+    # Some annotations lie a fraction of a pixel outside the image, where no tracker can look.
     predicted = tracker.track(video, queries.clip(0, [t - 1, size, size]).astype(np.float32))
     return predicted.xy * scale, ~predicted.visible
 
 
-def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, pictures: bool = True) -> Iterator[Clip]:
-    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `pictures` frames are left black.
+def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool = True) -> Iterator[Clip]:
+    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `images` frames are left black.
 
     Raises:
         BadInput: as `read_entries`.
     """
     for entry in read_entries(path):
         video = np.zeros((len(entry.video), size, size, 3), np.uint8)
-        for index, picture in enumerate(entry.pictures() if pictures else ()):
-            if picture.shape[:2] != (size, size):
-                picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
-            video[index] = picture
+        for index, image in enumerate(entry.images() if images else ()):
+            if image.shape[:2] != (size, size):
+                image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+            video[index] = image
         yield Clip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
 
 

@@ -1,6 +1,6 @@
 """TAPVid-3D (arXiv 2407.05921): predictions or a 3D tracker scored on folders of clips.
 
-Each clip is scored alone, its intrinsics scaled as if the shorter side of its pictures were 256 pixels long. Clips weigh the
+Each clip is scored alone, its intrinsics scaled as if the shorter side of its images were 256 pixels long. Clips weigh the
 same within a source, and sources the same in the average, however many clips, frames and tracks they have. A prediction that
 is missing, damaged or of another shape counts as 0 in every number, and is named.
 
@@ -9,7 +9,7 @@ Unusual: finished clips are kept in a file, so that the same command goes on; a 
 Differs from the public driver (evaluate_model.py). There an exception in the metrics counts as 0 too, so that every score of
 per_trajectory and local_neighborhood is 0; a clip in which no point is visible makes the mean NaN, here it is left out and
 counted. Here truth that is missing or damaged stops the evaluation before anything is averaged, and official files without
-frames are scored as well, since the size of their pictures is known.
+frames are scored as well, since the size of their images is known.
 """
 
 import math
@@ -38,7 +38,7 @@ from tapetum.systems.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
 
 SIZE = 256
-"""Length in pixels of the shorter side of the pictures to which thresholds refer."""
+"""Length in pixels of the shorter side of the images to which thresholds refer."""
 
 METRICS = (*HEADLINES, *(f"{kind}_{level}" for kind in ("jaccard", "pts_within") for level in THRESHOLDS))
 """The thirteen numbers: 3D-AJ, APD and OA, and AJ and APD at each threshold."""
@@ -225,7 +225,7 @@ def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
 
 
 def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarray | None) -> Prediction:
-    # A query on the edge of the picture may be rounded to the outside of it, where no tracker can look.
+    # A query on the edge of the image may be rounded to the outside of it, where no tracker can look.
     queries = clip.queries_xyt.clip(0, [video.shape[2], video.shape[1], clip.frames - 1])
     points = tracker.track(video, queries, clip.fx_fy_cx_cy, depth)
     return Prediction(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)

@@ -2,7 +2,7 @@
 
 For each video, by its name in the benchmark's file:
 
-    tracks     (queries, frames, 2) numbers: x, y in raster pixels of a picture of 256x256, whatever the size it was tracked at
+    tracks     (queries, frames, 2) numbers: x, y in raster pixels of an image of 256x256, whatever the size it was tracked at
     occluded   (queries, frames) bool: True where the point is said to be hidden
     queries    (queries, 3) frame, x, y, of which the last two are in the same pixels; may be left out, else it is checked
 

@@ -16,7 +16,7 @@ LARGEST_SIZE = 2**24
 """What any number in the config of a network may be, but a seed."""
 _LAYERS = "depth depths layers self_layers blocks_per_group extra_convs stem stem_blocks mixer_blocks residuals levels"
 _LAYERS += " num_hidden_layers"
-_SIDES = "size picture_size pixels picture resize long_side short_side short_sides local_size crop patch initial_resolution"
+_SIDES = "size image_size pixels image resize long_side short_side short_sides local_size crop patch initial_resolution"
 _SIDES += " refine_at_least refine_with_gradient tubelet image image_size patch_size"
 _WIDTHS = "width mlp_width head_width stem_width group_width final_width adapter_width pyramid_width hidden_width mixer_width"
 _WIDTHS += " projection_width code_width channels hidden projection embedding bottleneck middle rank lora_rank stem_channels"

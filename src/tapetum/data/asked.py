@@ -1,6 +1,6 @@
 """What readers of questions, captions and expressions give: one typed record each, whatever the data set.
 
-No picture is opened here: a record names its files. Whoever opens them says which one is not there.
+No image is opened here: a record names its files. Whoever opens them says which one is not there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ Key = str | int
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question about pictures or a video."""
+    """A question about images or a video."""
 
     key: Key
     """Of the question; no two of a split have the same."""
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     """In the order in which they are shown."""
     video: Path | None = None
     question: str
@@ -42,21 +42,21 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Captioned:
-    """A picture and what people wrote under it."""
+    """An image and what people wrote under it."""
 
     key: Key
-    picture: Path
+    image: Path
     captions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Referred:
-    """A thing in a picture, and expressions that mean it."""
+    """A thing in an image, and expressions that mean it."""
 
     key: Key
-    picture: Path
+    image: Path
     size: tuple[int, int]
-    """Height and width of the picture."""
+    """Height and width of the image."""
     expressions: tuple[str, ...]
     xyxy: tuple[float, float, float, float]
     """Its box in raster pixels."""

@@ -23,11 +23,11 @@ from tapetum.types import Masks
 
 @dataclass(frozen=True, kw_only=True)
 class CocoImage:
-    """One picture and what is known of it."""
+    """One image and what is known of it."""
 
     id: int
     file_name: str
-    """Relative to the folder of pictures."""
+    """Relative to the folder of images."""
     height: int
     width: int
     instances: Sequence[Mapping[str, Any]] = ()
@@ -90,6 +90,6 @@ def _images(images: Callable[[], Iterable[CocoImage]]) -> Iterator[dict[str, Any
     seen: set[int] = set()
     for image in images():
         if image.id in seen:
-            raise BadInput(f"two pictures have the number {image.id}; numbers of pictures must differ")
+            raise BadInput(f"two images have the number {image.id}; numbers of images must differ")
         seen.add(image.id)
         yield {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}

@@ -11,9 +11,9 @@
     all others            bytes, such as mp4
 
 A name may have several endings (`left.png`); the last one counts. Nothing runs code that comes with the data: pickles (pkl,
-pickle, pyd, pt, pth) stay bytes, and object arrays are refused. Which picture format it is, is told by the content.
+pickle, pyd, pt, pth) stay bytes, and object arrays are refused. Which image format it is, is told by the content.
 
-Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpickles some and turns every picture to RGB.
+Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpickles some and turns every image to RGB.
 """
 
 import io
@@ -30,8 +30,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 from tapetum.video.types import refuse_huge
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
-"""Endings of pictures that are decoded."""
+IMAGES = ("jpg", "jpeg", "png", "webp")
+"""Endings of images that are decoded."""
 
 
 class Sound(NamedTuple):
@@ -77,25 +77,25 @@ def last(ending: str) -> str:
 
 
 def _rgb(data: bytes) -> np.ndarray:
-    with _picture(data) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with _image(data) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _png(data: bytes) -> np.ndarray:
-    with _picture(data) as picture:
-        if picture.mode in ("L", "P"):
-            return np.asarray(picture)
-        if picture.mode == "1":
-            return np.asarray(picture).astype(np.uint8)
-        if picture.mode.startswith("I"):
-            return np.asarray(picture).astype(np.uint16)
-        return np.asarray(picture.convert("RGB"))
+    with _image(data) as image:
+        if image.mode in ("L", "P"):
+            return np.asarray(image)
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
+        if image.mode.startswith("I"):
+            return np.asarray(image).astype(np.uint16)
+        return np.asarray(image.convert("RGB"))
 
 
-def _picture(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
-    refuse_huge("it", *picture.size)
-    return picture
+def _image(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
+    refuse_huge("it", *image.size)
+    return image
 
 
 def _array(data: bytes) -> np.ndarray:
@@ -129,7 +129,7 @@ def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "n channels"]:
 
 
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
-    **dict.fromkeys(PICTURES, _rgb),
+    **dict.fromkeys(IMAGES, _rgb),
     "png": _png,
     "cls": int,
     "id": int,

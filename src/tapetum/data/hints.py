@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from tapetum.video.pictures import PICTURES
+from tapetum.video.images import IMAGES
 
 _SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".m4a"}
 _MANY = 2000
@@ -51,19 +51,19 @@ def _layout(place: Path) -> str | None:
     train = [*_inside(place / "train")] if "train" in folders else []
     if any(path.suffix == ".tar" for path in (*train, *_inside(place))):
         return "shards"
-    if "train" in folders and any("picture" in _kinds(_inside(folder)) for folder in _folders(place / "train")):
+    if "train" in folders and any("image" in _kinds(_inside(folder)) for folder in _folders(place / "train")):
         return "imagenet"
     if any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train")):
         return "modelnet40"
-    if sum("picture" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
+    if sum("image" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
         return "classes"
     return None
 
 
 def _kinds(files: Iterable[Path]) -> list[str]:
-    """What is among files: pictures, recordings."""
+    """What is among files: images, recordings."""
     endings = {path.suffix.lower() for path in files if not path.name.startswith(".")}
-    return [kind for kind, known in (("picture", PICTURES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
+    return [kind for kind, known in (("image", IMAGES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Things in pictures, with boxes and masks, in COCO's form (Lin et al., arXiv 1405.0312); DocLayNet and others have it too.
+"""Things in images, with boxes and masks, in COCO's form (Lin et al., arXiv 1405.0312); DocLayNet and others have it too.
 
     FILE.json    {images: [{id, file_name, height, width}], categories: [{id, name}],
                   annotations: [{image_id, category_id, bbox, area, iscrowd, segmentation}]}
@@ -25,7 +25,7 @@ _FARTHEST = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """One thing in a picture."""
+    """One thing in an image."""
 
     label: str
     xyxy: tuple[float, float, float, float]
@@ -39,10 +39,10 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Instances:
-    """A picture and the things in it."""
+    """An image and the things in it."""
 
     key: Key
-    picture: Path
+    image: Path
     size: tuple[int, int]
     """Height and width."""
     things: tuple[Thing, ...]
@@ -52,37 +52,37 @@ class Instances:
         masks = np.zeros((len(self.things), *self.size), bool)
         for k, thing in enumerate(self.things):
             if thing.segmentation is None:
-                raise BadInput(f"a {thing.label} of picture {self.key} has no segmentation; read its box alone")
+                raise BadInput(f"a {thing.label} of image {self.key} has no segmentation; read its box alone")
             masks[k] = segmentation_mask(thing.segmentation, self.size)
         return masks
 
 
-def read_instances(file: str | Path, pictures: str | Path) -> list[Instances]:
-    """Read all pictures of a file, those without a thing too; `pictures` is the folder of its file names.
+def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
+    """Read all images of a file, those without a thing too; `images` is the folder of its file names.
 
-    Raises BadInput for a file that is missing or damaged, and things of a picture or category that it has not.
+    Raises BadInput for a file that is missing or damaged, and things of an image or category that it has not.
     """
-    file, pictures = Path(file), Path(pictures)
+    file, images = Path(file), Path(images)
     names = {entry.key("id"): entry.text("name") for entry in entries(file, "categories")}
-    images = {entry.key("id"): entry for entry in entries(file, "images")}
-    if not images:
+    listed = {entry.key("id"): entry for entry in entries(file, "images")}
+    if not listed:
         raise BadInput(f"{file} has no images; copy it anew")
-    things: dict[Key, list[Thing]] = {key: [] for key in images}
+    things: dict[Key, list[Thing]] = {key: [] for key in listed}
     for entry in entries(file, "annotations"):
-        image, category = entry.key("image_id"), entry.key("category_id")
-        if image not in things or category not in names:
+        image_id, category = entry.key("image_id"), entry.key("category_id")
+        if image_id not in things or category not in names:
             raise BadInput(
-                f"{entry.where} is of image {image} and category {category}, of which the file lacks one; copy it anew"
+                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it anew"
             )
-        things[image].append(_thing(entry, names[category]))
+        things[image_id].append(_thing(entry, names[category]))
     return [
         Instances(
             key=key,
-            picture=pictures / entry.file_name("file_name"),
+            image=images / entry.file_name("file_name"),
             size=(entry.whole("height"), entry.whole("width")),
             things=tuple(things[key]),
         )
-        for key, entry in images.items()
+        for key, entry in listed.items()
     ]
 
 

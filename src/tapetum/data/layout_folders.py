@@ -13,7 +13,7 @@ from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.data.media import Stored, stored
-from tapetum.video.pictures import PICTURES
+from tapetum.video.images import IMAGES
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -26,11 +26,11 @@ _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".av
 
 
 def list_imagenet(place: Path, split: Split) -> Listing:
-    """List pictures in one folder a class."""
+    """List images in one folder a class."""
     folder = place / split
-    names = _subfolders(folder, "one folder of pictures a class")
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, PICTURES)]
-    files, labels = _columns(found, folder, "pictures")
+    names = _subfolders(folder, "one folder of images a class")
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
+    files, labels = _columns(found, folder, "images")
     return Listing({"image": files}, np.array(labels), names, "class")
 
 
@@ -39,12 +39,11 @@ def list_classes(place: Path, split: Split) -> Listing:
     names = tuple(sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")))
     images = []
     for k, name in enumerate(names):
-        files = sorted(p for p in (place / name).iterdir() if p.suffix.lower() in PICTURES)
+        files = sorted(p for p in (place / name).iterdir() if p.suffix.lower() in IMAGES)
         images += [(path, k) for i, path in enumerate(files) if (i % _HELD_OUT == _HELD_OUT - 1) == (split == "val")]
     if len(names) < 2 or not images:
         raise BadInput(
-            f"{place} has {len(names)} folders with pictures; give a folder with one of {_HELD_OUT} pictures or more for each "
-            "class"
+            f"{place} has {len(names)} folders with images; give a folder with one of {_HELD_OUT} images or more for each class"
         )
     return Listing({"image": [stored(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
 
@@ -59,14 +58,14 @@ def list_modelnet40(place: Path, split: Split) -> Listing:
 
 
 def list_voc(place: Path, split: Split) -> Listing:
-    """List pictures with a mask each."""
+    """List images with a mask each."""
     file = place / "ImageSets" / "Segmentation" / f"{split}.txt"
     names = text_of(file).split()
     if not names:
-        raise BadInput(f"{file} names no pictures; copy it anew")
-    pictures = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
+        raise BadInput(f"{file} names no images; copy it anew")
+    images = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
     masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
-    return Listing({"image": pictures, "mask": masks}, None, VOC_CLASSES, "elements")
+    return Listing({"image": images, "mask": masks}, None, VOC_CLASSES, "elements")
 
 
 def list_audioset(place: Path, split: Split) -> Listing:

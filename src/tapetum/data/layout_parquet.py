@@ -9,13 +9,13 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
-from tapetum.data.media import Stored, opened_picture
+from tapetum.data.media import Stored, opened_image
 
 _READING = "reading parquet"
 
 
 def list_parquet(place: Path, split: Split) -> Listing:
-    """List pictures and recordings in tables, with labels or masks where there are some.
+    """List images and recordings in tables, with labels or masks where there are some.
 
     Raises BadInput for other columns, and MissingExtra without pyarrow.
     """
@@ -106,5 +106,5 @@ def _classes_beside(file: Path) -> tuple[str, ...]:
 
 
 def _largest(masks: Sequence[Stored]) -> int:
-    numbers = [int(np.asarray(opened_picture(mask, None)).max()) for mask in masks]
+    numbers = [int(np.asarray(opened_image(mask, None)).max()) for mask in masks]
     return max((n for n in numbers if n < 255), default=0)

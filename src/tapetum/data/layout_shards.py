@@ -7,7 +7,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
-from tapetum.data.fields import PICTURES, last
+from tapetum.data.fields import IMAGES, last
 from tapetum.data.listings import Listing, Split, numbered_classes, text_of
 from tapetum.data.media import Files, Stored
 from tapetum.data.shards import Shards
@@ -32,7 +32,7 @@ class _Members:
 
 
 def list_shards(place: Path, split: Split) -> Listing:
-    """List pictures and recordings in tar files, with classes where there are some.
+    """List images and recordings in tar files, with classes where there are some.
 
     Raises BadInput where there are no such fields, or classes without names.
     """
@@ -48,7 +48,7 @@ def list_shards(place: Path, split: Split) -> Listing:
     found: dict[str, Files] = {}
     for name in there:
         ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
-        if ending in PICTURES:
+        if ending in IMAGES:
             found.setdefault("image", members)
         elif ending in ("wav", "flac"):
             found.setdefault("audio", members)

@@ -1,10 +1,10 @@
-"""Files as values of fixed shape: pictures, masks, recordings, videos and point clouds, read when they are asked for.
+"""Files as values of fixed shape: images, masks, recordings, videos and point clouds, read when they are asked for.
 
 A showing for training looks at a random part, all others at the middle one or the whole. Which part is the first thing that is
-drawn, and every field of an example draws the same numbers (see `hip.data`): a picture and its mask are cut alike, and
+drawn, and every field of an example draws the same numbers (see `hip.data`): an image and its mask are cut alike, and
 the sound of a video begins with its frames.
 
-Source: parts of pictures as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, aspect 3/4 to 4/3.
+Source: parts of images as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, aspect 3/4 to 4/3.
 """
 
 import io
@@ -20,7 +20,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.video import open_video
-from tapetum.video.pictures import know_heic, picture_rgb
+from tapetum.video.images import image_rgb, know_heic
 from tapetum.video.sound import read_sound
 
 
@@ -65,14 +65,14 @@ class Values(Protocol):
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures as uint8 RGB of one size."""
+class Images:
+    """Images as uint8 RGB of one size."""
 
     files: Files
     size: tuple[int, int]
     """Height and width."""
     area: float = 0.08
-    """Least fraction of a picture that training looks at; 1: the whole picture, always."""
+    """Least fraction of an image that training looks at; 1: the whole image, always."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,16 +80,16 @@ class Pictures:
         return len(self.files), *self.size, 3
 
     def read(self, k: int, rng: np.random.Generator | None) -> UInt8[np.ndarray, "h w 3"]:
-        """Raises BadInput for a file that is no picture."""
-        picture = opened_picture(self.files[k], "RGB")
-        box = window(picture.height, picture.width, self.size, rng, self.area)
+        """Raises BadInput for a file that is no image."""
+        image = opened_image(self.files[k], "RGB")
+        box = window(image.height, image.width, self.size, rng, self.area)
         height, width = self.size
-        return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0))
+        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=3.0))
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Pictures of class numbers, int64, cut as `Pictures` cuts; numbers beyond the classes become -1."""
+    """Images of class numbers, int64, cut as `Images` cuts; numbers beyond the classes become -1."""
 
     files: Files
     size: tuple[int, int]
@@ -102,10 +102,10 @@ class Masks:
         return len(self.files), *self.size, 1
 
     def read(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Raises BadInput for a file that is no picture of numbers."""
-        mask = opened_picture(self.files[k], None)
+        """Raises BadInput for a file that is no image of numbers."""
+        mask = opened_image(self.files[k], None)
         if mask.mode not in ("P", "L"):
-            raise BadInput(f"{self.files[k].name} is a picture of mode {mask.mode}; a mask has one number a pixel (P or L)")
+            raise BadInput(f"{self.files[k].name} is an image of mode {mask.mode}; a mask has one number a pixel (P or L)")
         box = window(mask.height, mask.width, self.size, rng, self.area)
         height, width = self.size
         numbers = np.asarray(mask.resize((width, height), Image.Resampling.NEAREST, box)).astype(np.int64)
@@ -189,24 +189,24 @@ class Points:
         return points[np.argsort(points[:, 2], kind="stable")].astype(np.float32)
 
 
-def opened_picture(file: Stored, mode: str | None) -> Image.Image:
-    """Return a picture, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
+def opened_image(file: Stored, mode: str | None) -> Image.Image:
+    """Return an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])
     try:
         if isinstance(file.content, Path):
             know_heic(file.content)
-        with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as picture:
-            picture = ImageOps.exif_transpose(picture)
-            if mode == "RGB" and picture.mode[0] in "IF":
-                return Image.fromarray(picture_rgb(picture, file.name))
-            return picture.convert(mode) if mode else picture.copy()
+        with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as image:
+            image = ImageOps.exif_transpose(image)
+            if mode == "RGB" and image.mode[0] in "IF":
+                return Image.fromarray(image_rgb(image, file.name))
+            return image.convert(mode) if mode else image.copy()
     except TapetumError:
         raise
     except FileNotFoundError as error:
         raise BadInput(f"there is no file {file.name}; copy the data anew") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over
-        raise BadInput(f"{file.name} is not a picture that can be read ({' '.join(str(error).split())[:100]})") from error
+        raise BadInput(f"{file.name} is not an image that can be read ({' '.join(str(error).split())[:100]})") from error
 
 
 def window(

@@ -21,7 +21,7 @@ _FARTHEST = 1e6
 def segmentation_mask(
     segmentation: Sequence[Sequence[float]] | Mapping[str, Any], size: tuple[int, int]
 ) -> Bool[np.ndarray, "h w"]:
-    """Return the mask of a segmentation of a picture of height and width `size`.
+    """Return the mask of a segmentation of an image of height and width `size`.
 
     Raises BadInput for what is no segmentation, NaN, and runs of another size.
 
@@ -31,7 +31,7 @@ def segmentation_mask(
     if isinstance(segmentation, Mapping):
         mask = decode_mask(segmentation)
         if mask.shape != tuple(size):
-            raise BadInput(f"a mask has the size {mask.shape} in a picture of {tuple(size)}; copy the file anew")
+            raise BadInput(f"a mask has the size {mask.shape} in an image of {tuple(size)}; copy the file anew")
         return mask
     mask = np.zeros(size, bool)
     for polygon in segmentation:

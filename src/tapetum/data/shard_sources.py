@@ -6,9 +6,9 @@
 
 Columns of parquet: bytes, or Hugging Face's struct of bytes and path, get the ending of what they hold; an integer `label`
 becomes cls; text becomes txt (a null is empty text); all others go together into json, by their names. Two columns of one
-ending are told apart as COLUMN.ENDING. Pictures of several formats in one field are all called alike: decoders go by content.
+ending are told apart as COLUMN.ENDING. Images of several formats in one field are all called alike: decoders go by content.
 
-Source: folders of classes as torchvision's ImageFolder numbers them; parquet as the Hugging Face hub stores pictures and sound.
+Source: folders of classes as torchvision's ImageFolder numbers them; parquet as the Hugging Face hub stores images and sound.
 """
 
 import json
@@ -26,7 +26,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json, read_bytes
 from tapetum.core.tables import parquet_file, pyarrow_for
-from tapetum.data.fields import PICTURES
+from tapetum.data.fields import IMAGES
 from tapetum.data.shards import KEY, Shards, write_shards
 from tapetum.data.tar_index import split_name
 
@@ -194,14 +194,12 @@ def _by_classes(source: Path, files: Sequence[Path]) -> Files:
         raise BadInput(f"the class {empty[0]} has no files; put some into {source / empty[0]}, or take the folder away")
     endings = {path: _suffix(path) for path in files}
     counts = Counter(endings.values())
-    if len(counts) > 1 and set(counts) <= set(PICTURES):
+    if len(counts) > 1 and set(counts) <= set(IMAGES):
         endings = dict.fromkeys(files, "jpg")
     elif len(counts) > 1:
         rarest = min(counts, key=lambda ending: counts[ending])
         example = next(path for path in files if endings[path] == rarest)
-        raise BadInput(
-            f"there are files of several kinds, {_said(counts)}, such as {example}; keep one kind, or pictures alone"
-        )
+        raise BadInput(f"there are files of several kinds, {_said(counts)}, such as {example}; keep one kind, or images alone")
     numbers = {name: number for number, name in enumerate(folders)}
     entries: dict[str, dict[str, Path | bytes]] = {}
     for path, name in names.items():

@@ -10,7 +10,7 @@ What is unusual: nothing is streamed. An index says where every member lies, so 
 else; order comes from `tapetum.data.samples.Shuffle`; workers share no state and need no splitting of shards.
 
 Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and written alike. Differs from it: random access;
-samples must have equal fields; pickles are not loaded; grey pictures of png stay 2-D (`tapetum.data.fields`).
+samples must have equal fields; pickles are not loaded; grey images of png stay 2-D (`tapetum.data.fields`).
 """
 
 import itertools
@@ -145,7 +145,7 @@ class Column:
         value = decode(self._name, self._shards._read(k, self._number), where)
         value = np.asarray(value.samples if isinstance(value, Sound) else value)
         if value.dtype.kind not in "biufc":
-            raise BadInput(f"{where} is no array or number; choose a field of pictures, sounds, arrays or classes")
+            raise BadInput(f"{where} is no array or number; choose a field of images, sounds, arrays or classes")
         return value
 
 

@@ -1,4 +1,4 @@
-"""Whole networks that turn pictures into vectors, by one type: built, loaded, or brought over from other libraries.
+"""Whole networks that turn images into vectors, by one type: built, loaded, or brought over from other libraries.
 
 Imports no torch by itself.
 

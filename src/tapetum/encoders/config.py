@@ -1,4 +1,4 @@
-"""What every encoder's config shares, how pictures are prepared for it, and the architectures known by name.
+"""What every encoder's config shares, how images are prepared for it, and the architectures known by name.
 
 Imports no torch. A family of encoders is three dotted names in `FAMILIES`: its config, its network, and its named
 architectures; each is imported when it is asked for.
@@ -24,19 +24,19 @@ HALF = (127.5, 127.5, 127.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What is done to uint8 pictures before an encoder sees them; it travels with the weights.
+    """What is done to uint8 images before an encoder sees them; it travels with the weights.
 
     >>> Preprocessing(size=(224, 224), crop_fraction=0.875).resized(480, 640)
     (256, 341)
     """
 
     size: tuple[int, int]
-    """Rows and columns of the prepared picture."""
+    """Rows and columns of the prepared image."""
     resize: Literal["crop", "squash"] = "crop"
-    """crop: scale until the picture covers size / crop_fraction; squash: to size / crop_fraction, whatever its shape. Then the
+    """crop: scale until the image covers size / crop_fraction; squash: to size / crop_fraction, whatever its shape. Then the
     centre is cut out."""
     crop_fraction: float = 1.0
-    """Part of the scaled picture's shorter side that is left."""
+    """Part of the scaled image's shorter side that is left."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     antialias: bool = True
     """Widen the filter when shrinking, as Pillow does."""
@@ -47,7 +47,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
-            raise BadInput(f"pictures are prepared to size {self.size}; give rows and columns, 1 or more")
+            raise BadInput(f"images are prepared to size {self.size}; give rows and columns, 1 or more")
         if self.resize not in ("crop", "squash") or self.interpolation not in ("bilinear", "bicubic"):
             raise BadInput(
                 f"preprocessing is {self.resize!r} and {self.interpolation!r}; choose crop or squash, and bilinear or bicubic"
@@ -58,7 +58,7 @@ class Preprocessing:
             )
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
-        """Give rows and columns of a picture of `rows` x `columns` after it is scaled, before the crop."""
+        """Give rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
         wanted = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":
             return wanted
@@ -69,7 +69,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """What the config of every family has. One whose weights know the size of its pictures also has `picture_size`."""
+    """What the config of every family has. One whose weights know the size of its images also has `image_size`."""
 
     classes: int = 0
     """Outputs of the linear classifier on the pooled vector; 0: there is none."""
@@ -146,7 +146,7 @@ def names() -> tuple[str, ...]:
 
 
 def architecture(name: str, **changes: Any) -> Architecture:
-    """Give an architecture by name, with some fields of its config changed; `picture_size` also changes the preprocessing.
+    """Give an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
 
     The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
 
@@ -168,14 +168,14 @@ def architecture(name: str, **changes: Any) -> Architecture:
 
 
 def changed(found: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Change fields of the config; `picture_size` also changes the preprocessing. Raises BadInput for an unknown field."""
+    """Change fields of the config; `image_size` also changes the preprocessing. Raises BadInput for an unknown field."""
     check_sizes(changes, most=LARGEST_SIZE)
     own = {field.name for field in fields(found.config)}
     if unknown := sorted(changes.keys() - own):
         raise BadInput(f"a {found.family} has no setting {unknown[0]!r}; it has {', '.join(sorted(own))}")
     preprocessing = found.preprocessing
-    if "picture_size" in changes:
-        preprocessing = replace(preprocessing, size=changes["picture_size"])
+    if "image_size" in changes:
+        preprocessing = replace(preprocessing, size=changes["image_size"])
     return replace(found, config=replace(found.config, **changes), preprocessing=preprocessing)
 
 
@@ -184,7 +184,7 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
 
     `patch` is another size of patches than the config has.
     """
-    config = getattr(config, "picture", config)  # of CLIP and SigLIP, whose text is beside it
+    config = getattr(config, "image", config)  # of CLIP and SigLIP, whose text is beside it
     patch = int(patch or getattr(config, "patch", 1))
     if side % patch and not getattr(config, "ragged", False):
         near = " or ".join(str(each) for each in (side - side % patch, side - side % patch + patch) if each)

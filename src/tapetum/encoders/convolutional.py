@@ -15,13 +15,13 @@ class ConvolutionalEncoder(Encoder):
     stages: nn.Sequential
     """Stages of blocks, finest first."""
 
-    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of prepared pictures, finest first; the last is the one that is pooled."""
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+        """Give the maps of prepared images, finest first; the last is the one that is pooled."""
         raise NotImplementedError
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared pictures of any size, in the precision of the weights; see `prepare`."""
-        maps = self.see(self.checked(pictures).to(next(self.parameters()).dtype))
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared images of any size, in the precision of the weights; see `prepare`."""
+        maps = self.see(self.checked(images).to(next(self.parameters()).dtype))
         last = maps[-1]
         rows, columns = last.shape[-2:]
         return Features(tokens=last.flatten(2).mT, grid=(int(rows), int(columns)), pooled=last.mean((2, 3)), maps=maps)

@@ -2,7 +2,7 @@
 
     ids -> table * sqrt(width) -> blocks of (attention, gated MLP) -> norm -> the same table, turned round -> logits
 
-It takes embedded tokens, so that others (pictures, frames) may stand among those of text, and masks from outside. Positions are
+It takes embedded tokens, so that others (images, frames) may stand among those of text, and masks from outside. Positions are
 rotary. Query, key and value are one linear layer, gate and up another: a step of one token is bound by the reading of weights
 and by the number of calls.
 

@@ -93,9 +93,9 @@ class EfficientNetLite(ConvolutionalEncoder):
                 fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
 
-    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Give the maps of three stages, and the last after the final convolution."""
-        x = F.relu6(self.stem_norm(self.stem(pictures)))
+        x = F.relu6(self.stem_norm(self.stem(images)))
         maps = []
         for i, stage in enumerate(self.stages):
             x = stage(x)

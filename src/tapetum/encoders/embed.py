@@ -1,4 +1,4 @@
-"""Vectors for files: what makes them, whatever the network, and how an encoder of pictures does.
+"""Vectors for files: what makes them, whatever the network, and how an encoder of images does.
 
 Whatever `tapetum.load` gives can embed files if it has a method `embedder()`, which gives an `Embedder`.
 """
@@ -17,7 +17,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.video import Video, open_video
-from tapetum.video.pictures import PICTURES
+from tapetum.video.images import IMAGES
 from tapetum.video.sound import only_sound
 from tapetum.video.sources import label_of
 
@@ -28,7 +28,7 @@ class Piece:
 
     file: str
     start: float | None
-    """Seconds; None for a picture."""
+    """Seconds; None for an image."""
     stop: float | None
     inputs: dict[str, Tensor]
     """One prepared example of each modality that the file has and the network knows."""
@@ -38,14 +38,14 @@ class Embedder(Protocol):
     """Makes vectors of files."""
 
     def pieces(self, path: Path | Video) -> Iterator[Piece]:
-        """Give the pieces of a file, or of a video in memory, which is a picture if it has one frame.
+        """Give the pieces of a file, or of a video in memory, which is an image if it has one frame.
 
         Raises BadInput: it cannot be read, or has nothing that the network knows.
         """
         ...
 
-    def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
-        """Prepare a picture as the network takes it."""
+    def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
+        """Prepare an image as the network takes it."""
         ...
 
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
@@ -54,16 +54,16 @@ class Embedder(Protocol):
 
 
 def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
-    """Give start, stop (seconds) and frame of a picture (once, with None), or of the middle of every second of a video.
+    """Give start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
 
     Raises BadInput if the file cannot be read, or is sound alone.
     """
-    if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in PICTURES:
+    if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES:
         yield None, None, open_video(path)[0]
         return
     if isinstance(path, Path) and only_sound(path):
         raise BadInput(
-            f"{path} is a recording, and the network knows only pictures, as hip-nano does; "
+            f"{path} is a recording, and the network knows only images, as hip-nano does; "
             "for sound give a file that tapetum train hip made of recordings"
         )
     with open_video(path) as video:
@@ -73,7 +73,7 @@ def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, 
 
 
 class EncoderEmbedder:
-    """Makes vectors of pictures, and of one frame a second of videos: the pooled vectors of an encoder."""
+    """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder."""
 
     def __init__(self, encoder: Encoder):
         self.encoder = encoder.eval()
@@ -81,9 +81,9 @@ class EncoderEmbedder:
     def pieces(self, path: Path | Video) -> Iterator[Piece]:
         """Give the pieces of a file. Raises BadInput if it cannot be read."""
         for start, stop, frame in frames_of(path):
-            yield Piece(label_of(path), start, stop, {"image": self.picture(frame)})
+            yield Piece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
-    def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
+    def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
         """Prepare a frame as the network takes it."""
         return self.encoder.prepare(frame[None])[0].cpu()
 
@@ -91,6 +91,6 @@ class EncoderEmbedder:
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
         """Give a vector for each piece."""
         parameter = next(self.encoder.parameters())
-        pictures = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
+        images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
         with torch.inference_mode():
-            return self.encoder(pictures).pooled.float().cpu().numpy()
+            return self.encoder(images).pooled.float().cpu().numpy()

@@ -88,7 +88,7 @@ def _timm_vit(config: ViTConfig) -> dict[str, Any]:
         raise BadInput(f"no line of timm is known for a ViT with {config.activation}; use tapetum.load, or another library")
     pool = {"token": "token", "mean": "avg", "attention": "map"}[config.pooling]
     given = {
-        "img_size": config.picture_size,
+        "img_size": config.image_size,
         "patch_size": config.patch,
         "embed_dim": config.width,
         "depth": config.depth,
@@ -153,7 +153,7 @@ def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
             "intermediate_size": c.mlp_width,
             "hidden_act": "gelu",
             "layer_norm_eps": c.norm_eps,
-            "image_size": list(c.picture_size) if c.picture_size[0] != c.picture_size[1] else c.picture_size[0],
+            "image_size": list(c.image_size) if c.image_size[0] != c.image_size[1] else c.image_size[0],
             "patch_size": c.patch,
             "qkv_bias": c.qkv_bias,
         }

@@ -52,7 +52,7 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
     Args:
         name: one of `tapetum.encoders.names()`.
         seed: of the weights; torch's own random state is left alone.
-        changes: fields of the config, such as classes=10, or for a ViT picture_size=(96, 96).
+        changes: fields of the config, such as classes=10, or for a ViT image_size=(96, 96).
 
     Raises:
         BadInput: the name or a field is unknown, or the values do not go together.
@@ -92,8 +92,8 @@ def from_state(
         changes: fields of our config, where the library's model was made with other sizes than its name says.
 
     Returns:
-        The encoder. For a model of pictures and text (CLIPModel, SiglipModel) it is a `tapetum.encoders.towers.Towers`: an
-        encoder of pictures that also has the text tower, the projections and the scale of the logits.
+        The encoder. For a model of images and text (CLIPModel, SiglipModel) it is a `tapetum.encoders.towers.Towers`: an
+        encoder of images that also has the text tower, the projections and the scale of the logits.
 
     Raises:
         BadInput: the source or architecture is unknown; or a tensor, which is named, is missing, unknown, of another shape or
@@ -160,7 +160,7 @@ def load(
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller will do to its pictures; it must be what the weights were made with.
+        preprocessing: what the caller will do to its images; it must be what the weights were made with.
 
     Raises:
         BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights want
@@ -171,7 +171,7 @@ def load(
     encoder = _published(name) if name in known_encoders() else _from_file(path / ENCODER_FILE if path.is_dir() else path)
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
-            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare pictures with encoder.prepare"
+            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
         )
     return encoder.to(device=device, dtype=dtype).eval()
 

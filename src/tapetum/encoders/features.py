@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder sees in a batch of pictures."""
+    """What an encoder sees in a batch of images."""
 
     tokens: Float[Tensor, "b n d"]
     """After the last norm: the class token first where there is one, then registers, then the grid row by row."""
     grid: tuple[int, int]
     """Rows and columns of the last rows * columns tokens."""
     pooled: Float[Tensor, "b e"]
-    """One vector a picture: the source's own pooled output, before its classifier."""
+    """One vector an image: the source's own pooled output, before its classifier."""
     maps: tuple[Float[Tensor, "b c h w"], ...]
     """By stage, finest first. A ViT has one, of its patch size; a ResNet four, of strides 4, 8, 16 and 32."""
 
@@ -35,14 +35,14 @@ torch.export.register_dataclass(Features)
 
 
 class Encoder(nn.Module):
-    """A network from prepared pictures to `Features`; the base of every family."""
+    """A network from prepared images to `Features`; the base of every family."""
 
     width: int
     """Channels of the pooled vector."""
     map_channels: tuple[int, ...]
     """Channels of each of the maps, finest first."""
     strides: tuple[int, ...]
-    """Pixels of the picture to a cell of each of the maps."""
+    """Pixels of the image to a cell of each of the maps."""
     head: nn.Linear | None
     """The classifier, where the config has classes."""
     class_names: tuple[str, ...] = ()
@@ -52,39 +52,39 @@ class Encoder(nn.Module):
         super().__init__()
         self.config, self.preprocessing = config, preprocessing
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared pictures; see `prepare`."""
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared images; see `prepare`."""
         raise NotImplementedError
 
     if TYPE_CHECKING:
 
-        def __call__(self, pictures: Float[Tensor, "b 3 h w"]) -> Features: ...
+        def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Features: ...
 
-    def checked(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Return prepared pictures as they are. Raises BadInput for anything that a network cannot look at."""
-        if not isinstance(pictures, Tensor):
-            raise BadInput(f"an encoder was given a {type(pictures).__name__}; {_PREPARED}")
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
-            raise BadInput(f"an encoder was given {pictures.dtype} {tuple(pictures.shape)}; {_PREPARED}")
+    def checked(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return prepared images as they are. Raises BadInput for anything that a network cannot look at."""
+        if not isinstance(images, Tensor):
+            raise BadInput(f"an encoder was given a {type(images).__name__}; {_PREPARED}")
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise BadInput(f"an encoder was given {images.dtype} {tuple(images.shape)}; {_PREPARED}")
         here = next(self.parameters()).device
-        if pictures.layout != torch.strided or pictures.device != here:
-            kind = f"a {pictures.layout} tensor on {pictures.device}, and is on {here}".replace("torch.", "")
+        if images.layout != torch.strided or images.device != here:
+            kind = f"a {images.layout} tensor on {images.device}, and is on {here}".replace("torch.", "")
             raise BadInput(f"an encoder was given {kind}; {_PREPARED}")
-        return pictures
+        return images
 
-    def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
-        """Give the logits of prepared pictures. Raises BadInput if the encoder has no classifier."""
+    def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Give the logits of prepared images. Raises BadInput if the encoder has no classifier."""
         if self.head is None:
             raise BadInput("this encoder has no classifier; build it with classes, or load weights that have one")
-        return self.head(self(pictures).pooled)
+        return self.head(self(images).pooled)
 
-    def prepare(self, pictures: UInt8[Tensor, "b h w 3"] | np.ndarray) -> Float[Tensor, "b 3 H W"]:
-        """Resize, crop and normalise pictures (red, green, blue; 0..255) as the weights' preprocessing says.
+    def prepare(self, images: UInt8[Tensor, "b h w 3"] | np.ndarray) -> Float[Tensor, "b 3 H W"]:
+        """Resize, crop and normalise images (red, green, blue; 0..255) as the weights' preprocessing says.
 
-        The result is float32 on the device of the encoder. Raises BadInput for pictures of another kind or shape.
+        The result is float32 on the device of the encoder. Raises BadInput for images of another kind or shape.
         """
         device = next(self.parameters()).device
-        return prepare(pictures, self.preprocessing, device)
+        return prepare(images, self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
         """Give what makes vectors of files with this encoder; see `tapetum.encoders.embed`."""
@@ -100,29 +100,27 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
-_PREPARED = "give floats (pictures, 3, rows, columns) on its device, as its method prepare makes of arrays and tensors"
+_PREPARED = "give floats (images, 3, rows, columns) on its device, as its method prepare makes of arrays and tensors"
 
 
 def prepare(
-    pictures: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
+    images: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
 ) -> Float[Tensor, "b 3 H W"]:
-    """Resize, crop and normalise uint8 pictures; what is resized is rounded to whole levels, as image files are.
+    """Resize, crop and normalise uint8 images; what is resized is rounded to whole levels, as image files are.
 
-    Raises BadInput for pictures of another kind or shape.
+    Raises BadInput for images of another kind or shape.
     """
-    pictures = unmasked(pictures, "pictures")
-    if isinstance(pictures, np.ndarray) and not pictures.flags.writeable:
-        pictures = pictures.copy()  # torch warns of arrays that it may not write to
+    images = unmasked(images, "images")
+    if isinstance(images, np.ndarray) and not images.flags.writeable:
+        images = images.copy()  # torch warns of arrays that it may not write to
     try:
-        x = torch.as_tensor(pictures)
+        x = torch.as_tensor(images)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(
-            f"pictures are a {type(pictures).__name__} that is no tensor; give uint8 (n, rows, columns, 3)"
-        ) from error
+        raise BadInput(f"images are a {type(images).__name__} that is no tensor; give uint8 (n, rows, columns, 3)") from error
     if x.layout != torch.strided or (x.is_meta and (device is None or device.type != "meta")):
-        raise BadInput(f"pictures are a {x.layout} tensor on {x.device}; give one with numbers: uint8 (n, rows, columns, 3)")
+        raise BadInput(f"images are a {x.layout} tensor on {x.device}; give one with numbers: uint8 (n, rows, columns, 3)")
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
-        raise BadInput(f"pictures are {x.dtype} {tuple(x.shape)}; give uint8 (pictures, rows, columns, 3)")
+        raise BadInput(f"images are {x.dtype} {tuple(x.shape)}; give uint8 (images, rows, columns, 3)")
     x = x.to(device).movedim(-1, 1)
     size = how.resized(int(x.shape[2]), int(x.shape[3]))
     if size != x.shape[2:]:

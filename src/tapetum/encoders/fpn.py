@@ -5,7 +5,7 @@
     maps[2] --1x1--+-------------------> 3x3 --> out[2]
                    ...
 
-Nearest cells are copied where a map is enlarged, to exactly the size of the finer one, so pictures may have any size.
+Nearest cells are copied where a map is enlarged, to exactly the size of the finer one, so images may have any size.
 """
 
 from collections.abc import Sequence

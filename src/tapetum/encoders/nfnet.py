@@ -127,9 +127,9 @@ class NFNet(ConvolutionalEncoder):
             nn.init.normal_(self.head.weight, 0.0, 0.01)
             nn.init.zeros_(self.head.bias)
 
-    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Give the maps of the first three stages, and the last after its convolution and activation."""
-        x = self.stem[0](pictures)
+        x = self.stem[0](images)
         for conv in self.stem[1:]:
             x = conv(F.gelu(x) * self.gain)
         maps = []

@@ -18,7 +18,7 @@ def _lite(number: int, sha256: str, pixels: int) -> Weights:
     return Weights(
         name=name,
         architecture=name,
-        summary=f"EfficientNet-Lite{number} trained on ImageNet, for pictures of {pixels}x{pixels}"
+        summary=f"EfficientNet-Lite{number} trained on ImageNet, for images of {pixels}x{pixels}"
         + ("; the default of classify" if number == 2 else ""),
         paper="arXiv 1905.11946",
         licence="Apache-2.0",
@@ -35,7 +35,7 @@ PUBLISHED = (
     Weights(
         name="resnet-nano",
         architecture="resnet-nano",
-        summary="small ResNet that learned CIFAR-10's pictures without labels; the default of embed",
+        summary="small ResNet that learned CIFAR-10's images without labels; the default of embed",
         paper="SimCLR (arXiv 2002.05709) on a small ResNet (1512.03385)",
         licence="Apache-2.0",
         file="encoders/bundled/resnet-nano.safetensors",

@@ -1,6 +1,6 @@
 """ResNet: residual networks of convolutions and batch norm (Deep Residual Learning, arXiv 1512.03385, section 3 and table 1).
 
-    pictures --7x7, stride 2--> norm, ReLU --3x3 max, stride 2--> stages 0 to 3 (strides 4, 8, 16, 32) --mean--> pooled
+    images --7x7, stride 2--> norm, ReLU --3x3 max, stride 2--> stages 0 to 3 (strides 4, 8, 16, 32) --mean--> pooled
 
     block     x --1x1--3x3--1x1--+--ReLU-->      each convolution followed by batch norm; x is projected where the size changes
               \\__________________/
@@ -83,9 +83,9 @@ class ResNet(ConvolutionalEncoder):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Give the maps of the four stages."""
-        x = F.relu(self.stem_norm(self.stem(pictures)))
+        x = F.relu(self.stem_norm(self.stem(images)))
         if self.config.stem == "7x7":
             # zeros around are as good as nothing there: no value is below
             x = F.max_pool2d(pad_same(x, 3, 2), 3, 2) if self.config.padding == "same" else F.max_pool2d(x, 3, 2, 1)

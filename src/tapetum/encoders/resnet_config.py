@@ -16,7 +16,7 @@ class ResNetConfig(EncoderConfig):
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
     """Blocks of each stage."""
     stem: Literal["7x7", "3x3"] = "7x7"
-    """First convolution: 7x7 of stride 2 and a maximum of stride 2; or 3x3 of stride 1 and nothing, for pictures of 32 pixels
+    """First convolution: 7x7 of stride 2 and a maximum of stride 2; or 3x3 of stride 1 and nothing, for images of 32 pixels
     (SimCLR, arXiv 2002.05709, appendix B.9), whose maps have a quarter of the strides."""
     stem_width: int = 64
     """Channels after the first convolution; the stages' 3x3 convolutions have 1, 2, 4 and 8 times as many."""
@@ -70,4 +70,4 @@ NAMED = {
     "resnet-152": _named("bottleneck", (3, 8, 36, 3)),
     "resnet-200": _named("bottleneck", (3, 24, 36, 3)),
 }
-"""ResNets by name; `resnet-nano` is this project's own, for pictures of 32 pixels."""
+"""ResNets by name; `resnet-nano` is this project's own, for images of 32 pixels."""

@@ -1,6 +1,6 @@
 """Swin: a transformer whose cells look at their window only, and windows that shift from block to block (arXiv 2103.14030).
 
-    pictures --4x4 patches, norm--> stage 0 --merge 2x2--> stage 1 --merge--> stage 2 --merge--> stage 3 --norm--> maps[3]
+    images --4x4 patches, norm--> stage 0 --merge 2x2--> stage 1 --merge--> stage 2 --merge--> stage 3 --norm--> maps[3]
                                     maps[0]                maps[1]            maps[2]             mean: pooled
 
     even block: windows of 7 x 7          odd block: the grid is rolled by 3, so that windows straddle the former borders;
@@ -148,10 +148,10 @@ class Swin(ConvolutionalEncoder):
         self.head = make_head(self.width, config.classes)
         self.apply(start_linear)
 
-    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+    def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Give the maps of the four stages; the last is normalised."""
-        down, right = (-int(side) % 4 for side in pictures.shape[-2:])
-        x = self.stem_norm(self.stem(F.pad(pictures, (0, right, 0, down))).movedim(1, -1))
+        down, right = (-int(side) % 4 for side in images.shape[-2:])
+        x = self.stem_norm(self.stem(F.pad(images, (0, right, 0, down))).movedim(1, -1))
         maps = []
         for i, stage in enumerate(self.stages):
             x = stage(self.merges[i - 1](x) if i else x)

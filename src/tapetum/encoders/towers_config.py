@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture, EncoderConfig
-from tapetum.encoders.vit_config import NAMED as PICTURES
+from tapetum.encoders.vit_config import NAMED as IMAGES
 from tapetum.encoders.vit_config import ViTConfig
 
 _Pooling = Literal["end", "highest", "last", "mean"]
@@ -61,9 +61,9 @@ def _made(kind: type[_C], value: Any) -> _C:
 
 @dataclass(frozen=True, kw_only=True)
 class TowersConfig(EncoderConfig):
-    """A tower for pictures and one for text, whose outputs are compared."""
+    """A tower for images and one for text, whose outputs are compared."""
 
-    picture: ViTConfig
+    image: ViTConfig
     text: TextConfig
     projection: int = 0
     """Channels to which both outputs are brought by linear layers without bias (CLIP); 0: there are none (SigLIP)."""
@@ -72,11 +72,11 @@ class TowersConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "picture", _made(ViTConfig, self.picture))  # dicts, where it comes from a file
+        object.__setattr__(self, "image", _made(ViTConfig, self.image))  # dicts, where it comes from a file
         object.__setattr__(self, "text", _made(TextConfig, self.text))
         if self.classes:
-            raise BadInput("two towers have no classifier of their own; set classes of the picture tower")
-        if not self.projection and self.picture.width != (self.text.projection or self.text.width):
+            raise BadInput("two towers have no classifier of their own; set classes of the image tower")
+        if not self.projection and self.image.width != (self.text.projection or self.text.width):
             raise BadInput("the two towers end in different widths; give a projection")
 
 
@@ -91,7 +91,7 @@ CLIP_TEXT = TextConfig(
     pooling="end",
     end_token=49407,
 )
-"""CLIP with a picture tower of base size."""
+"""CLIP with an image tower of base size."""
 SIGLIP_TEXT = TextConfig(
     width=768,
     depth=12,
@@ -105,13 +105,13 @@ SIGLIP_TEXT = TextConfig(
     norm_eps=1e-6,
     activation="gelu_tanh",
 )
-"""SigLIP with a picture tower of base size."""
+"""SigLIP with an image tower of base size."""
 
 
-def _towers(picture: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
-    tower = PICTURES[picture]
+def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
+    tower = IMAGES[image]
     assert isinstance(tower.config, ViTConfig)
-    config = TowersConfig(picture=tower.config, text=text, projection=projection, logit_bias=logit_bias)
+    config = TowersConfig(image=tower.config, text=text, projection=projection, logit_bias=logit_bias)
     return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)
 
 

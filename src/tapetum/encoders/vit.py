@@ -1,8 +1,8 @@
 """The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, MAE, CLIP, SigLIP.
 
-    picture -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
+    image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
-A picture of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does.
+An image of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does.
 
 `tokens` are after the last norm for every source; transformers' CLIPVisionModel gives them before it (its `pooler_output` is
 normalised, and equals `pooled`). Where the norm is on the pooled vector, as with timm's global_pool="avg", tokens are as they
@@ -20,7 +20,7 @@ from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.vit_config import ViTConfig
 from tapetum.layers.attention import Attention
 from tapetum.layers.mlp import Mlp
-from tapetum.layers.patches import PicturePatches
+from tapetum.layers.patches import ImagePatches
 from tapetum.layers.pooling import AttentionPooling
 from tapetum.layers.positions import interpolate, sine_2d
 from tapetum.layers.stem import ConvolutionalStem
@@ -39,7 +39,7 @@ class ViT(Encoder):
         if config.stem == "convolutions":
             self.patches = ConvolutionalStem(config.patch, width, config.stem_blocks)
         else:
-            self.patches = PicturePatches(config.patch, width, bias=config.patch_bias)
+            self.patches = ImagePatches(config.patch, width, bias=config.patch_bias)
         self.class_token = nn.Parameter(torch.randn(width) * 0.02) if config.class_token else None
         self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02) if config.registers else None
         self._own_positions()
@@ -78,16 +78,16 @@ class ViT(Encoder):
             drop_path=drop_path,
         )
 
-    def embed(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
+    def embed(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
         """Give the tokens that enter the first block, positions added, and rows and columns of their grid.
 
-        Raises BadInput if the patches do not divide the pictures.
+        Raises BadInput if the patches do not divide the images.
         """
-        pictures = self.checked(pictures)
+        images = self.checked(images)
         if self.config.ragged:
-            rows, columns = (int(side) - int(side) % self.config.patch for side in pictures.shape[2:])
-            pictures = pictures[:, :, :rows, :columns]
-        x = self.patches(pictures)
+            rows, columns = (int(side) - int(side) % self.config.patch for side in images.shape[2:])
+            images = images[:, :, :rows, :columns]
+        x = self.patches(images)
         grid = (int(x.shape[1]), int(x.shape[2]))
         x = x.flatten(1, 2)
         extra = self.positions.shape[0] - self.config.grid[0] * self.config.grid[1]
@@ -100,9 +100,9 @@ class ViT(Encoder):
             first.append(self.registers.expand(x.shape[0], -1, -1))
         return self.norm_before(torch.cat((*first, x), 1) if first else x), grid
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared pictures. Raises BadInput if the patches do not divide them."""
-        x, grid = self.embed(pictures)
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared images. Raises BadInput if the patches do not divide them."""
+        x, grid = self.embed(images)
         for block in self.blocks:
             x = block(x)
         if self.config.norm == "tokens":

@@ -13,7 +13,7 @@ from tapetum.encoders.config import HALF, IMAGENET_MEAN, IMAGENET_STD, Architect
 
 
 def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
-    """Raise BadInput for a stem that cannot be: convolutions halve the picture `log2(patch)` times, and double the channels."""
+    """Raise BadInput for a stem that cannot be: convolutions halve the image `log2(patch)` times, and double the channels."""
     halvings = patch.bit_length() - 1
     if stem == "convolutions" and (2**halvings != patch or patch < 2 or width % 2 ** (halvings - 1)):
         raise BadInput(
@@ -38,8 +38,8 @@ class ViTConfig(EncoderConfig):
     """Hidden channels of the MLP in each block."""
     patch: int = 16
     """Side of a patch, in pixels."""
-    picture_size: tuple[int, int] = (224, 224)
-    """Rows and columns of the pictures for whose grid there are positions; for others they are interpolated."""
+    image_size: tuple[int, int] = (224, 224)
+    """Rows and columns of the images for whose grid there are positions; for others they are interpolated."""
     ragged: bool = False
     """Pixels at the right and at the bottom that fill no patch are left out (SigLIP at 384 with patches of 14), not refused."""
     class_token: bool = True
@@ -54,7 +54,7 @@ class ViTConfig(EncoderConfig):
     patch_bias: bool = True
     """The linear layer on the patches has a bias."""
     stem: Literal["patch", "convolutions"] = "patch"
-    """What makes tokens of pixels: a linear layer on each patch; or convolutions, which halve the picture until a patch is one
+    """What makes tokens of pixels: a linear layer on each patch; or convolutions, which halve the image until a patch is one
     cell (arXiv 2106.14881): small networks and small data learn far sooner with them."""
     stem_blocks: int = 0
     """Residual blocks of two convolutions at each size between the first halving and the last."""
@@ -82,9 +82,9 @@ class ViTConfig(EncoderConfig):
                 f"a ViT of width {self.width}, depth {self.depth}, {self.heads} heads and patches of {self.patch} cannot be;"
                 " all are 1 or more, and heads divide the width"
             )
-        fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.picture_size)
-        if len(self.picture_size) != 2 or not fits:
-            raise BadInput(f"patches of {self.patch} do not divide pictures of {self.picture_size}; choose multiples")
+        fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.image_size)
+        if len(self.image_size) != 2 or not fits:
+            raise BadInput(f"patches of {self.patch} do not divide images of {self.image_size}; choose multiples")
         if not self.class_token and (self.pooling == "token" or self.registers):
             raise BadInput("pooling by token, and registers, want a class token; set class_token, or pool by mean or attention")
         check_stem(self.stem, self.stem_blocks, self.patch, self.width)
@@ -99,8 +99,8 @@ class ViTConfig(EncoderConfig):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches of a picture of `picture_size`."""
-        return self.picture_size[0] // self.patch, self.picture_size[1] // self.patch
+        """Rows and columns of patches of an image of `image_size`."""
+        return self.image_size[0] // self.patch, self.image_size[1] // self.patch
 
     @property
     def prefix(self) -> int:
@@ -109,9 +109,9 @@ class ViTConfig(EncoderConfig):
 
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
-"""Mean or deviation of the pictures of CLIP, in 0..255."""
+"""Mean or deviation of the images of CLIP, in 0..255."""
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
-"""Mean or deviation of the pictures of CLIP, in 0..255."""
+"""Mean or deviation of the images of CLIP, in 0..255."""
 
 SIZES: dict[str, tuple[int, int, int, int]] = {
     "tiny": (192, 12, 3, 768),
@@ -125,10 +125,10 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 """Width, depth, heads and hidden channels of the MLP, by the names that the field gives them."""
 
 
-def sized(size: str, patch: int = 16, picture: int = 224) -> ViTConfig:
+def sized(size: str, patch: int = 16, image: int = 224) -> ViTConfig:
     """Make the plain ViT of a size of `SIZES`."""
     width, depth, heads, mlp_width = SIZES[size]
-    return ViTConfig(width=width, depth=depth, heads=heads, mlp_width=mlp_width, patch=patch, picture_size=(picture, picture))
+    return ViTConfig(width=width, depth=depth, heads=heads, mlp_width=mlp_width, patch=patch, image_size=(image, image))
 
 
 def as_deit3(config: ViTConfig) -> ViTConfig:
@@ -181,7 +181,7 @@ def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
 
 
 NAMED: dict[str, Architecture] = {
-    "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, picture_size=(32, 32)), imagenet(32)),
+    "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, image_size=(32, 32)), imagenet(32)),
     **{f"vit-{size}-16": _vit(sized(size), half(224)) for size in ("tiny", "small", "base", "large")},
     **{f"deit3-{size}": _vit(as_deit3(sized(size)), imagenet(224, 0.9)) for size in ("small", "base")},
     **{f"dino-{size}": _vit(replace(sized(size), resample="transformers"), imagenet(224)) for size in ("small", "base")},

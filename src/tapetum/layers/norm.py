@@ -1,8 +1,8 @@
-"""Instance norm that keeps pictures channels-last, forward and backward; and features standardised by figures that stay.
+"""Instance norm that keeps images channels-last, forward and backward; and features standardised by figures that stay.
 
-`torch.nn.InstanceNorm2d` on a CPU copies channels-last pictures to channels-first and back, which costs more than the
+`torch.nn.InstanceNorm2d` on a CPU copies channels-last images to channels-first and back, which costs more than the
 convolutions of a small network. A group norm with one channel a group is the same function and has a channels-last kernel; its
-backward kernel is slow, so that one is written out as dx = a*dy + b*x + c with numbers a, b, c for each picture and channel.
+backward kernel is slow, so that one is written out as dx = a*dy + b*x + c with numbers a, b, c for each image and channel.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class _InstanceNorm(torch.autograd.Function):
 
 
 class InstanceNorm(nn.Module):
-    """Normalise every channel of every picture to mean 0 and variance 1, then scale and shift it; eps 1e-5."""
+    """Normalise every channel of every image to mean 0 and variance 1, then scale and shift it; eps 1e-5."""
 
     def __init__(self, channels: int):
         super().__init__()

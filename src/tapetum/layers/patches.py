@@ -1,6 +1,6 @@
-"""Pictures to patches and videos to tubelets: as tokens by a linear layer, and as bare pixels both ways.
+"""Images to patches and videos to tubelets: as tokens by a linear layer, and as bare pixels both ways.
 
-Sources: ViT (arXiv 2010.11929), section 3.1; tubelets, and their weights from those of a picture network, ViViT (arXiv
+Sources: ViT (arXiv 2010.11929), section 3.1; tubelets, and their weights from those of an image network, ViViT (arXiv
 2103.15691), sections 3.2 and 3.5; the order of the pixels of a patch (row, column, colour) is that of MAE (arXiv 2111.06377).
 """
 
@@ -22,16 +22,16 @@ def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(side // part for side, part in zip(size, patch, strict=True))
 
 
-def to_patches(pictures: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n k"]:
-    """Cut pictures into square patches, row by row; the k = patch * patch * c numbers of one are in order row, column, colour.
+def to_patches(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n k"]:
+    """Cut images into square patches, row by row; the k = patch * patch * c numbers of one are in order row, column, colour.
 
-    >>> pictures = torch.rand(2, 3, 8, 12)
-    >>> bool((from_patches(to_patches(pictures, 4), 4, (2, 3)) == pictures).all())
+    >>> images = torch.rand(2, 3, 8, 12)
+    >>> bool((from_patches(to_patches(images, 4), 4, (2, 3)) == images).all())
     True
     """
-    b, c = pictures.shape[:2]
-    rows, columns = grid_of((pictures.shape[2], pictures.shape[3]), (patch, patch))
-    x = pictures.reshape(b, c, rows, patch, columns, patch)
+    b, c = images.shape[:2]
+    rows, columns = grid_of((images.shape[2], images.shape[3]), (patch, patch))
+    x = images.reshape(b, c, rows, patch, columns, patch)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(b, rows * columns, patch * patch * c)
 
 
@@ -62,17 +62,17 @@ def from_tubelets(
     return x.reshape(x.shape[0], x.shape[1], *(g * p for g, p in zip(grid, patch, strict=True)))
 
 
-class PicturePatches(nn.Conv2d):
-    """A linear layer on each square patch of a picture, which is brought to the precision of the weight."""
+class ImagePatches(nn.Conv2d):
+    """A linear layer on each square patch of an image, which is brought to the precision of the weight."""
 
     def __init__(self, patch: int, width: int, channels: int = 3, bias: bool = True):
         super().__init__(channels, width, patch, stride=patch, bias=bias)
         _start(self)
 
-    def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b rows columns d"]:
-        """Give the grid of tokens. Raises BadInput if the patches do not divide the picture."""
-        grid_of((pictures.shape[2], pictures.shape[3]), (self.kernel_size[0], self.kernel_size[1]))
-        return super().forward(pictures.to(self.weight.dtype)).movedim(1, -1)
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b rows columns d"]:
+        """Give the grid of tokens. Raises BadInput if the patches do not divide the image."""
+        grid_of((images.shape[2], images.shape[3]), (self.kernel_size[0], self.kernel_size[1]))
+        return super().forward(images.to(self.weight.dtype)).movedim(1, -1)
 
 
 class VideoTubelets(nn.Conv3d):
@@ -92,10 +92,10 @@ class VideoTubelets(nn.Conv3d):
 def inflate(
     weight: Float[Tensor, "d c h w"], frames: int, how: Literal["central", "average"] = "central"
 ) -> Float[Tensor, "d c t h w"]:
-    """Make the weights of tubelets of `frames` frames from those of picture patches (ViViT, section 3.5).
+    """Make the weights of tubelets of `frames` frames from those of image patches (ViViT, section 3.5).
 
-    central: the middle frame (number frames // 2) as for a picture, and 0 elsewhere. average: each frame has its part, so that
-    a video that stands still gives what its picture gave.
+    central: the middle frame (number frames // 2) as for an image, and 0 elsewhere. average: each frame has its part, so that
+    a video that stands still gives what its image gave.
     """
     if how == "average":
         return (weight / frames)[:, :, None].expand(-1, -1, frames, -1, -1).clone()

@@ -1,9 +1,9 @@
-"""Pictures to tokens, and videos to tubelets, by convolutions.
+"""Images to tokens, and videos to tubelets, by convolutions.
 
 Source: Early Convolutions Help Transformers See Better (arXiv 2106.14881): in the place of a linear layer on patches, 3x3
-convolutions of stride 2 with batch norm and ReLU, whose channels double as the picture halves, then a 1x1 convolution.
+convolutions of stride 2 with batch norm and ReLU, whose channels double as the image halves, then a 1x1 convolution.
 
-    patch 16, width 256:   picture -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
+    patch 16, width 256:   image -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
 
 A video's frames go through the convolutions one by one; the last, 1x1, layer sees the frames of a tubelet together.
 
@@ -33,7 +33,7 @@ class ResidualConvolutions(nn.Module):
 
 
 class ConvolutionalStem(nn.Module):
-    """Convolutions that make a picture's patches of `patch` pixels (a power of two) into cells of `width` channels."""
+    """Convolutions that make an image's patches of `patch` pixels (a power of two) into cells of `width` channels."""
 
     def __init__(self, patch: int, width: int, blocks: int = 0):
         super().__init__()
@@ -54,11 +54,11 @@ class ConvolutionalStem(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows columns width"]:
-        """Raises BadInput where patches do not divide the pictures."""
-        grid_of((pictures.shape[2], pictures.shape[3]), (self.patch, self.patch))
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows columns width"]:
+        """Raises BadInput where patches do not divide the images."""
+        grid_of((images.shape[2], images.shape[3]), (self.patch, self.patch))
         # Channels last: of the layouts, the one that the CPU's bfloat16 convolutions are fast in.
-        return self.layers(pictures.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        return self.layers(images.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
 
 
 class TubeletStem(nn.Module):
@@ -74,7 +74,7 @@ class TubeletStem(nn.Module):
 
     @torch.no_grad()
     def inflate(self, last: nn.Module) -> None:
-        """Set the last layer from that of a picture's stem: a video that stands still gives what its picture gave."""
+        """Set the last layer from that of an image's stem: a video that stands still gives what its image gave."""
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         assert self.last.bias is not None

@@ -1,14 +1,14 @@
 """Captions against references, as COCO's evaluation scores them (Chen et al., arXiv 1504.00325): CIDEr, BLEU-1 to 4, ROUGE-L.
 
     CIDEr    arXiv 1411.5726: cosine of the weighted n-grams (1 to 4) of a caption and each reference, an n-gram weighing less
-             the more pictures of the set have it in their references; times 10, the mean over n and references. Papers print
+             the more images of the set have it in their references; times 10, the mean over n and references. Papers print
              it times 100, so 1.2 here is 120 there
     BLEU     shares of n-grams that a reference has, over all captions together, less where they are shorter than the closest
              reference
     ROUGE-L  F of the longest common subsequence, recall counting 1.2 squared times, the best of references for each part
 
 Unusual, kept: what everybody calls CIDEr is CIDEr-D: counts are clipped, and a Gaussian of the difference in length (sigma 6)
-multiplies; lengths are counted in pairs of words. Weights come from the references that are scored, so a set of one picture has
+multiplies; lengths are counted in pairs of words. Weights come from the references that are scored, so a set of one image has
 CIDEr 0, and numbers of two sets, or of parts of one, are not comparable.
 
 Words are those of `ptb`; METEOR and SPICE need Java and are not here.
@@ -49,10 +49,10 @@ class CaptionScores:
 def caption_scores(
     predictions: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]], *, missing: str | None = None
 ) -> CaptionScores:
-    """Score captions by picture (or clip), one a picture against one reference or more.
+    """Score captions by image (or clip), one an image against one reference or more.
 
     `missing` is what counts as the caption where there is none; None refuses. Raises BadInput for ids that don't fit, captions
-    that are no text, and a picture without a reference.
+    that are no text, and an image without a reference.
 
     >>> scores = caption_scores({1: "A red cat.", 2: "two dogs"}, {1: ["a red cat", "a cat"], 2: ["three dogs run"]})
     >>> round(scores.cider, 3), round(scores.bleu[0], 3), round(scores.rouge_l, 3)
@@ -79,12 +79,12 @@ def caption_scores(
 def cider_scores(said: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
     """Return CIDEr-D of each caption, 0..10. Words are split at spaces; the same ids on both sides."""
     counted = {key: [_grams(reference) for reference in several] for key, several in references.items()}
-    pictures: Counter[tuple[str, ...]] = Counter()
+    images: Counter[tuple[str, ...]] = Counter()
     for several in counted.values():
-        pictures.update({gram for grams in several for gram in grams})
+        images.update({gram for grams in several for gram in grams})
     log_all = math.log(len(counted))
     return {
-        key: _cider(_weighted(_grams(words), pictures, log_all), [_weighted(g, pictures, log_all) for g in counted[key]])
+        key: _cider(_weighted(_grams(words), images, log_all), [_weighted(g, images, log_all) for g in counted[key]])
         for key, words in said.items()
     }
 
@@ -141,10 +141,10 @@ class _Weighted:
     pairs: int
 
 
-def _weighted(grams: Counts, pictures: Counts, log_all: float) -> _Weighted:
+def _weighted(grams: Counts, images: Counts, log_all: float) -> _Weighted:
     found: list[dict[tuple[str, ...], float]] = [{} for _ in range(MOST_WORDS)]
     for gram, count in grams.items():
-        found[len(gram) - 1][gram] = count * (log_all - math.log(max(1, pictures[gram])))
+        found[len(gram) - 1][gram] = count * (log_all - math.log(max(1, images[gram])))
     norms = [math.sqrt(sum(weight * weight for weight in one.values())) for one in found]
     return _Weighted(found, norms, sum(count for gram, count in grams.items() if len(gram) == 2))
 

@@ -2,7 +2,7 @@
 
     J   intersection over union of the two masks
     F   F-measure of their outlines: a pixel of one outline is right if the other comes within a distance of it, which is
-        0.008 of the picture's diagonal, rounded up
+        0.008 of the image's diagonal, rounded up
 
     over frames   mean, recall (share of frames over 0.5), decay (mean of the first quarter less that of the last)
     J&F           the mean of the two means

@@ -1,8 +1,8 @@
 """Average precision of detection as COCO has it (Lin et al., arXiv 1405.0312): what pycocotools computes, in numpy.
 
     for each category, overlap t in 0.50, 0.55 .. 0.95 and range of sizes
-      each picture: its best 100 boxes by score, in falling order, take the free true box they overlap most, by t or more
-      all pictures: boxes by falling score ─► precision at each recall, made falling ─► mean over 101 recalls 0, 0.01 .. 1
+      each image: its best 100 boxes by score, in falling order, take the free true box they overlap most, by t or more
+      all images: boxes by falling score ─► precision at each recall, made falling ─► mean over 101 recalls 0, 0.01 .. 1
 
 Unusual, as there: a crowd is a true box that any number of boxes may lie in (intersection over the box's own area counts), and
 they then count neither way; so does a true box whose area is out of the range, and a free box out of the range. A category
@@ -27,12 +27,12 @@ RECALLS = np.linspace(0, 1, 101)
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Ranges of areas in square pixels, both ends in."""
 MOST = (1, 10, 100)
-"""Boxes of a category in a picture that count, for recall; the last is that of precision."""
+"""Boxes of a category in an image that count, for recall; the last is that of precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrueBoxes:
-    """What is in a picture. Raises BadInput for shapes that don't fit together."""
+    """What is in an image. Raises BadInput for shapes that don't fit together."""
 
     xyxy: np.ndarray
     """(n, 4) x1, y1, x2, y2 in raster pixels."""
@@ -67,7 +67,7 @@ class DetectionScores:
     ap_medium: float
     ap_large: float
     recall: Mapping[int, float]
-    """Mean over overlaps of the greatest recall, by the most boxes a picture."""
+    """Mean over overlaps of the greatest recall, by the most boxes an image."""
     recall_by_size: Mapping[str, float]
     """The same for 100 boxes: small, medium, large."""
     ap_by_label: Mapping[str, float]
@@ -75,17 +75,17 @@ class DetectionScores:
 
 
 def detection_scores(predictions: Mapping[Hashable, Boxes], truths: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
-    """Score boxes by picture. A picture without a prediction has no boxes.
+    """Score boxes by image. An image without a prediction has no boxes.
 
-    Raises BadInput where there are no pictures, and for predictions of pictures that the truth has not.
+    Raises BadInput where there are no images, and for predictions of images that the truth has not.
     """
     if not truths:
-        raise BadInput("there are no pictures to score boxes in; give the true boxes of one or more")
+        raise BadInput("there are no images to score boxes in; give the true boxes of one or more")
     unknown = [key for key in predictions if key not in truths]
     if unknown:
-        raise BadInput(f"boxes are of picture {unknown[0]!r}, which is not in the truth; score against the split they are of")
+        raise BadInput(f"boxes are of image {unknown[0]!r}, which is not in the truth; score against the split they are of")
     labels = sorted({label for truth in truths.values() for label in truth.labels})
-    by_label: dict[str, list[_Picture]] = {label: [] for label in labels}
+    by_label: dict[str, list[_Image]] = {label: [] for label in labels}
     for key, truth in truths.items():
         boxes = predictions.get(key)
         for label in {*truth.labels, *(() if boxes is None else boxes.labels)} & by_label.keys():
@@ -94,7 +94,7 @@ def detection_scores(predictions: Mapping[Hashable, Boxes], truths: Mapping[Hash
     precision, recall = np.full(shape, np.nan), np.full((*shape, len(MOST)), np.nan)
     for k, label in enumerate(labels):
         for s, size in enumerate(SIZES.values()):
-            judged = [_judged(picture, size) for picture in by_label[label]]
+            judged = [_judged(image, size) for image in by_label[label]]
             wanted = sum(one.wanted for one in judged)
             for m, most in enumerate(MOST if wanted else ()):
                 recall[:, k, s, m], found = _curve(judged, wanted, most)
@@ -115,8 +115,8 @@ def detection_scores(predictions: Mapping[Hashable, Boxes], truths: Mapping[Hash
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """The boxes of one category in one picture, by falling score."""
+class _Image:
+    """The boxes of one category in one image, by falling score."""
 
     scores: Float[np.ndarray, " d"]
     area: Float[np.ndarray, " d"]
@@ -126,7 +126,7 @@ class _Picture:
     crowd: Bool[np.ndarray, " g"]
 
 
-def _of_label(boxes: Boxes | None, truth: TrueBoxes, label: str) -> _Picture:
+def _of_label(boxes: Boxes | None, truth: TrueBoxes, label: str) -> _Image:
     mine = np.array([name == label for name in truth.labels], bool)
     true, crowd = truth.xyxy[mine], np.asarray(truth.crowd)[mine]
     found = [] if boxes is None else [k for k, name in enumerate(boxes.labels) if name == label]
@@ -136,12 +136,12 @@ def _of_label(boxes: Boxes | None, truth: TrueBoxes, label: str) -> _Picture:
     common, area = intersections(xyxy, true), areas(xyxy)
     whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
     overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
-    return _Picture(scores[order], area, overlap, np.asarray(truth.area)[mine], crowd)
+    return _Image(scores[order], area, overlap, np.asarray(truth.area)[mine], crowd)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What became of the boxes of a picture, bool (overlaps, d): found a true box, and counts neither way."""
+    """What became of the boxes of an image, bool (overlaps, d): found a true box, and counts neither way."""
 
     scores: Float[np.ndarray, " d"]
     hit: Bool[np.ndarray, "t d"]
@@ -150,18 +150,18 @@ class _Judged:
     """True boxes to find."""
 
 
-def _judged(picture: _Picture, size: tuple[float, float]) -> _Judged:
-    skip = picture.crowd | (picture.true_area < size[0]) | (picture.true_area > size[1])
-    hit, out = _matched(picture, skip)
-    outside = (picture.area < size[0]) | (picture.area > size[1])
-    return _Judged(picture.scores, hit, out | (~hit & outside), int((~skip).sum()))
+def _judged(image: _Image, size: tuple[float, float]) -> _Judged:
+    skip = image.crowd | (image.true_area < size[0]) | (image.true_area > size[1])
+    hit, out = _matched(image, skip)
+    outside = (image.area < size[0]) | (image.area > size[1])
+    return _Judged(image.scores, hit, out | (~hit & outside), int((~skip).sum()))
 
 
-def _curve(pictures: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _curve(images: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Greatest recall and average precision at each overlap."""
-    order = np.argsort(-np.concatenate([one.scores[:most] for one in pictures]), kind="stable")
-    hit = np.concatenate([one.hit[:, :most] for one in pictures], 1)[:, order]
-    out = np.concatenate([one.out[:, :most] for one in pictures], 1)[:, order]
+    order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
+    hit = np.concatenate([one.hit[:, :most] for one in images], 1)[:, order]
+    out = np.concatenate([one.out[:, :most] for one in images], 1)[:, order]
     true, false = np.cumsum(hit & ~out, 1), np.cumsum(~hit & ~out, 1)
     recall, precision = true / wanted, true / (true + false + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
@@ -172,19 +172,19 @@ def _curve(pictures: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray,
     return recall[:, -1] if len(order) else average, average
 
 
-def _matched(picture: _Picture, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
+def _matched(image: _Image, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
     """Whether each box took a true box at each overlap, and whether that is one to skip: bool (overlaps, d)."""
-    d, g = picture.overlap.shape
+    d, g = image.overlap.shape
     hit, out = np.zeros((len(OVERLAPS), d), bool), np.zeros((len(OVERLAPS), d), bool)
     if not d or not g:
         return hit, out
     free, rows = np.ones((len(OVERLAPS), g), bool), np.arange(len(OVERLAPS))
-    near = np.greater_equal(picture.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
+    near = np.greater_equal(image.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
     for k in np.flatnonzero(near.any((0, 2))):
-        can = (free | picture.crowd) & near[:, k]
+        can = (free | image.crowd) & near[:, k]
         good = can & ~skip  # those that count come first
         can = np.where(good.any(1, keepdims=True), good, can)
-        best = g - 1 - np.where(can, picture.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
+        best = g - 1 - np.where(can, image.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
         hit[:, k] = can[rows, best]
         out[:, k] = hit[:, k] & skip[best]
         free[rows, best] &= ~hit[:, k]

@@ -58,7 +58,7 @@ def mean_iou(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) ->
 
 @dataclass
 class Confusion:
-    """Pixels of each true class (row) by predicted class (column), added up over pictures.
+    """Pixels of each true class (row) by predicted class (column), added up over images.
 
     >>> counted = Confusion(2)
     >>> counted.add(np.array([[0, 1, 1, 7]]), np.array([[0, 1, 0, 255]]))
@@ -81,7 +81,7 @@ class Confusion:
         self.missed = np.zeros(self.classes, np.int64)
 
     def add(self, prediction: Int[np.ndarray, "h w"], truth: Int[np.ndarray, "h w"]) -> None:
-        """Count the pixels of a picture. Raises BadInput for other shapes, and true numbers that are no class."""
+        """Count the pixels of an image. Raises BadInput for other shapes, and true numbers that are no class."""
         prediction, truth = np.asarray(prediction), np.asarray(truth)
         if prediction.shape != truth.shape or prediction.dtype.kind not in "iu" or truth.dtype.kind not in "iu":
             raise BadInput(

@@ -3,7 +3,7 @@
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
     bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)
 
-Both take the confidence wanted, 0.95 as a rule. Groups: where examples come in bunches (questions of one picture, frames of one
+Both take the confidence wanted, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
 video), whole bunches are drawn, since examples of one are not independent.
 """
 

@@ -1,4 +1,4 @@
-"""Text read from pictures: rates of errors, and words found in places. Tables: `teds`.
+"""Text read from images: rates of errors, and words found in places. Tables: `teds`.
 
     error_rate      edits by the length of the truth, both summed over all texts: CER by characters, WER by words; of music
                     (GrandStaff, arXiv 2402.07596) SER by symbols, LER by lines
@@ -78,11 +78,11 @@ def spotting_f1(
     lower: bool = False,
     ignore: str = "###",
 ) -> SpottingScores:
-    """Score boxes whose labels are the words in them, by picture.
+    """Score boxes whose labels are the words in them, by image.
 
     A true word called `ignore` cannot be read: it need not be found, and a word predicted there counts neither way unless it
-    found another. `lower`: letters are compared in lower case. 0/0 is 0; a picture without a prediction has no words. Raises
-    BadInput where there are no pictures, and for pictures that the truth has not.
+    found another. `lower`: letters are compared in lower case. 0/0 is 0; an image without a prediction has no words. Raises
+    BadInput where there are no images, and for images that the truth has not.
 
     >>> spotting_f1({1: Boxes(xyxy=[[0, 0, 9, 5]], labels=["stop"])}, {1: Boxes(xyxy=[[0, 0, 9, 6]], labels=["stop"])}).f1
     1.0

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from tapetum.core.lazy import lazy_attributes
 from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.textures import from_pictures, procedural, textures
+from tapetum.scenes.textures import from_images, procedural, textures
 
 if TYPE_CHECKING:
     from tapetum.scenes.clip import Clip, make_clip
     from tapetum.scenes.dataset import make_dataset
 
-__all__ = ["Clip", "SceneConfig", "from_pictures", "make_clip", "make_dataset", "procedural", "textures"]
+__all__ = ["Clip", "SceneConfig", "from_images", "make_clip", "make_dataset", "procedural", "textures"]
 
 __getattr__ = lazy_attributes(__name__, {"clip": ("Clip", "make_clip"), "dataset": ("make_dataset",)})

@@ -69,7 +69,7 @@ def make_clip(
 
 
 def check_clip(config: SceneConfig, points: int) -> None:
-    """Raise BadInput where a clip is larger than a picture may be, or than the memory that is free."""
+    """Raise BadInput where a clip is larger than an image may be, or than the memory that is free."""
     h, w = config.size
     refuse_huge("a scene", w, h)
     work = f"a scene of {config.frames} frames of {w}x{h} pixels with {points} points"

@@ -53,7 +53,7 @@ def make_dataset(
 ) -> Path:
     """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`.
 
-    The same seed and textures write the same truth. `textures` is a folder of pictures, a parquet file or None for procedural
+    The same seed and textures write the same truth. `textures` is a folder of images, a parquet file or None for procedural
     ones. A call that was interrupted goes on when it is made again. Returns the path of the pickle. Raises BadInput for a
     folder that already holds a data set or a part of another one, for clips larger than memory, or an unwritable place.
     """

@@ -1,4 +1,4 @@
-"""Ordered events with captions: one thing after the other crosses the picture, and only one of 64 captions has them in order.
+"""Ordered events with captions: one thing after the other crosses the image, and only one of 64 captions has them in order.
 
     frames     o>o>o>o>    <#<#<#<#    ...          one event after the other, each of `length` frames
     caption    red circle right, blue square left, ...
@@ -93,7 +93,7 @@ class Event:
         return f"{self.colour} {self.shape} {self.motion}"
 
     @property
-    def picture_words(self) -> str:
+    def image_words(self) -> str:
         """Say what a single frame of it shows."""
         return f"{self.colour} {self.shape}"
 

@@ -91,13 +91,13 @@ class Renderer:
         texel = self.to_texels[f]
         per_pixel = np.sqrt(abs(np.linalg.det(texel[:, :2]))) * float(z[here].median()) / focal
         level = min(max(round(np.log2(max(per_pixel, 1e-6))), 0), len(pyramid) - 1)
-        picture = pyramid[level]
+        image = pyramid[level]
         th, tw = pyramid[0].shape[-2:]
         a = torch.from_numpy(texel * np.array([[2 / tw], [2 / th]])).float()
         grid = torch.stack([u * a[0, 0] + v * a[0, 1] + (a[0, 2] - 1), u * a[1, 0] + v * a[1, 1] + (a[1, 2] - 1)], dim=-1)
         if not view.front[f, t]:
-            picture = picture.flip(1) if picture.shape[1] == 3 else torch.cat([picture[:, :3].flip(1), picture[:, 3:]], 1)
-        sample = F.grid_sample(picture, grid[None], padding_mode="reflection", align_corners=False)[0]
+            image = image.flip(1) if image.shape[1] == 3 else torch.cat([image[:, :3].flip(1), image[:, 3:]], 1)
+        sample = F.grid_sample(image, grid[None], padding_mode="reflection", align_corners=False)[0]
         shaded = sample[:3] * float(view.shade[f, t])
         region = colour[:, y0:y1, x0:x1]
         if sample.shape[0] == 4:
@@ -113,10 +113,10 @@ class Renderer:
 
 def _pyramid(thing: Thing, sheet: int) -> list[Tensor]:
     """(1, c, h, w) in 0..1, each half the size of the one before; 3 channels, or 4 with alpha."""
-    picture = torch.tensor(thing.sheets[sheet]).permute(2, 0, 1)[None].float() / 255
+    image = torch.tensor(thing.sheets[sheet]).permute(2, 0, 1)[None].float() / 255
     if thing.alpha is not None:
-        picture = torch.cat([picture, torch.from_numpy(thing.alpha)[None, None]], 1)
-    levels = [picture]
+        image = torch.cat([image, torch.from_numpy(thing.alpha)[None, None]], 1)
+    levels = [image]
     while min(levels[-1].shape[-2:]) >= 8 and len(levels) < 6:
         levels.append(F.interpolate(levels[-1], scale_factor=0.5, mode="area"))
     return levels

@@ -1,6 +1,6 @@
 """Draws a random world: what stands where, how it moves, how it is lit.
 
-Objects are given ways across the picture (start and end pixel, start and end depth), so that their speed is known in pixels
+Objects are given ways across the image (start and end pixel, start and end depth), so that their speed is known in pixels
 whatever the camera does; a fraction of them stands still in the world and moves by parallax alone.
 """
 
@@ -51,23 +51,23 @@ def _camera(rng: Rng, config: SceneConfig) -> Path:
     return Path(np.clip(way, -config.camera_travel, config.camera_travel), rotations, _tremor(rng, 0.006, 0.01))
 
 
-def _crop(rng: Rng, picture: U8, least: float) -> U8:
-    """A random part of a picture, at least `least` of each side, flipped half the time."""
-    h, w = picture.shape[:2]
+def _crop(rng: Rng, image: U8, least: float) -> U8:
+    """A random part of an image, at least `least` of each side, flipped half the time."""
+    h, w = image.shape[:2]
     ch, cw = (max(8, int(n * rng.uniform(least, 1.0))) for n in (h, w))
     y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
-    part = picture[y : y + ch, x : x + cw]
+    part = image[y : y + ch, x : x + cw]
     return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
-def _wall(picture: U8, across: float, size: tuple[float, float], path: Path) -> Thing:
-    """A wall of `size` whose picture is `across` units wide and repeats, mirrored."""
+def _wall(image: U8, across: float, size: tuple[float, float], path: Path) -> Thing:
+    """A wall of `size` whose image is `across` units wide and repeats, mirrored."""
     half = np.array(size) / 2
-    texel = picture.shape[1] / across
-    paint = np.array([[[texel, 0, picture.shape[1] / 2], [0, texel, picture.shape[0] / 2]]])
+    texel = image.shape[1] / across
+    paint = np.array([[[texel, 0, image.shape[1] / 2], [0, texel, image.shape[0] / 2]]])
     still = shapes.sheet(*size, 1)
     facets = shapes.Facets(np.array([[-half[0], half[0], -half[1], half[1]]]), paint, [0], still.frames)
-    return Thing(facets, [picture], None, path, wall=True)
+    return Thing(facets, [image], None, path, wall=True)
 
 
 def _backdrop(rng: Rng, textures: Textures) -> Thing:
@@ -114,7 +114,7 @@ def _compose(first: F64, second: F64) -> F64:
 
 
 def _object(rng: Rng, world: World, textures: Textures) -> Thing:
-    """A cut-out, a bending card, a box or a rolling tube on its way through the picture."""
+    """A cut-out, a bending card, a box or a rolling tube on its way through the image."""
     config = world.config
     h, w = config.size
     depth = rng.uniform(2.0, 4.5)
@@ -149,10 +149,10 @@ def _object(rng: Rng, world: World, textures: Textures) -> Thing:
     return Thing(facets, paintings, alpha, _way(rng, world, depth, solid=kind in ("box", "tube")))
 
 
-def _fit(picture: U8, texels: int) -> U8:
+def _fit(image: U8, texels: int) -> U8:
     from PIL import Image
 
-    return np.asarray(Image.fromarray(picture).resize((texels, texels), Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(image).resize((texels, texels), Image.Resampling.BOX))
 
 
 def _way(rng: Rng, world: World, depth: float, solid: bool) -> Path:

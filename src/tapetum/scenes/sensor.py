@@ -1,4 +1,4 @@
-"""What a real camera does to a clean picture: exposure, uneven light, blur, noise, compression."""
+"""What a real camera does to a clean image: exposure, uneven light, blur, noise, compression."""
 
 import io
 from fractions import Fraction

@@ -1,7 +1,7 @@
-"""Pictures to paint the world with: procedural ones, or any folder or parquet file of photographs.
+"""Images to paint the world with: procedural ones, or any folder or parquet file of photographs.
 
-A source is a function of a numpy generator that returns a uint8 picture (h, w, 3); the same generator state gives the same
-picture.
+A source is a function of a numpy generator that returns a uint8 image (h, w, 3); the same generator state gives the same
+image.
 """
 
 import io
@@ -16,7 +16,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.scenes.types import F32, U8
-from tapetum.video.pictures import PICTURES, know_heic, picture_rgb
+from tapetum.video.images import IMAGES, image_rgb, know_heic
 
 Textures = Callable[[np.random.Generator], U8]
 
@@ -29,12 +29,12 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int 
 
 
 def procedural(rng: np.random.Generator, size: int = 320) -> U8:
-    """Return one made-up picture: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
+    """Return one made-up image: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
     falloff = rng.uniform(0.45, 0.85)
     octaves = [2, 5, 11, 23, 47, 95]
     height = sum(falloff**i * smooth_noise(rng, size, c, 3) for i, c in enumerate(octaves))
     mix = 0.3 * rng.uniform(-1, 1, (3, 3)) + np.array([[1.0, 1.0, 1.0], [0, 0, 0], [0, 0, 0]])  # mostly light and dark
-    picture = np.asarray(height) @ mix * rng.uniform(25, 60) + rng.uniform(60, 195) + rng.uniform(-45, 45, 3)
+    image = np.asarray(height) @ mix * rng.uniform(25, 60) + rng.uniform(60, 195) + rng.uniform(-45, 45, 3)
     y, x = np.mgrid[:size, :size] / size
     for _ in range(rng.integers(0, 3)):
         angle, step, phase = rng.uniform(0, np.pi), rng.uniform(6, 30), rng.uniform(0, 1, 2)
@@ -45,42 +45,40 @@ def procedural(rng: np.random.Generator, size: int = 320) -> U8:
             1: (u % 1 < 0.5) ^ (v % 1 < 0.5),
             2: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
         }[int(rng.integers(3))]
-        picture = picture + mask[..., None] * (rng.uniform(-70, 70) + rng.uniform(-30, 30, 3))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image = image + mask[..., None] * (rng.uniform(-70, 70) + rng.uniform(-30, 30, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def from_pictures(source: str | Path, part: str = "all") -> Textures:
-    """Return textures drawn from a folder of pictures (searched deeply) or a parquet file with an image column.
+def from_images(source: str | Path, part: str = "all") -> Textures:
+    """Return textures drawn from a folder of images (searched deeply) or a parquet file with an image column.
 
-    Parquet pictures follow the Hugging Face convention, a struct with the field `bytes`. Pictures are decoded on use.
-    `part` is "all", or "train" for all but every tenth picture, or "held-out" for those. Raises BadInput if there is none.
+    Parquet images follow the Hugging Face convention, a struct with the field `bytes`. Images are decoded on use.
+    `part` is "all", or "train" for all but every tenth image, or "held-out" for those. Raises BadInput if there is none.
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(
-            p for p in path.rglob("*") if p.suffix.lower() in PICTURES and not p.name.startswith(".") and p.is_file()
-        )
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file())
         entries: list[Any] = [str(f) for f in files]
     elif path.suffix == ".parquet" and path.is_file():
         entries = _parquet_bytes(path)
     else:
-        raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")
+        raise BadInput(f"{path} is neither a folder of images nor a .parquet file: give one of these as textures")
     count = len(entries)
     if part != "all":
         entries = [e for i, e in enumerate(entries) if (i % 10 == 9) == (part == "held-out")]
     if count and not entries:
-        raise BadInput(f"{path} holds {count} pictures, of which none is left for the part {part!r}; give 10 or more")
+        raise BadInput(f"{path} holds {count} images, of which none is left for the part {part!r}; give 10 or more")
     if not entries:
-        raise BadInput(f"{path} holds no picture ({', '.join(sorted(PICTURES))}): give a folder or parquet file with some")
+        raise BadInput(f"{path} holds no image ({', '.join(sorted(IMAGES))}): give a folder or parquet file with some")
 
     def draw(rng: np.random.Generator) -> U8:
         entry = entries[int(rng.integers(len(entries)))]
-        name = "a picture" if isinstance(entry, bytes) else entry
+        name = "an image" if isinstance(entry, bytes) else entry
         know_heic(name)
         try:
-            with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else no_pipe(entry)) as picture:
-                picture.draft("RGB", (640, 640))
-                return picture_rgb(picture, str(name)) if picture.mode[0] in "IF" else np.asarray(picture.convert("RGB"))
+            with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else no_pipe(entry)) as image:
+                image.draft("RGB", (640, 640))
+                return image_rgb(image, str(name)) if image.mode[0] in "IF" else np.asarray(image.convert("RGB"))
         except (OSError, Image.DecompressionBombError) as error:
             raise BadInput(f"{name} of {path} cannot be decoded ({error}): remove it") from error
 
@@ -97,9 +95,9 @@ def _parquet_bytes(path: Path) -> list[bytes]:
         first = table.column(name)[0].as_py() if table.num_rows else None
         if isinstance(first, dict) and isinstance(first.get("bytes"), bytes):
             return [row["bytes"] for row in table.column(name).to_pylist()]
-    raise BadInput(f"{path} has no column of pictures (a struct with the field 'bytes'): found {table.column_names}")
+    raise BadInput(f"{path} has no column of images (a struct with the field 'bytes'): found {table.column_names}")
 
 
 def textures(source: str | Path | None) -> Textures:
-    """Return the texture source named by a path, or procedural pictures for None."""
-    return procedural if source is None else from_pictures(source)
+    """Return the texture source named by a path, or procedural images for None."""
+    return procedural if source is None else from_images(source)

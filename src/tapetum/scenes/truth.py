@@ -1,6 +1,6 @@
 """Exact truth about a world: which surface point a pixel shows, and where any surface point is and whether it is seen.
 
-Everything here is computed from the facets' geometry in float64, not read from rendered pictures, so the renderer and the
+Everything here is computed from the facets' geometry in float64, not read from rendered images, so the renderer and the
 truth check each other.
 
 A surface point is (facet, side, u, v). It is *visible* at a moment if it projects into the frame, shows the side that it was
@@ -45,7 +45,7 @@ class Truth:
     visible: Bool
     """(n, t) in the frame and not hidden."""
     in_frame: Bool
-    """(n, t) projects into the picture, hidden or not."""
+    """(n, t) projects into the image, hidden or not."""
     instance: I64
     """(n,) id of the object, 0 for the background."""
 

@@ -46,7 +46,7 @@ _BY_SUFFIX: dict[str, Layout] = {".pkl": "tapvid", ".h5": "sleap"}
 """What is written into files of these names, if no layout is asked for."""
 
 _ASIDE = 1.0
-"""Pixels by which a query may lie outside the picture, as annotations at its edge do."""
+"""Pixels by which a query may lie outside the image, as annotations at its edge do."""
 
 
 def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
@@ -101,7 +101,7 @@ def write_tracks(
     DeepLabCut and napari, and files of SLEAP and COCO, count frames as the video does.
 
     The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its
-    confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the picture's size from tapvid.
+    confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the image's size from tapvid.
 
     Raises:
         BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
@@ -119,7 +119,7 @@ def write_tracks(
         return write_sleap(tracks, path, video)
     if layout == "coco":
         if video is None:
-            raise BadInput(f"{path} says how large each picture is, which tracks do not know; give the video")
+            raise BadInput(f"{path} says how large each image is, which tracks do not know; give the video")
         return write_coco(tracks, path, video)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -130,7 +130,7 @@ def write_tracks(
 
 
 def check_video(tracks: Tracks, video: Video) -> None:
-    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture or its frames.
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its image or its frames.
 
     Tracks do not know the size of their video, so a larger one with as many frames passes.
     """
@@ -166,7 +166,7 @@ def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
         raise BadInput(f"{path} {found}; name one of {some}")
     entry = entries[name]
     if video is None:
-        height, width = next(entry.pictures()).shape[:2]
+        height, width = next(entry.images()).shape[:2]
     else:
         height, width = video.height, video.width
     xy = np.where(entry.occluded[..., None], np.nan, entry.points) * np.array([width, height])

@@ -121,7 +121,7 @@ class Follower:
 
 
 def ask_in(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-    """Give queries (frame, x, y) of the points in a box whose motion carries it; those outside of a picture of `size` (width,
+    """Give queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
     height) are left out."""
     points = points_in(box)
     inside = (points >= 0).all(1) & (points <= size).all(1)
@@ -177,7 +177,7 @@ def _along(
 
 
 def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether the middle of a box is in the picture."""
+    """Whether the middle of a box is in the image."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 

@@ -117,9 +117,9 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 
 
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
-    """Return a data set of COCO key points: a picture for each frame, and an annotation where any point is seen.
+    """Return a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
 
-    Pictures are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
+    Images are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
     holds the points that are seen; `score` is their mean confidence.
     """
     images, annotations = [], []

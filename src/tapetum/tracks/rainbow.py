@@ -39,7 +39,7 @@ def draw_rainbow(
     Args:
         frames: of the video that the tracks are from; they are not changed.
         motion: the camera's; found from the tracks where None.
-        dim: brightness of the picture under the paths.
+        dim: brightness of the image under the paths.
         radius: of the dots of what moves, in pixels; by the size of the frame where None.
         labels: a short text for each point, written beside it.
 

@@ -107,7 +107,7 @@ def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> dict[str, dict[st
 
 def _dlc_frame(row: _Row) -> int:
     if "/" in row[1][0] or "\\" in row[1][0] or row[1][0] == "labeled-data":
-        raise BadInput(f"{row[0]} is about the picture {row[1][0][:80]}; labels of single pictures are no tracks, "
+        raise BadInput(f"{row[0]} is about the image {row[1][0][:80]}; labels of single images are no tracks, "
                        "give what DeepLabCut's analyze_videos wrote")  # fmt: skip
     return _whole(row, 0, "frame", _MOST_FRAMES)
 
@@ -136,7 +136,7 @@ def from_napari(path: Path, frames: int = 0) -> Tracks:
     identity, time, y, x = column(*TRACK_ID), column("t", "frame"), column("y"), column("x")
     body = _body(path, list(_rows(path)), 1)
     if "z" in header and len(np.unique(_numbers(body, [header.index("z")]))) > 1:
-        raise BadInput(f"{path} holds tracks in a volume (its Z changes); only tracks in a picture are read")
+        raise BadInput(f"{path} holds tracks in a volume (its Z changes); only tracks in an image are read")
     places = _numbers(body, [x, y])
     if (lacking := np.isnan(places).any(axis=1)).any():
         raise BadInput(f"{body[int(lacking.argmax())][0]} lacks x or y; leave the row out where the point is hidden")

@@ -1,7 +1,7 @@
 """Files of TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): videos with points annotated in every frame.
 
 A pickle holds, for each video, `video` (uint8 frames, or JPEG bytes a frame), `points` (x, y as shares of width and
-height, so that 0 and 1 are the outer edges of the picture) and `occluded`. DAVIS and RoboTAP are dicts by name,
+height, so that 0 and 1 are the outer edges of the image) and `occluded`. DAVIS and RoboTAP are dicts by name,
 RGB-Stacking is a list, Kinetics is made of several files of either kind.
 
 Unusual: pickles are read without running their code, one file at a time, and frames are decoded when asked for.
@@ -32,20 +32,20 @@ class Entry:
     name: str
     """Key in the file, or its number where the file is a list; behind the name of the file where there are several."""
     video: Any
-    """t frames as they are stored: uint8 (t, h, w, 3), or a sequence of JPEG bytes or of arrays; see `pictures`."""
+    """t frames as they are stored: uint8 (t, h, w, 3), or a sequence of JPEG bytes or of arrays; see `images`."""
     points: Num[np.ndarray, "n t 2"]
     """x, y as shares of width and height; anything where occluded."""
     occluded: Bool[np.ndarray, "n t"]
     """True where the point cannot be seen."""
 
-    def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded. Raises `BadInput` where one is no whole picture."""
+    def images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """Yield the frames one by one, decoded. Raises `BadInput` where one is no whole image."""
         for index, frame in enumerate(self.video):
-            picture = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
-                found = f"{picture.dtype} {picture.shape}"
+            image = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+                found = f"{image.dtype} {image.shape}"
                 raise _bad(self.name, "video", f"frame {index} is {found}; it must be uint8 (height, width, 3)")
-            yield picture
+            yield image
 
 
 def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
@@ -145,4 +145,4 @@ def _decoded(name: str, index: int, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
-        raise _bad(name, "video", f"frame {index} is no whole picture ({reason})") from error
+        raise _bad(name, "video", f"frame {index} is no whole image ({reason})") from error

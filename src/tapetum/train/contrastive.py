@@ -50,13 +50,13 @@ def info_nce(
 
 
 def clip_loss(
-    pictures: Float[Tensor, "b d"],
+    images: Float[Tensor, "b d"],
     texts: Float[Tensor, "b d"],
     scale: float | Float[Tensor, ""],
     groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Take the mean of `info_nce` from pictures to texts and from texts to pictures."""
-    return (info_nce(pictures, texts, scale, groups) + info_nce(texts, pictures, scale, groups)) / 2
+    """Take the mean of `info_nce` from images to texts and from texts to images."""
+    return (info_nce(images, texts, scale, groups) + info_nce(texts, images, scale, groups)) / 2
 
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:

@@ -3,7 +3,7 @@
     DIR/annotations/instances_train2017.json and instances_val2017.json
     DIR/train2017/000000000009.jpg ...   DIR/val2017/...
 
-Learned from: train2017 without crowds and pictures that have nothing else; scored: val2017, as COCO does (faster-coco-eval).
+Learned from: train2017 without crowds and images that have nothing else; scored: val2017, as COCO does (faster-coco-eval).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries
 from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_picture, stored
+from tapetum.data.media import opened_image, stored
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
@@ -37,26 +37,26 @@ _LEAST = 1.0
 class CocoTask(Task):
     """Boxes, classes and masks of things."""
 
-    def __init__(self, pictures: Sequence[Instances], categories: Sequence[tuple[int, str]], run: CocoRun):
+    def __init__(self, images: Sequence[Instances], categories: Sequence[tuple[int, str]], run: CocoRun):
         """`categories`: number in the files and name of each, in the classifier's order. Raises BadInput where nothing is."""
         self.run, self.categories = run, list(categories)
         self.number = {name: k for k, (_, name) in enumerate(categories, 1)}
-        self.pictures = [one for one in pictures if any(_learned(thing) for thing in one.things)]
-        if not self.pictures:
-            raise BadInput("no picture has a thing to be learned from; give COCO's folder with instances_train2017.json")
-        self.order = Shuffle(len(self.pictures), run.seed)
+        self.images = [one for one in images if any(_learned(thing) for thing in one.things)]
+        if not self.images:
+            raise BadInput("no image has a thing to be learned from; give COCO's folder with instances_train2017.json")
+        self.order = Shuffle(len(self.images), run.seed)
 
     def model(self) -> nn.Module:
         """Put heads on the encoder."""
         return detector(load(self.run.encoder, seed=self.run.seed), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
-        """Give pictures and what is in them, some mirrored."""
+        """Give images and what is in them, some mirrored."""
         return _Things(self)
 
     def collate(self, items: Sequence[Any]) -> Any:
-        """Keep pictures of all sizes."""
-        return {"pictures": [picture for picture, _ in items], "targets": [target for _, target in items]}
+        """Keep images of all sizes."""
+        return {"images": [image for image, _ in items], "targets": [target for _, target in items]}
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings."""
@@ -64,11 +64,11 @@ class CocoTask(Task):
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of regions, boxes, classes and masks."""
-        parts = model(batch["pictures"], batch["targets"])
+        parts = model(batch["images"], batch["targets"])
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
 
     def target(self, one: Instances) -> dict[str, Tensor]:
-        """Give what is to be learned of a picture."""
+        """Give what is to be learned of an image."""
         kept = [k for k, thing in enumerate(one.things) if _learned(thing)]
         things = [one.things[k] for k in kept]
         target = {
@@ -90,38 +90,38 @@ class _Things(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self.task = task
 
     def __getitem__(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
-        one = self.task.pictures[self.task.order(number)]
-        picture, target = _read(one), self.task.target(one)
+        one = self.task.images[self.task.order(number)]
+        image, target = _read(one), self.task.target(one)
         if sample_generator(self.task.run.seed, number).random() < 0.5:
-            picture, x = picture.flip(-1), target["boxes"]
-            target["boxes"] = torch.stack([picture.shape[-1] - x[:, 2], x[:, 1], picture.shape[-1] - x[:, 0], x[:, 3]], 1)
+            image, x = image.flip(-1), target["boxes"]
+            target["boxes"] = torch.stack([image.shape[-1] - x[:, 2], x[:, 1], image.shape[-1] - x[:, 0], x[:, 3]], 1)
             if "masks" in target:
                 target["masks"] = target["masks"].flip(-1)
-        return picture, target
+        return image, target
 
 
 def _read(one: Instances) -> Tensor:
-    picture = np.array(opened_picture(stored(one.picture), "RGB"))
-    if picture.shape[:2] != one.size:
+    image = np.array(opened_image(stored(one.image), "RGB"))
+    if image.shape[:2] != one.size:
         raise BadInput(
-            f"{one.picture} is {picture.shape[1]}x{picture.shape[0]} and its entry says {one.size[1]}x{one.size[0]}; "
-            "give the pictures that the file is of"
+            f"{one.image} is {image.shape[1]}x{image.shape[0]} and its entry says {one.size[1]}x{one.size[0]}; "
+            "give the images that the file is of"
         )
-    return torch.from_numpy(picture).movedim(-1, 0).float().div_(255)
+    return torch.from_numpy(image).movedim(-1, 0).float().div_(255)
 
 
 @torch.no_grad()
 def predictions(
     model: nn.Module,
-    pictures: Sequence[Instances],
+    images: Sequence[Instances],
     categories: Sequence[tuple[int, str]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Find things in pictures, one after the other: the entries of COCO's file of results."""
+    """Find things in images, one after the other: the entries of COCO's file of results."""
     device, found = next(model.parameters()).device, []
     model.eval()
-    for done, one in enumerate(pictures):
-        progress(done, len(pictures))
+    for done, one in enumerate(images):
+        progress(done, len(images))
         said = {name: value.cpu() for name, value in model([_read(one).to(device)])[0].items()}
         for k, box in enumerate(said["boxes"].tolist()):
             x1, y1, x2, y2 = box
@@ -134,12 +134,12 @@ def predictions(
             if "masks" in said:
                 entry["segmentation"] = encode_mask((said["masks"][k, 0] > 0.5).numpy())
             found.append(entry)
-    progress(len(pictures), len(pictures))
+    progress(len(images), len(images))
     return found
 
 
 def coco_scores(annotations: Path, said: Sequence[Mapping[str, Any]], keys: Sequence[Any], masks: bool) -> dict[str, float]:
-    """Score entries of results on the pictures `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
+    """Score entries of results on the images `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
 
     Raises BadInput where faster-coco-eval is missing.
     """
@@ -175,7 +175,7 @@ def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print)
     categories = [(int(entry.key("id")), entry.text("name")) for entry in entries(files["train"], "categories")]
     task = CocoTask(read_instances(files["train"], folder / "train2017"), categories, run)
     scored = read_instances(files["val"], folder / "val2017")[: run.most]
-    say(f"pictures to learn from: {len(task.pictures):,}; to score with: {len(scored):,}; {len(categories)} categories")
+    say(f"images to learn from: {len(task.images):,}; to score with: {len(scored):,}; {len(categories)} categories")
     result = fit(task, transfer_config(run, launch, find_unused_parameters=True), launch.out, began=launch.began)
     if result.state == "stopped":
         return None

@@ -74,11 +74,11 @@ class FineTuneConfig:
     steps: int = 1000
     """Of each run."""
     batch_size: int = 32
-    """Pictures of a step."""
+    """Images of a step."""
     warmup: float = 0.1
     """Share of the steps over which the rate rises."""
     size: tuple[int, int] | None = None
-    """Rows and columns of the pictures; None: as the encoder prepares them."""
+    """Rows and columns of the images; None: as the encoder prepares them."""
     seed: int = 0
     """Of order, crops and heads."""
 
@@ -86,7 +86,7 @@ class FineTuneConfig:
         if not self.rates or min(self.rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
             raise BadInput(
                 f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
-                "rates above 0, 1 or more steps and pictures, and a share below 1"
+                "rates above 0, 1 or more steps and images, and a share below 1"
             )
 
 

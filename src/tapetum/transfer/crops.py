@@ -1,4 +1,4 @@
-"""Pictures and their classes of pixels, scaled, cut and mirrored alike."""
+"""Images and their classes of pixels, scaled, cut and mirrored alike."""
 
 import numpy as np
 import torch
@@ -10,35 +10,35 @@ from tapetum.transfer.segmentation import IGNORED
 
 
 def cropped(
-    picture: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
     truth: Int64[np.ndarray, "h w"],
     size: tuple[int, int],
     rng: np.random.Generator | None,
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Bring a picture (0..255) and its truth to `size`: whole without `rng`, else 0.5 to 2 times as large, cut and mirrored.
+    """Bring an image (0..255) and its truth to `size`: whole without `rng`, else 0.5 to 2 times as large, cut and mirrored.
 
-    What lies beyond the picture is grey and does not count.
+    What lies beyond the image is grey and does not count.
     """
     scale = 1.0 if rng is None else _scale(rng)
     rows, columns = (max(1, round(side * scale)) for side in size)
-    x, y = scaled(picture, truth, (rows, columns))
+    x, y = scaled(image, truth, (rows, columns))
     return (x, y) if rng is None else _cut(x, y, size, rng)
 
 
 def cut_at_own_scale(
-    picture: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int], rng: np.random.Generator
+    image: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Make a picture 0.5 to 2 times as large as it is, in its own shape, then cut and mirror it."""
+    """Make an image 0.5 to 2 times as large as it is, in its own shape, then cut and mirror it."""
     scale = _scale(rng)
     rows, columns = (max(1, round(side * scale)) for side in truth.shape)
-    return _cut(*scaled(picture, truth, (rows, columns)), size, rng)
+    return _cut(*scaled(image, truth, (rows, columns)), size, rng)
 
 
 def scaled(
-    picture: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int]
+    image: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Bring a picture (0..255) and its truth to a size."""
-    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float()
+    """Bring an image (0..255) and its truth to a size."""
+    x = torch.from_numpy(np.array(image)).movedim(-1, 0)[None].float()
     x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)[0]
     y = F.interpolate(torch.from_numpy(np.array(truth))[None, None].double(), size, mode="nearest-exact")
     return x, y[0, 0].long()

@@ -1,10 +1,10 @@
 """Mask R-CNN (arXiv 1703.06870) with a feature pyramid (arXiv 1612.03144) on any encoder; heads and boxes are torchvision's.
 
-    pictures --encoder--> maps --pyramid--> levels of strides 4, 8, 16, 32, 64 --> regions --> boxes, classes, masks
+    images --encoder--> maps --pyramid--> levels of strides 4, 8, 16, 32, 64 --> regions --> boxes, classes, masks
 
 Of an encoder with one map the pyramid gets four, of 4, 2, 1 and 1/2 times its size, as ViTs are given to UperNet.
 
-Needs the extra [coco] (torchvision). Pictures are lists of float (3, h, w), 0..1; boxes x1, y1, x2, y2 in raster pixels.
+Needs the extra [coco] (torchvision). Images are lists of float (3, h, w), 0..1; boxes x1, y1, x2, y2 in raster pixels.
 """
 
 from collections import OrderedDict
@@ -41,9 +41,9 @@ class PyramidBackbone(nn.Module):
         self.one = len(encoder.map_channels) == 1
         self.pyramid = FeaturePyramid(encoder.map_channels * (4 if self.one else 1), width, extra_level=True)
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> "OrderedDict[str, Tensor]":
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> "OrderedDict[str, Tensor]":
         """Give the levels by name: 0 to 3, then pool."""
-        maps: Sequence[Tensor] = self.encoder(pictures).maps
+        maps: Sequence[Tensor] = self.encoder(images).maps
         if self.one:
             maps = [F.interpolate(maps[0], scale_factor=scale, mode="bilinear", align_corners=False) for scale in _OF_ONE]
         levels = self.pyramid(maps)
@@ -93,7 +93,7 @@ def save_detector(model: Any, run: CocoRun, categories: Sequence[tuple[int, str]
 
 
 def load_detector(path: Path) -> tuple[nn.Module, list[tuple[int, str]]]:
-    """Load what `save_detector` wrote, and its categories; the model takes pictures as torchvision's do.
+    """Load what `save_detector` wrote, and its categories; the model takes images as torchvision's do.
 
     Raises BadInput for anything else.
     """

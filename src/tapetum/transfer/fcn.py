@@ -1,7 +1,7 @@
 """Segmentation by fine-tuning with a fully convolutional head: PASCAL VOC, Cityscapes, CamVid, ADE20K, from official folders.
 
 Protocol of papers on pre-training (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv 2103.10957; Odin, arXiv 2203.08777, section
-4): random scale of 0.5 to 2, crops, mirrored; SGD whose rate drops at 70 and 90 % of the run; mean IoU of whole pictures at one
+4): random scale of 0.5 to 2, crops, mirrored; SGD whose rate drops at 70 and 90 % of the run; mean IoU of whole images at one
 scale.
 
 Differs: nothing is held out and no rate is chosen, so the score of the val part is that of the settings as given.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.segmentation import SEGMENTED
-from tapetum.data.segmentation.pictures import SegmentedPictures
+from tapetum.data.segmentation.images import SegmentedImages
 from tapetum.encoders.config import as_json, check_side, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
@@ -43,9 +43,9 @@ SEGMENTER_FILE = "segmenter.safetensors"
 
 
 class FcnTask(SegmentationTask):
-    """Learns from all pictures of the train part, in crops at their own scale."""
+    """Learns from all images of the train part, in crops at their own scale."""
 
-    def __init__(self, encoder: Callable[[], Encoder], parts: tuple[SegmentedPictures, SegmentedPictures], run: FcnRun):
+    def __init__(self, encoder: Callable[[], Encoder], parts: tuple[SegmentedImages, SegmentedImages], run: FcnRun):
         size = (run.crop, run.crop)
         super().__init__(encoder, *parts, FineTuneConfig(size=size, seed=run.seed), run.head)
         self.own, self.run = np.arange(len(parts[0])), run
@@ -65,39 +65,39 @@ class FcnTask(SegmentationTask):
         """Scale, cut and mirror."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
-            picture, truth = self.train_part.read(k)
-            made.append(cut_at_own_scale(picture, truth, self.size, sample_generator(self.run.seed, number)))
+            image, truth = self.train_part.read(k)
+            made.append(cut_at_own_scale(image, truth, self.size, sample_generator(self.run.seed, number)))
         return self._batch(made)
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of pixels that count."""
-        return pixel_loss(model(batch["picture"]), batch["truth"]), {}
+        return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     @torch.no_grad()
     def mean_iou(self, model: nn.Module, most: int | None = None) -> float:
-        """Give the mean IoU of whole pictures of the val part, each at its own size."""
+        """Give the mean IoU of whole images of the val part, each at its own size."""
         segmenter = cast(Segmenter, model.eval())
         counted = Confusion(len(self.train_part.classes), IGNORED)
         for k in range(min(len(self.test_part), most or len(self.test_part))):
-            picture, truth = self.test_part.read(k)
-            counted.add(segment(segmenter, picture), truth)
+            image, truth = self.test_part.read(k)
+            counted.add(segment(segmenter, image), truth)
         return counted.mean_iou
 
 
 @torch.no_grad()
-def segment(model: Segmenter, picture: np.ndarray) -> np.ndarray:
-    """Give the class of every pixel of a picture (h, w, 3), int64 (h, w); what an encoder's cells need is added in grey."""
+def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
+    """Give the class of every pixel of an image (h, w, 3), int64 (h, w); what an encoder's cells need is added in grey."""
     device, how = next(model.parameters()).device, model.encoder.preprocessing
     mean, std = (torch.tensor(value, device=device)[:, None, None] for value in (how.mean, how.std))
-    x = (torch.from_numpy(np.array(picture)).to(device).movedim(-1, 0).float() - mean) / std
+    x = (torch.from_numpy(np.array(image)).to(device).movedim(-1, 0).float() - mean) / std
     cell = max(32, *model.encoder.strides)
     unit = cell if cell % max(model.encoder.strides) == 0 else max(model.encoder.strides)
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     logits = model(F.pad(x, (0, -columns % unit, 0, -rows % unit))[None])
     return logits[0, :, :rows, :columns].argmax(0).cpu().numpy()
 
 
-def parts_of(run: FcnRun) -> tuple[SegmentedPictures, SegmentedPictures]:
+def parts_of(run: FcnRun) -> tuple[SegmentedImages, SegmentedImages]:
     """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout."""
     if not run.data:
         raise BadInput("there is no data; give --data with the folder of the data set")
@@ -112,7 +112,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
     Raises BadInput for what the user can mend.
     """
     parts = parts_of(run)
-    say(f"pictures to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
+    say(f"images to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
     task = FcnTask(partial(load, run.encoder, seed=run.seed), parts, run)
     result = fit(task, transfer_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":

@@ -1,4 +1,4 @@
-"""Fine-tuning of a whole network on classes of pictures or of pixels, by the loop of `tapetum.train`, at several rates.
+"""Fine-tuning of a whole network on classes of images or of pixels, by the loop of `tapetum.train`, at several rates.
 
 Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): the rate of
 a weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it
@@ -31,7 +31,7 @@ from tapetum.train import Moment, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
-from tapetum.transfer.probing import Pictures, split
+from tapetum.transfer.probing import Images, split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
@@ -63,7 +63,7 @@ class Scores(Protocol):
 
 
 class _Numbers(Dataset[int]):
-    """The numbers of samples; pictures are made in `collate`, which knows the task."""
+    """The numbers of samples; images are made in `collate`, which knows the task."""
 
     def __getitem__(self, number: int) -> int:
         return number
@@ -109,19 +109,19 @@ class Classifier(nn.Module):
         nn.init.trunc_normal_(self.classes.weight, std=0.01)
         nn.init.zeros_(self.classes.bias)
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Give logits of prepared pictures."""
-        return self.classes(self.encoder(pictures).pooled)
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Give logits of prepared images."""
+        return self.classes(self.encoder(images).pooled)
 
 
 class ClassesTask(FineTuneTask):
-    """Classes of pictures."""
+    """Classes of images."""
 
     def __init__(
         self,
         encoder: Callable[[], Encoder],
-        train: tuple[Pictures, np.ndarray],
-        test: tuple[Pictures, np.ndarray],
+        train: tuple[Images, np.ndarray],
+        test: tuple[Images, np.ndarray],
         classes: int,
         config: FineTuneConfig,
     ):
@@ -136,12 +136,12 @@ class ClassesTask(FineTuneTask):
         """Make random crops, as in supervised pre-training."""
         which, how = self.chosen(items), self.encoder_preprocessing
         views = Views(self._views(how.size[0]), seed=self.config.seed, mean=how.mean, std=how.std)
-        (pictures,) = views([self.train_part[0][k] for k in which], list(items))
-        return {"picture": pictures, "label": torch.from_numpy(np.asarray(self.train_part[1])[which])}
+        (images,) = views([self.train_part[0][k] for k in which], list(items))
+        return {"image": images, "label": torch.from_numpy(np.asarray(self.train_part[1])[which])}
 
     @property
     def encoder_preprocessing(self) -> Any:
-        """How the encoder wants pictures."""
+        """How the encoder wants images."""
         if not hasattr(self, "_how"):
             self._how = self.encoder().preprocessing
         return self._how
@@ -151,27 +151,27 @@ class ClassesTask(FineTuneTask):
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the cross entropy."""
-        logits = model(batch["picture"]).float()
+        logits = model(batch["image"]).float()
         return F.cross_entropy(logits, batch["label"]), {
             "accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()
         }
 
     @torch.no_grad()
     def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
-        """Give the share of pictures that are right."""
-        pictures, labels = self.train_part if part == "held" else self.test_part
+        """Give the share of images that are right."""
+        images, labels = self.train_part if part == "held" else self.test_part
         which = self.held if part == "held" else np.arange(len(labels))
         model.eval()
         right, device = 0, next(model.parameters()).device
         for start in range(0, len(which), 64):
             rows = which[start : start + 64]
-            prepared = torch.cat([model.encoder.prepare(pictures[int(k)][None]) for k in rows])  # type: ignore[operator]
+            prepared = torch.cat([model.encoder.prepare(images[int(k)][None]) for k in rows])  # type: ignore[operator]
             right += int((model(prepared.to(device)).argmax(1).cpu().numpy() == labels[rows]).sum())
         return right / len(which)
 
 
 class Segmented(Protocol):
-    """Pictures and a number for each pixel, or 255, by number; such as `tapetum.data.segmentation` gives."""
+    """Images and a number for each pixel, or 255, by number; such as `tapetum.data.segmentation` gives."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ class Segmented(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Read picture k."""
+        """Read image k."""
         ...
 
 
@@ -211,32 +211,32 @@ class SegmentationTask(FineTuneTask):
         return {**super().describe(), "head": self.head}
 
     def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Scale, crop and mirror pictures and truths alike."""
+        """Scale, crop and mirror images and truths alike."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
-            picture, truth = self.train_part.read(k)
-            made.append(cropped(picture, truth, self.size, sample_generator(self.config.seed, number)))
+            image, truth = self.train_part.read(k)
+            made.append(cropped(image, truth, self.size, sample_generator(self.config.seed, number)))
         return self._batch(made)
 
     def _batch(self, made: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         if not hasattr(self, "_how"):
             self._how = self.encoder().preprocessing
         mean, std = (torch.tensor(value)[:, None, None] for value in (self._how.mean, self._how.std))
-        pictures = torch.stack([(picture - mean) / std for picture, _ in made])
-        return {"picture": pictures, "truth": torch.stack([truth for _, truth in made])}
+        images = torch.stack([(image - mean) / std for image, _ in made])
+        return {"image": images, "truth": torch.stack([truth for _, truth in made])}
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of pixels that count."""
-        return pixel_loss(model(batch["picture"]), batch["truth"]), {}
+        return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
-        """Give the mean IoU of whole pictures, brought to the task's size."""
+        """Give the mean IoU of whole images, brought to the task's size."""
         counted = Confusion(len(self.train_part.classes), IGNORED)
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
 
     def count(self, model: nn.Module, part: Literal["held", "test"], most: int | None = None) -> Int64[np.ndarray, "n k k"]:
-        """Count the pixels of each whole picture, or of the first `most`, brought to the task's size, by true (row) and
+        """Count the pixels of each whole image, or of the first `most`, brought to the task's size, by true (row) and
         predicted class."""
         data = self.train_part if part == "held" else self.test_part
         which = (self.held.tolist() if part == "held" else list(range(len(data))))[:most]
@@ -245,8 +245,8 @@ class SegmentationTask(FineTuneTask):
         def batches() -> Any:
             for start in range(0, len(which), self.config.batch_size):
                 rows = (data.read(k) for k in which[start : start + self.config.batch_size])
-                batch = self._batch([cropped(picture, truth, self.size, None) for picture, truth in rows])
-                yield batch["picture"].to(device), batch["truth"]
+                batch = self._batch([cropped(image, truth, self.size, None) for image, truth in rows])
+                yield batch["image"].to(device), batch["truth"]
 
         return confusions(model, batches(), len(data.classes))
 

@@ -28,9 +28,9 @@ def knn_votes(
     """Let the neighbours of each query vote; a row sums to 1.
 
     Args:
-        features: of known pictures, of any length but 0.
+        features: of known images, of any length but 0.
         labels: their classes, 0 to classes - 1.
-        queries: features of pictures that are asked about.
+        queries: features of images that are asked about.
         classes: how many there are.
         config: how many vote, and how.
 

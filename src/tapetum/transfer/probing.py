@@ -24,20 +24,20 @@ from tapetum.train.config import TrainConfig
 from tapetum.train.schedule import learning_rate
 from tapetum.transfer.config import ProbeConfig
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Image = UInt8[np.ndarray, "h w 3"]
 
 
-class Pictures(Protocol):
-    """Pictures by number."""
+class Images(Protocol):
+    """Images by number."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int, /) -> Picture: ...
+    def __getitem__(self, k: int, /) -> Image: ...
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features of pictures and their classes."""
+    """Features of images and their classes."""
 
     features: Float[Tensor, "n *shape"]
     """Pooled vectors (n, c), or tokens (n, t, c)."""
@@ -50,7 +50,7 @@ class Labelled:
             )
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
             kind = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise BadInput(f"labels are {kind}; give one class a picture as whole numbers, int64 (n,)")
+            raise BadInput(f"labels are {kind}; give one class an image as whole numbers, int64 (n,)")
 
     def rows(self, which: Tensor) -> "Labelled":
         """Give some of them."""
@@ -74,24 +74,24 @@ class Probed:
 @full_precision()
 def features_of(
     encoder: Encoder,
-    pictures: Pictures,
+    images: Images,
     *,
     tokens: bool = False,
     batch_size: int = 64,
     kept: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[Tensor, "n *shape"]:
-    """Make the features of pictures, on the CPU: pooled vectors, or all tokens.
+    """Make the features of images, on the CPU: pooled vectors, or all tokens.
 
     Args:
-        encoder: stays in eval mode; it prepares the pictures.
-        pictures: by number.
+        encoder: stays in eval mode; it prepares the images.
+        images: by number.
         tokens: give tokens (n, t, c) instead of (n, c).
-        batch_size: pictures that are looked at together.
-        kept: folder where they are kept, under a name that is of the weights and the pictures; None: nowhere.
+        batch_size: images that are looked at together.
+        kept: folder where they are kept, under a name that is of the weights and the images; None: nowhere.
         tell: called with how many are done and how many there are.
     """
-    file = kept / f"features-{_name(encoder, pictures, tokens)}.safetensors" if kept else None
+    file = kept / f"features-{_name(encoder, images, tokens)}.safetensors" if kept else None
     if file is not None and file.is_file():
         try:
             return load_file(no_pipe(file))["features"]
@@ -100,15 +100,15 @@ def features_of(
     device, found = next(encoder.parameters()).device, []
     encoder.eval()
     with torch.inference_mode():
-        for start in range(0, len(pictures), batch_size):
-            shown = [pictures[k] for k in range(start, min(start + batch_size, len(pictures)))]
-            if len({picture.shape for picture in shown}) == 1:
+        for start in range(0, len(images), batch_size):
+            shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
+            if len({image.shape for image in shown}) == 1:
                 prepared = encoder.prepare(np.stack(shown))
             else:
-                prepared = torch.cat([encoder.prepare(picture[None]) for picture in shown])
+                prepared = torch.cat([encoder.prepare(image[None]) for image in shown])
             made = encoder(prepared.to(device))
             found.append((made.tokens if tokens else made.pooled).float().cpu())
-            tell(min(start + batch_size, len(pictures)), len(pictures))
+            tell(min(start + batch_size, len(images)), len(images))
     features = torch.cat(found).clone()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +117,14 @@ def features_of(
     return features
 
 
-def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
-    """A name for the features of these pictures by these weights."""
-    mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
+def _name(encoder: Encoder, images: Images, tokens: bool) -> str:
+    """A name for the features of these images by these weights."""
+    mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(images)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode("utf-8", "surrogatepass"))
         mixed.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    content = getattr(pictures, "content", pictures.__getitem__)  # of files: what is in them, without decoding it
-    mixed.update(json.dumps([stamp(picture=content(k)) for k in range(len(pictures))]).encode())
+    content = getattr(images, "content", images.__getitem__)  # of files: what is in them, without decoding it
+    mixed.update(json.dumps([stamp(image=content(k)) for k in range(len(images))]).encode())
     return mixed.hexdigest()
 
 

@@ -4,7 +4,7 @@
     the last frames, as found --+--> for each cell of the present frame the cells most alike, not too far away,
     the present frame ---------'     vote on what it is, each by exp(cosine / temperature)
 
-What goes on from frame to frame are shares of objects, not decisions. For a picture, shares are enlarged, each object's is
+What goes on from frame to frame are shares of objects, not decisions. For an image, shares are enlarged, each object's is
 stretched to 0..1, and the largest one counts.
 
 As DINO's script does it. Differs: affinities are computed a row of cells at a time, so memory stays small.
@@ -108,7 +108,7 @@ def shares_of(first: Int[np.ndarray, "h w"], numbers: Sequence[int], like: Tenso
 
 
 def decided(shares: Float[Tensor, "c h w"], size: Sequence[int]) -> Int[np.ndarray, "h2 w2"]:
-    """Decide on one object for each pixel of a picture of `size` (rows, columns): its place among the shares."""
+    """Decide on one object for each pixel of an image of `size` (rows, columns): its place among the shares."""
     large = F.interpolate(shares[None], (int(size[0]), int(size[1])), mode="bilinear", align_corners=False)[0]
     low, high = (bound(large.flatten(1), 1).values[:, None, None] for bound in (torch.min, torch.max))
     seen = (high > 0) & (high > low)
@@ -117,5 +117,5 @@ def decided(shares: Float[Tensor, "c h w"], size: Sequence[int]) -> Int[np.ndarr
 
 def _unit(features: Tensor) -> Tensor:
     if not torch.isfinite(features).all():
-        raise BadInput("features hold values that are not finite; mend the pictures or the network")
+        raise BadInput("features hold values that are not finite; mend the images or the network")
     return F.normalize(features.float(), dim=0)

@@ -23,9 +23,9 @@ class TransferRun:
     steps: int = 30_000
     """Optimiser steps."""
     batch_size: int = 16
-    """Pictures of a step, over all processes."""
+    """Images of a step, over all processes."""
     micro_batch: int = 4
-    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    """Images that a process works on at a time; what is left of a step's is accumulated."""
     lr: float = 0.01
     """Learning rate of SGD with momentum 0.9."""
     weight_decay: float = 1e-4
@@ -37,7 +37,7 @@ class TransferRun:
     freeze: bool = False
     """Only the head learns."""
     most: int | None = None
-    """Score on the first so many pictures only."""
+    """Score on the first so many images only."""
     bf16: bool = False
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0
@@ -58,7 +58,7 @@ class FcnRun(TransferRun):
     head: Literal["fcn", "linear", "upernet"] = "fcn"
     """What stands on the encoder."""
     crop: int = 513
-    """Side of the crops that are learned from; whole pictures are scored."""
+    """Side of the crops that are learned from; whole images are scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,11 +80,11 @@ class CocoRun(TransferRun):
     """Detection and instance segmentation with Mask R-CNN and a feature pyramid; `COCO_RECIPES` has some."""
 
     preset: Literal["1x", "small"] = "1x"
-    """1x: 12 epochs of COCO in batches of 64 (DetCon's detector); small: few steps on small pictures."""
+    """1x: 12 epochs of COCO in batches of 64 (DetCon's detector); small: few steps on small images."""
     masks: bool = True
     """Find masks too; else boxes alone (Faster R-CNN)."""
     short_sides: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
-    """Pixels of the shorter side in learning, one drawn for each picture; scores are taken at the last."""
+    """Pixels of the shorter side in learning, one drawn for each image; scores are taken at the last."""
     long_side: int = 1333
     """Pixels of the longer side at most."""
     width: int = 256

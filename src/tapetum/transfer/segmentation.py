@@ -1,15 +1,15 @@
 """A class for every pixel from an encoder's maps: a linear head, UperNet, and a fully convolutional head (FCN).
 
-    linear    maps, all brought to the size of the finest, side by side -> 1x1 -> as large as the picture
+    linear    maps, all brought to the size of the finest, side by side -> 1x1 -> as large as the image
               (of a ViT's one map this is the linear decoder of Segmenter, arXiv 2105.05633, section 3.2)
 
     upernet   (arXiv 1807.10221, section 3.1)
               coarsest map -> means of 1, 2, 3 and 6 cells a side, beside it (pyramid pooling) --.
               the others   -> 1x1 ------------------------------------------------ + <-- twice the size
                                                                                    | 3x3
-              all levels at the size of the finest, side by side -> 3x3 -> 1x1 -> as large as the picture
+              all levels at the size of the finest, side by side -> 3x3 -> 1x1 -> as large as the image
 
-    fcn       coarsest map -> 3x3 -> 3x3, both with holes of 6 cells -> 1x1 -> as large as the picture
+    fcn       coarsest map -> 3x3 -> 3x3, both with holes of 6 cells -> 1x1 -> as large as the image
               (arXiv 1411.4038 as of MoCo, arXiv 1911.05722, appendix); a ResNet's last stage keeps the size of the one before
 
 Of an encoder with one map UperNet gets four, of 4, 2, 1 and 1/2 times its size, as ViTs are given to it.
@@ -142,9 +142,9 @@ class Segmenter(nn.Module):
         channels = encoder.map_channels
         self.head = LinearSegmenter(channels, classes) if head == "linear" else heads[head](channels, classes, width)
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        """Give logits of every pixel of prepared pictures."""
-        return _sized(self.head(self.encoder(pictures).maps), pictures.shape[-2:])
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
+        """Give logits of every pixel of prepared images."""
+        return _sized(self.head(self.encoder(images).maps), images.shape[-2:])
 
 
 def pixel_loss(logits: Float[Tensor, "b k h w"], truth: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -161,11 +161,11 @@ def pixel_loss(logits: Float[Tensor, "b k h w"], truth: Int64[Tensor, "b h w"]) 
 def confusions(
     model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]], classes: int
 ) -> Int64[np.ndarray, "n k k"]:
-    """Count the pixels of each prepared picture by true (row) and predicted class; the sum over pictures is a `Confusion`'s."""
+    """Count the pixels of each prepared image by true (row) and predicted class; the sum over images is a `Confusion`'s."""
     found = []
     model.eval()
-    for pictures, truth in batches:
-        said = model(pictures).argmax(1).cpu().numpy()
+    for images, truth in batches:
+        said = model(images).argmax(1).cpu().numpy()
         for one, right in zip(said, truth.cpu().numpy(), strict=True):
             counted = Confusion(classes, IGNORED)
             counted.add(one.astype(np.int64), right)

@@ -1,4 +1,4 @@
-"""Whole pictures as an encoder sees them at their own shape: nothing is cut off, so that every cell has its place in them."""
+"""Whole images as an encoder sees them at their own shape: nothing is cut off, so that every cell has its place in them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +10,12 @@ from torch import Tensor
 from tapetum.encoders.features import Encoder, prepare
 
 Look = Callable[[UInt8[np.ndarray, "h w 3"]], Float[Tensor, "d h w"]]
-"""What makes a map of features of a picture."""
+"""What makes a map of features of an image."""
 _ROUND = 64
 
 
 def whole_size(rows: int, columns: int, short_side: int, stride: int) -> tuple[int, int]:
-    """Find the size at which a picture is looked at: the shorter side as asked, the longer to a multiple of 64 below.
+    """Find the size at which an image is looked at: the shorter side as asked, the longer to a multiple of 64 below.
 
     Both are multiples of `stride`, the pixels of the encoder's coarsest cell (DINO's script for DAVIS, where strides allow).
 
@@ -28,12 +28,12 @@ def whole_size(rows: int, columns: int, short_side: int, stride: int) -> tuple[i
     return (short, long) if rows <= columns else (long, short)
 
 
-def prepare_whole(encoder: Encoder, picture: UInt8[np.ndarray, "h w 3"], short_side: int) -> Float[Tensor, "1 3 H W"]:
-    """Prepare a whole picture for an encoder, on its device; the shape changes by what `whole_size` rounds off alone."""
-    rows, columns = picture.shape[:2]
+def prepare_whole(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"], short_side: int) -> Float[Tensor, "1 3 H W"]:
+    """Prepare a whole image for an encoder, on its device; the shape changes by what `whole_size` rounds off alone."""
+    rows, columns = image.shape[:2]
     size = whole_size(rows, columns, short_side, max(encoder.strides))
     how = replace(encoder.preprocessing, size=size, resize="squash", crop_fraction=1.0)
-    return prepare(picture[None], how, next(encoder.parameters()).device)
+    return prepare(image[None], how, next(encoder.parameters()).device)
 
 
 def level_of(encoder: Encoder, stride: int) -> int:

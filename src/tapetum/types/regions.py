@@ -1,6 +1,6 @@
-"""Places in a picture and stretches of time that have a name, and words: boxes, masks, segments, answers.
+"""Places in an image and stretches of time that have a name, and words: boxes, masks, segments, answers.
 
-Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole of a picture is
+Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole of an image is
 (0, 0, width, height). Times are seconds. A label is a text, "" where there is none; a score is 1 where nobody gave one.
 """
 
@@ -16,7 +16,7 @@ from tapetum.types.checks import finite, truths
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """n boxes of one picture. Raises BadInput for wrong shapes, numbers that are not finite, and corners in the wrong order."""
+    """n boxes of one image. Raises BadInput for wrong shapes, numbers that are not finite, and corners in the wrong order."""
 
     xyxy: np.ndarray
     """float32 (n, 4): x1, y1, x2, y2 in raster pixels, x1 <= x2 and y1 <= y2."""
@@ -49,7 +49,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """n masks of one picture, which may overlap. Raises BadInput for wrong shapes and values."""
+    """n masks of one image, which may overlap. Raises BadInput for wrong shapes and values."""
 
     masks: np.ndarray
     """bool (n, h, w): the pixels that belong to each."""

@@ -1,4 +1,4 @@
-"""Tracks3D: where each queried point is in each frame, in space and in the picture.
+"""Tracks3D: where each queried point is in each frame, in space and in the image.
 
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
 `extrinsics_w2c` they are also known in the world. Pixels and times are as in `Tracks`.
@@ -45,11 +45,11 @@ class Tracks3D:
     xyz: np.ndarray
     """float32 (n, t, 3): X, Y, Z in the frame's camera; a guess where the point is not visible. See `metric` for the unit."""
     xy: np.ndarray
-    """float32 (n, t, 2): x, y in raster pixels, as the tracker saw it in the picture."""
+    """float32 (n, t, 2): x, y in raster pixels, as the tracker saw it in the image."""
     visible: np.ndarray
-    """bool (n, t): the point can be seen and its place in the picture is trusted."""
+    """bool (n, t): the point can be seen and its place in the image is trusted."""
     confidence: np.ndarray
-    """float32 (n, t): 0..1, the chance that the point is visible and its place in the picture right."""
+    """float32 (n, t): 0..1, the chance that the point is visible and its place in the image right."""
     queries: np.ndarray
     """float32 (n, 3): frame, x, y of the point that was asked for."""
     intrinsics: np.ndarray

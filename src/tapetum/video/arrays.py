@@ -24,7 +24,7 @@ class ArrayVideo(Video):
         if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
             raise BadInput(f"{name} has numbers of type {array.dtype}; {_WANTED}")
         if array.ndim == 3 and array.shape[-1] in (3, 4):
-            raise BadInput(f"{name} has shape {array.shape}, which looks like one picture; put t first: array[None]")
+            raise BadInput(f"{name} has shape {array.shape}, which looks like one image; put t first: array[None]")
         if array.ndim == 4 and array.shape[-1] not in (1, 3, 4) and array.shape[1] in (1, 3):
             raise BadInput(f"{name} has shape {array.shape}; channels go last: array.transpose(0, 2, 3, 1)")
         if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in (1, 3, 4)):

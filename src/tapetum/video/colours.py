@@ -22,7 +22,7 @@ APART: UInt8[np.ndarray, "10 3"] = np.array(
 """Colours for few points, each as far from those before it as can be, for eyes with all three cones and for those without
 the cones for long or for middle waves. The least distance of two in OKLab is 0.136 for all ten, and 0.27 for the first four;
 what can just be told apart is about 0.02. They were sought among 5832 colours, those strong and light enough to show on
-pictures, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."""
+images, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."""
 
 
 def point_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:

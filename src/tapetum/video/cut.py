@@ -137,7 +137,7 @@ def _seconds(video: Video) -> float:
 
 
 def size_of(text: str | int, width: int, height: int) -> tuple[int, int]:
-    """Read a size for pictures of `width` x `height`: WIDTHxHEIGHT, or the longer side alone, with the shape kept.
+    """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or the longer side alone, with the shape kept.
 
     Raises BadInput for anything else.
 

@@ -32,7 +32,7 @@ CONTAINERS = (
     "ivf,ogg,mjpeg,mjpeg_2000,mxf,nut,dv,vc1,dirac,yuv4mpegpipe,rm,wtv,aac,ac3,aiff,amr,flac,mp3,wav,"
     "png_pipe,jpeg_pipe,bmp_pipe,tiff_pipe,webp_pipe,ppm_pipe,pgm_pipe,qoi_pipe"
 )
-"""Demuxers that may be used; those of sound for `read_sound`, and so that a message can say that there is no picture."""
+"""Demuxers that may be used; those of sound for `read_sound`, and so that a message can say that there is no image."""
 
 SAFE_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 """With which every file is opened."""
@@ -86,11 +86,11 @@ class Decoder:
             raise
 
     def _choose(self) -> VideoStream:
-        """The main picture stream, set up."""
+        """The main image stream, set up."""
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             found = "only sound" if self.container.streams.audio else "no video stream"
-            raise BadInput(f"{self.path} holds {found}; give a file with moving pictures")
+            raise BadInput(f"{self.path} holds {found}; give a file with moving images")
         best = self.container.streams.best("video")
         stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         context = stream.codec_context

@@ -20,7 +20,7 @@ from tapetum.video.labels import Labels
 from tapetum.video.types import Frame
 
 _HALO = 0.55
-"""Darkness of the rim that keeps a dot apart from a picture of its own colour."""
+"""Darkness of the rim that keeps a dot apart from an image of its own colour."""
 
 _FINEST = 1.5
 """Pixels that a path must have gone for another corner of its line."""
@@ -131,7 +131,7 @@ class TrackPainter:
 def draw_paths(
     frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
 ) -> Frame:
-    """Draw the frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the picture, interrupts a path.
+    """Draw the frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the image, interrupts a path.
 
     The frame itself is not changed. Each pixel takes the colour of the last path that covers it, as far as that covers it.
 

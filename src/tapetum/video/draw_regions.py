@@ -1,7 +1,7 @@
-"""Draw boxes, masks and words on a picture.
+"""Draw boxes, masks and words on an image.
 
 A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
-below where there is no room. Words about the whole picture stand on a strip below. Everything is drawn with Pillow.
+below where there is no room. Words about the whole image stand on a strip below. Everything is drawn with Pillow.
 """
 
 import math
@@ -16,9 +16,9 @@ from tapetum.video.colours import APART
 from tapetum.video.types import Frame
 
 _TINT = 0.42
-"""How much of a mask's colour lies on the picture."""
+"""How much of a mask's colour lies on the image."""
 _LEAST = 384
-"""Pixels of the longer side below which a picture is enlarged, whole times, so that words have room."""
+"""Pixels of the longer side below which an image is enlarged, whole times, so that words have room."""
 
 
 def enlarged(frame: Frame, least: int = _LEAST) -> tuple[Frame, int]:
@@ -42,8 +42,8 @@ def draw_regions(
         canvas[_rim(mask)] = colour
     if boxes is None or not len(boxes):
         return canvas
-    picture = Image.fromarray(canvas)
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(image)
     height, width = canvas.shape[:2]
     thick = max(1, round(min(height, width) / 180))
     font = _font(max(10.0, 0.028 * height + 2))
@@ -52,14 +52,14 @@ def draw_regions(
         x1, y1, x2, y2 = (round(v) for v in corners)
         edges = max(x1, 0), max(y1, 0), min(max(x2 - 1, x1), width - 1), min(max(y2 - 1, y1), height - 1)
         if edges[2] < edges[0] or edges[3] < edges[1]:
-            continue  # outside the picture
+            continue  # outside the image
         pen.rectangle(edges, outline=(0, 0, 0), width=thick + 2)
         pen.rectangle(
             tuple(v + (1 if i < 2 else -1) for i, v in enumerate(edges)) if thick > 1 else edges, outline=colour, width=thick
         )
         if label:
             _label(pen, font, label, (edges[0], edges[1], edges[3]), colour, (width, height))
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:

@@ -1,7 +1,7 @@
 """The few bits of an H.264 packet that tell whether decoding may begin there.
 
-Containers mark two kinds of packets as key frames: pictures coded on their own, and the beginning of an intra refresh,
-where a band of intra blocks wanders over several predicted pictures. Decoding from the second kind gives frames that
+Containers mark two kinds of packets as key frames: images coded on their own, and the beginning of an intra refresh,
+where a band of intra blocks wanders over several predicted images. Decoding from the second kind gives frames that
 are almost right. ITU-T H.264, sections 7.3.1 (NAL unit), 7.3.3 (slice header) and annex B (start codes).
 """
 

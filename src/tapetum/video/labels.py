@@ -13,7 +13,7 @@ _RIM = 1
 
 
 class Labels:
-    """Texts that are drawn beside points: to the right and above, or on another side where the picture ends there."""
+    """Texts that are drawn beside points: to the right and above, or on another side where the image ends there."""
 
     def __init__(self, texts: Sequence[str], colours: UInt8[np.ndarray, "n 3"], height: int, width: int, radius: float):
         """For n points, dots of this radius, and frames of this size."""
@@ -22,7 +22,7 @@ class Labels:
         self._stamps = [_stamp(text, colour, font) for text, colour in zip(texts, colours, strict=True)]
 
     def lay_on(self, canvas: Frame, xy: Float[np.ndarray, "n 2"], shown: Bool[np.ndarray, " n"]) -> None:
-        """Draw the texts of the points that are shown and in the picture onto the canvas."""
+        """Draw the texts of the points that are shown and in the image onto the canvas."""
         height, width = canvas.shape[:2]
         with np.errstate(invalid="ignore"):
             inside = (xy >= 0).all(1) & (xy[:, 0] <= width) & (xy[:, 1] <= height) & shown
@@ -45,9 +45,9 @@ def _stamp(text: str, colour: np.ndarray, font: ImageFont.FreeTypeFont | ImageFo
     size, place = (right - left + 1, bottom - top + 1), (-left, -top)
 
     def mask(rim: int) -> np.ndarray:
-        picture = Image.new("L", size)
-        ImageDraw.Draw(picture).text(place, text, fill=255, font=font, stroke_width=rim)
-        return np.asarray(picture, np.float32)[..., None] / 255
+        image = Image.new("L", size)
+        ImageDraw.Draw(image).text(place, text, fill=255, font=font, stroke_width=rim)
+        return np.asarray(image, np.float32)[..., None] / 255
 
     letters, whole = mask(0), mask(_RIM)
     ink = colour.astype(np.float32) * letters / np.maximum(whole, 1e-6)

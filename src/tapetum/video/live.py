@@ -128,7 +128,7 @@ class LiveVideo:
         try:
             container = _open(self.name)
             if not container.streams.video:
-                raise BadInput(f"{self.name} holds no moving pictures; give a camera, an address, a pipe or a file that does")
+                raise BadInput(f"{self.name} holds no moving images; give a camera, an address, a pipe or a file that does")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise BadInput(f"{self.name} is coded in a way that this build of FFmpeg cannot decode; send h264")
@@ -152,11 +152,11 @@ class LiveVideo:
     def _decode(self, container: InputContainer, stream: VideoStream) -> None:
         scaler = VideoReformatter()
         display = None
-        for number, picture in enumerate(_pictures(container, stream)):
+        for number, image in enumerate(_images(container, stream)):
             if display is None:
-                display = display_of(picture)
-            seconds = number / self.rate if picture.time is None else float(picture.time)
-            moment = Moment(upright_rgb(picture, display, scaler), number, time.perf_counter(), seconds)
+                display = display_of(image)
+            seconds = number / self.rate if image.time is None else float(image.time)
+            moment = Moment(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
             with self._news:
                 while self._waiting and not self.drop and not self._closed:
                     self._news.wait(0.1)
@@ -168,7 +168,7 @@ class LiveVideo:
                 self._news.notify_all()
 
 
-def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _images(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     for packet in container.demux(stream):
         try:
             yield from packet.decode()  # pyright: ignore[reportReturnType]

@@ -10,7 +10,7 @@ from tapetum.core.files import named_path
 from tapetum.core.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array
 from tapetum.video.files import FileVideo
-from tapetum.video.pictures import PICTURES, PictureVideo, folder_of_pictures
+from tapetum.video.images import IMAGES, ImageVideo, folder_of_images
 from tapetum.video.types import DEFAULT_RATE, Video, check_rate
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -20,10 +20,10 @@ def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
     """Open `source` as a `Video`.
 
     Args:
-        source: a path to a video file or a still picture; a folder of pictures (in natural order: f2 before f10); an
+        source: a path to a video file or a still image; a folder of images (in natural order: f2 before f10); an
             .npy or .npz file; an array or torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray,
             (t, h, w); or a `Video`, which is returned as it is.
-        rate: frames per second of a source that has no clock of its own (a folder, an array, a picture).
+        rate: frames per second of a source that has no clock of its own (a folder, an array, an image).
 
     Raises:
         BadInput: nothing there, nothing that can be decoded, or a source that is not what was asked for. Addresses of
@@ -44,11 +44,11 @@ def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
     path = named_path(source)
     _must_be_readable(path)
     if path.is_dir():
-        return PictureVideo(folder_of_pictures(path), name=os.path.basename(os.path.realpath(path)), rate=rate)
+        return ImageVideo(folder_of_images(path), name=os.path.basename(os.path.realpath(path)), rate=rate)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayVideo(load_array(path), rate=rate, name=path.name)
-    if path.suffix.lower() in PICTURES:
-        return PictureVideo([path], name=path.name, rate=rate)
+    if path.suffix.lower() in IMAGES:
+        return ImageVideo([path], name=path.name, rate=rate)
     return FileVideo(path)
 
 
@@ -58,11 +58,11 @@ def _must_be_readable(path: Path) -> None:
         if path.is_dir():
             return
         if not path.exists():
-            raise BadInput(f"there is no file {path}; give the path of a video, a picture, a folder of frames or an array")
+            raise BadInput(f"there is no file {path}; give the path of a video, an image, a folder of frames or an array")
         if not path.is_file():
-            raise BadInput(f"{path} is not a regular file; give the path of a video, a picture, a folder of frames or an array")
+            raise BadInput(f"{path} is not a regular file; give the path of a video, an image, a folder of frames or an array")
         if path.stat().st_size == 0:
-            raise BadInput(f"{path} is empty (0 bytes); give a file with a video or a picture in it")
+            raise BadInput(f"{path} is empty (0 bytes); give a file with a video or an image in it")
         with open_file(path):
             pass
     except (OSError, ValueError) as error:

@@ -65,7 +65,7 @@ def has_sound(path: str | os.PathLike[str]) -> bool:
 
 
 def only_sound(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a recording: it has sound and no moving picture, though perhaps the picture of a cover."""
+    """Tell whether a file is a recording: it has sound and no moving image, though perhaps the image of a cover."""
     try:
         with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]

@@ -1,6 +1,6 @@
 """The Video type: frames decoded on demand, whatever they are stored in.
 
-A `Video` is a sequence of pictures, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
+A `Video` is a sequence of images, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
 time, and indexing decodes only what is asked for. `open_video` makes one from a file, a folder or an array.
 """
 
@@ -27,7 +27,7 @@ SLOWEST, FASTEST = 1e-4, 1e6
 """Frames per second. A file that states another rate is taken to have none: no container can be written with it."""
 
 DEFAULT_RATE = 25.0
-"""Frames per second of a source that has no clock: a folder, an array or a still picture."""
+"""Frames per second of a source that has no clock: a folder, an array or a still image."""
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Frames = UInt8[np.ndarray, "t h w 3"]

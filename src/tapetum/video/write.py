@@ -132,9 +132,9 @@ def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, d
         if sound is not None:
             sound.begin(container)
         for number, frame in enumerate(chain((first,), frames)):
-            picture = _indexed(frame, palettes) if gif else _yuv(frame)
-            picture.pts, picture.time_base = round(number * step), 1 / clock
-            container.mux(stream.encode(picture))
+            image = _indexed(frame, palettes) if gif else _yuv(frame)
+            image.pts, image.time_base = round(number * step), 1 / clock
+            container.mux(stream.encode(image))
             if sound is not None:
                 sound.encode(until_s=(number + 1) / rate)
         container.mux(stream.encode(None))

@@ -39,7 +39,7 @@ def test_an_encoder_in_a_file(run: Run, tmp_path: Path) -> None:
     save(build("resnet-18", stem="3x3", stem_width=4, depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
     small, twice = (told(run, tmp_path, "--size", 32, "--batch-size", batch) for batch in (1, 2))
     assert twice["flops_hardware"] == 2 * small["flops_hardware"] > 0
-    assert twice["energy_kwh"]["value"] == pytest.approx(small["energy_kwh"]["value"])  # of a million pictures
+    assert twice["energy_kwh"]["value"] == pytest.approx(small["energy_kwh"]["value"])  # of a million images
     code, _, err = run("account", tmp_path, "--method", "byol")
     assert code == 2
     assert "name of an architecture" in err
@@ -83,7 +83,7 @@ def test_other_models(run: Run, name: str) -> None:
 def test_every_kind_of_network_is_known() -> None:
     model = paligemma.tiny()
     about, call = forward_pass(model, 2, None) or ("", None)
-    assert about.startswith("2 pictures")
+    assert about.startswith("2 images")
     vocabulary, width = model.language.table.weight.shape
     assert count_flops(call).forward > 2 * 2 * 16 * vocabulary * width  # the logits of 16 tokens alone, and more
     about, call = forward_pass(trunks.bank("resnet", "a"), 1, 32) or ("", None)

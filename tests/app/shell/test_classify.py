@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def places(tmp_path: Path) -> Path:
-    """Three pictures of different sizes, a file that is none, and two small encoders."""
+    """Three images of different sizes, a file that is none, and two small encoders."""
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for name, size in (("photos/f10.png", (40, 60)), ("photos/f2.jpg", (80, 50)), ("one.png", (33, 33))):
@@ -34,15 +34,15 @@ def places(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pictures_get_the_likeliest_names(run: Run, places: Path) -> None:
+def test_images_get_the_likeliest_names(run: Run, places: Path) -> None:
     code, out, err = run("classify", places / "one.png", places / "photos", "--model", places / "many.safetensors", "--top", 3)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0::4] == [str(places / name) for name in ("one.png", "photos/f2.jpg", "photos/f10.png")]
     encoder = tapetum.load(places / "many.safetensors")
-    picture = np.asarray(Image.open(places / "photos" / "f10.png"))
+    image = np.asarray(Image.open(places / "photos" / "f10.png"))
     with torch.no_grad():
-        likely, numbers = encoder.classify(encoder.prepare(picture[None]))[0].softmax(0).topk(3)
+        likely, numbers = encoder.classify(encoder.prepare(image[None]))[0].softmax(0).topk(3)
     wanted = [f"  {p:6.1%}  {class_names()[n]}" for p, n in zip(likely.tolist(), numbers.tolist(), strict=True)]
     assert lines[9:] == wanted
 
@@ -51,9 +51,9 @@ def test_json_and_the_function_say_the_same(run: Run, places: Path) -> None:
     model = places / "few.safetensors"
     code, out, _ = run("classify", places / "one.png", "--model", model, "--json")
     assert code == 0
-    (told,) = json.loads(out)["pictures"]
+    (told,) = json.loads(out)["images"]
     result = tapetum.classify(places / "one.png", model=str(model), top=9)
-    (found,) = result.pictures
+    (found,) = result.images
     assert isinstance(found, Classes)
     assert len(found.names) == 7  # it has no more
     assert found.names == tuple(f"class {number}" for number in found.numbers)
@@ -64,27 +64,27 @@ def test_json_and_the_function_say_the_same(run: Run, places: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_done(run: Run, places: Path) -> None:
-    pictures = [places / name for name in ("bad.png", "one.png", "gone.png")]
-    code, out, err = run("classify", *pictures, "--model", places / "few.safetensors", "--top", 1)
+    images = [places / name for name in ("bad.png", "one.png", "gone.png")]
+    code, out, err = run("classify", *images, "--model", places / "few.safetensors", "--top", 1)
     assert code == 2
     assert out.splitlines()[0] == str(places / "one.png")
     lines = err.splitlines()
     assert len(lines) == 3
-    assert "bad.png is not a picture" in lines[0]
+    assert "bad.png is not an image" in lines[0]
     assert "cannot read" in lines[1]
-    assert lines[2] == "tapetum: 2 of 3 pictures could not be read; the others are above"
-    with pytest.warns(UserWarning, match=r"bad\.png is not a picture"):
-        result = classify(pictures[:2], model=str(places / "few.safetensors"))
+    assert lines[2] == "tapetum: 2 of 3 images could not be read; the others are above"
+    with pytest.warns(UserWarning, match=r"bad\.png is not an image"):
+        result = classify(images[:2], model=str(places / "few.safetensors"))
     assert result.failed == (str(places / "bad.png"),)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "there are no PICTURES"),
+        ("", "there are no IMAGES"),
         ("gone.png --model few.safetensors", "cannot read gone.png"),
-        ("bad.png bad.png --model few.safetensors", "none of 2 pictures could be read"),
-        ("empty --model few.safetensors", "the folder empty holds no pictures"),
+        ("bad.png bad.png --model few.safetensors", "none of 2 images could be read"),
+        ("empty --model few.safetensors", "the folder empty holds no images"),
         ("one.png --top 0", "--top is 0; it must be 1 or more"),
         ("one.png --model efficientnet-lite9", "did you mean efficientnet-lite"),
         ("one.png --model zzz", "known are efficientnet-lite0, efficientnet-lite1, efficientnet-lite2"),
@@ -122,11 +122,11 @@ def test_a_missing_package_is_named_with_its_extra(run: Run, places: Path, monke
 @pytest.mark.skipif(not location(PUBLISHED[2]).is_file(), reason="the package of efficientnet-lite2 is not installed")
 def test_the_default_knows_a_drawn_traffic_light(run: Run, tmp_path: Path) -> None:
     rows, columns = np.indices((320, 240))
-    picture = np.full((320, 240, 3), (120, 170, 230), np.uint8)
-    picture[40:280, 80:160] = 25
+    image = np.full((320, 240, 3), (120, 170, 230), np.uint8)
+    image[40:280, 80:160] = 25
     for row, colour in ((80, (255, 40, 30)), (160, (70, 60, 20)), (240, (20, 60, 30))):
-        picture[np.hypot(rows - row, columns - 120) < 30] = colour
-    Image.fromarray(picture).save(tmp_path / "drawn.png")
+        image[np.hypot(rows - row, columns - 120) < 30] = colour
+    Image.fromarray(image).save(tmp_path / "drawn.png")
     code, out, err = run("classify", tmp_path / "drawn.png", "--top", 2)
     assert (code, err) == (0, "")
     assert "traffic light" in out
@@ -136,12 +136,12 @@ def test_embed_takes_an_encoder(run: Run, places: Path) -> None:
     out = places / "vectors.npz"
     code, told, err = run("embed", places / "photos", places / "one.png", "--model", places / "few.safetensors", "--out", out)
     assert code == 0
-    assert "what is no picture, recording or video is left out: 1 (.txt)" in err
+    assert "what is no image, recording or video is left out: 1 (.txt)" in err
     assert "3 vectors of 64 numbers, of 3 files" in told
     encoder = tapetum.load(places / "few.safetensors")
     with np.load(out) as stored, torch.no_grad():
-        picture = np.asarray(Image.open(places / "one.png"))
-        np.testing.assert_allclose(stored["embedding"][2], encoder(encoder.prepare(picture[None])).pooled[0], atol=1e-5)
+        image = np.asarray(Image.open(places / "one.png"))
+        np.testing.assert_allclose(stored["embedding"][2], encoder(encoder.prepare(image[None])).pooled[0], atol=1e-5)
         assert stored["modalities"].tolist() == ["image"] * 3
     tracker = location(tapetum.hub.registry.known()["tapir-nano"])
     code, _, err = run("embed", places / "one.png", "--model", tracker, "--out", out)

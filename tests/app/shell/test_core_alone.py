@@ -1,4 +1,4 @@
-"""The verbs of pictures with the core dependencies alone: what else is installed cannot be imported, and none is missed."""
+"""The verbs of images with the core dependencies alone: what else is installed cannot be imported, and none is missed."""
 
 import importlib.metadata
 import json
@@ -60,7 +60,7 @@ def test_ask_caption_detect_and_segment_from_an_empty_folder(tmp_path: Path):
     blocked = not_core()
     assert {"pytest", "sklearn", "torchvision", "transformers"} & set(blocked)
     assert not {"torch", "numpy", "PIL", "sentencepiece", "safetensors"} & set(blocked)
-    Image.fromarray(WORLD.picture("green", "right")).save(tmp_path / "photo.png")
+    Image.fromarray(WORLD.make_image("green", "right")).save(tmp_path / "photo.png")
     commands = [
         ["ask", "photo.png", "what color is the ball ?"],
         ["caption", "photo.png"],
@@ -78,7 +78,7 @@ def test_ask_caption_detect_and_segment_from_an_empty_folder(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     *told, codes = done.stderr.splitlines()
     assert json.loads(codes) == [0, 0, 0, 0], done.stderr
-    assert sum("knows the pictures of tapetum scenes and nothing else" in line for line in told) == 4
+    assert sum("knows the images of tapetum scenes and nothing else" in line for line in told) == 4
     answer, caption, *_ = done.stdout.splitlines()
     assert answer.strip()
     assert caption.strip()

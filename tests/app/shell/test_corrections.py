@@ -94,13 +94,13 @@ def test_corrections_track_one_point_anew(run: Run, clip: Path, table: Path, nan
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Frames that went through the picture network, at each resolution, one number a call."""
+    """Frames that went through the image network, at each resolution, one number a call."""
     counts: list[int] = []
     forward = Backbone.forward
 
-    def counted(self: Backbone, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        counts.append(len(pictures))
-        return forward(self, pictures)
+    def counted(self: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
+        counts.append(len(images))
+        return forward(self, images)
 
     monkeypatch.setattr(Backbone, "forward", counted)
     return counts
@@ -216,20 +216,20 @@ def test_corrections_of_a_part_at_another_size(run: Run, clip: Path, nano: Path,
         (["--tracks", "T", "--correct", "nose,0,1,1"], "no point is called 'nose'"),
         (["--tracks", "T", "--correct", "0,6,1,1"], "frame 6 is not in the tracks, which have frames 0 to 5"),
         (["--tracks", "T", "--correct", "0,0.5,1,1"], "frame 0.5"),
-        (["--tracks", "T", "--correct", "0,0,65,1"], "outside the picture"),
-        (["--tracks", "T", "--correct", "0,0,nan,1"], "outside the picture"),
+        (["--tracks", "T", "--correct", "0,0,65,1"], "outside the image"),
+        (["--tracks", "T", "--correct", "0,0,nan,1"], "outside the image"),
         (["--tracks", "T", "--correct", "0,1,1"], "no correction"),
         (["--tracks", "T", "--correct", "0,1,1,1", "--correct", "0,1,2,2"], "twice"),
         (["--tracks", "T", "--correct", "0,1,1,1", "--grid", "3"], "--grid was given with --correct"),
         (["--tracks", "T", "--correct", "0,1,1,1", "--stride", "2"], "--stride"),
         (["--tracks", "T", "--correct", "0,1,1,1", "--3d"], "--3d"),
         (["--tracks", "T", "--correct", "0,1,1,1", "--online"], "leave --online out"),
-        (["--tracks", "T", "--correct", "0,1,1,1"], "static does not look at pictures"),
+        (["--tracks", "T", "--correct", "0,1,1,1"], "static does not look at images"),
         (["--tracks", "nowhere.npz", "--correct", "0,1,1,1"], "nowhere.npz"),
         (["--reference", "nowhere.png"], "nowhere.png"),
         (["--reference", "R", "--query", "1,1,1"], "frame 1 is not in the video"),
-        (["--reference", "R", "--query", "0,50,1"], "outside the picture of 40x40"),
-        (["--reference", "R"], "static does not look at pictures"),
+        (["--reference", "R", "--query", "0,50,1"], "outside the image of 40x40"),
+        (["--reference", "R"], "static does not look at images"),
         (["--region", "0,0,99,9"], "no box"),
     ],
 )
@@ -243,7 +243,7 @@ def test_corrections_and_hints_that_cannot_be(run: Run, clip: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_points_that_another_picture_shows(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
+def test_points_that_another_image_shows(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
     Image.fromarray(open_video(clip)[2][:, :48]).save(tmp_path / "reference.png")
     given = ["--reference", tmp_path / "reference.png", "--region", "16,10,40,34", "--grid", 2]
     assert run("track", clip, "--model", nano, *given, "--out", tmp_path / "out")[0] == 0
@@ -253,20 +253,20 @@ def test_points_that_another_picture_shows(run: Run, clip: Path, nano: Path, tmp
     np.testing.assert_allclose(tracks.xy, wanted.xy, atol=1e-3)
     assert tracks.clicked is not None
     assert not tracks.clicked.any()
-    picture = open_video(clip)[2][:, :48]
-    same = tapetum.track(clip, model=str(nano), reference=picture, region=(16, 10, 40, 34), grid=2).tracks
+    image = open_video(clip)[2][:, :48]
+    same = tapetum.track(clip, model=str(nano), reference=image, region=(16, 10, 40, 34), grid=2).tracks
     np.testing.assert_allclose(same.xy, wanted.xy, atol=1e-3)
 
 
-def test_points_that_another_picture_shows_live(run: Run, clip: Path, causal: Path, tmp_path: Path) -> None:
-    picture = open_video(clip)[2][:, :48]
-    Image.fromarray(picture).save(tmp_path / "reference.png")
+def test_points_that_another_image_shows_live(run: Run, clip: Path, causal: Path, tmp_path: Path) -> None:
+    image = open_video(clip)[2][:, :48]
+    Image.fromarray(image).save(tmp_path / "reference.png")
     (tmp_path / "points.csv").write_text("x,y,name\n22,16,a\n34,28,b\n")
     given = ["--reference", tmp_path / "reference.png", "--points", tmp_path / "points.csv"]
     assert run("track", clip, "--online", "--model", causal, *given, "--out", tmp_path / "out")[0] == 0
     tracks = Tracks.load(tmp_path / "out" / "tracks.npz")
     tracker = tapetum.load(causal)
-    stream = tracker.start(open_video(clip)[0], [[22, 16], [34, 28]], reference=picture)
+    stream = tracker.start(open_video(clip)[0], [[22, 16], [34, 28]], reference=image)
     for t, frame in enumerate(open_video(clip)):
         stream, seen = tracker.step(stream, frame)
         np.testing.assert_allclose(tracks.xy[:, t], seen.xy, atol=1e-3)

@@ -18,7 +18,7 @@ from tapetum.data.shards import Shards
 Run = Callable[..., tuple[int, str, str]]
 
 
-def picture(seed: int, kind: str = "png") -> bytes:
+def make_image(seed: int, kind: str = "png") -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 4, 3), dtype=np.uint8)).save(file, kind)
     return file.getvalue()
@@ -37,12 +37,15 @@ def all_of(out: Path) -> dict[str, dict[str, bytes]]:
 
 
 def test_a_folder_of_classes(run: Run, tmp_path: Path) -> None:
-    files = {f"{name}/{k}.v1.PNG": picture(k) for name in ("dog", "cat") for k in range(3)} | {".DS_Store": b"", "cat/.x": b""}
+    files = {f"{name}/{k}.v1.PNG": make_image(k) for name in ("dog", "cat") for k in range(3)} | {
+        ".DS_Store": b"",
+        "cat/.x": b"",
+    }
     source, out = files_in(tmp_path / "in", files), tmp_path / "out"
     code, said, err = run("data", "shards", source, "--out", out, "--samples-per-shard", 4)
     assert (code, err) == (0, "")
     assert said.startswith("wrote 6 samples in 2 shards, 20.5 kB, into ")
-    wanted = {f"{c}/{k}_v1": {"png": picture(k), "cls": b"%d" % (c == "dog")} for c in ("cat", "dog") for k in range(3)}
+    wanted = {f"{c}/{k}_v1": {"png": make_image(k), "cls": b"%d" % (c == "dog")} for c in ("cat", "dog") for k in range(3)}
     assert all_of(out) == wanted
     assert list(all_of(out)) == list(wanted)  # in their order
     assert json.loads((out / "classes.json").read_text()) == ["cat", "dog"]
@@ -55,7 +58,7 @@ def test_a_folder_of_classes(run: Run, tmp_path: Path) -> None:
     code, said, _ = run("data", "show", f"{out}/shard-{{000000..000001}}.tar", "--json")
     shown = json.loads(said)
     assert (shown["samples"], shown["shards"], shown["bytes"]) == (6, 2, 20480)
-    assert shown["first"]["fields"][0] == {"name": "png", "bytes": len(picture(0)), "type": "uint8", "shape": [6, 4, 3]}
+    assert shown["first"]["fields"][0] == {"name": "png", "bytes": len(make_image(0)), "type": "uint8", "shape": [6, 4, 3]}
 
 
 def test_shuffling_is_by_the_seed(run: Run, tmp_path: Path) -> None:
@@ -69,11 +72,13 @@ def test_shuffling_is_by_the_seed(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "shard-000000.tar").read_bytes() == (tmp_path / "again" / "shard-000000.tar").read_bytes()
 
 
-def test_pictures_of_several_formats_become_one_field(run: Run, tmp_path: Path) -> None:
-    source = files_in(tmp_path / "in", {"x/1.jpeg": picture(1, "jpeg"), "x/2.JPG": picture(2, "jpeg"), "x/3.png": picture(3)})
+def test_images_of_several_formats_become_one_field(run: Run, tmp_path: Path) -> None:
+    source = files_in(
+        tmp_path / "in", {"x/1.jpeg": make_image(1, "jpeg"), "x/2.JPG": make_image(2, "jpeg"), "x/3.png": make_image(3)}
+    )
     assert run("data", "shards", source, "--out", tmp_path / "out")[0] == 0
     assert [sample["jpg"].shape for sample in Shards(tmp_path / "out")] == [(6, 4, 3)] * 3
-    assert all_of(tmp_path / "out")["x/3"]["jpg"] == picture(3)
+    assert all_of(tmp_path / "out")["x/3"]["jpg"] == make_image(3)
 
 
 def test_a_folder_of_stems(run: Run, tmp_path: Path) -> None:
@@ -90,13 +95,13 @@ def test_a_folder_of_stems(run: Run, tmp_path: Path) -> None:
 
 
 def hub_table(count: int) -> pyarrow.Table:
-    """As the hub stores pictures with labels: structs of bytes and path, names of classes in the metadata."""
+    """As the hub stores images with labels: structs of bytes and path, names of classes in the metadata."""
     named = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
     table = pyarrow.table(
         {
-            "image": [{"bytes": picture(k, "jpeg"), "path": f"{k}.jpg"} for k in range(count)],
-            "mask": [{"bytes": picture(k), "path": None} for k in range(count)],
-            "other mask": [{"bytes": picture(k + 1), "path": None} for k in range(count)],
+            "image": [{"bytes": make_image(k, "jpeg"), "path": f"{k}.jpg"} for k in range(count)],
+            "mask": [{"bytes": make_image(k), "path": None} for k in range(count)],
+            "other mask": [{"bytes": make_image(k + 1), "path": None} for k in range(count)],
             "label": [k % 2 for k in range(count)],
             "caption": [f"größe {k}" if k else None for k in range(count)],
             "score": [k / 2 for k in range(count)],
@@ -119,8 +124,8 @@ def test_parquet_of_the_hub(run: Run, tmp_path: Path, shuffle: list[str]) -> Non
     stored = all_of(tmp_path / "out")
     for k in range(9):
         key = f"{k:09d}"
-        assert stored[key]["jpg"] == picture(k, "jpeg")
-        assert (stored[key]["mask.png"], stored[key]["other_mask.png"]) == (picture(k), picture(k + 1))
+        assert stored[key]["jpg"] == make_image(k, "jpeg")
+        assert (stored[key]["mask.png"], stored[key]["other_mask.png"]) == (make_image(k), make_image(k + 1))
         assert (samples[key]["cls"], samples[key]["txt"]) == (k % 2, f"größe {k}" if k else "")
         assert samples[key]["json"] == {"score": k / 2, "boxes": [[k, 1]] * k}
     assert json.loads((tmp_path / "out" / "classes.json").read_text()) == ["cat", "dog"]
@@ -128,7 +133,7 @@ def test_parquet_of_the_hub(run: Run, tmp_path: Path, shuffle: list[str]) -> Non
 
 
 def test_what_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
-    png = picture(0)
+    png = make_image(0)
     parquet.write_table(pyarrow.table({"image": [{"bytes": None, "path": "a.jpg"}]}), tmp_path / "paths.parquet")
     parquet.write_table(pyarrow.table({"label": [0, None]}), tmp_path / "null.parquet")
     parquet.write_table(pyarrow.table({"label": pyarrow.array([], pyarrow.int64())}), tmp_path / "none.parquet")

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from support.files import picture, sound, stripes
+from support.files import make_image, sound, stripes
 from tapetum.app.shell.main import main
 
 
 def trained(place: Path) -> Path:
     data = stripes(place / "stripes.parquet", 20)
     code = main(
-        f"train hip --out {place / 'run'} --data {data} --picture 8 --mae-steps 2 --steps 0 --batch-size 4 --micro-batch 4 "
+        f"train hip --out {place / 'run'} --data {data} --image 8 --mae-steps 2 --steps 0 --batch-size 4 --micro-batch 4 "
         "--workers 0 --threads 1".split()
     )
     assert code == 0
@@ -26,8 +26,8 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().out
     assert "train: 18 examples of image 8x8x3" in told
     assert "masked_image" in told
-    picture(tmp_path / "a.png", (255, 0, 0))
-    picture(tmp_path / "b.jpg", (0, 255, 0))
+    make_image(tmp_path / "a.png", (255, 0, 0))
+    make_image(tmp_path / "b.jpg", (0, 255, 0))
     (tmp_path / "bad.png").write_bytes(b"x")
     sound(tmp_path / "a.wav", 100)
     files = " ".join(str(tmp_path / name) for name in ("a.png", "bad.png", "b.jpg", "a.wav"))
@@ -42,16 +42,16 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(f"embed {tmp_path / 'a.png'} --model {weights} --out {tmp_path / 'emb.npz'}".split()) == 0
     (tmp_path / "folder").mkdir()
     for name in ("c.png", "d.png"):
-        picture(tmp_path / "folder" / name, (0, 0, 255))
+        make_image(tmp_path / "folder" / name, (0, 0, 255))
     assert main(f"embed {tmp_path / 'folder'} --model {weights} --out {out}".split()) == 0
     assert [Path(path).name for path in pq.read_table(out).column("path").to_pylist()] == ["c.png", "d.png"]
     with np.load(tmp_path / "emb.npz") as stored:
         np.testing.assert_allclose(stored["embedding"][0], table.column("embedding")[0].as_py(), atol=1e-6)
 
 
-def test_the_bundled_network_tells_pictures_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bundled_network_tells_images_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, colour in (("red", (220, 30, 30)), ("other red", (200, 40, 30)), ("green", (20, 160, 40))):
-        picture(tmp_path / f"{name}.png", colour)
+        make_image(tmp_path / f"{name}.png", colour)
     files = [str(tmp_path / f"{name}.png") for name in ("red", "other red", "green")]
     assert main(["embed", *files, "--out", str(tmp_path / "emb.npz")]) == 0
     assert "3 vectors of 256 numbers, of 3 files" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_neighbours_in_the_table_and_on_a_page(tmp_path: Path, capsys: pytest.Ca
         ("a/green", (20, 160, 40)),
         ("b/vert", (30, 150, 30)),
     ):
-        picture(tmp_path / f"{name}.png", colour)
+        make_image(tmp_path / f"{name}.png", colour)
     for ending in ("npz", "parquet"):
         out = tmp_path / f"emb.{ending}"
         assert main(["embed", str(tmp_path / "a"), str(tmp_path / "b"), "--neighbours", "5", "--out", str(out)]) == 0
@@ -114,7 +114,7 @@ def test_pieces_of_one_file_are_not_neighbours() -> None:
 
 def test_a_folder_is_walked_deeply_and_links_are_not_followed(tmp_path: Path) -> None:
     for name in ("top", "cat/one", "cat/deep/two", ".hidden/three"):
-        picture(tmp_path / f"{name}.png", (9, 9, 9))
+        make_image(tmp_path / f"{name}.png", (9, 9, 9))
     (tmp_path / "cat" / "loop").symlink_to(tmp_path)
     assert main(["embed", str(tmp_path), "--out", str(tmp_path / "cat.npz")]) == 0
     with np.load(tmp_path / "cat.npz") as stored:
@@ -122,16 +122,16 @@ def test_a_folder_is_walked_deeply_and_links_are_not_followed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("model", ["resnet-nano", "hip-nano", "efficientnet-lite0"])
-def test_sound_is_told_that_the_network_knows_pictures_only(
+def test_sound_is_told_that_the_network_knows_images_only(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sound(tmp_path / "a.wav", 100)
     assert main(["embed", str(tmp_path / "a.wav"), "--model", model, "--out", str(tmp_path / "x.npz")]) == 2
-    assert "is a recording, and the network knows only pictures, as hip-nano does" in capsys.readouterr().err
+    assert "is a recording, and the network knows only images, as hip-nano does" in capsys.readouterr().err
 
 
-def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture(tmp_path / "a.png", (220, 30, 30))
+def test_what_lies_beside_images_in_a_folder_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_image(tmp_path / "a.png", (220, 30, 30))
     (tmp_path / "notes.TXT").write_text("red")
     (tmp_path / "films.npz.unfinished").write_text("of another run")
     out = tmp_path / "table.npz"
@@ -139,9 +139,9 @@ def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsy
         assert main(["embed", str(tmp_path), "--out", str(out)]) == 0
         told = capsys.readouterr()
         assert "1 vectors of 256 numbers, of 1 files" in told.out
-    assert "what is no picture, recording or video is left out: 3 (.npz, .txt, .unfinished)" in told.err
+    assert "what is no image, recording or video is left out: 3 (.npz, .txt, .unfinished)" in told.err
     assert main(["embed", str(tmp_path / "notes.TXT"), "--out", str(out)]) == 2  # asked for by name
     assert "notes.TXT is not a video that can be read" in capsys.readouterr().err
     (tmp_path / "a.png").unlink()
     assert main(["embed", str(tmp_path), "--out", str(out)]) == 2
-    assert "holds no picture, recording or video" in capsys.readouterr().err
+    assert "holds no image, recording or video" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from tapetum.video import open_video
 
 
 @pytest.fixture(autouse=True)
-def pictures_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def images_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2):
         Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from tapetum.app.shell.main import main
 
 
-def test_plan_of_sound_and_pictures(capsys: pytest.CaptureFixture) -> None:
+def test_plan_of_sound_and_images(capsys: pytest.CaptureFixture) -> None:
     arguments = ["hip", "plan", "--variant", "hip-256", "--video", "8x224x224x3", "--audio", "122880x1", "--json"]
     assert main(arguments) == 0
     content = json.loads(capsys.readouterr().out)

@@ -116,7 +116,7 @@ def test_what_a_live_run_refuses(run: Run, clip: Path, tmp_path: Path, words: li
 
 
 def test_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
-    """Classes that no picture shows have no score; a long evaluation must not end in an error for that."""
+    """Classes that no image shows have no score; a long evaluation must not end in an error for that."""
     content = {"ap": 0.5, "by_label": {"marble": float("nan"), "ball": 1}, "rows": [(float("inf"), "nan")]}
     output.print_json(content)
     output.print_line(content)

@@ -18,7 +18,7 @@ from tapetum.systems.pretraining.recipes import recipe
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve pictures of noise, and one that is none."""
+    """Twelve images of noise, and one that is none."""
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for k in range(12):
@@ -38,9 +38,9 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
     out = tmp_path / "run"
     code, told, errors = run("pretrain", "simclr", "--data", photos, "--out", out, *SMALL, "--epochs", "3", "--hidden", "16")
     assert code == 0, errors
-    assert re.search(r"^12 pictures\n3 steps of [\d.]+ GFLOP .* FLOP, about .*\nviews take ", told)
+    assert re.search(r"^12 images\n3 steps of [\d.]+ GFLOP .* FLOP, about .*\nviews take ", told)
     assert f"encoder     {out / 'encoder.safetensors'}" in told
-    assert "skipped     1 of 12 pictures could not be read: " in told
+    assert "skipped     1 of 12 images could not be read: " in told
     assert f"{photos / '05.png'} cannot be read and is skipped (1 so far)" in errors
     curves = (out / "curves.svg").read_text()
     assert all(f">{name}</text>" in curves for name in ("loss", "spread", "learning rate"))
@@ -77,8 +77,8 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: a picture is told from the others of its batch"),
-        ("simclr", "views of 64 pixels are larger than the pictures"),
+        ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: an image is told from the others of its batch"),
+        ("simclr", "views of 64 pixels are larger than the images"),
         ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
         (
             "mae --encoder resnet-18 --change stem=3x3 --size 16",
@@ -93,8 +93,8 @@ def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -
             "simclr --encoder dinov2-small --size 16",
             "patches of 14 pixels do not divide images of 16; images are resized by --size",
         ),
-        ("supervised --size 16", "supervised needs classes, and these pictures have none"),
-        ("clip --size 16", "clip needs captions, and these pictures have neither captions nor classes"),
+        ("supervised --size 16", "supervised needs classes, and these images have none"),
+        ("clip --size 16", "clip needs captions, and these images have neither captions nor classes"),
         ("simclr --encoder resnet-17", "there is no encoder 'resnet-17'; did you mean resnet-18?"),
         ("simclr --temprature 3", "did you mean --temperature?"),
     ],

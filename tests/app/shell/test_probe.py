@@ -13,7 +13,7 @@ from tapetum.encoders import build, save
 Run = Callable[..., tuple[int, str, str]]
 
 
-def pictures(place: Path, count: int, seed: int) -> None:
+def images(place: Path, count: int, seed: int) -> None:
     """A folder a class: warm and cold noise."""
     rng = np.random.default_rng(seed)
     for name, channel in (("warm", 0), ("cold", 2)):
@@ -27,18 +27,18 @@ def pictures(place: Path, count: int, seed: int) -> None:
 @pytest.fixture
 def encoder(tmp_path: Path) -> Path:
     file = tmp_path / "encoder.safetensors"
-    save(build("vit-nano", picture_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32, pooling="mean"), file)
+    save(build("vit-nano", image_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32, pooling="mean"), file)
     return file
 
 
 def test_a_folder_a_class(run: Run, encoder: Path, tmp_path: Path) -> None:
-    pictures(tmp_path / "data" / "train", 20, 0)
-    pictures(tmp_path / "data" / "val", 6, 1)
+    images(tmp_path / "data" / "train", 20, 0)
+    images(tmp_path / "data" / "val", 6, 1)
     words = ("probe", encoder.parent, "--data", tmp_path / "data", "--cache", tmp_path / "kept", "--neighbours", 5)
     code, out, err = run(*words)
     assert code == 0, err
     rows = dict(line.split(None, 1) for line in out.splitlines())
-    assert rows["pictures"] == "40 to learn from, 12 scored, 2 classes"
+    assert rows["images"] == "40 to learn from, 12 scored, 2 classes"
     assert float(rows["neighbours"]) > 0.9
     assert float(rows["linear"].split()[0]) > 0.9
     assert len(list((tmp_path / "kept").iterdir())) == 2
@@ -47,13 +47,13 @@ def test_a_folder_a_class(run: Run, encoder: Path, tmp_path: Path) -> None:
     assert found["knn"] == float(rows["neighbours"])
     assert len(found["tried"]) == 5
     code, out, _ = run(*words, "--most", 10, "--json")
-    assert json.loads(out)["pictures"] == [10, 10]
+    assert json.loads(out)["images"] == [10, 10]
 
 
 def test_features_of_a_network_with_batch_norm_are_kept(run: Run, tmp_path: Path) -> None:
     """Its counters are tensors without axes."""
-    pictures(tmp_path / "data" / "train", 3, 0)
-    pictures(tmp_path / "data" / "val", 2, 1)
+    images(tmp_path / "data" / "train", 3, 0)
+    images(tmp_path / "data" / "val", 2, 1)
     words = ("probe", "random:resnet-nano", "--data", tmp_path / "data", "--cache", tmp_path / "kept", "--json")
     code, first, err = run(*words)
     assert code == 0, err
@@ -74,12 +74,12 @@ def test_files_of_cifar(run: Run, encoder: Path, tmp_path: Path) -> None:
     (data / "batches.meta.txt").write_text("red\ngreen\n")
     code, out, err = run("probe", encoder, "--data", data, "--json", "--neighbours", 3)
     assert code == 0, err
-    assert json.loads(out)["pictures"] == [40, 8]
+    assert json.loads(out)["images"] == [40, 8]
     assert json.loads(out)["knn"] > 0.8
 
 
 def test_what_cannot_be_probed(run: Run, encoder: Path, tmp_path: Path) -> None:
-    pictures(tmp_path / "data" / "train", 3, 0)
+    images(tmp_path / "data" / "train", 3, 0)
     for words, said in (
         ((encoder, "--data", tmp_path / "nothing"), "there is no"),
         ((encoder, "--data", tmp_path / "data"), "val"),

@@ -22,30 +22,30 @@ MODEL = ("--model", str(GOLDEN / "paligemma_taught.safetensors"))
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    Image.fromarray(WORLD.picture("green", "right")).save(tmp_path / "a.png")
+def make_image(tmp_path: Path) -> Path:
+    Image.fromarray(WORLD.make_image("green", "right")).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 
 
-def test_words_are_printed_and_options_stand_anywhere(run: Run, picture: Path, tmp_path: Path):
+def test_words_are_printed_and_options_stand_anywhere(run: Run, image: Path, tmp_path: Path):
     question = "what color is the square ?"
-    assert run("ask", picture, question, *MODEL)[:2] == (0, "green\n")
-    assert run("caption", *MODEL, picture)[:2] == (0, "a green square\n")
-    Image.fromarray(WORLD.picture("red")).save(tmp_path / "b.png")
-    code, out, _ = run("ask", picture, *MODEL, tmp_path / "b.png", "--tokens", "8", question)
+    assert run("ask", image, question, *MODEL)[:2] == (0, "green\n")
+    assert run("caption", *MODEL, image)[:2] == (0, "a green square\n")
+    Image.fromarray(WORLD.make_image("red")).save(tmp_path / "b.png")
+    code, out, _ = run("ask", image, *MODEL, tmp_path / "b.png", "--tokens", "8", question)
     assert code == 0
-    assert out.split() == [str(picture), "green", str(tmp_path / "b.png"), "red"]
-    code, out, _ = run("ask", picture, question, "--json", *MODEL)
-    [row] = json.loads(out)["pictures"]
+    assert out.split() == [str(image), "green", str(tmp_path / "b.png"), "red"]
+    code, out, _ = run("ask", image, question, "--json", *MODEL)
+    [row] = json.loads(out)["images"]
     assert (code, row["answer"], row["boxes"], row["width"]) == (0, "green", [], 56)
 
 
-def test_a_file_that_does_not_say_what_it_is_is_told(run: Run, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_does_not_say_what_it_is_is_told(run: Run, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model = paligemma.load(GOLDEN / "paligemma_taught.safetensors")
     monkeypatch.setitem(NAMED, "taught", model.config)
     np.savez(tmp_path / "a.npz", **{name: t.numpy() for name, t in paligemma.to_state(model, "big_vision").items()})
     shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "a.model")
-    asked = ("ask", picture, "what color is the square ?", "--model", tmp_path / "a.npz")
+    asked = ("ask", image, "what color is the square ?", "--model", tmp_path / "a.npz")
     assert run(*asked, "--model-config", "taught")[:2] == (0, "green\n")
     code, _, err = run(*asked)
     assert code == 2
@@ -55,8 +55,8 @@ def test_a_file_that_does_not_say_what_it_is_is_told(run: Run, picture: Path, tm
     assert "did you mean taught?" in err
 
 
-def test_boxes_and_masks_are_printed_and_drawn(run: Run, picture: Path, tmp_path: Path):
-    code, out, _ = run("segment", picture, "square", *MODEL, "--out", tmp_path / "drawn.png")
+def test_boxes_and_masks_are_printed_and_drawn(run: Run, image: Path, tmp_path: Path):
+    code, out, _ = run("segment", image, "square", *MODEL, "--out", tmp_path / "drawn.png")
     assert code == 0
     first, drawn = out.splitlines()
     x1, y1, x2, y2, score, area, unit, label = first.split()
@@ -65,14 +65,14 @@ def test_boxes_and_masks_are_printed_and_drawn(run: Run, picture: Path, tmp_path
     assert 200 < int(area) <= 256
     assert (unit, label) == ("pixels", "square")
     assert drawn == f"drawn    {tmp_path / 'drawn.png'}"
-    code, out, _ = run("detect", picture, "square", *MODEL, "--json")
-    [row] = json.loads(out)["pictures"]
+    code, out, _ = run("detect", image, "square", *MODEL, "--json")
+    [row] = json.loads(out)["images"]
     assert row["boxes"][0]["label"] == "square"
 
 
 def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    np.save("clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    np.save("clip.npy", np.stack([WORLD.make_image("blue")] * 4))
     code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL)
     assert code == 0
     assert out.splitlines()[0] == "square: in 4 of 4 frames, found 1 times"
@@ -82,13 +82,13 @@ def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads(out)["things"] == [{"label": "square", "frames_shown": 4, "times_found": 1}]
 
 
-def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, picture: Path, tmp_path: Path):
-    (tmp_path / "b.png").write_text("no picture")
-    code, out, err = run("caption", picture, tmp_path / "b.png", *MODEL)
+def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, image: Path, tmp_path: Path):
+    (tmp_path / "b.png").write_text("no image")
+    code, out, err = run("caption", image, tmp_path / "b.png", *MODEL)
     assert code == 2
     assert "a green square" in out
-    assert "b.png is not a picture" in err
-    assert err.splitlines()[-1] == "tapetum: 1 of 2 pictures could not be read; see above"
+    assert "b.png is not an image" in err
+    assert err.splitlines()[-1] == "tapetum: 1 of 2 images could not be read; see above"
 
 
 @pytest.mark.parametrize(
@@ -96,23 +96,21 @@ def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, pic
     [
         (("ask", "a.png", ""), "there is an empty word"),
         (("ask", "none.png", "what?"), "there is no file none.png"),
-        (("caption",), "there is no picture"),
+        (("caption",), "there is no image"),
         (("detect", "a.png", " ;"), "no thing was named"),
         (("detect", "a.png", "cup", "--look-every", "3"), "--look-every belongs to --track"),
         (("detect", "a.png", "b.png", "cup", "--track"), "2 videos were given; --track takes one"),
         (("segment", "a.png", "cup", "--masks", "none.npz"), "there is no file none.npz"),
         (("segment", "a.png", "cup", "--masks", "."), ". is a folder; give a codec of masks"),
         (("ask", "a.png", "what is at <loc1024> ?"), "<loc1024> is no token; places are <loc0000> to <loc1023>"),
-        (("ask", "a.png", "what is it ? " * 3000), "together they may be 8192: give a shorter one, or fewer pictures"),
+        (("ask", "a.png", "what is it ? " * 3000), "together they may be 8192: give a shorter one, or fewer images"),
         (("ask", "a.png", "what?", "--model", "a.png"), "a.png does not say that it is a PaliGemma"),
         (("ask", "a.png", "what?", "--model", "nobody"), "there are no weights named 'nobody'"),
         (("ask", "a.png", "what?", "--frames", "0"), "--frames is 0"),
     ],
 )
-def test_bad_input_gets_one_line(
-    run: Run, picture: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(picture.parent)
+def test_bad_input_gets_one_line(run: Run, image: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(image.parent)
     more = () if "--model" in words else MODEL
     code, out, err = run(*words, *more)
     assert (code, out) == (2, "")
@@ -130,17 +128,17 @@ def test_commands_are_read_without_numpy():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_answers_and_boxes_go_into_one_file(run: Run, picture: Path, tmp_path: Path):
+def test_answers_and_boxes_go_into_one_file(run: Run, image: Path, tmp_path: Path):
     out = tmp_path / "a.json"
-    assert run("detect", picture, "square", *MODEL, "--out", out)[0] == 0
-    assert listed(tmp_path) == ["a.json", picture.name]
+    assert run("detect", image, "square", *MODEL, "--out", out)[0] == 0
+    assert listed(tmp_path) == ["a.json", image.name]
     [row] = json.loads(out.read_text())
     assert [box["label"] for box in row["boxes"]] == ["square"]
-    assert "there is no folder" in run("ask", picture, "what ?", *MODEL, "--out", tmp_path / "none" / "a.json")[2]
-    np.save(tmp_path / "clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    assert "there is no folder" in run("ask", image, "what ?", *MODEL, "--out", tmp_path / "none" / "a.json")[2]
+    np.save(tmp_path / "clip.npy", np.stack([WORLD.make_image("blue")] * 4))
     for name, word in (("b.csv", "table"), ("b.npz", "boxes"), ("b.mp4", "overlay")):
         words = ("detect", tmp_path / "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--out", tmp_path / name)
         code, stdout, _ = run(*words)
         assert code == 0
         assert stdout.splitlines()[-1].split() == [word, str(tmp_path / name)]
-    assert set(listed(tmp_path)) == {picture.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}
+    assert set(listed(tmp_path)) == {image.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}

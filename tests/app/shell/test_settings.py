@@ -50,10 +50,10 @@ def test_a_file_says_what_the_options_said(command: str, tmp_path: Path) -> None
 
 def test_the_command_line_wins(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
-    file.write_text('steps = 3\nbatch_size = 8\nbf16 = true\nlayout = "voc"\npicture = [16, 24]\nout = "o"\ndata = "d"\n')
+    file.write_text('steps = 3\nbatch_size = 8\nbf16 = true\nlayout = "voc"\nimage = [16, 24]\nout = "o"\ndata = "d"\n')
     recipe = parse(["train", "hip", "--steps=5", f"--config={file}", "--bf16", "False", "--size", "32"]).recipe
     assert (recipe.recipe.steps, recipe.recipe.batch_size, recipe.recipe.bf16) == (5, 8, False)
-    assert (recipe.recipe.layout, recipe.recipe.sizes.picture, recipe.launch.out) == ("voc", (32, 32), Path("o"))
+    assert (recipe.recipe.layout, recipe.recipe.sizes.image, recipe.launch.out) == ("voc", (32, 32), Path("o"))
     file.write_text("polish = true\ncycle = false\nshrink = false\n")
     settings = parse(["bootstrap", "v", "--out", "o", "--no-polish", "--cycle", "--config", str(file)]).recipe.settings
     assert (settings.polish, settings.cycle, settings.shrink) == (False, True, False)
@@ -112,7 +112,7 @@ def test_a_run_keeps_its_settings_and_repeats_itself(run: Run, tmp_path: Path) -
     code, _, err = run(*words, "--threads", 1, "--bf16", False, "--out", first)
     assert code == 0, err
     kept = (first / "settings.toml").read_text()
-    assert tomllib.loads(kept)["picture"] == [8, 8]
+    assert tomllib.loads(kept)["image"] == [8, 8]
     code, _, err = run("train", "hip", "--config", first / "settings.toml", "--out", tmp_path / "other")
     assert code == 0, err
     assert (tmp_path / "other" / "settings.toml").read_text() == kept

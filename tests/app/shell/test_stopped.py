@@ -30,7 +30,7 @@ def photos(tmp_path: Path) -> Path:
         path = tmp_path / "photos" / "train" / "ab"[k % 2] / f"{k:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (24, 30, 3), dtype=np.uint8)).save(path)
-    small = build("vit-nano", picture_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32)
+    small = build("vit-nano", image_size=(16, 16), patch=4, width=16, depth=1, heads=2, mlp_width=32)
     save(small, tmp_path / "encoder.safetensors")
     return tmp_path / "photos"
 

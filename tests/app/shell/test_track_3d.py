@@ -19,7 +19,7 @@ def test_static_points_in_space_by_depth_files(run: Run, clip: Path, tmp_path: P
     np.savez(tmp_path / "depth.npz", depth=np.full((6, 24, 32), 2.0, np.float32))
     options = ["--3d", "--depth", tmp_path / "depth.npz", "--intrinsics", "50,50,32,24", "--view", "html", "--json"]
     code, stdout, stderr = run("track", clip, "--model", "static", "--grid", 2, "--out", tmp_path / "out", *options)
-    said = "tapetum: depth map 0 is 32x24, the video 64x48: maps are taken to show the whole picture\n"
+    said = "tapetum: depth map 0 is 32x24, the video 64x48: maps are taken to show the whole image\n"
     assert (code, stderr) == (0, said)
     summary = json.loads(stdout)
     assert summary["metric"] is True
@@ -39,13 +39,13 @@ def test_a_camera_that_is_not_given_is_guessed_and_said(run: Run, clip: Path, tm
     assert (tmp_path / "tracks3d.png").is_file()
 
 
-def test_where_there_is_no_depth_the_tracks_in_the_picture_are_kept(run: Run, clip: Path, tmp_path: Path) -> None:
+def test_where_there_is_no_depth_the_tracks_in_the_image_are_kept(run: Run, clip: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "depth.npz", depth=np.ones((5, 24, 32), np.float32))
     options = ["--3d", "--depth", tmp_path / "depth.npz", "--intrinsics", "50,50,32,24"]
     code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "out", *options)
     assert (code, stdout) == (2, "")
     assert "has 5 depth maps for a video of 6 frames" in stderr
-    assert "the tracks in the picture are in" in stderr
+    assert "the tracks in the image are in" in stderr
     assert listed(tmp_path / "out") == ["overlay.mp4", "tracks.csv", "tracks.npz"]
 
 

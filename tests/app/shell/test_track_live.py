@@ -78,8 +78,8 @@ def test_a_pipe_gives_what_the_file_gives(model: Path, clip: Path, tmp_path: Pat
         assert (len(overlay), overlay.width, overlay.height) == (6, 64, 48)
     preview = (tmp_path / "preview.mjpeg").read_bytes()
     assert preview.count(b"\xff\xd8\xff") == 6
-    with Image.open(tmp_path / "preview.mjpeg") as picture:
-        assert picture.size == (64, 48)
+    with Image.open(tmp_path / "preview.mjpeg") as image:
+        assert image.size == (64, 48)
 
 
 def as_matroska(clip: Path) -> bytes:

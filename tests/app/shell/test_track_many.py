@@ -134,7 +134,7 @@ def test_results_among_the_videos_are_not_videos(clip: Path, tmp_path: Path, run
     assert listed(folder / "tracks") == ["a.mp4", "b.mp4", "videos.json"]
 
 
-def test_pictures_and_videos_in_one_folder_are_refused_but_for_results(clip: Path, tmp_path: Path, run: Run) -> None:
+def test_images_and_videos_in_one_folder_are_refused_but_for_results(clip: Path, tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in range(3):
@@ -146,25 +146,25 @@ def test_pictures_and_videos_in_one_folder_are_refused_but_for_results(clip: Pat
     shutil.copy(clip, folder / "preview.mp4")
     code, _, errors = run("track", folder, "--model", "static", "--out", folder / "out")
     assert code == 2
-    assert "has 3 pictures and 1 videos in it (preview.mp4); give the files of the videos" in errors
+    assert "has 3 images and 1 videos in it (preview.mp4); give the files of the videos" in errors
 
 
 def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run: Run) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for number in range(3):
-        Image.fromarray(np.full((64, 64, 3), 40 * number, np.uint8)).save(pictures / f"{number}.png")
+        Image.fromarray(np.full((64, 64, 3), 40 * number, np.uint8)).save(images / f"{number}.png")
     points = tmp_path / "points.csv"
     points.write_text("t,x,y\n0,5,5\n")
-    words = ["track", clip, pictures, "--model", "static", "--points", points, "--out", tmp_path / "out"]
+    words = ["track", clip, images, "--model", "static", "--points", points, "--out", tmp_path / "out"]
     assert "2 of 2 videos, 9 places" in run(*words)[1]
     points.write_text("t,x,y\n0,5,5\n0,9,9\n")
     assert "2 of 2 videos, 18 places" in run(*words)[1]
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures / "3.png")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(images / "3.png")
     assert "2 of 2 videos, 20 places" in run(*words)[1]
-    (tmp_path / "out" / "pictures" / "tracks.npz").unlink()
+    (tmp_path / "out" / "images" / "tracks.npz").unlink()
     assert "2 of 2 videos, 20 places" in run(*words)[1]
-    assert (tmp_path / "out" / "pictures" / "tracks.npz").exists()
+    assert (tmp_path / "out" / "images" / "tracks.npz").exists()
 
 
 def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,9 +93,9 @@ def test_smaller_frames_are_less_work(
     work: list[int] = []
     forward = Backbone.forward
 
-    def counted(self: Backbone, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        work.append(pictures.shape[0] * pictures.shape[2] * pictures.shape[3])
-        return forward(self, pictures)
+    def counted(self: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
+        work.append(images.shape[0] * images.shape[2] * images.shape[3])
+        return forward(self, images)
 
     monkeypatch.setattr(Backbone, "forward", counted)
     changes = {"causal": True, "second_look": False} if online else {}

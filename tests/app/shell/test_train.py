@@ -43,21 +43,21 @@ def test_a_layout_says_what_is_not_given(layout: Any) -> None:
     command = parse(Train, f"hip --out o --data d --layout {layout} --seed 3").recipe
     assert command.recipe == recipe(layout, "d", seed=3)
     assert command.launch == Launch(out=Path("o"))
-    command = parse(Train, f"hip --out o --data d --layout {layout} --steps 0 --picture 32 --ratio 0.5 --bf16 False").recipe
+    command = parse(Train, f"hip --out o --data d --layout {layout} --steps 0 --image 32 --ratio 0.5 --bf16 False").recipe
     usual = RECIPES[layout]
     assert command.recipe == replace(
         usual,
         data="d",
         steps=0,
         bf16=False,
-        sizes=replace(usual.sizes, picture=(32, 32)),
+        sizes=replace(usual.sizes, image=(32, 32)),
         masked=replace(usual.masked, ratio=0.5),
     )
 
 
-def test_parquet_is_the_usual_layout_and_pictures_may_have_two_sides() -> None:
-    command = parse(Train, "hip --out o --data d --picture 32 48 --samples 5").recipe
-    assert command.recipe == recipe("parquet", "d", sizes=Sizes(picture=(32, 48), samples=5, sound_rate=8000))
+def test_parquet_is_the_usual_layout_and_images_may_have_two_sides() -> None:
+    command = parse(Train, "hip --out o --data d --image 32 48 --samples 5").recipe
+    assert command.recipe == recipe("parquet", "d", sizes=Sizes(image=(32, 48), samples=5, sound_rate=8000))
 
 
 def test_a_schedule_says_what_is_not_given() -> None:
@@ -96,12 +96,12 @@ def test_options_of_bootstrap() -> None:
 def test_hip_from_the_command_line(run: Run, tmp_path: Path) -> None:
     rows = []
     for level in range(20):
-        picture = BytesIO()
-        Image.new("RGB", (8, 8), (level, 12 * level, 255 * (level % 3 % 2))).save(picture, "PNG")
-        rows.append({"bytes": picture.getvalue(), "path": ""})
-    file = tmp_path / "pictures.parquet"
+        image = BytesIO()
+        Image.new("RGB", (8, 8), (level, 12 * level, 255 * (level % 3 % 2))).save(image, "PNG")
+        rows.append({"bytes": image.getvalue(), "path": ""})
+    file = tmp_path / "images.parquet"
     pq.write_table(pa.table({"image": rows, "label": [level % 3 % 2 for level in range(20)]}), file)
-    words = ["train", "hip", "--out", tmp_path / "out", "--data", file, "--picture", 8, "--bf16", False, "--mae-steps", 1]
+    words = ["train", "hip", "--out", tmp_path / "out", "--data", file, "--image", 8, "--bf16", False, "--mae-steps", 1]
     words += ["--steps", 2, "--batch-size", 4, "--micro-batch", 4, "--workers", 0]
     code, out, errors = run(*words, "--threads", 1, "--minutes", 0)
     assert code == 0, errors

@@ -19,7 +19,7 @@ from tapetum.data.views.make import crop, runs
 from tapetum.data.views.uniforms import stream, uniforms
 
 
-def pictures(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
+def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     made = [rng.integers(0, 256, (rows + k, columns, 3), dtype=np.uint8) for k in range(count)]
     made[0][:8] = 77  # a grey part, where a hue is nothing
@@ -27,7 +27,7 @@ def pictures(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
 
 
 def floats(count: int = 5) -> torch.Tensor:
-    return torch.stack([torch.from_numpy(p[:40]).movedim(-1, 0) for p in pictures(count)]).float() / 255
+    return torch.stack([torch.from_numpy(p[:40]).movedim(-1, 0) for p in images(count)]).float() / 255
 
 
 def test_the_generator_is_splitmix64() -> None:
@@ -70,15 +70,15 @@ def test_where_no_crop_fits_it_is_the_middle_as_torchvisions(size: tuple[int, in
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_crops_are_torchvisions_to_the_bit(interpolation: str) -> None:
-    view, made = View(size=24, interpolation=interpolation), pictures(6)
+    view, made = View(size=24, interpolation=interpolation), images(6)
     drawn = draw(view, [p.shape[:2] for p in made], 0, 0, range(6))
     assert 0 < drawn.mirrored.sum() < 6
-    for ours, picture, box, mirrored in zip(crop(made, drawn, view), made, drawn.boxes.tolist(), drawn.mirrored, strict=True):
-        whole = torch.from_numpy(picture).movedim(-1, 0).contiguous()
+    for ours, image, box, mirrored in zip(crop(made, drawn, view), made, drawn.boxes.tolist(), drawn.mirrored, strict=True):
+        whole = torch.from_numpy(image).movedim(-1, 0).contiguous()
         theirs = native_crop(whole, *box, [24, 24], InterpolationMode(interpolation), antialias=True)
         assert torch.equal(ours, V.hflip(theirs) if mirrored else theirs)
         top, left, rows, columns = box
-        part = Image.fromarray(picture[top : top + rows, left : left + columns])
+        part = Image.fromarray(image[top : top + rows, left : left + columns])
         pillows = np.array(part.resize((24, 24), getattr(Image.Resampling, interpolation.upper())))
         assert (torch.from_numpy(pillows).movedim(-1, 0).int() - theirs.int()).abs().max() <= 1
 
@@ -108,9 +108,9 @@ def test_blur_is_torchvisions() -> None:
 
 
 def test_a_view_is_its_parts_one_after_the_other() -> None:
-    """What is done to each picture of a batch at once is what torchvision does to it alone, in the order that was drawn."""
+    """What is done to each image of a batch at once is what torchvision does to it alone, in the order that was drawn."""
     view = replace(simclr(96)[0], jitter=0.7, grey=0.3, solarise=0.3, blur=0.6)
-    made, count = pictures(40, 100, 120), 40
+    made, count = images(40, 100, 120), 40
     [ours] = Views([view], seed=1, mean=(10, 20, 30), std=(50, 60, 70))(made, range(count))
     drawn = draw(view, [p.shape[:2] for p in made], 1, 0x76696577, range(count))
     parts = {BRIGHTNESS: V.adjust_brightness, CONTRAST: V.adjust_contrast, SATURATION: V.adjust_saturation, HUE: V.adjust_hue}
@@ -148,7 +148,7 @@ def test_everything_happens_as_often_as_it_should() -> None:
 
 
 def test_a_view_depends_on_seed_and_number_alone() -> None:
-    made = pictures(6)
+    made = images(6)
     views = Views(dino(32, 16, 2), seed=3)
     together = views(made, [5, 6, 7, 8, 9, 10])
     assert [tuple(view.shape) for view in together] == [(6, 3, 32, 32)] * 2 + [(6, 3, 16, 16)] * 2

@@ -1,4 +1,4 @@
-"""Pictures of episodes against the truth about them: painted dots followed, shadows where the sun is hidden, streaks."""
+"""Images of episodes against the truth about them: painted dots followed, shadows where the sun is hidden, streaks."""
 
 import itertools
 from dataclasses import replace
@@ -36,7 +36,7 @@ def dots(rng):
 
 
 def blobs(rgb):
-    """Centres (n, 2) of the bright parts of a dark picture."""
+    """Centres (n, 2) of the bright parts of a dark image."""
     light = (rgb.mean(-1) / 255) ** 2.2
     marked, count = ndimage.label(light > 0.04)
     return np.array([c[::-1] for c in ndimage.center_of_mass(light, marked, range(1, count + 1))]) + 0.5
@@ -147,7 +147,7 @@ def test_depth_of_field_blurs_what_is_out_of_focus_alone():
     near = made.camera.focus * 0 + 0.3
     blurred_camera = replace(made.camera, aperture=0.02, focus=near, shutter=0.0)
     blurred = next(iter(film(replace(made, camera=blurred_camera), config=replace(CLEAN, blur=True)))).rgb.astype(float)
-    rough = lambda picture: np.abs(np.diff(picture, axis=1)).mean()  # noqa: E731
+    rough = lambda image: np.abs(np.diff(image, axis=1)).mean()  # noqa: E731
     assert rough(blurred) < 0.8 * rough(sharp)
     tiny = replace(made.camera, aperture=1e-5)
     assert (next(iter(film(replace(made, camera=tiny), config=replace(CLEAN, blur=True)))).rgb == sharp).all()

@@ -37,7 +37,7 @@ def thing(shape, name="thing", **more):
 
 
 def above(bodies, places, turns=None, height=1.0, size=(100, 100), focal=1.0, **more):
-    """Bodies seen straight from above (the picture's right is +x, its top +y), focal length of one picture's width."""
+    """Bodies seen straight from above (the image's right is +x, its top +y), focal length of one image's width."""
     turns = turns or [REST] * len(bodies)
     made = episode(
         bodies, lambda i, s: (np.array(places[i], float), turns[i]), size, frames=more.pop("frames", 1), focal=focal, **more
@@ -144,7 +144,7 @@ def test_a_normal_is_across_the_surface(name):
 
 
 def test_sphere_outline_by_hand():
-    """A ball of radius r at distance d from the eye is a disc of radius f r / sqrt(d² - r²) in the middle of the picture."""
+    """A ball of radius r at distance d from the eye is a disc of radius f r / sqrt(d² - r²) in the middle of the image."""
     made = above([thing(Sphere(radius=0.2))], [(0, 0, 0)], size=(101, 101))
     mask = Truth(made).masks(0).seen[0]
     radius = 101 * 0.2 / np.sqrt(1 - 0.04)
@@ -186,7 +186,7 @@ def test_cone_tip_and_cup_from_above_by_hand():
 
 
 def test_states_of_a_point_by_hand():
-    """A ball in a cup that a lid passes over; another ball that leaves the picture."""
+    """A ball in a cup that a lid passes over; another ball that leaves the image."""
     lid = RoundedBox(size=(0.3, 0.3, 0.02))
     bodies = [
         thing(Cup(radius_bottom=0.1, radius_top=0.1, height=0.2, wall=0.01), "cup"),

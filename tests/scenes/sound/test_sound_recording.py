@@ -165,14 +165,14 @@ def test_many_small_things_that_fall_into_a_bowl_are_pouring():
     assert apart.labels == ("impact",) * 4
 
 
-def test_sounds_from_beside_the_picture_are_heard_and_said_to_be_outside():
+def test_sounds_from_beside_the_image_are_heard_and_said_to_be_outside():
     made = scene(BLOCK, [blow(100), blow(300)])
     place = made.contacts.place.copy()
     right = made.camera.world_to_camera[0, 0, :3]
     place[1] = 30 * right
     made = replace(made, contacts=replace(made.contacts, place=place))
     samples, events = record(made, 16000, 2)
-    assert events.in_picture.tolist() == [True, False]
+    assert events.in_image.tolist() == [True, False]
     assert events.loudness_db[1] < events.loudness_db[0]
     left, there = samples.T[:, int(300 * STEP * 16000) :]
     assert there.std() > 3 * left.std()

@@ -26,7 +26,7 @@ def skewed(count, seed=0):
             others = tuple(c for c in COLOURS if c != colour)
             text = f"What colour is the {noun}?"
             made.append(
-                Candidate(template="colour", text=text, answer=colour, key=noun, others=others, kind="picture", area="colour")
+                Candidate(template="colour", text=text, answer=colour, key=noun, others=others, kind="image", area="colour")
             )
         scenes.append(made)
     return scenes
@@ -59,7 +59,7 @@ def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one()
 
     def naive(candidate):
         drawn = rng.permutation([candidate.answer, *rng.choice(candidate.others, 3, replace=False)])
-        same = {"template": "colour", "text": candidate.text, "answer": candidate.answer, "kind": "picture", "area": "colour"}
+        same = {"template": "colour", "text": candidate.text, "answer": candidate.answer, "kind": "image", "area": "colour"}
         return Question(**same, options=tuple(map(str, drawn)))
 
     train, test = blind.split([[naive(c) for c in scene] for scene in scenes])
@@ -83,7 +83,7 @@ def test_places_in_the_text_are_balanced_where_options_are_the_questions_own():
             "answer": names[place],
             "others": others,
         }
-        scenes.append([Candidate(**made, fixed=True, place=place, kind="picture", area="comparison")])
+        scenes.append([Candidate(**made, fixed=True, place=place, kind="image", area="comparison")])
     questions = flat(balance(scenes, 0))
     places = Counter((("ball" in q.answer) and 0) or (("cup" in q.answer) and 1) or 2 for q in questions)
     assert len(questions) > 30
@@ -105,7 +105,7 @@ def test_it_is_a_function_of_the_block_alone():
 
 def test_an_option_that_would_be_right_too_is_never_offered():
     def scene(answer, others):
-        return [Candidate(template="t", text="Which?", answer=answer, others=others, kind="picture", area="relation")]
+        return [Candidate(template="t", text="Which?", answer=answer, others=others, kind="image", area="relation")]
 
     # Where x is right, y may be right as well: they never share a group.
     scenes = [scene("x", ("z", "w")), scene("y", ("z", "w")), scene("z", ("x", "y", "w")), scene("w", ("x", "y", "z"))] * 3
@@ -120,7 +120,7 @@ def test_no_scene_is_asked_too_often():
 
 
 def test_bad_questions():
-    given: Any = {"template": "t", "text": "?", "kind": "picture", "area": "colour"}
+    given: Any = {"template": "t", "text": "?", "kind": "image", "area": "colour"}
     with pytest.raises(BadInput, match="3 or more"):
         Question(**given, answer="a", options=("a", "b"))
     with pytest.raises(BadInput, match="one of them right"):

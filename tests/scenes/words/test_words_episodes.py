@@ -191,7 +191,7 @@ def test_the_order_of_hashes_does_not_matter():
     code = (
         "from tapetum.scenes.physics import make_episode;from tapetum.scenes.words import *;"
         "e=make_episode(7,'put-and-take',seconds=1.5,rate=8.0,size=(64,64));"
-        "print(repr(balance([episode_candidates(e,1)+picture_candidates(scene_graph(e,3),1)]*4,0)),episode_candidates(e,1))"
+        "print(repr(balance([episode_candidates(e,1)+image_candidates(scene_graph(e,3),1)]*4,0)),episode_candidates(e,1))"
     )
     said = [
         subprocess.run(

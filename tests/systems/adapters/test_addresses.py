@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from support.trunks import pictures, trunk
+from support.trunks import images, trunk
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, Site, attach
@@ -265,13 +265,13 @@ def test_settings_that_cannot_be(changes, message) -> None:
 
 
 def test_other_examples_and_names_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"give floats \(pictures, 3, rows, columns\)"):
+    with pytest.raises(BadInput, match=r"give floats \(images, 3, rows, columns\)"):
         attach(trunk("vit"), example=torch.zeros(1, 4, 32, 32))
     adapted = attach(trunk("vit"))
     for bad, message in (("default", "already"), ("a.b", "use letters"), ("", "use letters")):
         with pytest.raises(BadInput, match=message):
             adapted.add(bad)
-    for act in (lambda: adapted.use("x"), lambda: adapted(pictures(), adapter="x"), lambda: adapted.remove("x")):
+    for act in (lambda: adapted.use("x"), lambda: adapted(images(), adapter="x"), lambda: adapted.remove("x")):
         with pytest.raises(BadInput, match="no adapter 'x'; there are default"):
             act()
     with pytest.raises(BadInput, match="has adapters already"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from support.trunks import bank, pictures, shake
+from support.trunks import bank, images, shake
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
@@ -16,7 +16,7 @@ from tapetum.systems.adapters.proof import leaves
 
 @pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit"])
 def test_every_example_may_have_its_own_adapter(kind: str) -> None:
-    adapted, x = bank(kind), pictures(5)
+    adapted, x = bank(kind), images(5)
     names = ["b", None, "a", "b", "c"]
     with torch.no_grad():
         mixed = list(leaves(adapted(x, adapter=names)))
@@ -32,7 +32,7 @@ def test_every_example_may_have_its_own_adapter(kind: str) -> None:
 
 def test_gradients_of_a_mixed_batch_reach_the_adapters_that_are_named() -> None:
     adapted = bank("vit")
-    adapted(pictures(4), adapter=["a", "b", "b", None]).pooled.square().sum().backward()
+    adapted(images(4), adapter=["a", "b", "b", None]).pooled.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for name in "ab" for p in adapted.adapter_parameters(name))
     assert all(p.grad is None for p in adapted.adapter_parameters("c"))
 
@@ -41,9 +41,9 @@ def test_batches_and_names_must_agree() -> None:
     adapted = bank("vit")
     for names in (["a"], [], ["a"] * 4):
         with pytest.raises(BadInput, match=f"{len(names)} adapters are named for a batch of 3"):
-            adapted(pictures(3), adapter=names)
+            adapted(images(3), adapter=names)
     with pytest.raises(BadInput, match="no adapter 'x'; there are a, b, c"):
-        adapted(pictures(2), adapter=["a", "x"])
+        adapted(images(2), adapter=["a", "x"])
 
 
 class Summed(nn.Module):
@@ -65,7 +65,7 @@ def test_results_that_are_no_rows_cannot_be_mixed() -> None:
 
 def test_threads_do_not_mix_up_adapters() -> None:
     """Half of the threads choose per call and half by a block; another one changes what is in use all the time."""
-    adapted, x = bank("vit", "abcd"), pictures(2)
+    adapted, x = bank("vit", "abcd"), images(2)
     with torch.no_grad():
         wanted = {name: adapted(x, adapter=name).pooled for name in (*"abcd", None)}
     wrong: list[Any] = []
@@ -99,7 +99,7 @@ def test_threads_do_not_mix_up_adapters() -> None:
 
 def test_adapters_come_and_go() -> None:
     adapted = bank("vit")
-    x = pictures()
+    x = images()
     with torch.no_grad():
         wanted = adapted(x, adapter="c").pooled
     adapted.use("b")
@@ -113,7 +113,7 @@ def test_adapters_come_and_go() -> None:
 
 
 def test_what_a_trunk_can_do_an_adapted_one_can() -> None:
-    adapted, x = bank("vit", "a"), pictures()
+    adapted, x = bank("vit", "a"), images()
     with torch.no_grad():
         assert torch.equal(adapted.classify(x), adapted.head(adapted(x).pooled))
         with adapted.off():
@@ -136,7 +136,7 @@ MERGEABLE = {
 
 @pytest.mark.parametrize("case", MERGEABLE)
 def test_linear_adapters_are_folded_in(case: str) -> None:
-    adapted, x = bank(case.removesuffix("-series"), "a", MERGEABLE[case]), pictures()
+    adapted, x = bank(case.removesuffix("-series"), "a", MERGEABLE[case]), images()
     assert adapted.can_merge()
     merged = adapted.merge()
     with torch.no_grad():
@@ -182,7 +182,7 @@ def test_a_pointwise_convolution_sees_the_middle_of_every_kernel(kernel: int, st
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit", "torchvision-vit"])
 def test_exported_networks_are_plain_modules(kind: str) -> None:
-    adapted, x = bank(kind, "ab"), pictures()
+    adapted, x = bank(kind, "ab"), images()
     made = adapted.export("b")
     with torch.no_grad():
         wanted = list(leaves(adapted(x, adapter="b")))
@@ -201,7 +201,7 @@ def test_exported_networks_are_plain_modules(kind: str) -> None:
 @pytest.mark.slow
 def test_an_exported_network_runs_in_onnx(tmp_path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    adapted, x = bank("resnet", "a"), pictures(2)
+    adapted, x = bank("resnet", "a"), images(2)
 
     class Pooled(nn.Module):
         def __init__(self) -> None:
@@ -219,7 +219,7 @@ def test_an_exported_network_runs_in_onnx(tmp_path) -> None:
 
 def test_fifty_adapters_share_one_trunk() -> None:
     """Choosing one is choosing a root: no module below it is touched, and those without adapter are the same objects."""
-    adapted = attach(build("vit-tiny-16", picture_size=(32, 32)), "middle", name="a0")
+    adapted = attach(build("vit-tiny-16", image_size=(32, 32)), "middle", name="a0")
     for i in range(1, 50):
         adapted.add(f"a{i}", "middle", seed=i)
     first, last = adapted.network("a0"), adapted.network("a49")

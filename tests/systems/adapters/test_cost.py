@@ -19,7 +19,7 @@ TABLE = {
 
 
 def trunk() -> nn.Module:
-    return build("vit-tiny-16", patch=8, picture_size=(64, 64))
+    return build("vit-tiny-16", patch=8, image_size=(64, 64))
 
 
 def unfused(found: Flops) -> float:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import tapetum
-from support.trunks import bank, pictures, shake, trunk
+from support.trunks import bank, images, shake, trunk
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save as save_encoder
 from tapetum.encoders.factory import build
@@ -28,7 +28,7 @@ def same(one, other) -> bool:
 
 @pytest.mark.parametrize("kind", ["vit", "resnet", "nfnet", "timm-vit", "timm-lite", "torchvision-resnet"])
 def test_a_file_brings_back_the_adapter(kind: str, tmp_path: Path) -> None:
-    adapted, x = bank(kind, "ab"), pictures()
+    adapted, x = bank(kind, "ab"), images()
     adapted.save(tmp_path / "b.safetensors", "b", trained_on="noise")
     again = load(tmp_path / "b.safetensors", trunk(kind))
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_a_file_brings_back_the_adapter(kind: str, tmp_path: Path) -> None:
 
 
 def test_halves_take_half_the_room(tmp_path: Path) -> None:
-    adapted, x = bank("vit", "a"), pictures()
+    adapted, x = bank("vit", "a"), images()
     adapted.save(tmp_path / "a.safetensors")
     adapted.save(tmp_path / "half.safetensors", dtype=torch.float16)
     assert {t.dtype for t in load_file(tmp_path / "half.safetensors").values()} == {torch.float16}
@@ -64,7 +64,7 @@ def test_another_trunk_is_refused(tmp_path: Path) -> None:
     assert load(file, other, force=True).names == ("a",)
     other = trunk("vit")
     other.preprocessing = replace(other.preprocessing, mean=(1.0, 2.0, 3.0))  # pyright: ignore
-    with pytest.raises(BadInput, match=r"trained on pictures with mean \[123.*, and this trunk prepares them with \[1\.0, 2"):
+    with pytest.raises(BadInput, match=r"trained on images with mean \[123.*, and this trunk prepares them with \[1\.0, 2"):
         load(file, other)
     with pytest.raises(BadInput, match="another trunk"):
         load(file, trunk("resnet"))
@@ -127,11 +127,11 @@ def test_tapetum_load_finds_the_trunk_that_a_file_names(tmp_path: Path) -> None:
     adapted.save(tmp_path / "a.safetensors", trunk="trunk.safetensors")
     loaded = tapetum.load(tmp_path / "a.safetensors")
     assert isinstance(loaded, Adapted)
-    x = pictures()
+    x = images()
     with torch.no_grad():
         assert torch.equal(loaded(x).pooled, adapted(x).pooled)
     frame = np.zeros((40, 50, 3), np.uint8)
-    piece = loaded.embedder().picture(frame)  # what `tapetum embed` asks for
+    piece = loaded.embedder().prepare(frame)  # what `tapetum embed` asks for
     assert piece.shape == (3, 32, 32)
     adapted.save(tmp_path / "b.safetensors")
     with pytest.raises(BadInput, match="does not say where its trunk"):
@@ -144,7 +144,7 @@ LORA = AdapterConfig(addresses=("blocks.0.attn.qkv", "blocks.1.attn.qkv", "block
 @pytest.mark.slow
 def test_peft_reads_what_we_write(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
-    adapted, x = bank("timm-vit", "a", replace(LORA, scale=True)), pictures()
+    adapted, x = bank("timm-vit", "a", replace(LORA, scale=True)), images()
     save_peft(adapted, tmp_path / "lora")
     theirs = peft.PeftModel.from_pretrained(trunk("timm-vit"), tmp_path / "lora").eval()
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_we_read_what_peft_writes(tmp_path: Path, rslora: bool) -> None:
     config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=["qkv", "fc2"], init_lora_weights=False, use_rslora=rslora)
     theirs = peft.get_peft_model(trunk("timm-vit"), config).eval()
     theirs.save_pretrained(tmp_path / "theirs")
-    whole, x = trunk("timm-vit"), pictures()
+    whole, x = trunk("timm-vit"), images()
     adapted = Adapted(whole)
     load_peft(adapted, tmp_path / "theirs", "b")
     with torch.no_grad():
@@ -170,7 +170,7 @@ def test_we_read_what_peft_writes(tmp_path: Path, rslora: bool) -> None:
 
 
 def test_folders_of_peft_go_round(tmp_path: Path) -> None:
-    adapted, x = bank("timm-vit", "a", LORA), pictures()
+    adapted, x = bank("timm-vit", "a", LORA), images()
     save_peft(adapted, tmp_path / "lora")
     load_peft(adapted, tmp_path / "lora", "again")
     with torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from support.trunks import TRUNKS, pictures, trunk
+from support.trunks import TRUNKS, images, trunk
 from tapetum.encoders import build
 from tapetum.systems.adapters import Adapted, AdapterConfig, TrunkChanged, attach
 from tapetum.systems.adapters.proof import leaves
@@ -61,7 +61,7 @@ def train(adapted: Adapted, steps: int = 2, lr: float = 0.1, **options: Any) -> 
     for step in range(steps):
         adapted.train()
         optimizer.zero_grad(set_to_none=False)
-        loss = sum((out.float() * head).square().mean() for out in leaves(adapted(5 * pictures(seed=step) + 2, **options)))
+        loss = sum((out.float() * head).square().mean() for out in leaves(adapted(5 * images(seed=step) + 2, **options)))
         loss.backward()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
 
@@ -69,7 +69,7 @@ def train(adapted: Adapted, steps: int = 2, lr: float = 0.1, **options: Any) -> 
 @KINDS
 @pytest.mark.parametrize("config", FORMS, ids=["parallel", "series", "bottleneck"])
 def test_at_first_nothing_changes_and_the_trunk_is_not_touched(kind: str, config: AdapterConfig) -> None:
-    whole, x = trunk(kind), pictures()
+    whole, x = trunk(kind), images()
     before, keys, shape = state(whole), whole.state_dict().keys(), tree(whole)
     with torch.no_grad():
         wanted = whole(x)
@@ -88,7 +88,7 @@ def test_at_first_nothing_changes_and_the_trunk_is_not_touched(kind: str, config
 
 @KINDS
 def test_training_reaches_adapters_alone(kind: str) -> None:
-    whole, x = trunk(kind), pictures()
+    whole, x = trunk(kind), images()
     before, shape = state(whole), tree(whole)
     with torch.no_grad():
         wanted = whole(x)
@@ -114,7 +114,7 @@ def test_training_reaches_adapters_alone(kind: str) -> None:
 @KINDS
 def test_modes_of_a_user_do_not_reach_the_frozen_trunk(kind: str) -> None:
     whole = trunk(kind)
-    adapted, x = attach(whole), pictures()
+    adapted, x = attach(whole), images()
     with torch.no_grad():
         wanted = adapted(x)
         for spoil in (
@@ -144,7 +144,7 @@ def test_a_trunk_in_train_mode_is_given_back_in_it() -> None:
 
 @pytest.mark.parametrize("kind", ["vit", "resnet", "nfnet"])
 def test_every_adapter_of_a_set_acts_and_learns(kind: str) -> None:
-    adapted, x = attach(trunk(kind), AdapterConfig(init="near_zero")), pictures()
+    adapted, x = attach(trunk(kind), AdapterConfig(init="near_zero")), images()
     with torch.no_grad():
         wanted = adapted(x)
         off = adapted(x, adapter=None)
@@ -161,7 +161,7 @@ def test_every_adapter_of_a_set_acts_and_learns(kind: str) -> None:
 
 
 def test_one_adapter_is_trained_and_the_others_stay() -> None:
-    adapted, x = attach(trunk("vit"), name="a"), pictures()
+    adapted, x = attach(trunk("vit"), name="a"), images()
     adapted.add("b", seed=1)
     train(adapted, adapter="b")
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_a_change_of_the_trunk_is_found() -> None:
         adapted.verify()
     whole = trunk("resnet")
     adapted = attach(whole)
-    whole.train()(pictures())  # the trunk itself, in train mode: its batch norms take new statistics
+    whole.train()(images())  # the trunk itself, in train mode: its batch norms take new statistics
     with pytest.raises(TrunkChanged):
         adapted.verify()
 
@@ -238,7 +238,7 @@ def test_a_run_looks_at_the_trunk_only_where_asked_to() -> None:
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_copies_and_pickles_work_and_keep_apart(kind: str) -> None:
-    adapted, x = attach(trunk(kind)), pictures()
+    adapted, x = attach(trunk(kind)), images()
     train(adapted)
     with torch.no_grad():
         wanted, off = adapted(x), adapted(x, adapter=None)
@@ -255,7 +255,7 @@ def test_copies_and_pickles_work_and_keep_apart(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_precisions_leave_the_trunk_as_it_is(kind: str, dtype: torch.dtype) -> None:
-    whole, x = trunk(kind), pictures()
+    whole, x = trunk(kind), images()
     before = state(whole)
     adapted = attach(whole).to(dtype)
     with torch.no_grad():
@@ -273,7 +273,7 @@ def test_other_precisions_leave_the_trunk_as_it_is(kind: str, dtype: torch.dtype
 
 
 def test_autocast_gives_what_the_trunk_gives_under_it() -> None:
-    whole, x = trunk("vit"), pictures()
+    whole, x = trunk("vit"), images()
     adapted = attach(whole)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         wanted = whole(x)
@@ -290,7 +290,7 @@ def alone(tmp_path: Any) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_under_ddp_the_adapter_learns_alone(alone: None) -> None:
-    whole, x = trunk("resnet"), pictures()
+    whole, x = trunk("resnet"), images()
     before = state(whole)
     adapted = attach(whole, name="a")
     adapted.add("b")
@@ -308,7 +308,7 @@ def test_under_ddp_the_adapter_learns_alone(alone: None) -> None:
 
 @pytest.mark.slow
 def test_compiled_it_gives_the_same_and_switches() -> None:
-    adapted, x = attach(trunk("vit"), name="a"), pictures()
+    adapted, x = attach(trunk("vit"), name="a"), images()
     adapted.add("b")
     with torch.no_grad():
         for p in adapted.adapter_parameters("b"):
@@ -343,8 +343,8 @@ def test_networks_of_whole_size_lose_nothing(name: str) -> None:
 
 def test_plain_freezing_would_not_do() -> None:
     """What G1 guards against: a frozen batch norm that is left in train mode changes what the network gives."""
-    whole, x = trunk("resnet").requires_grad_(False), pictures()
+    whole, x = trunk("resnet").requires_grad_(False), images()
     wanted: Tensor = whole(x).pooled
     for step in range(5):
-        whole.train()(5 * pictures(seed=step) + 2)
+        whole.train()(5 * images(seed=step) + 2)
     assert float((whole.eval()(x).pooled - wanted).abs().max() / wanted.abs().max()) > 0.5

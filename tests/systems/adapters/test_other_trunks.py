@@ -15,7 +15,7 @@ from tapetum.systems.paligemma.model import PaliGemma
 def test_the_eye_of_paligemma_is_adapted_and_given_back() -> None:
     torch.manual_seed(0)
     model = PaliGemma(TINY).eval()
-    side = TINY.eye.picture_size[0]
+    side = TINY.eye.image_size[0]
     pixels = torch.randn(2, 1, 3, side, side)
     prefix, suffix = torch.tensor([[2, 7, 5], [2, 9, 5]]), torch.tensor([[8, 1], [7, 1]])
     with torch.no_grad():

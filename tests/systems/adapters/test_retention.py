@@ -8,7 +8,7 @@ from tapetum.systems.adapters.retention import cosine_drift, linear_cka
 
 
 def by_kernels(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The same by its definition: HSIC of the two kernels of pictures with pictures."""
+    """The same by its definition: HSIC of the two kernels of images with images."""
     n = len(one)
     centre = torch.eye(n, dtype=torch.float64) - 1 / n
     k, m = (centre @ (x.double() @ x.double().T) @ centre for x in (one, other))
@@ -22,7 +22,7 @@ def test_alignment_is_that_of_the_kernels() -> None:
     assert linear_cka(one, other) < 0.7
     mixed = one @ torch.randn(6, 6, generator=generator)
     assert 0.5 < linear_cka(one, mixed) < 1
-    with pytest.raises(BadInput, match="features of 20 and 19 pictures"):
+    with pytest.raises(BadInput, match="features of 20 and 19 images"):
         linear_cka(one, other[:19])
 
 

@@ -1,4 +1,4 @@
-"""Runs of adaptation: pictures, pixels and demonstrations; what is computed once; the command; the proof of a file."""
+"""Runs of adaptation: images, pixels and demonstrations; what is computed once; the command; the proof of a file."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import tapetum
-from support.trunks import bank, pictures, trunk
+from support.trunks import bank, images, trunk
 from tapetum.app.adapt import verify
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
@@ -21,7 +21,7 @@ from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_h
 from tapetum.systems.adapters.caching import Below
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.files import read
-from tapetum.systems.adapters.pictures import LabelledPictures, listed, prepare_mask, shifted
+from tapetum.systems.adapters.images import LabelledImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
 from tapetum.systems.adapters.run import adapt, make_task
 from tapetum.systems.adapters.worlds.reach import Reach
@@ -35,7 +35,7 @@ def test_what_lies_below_the_lowest_adapter_is_computed_once(kind: str, preset: 
     last = {"vit": "blocks.2.mlp", "vit-drop": "blocks.2.mlp", "efficientnet-lite": "stages.5.0"}.get(kind, "stages.2.0")
     config = AdapterConfig(addresses=(last, "")) if preset == "late" else AdapterConfig(preset=preset)
     adapted = bank(kind, "a", config)
-    below, x = Below(adapted), pictures(4)
+    below, x = Below(adapted), images(4)
     assert below.first == {"middle-top": below.first, "top": len(below.blocks)}.get(preset, below.first)
     recorded = below.record(x)
     resumed = below.resume(recorded, (32, 32))
@@ -59,27 +59,27 @@ def test_with_a_bottom_adapter_there_is_nothing_to_record() -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a trunk, demonstrations, pictures of two classes and pictures with masks."""
+    """A folder with a trunk, demonstrations, images of two classes and images with masks."""
     place = tmp_path_factory.mktemp("adapt")
     save(
-        build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, picture_size=(16, 16), pooling="mean"),
+        build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"),
         place / "trunk.safetensors",
     )
     make_demos(Reach(pixels=16, horizon=20), place / "demos", n=4)
     generator = np.random.default_rng(0)
     for k, name in enumerate(("lying", "standing")):
-        (place / "pictures" / name).mkdir(parents=True)
+        (place / "images" / name).mkdir(parents=True)
         for i in range(10):
             stripes = np.repeat(((np.arange(20) + generator.integers(4)) // 2 % 2 * 200)[None], 24, 0).astype(np.uint8)
-            Image.fromarray(stripes if k else stripes.T).convert("RGB").save(place / "pictures" / name / f"{i}.png")
+            Image.fromarray(stripes if k else stripes.T).convert("RGB").save(place / "images" / name / f"{i}.png")
     voc = place / "voc"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (voc / folder).mkdir(parents=True)
     for i in range(6):
         mask = np.zeros((20, 24), np.uint8)
         mask[:, : 4 + 3 * i] = 1
-        picture = np.where(mask[..., None] > 0, np.array([220, 30, 30]), np.array([30, 30, 220])).astype(np.uint8)
-        Image.fromarray(picture).save(voc / "JPEGImages" / f"{i}.jpg", quality=95)
+        image = np.where(mask[..., None] > 0, np.array([220, 30, 30]), np.array([30, 30, 220])).astype(np.uint8)
+        Image.fromarray(image).save(voc / "JPEGImages" / f"{i}.jpg", quality=95)
         Image.fromarray(mask).save(voc / "SegmentationClass" / f"{i}.png")
     for split, names in (("train", "0 1 2 3"), ("val", "4 5")):
         (voc / "ImageSets/Segmentation" / f"{split}.txt").write_text("\n".join(names.split()))
@@ -137,9 +137,9 @@ def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
 
 @pytest.mark.slow
 def test_a_policy_learns_what_the_expert_does(tmp_path: Path) -> None:
-    """From what the robot knows of itself and the picture: the loss falls to a third within few steps."""
+    """From what the robot knows of itself and the image: the loss falls to a third within few steps."""
     save(
-        build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, picture_size=(16, 16), pooling="mean"),
+        build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"),
         tmp_path / "t.safetensors",
     )
     make_demos(Reach(pixels=16, distractors=0), tmp_path / "demos", n=12)
@@ -152,19 +152,19 @@ def test_a_policy_learns_what_the_expert_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pictures_get_names(place: Path, tmp_path: Path) -> None:
-    run = of(place, "classify", "pictures", steps=30, batch_size=8, lr=1e-2, head_lr=1e-2)
+def test_images_get_names(place: Path, tmp_path: Path) -> None:
+    run = of(place, "classify", "images", steps=30, batch_size=8, lr=1e-2, head_lr=1e-2)
     said = []
     finished = adapt(run, Launch(out=tmp_path / "run"), said.append)
-    assert said == ["16 pictures to learn from and 4 to check on, 2 classes"]
+    assert said == ["16 images to learn from and 4 to check on, 2 classes"]
     assert finished is not None
     assert finished.scores == {"accuracy": 1.0}
     headed = load_headed(finished.weights)
     assert headed.about["classes"] == ["lying", "standing"]
-    picture = np.asarray(Image.open(place / "pictures" / "lying" / "9.png"))
-    assert int(headed(headed.trunk.prepare(picture[None])).argmax()) == 0
+    image = np.asarray(Image.open(place / "images" / "lying" / "9.png"))
+    assert int(headed(headed.trunk.prepare(image[None])).argmax()) == 0
     assert isinstance(tapetum.load(finished.weights), tapetum.systems.adapters.Adapted)
-    [said_of] = tapetum.classify([place / "pictures" / "standing" / "9.png"], model=str(finished.weights)).pictures
+    [said_of] = tapetum.classify([place / "images" / "standing" / "9.png"], model=str(finished.weights)).images
     assert said_of.names[0] == "standing"
     assert set(said_of.names) == {"lying", "standing"}
 
@@ -251,16 +251,16 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("task", "data", "changes", "message"),
     [
-        ("clone", "pictures", {}, "holds no demonstrations"),
+        ("clone", "images", {}, "holds no demonstrations"),
         ("clone", "demos", {"trunk": "resnet"}, "there are no weights named"),
         ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker; give an encoder"),
-        ("classify", "demos", {}, "has 0 folders with pictures"),
+        ("classify", "demos", {}, "has 0 folders with images"),
         ("classify", "nowhere", {}, "there is no"),
-        ("segment", "pictures", {}, "parquet"),
-        ("classify", "pictures", {"preset": "bottom-up"}, "no preset 'bottom-up'"),
-        ("classify", "pictures", {"steps": 0}, "steps is 0"),
-        ("classify", "pictures", {"regime": "some"}, "regime is 'some'; it is one of adapters, frozen, full"),
-        ("classify", "pictures", {"name": "a b"}, "use letters"),
+        ("segment", "images", {}, "parquet"),
+        ("classify", "images", {"preset": "bottom-up"}, "no preset 'bottom-up'"),
+        ("classify", "images", {"steps": 0}, "steps is 0"),
+        ("classify", "images", {"regime": "some"}, "regime is 'some'; it is one of adapters, frozen, full"),
+        ("classify", "images", {"name": "a b"}, "use letters"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_trained(place: Path, task, data, changes, message) -> None:
@@ -282,8 +282,8 @@ def test_demonstrations_of_other_actions_are_refused(place: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash"])
-def test_masks_are_cut_as_their_pictures(resize) -> None:
-    """A picture whose red is its row and whose green is its column, and masks of the same numbers, go the same way."""
+def test_masks_are_cut_as_their_images(resize) -> None:
+    """An image whose red is its row and whose green is its column, and masks of the same numbers, go the same way."""
     how = Preprocessing(
         size=(16, 12),
         resize=resize,
@@ -294,28 +294,28 @@ def test_masks_are_cut_as_their_pictures(resize) -> None:
         std=(1, 1, 1),
     )
     rows, columns = np.mgrid[:40, :60]
-    picture = np.stack((rows, columns, rows), -1).astype(np.uint8)
-    red, green, _ = prepare(picture[None], how)[0]
+    image = np.stack((rows, columns, rows), -1).astype(np.uint8)
+    red, green, _ = prepare(image[None], how)[0]
     for numbers, colour in ((rows, red), (columns, green)):
         found = prepare_mask(torch.from_numpy(numbers.copy()), how)
         assert found.shape == colour.shape
-        assert (found - colour).abs().max() <= 1  # half a pixel, and half a level that the picture was rounded by
+        assert (found - colour).abs().max() <= 1  # half a pixel, and half a level that the image was rounded by
 
 
-def test_shifts_move_pictures_and_masks_alike(place: Path) -> None:
+def test_shifts_move_images_and_masks_alike(place: Path) -> None:
     x = torch.arange(12).reshape(3, 4)
     assert shifted(x, 1, -1).tolist() == [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10]]
     found = listed(place / "voc", "segment", "train")
     how = Preprocessing(size=(20, 24), mean=(0, 0, 0), std=(1, 1, 1))
-    data = LabelledPictures(found, how, shift=3)
+    data = LabelledImages(found, how, shift=3)
     for number in range(4):
         example = data[number]
         red = example["image"][0] > example["image"][2]
         assert (red == (example["target"] == 1)).float().mean() > 0.95
 
 
-def test_held_out_pictures_are_no_others(place: Path) -> None:
-    train, val = (listed(place / "pictures", "classify", split) for split in ("train", "val"))
+def test_held_out_images_are_no_others(place: Path) -> None:
+    train, val = (listed(place / "images", "classify", split) for split in ("train", "val"))
     names = [{file.name for file in part.files["image"]} for part in (train, val)]  # pyright: ignore
     assert not names[0] & names[1]
     assert (len(names[0]), len(names[1])) == (16, 4)

@@ -69,8 +69,8 @@ def test_a_seed_makes_an_episode() -> None:
 @there
 @pytest.mark.slow
 @pytest.mark.parametrize("camera", ["left", "right", "corner", "corner2", "corner3", "corner4"])
-def test_pictures_are_upright(camera: str) -> None:
-    """The red arm comes down from above: more of it is in the upper half of the picture than in the lower one."""
+def test_images_are_upright(camera: str) -> None:
+    """The red arm comes down from above: more of it is in the upper half of the image than in the lower one."""
     world = make_world("drawer-open", camera, 64)
     frame = world.reset(0).frame.astype(int)
     red = (frame[..., 0] - frame[..., 1:].max(-1)) > 60
@@ -81,7 +81,7 @@ def test_pictures_are_upright(camera: str) -> None:
 
 @there
 @pytest.mark.slow
-def test_a_shift_changes_pictures_and_not_the_state() -> None:
+def test_a_shift_changes_images_and_not_the_state() -> None:
     worlds = [make_world("hammer", "left", 32, shift=shift) for shift in (0.0, 1.0)]
     usual, shifted = (roll(world, None, 0, stop_after=0) for world in worlds)
     assert np.array_equal(usual.actions, shifted.actions)

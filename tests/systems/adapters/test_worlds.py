@@ -29,7 +29,7 @@ def test_the_expert_reaches_the_goal_and_stays() -> None:
         assert np.abs(episode.actions).max() <= 1
 
 
-def test_a_seed_makes_an_episode_and_pictures_show_the_state() -> None:
+def test_a_seed_makes_an_episode_and_images_show_the_state() -> None:
     one, again, other = (roll(Reach(pixels=32), None, seed) for seed in (3, 3, 4))
     assert np.array_equal(one.frames, again.frames)
     assert np.array_equal(one.actions, again.actions)
@@ -44,7 +44,7 @@ def test_a_seed_makes_an_episode_and_pictures_show_the_state() -> None:
     assert frame[rows[0] + 2, columns[0]].round().astype(int).tolist() == [round(255 * c) for c in GOAL]
 
 
-def test_a_shift_changes_pictures_and_nothing_else() -> None:
+def test_a_shift_changes_images_and_nothing_else() -> None:
     usual, shifted = (roll(Reach(shift=shift), None, 0) for shift in (0.0, 1.0))
     assert np.array_equal(usual.actions, shifted.actions)
     assert np.abs(usual.frames.astype(float) - shifted.frames).mean() > 20
@@ -146,7 +146,7 @@ def test_damaged_demonstrations_get_one_line(damage, message: str, tmp_path: Pat
 def test_worlds_that_are_not(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no camera 'left'; it has top"):
         make_world("reach-disc", "left")
-    with pytest.raises(BadInput, match="pictures of 4 pixels"):
+    with pytest.raises(BadInput, match="images of 4 pixels"):
         make_world("reach-disc", pixels=4)
     with pytest.raises(BadInput, match="shift from 0 to 1"):
         Reach(shift=2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from support.files import film, picture, sound
+from support.files import film, make_image, sound
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import VOC_CLASSES
@@ -21,7 +21,7 @@ from tapetum.systems.hip.data import TARGET
 from tapetum.systems.hip.datasets import DataSet, data_set
 from tapetum.video import write_video
 
-SMALL = Sizes(picture=(8, 8), frames=2, video_rate=5.0, samples=400, sound_rate=4000, points=64)
+SMALL = Sizes(image=(8, 8), frames=2, video_rate=5.0, samples=400, sound_rate=4000, points=64)
 
 
 def data(layout: str, place: Path, part: str = "train") -> DataSet:
@@ -32,7 +32,7 @@ def imagenet(place: Path) -> Path:
     for part, count in (("train", 3), ("val", 1)):
         for name, colour in (("n01440764", (255, 0, 0)), ("n01443537", (0, 0, 255))):
             for k in range(count):
-                picture(place / part / name / f"{name}_{k}.JPEG", colour)
+                make_image(place / part / name / f"{name}_{k}.JPEG", colour)
     return place
 
 
@@ -66,7 +66,7 @@ def voc(place: Path) -> Path:
     return place
 
 
-def test_voc_pictures_and_masks_are_cut_alike(tmp_path: Path) -> None:
+def test_voc_images_and_masks_are_cut_alike(tmp_path: Path) -> None:
     found = data("voc", voc(tmp_path))
     assert found.classes == VOC_CLASSES
     assert found.asks == "elements"
@@ -109,7 +109,7 @@ def test_audioset(tmp_path: Path) -> None:
     assert batch[TARGET].tolist() == [[1, 0, 0], [0, 1, 1]]
 
 
-def test_audioset_with_pictures_and_sound(tmp_path: Path) -> None:
+def test_audioset_with_images_and_sound(tmp_path: Path) -> None:
     audioset(tmp_path)
     for path in (tmp_path / "audio").iterdir():
         path.unlink()
@@ -232,7 +232,7 @@ def test_rows_without_a_label_are_refused(tmp_path: Path, labels: list) -> None:
         data("parquet", tmp_path)
 
 
-def test_pictures_are_as_large_as_in_the_paper_unless_told(tmp_path: Path) -> None:
+def test_images_are_as_large_as_in_the_paper_unless_told(tmp_path: Path) -> None:
     for layout, make, side in (("imagenet", imagenet, 224), ("voc", voc, 512)):
         found = data_set(layout, make(tmp_path / layout), "train")
         assert found.examples.modalities()["image"].shape == (side, side)
@@ -281,7 +281,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=message):
             data(layout, tmp_path)
     (tmp_path / "train" / "n01440764").mkdir(parents=True)
-    with pytest.raises(BadInput, match="holds no pictures"):
+    with pytest.raises(BadInput, match="holds no images"):
         data("imagenet", tmp_path)
     (tmp_path / "train.csv").write_text("name\nx\n")
     with pytest.raises(BadInput, match="lacks the columns"):
@@ -292,13 +292,13 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a.png"]}), tmp_path / "train.parquet")
     with pytest.raises(BadInput, match="is no struct with the bytes"):
         data("parquet", tmp_path)
-    (tmp_path / "train" / "n01440764" / "a.JPEG").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match=r"a\.JPEG is not a picture"):
+    (tmp_path / "train" / "n01440764" / "a.JPEG").write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"a\.JPEG is not an image"):
         data("imagenet", tmp_path).examples.plain(0, 1)
     place = voc(tmp_path / "voc")
     (place / "SegmentationClass" / "2007_000032.png").unlink()
     with pytest.raises(BadInput, match=r"2007_000032\.png"):
         data("voc", place).examples.plain(0, 1)
-    picture(place / "SegmentationClass" / "2007_000032.png", (0, 0, 0))
+    make_image(place / "SegmentationClass" / "2007_000032.png", (0, 0, 0))
     with pytest.raises(BadInput, match="one number a pixel"):
         data("voc", place).examples.plain(0, 1)

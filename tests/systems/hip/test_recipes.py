@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from support.files import film, picture, sound, stripes
+from support.files import film, make_image, sound, stripes
 from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
@@ -30,7 +30,7 @@ def run(file: Path, **more) -> HipRun:
         layout="parquet",
         data=str(file),
         variant="hip-nano",
-        sizes=Sizes(picture=(8, 8)),
+        sizes=Sizes(image=(8, 8)),
         masked=Masked(ratio=0.5),
         mae_steps=4,
         steps=60,
@@ -73,7 +73,7 @@ def test_two_processes_go_through_both_phases(tmp_path: Path) -> None:
         "-m",
         "tapetum.app.shell.main",
     ]
-    line += ["train", "hip", "--data", str(file), "--out", str(tmp_path / "run"), "--picture", "8", "--mae-steps", "2"]
+    line += ["train", "hip", "--data", str(file), "--out", str(tmp_path / "run"), "--image", "8", "--mae-steps", "2"]
     line += ["--steps", "2", "--batch-size", "8", "--micro-batch", "4", "--bf16", "False", "--workers", "0", "--threads", "1"]
     done = subprocess.run(line, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ def embedder(**modalities: Modality) -> HipEmbedder:
 
 
 def test_files_become_pieces(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", (255, 0, 0))
+    make_image(tmp_path / "a.png", (255, 0, 0))
     sound(tmp_path / "a.wav", 1000, seconds=0.25)
     film(tmp_path / "a.mkv")
     both = embedder(image=Modality((4, 4), 3), audio=Modality((400,), 1))
@@ -163,7 +163,7 @@ def test_files_become_pieces(tmp_path: Path) -> None:
 
 def test_vectors_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     for k, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
-        picture(tmp_path / f"{k}.png", colour)
+        make_image(tmp_path / f"{k}.png", colour)
     maker = embedder(image=Modality((4, 4), 3))
     pieces = [piece for k in range(3) for piece in maker.pieces(tmp_path / f"{k}.png")]
     together, alone = maker.embed(pieces), np.concatenate([maker.embed([piece]) for piece in pieces])
@@ -172,8 +172,8 @@ def test_vectors_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 
 
 def test_files_that_the_network_does_not_know(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", (255, 0, 0))
-    with pytest.raises(BadInput, match="is a picture, and the network knows audio only"):
+    make_image(tmp_path / "a.png", (255, 0, 0))
+    with pytest.raises(BadInput, match="is an image, and the network knows audio only"):
         list(embedder(audio=Modality((400,), 1)).pieces(tmp_path / "a.png"))
     with pytest.raises(BadInput, match="does not say how files become"):
         HipEmbedder(Hip(HIP, {"image": Modality((4, 4), 3)}))

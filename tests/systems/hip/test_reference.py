@@ -123,7 +123,7 @@ def test_weights_of_another_variant_are_refused() -> None:
         weights.from_haiku(model, params)
 
 
-PICTURE = {"image": Modality((224, 224), 3)}
+IMAGE = {"image": Modality((224, 224), 3)}
 IMAGENET = {"imagenet_image": Modality((32, 32), 3), "imagenet_label": Modality((32,), 1)}
 AUDIOSET = {"audioset_audio": Modality((128,), 16), "audioset_label": Modality((16,), 16)}
 TOTALS = {
@@ -149,7 +149,7 @@ def count(name: str, modalities: dict[str, Modality]) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", TOTALS)
 def test_parameter_totals(name: str) -> None:
-    for modalities, wanted in zip((PICTURE, IMAGENET, AUDIOSET), TOTALS[name], strict=True):
+    for modalities, wanted in zip((IMAGE, IMAGENET, AUDIOSET), TOTALS[name], strict=True):
         if wanted is not None:
             found = count(name, modalities)
             assert found[0] == wanted[0]

@@ -1,4 +1,4 @@
-"""Training: masked auto-encoding and classes on tiny examples; data, scores and pictures by hand."""
+"""Training: masked auto-encoding and classes on tiny examples; data, scores and images by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +14,24 @@ from tapetum.systems.hip.classes import Classifier, ClassTask, Standardise
 from tapetum.systems.hip.config import Masked, Modality
 from tapetum.systems.hip.data import TARGET, Examples, Field
 from tapetum.systems.hip.grouping import grouping
+from tapetum.systems.hip.images import cosines, neighbour_cosines, similarity_sheet
 from tapetum.systems.hip.masked import MaskedTask, masked_losses
 from tapetum.systems.hip.masking import draw_mask, hidden_elements
-from tapetum.systems.hip.pictures import cosines, neighbour_cosines, similarity_sheet
 from tapetum.train import Moment, TrainConfig, fit
 
 
 def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures 8x8 of lying (0) or standing (1) stripes."""
+    """Images 8x8 of lying (0) or standing (1) stripes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=count)
     wave = (np.arange(8)[None] + rng.integers(4, size=(count, 1))) // 2 % 2 * 200
-    pictures = np.where(labels[:, None, None], wave[:, None, :], wave[:, :, None])
-    return np.repeat(pictures[..., None], 3, -1).astype(np.uint8), labels
+    images = np.where(labels[:, None, None], wave[:, None, :], wave[:, :, None])
+    return np.repeat(images[..., None], 3, -1).astype(np.uint8), labels
 
 
 def examples(count: int = 64, seed: int = 0, **more) -> Examples:
-    pictures, labels = stripes(count, seed)
-    return Examples({"image": Field(pictures, 100.0, 100.0, **more)}, labels, seed=1)
+    images, labels = stripes(count, seed)
+    return Examples({"image": Field(images, 100.0, 100.0, **more)}, labels, seed=1)
 
 
 def config(steps: int, **more) -> TrainConfig:
@@ -96,14 +96,14 @@ def test_modalities_weigh_what_they_are_told() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["drop", "replace"])
 def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None:
-    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "pictures")
+    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "images")
     before = task.evaluate(task.model().eval(), 0)["image"]
     result = fit(task, config(300, eval_every=300), tmp_path / "run")
     after = task.evaluate(result.model.eval(), 300)["image"]
     assert after < 0.85 * before  # which is that of the mean
-    with Image.open(tmp_path / "pictures" / "000300-image.png") as picture:
-        assert picture.size == (3 * 36, 8 * 36)
-    assert (tmp_path / "pictures" / "000300-image-codes.png").exists()
+    with Image.open(tmp_path / "images" / "000300-image.png") as image:
+        assert image.size == (3 * 36, 8 * 36)
+    assert (tmp_path / "images" / "000300-image-codes.png").exists()
 
 
 @pytest.mark.slow
@@ -123,11 +123,11 @@ def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
-    """Where a picture is bright is class 1, the border is not scored."""
-    pictures, _ = stripes(64)
-    targets = (pictures[..., 0] > 100).astype(np.int64)
+    """Where an image is bright is class 1, the border is not scored."""
+    images, _ = stripes(64)
+    targets = (images[..., 0] > 100).astype(np.int64)
     targets[:, 0] = -1
-    data = Examples({"image": Field(pictures, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
+    data = Examples({"image": Field(images, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
     task = ClassTask(HIP, data, data, 2, elements_of="image")
     result = fit(task, config(250), tmp_path)
     scores = task.evaluate(result.model.eval(), 0)
@@ -138,9 +138,9 @@ def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
     """Label 0: lying stripes; label 1: standing ones; label 2: always, which nothing can be wrong about; label 3: never."""
-    pictures, labels = stripes(64)
+    images, labels = stripes(64)
     truth = np.stack([labels == 0, labels == 1, labels >= 0, labels < 0], 1).astype(np.float32)
-    data = Examples({"image": Field(pictures, 100.0, 100.0)}, truth, seed=1)
+    data = Examples({"image": Field(images, 100.0, 100.0)}, truth, seed=1)
     task = ClassTask(HIP, data, data, 4)
     before = task.evaluate(task.model().eval(), 0)["mean_average_precision"]
     assert before == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.1)  # all the same: the share of those that are true

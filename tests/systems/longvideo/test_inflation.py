@@ -1,4 +1,4 @@
-"""From pictures to video: a video that stands still is its picture, and additions change nothing at first."""
+"""From images to video: a video that stands still is its image, and additions change nothing at first."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from tapetum.encoders.factory import from_state
 from tapetum.encoders.vit import ViT
 from tapetum.systems import longvideo
 
-VIT = {"width": 24, "depth": 5, "heads": 2, "mlp_width": 48, "patch": 8, "picture_size": (16, 16)}
+VIT = {"width": 24, "depth": 5, "heads": 2, "mlp_width": 48, "patch": 8, "image_size": (16, 16)}
 
 
 def image_vit(**changes: Any) -> Any:
@@ -24,7 +24,7 @@ def image_vit(**changes: Any) -> Any:
     return vit
 
 
-def pictures(batch: int = 2) -> torch.Tensor:
+def images(batch: int = 2) -> torch.Tensor:
     """uint8 (b, 16, 16, 3)."""
     return torch.randint(0, 256, (batch, 16, 16, 3), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
@@ -44,40 +44,40 @@ def equal(a: torch.Tensor, b: torch.Tensor) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["vit-base-16", "clip-base-16", "dinov2-base", "siglip-base-16"])
-def test_a_picture_is_seen_as_by_the_picture_network(name: str) -> None:
+def test_a_image_is_seen_as_by_the_image_network(name: str) -> None:
     base = encoders.build(name, **{**VIT, "class_token": False, "pooling": "mean"}).double()
     video = longvideo.inflate(base, "vivit-nano")
-    features, wanted = video.see_pictures(plain(pictures())), base(prepared(base, pictures()))
+    features, wanted = video.see_images(plain(images())), base(prepared(base, images()))
     equal(features.tokens[:, 0], wanted.tokens)
     equal(features.pooled, wanted.pooled)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("attention", ["frame", "factorised"])
-def test_without_time_each_moment_is_its_picture(attention: str) -> None:
+def test_without_time_each_moment_is_its_image(attention: str) -> None:
     vit = image_vit()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=8, attention=attention, frames=8)
-    shown = pictures(6)
-    clip = plain(shown).unflatten(0, (2, 3)).repeat_interleave(2, 1)  # each picture stands still for a tubelet
+    shown = images(6)
+    clip = plain(shown).unflatten(0, (2, 3)).repeat_interleave(2, 1)  # each image stands still for a tubelet
     equal(video(clip).tokens[:, 0, :12].unflatten(1, (3, 4)).flatten(0, 1), vit(prepared(vit, shown)).tokens)
 
 
 @torch.no_grad()
-def test_a_video_that_stands_still_begins_as_its_picture() -> None:
+def test_a_video_that_stands_still_begins_as_its_image() -> None:
     vit = image_vit()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2)
-    still = plain(pictures())[:, None].expand(-1, 6, -1, -1, -1)
+    still = plain(images())[:, None].expand(-1, 6, -1, -1, -1)
     found = video(still).tokens
     for moment in range(3):
-        equal(found[:, moment], vit(prepared(vit, pictures())).tokens)
+        equal(found[:, moment], vit(prepared(vit, images())).tokens)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("stem", [False, True])
-def test_each_frame_of_a_tubelet_has_its_part_of_the_pictures_weights(stem: bool) -> None:
-    """A linear layer on the mean over frames: of frames that differ, the token is the mean of their pictures' tokens."""
+def test_each_frame_of_a_tubelet_has_its_part_of_the_images_weights(stem: bool) -> None:
+    """A linear layer on the mean over frames: of frames that differ, the token is the mean of their images' tokens."""
     vit = stemmed() if stem else image_vit()
-    video, shown = longvideo.inflate(vit, "vivit-nano", tubelet=(3, 8, 8), segment_frames=6), pictures(3)
+    video, shown = longvideo.inflate(vit, "vivit-nano", tubelet=(3, 8, 8), segment_frames=6), images(3)
     found = video.tubelets.video(plain(shown)[None].movedim(-1, 1))  # (1, 3, 3, 16, 16): one tubelet of three frames
     each = vit.patches(prepared(vit, shown))
     equal(found[0, 0], (each[0] + each[1] + each[2]) / 3)
@@ -106,7 +106,7 @@ def test_additions_change_nothing_at_first_and_all_weights_are_there(memory: str
 
 
 def stemmed(**changes: Any) -> Any:
-    """A ViT with a stem of convolutions, whose batch norms have seen something, for pictures in -1..1."""
+    """A ViT with a stem of convolutions, whose batch norms have seen something, for images in -1..1."""
     how = replace(encoders.build("vit-base-16").preprocessing, size=(16, 16))
     sizes = {**VIT, "class_token": False, "pooling": "mean", "stem": "convolutions", "stem_blocks": 1}
     vit = ViT(replace(encoders.build("vit-base-16").config, **{**sizes, **changes}), how).double().train()
@@ -119,9 +119,9 @@ def stemmed(**changes: Any) -> Any:
 def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     vit = stemmed()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2).train()
-    shown = pictures(2)
+    shown = images(2)
     wanted = vit(prepared(vit, shown)).tokens
-    equal(video.see_pictures(plain(shown)).tokens[:, 0], wanted)
+    equal(video.see_images(plain(shown)).tokens[:, 0], wanted)
     still = plain(shown)[:, None].expand(-1, 4, -1, -1, -1)
     found = video(still).tokens  # in training, and yet of the statistics that came with it
     equal(found[:, 1], wanted)
@@ -129,7 +129,7 @@ def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     assert all(p.grad is not None for p in video.tubelets.video.parameters())
     assert longvideo.build("vivit-nano", stem="convolutions", stem_blocks=1).config.stem == "convolutions"
     other = replace(vit.preprocessing, mean=(120.0,) * 3)
-    with pytest.raises(BadInput, match="expects pictures in -1"):
+    with pytest.raises(BadInput, match="expects images in -1"):
         longvideo.inflate(ViT(vit.config, other), "vivit-nano")
 
 
@@ -179,7 +179,7 @@ def test_dropping_tokens_and_training_the_end_keep_less_for_backward() -> None:
 def test_weights_of_timm_by_name_can_be_inflated() -> None:
     timm = pytest.importorskip("timm")
     model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0)
-    vit = from_state(model.state_dict(), "timm", "vit_tiny_patch16_224", picture_size=(32, 32))
+    vit = from_state(model.state_dict(), "timm", "vit_tiny_patch16_224", image_size=(32, 32))
     video = longvideo.inflate(vit, "mcvit-nano")
     assert video.config.width == 192
     assert video(torch.zeros(1, 20, 32, 32, 3)).tokens.shape == (1, 2, 32, 192)

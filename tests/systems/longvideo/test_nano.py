@@ -1,4 +1,4 @@
-"""The weights that come with the package: what pictures and episodes of the world they tell apart, and that verbs use them."""
+"""The weights that come with the package: what images and episodes of the world they tell apart, and that verbs use them."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.app.scenes import episodes, pictures
+from tapetum.app.scenes import episodes, images
 from tapetum.data.json_files import read_lines
 from tapetum.encoders import byte_text
 from tapetum.hub.registry import known, location
@@ -27,16 +27,16 @@ def test_the_file_is_small_and_of_the_named_sizes() -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_captions_find_their_pictures_and_words_their_moments(tmp_path: Path) -> None:
-    pictures(tmp_path / "p", n=24, seed=7, size=112)
-    rows = list(read_lines(tmp_path / "p" / "pictures.jsonl"))
+def test_captions_find_their_images_and_words_their_moments(tmp_path: Path) -> None:
+    images(tmp_path / "p", n=24, seed=7, size=112)
+    rows = list(read_lines(tmp_path / "p" / "images.jsonl"))
     model = longvideo.load("mcvit-nano")
     assert isinstance(model, VideoText)
     from PIL import Image
 
     shown = np.stack([np.asarray(Image.open(tmp_path / "p" / row["file"])) for row in rows])
     texts = [row["captions"]["short"] for row in rows]
-    seen = model.embed_pictures(torch.from_numpy(shown).float() / 127.5 - 1)
+    seen = model.embed_images(torch.from_numpy(shown).float() / 127.5 - 1)
     read = model.embed_texts(byte_text.tokens(texts, model.config.text.length))
     best = (seen @ read.T).argmax(1).tolist()
     right = sum(texts[k] == texts[own] for own, k in enumerate(best))

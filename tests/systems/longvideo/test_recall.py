@@ -51,7 +51,7 @@ def test_a_step_learns_and_longer_videos_can_be_scored() -> None:
     loss.backward()
     assert 0 <= float(found["accuracy"]) <= 1
     still = {name for name, p in model.named_parameters() if p.grad is None}
-    assert still == {"encoder.tubelets.pictures.weight", "encoder.tubelets.pictures.bias"}
+    assert still == {"encoder.tubelets.images.weight", "encoder.tubelets.images.bias"}
     model.eval()
     assert accuracy(model, WORLD, 8, batch=3) == accuracy(model, WORLD, 8, batch=8)
     assert 0 <= accuracy(model, replace(WORLD, segments=5), 4) <= 1

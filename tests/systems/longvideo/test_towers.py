@@ -39,7 +39,7 @@ def test_both_towers_meet_in_vectors_of_length_1() -> None:
     texts = ["a red ball", "then a cube falls"]
     videos, ids = model.embed_videos(clip()), model.tokens(texts)
     assert videos.shape == (2, 6)
-    for rows in (videos, model.embed_pictures(clip()[:, 0]), model.embed_texts(ids)):
+    for rows in (videos, model.embed_images(clip()[:, 0]), model.embed_texts(ids)):
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(2))
     assert model.embed_texts(torch.stack([ids, ids.flip(0)])).shape == (2, 2, 6)
     torch.testing.assert_close(model.compare(clip(), texts), videos @ model.embed_texts(ids).T / 0.07)
@@ -100,7 +100,7 @@ def test_all_that_should_learn_does_and_the_scale_stays_below_100() -> None:
     texts = torch.stack([model.tokens(["a", "b"]), model.tokens(["c", "d"])], 1)
     there = torch.tensor([[True, False], [True, True]])
     loss = video_text_loss(model.embed_videos(clip()), model.embed_texts(texts), model.scale(), there=there)
-    (loss + model.embed_pictures(clip()[:, 0]).sum()).backward()
+    (loss + model.embed_images(clip()[:, 0]).sum()).backward()
     assert float(model.scale().detach()) == pytest.approx(100)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

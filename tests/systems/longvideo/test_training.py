@@ -44,7 +44,7 @@ def narrow(run: VideoTextRun, monkeypatch: pytest.MonkeyPatch) -> VideoTextRun:
 @pytest.mark.slow
 def test_stages_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = ""
-    for stage in ("pictures", "short", "long"):
+    for stage in ("images", "short", "long"):
         changes = {**TINY, "frames": 8} if stage == "long" else TINY
         run = narrow(recipe(stage, "ordered-events", **changes, start=start), monkeypatch)
         made = train_longvideo(run, launch(tmp_path / stage), silent)
@@ -76,18 +76,18 @@ def test_a_batch_cut_into_micro_batches_has_the_loss_of_the_whole(monkeypatch: p
     for name, value in whole.items():
         torch.testing.assert_close(joined[name], value)
     loss, metrics = task.joint_loss(model, whole, Moment())
-    assert float(loss.detach()) == pytest.approx(float(metrics["picture_loss"] + metrics["video_loss"]) / 2)
-    kinds = {"picture", "picture_text", "picture_name", "video", "video_text", "video_name"}
+    assert float(loss.detach()) == pytest.approx(float(metrics["image_loss"] + metrics["video_loss"]) / 2)
+    kinds = {"image", "image_text", "image_name", "video", "video_text", "video_name"}
     assert whole.keys() == kinds
 
 
 def test_every_stage_shows_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stage in ("pictures", "short", "long", "consolidated"):
+    for stage in ("images", "short", "long", "consolidated"):
         changes = {**TINY, "frames": 4}
         task = VideoTextTask(narrow(recipe(stage, "ordered-events", **changes), monkeypatch))
         batch = task.collate([task.dataset()[k] for k in range(2)])
-        assert ("picture" in batch) == (stage in ("pictures", "short"))
-        assert ("video" in batch) == (stage != "pictures")
+        assert ("image" in batch) == (stage in ("images", "short"))
+        assert ("video" in batch) == (stage != "images")
         config = longvideo_config(task.run, launch(Path("out")))
         assert config.accumulation == 2
     assert RECIPES["long"].config.video.tune == "last-4"
@@ -208,7 +208,7 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
         VideoTextTask(run)
 
 
-def test_pictures_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder_of_episodes(tmp_path / "a")
     rows = [{"__key__": str(k), "png": clip(k)[0], "txt": f"text {k}"} for k in range(12)]
     write_shards(rows, tmp_path / "b", "train")
@@ -216,16 +216,16 @@ def test_pictures_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monk
     run = replace(alone, beside=str(tmp_path / "b"))
     task = VideoTextTask(run)
     batch = task.collate([(k, task.told.learn(k, np.random.default_rng(k))) for k in range(3)])
-    assert batch["picture"].shape == (3, 96, 96, 3)
+    assert batch["image"].shape == (3, 96, 96, 3)
     assert batch["hard"].shape[0] == 3
     torch.manual_seed(0)
     model = task.model()
     found = task.embed(model, batch, Moment())
     _, told = task.joint_loss(model, found, Moment())
-    both = VideoTextTask(replace(alone, stage="pictures", data=run.beside))
-    pictures = {name: value for name, value in found.items() if name.startswith("picture")}
-    assert float(told["picture_loss"]) == pytest.approx(float(both.joint_loss(model, pictures, Moment())[0].detach()))
-    names = [task.told.learn(0, np.random.default_rng(k)).picture_text for k in range(40)]
+    both = VideoTextTask(replace(alone, stage="images", data=run.beside))
+    images = {name: value for name, value in found.items() if name.startswith("image")}
+    assert float(told["image_loss"]) == pytest.approx(float(both.joint_loss(model, images, Moment())[0].detach()))
+    names = [task.told.learn(0, np.random.default_rng(k)).image_text for k in range(40)]
     assert set(names) == {f"text {k}" for k in range(12) if k % 10 != 9}  # never one that is held out
     with pytest.raises(BadInput, match="leave --beside out"):
         replace(run, stage="long")

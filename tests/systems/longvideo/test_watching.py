@@ -194,8 +194,8 @@ def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
     assert "&lt;b&gt;red" in page
     assert page.count("<img") == 3 * 3 + 1
     assert "src='http" not in page
-    pictures = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
-    shown = iter(pictures)
+    images = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
+    shown = iter(images)
     for each in found.moments:
         if each.start_s is None:
             next(shown)

@@ -1,4 +1,4 @@
-"""What pictures and masks may be like: the right result, or one clear line."""
+"""What images and masks may be like: the right result, or one clear line."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ from tapetum.transfer.propagation import carry
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_picture_of_one_colour_has_an_answer(name: str) -> None:
-    picture = np.full((40, 60, 3), 120, np.uint8)
-    found, clusters = find_objects(picture, PLAIN[name])
+def test_a_image_of_one_colour_has_an_answer(name: str) -> None:
+    image = np.full((40, 60, 3), 120, np.uint8)
+    found, clusters = find_objects(image, PLAIN[name])
     assert found.masks.shape[1:] == clusters.shape == (40, 60)
     objects = np.zeros((1, 40, 60), bool)
     objects[0, 5:20, 5:20] = True
-    best = best_in_cells(objects, proposals(PLAIN[name](picture), 4))
+    best = best_in_cells(objects, proposals(PLAIN[name](image), 4))
     assert 0 < best[0] <= 1
 
 
@@ -43,7 +43,7 @@ def test_more_clusters_than_cells_are_refused() -> None:
     with pytest.raises(BadInput, match="17 clusters are asked of 16"):
         source(torch.zeros(1, 3, 16, 16), None, None)
     with pytest.raises(BadInput, match="clusters are asked of"):
-        find_objects(np.zeros((8, 8, 3), np.uint8), lambda picture: torch.zeros(3, 2, 2), clusters=5)
+        find_objects(np.zeros((8, 8, 3), np.uint8), lambda image: torch.zeros(3, 2, 2), clusters=5)
     with pytest.raises(BadInput, match="clusters are asked of"):
         list(proposals(torch.zeros(3, 2, 2), 5))
 
@@ -53,7 +53,7 @@ def test_what_is_not_finite_is_refused() -> None:
     with pytest.raises(BadInput, match="not finite"):
         source(torch.full((1, 3, 16, 16), torch.nan), None, None)
     with pytest.raises(BadInput, match="not finite"):
-        find_objects(np.zeros((16, 16, 3), np.uint8), lambda picture: torch.full((3, 4, 4), torch.inf), clusters=2)
+        find_objects(np.zeros((16, 16, 3), np.uint8), lambda image: torch.full((3, 4, 4), torch.inf), clusters=2)
 
 
 def test_empty_masks_have_no_part_and_no_score() -> None:
@@ -68,7 +68,7 @@ def test_empty_masks_have_no_part_and_no_score() -> None:
     assert rows.grad is not None
     assert not rows.grad.any()
     assert best_overlaps(np.zeros((1, 4, 4), bool), [np.zeros((4, 4), int)]).tolist() == [0]
-    with pytest.raises(BadInput, match="no picture has an object"):
+    with pytest.raises(BadInput, match="no image has an object"):
         discovery_scores([np.zeros(0)])
 
 

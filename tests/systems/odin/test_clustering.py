@@ -18,11 +18,11 @@ def test_euclidean_k_means_is_that_of_scikit_learn() -> None:
     x = torch.randn(2, 200, 5, dtype=torch.float64, generator=seeded(1))
     found = kmeans(x, 6, iterations=7, metric="l2", generator=seeded(2))
     seeds = _random_seeds(x, 6, seeded(2))
-    for picture in range(2):
-        peer = cluster.KMeans(6, init=seeds[picture].numpy(), n_init=1, max_iter=7, tol=0, algorithm="lloyd")
+    for image in range(2):
+        peer = cluster.KMeans(6, init=seeds[image].numpy(), n_init=1, max_iter=7, tol=0, algorithm="lloyd")
         with np.errstate(all="ignore"):
-            wanted = peer.fit(x[picture].numpy())
-        assert np.array_equal(found[picture].numpy(), wanted.predict(x[picture].numpy()))
+            wanted = peer.fit(x[image].numpy())
+        assert np.array_equal(found[image].numpy(), wanted.predict(x[image].numpy()))
 
 
 def test_spherical_k_means_knows_no_length_and_follows_its_generator() -> None:

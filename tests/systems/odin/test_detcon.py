@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.golden.make_detcon_golden import GOLDEN, checkpoint, pictures
+from tests.golden.make_detcon_golden import GOLDEN, checkpoint, images
 
 import tapetum
 from tapetum.core.errors import BadInput
@@ -36,7 +36,7 @@ def test_features_are_those_of_the_public_network(name: str, tmp_path: Path) -> 
     convert(source, target, name)
     encoder = tapetum.load(target)
     with torch.inference_mode():
-        maps = encoder(torch.from_numpy(pictures()).movedim(-1, 1)).maps
+        maps = encoder(torch.from_numpy(images()).movedim(-1, 1)).maps
     for i, found in enumerate(maps):
         mean, own = GOLD[f"{name}/map{i}/mean"], found.movedim(1, -1).numpy()
         scale = np.abs(mean).max()

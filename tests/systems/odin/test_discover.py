@@ -24,7 +24,7 @@ from tapetum.systems.odin.objects import find_objects
 from tapetum.transfer.whole import prepare_whole
 
 
-def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_image(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A noisy ground with a disc and a bar of other colours, and the numbers of both."""
     rng = np.random.default_rng(seed)
     canvas, truth = np.full((120, 160, 3), (60, 110, 60), float), np.zeros((120, 160), int)
@@ -45,7 +45,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_things_that_stand_out_are_found_and_the_ground_is_not() -> None:
-    shown, truth = picture()
+    shown, truth = make_image()
     masks, clusters = find_objects(shown, colours, clusters=4)
     assert clusters.shape == (120, 160)
     for number in (1, 2):
@@ -68,12 +68,10 @@ def test_things_that_stand_out_are_found_and_the_ground_is_not() -> None:
         ((3, 7), (6, 10), 2 / 3),
     ],
 )
-def test_a_thing_that_the_picture_cuts_off_is_less_of_one(
-    rows: tuple[int, int], columns: tuple[int, int], score: float
-) -> None:
+def test_a_thing_that_the_image_cuts_off_is_less_of_one(rows: tuple[int, int], columns: tuple[int, int], score: float) -> None:
     there = torch.zeros(10, 10)
     there[slice(*rows), slice(*columns)] = 1
-    # 12 cells are at the outline of 4 x 4 cells; where 4 of them are the picture's edge, a third of it is not known
+    # 12 cells are at the outline of 4 x 4 cells; where 4 of them are the image's edge, a third of it is not known
     masks, _ = find_objects(np.zeros((10, 10, 3), np.uint8), rgb, clusters=2, found=torch.stack([there, 1 - there]))
     assert masks.scores is not None
     assert masks.scores.tolist() == pytest.approx([score])
@@ -81,7 +79,7 @@ def test_a_thing_that_the_picture_cuts_off_is_less_of_one(
 
 
 def test_positions_are_those_of_cells_whatever_is_shown() -> None:
-    shown = picture()[0][:, :64]
+    shown = make_image()[0][:, :64]
     _, height, width = rgb(shown).shape
     found = places(shown)
     assert found.shape == (2, height, width)
@@ -94,7 +92,7 @@ def test_positions_are_those_of_cells_whatever_is_shown() -> None:
 def test_an_encoder_looks_instead() -> None:
     torch.manual_seed(0)
     encoder = build("resnet-18", stem_width=8)
-    masks, clusters = find_objects(picture()[0], looked_at_by(encoder), clusters=3)
+    masks, clusters = find_objects(make_image()[0], looked_at_by(encoder), clusters=3)
     assert clusters.max() <= 2
     assert masks.masks.shape[1:] == (120, 160)
     with pytest.raises(BadInput, match="objects are sought in 8 x 8"):
@@ -105,7 +103,7 @@ def test_of_a_pyramid_the_finest_level_is_looked_at_unless_a_stride_is_asked_for
     torch.manual_seed(0)
     config = OdinConfig(pyramid_width=16, hidden_width=32, projection_width=8, clusters=4)
     model = Odin(config, tapetum.encoders.build("resnet-18", stem_width=4)).eval()
-    shown = picture()[0]
+    shown = make_image()[0]
     assert model.pyramid is not None
     with torch.no_grad():
         levels = model.pyramid(model.encoder(prepare_whole(model.encoder, shown, 64)).maps)
@@ -115,10 +113,10 @@ def test_of_a_pyramid_the_finest_level_is_looked_at_unless_a_stride_is_asked_for
         torch.testing.assert_close(looked_at_by(model, 64, stride)(shown), level[0])
 
 
-def test_networks_for_small_views_see_enough_of_a_picture() -> None:
+def test_networks_for_small_views_see_enough_of_a_image() -> None:
     encoder = tapetum.encoders.build("resnet-nano")
-    assert looked_at_by(encoder)(picture()[0]).shape[1:] == (24, 32)  # 96 pixels of 120, cells of 4
-    assert looked_at_by(encoder, 64)(picture()[0]).shape[1:] == (16, 16)
+    assert looked_at_by(encoder)(make_image()[0]).shape[1:] == (24, 32)  # 96 pixels of 120, cells of 4
+    assert looked_at_by(encoder, 64)(make_image()[0]).shape[1:] == (16, 16)
 
 
 def test_what_is_said_of_a_look_was_measured() -> None:
@@ -126,23 +124,23 @@ def test_what_is_said_of_a_look_was_measured() -> None:
     plain = f"{found['xy']['abo']:.2f}"
     for name, said in MEASURED.items():
         own = found[name]
-        assert f"on {own['pictures']} street" in said
+        assert f"on {own['images']} street" in said
         assert f"cover these by {own['abo']:.2f} (k-means of positions alone: {plain}" in said
         few, many = (f"{own['discovered'][clusters]['abo']:.2f}" for clusters in ("6", "24"))
         assert f"shows by {few} (with --clusters 24 by {many})" in said
-        assert f"in {round(own['corloc'] * own['pictures'])} picture" in said
+        assert f"in {round(own['corloc'] * own['images'])} image" in said
 
 
 def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "found"
+    folder, out = tmp_path / "images", tmp_path / "found"
     folder.mkdir()
     for k in range(2):
-        Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
+        Image.fromarray(make_image(k)[0]).save(folder / f"p{k}.png")
     assert main(["discover", str(folder), "--out", str(out), "--clusters", "4", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert listed(out) == ["00001-p0.jpg", "00002-p1.jpg", "instances.json", "objects.html"]
     content = json.loads((out / "instances.json").read_text())
-    assert [row["objects"] for row in said["pictures"]] == [
+    assert [row["objects"] for row in said["images"]] == [
         sum(found["image_id"] == image["id"] for found in content["annotations"]) for image in content["images"]
     ]
     best = max(content["annotations"], key=lambda found: found["score"])
@@ -156,8 +154,8 @@ def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any)
 
 def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: Any) -> None:
     good, bad = tmp_path / "a.png", tmp_path / "b.png"
-    Image.fromarray(picture()[0]).save(good)
-    bad.write_bytes(b"no picture")
+    Image.fromarray(make_image()[0]).save(good)
+    bad.write_bytes(b"no image")
     out = tmp_path / "out"
     for words in (
         ["discover", str(bad), "--out", str(out)],
@@ -171,13 +169,13 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: Any) -> None:
         assert not out.exists()
     assert main(["discover", str(good), str(bad), "--out", str(out)]) == 2
     assert (out / "objects.html").exists()
-    assert "1 of 2 pictures could not be read" in capsys.readouterr().err
+    assert "1 of 2 images could not be read" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_file_of_an_encoder_is_taken(tmp_path: Path) -> None:
     save(tapetum.encoders.build("resnet-18", stem_width=8), tmp_path / "encoder.safetensors")
-    Image.fromarray(picture()[0]).save(tmp_path / "a.png")
+    Image.fromarray(make_image()[0]).save(tmp_path / "a.png")
     found = tapetum.discover(
         str(tmp_path / "a.png"), out=tmp_path / "out", model=str(tmp_path / "encoder.safetensors"), clusters=3
     )
@@ -186,10 +184,10 @@ def test_a_file_of_an_encoder_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_from_the_command_line_goes_on_and_discovers(tmp_path: Path, capsys: Any) -> None:
-    folder, run = tmp_path / "pictures", tmp_path / "run"
+    folder, run = tmp_path / "images", tmp_path / "run"
     folder.mkdir()
     for k in range(8):
-        Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
+        Image.fromarray(make_image(k)[0]).save(folder / f"p{k}.png")
     words = ["train", "odin", "--data", str(folder), "--out", str(run), "--size", "32", "--steps", "2", "--batch-size", "4"]
     words += ["--micro-batch", "4", "--change", "stem_width=4", "--clusters", "4", "--threads", "1", "--workers", "0"]
     assert main(words) == 0

@@ -24,7 +24,7 @@ def test_best_overlaps_are_those_of_a_loop() -> None:
     assert best_overlaps(objects, maps)[3] == 0
 
 
-def test_one_cluster_is_the_whole_picture() -> None:
+def test_one_cluster_is_the_whole_image() -> None:
     objects = np.zeros((2, 10, 10), bool)
     objects[0, :5], objects[1, :2, :3] = True, True
     assert best_overlaps(objects, [np.zeros((10, 10), int)]).tolist() == [0.5, 0.06]
@@ -41,5 +41,5 @@ def test_boxes_are_right_from_half_an_overlap() -> None:
 def test_what_cannot_be_scored_is_said() -> None:
     with pytest.raises(BadInput, match="bring it to their size"):
         best_overlaps(np.zeros((1, 4, 4), bool), [np.zeros((2, 2), int)])
-    with pytest.raises(BadInput, match="no picture has an object"):
+    with pytest.raises(BadInput, match="no image has an object"):
         discovery_scores([np.array([])])

@@ -11,28 +11,28 @@ def crops(*boxes: tuple[float, float, float, float], flipped: bool = False) -> C
     return Crops(torch.tensor(boxes), torch.full((len(boxes),), flipped))
 
 
-def cut(picture: torch.Tensor, box: tuple[int, int, int, int], flipped: bool) -> torch.Tensor:
+def cut(image: torch.Tensor, box: tuple[int, int, int, int], flipped: bool) -> torch.Tensor:
     top, left, height, width = box
-    part = picture[top : top + height, left : left + width]
+    part = image[top : top + height, left : left + width]
     return part.flip(1) if flipped else part
 
 
 @pytest.mark.parametrize("from_flipped", [False, True])
 @pytest.mark.parametrize("to_flipped", [False, True])
 def test_ids_of_pixels_go_where_the_pixels_go(from_flipped: bool, to_flipped: bool) -> None:
-    picture = torch.arange(20 * 30).reshape(20, 30)
+    image = torch.arange(20 * 30).reshape(20, 30)
     source, target = (2, 3, 16, 24), (4, 8, 10, 12)
     found = warp(
-        cut(picture, source, from_flipped)[None],
+        cut(image, source, from_flipped)[None],
         crops(source, flipped=from_flipped),
         crops(target, flipped=to_flipped),
         (10, 12),
     )
-    assert torch.equal(found[0], cut(picture, target, to_flipped))
+    assert torch.equal(found[0], cut(image, target, to_flipped))
 
 
 def test_ramps_of_pixels_and_of_ids_agree_to_less_than_a_cell() -> None:
-    """The picture's way: bilinear resizing. The ids' way: lookup. Both of a ramp."""
+    """The image's way: bilinear resizing. The ids' way: lookup. Both of a ramp."""
     ramp = torch.linspace(0, 1, 96)[None].repeat(96, 1)
     ids = torch.arange(32)[None].repeat(32, 1)[None]
     view = (11, 23, 50, 37)

@@ -1,4 +1,4 @@
-"""Masks from everywhere, of pictures whose parts are known."""
+"""Masks from everywhere, of images whose parts are known."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def config(**changes: Any) -> OdinConfig:
 
 
 def quarters(batch: int = 2, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures of four squares of four colours, and the ids of their pixels."""
+    """Images of four squares of four colours, and the ids of their pixels."""
     ids = torch.arange(2).repeat_interleave(side // 2)
     ids = (2 * ids[:, None] + ids[None]).expand(batch, -1, -1)
     colours = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [-1, -1, -1]])
@@ -37,10 +37,10 @@ def seeded() -> torch.Generator:
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_colours_and_a_grid_find_four_squares(metric: str) -> None:
-    pictures, ids = quarters()
+    images, ids = quarters()
     for source, changes in {"pixels": {"metric": metric, "seeds": "spread"}, "grid": {}}.items():
         made = mask_source(config(source=source, **changes))
-        found = made(pictures, None, seeded())
+        found = made(images, None, seeded())
         step = ids.shape[1] // found.shape[1]
         assert same_partition(found[0], ids[0, ::step, ::step]), source
         assert int(found.max()) < made.regions
@@ -48,9 +48,9 @@ def test_colours_and_a_grid_find_four_squares(metric: str) -> None:
 
 def test_features_and_projections_of_a_network_are_clustered_and_learn_nothing() -> None:
     network = Odin(config(), encoders.build("resnet-18")).eval()
-    pictures, _ = quarters()
+    images, _ = quarters()
     for source in ("features", "projections"):
-        found = mask_source(config(source=source), network)(pictures, None, seeded())
+        found = mask_source(config(source=source), network)(images, None, seeded())
         assert found.shape == (2, 16, 16)
         assert found.dtype == torch.int64
         assert found.unique().numel() > 1
@@ -70,15 +70,15 @@ def test_positions_count_as_much_as_they_are_told() -> None:
 
 
 def test_given_masks_are_handed_on_or_refused() -> None:
-    pictures, ids = quarters()
+    images, ids = quarters()
     source = mask_source(config(source="given"))
-    assert source(pictures, ids, None) is ids
+    assert source(images, ids, None) is ids
     with pytest.raises(BadInput, match="none came"):
-        source(pictures, None, None)
-    with pytest.raises(BadInput, match="for 2 pictures"):
-        source(pictures, ids[:1], None)
+        source(images, None, None)
+    with pytest.raises(BadInput, match="for 2 images"):
+        source(images, ids[:1], None)
     with pytest.raises(BadInput, match="ids of masks are 0 to 4; wanted 0 to 3"):
-        source(pictures, torch.where(ids == 3, 4, ids), None)
+        source(images, torch.where(ids == 3, 4, ids), None)
     with pytest.raises(BadInput, match="square number"):
         config(source="grid", clusters=5)
     with pytest.raises(BadInput, match="no source"):
@@ -100,11 +100,11 @@ def test_the_network_projects_rows_and_predicts_in_form_b_alone() -> None:
 
 def test_segments_are_those_of_scikit_image() -> None:
     segmentation = pytest.importorskip("skimage.segmentation")
-    picture = np.random.default_rng(0).random((48, 48, 3)).astype(np.float32)
+    image = np.random.default_rng(0).random((48, 48, 3)).astype(np.float32)
     found = mask_source(config(source="segments", segment_scale=400.0))(
-        torch.from_numpy(picture).movedim(-1, 0)[None], None, None
+        torch.from_numpy(image).movedim(-1, 0)[None], None, None
     )
-    stretched = (picture - picture.min()) / (picture.max() - picture.min())
+    stretched = (image - image.min()) / (image.max() - image.min())
     area = 48 * 48 / 224**2
     wanted = segmentation.felzenszwalb(stretched, scale=400 * area, min_size=round(400 * area))
     assert np.array_equal(found[0].numpy(), wanted % 256)

@@ -33,11 +33,11 @@ from tapetum.train.launch_config import Launch
 
 CLUSTERS, BATCH, CELLS = 5, 4, 8
 Rows = dict[tuple[int, int], Tensor]
-"""Vectors by (picture, mask): of those that a view shows."""
+"""Vectors by (image, mask): of those that a view shows."""
 
 
 class Patterns:
-    """Pictures of stripes of many colours, by number."""
+    """Images of stripes of many colours, by number."""
 
     def __len__(self) -> int:
         return 24
@@ -73,7 +73,7 @@ def seen_by(network: Any, view: Tensor) -> Tensor:
 
 
 def clusters_of(cells: np.ndarray, seeds: np.ndarray) -> list[int]:
-    """Spherical k-means of one picture's cells (n, d), ten rounds from the given centres."""
+    """Spherical k-means of one image's cells (n, d), ten rounds from the given centres."""
     points = [cell / np.sqrt((cell**2).sum()) for cell in cells]
     centres = [*seeds]
 
@@ -97,7 +97,7 @@ def in_view(ids: list[int], span: list[float], box: list[float], flipped: bool) 
         row = []
         for j in range(CELLS):
             along = CELLS - 1 - j if flipped else j
-            y = box[0] + (i + 0.5) / CELLS * box[2]  # in pixels of the picture
+            y = box[0] + (i + 0.5) / CELLS * box[2]  # in pixels of the image
             x = box[1] + (along + 0.5) / CELLS * box[3]
             own_row = math.floor((y - span[0]) / span[2] * CELLS)
             row.append(ids[own_row * CELLS + math.floor((x - span[1]) / span[3] * CELLS)])
@@ -117,7 +117,7 @@ def mask_means(maps: Tensor, ids: list[list[list[int]]]) -> Rows:
 
 
 def perceptron(layers: Any, rows: Rows) -> Rows:
-    """Linear, batch norm over the masks of all pictures, ReLU, linear."""
+    """Linear, batch norm over the masks of all images, ReLU, linear."""
     first, norm, _, last = layers
     hidden = {name: first.weight @ row + first.bias for name, row in rows.items()}
     mean = sum(hidden.values()) / len(hidden)
@@ -241,10 +241,10 @@ def test_the_spanning_view_is_cut_and_scaled_alone_and_the_others_are_coloured()
     how = task.run.architecture.preprocessing
     changed = []
     for b, number in enumerate(batch["number"].tolist()):
-        picture = Image.fromarray(Patterns()[int(task.dataset().order(number))])
+        image = Image.fromarray(Patterns()[int(task.dataset().order(number))])
         for v, view in enumerate(batch["views"]):
             top, left, rows, columns = (int(x) for x in batch["boxes"][v][b])
-            cut = np.array(picture.crop((left, top, left + columns, top + rows)).resize((32, 32), Image.Resampling.BICUBIC))
+            cut = np.array(image.crop((left, top, left + columns, top + rows)).resize((32, 32), Image.Resampling.BICUBIC))
             cut = cut[:, ::-1] if batch["flipped"][v][b] else cut
             apart = np.abs(view[b].movedim(0, -1).numpy() * how.std + how.mean - cut).max()
             if v == 2:

@@ -19,17 +19,17 @@ from tapetum.train.launch_config import Launch
 
 
 class Squares:
-    """Pictures of a square of one colour on a ground of another, by number."""
+    """Images of a square of one colour on a ground of another, by number."""
 
     def __len__(self) -> int:
         return 24
 
     def __getitem__(self, k: int) -> np.ndarray:
         rng = np.random.default_rng(k)
-        picture = np.full((80, 90, 3), rng.integers(0, 256, 3), np.uint8)
+        image = np.full((80, 90, 3), rng.integers(0, 256, 3), np.uint8)
         row, column = rng.integers(5, 40, 2)
-        picture[row : row + 30, column : column + 30] = rng.integers(0, 256, 3)
-        return picture
+        image[row : row + 30, column : column + 30] = rng.integers(0, 256, 3)
+        return image
 
     def name(self, k: int) -> str:
         return f"square {k}"
@@ -139,7 +139,7 @@ def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], t
     assert isinstance(model.encoder, ConvolutionalEncoder)
 
 
-def test_the_loss_falls_on_the_same_pictures() -> None:
+def test_the_loss_falls_on_the_same_images() -> None:
     task = OdinTask(small(), Source(Squares()))
     torch.manual_seed(0)
     model: Any = task.model()

@@ -24,7 +24,7 @@ def answerer() -> Answerer:
 
 
 def test_it_says_what_it_learned(answerer: Answerer):
-    shown = [WORLD.picture("red", "right")[None], WORLD.picture("blue")[None], WORLD.picture(None)[None]]
+    shown = [WORLD.make_image("red", "right")[None], WORLD.make_image("blue")[None], WORLD.make_image(None)[None]]
     prompt = prompts.answer("what color is the square ?")
     replies = answerer.ask(shown, [prompt] * 3, 8)
     assert [reply.text for reply in replies] == ["red", "blue", "none"]
@@ -48,22 +48,22 @@ def test_a_place_is_written_where_places_together_are_likelier_than_nothing(answ
 
 
 def test_an_answer_about_places_begins_with_one(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
-    picture = WORLD.picture("green", "low right")[None]
-    plain = answerer.ask([picture] * 2, [prompts.detect("square"), prompts.caption()], 16)
+    image = WORLD.make_image("green", "low right")[None]
+    plain = answerer.ask([image] * 2, [prompts.detect("square"), prompts.caption()], 16)
     monkeypatch.setattr(
         "tapetum.systems.paligemma.answers.first_places", lambda logits, tokens, end: [[tokens.location_ids[5]]]
     )
-    begun = answerer.ask([picture] * 2, [prompts.detect("square"), prompts.caption()], 16)
+    begun = answerer.ask([image] * 2, [prompts.detect("square"), prompts.caption()], 16)
     assert begun[0].text.startswith("<loc0005>")
     assert begun[1].text == plain[1].text
     assert plain[0].text.startswith("<loc")
     official = Answerer(answerer.model, answerer.tokens)
     official.official = True
-    assert official.ask([picture], [prompts.detect("square")], 16)[0].text == plain[0].text
+    assert official.ask([image], [prompts.detect("square")], 16)[0].text == plain[0].text
 
 
 def test_boxes_and_masks_are_where_the_square_is(answerer: Answerer):
-    [reply] = answerer.ask([WORLD.picture("green", "low right")[None]], [prompts.segment("square")], 32)
+    [reply] = answerer.ask([WORLD.make_image("green", "low right")[None]], [prompts.segment("square")], 32)
     found = answerer.find(reply, 560, 280, masks=True)
     assert found.boxes.labels == found.masks.labels == ("square",)
     x1, y1, x2, y2 = (value * scale for value, scale in zip(WORLD.box("low right"), (10, 5, 10, 5), strict=True))
@@ -74,13 +74,13 @@ def test_boxes_and_masks_are_where_the_square_is(answerer: Answerer):
     whole[y1:y2, x1:x2] = True
     mask = found.masks.masks[0]
     assert (mask & whole).sum() / (mask | whole).sum() > 0.9
-    [nothing] = answerer.ask([WORLD.picture(None)[None]], [prompts.detect("square")], 32)
+    [nothing] = answerer.ask([WORLD.make_image(None)[None]], [prompts.detect("square")], 32)
     assert nothing.text == ""
     assert len(answerer.find(nothing, 56, 56, masks=False).boxes) == 0
 
 
 def test_an_answer_may_have_a_beginning_and_a_cut(answerer: Answerer):
-    shown = [WORLD.picture("red")[None]]
+    shown = [WORLD.make_image("red")[None]]
     [reply] = answerer.ask(shown, [prompts.caption()], 16, beginnings=["a blue"])
     assert reply.text.startswith("a blue")
     [cut] = answerer.ask(shown, [prompts.detect("square")], 2)
@@ -89,7 +89,7 @@ def test_an_answer_may_have_a_beginning_and_a_cut(answerer: Answerer):
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(answerer: Answerer):
-    shown = [WORLD.picture("red")[None]]
+    shown = [WORLD.make_image("red")[None]]
     cases = {
         "  ": "the prompt is empty",
         "what " * 9000: f"together they may be {CONTEXT}",
@@ -99,9 +99,9 @@ def test_what_cannot_be_asked_is_refused_in_one_line(answerer: Answerer):
         with pytest.raises(BadInput, match=message) as caught:
             answerer.ask(shown, [prompt])
         assert "\n" not in str(caught.value)
-    with pytest.raises(BadInput, match="1 examples of pictures and 2 prompts"):
+    with pytest.raises(BadInput, match="1 examples of images and 2 prompts"):
         answerer.ask(shown, ["a", "b"])
-    with pytest.raises(BadInput, match=r"examples have \[1, 2\] pictures"):
+    with pytest.raises(BadInput, match=r"examples have \[1, 2\] images"):
         answerer.ask([shown[0], np.concatenate([shown[0]] * 2)], ["a", "b"])
 
 

@@ -1,4 +1,4 @@
-"""big_vision's PaliGemma in JAX (golden/paligemma_jax.npz): the same from pictures and texts to losses, steps and answers."""
+"""big_vision's PaliGemma in JAX (golden/paligemma_jax.npz): the same from images and texts to losses, steps and answers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,10 +16,10 @@ from tapetum.layers.generate_config import Choice
 from tapetum.systems.paligemma import load
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import Pair, Sample, collate
+from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.losses import suffix_loss
 from tapetum.systems.paligemma.mask import lay_out
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.pictures import prepare
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.task import reference_groups, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
@@ -51,16 +51,16 @@ def sized(config: PaliGemmaConfig) -> PaliGemmaConfig:
     return replace(config, language=replace(config.language, vocabulary=TOKENS.size), newline=TOKENS.newline[0])
 
 
-def pixels(pictures: int) -> torch.Tensor:
-    """What the maker shows: with two pictures each example's own, then its neighbour's."""
-    own = torch.cat([prepare(maker.picture(k)[None], maker.SIZE) for k in range(3)])
-    return torch.stack([own, own[[1, 2, 0]]], 1)[:, :pictures]
+def pixels(images: int) -> torch.Tensor:
+    """What the maker shows: with two images each example's own, then its neighbour's."""
+    own = torch.cat([prepare(maker.make_image(k)[None], maker.SIZE) for k in range(3)])
+    return torch.stack([own, own[[1, 2, 0]]], 1)[:, :images]
 
 
-def batch(pictures: int) -> Any:
+def batch(images: int) -> Any:
     """The maker's examples, read and cut by ours."""
     pairs = [Pair(prefix=p, suffix=s) for p, s in zip(maker.PREFIXES, maker.SUFFIXES, strict=True)]
-    seen = pixels(pictures).numpy()
+    seen = pixels(images).numpy()
     return collate([Sample(pixels=s, pairs=(p,)) for s, p in zip(seen, pairs, strict=True)], TOKENS, maker.LENGTH)
 
 
@@ -70,7 +70,7 @@ def joined(row: int, rows: Any) -> tuple[list[int], int]:
     return prefix + suffix, len(prefix)
 
 
-def test_pictures_and_texts_are_theirs(golden: Mapping[str, np.ndarray]) -> None:
+def test_images_and_texts_are_theirs(golden: Mapping[str, np.ndarray]) -> None:
     """Numbers of pixels, ids, what is causal, what is learned: a text that is cut has lost its end."""
     wanted = torch.from_numpy(golden["train/image"]).movedim(-1, 1)
     torch.testing.assert_close(pixels(1)[:, 0], wanted, atol=1e-6, rtol=0)
@@ -89,13 +89,13 @@ def test_pictures_and_texts_are_theirs(golden: Mapping[str, np.ndarray]) -> None
     assert 0 < lost < 3
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("one", 1), ("two", 2)])
-def test_logits_and_who_sees_whom(pair: tuple[PaliGemma, dict], name: str, pictures: int) -> None:
+@pytest.mark.parametrize(("name", "images"), [("one", 1), ("two", 2)])
+def test_logits_and_who_sees_whom(pair: tuple[PaliGemma, dict], name: str, images: int) -> None:
     model, theirs = pair
-    [rows] = batch(pictures).groups
+    [rows] = batch(images).groups
     with torch.no_grad():
-        found = model.logits(batch(pictures).pixels, rows.prefix, rows.suffix)
-    seen = pictures * model.config.picture_tokens
+        found = model.logits(batch(images).pixels, rows.prefix, rows.suffix)
+    seen = images * model.config.image_tokens
     valid = torch.cat((torch.ones(3, seen, dtype=torch.bool), torch.cat((rows.prefix, rows.suffix[:, :-1]), 1) != 0), 1)
     layout = lay_out(valid, seen, rows.prefix.shape[1])
     for row in range(3):
@@ -108,11 +108,11 @@ def test_logits_and_who_sees_whom(pair: tuple[PaliGemma, dict], name: str, pictu
         assert np.array_equal(layout.mask[row, 0][at][:, at].numpy(), attention)
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("one", 1), ("two", 2)])
+@pytest.mark.parametrize(("name", "images"), [("one", 1), ("two", 2)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_losses(pair: tuple[PaliGemma, dict], name: str, pictures: int, smoothing: float) -> None:
+def test_losses(pair: tuple[PaliGemma, dict], name: str, images: int, smoothing: float) -> None:
     model, theirs = pair
-    told = batch(pictures)
+    told = batch(images)
     [rows] = told.groups
     with torch.no_grad():
         logits = model.logits(told.pixels, rows.prefix, rows.suffix)
@@ -136,7 +136,7 @@ def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
     optimizer = build_optimizer(reference_groups(model), config)
     told, losses = batch(1), []
     for _ in range(5):
-        loss, _ = rows_loss(model, model.embed_pictures(told.pixels), told, Learning(smoothing=maker.STEPS["label_smoothing"]))
+        loss, _ = rows_loss(model, model.embed_images(told.pixels), told, Learning(smoothing=maker.STEPS["label_smoothing"]))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -192,10 +192,10 @@ def test_what_a_nucleus_leaves(golden: Mapping[str, np.ndarray]) -> None:
         assert np.array_equal((nucleus(logits, part) > -torch.inf).numpy(), golden[f"nucleus/{part}"])
 
 
-def test_positions_of_larger_pictures(pair: tuple[PaliGemma, dict], tmp_path: Path) -> None:
+def test_positions_of_larger_images(pair: tuple[PaliGemma, dict], tmp_path: Path) -> None:
     model, theirs = pair
     weights = {k.removeprefix("weights/"): v for k, v in theirs.items() if k.startswith("weights/")}
     np.savez(tmp_path / "weights.npz", **weights)  # pyright: ignore[reportArgumentType]
-    larger = replace(model.config, eye=replace(model.config.eye, picture_size=(42, 42)))
+    larger = replace(model.config, eye=replace(model.config.eye, image_size=(42, 42)))
     found = load(tmp_path / "weights.npz", config=larger).eye.positions.detach()
     torch.testing.assert_close(found, torch.from_numpy(theirs["positions of 42"][0]), atol=1e-5, rtol=0)

@@ -59,7 +59,7 @@ def halves_of_big_vision(model: PaliGemma, folder: Path, quirks: bool) -> tuple[
 
 
 def halves_of_hugging_face(model: PaliGemma, folder: Path) -> tuple[Path, Path]:
-    """As transformers writes a whole SigLIP, of which only the eye's pictures count, and a Gemma."""
+    """As transformers writes a whole SigLIP, of which only the eye's images count, and a Gemma."""
     state = to_state(model, "huggingface")
     eye = {f"vision_model.{k.removeprefix('vision_tower.')}": v for k, v in state.items() if k.startswith("vision_tower.")}
     eye |= {"vision_model.head.probe": torch.zeros(1, 1, 16), "text_model.final_layer_norm.bias": torch.zeros(3)}

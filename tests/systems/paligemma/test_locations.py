@@ -150,7 +150,7 @@ def test_wrong_codes_sizes_and_labels_are_refused():
         mask_text([0] * 15)
     with pytest.raises(BadInput, match="wanted 16 from 0 to 127"):
         mask_text([128] * 16)
-    with pytest.raises(BadInput, match="the picture is 0x5"):
+    with pytest.raises(BadInput, match="the image is 0x5"):
         parse("", 0, 5)
     with pytest.raises(BadInput, match="holds ; or <"):
         suffix(Boxes(xyxy=[[0, 0, 1, 1]], labels=["a;b"]), 8, 8)

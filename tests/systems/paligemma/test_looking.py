@@ -1,4 +1,4 @@
-"""Where a decoder is told to look: which tokens of which pictures, and how its attention is measured."""
+"""Where a decoder is told to look: which tokens of which images, and how its attention is measured."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from tapetum.systems.paligemma.model import build
 from tapetum.systems.paligemma.packed import pack, packed_loss, packed_mask
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.run import texts_of
+from tapetum.systems.paligemma.scene_images import SceneFolder
 from tapetum.systems.paligemma.scene_pairs import ScenePairs
-from tapetum.systems.paligemma.scene_pictures import SceneFolder
 from tapetum.systems.paligemma.tokens import Tokens
 
 
@@ -48,11 +48,11 @@ def test_each_place_is_told_the_spot_of_its_thing(folder: SceneFolder, tokens: T
     )
     items = [pairs.draw(0, number) for number in range(4)]
     packed = pack(collate(items, tokens).groups, len(items), "examples", "blocks")
-    looks = looks_of([item.pairs for item in items], [item.picture.ids for item in items], packed, tokens, 16, 49)
+    looks = looks_of([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
     assert looks.spots.shape[1] == 49
     places = 0
     for example, item in enumerate(items):
-        by_box = {tuple(thing.box): thing.id for thing in item.picture.things}
+        by_box = {tuple(thing.box): thing.id for thing in item.image.things}
         targets, at = packed.target[example].tolist(), looks.at[example].tolist()
         run: list[int] = []
         for place, target in enumerate(targets):
@@ -61,7 +61,7 @@ def test_each_place_is_told_the_spot_of_its_thing(folder: SceneFolder, tokens: T
             if len(run) == 4:
                 numbers = [tokens.location_ids.index(targets[p]) for p in run]
                 box = tuple(round(numbers[k] * 112 / 1023) for k in (1, 0, 3, 2))
-                expected = spot(item.picture.ids == by_box[box], 16)
+                expected = spot(item.image.ids == by_box[box], 16)
                 assert len({at[p] for p in run}) == 1
                 assert np.array_equal(looks.spots[at[run[0]]], expected)
                 places, last, run = places + 1, at[run[0]], []
@@ -72,7 +72,7 @@ def test_each_place_is_told_the_spot_of_its_thing(folder: SceneFolder, tokens: T
         regions = [pair for pair in item.pairs if pair.kind == "region"]
         assert len(told) == len(regions)
         for place, pair in zip(told, regions, strict=True):
-            assert np.array_equal(looks.spots[at[place]], spot(item.picture.ids == pair.about[0], 16))
+            assert np.array_equal(looks.spots[at[place]], spot(item.image.ids == pair.about[0], 16))
             assert targets[place] == tokens.encode_suffix(pair.suffix)[0]
     assert places > 8
 
@@ -121,13 +121,13 @@ def test_a_decoder_that_is_told_learns_to_look(folder: SceneFolder, tokens: Toke
     items = [ScenePairs(folder, Mixture(answers=0, regions=0, captions=0)).draw(0, number) for number in range(2)]
     batch = collate(items, tokens)
     packed = pack(batch.groups, len(items), "examples", "blocks")
-    looks = looks_of([item.pairs for item in items], [item.picture.ids for item in items], packed, tokens, 16, 49)
+    looks = looks_of([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
     optimiser, shares = torch.optim.Adam(model.parameters(), 1e-2), []
     attention = model.language.blocks[0].attention
     assert isinstance(attention, DecoderAttention)
     for _ in range(40):
         with watched(attention) as given:
-            packed_loss(model, model.embed_pictures(batch.pixels), packed)
+            packed_loss(model, model.embed_images(batch.pixels), packed)
         loss, share = looking_loss(attention, **given, looks=looks)
         optimiser.zero_grad()
         loss.backward()

@@ -24,7 +24,7 @@ def tiny(mask: str = "full") -> PaliGemmaConfig:
 
 
 def rows() -> Rows:
-    """Three texts about two pictures, of different lengths."""
+    """Three texts about two images, of different lengths."""
     prefix = torch.tensor([[2, 9, 8, 4], [2, 7, 4, 0], [2, 5, 6, 4]])
     suffix = torch.tensor([[11, 12, 13, 1], [14, 1, 0, 0], [15, 16, 1, 0]])
     return Rows(torch.tensor([0, 0, 1]), prefix, suffix, suffix != 0)
@@ -88,14 +88,14 @@ def test_what_is_unlearned_carries_no_loss() -> None:
     assert ["".join(".x"[int(v)] for v in row) for row in touched] == ["x..x", "xx..", "xxx."]
 
 
-@pytest.mark.parametrize("mask", ["blocks", "pictures"])
+@pytest.mark.parametrize("mask", ["blocks", "images"])
 @pytest.mark.parametrize("mean", ["examples", "tokens", "roots"])
-def test_rows_that_share_a_picture_lose_what_they_lose_alone(mask: str, mean: str) -> None:
+def test_rows_that_share_a_image_lose_what_they_lose_alone(mask: str, mean: str) -> None:
     r, model = rows(), build(tiny(mask))
     pixels = torch.randn(2, 1, 3, 28, 28)
     packed = pack([r], 2, mean, mask)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
-        shared, _ = packed_loss(model, model.embed_pictures(pixels), packed, smoothing=0.1)
+        shared, _ = packed_loss(model, model.embed_images(pixels), packed, smoothing=0.1)
         alone = suffix_loss(model.logits(pixels[r.of], r.prefix, r.suffix), r.suffix, mean=mean, smoothing=0.1)  # pyright: ignore
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
@@ -127,9 +127,9 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     moved = replace(r, suffix=torch.where(r.suffix > 10, r.suffix + 100, r.suffix))
     near = Nearby(first=len(table), spread=3.0)
     with torch.no_grad():
-        logits = model.language.logits(model.read(model.embed_pictures(pixels)[r.of], r.prefix, moved.suffix))
+        logits = model.language.logits(model.read(model.embed_images(pixels)[r.of], r.prefix, moved.suffix))
         alone = averaged(token_losses(logits, moved.suffix, nearby=near), moved.suffix != 0, "tokens")
-        shared, _ = packed_loss(model, model.embed_pictures(pixels), pack([moved], 2, "tokens", "blocks"), nearby=near)
+        shared, _ = packed_loss(model, model.embed_images(pixels), pack([moved], 2, "tokens", "blocks"), nearby=near)
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -142,7 +142,7 @@ def test_the_packed_mask_is_the_one_that_is_drawn() -> None:
     )
     drawn = {
         "blocks": ["xx", "xx", "xxxxx", "xxxxx", "xxxxx", "xxxxxx", "xxxxxxx", "xx.....xx", "xx.....xx", "xx.....xxx"],
-        "pictures": ["xx", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx", "xxxxxxx", "xx.....x", "xx.....xx", "xx.....xxx"],
+        "images": ["xx", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx", "xxxxxxx", "xx.....x", "xx.....xx", "xx.....xxx"],
     }
     for mask, lines in drawn.items():
         found = packed_mask(pack([r], 1, "examples", mask), 2)[0, 0]  # pyright: ignore[reportArgumentType]

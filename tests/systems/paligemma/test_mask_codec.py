@@ -79,7 +79,7 @@ def test_a_mask_is_cut_out_along_its_box():
     mask = np.zeros((40, 60), bool)
     mask[10:26, 20:52] = True
     assert (cut_out(mask) == 1).all()
-    half = cut_out(mask, (20.4, 10.4, 52.4, 42))  # rounded to 20, 10, 52, 42, of which the picture has up to 40
+    half = cut_out(mask, (20.4, 10.4, 52.4, 42))  # rounded to 20, 10, 52, 42, of which the image has up to 40
     assert (half[:30] == 1).all()
     assert (half[40:] == 0).all()
     with pytest.raises(BadInput, match="holds no pixel of a mask 60 wide and 40 high"):

@@ -16,12 +16,12 @@ from tapetum.systems.paligemma.mask import lay_out
 PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
 SUFFIX = torch.tensor([[8, 50, 33, 1], [21, 1, 0, 0], [60, 7, 1, 0]])
 WINDOWS = {f"window-{w}": replace(TINY_2, language=replace(GEMMA_2, window=w)) for w in (3, 18)}
-MASKS = {mask: replace(TINY, prefix_mask=mask) for mask in ("pictures", "causal")}
+MASKS = {mask: replace(TINY, prefix_mask=mask) for mask in ("images", "causal")}
 ALL = BOTH | WINDOWS | MASKS
 
 
-def pixels(pictures=1, batch=3, side=28):
-    return torch.rand(batch, pictures, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+def pixels(images=1, batch=3, side=28):
+    return torch.rand(batch, images, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.fixture(params=ALL, scope="module")
@@ -60,12 +60,12 @@ def test_decoding_with_the_cache_is_teacher_forcing(model):
     assert model.generate_ids(pixels(2), PREFIX, 6) == [list(text.ids) for text in texts]
 
 
-def dependencies(model, pictures, prefix, suffix):
-    """Which of the tokens that go in (pictures, prefix, suffix) each token that comes out depends on, by derivatives."""
+def dependencies(model, images, prefix, suffix):
+    """Which of the tokens that go in (images, prefix, suffix) each token that comes out depends on, by derivatives."""
     torch.manual_seed(0)
-    tokens = torch.randn(1, pictures + prefix + suffix, model.config.language.width, requires_grad=True)
+    tokens = torch.randn(1, images + prefix + suffix, model.config.language.width, requires_grad=True)
     valid = torch.ones(1, tokens.shape[1], dtype=torch.bool)
-    layout = lay_out(valid, pictures, prefix, model.config.prefix_mask, model.config.language.window)
+    layout = lay_out(valid, images, prefix, model.config.prefix_mask, model.config.language.window)
     out = model.language(tokens, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
     rows = [torch.autograd.grad(out[0, i].square().sum(), tokens, retain_graph=True)[0][0] for i in range(out.shape[1])]
     return torch.stack(rows).abs().amax(-1) > 0
@@ -79,13 +79,13 @@ def test_who_depends_on_whom(family):
     prefix_lm[:6, :6] = True
     assert torch.equal(dependencies(tiny(BOTH[family]), 4, 2, 3), prefix_lm)
     assert torch.equal(dependencies(tiny(BOTH[family], prefix_mask="causal"), 4, 2, 3), causal)
-    pictures = causal.clone()
-    pictures[:4, :4] = True
-    assert torch.equal(dependencies(tiny(BOTH[family], prefix_mask="pictures"), 4, 2, 3), pictures)
+    images = causal.clone()
+    images[:4, :4] = True
+    assert torch.equal(dependencies(tiny(BOTH[family], prefix_mask="images"), 4, 2, 3), images)
 
 
 def test_the_mask_with_padding_and_window_as_drawn():
-    valid = torch.tensor([[1, 1, 1, 1, 0, 1, 1, 0]]).bool()  # two of pictures, two of prefix and a pad, two of suffix and a pad
+    valid = torch.tensor([[1, 1, 1, 1, 0, 1, 1, 0]]).bool()  # two of images, two of prefix and a pad, two of suffix and a pad
     layout = lay_out(valid, 2, 3, "full", window=3)
     drawn = ["xxxx....", "xxxx....", "xxxx....", "xxxx....", "xxxx....", "xxxx.x..", "xxxx.xx.", "xxxx.xx."]
     assert ["".join("x" if see else "." for see in row) for row in layout.mask[0, 0].tolist()] == drawn
@@ -106,9 +106,9 @@ def test_nothing_after_a_token_changes_its_logits(model):
 
 
 @torch.no_grad()
-def test_several_pictures_are_their_tokens_one_after_the_other(model):
-    many = model.embed_pictures(pixels(3))
-    one_by_one = [model.embed_pictures(pixels(3)[:, i : i + 1]) for i in range(3)]
+def test_several_images_are_their_tokens_one_after_the_other(model):
+    many = model.embed_images(pixels(3))
+    one_by_one = [model.embed_images(pixels(3)[:, i : i + 1]) for i in range(3)]
     assert many.shape == (3, 48, 24)
     torch.testing.assert_close(many, torch.cat(one_by_one, 1))
     swapped = model.logits(pixels(2).flip(1), PREFIX, SUFFIX)
@@ -116,7 +116,7 @@ def test_several_pictures_are_their_tokens_one_after_the_other(model):
 
 
 @torch.no_grad()
-def test_pictures_of_another_size():
+def test_images_of_another_size():
     assert tiny().logits(pixels(side=42), PREFIX, SUFFIX).shape == (3, 4, 64)
 
 
@@ -227,8 +227,8 @@ def test_random_weights_depend_on_the_seed():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"pixels": torch.zeros(3, 3, 28, 28)}, "give \\(batch, pictures"),
-        ({"pixels": torch.zeros(3, 0, 3, 28, 28)}, "at least one picture"),
+        ({"pixels": torch.zeros(3, 3, 28, 28)}, "give \\(batch, images"),
+        ({"pixels": torch.zeros(3, 0, 3, 28, 28)}, "at least one image"),
         ({"pixels": torch.zeros(2, 1, 3, 28, 28)}, "a row for each example"),
         ({"pixels": torch.zeros(3, 1, 3, 27, 28)}, "patches"),
         ({"prefix": PREFIX.int()}, "int64"),

@@ -8,8 +8,8 @@ import pytest
 import tapetum
 from support.scripts import GOLDEN, script
 from tapetum.app import scenes
-from tapetum.scenes.words import picture_candidates
-from tapetum.scenes.words.pictures import TEMPLATES
+from tapetum.scenes.words import image_candidates
+from tapetum.scenes.words.images import TEMPLATES
 from tapetum.systems.paligemma.phrasing import canonical_question
 
 PHRASINGS: dict[str, dict[str, list[str]]] = {
@@ -25,7 +25,7 @@ PHRASINGS: dict[str, dict[str, list[str]]] = {
             "Color of the cup?",
             "cup colour",
             "How is the cup coloured?",
-            "Can you tell me the color of the cup in the picture, please?",
+            "Can you tell me the color of the cup in the image, please?",
             "what colour has a cup",
         ],
         "What colour is the larger grey ball left of the wooden box?": [
@@ -69,7 +69,7 @@ PHRASINGS: dict[str, dict[str, list[str]]] = {
             "how many cups do you see",
             "How many cups are visible in the image?",
             "Number of cups?",
-            "What is the number of cups in the picture?",
+            "What is the number of cups in the image?",
             "Count the cups.",
             "Can you count the cups, please?",
             "How many cups?",
@@ -200,11 +200,11 @@ PHRASINGS: dict[str, dict[str, list[str]]] = {
             "Which of these can you see?",
             "Which of those can be seen?",
             "Which of these are there?",
-            "Which of these is in the picture?",
+            "Which of these is in the image?",
             "Which of these is shown?",
             "Which of the following can be seen?",
             "What can be seen in the image?",
-            "What do you see in the picture?",
+            "What do you see in the image?",
             "What is in this photo?",
         ],
     },
@@ -252,33 +252,33 @@ def test_any_other_question_stays_as_it_is(question: str):
 
 
 def test_what_scenes_ask_is_said_as_it_is():
-    graphs = script("tests/scenes/words/test_words_pictures.py")
+    graphs = script("tests/scenes/words/test_words_images.py")
     rng = np.random.default_rng(0)
-    asked = {c for k in range(30) for c in picture_candidates(graphs.random_graph(rng), k)}
+    asked = {c for k in range(30) for c in image_candidates(graphs.random_graph(rng), k)}
     assert {c.template for c in asked} == set(TEMPLATES)
     for c in asked:
         assert canonical_question(c.text) == c.text, c.template
 
 
 def test_official_models_and_raw_prompts_get_the_words_of_the_user():
-    picture = np.zeros((32, 32, 3), np.uint8)
+    image = np.zeros((32, 32, 3), np.uint8)
     free = "what's the color of the cup?"
     taught = str(GOLDEN / "paligemma_taught.safetensors")
-    assert tapetum.ask(picture, free).seen[0].prompt == "answer en What colour is the cup?"
-    assert tapetum.ask(picture, free, raw=True).seen[0].prompt == free
-    assert tapetum.ask(picture, "the cup?", model=taught).seen[0].prompt == "answer en the cup?"
-    assert tapetum.ask(picture, "cup color", language="de").seen[0].prompt == "answer de cup color"
+    assert tapetum.ask(image, free).seen[0].prompt == "answer en What colour is the cup?"
+    assert tapetum.ask(image, free, raw=True).seen[0].prompt == free
+    assert tapetum.ask(image, "the cup?", model=taught).seen[0].prompt == "answer en the cup?"
+    assert tapetum.ask(image, "cup color", language="de").seen[0].prompt == "answer de cup color"
 
 
 @pytest.mark.slow
 def test_the_model_answers_a_free_question_as_the_known_one(tmp_path: Path):
     folder = tmp_path / "scenes"
-    scenes.pictures(folder, n=3, seed=5, size=224)
-    pictures = sorted((folder / "pictures").glob("*.jpg"))
+    scenes.images(folder, n=3, seed=5, size=224)
+    images = sorted((folder / "images").glob("*.jpg"))
     for template, table in PHRASINGS.items():
         known, others = next(iter(table.items()))
-        answers = [seen.answer for seen in tapetum.ask(pictures, known).seen]
+        answers = [seen.answer for seen in tapetum.ask(images, known).seen]
         assert all(answer.text for answer in answers)
         for k, free in enumerate(others[:10]):
-            [seen] = tapetum.ask(pictures[k % 3], free).seen
+            [seen] = tapetum.ask(images[k % 3], free).seen
             assert seen.answer.text == answers[k % 3].text, (template, free)

@@ -21,7 +21,7 @@ def test_a_place_is_most_like_its_neighbours() -> None:
 def test_columns_and_rows_can_be_read_from_positions_that_a_stem_drowned() -> None:
     torch.manual_seed(1)
     table = torch.randn(49, 256) * 0.02
-    seen = torch.randn(64, 49, 256)  # what a stem makes of pictures
+    seen = torch.randn(64, 49, 256)  # what a stem makes of images
     errors = {}
     for name in ("before", "after"):
         if name == "after":

@@ -123,7 +123,7 @@ def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: 
 
 
 @pytest.mark.slow
-def test_stage_2_goes_on_with_larger_pictures(first_stages: Path, tmp_path: Path) -> None:
+def test_stage_2_goes_on_with_larger_images(first_stages: Path, tmp_path: Path) -> None:
     large = write_scene_folder(tmp_path / "large", count=3, size=224)
     run = replace(
         stage2(str(large), str(first_stages / "1" / "model.safetensors"), 224),
@@ -134,13 +134,13 @@ def test_stage_2_goes_on_with_larger_pictures(first_stages: Path, tmp_path: Path
     )
     finished = train_stage(run, launch(tmp_path / "2"), lambda text: None)
     assert finished is not None
-    assert weights.load(finished.weights).config.picture_size == 224
+    assert weights.load(finished.weights).config.image_size == 224
     with pytest.raises(BadInput, match="goes on from weights"):
         train_stage(replace(run, start=""), launch(tmp_path / "3"))
 
 
 def lines(folder: Path, count: int = 6) -> Path:
-    """A task that a model learns at once: say which of two colours the picture has."""
+    """A task that a model learns at once: say which of two colours the image has."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
@@ -218,13 +218,13 @@ def test_samples_of_a_file_are_functions_of_seed_and_number(tmp_path: Path) -> N
     np.testing.assert_allclose(sample.pixels[0, :, 0, 0], np.array([220, 20, 20]) / 127.5 - 1, atol=1e-6)
 
 
-def test_lines_about_one_picture_are_learned_together(tmp_path: Path) -> None:
+def test_lines_about_one_image_are_learned_together(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     rows = [{"image": "a.png", "prefix": f"p{n}", "suffix": "s"} for n in range(3)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert len(JsonLines(path, 14)) == 3
-    together = JsonLines(path, 14, per_picture=2)
+    together = JsonLines(path, 14, per_image=2)
     assert len(together) == 1
     assert len({pair.prefix for pair in together.draw(0, 0).pairs}) == 2
 
@@ -284,7 +284,7 @@ def test_places_of_noise_carry_no_loss_and_its_name_does(tmp_path: Path) -> None
         detection_pair(Boxes(xyxy=boxes.xyxy[:1], labels=["noise"]), 100, 100, 2, np.random.default_rng(0))
 
 
-def test_boxes_of_noise_lie_in_the_picture() -> None:
+def test_boxes_of_noise_lie_in_the_image() -> None:
     made = noise_boxes(np.array([[10, 10, 20, 30.0]]), 500, 100, 60, np.random.default_rng(1))
     assert (made[:, :2] < made[:, 2:]).all()
     assert made.min() >= 0

@@ -165,9 +165,9 @@ def processor_of(tokens: Tokens, folder: Path):
     transformers = pytest.importorskip("transformers")
     (folder / "tokenizer.model").write_bytes(tokens.model)
     tokenizer = transformers.GemmaTokenizer.from_pretrained(folder)
-    pictures = transformers.SiglipImageProcessor(size={"height": 28, "width": 28})
-    pictures.image_seq_length = 4
-    return transformers.PaliGemmaProcessor(pictures, tokenizer)
+    images = transformers.SiglipImageProcessor(size={"height": 28, "width": 28})
+    images.image_seq_length = 4
+    return transformers.PaliGemmaProcessor(images, tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +176,9 @@ def processor(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory):
 
 
 def by_transformers(processor, prefix: str, suffix: str | None = None) -> tuple[list[str], list[str]]:
-    """Pieces of prefix and suffix, pictures left out."""
-    picture = np.zeros((28, 28, 3), np.uint8)
-    made = processor(images=picture, text="<image>" + prefix, suffix=suffix)
+    """Pieces of prefix and suffix, images left out."""
+    image = np.zeros((28, 28, 3), np.uint8)
+    made = processor(images=image, text="<image>" + prefix, suffix=suffix)
     ids, kinds = made["input_ids"][0], made["token_type_ids"][0]
     names = processor.tokenizer.convert_ids_to_tokens(ids)
     parts = [[name for name, k in zip(names, kinds, strict=True) if k == kind and name != "<image>"] for kind in (0, 1)]

@@ -68,7 +68,7 @@ def test_expressions(tmp_path: Path) -> None:
     assert (len(found.masks.masks), found.boxes.labels) == (1, ("",))
     learned = read_examples(task, tmp_path, ["train"])
     fill(learned)
-    assert {e.pictures[0].name for e in learned} == {"1.jpg"}  # 2 is of val, 3 of both
+    assert {e.images[0].name for e in learned} == {"1.jpg"}  # 2 is of val, 3 of both
     assert len(learned) == 3 * 2 * 2
     samples = TaskSamples(task, learned, 28, codec)
     assert len(samples) == 1
@@ -113,7 +113,7 @@ def test_lines(tmp_path: Path) -> None:
     write(tmp_path, {"val.jsonl": lines(*rows), "test.jsonl": lines({"image": "a.png", "question": "hidden?"})})
     task = TASKS["st-vqa"]
     one, two = read_examples(task, tmp_path, ["val"])
-    assert (one.id, one.references, one.kind, one.pictures) == (("val", 0), ("two", "2"), "x", (tmp_path / "a.png",))
+    assert (one.id, one.references, one.kind, one.images) == (("val", 0), ("two", "2"), "x", (tmp_path / "a.png",))
     assert (two.id, two.kind) == (("val", "b"), "de")
     hidden = read_examples(task, tmp_path, ["test"])
     assert hidden[0].references == ()
@@ -133,8 +133,8 @@ def test_lines(tmp_path: Path) -> None:
     [
         ("st-vqa", {"image": "../a.png", "question": "q"}, "which is no name of a file below the data"),
         ("st-vqa", {"question": "q"}, "has no image"),
-        ("st-vqa", {"image": ["a.png", "b.png"], "question": "q"}, "has 2 pictures; ST-VQA wants 1"),
-        ("st-vqa", {"video": "a.mp4", "question": "q"}, "pictures; ST-VQA wants 1|has a video"),
+        ("st-vqa", {"image": ["a.png", "b.png"], "question": "q"}, "has 2 images; ST-VQA wants 1"),
+        ("st-vqa", {"video": "a.mp4", "question": "q"}, "images; ST-VQA wants 1|has a video"),
         ("vatex", {"image": "a.png", "answers": ["x"]}, "has no video"),
         ("ai2d", {"image": "a.png", "question": "q"}, "has no options"),
         ("ai2d", {"image": "a.png", "question": "q", "options": ["a"], "right": 1}, "of 1 options"),
@@ -170,9 +170,9 @@ def test_white_is_put_where_a_square_lacks(tmp_path: Path) -> None:
     task = TASKS["molecules"]
     [example] = read_examples(task, tmp_path)
     fill([example])
-    [picture] = frames_of(task, example)
-    assert picture.shape == (1, 33, 33, 3)
-    assert (picture[0, 31:] == 255).all()
+    [image] = frames_of(task, example)
+    assert image.shape == (1, 33, 33, 3)
+    assert (image[0, 31:] == 255).all()
 
 
 def test_frames_begin_anywhere_in_training_and_at_the_start_in_evaluation(tmp_path: Path) -> None:

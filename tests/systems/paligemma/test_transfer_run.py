@@ -29,8 +29,8 @@ def parsed(words: str) -> PaliGemmaTransfer:
 def test_the_numbers_of_a_task_are_the_defaults() -> None:
     assert parsed("--data d --out o") == PaliGemmaTransfer(data="d")
     assert parsed("--task vqav2 --data d --out o") == task_run("vqav2", data="d")
-    assert parsed("--task vqav2 --data d --out o --picture-size 448") == task_run("vqav2", 448, data="d")
-    mine = parsed("--task refcoco --data d --out o --picture-size 448 --lr 1e-4 --length 40 --freeze eye")
+    assert parsed("--task vqav2 --data d --out o --image-size 448") == task_run("vqav2", 448, data="d")
+    mine = parsed("--task refcoco --data d --out o --image-size 448 --lr 1e-4 --length 40 --freeze eye")
     common = task_run("refcoco", 448, data="d", lr=1e-4, freeze="eye")
     assert mine == replace(common, learning=replace(common.learning, length=40))
     with pytest.raises(BadInput, match="'pope' is none of"):
@@ -48,7 +48,7 @@ def test_a_run_repeats_itself_by_its_settings(tmp_path: Path) -> None:
             "d",
             "--out",
             "o",
-            "--picture-size",
+            "--image-size",
             "448",
             "--lr",
             "3e-5",

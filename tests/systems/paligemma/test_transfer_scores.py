@@ -150,7 +150,7 @@ def test_detection_goes_by_the_chances_of_places(tmp_path: Path) -> None:
     assert good["AP cup"].value == pytest.approx(51 / 101)  # one of two, found first
     assert bad["AP cup"].value == pytest.approx(51 / 101 / 2)
     assert good["AP cat"].value == pytest.approx(1)
-    assert good["malformed boxes a picture"].value == 0.5
+    assert good["malformed boxes an image"].value == 0.5
     for most in (1, 10, 100):  # of each class: one of two cups, the cat
         assert good[f"recall, {most} boxes"].value == pytest.approx((1 / 2 + 1) / 2)
     assert bad["recall, 1 boxes"].value == pytest.approx((0 + 1) / 2)  # the one cup that it is surest of is wrong
@@ -173,7 +173,7 @@ def test_spotting_tables_music(tmp_path: Path) -> None:
     assert {n: r.value for n, r in rates.items()} == {"CER": pytest.approx(1 / 7), "SER": pytest.approx(1 / 5), "LER": 0.5}
 
 
-def test_whole_pictures_are_drawn_where_one_is_asked_about_twice(tmp_path: Path) -> None:
+def test_whole_images_are_drawn_where_one_is_asked_about_twice(tmp_path: Path) -> None:
     rows = [{"image": f"{k // 10}.png", "question": "q", "answers": ["a"]} for k in range(40)]
     write(tmp_path, {"test.jsonl": lines(*rows)})
     examples = read_examples(TASKS["ocr-vqa"], tmp_path)

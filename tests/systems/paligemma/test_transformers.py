@@ -17,8 +17,8 @@ PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
 SUFFIX = torch.tensor([[8, 50, 33, 1], [21, 1, 0, 0], [60, 7, 1, 0]])
 
 
-def pixels(pictures, side=28):
-    return torch.rand(3, pictures, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+def pixels(images, side=28):
+    return torch.rand(3, images, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @pytest.fixture(params=BOTH, scope="module")
@@ -28,9 +28,9 @@ def pair(request):
     return model, ours(model, config)
 
 
-def their_logits(model, pictures, prefix, suffix):
+def their_logits(model, images, prefix, suffix):
     """Rows that predict the tokens of the suffix, as ours gives them; rows of padding are 0."""
-    given = asked(model, pictures, prefix, suffix)
+    given = asked(model, images, prefix, suffix)
     with torch.no_grad():
         logits = model(**given).logits
     out = torch.zeros(*suffix.shape, logits.shape[-1])
@@ -39,23 +39,23 @@ def their_logits(model, pictures, prefix, suffix):
     return out
 
 
-@pytest.mark.parametrize("pictures", [1, 3])
-def test_logits_are_those_of_transformers(pair, pictures):
+@pytest.mark.parametrize("images", [1, 3])
+def test_logits_are_those_of_transformers(pair, images):
     model, own = pair
     with torch.no_grad():
-        found = own.logits(pixels(pictures), PREFIX, SUFFIX)
+        found = own.logits(pixels(images), PREFIX, SUFFIX)
     assert found.shape == (3, 4, 64)
-    wanted = their_logits(model, pixels(pictures), PREFIX, SUFFIX)
+    wanted = their_logits(model, pixels(images), PREFIX, SUFFIX)
     assert wanted.std() > 0.5
     torch.testing.assert_close(found[SUFFIX != 0], wanted[SUFFIX != 0], atol=2e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pictures", [1, 2])
-def test_greedy_answers_are_those_of_transformers(pair, pictures):
+@pytest.mark.parametrize("images", [1, 2])
+def test_greedy_answers_are_those_of_transformers(pair, images):
     model, own = pair
-    found = own.generate_ids(pixels(pictures), PREFIX, 12)
+    found = own.generate_ids(pixels(images), PREFIX, 12)
     with torch.no_grad():
-        given = asked(model, pixels(pictures), PREFIX)
+        given = asked(model, pixels(images), PREFIX)
         whole = model.generate(**given, max_new_tokens=12, do_sample=False)[:, given["input_ids"].shape[1] :]
     wanted = [row[: row.index(1)] if 1 in row else row for row in whole.tolist()]
     assert found == wanted

@@ -42,7 +42,7 @@ def write_folder(model, folder, names=lambda name: name, more=None, shards=1):
         text |= {"model_type": "gemma2", "query_pre_attn_scalar": 6, "sliding_window": c.window}
         text |= {"attn_logit_softcapping": c.attention_soft_cap, "final_logit_softcapping": c.logit_soft_cap}
     vision = {"hidden_size": sight.width, "num_hidden_layers": sight.depth, "num_attention_heads": sight.heads}
-    vision |= {"intermediate_size": sight.mlp_width, "patch_size": sight.patch, "image_size": model.config.picture_size}
+    vision |= {"intermediate_size": sight.mlp_width, "patch_size": sight.patch, "image_size": model.config.image_size}
     content = {"model_type": "paligemma", "text_config": text, "vision_config": vision, "bos_token_id": 2, "eos_token_id": 1}
     (folder / "config.json").write_text(json.dumps(content))
     if shards == 1:
@@ -154,11 +154,11 @@ def test_one_layout_against_the_notes_by_hand():
 
 @pytest.mark.parametrize("family", BOTH)
 def test_files_of_ours(family, tmp_path):
-    model = tiny(BOTH[family], prefix_mask="pictures", emitted=60)
+    model = tiny(BOTH[family], prefix_mask="images", emitted=60)
     save(model, tmp_path / "a.safetensors")
     same(tapetum.load(tmp_path / "a.safetensors"), model)
     save(model, tmp_path / "b.safetensors", torch.bfloat16)
-    same(load(tmp_path / "b.safetensors"), tiny(BOTH[family], prefix_mask="pictures", emitted=60).bfloat16().float())
+    same(load(tmp_path / "b.safetensors"), tiny(BOTH[family], prefix_mask="images", emitted=60).bfloat16().float())
     with torch.no_grad():
         assert torch.equal(
             load(tmp_path / "a.safetensors").logits(PIXELS, PREFIX, SUFFIX), model.logits(PIXELS, PREFIX, SUFFIX)
@@ -168,10 +168,10 @@ def test_files_of_ours(family, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["big_vision", "transformers"])
-def test_another_size_of_pictures(how, tmp_path):
+def test_another_size_of_images(how, tmp_path):
     model = tiny()
     folder = write_folder(model, tmp_path / "a")
-    larger = replace(TINY, eye=replace(TINY.eye, picture_size=(42, 42), resample=how))
+    larger = replace(TINY, eye=replace(TINY.eye, image_size=(42, 42), resample=how))
     found = load(folder, config=larger)
     assert found.eye.positions.shape == (36, 16)
     same(found, resized(tiny(), 42, how))
@@ -180,7 +180,7 @@ def test_another_size_of_pictures(how, tmp_path):
     mode, corners = ways[how]
     wanted = torch.nn.functional.interpolate(grid, size=(6, 6), mode=mode, align_corners=corners)[0]
     torch.testing.assert_close(found.eye.positions.detach(), wanted.movedim(0, -1).flatten(0, 1))
-    assert found.embed_pictures(torch.zeros(1, 1, 3, 42, 42)).shape == (1, 36, 24)
+    assert found.embed_images(torch.zeros(1, 1, 3, 42, 42)).shape == (1, 36, 24)
 
 
 def test_rows_of_the_vocabulary_that_are_padding(tmp_path):

@@ -13,7 +13,7 @@ from tests.systems.perception_test.test_scores import GOLDEN
 from support import browser
 from support.browser import browsing
 from tapetum.systems.perception_test.scores.questions import AREAS
-from tapetum.systems.perception_test.views.radar import picture
+from tapetum.systems.perception_test.views.radar import draw_values
 
 Run = Callable[..., tuple[int, str, str]]
 REASONING = ("descriptive", "explanatory", "predictive", "counterfactual")
@@ -89,7 +89,7 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_scored(files
 
 
 def test_the_corners_of_a_radar_lie_at_their_scores() -> None:
-    drawn = picture("By area", {"physics": 0.5, "memory": 1.0, "semantics": 0.0, "abstraction": 0.25}, tuple(AREAS))
+    drawn = draw_values("By area", {"physics": 0.5, "memory": 1.0, "semantics": 0.0, "abstraction": 0.25}, tuple(AREAS))
     [area] = re.findall(r"class='area' points='(.*?)'", drawn)
     places = [tuple(map(float, pair.split(","))) for pair in area.split()]
     [rim] = [float(x) for x in re.findall(r"class='ring' x1='0' y1='0' x2='(95\.0)'", drawn)]
@@ -97,10 +97,10 @@ def test_the_corners_of_a_radar_lie_at_their_scores() -> None:
     assert places[0] == pytest.approx((0, -95))  # the first one points up, others follow clockwise
     assert places[1][0] > 0
     assert "By area: memory 1.000, abstraction 0.250, physics 0.500, semantics 0.000" in drawn
-    bars = picture("By camera", {"static": 0.5, "moving": 0.25})
+    bars = draw_values("By camera", {"static": 0.5, "moving": 0.25})
     assert [float(width) for width in re.findall(r"class='bar' [^>]*width='(.*?)'", bars)] == [47.5, 95.0]
-    assert "polygon" in picture("x", {"a": 1, "b": 1, "c": 1})
-    assert "polygon" not in picture("x", {"a": 1, "b": 1, "c": 1}, radar=False)
+    assert "polygon" in draw_values("x", {"a": 1, "b": 1, "c": 1})
+    assert "polygon" not in draw_values("x", {"a": 1, "b": 1, "c": 1}, radar=False)
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_a_page_has_all_that_is_known_and_nothing_from_elsewhere(page: Path) -> 
     assert data["tracks"][2]["places"][0] == [0.5, 0.5]
     titles = [a["title"] for tag, a in elements.found if tag == "button" and "title" in a]
     assert "predicted Waving, 3.00 to 4.00 s, score 0.40" in titles  # a class that only another video has
-    assert "Clap, 0.50 to 0.70 s, not in the picture" in titles
+    assert "Clap, 0.50 to 0.70 s, not in the image" in titles
     assert "✓ right" in text
     assert "answered wrongly" in text
     assert "not answered" in text
@@ -274,7 +274,7 @@ def frame_of(it: Browser) -> int:
 
 
 @pytest.mark.slow
-def test_in_chromium_keys_move_through_frames_and_the_picture_is_that_frame(shown: Browser) -> None:
+def test_in_chromium_keys_move_through_frames_and_the_image_is_that_frame(shown: Browser) -> None:
     shown.press("home", "right", "right", "right")
     assert frame_of(shown) == 3
     shown.press("shift+right")

@@ -11,7 +11,7 @@ import pytest
 
 import tapetum
 from support.scripts import GOLDEN
-from tapetum.bench.perception_test import ModelOptions, PictureOptions, load_predictors
+from tapetum.bench.perception_test import ImageOptions, ModelOptions, load_predictors
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
 from tapetum.systems.perception_test.baselines.seen import Seen
@@ -111,12 +111,12 @@ def test_every_baseline_answers_and_is_submitted(world: Path, tmp_path: Path) ->
 def test_one_option_is_likelier_than_another(world: Path) -> None:
     [(_, predictor)] = load_predictors({"mcqa": MODEL}, ModelOptions(frames=2))
     scorer = predictor.scorer
-    assert isinstance(scorer, PictureOptions)
+    assert isinstance(scorer, ImageOptions)
     frames = np.zeros((5, 32, 32, 3), np.uint8)
     scores = scorer.score_options(frames, "what colour is it?", ["red", "blue", "red"])
     assert scores[0] == pytest.approx(scores[2], abs=1e-5)
     assert scores[0] != pytest.approx(scores[1], abs=1e-3)
-    alone = PictureOptions(scorer.answerer, 1).score_options(frames, "what colour is it?", ["blue"])
+    alone = ImageOptions(scorer.answerer, 1).score_options(frames, "what colour is it?", ["blue"])
     assert alone[0] == pytest.approx(scores[1], abs=1e-4)  # all frames are alike
 
 
@@ -127,10 +127,10 @@ def test_a_video_is_decoded_once_for_all_tasks_and_found_again(world: Path, tmp_
     class Looker:
         def predict(self, video: Any, seen: Any, tasks: Any) -> dict[str, Any]:
             looks.append(tuple(tasks))
-            pictures.add(id(seen.frames))
+            images.add(id(seen.frames))
             return {task: [] for task in tasks}
 
-    pictures: set[int] = set()
+    images: set[int] = set()
     truth = dict(list(read_annotations(world / "all_train.json").items())[:1])
 
     def predict(*tasks: str, model: str = "x") -> dict[str, Path]:
@@ -139,7 +139,7 @@ def test_a_video_is_decoded_once_for_all_tasks_and_found_again(world: Path, tmp_
         return predict_videos(truth, lambda: predictors, made_by, tmp_path, videos=world, note=heard.append)
 
     predict("object", "mcqa")
-    assert (looks, len(pictures)) == ([("object",), ("mcqa",)], 1)
+    assert (looks, len(images)) == ([("object",), ("mcqa",)], 1)
     files = predict("object", "point", "mcqa")
     assert looks[2:] == [("point",)]
     assert json.loads(files["mcqa"].read_text()) == {"episode_00000": []}

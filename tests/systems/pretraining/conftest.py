@@ -1,4 +1,4 @@
-"""Small pictures of two classes, as CIFAR's binary file, and tiny runs on them."""
+"""Small images of two classes, as CIFAR's binary file, and tiny runs on them."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def tiny(method: Method, data: Path | str, **changes: object) -> PretrainRun:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 pictures: bright squares on red, dark stripes on green, everywhere noise."""
+    """40 images: bright squares on red, dark stripes on green, everywhere noise."""
     rng, rows = np.random.default_rng(0), []
     for k in range(40):
         x = rng.integers(0, 60, (3, 32, 32))

@@ -1,4 +1,4 @@
-"""A script of one or two processes: two steps of some methods on the pictures in DATA, in OUT/METHOD."""
+"""A script of one or two processes: two steps of some methods on the images in DATA, in OUT/METHOD."""
 
 import sys
 from pathlib import Path

@@ -56,8 +56,8 @@ def test_the_two_engines_agree(method: Method, backbone: str, data: object) -> N
     assert set(counted.by_phase) == {name for name, count in said.by_phase().items() if count}
 
 
-def per_picture(method: Method, encoder: str) -> float:
-    """GFLOP of a picture of 224 pixels, as the mathematics asks for, with the published heads; without the table of logits."""
+def per_image(method: Method, encoder: str) -> float:
+    """GFLOP of an image of 224 pixels, as the mathematics asks for, with the published heads; without the table of logits."""
     run = recipe(method, "", "vit", encoder=encoder, batch_size=2, micro_batch=2)
     found = account_step(run, classes=21841)
     logits = found.phases.get("logits")
@@ -74,14 +74,14 @@ def per_picture(method: Method, encoder: str) -> float:
     ],
 )
 def test_ratios_of_the_notes(encoder: str, supervised: float, simclr: float, byol: float, dino: float, mae: float) -> None:
-    one = per_picture("supervised", encoder)
+    one = per_image("supervised", encoder)
     assert one == pytest.approx(supervised, rel=0.01)
     for method, ratio in (("simclr", simclr), ("byol", byol), ("dino", dino), ("mae", mae)):
-        assert per_picture(method, encoder) / one == pytest.approx(ratio, rel=0.015), method  # type: ignore[arg-type]
+        assert per_image(method, encoder) / one == pytest.approx(ratio, rel=0.015), method  # type: ignore[arg-type]
 
 
 NINE = {
-    # GFLOP of a picture of 64 pixels, forward and backward, as torch's counter (math attention) found of lightly's own modules
+    # GFLOP of an image of 64 pixels, forward and backward, as torch's counter (math attention) found of lightly's own modules
     ("resnet-18", ()): {"supervised": 0.869, "simclr": 1.742, "byol": 2.349, "dino": 3.988},
     ("vit-tiny-16", ("patch=8",)): {"supervised": 2.197, "simclr": 4.395, "byol": 5.874, "dino": 9.492, "mae": 0.901},
 }

@@ -1,4 +1,4 @@
-"""Pictures from wherever they lie, damaged ones among them."""
+"""Images from wherever they lie, damaged ones among them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
-from tapetum.systems.pretraining.data import FilePictures, Showings, check_sizes, source_at
+from tapetum.systems.pretraining.data import FileImages, Showings, check_sizes, source_at
 
 
 def paint(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> Path:
@@ -23,10 +23,10 @@ def test_a_folder_with_a_folder_a_class(tmp_path: Path) -> None:
     (tmp_path / "cat" / "notes.md").write_text("nothing")
     source = source_at(tmp_path)
     assert (len(source), source.classes, source.labels.tolist()) == (3, ("cat", "dog"), [0, 0, 1])
-    assert source.pictures[2].shape == (12, 10, 3)
-    assert source.pictures[2][0, 0].tolist() == [20, 20, 20]
+    assert source.images[2].shape == (12, 10, 3)
+    assert source.images[2][0, 0].tolist() == [20, 20, 20]
     assert source.captions is None
-    assert source.about == {"data": tmp_path.name, "pictures": 3}
+    assert source.about == {"data": tmp_path.name, "images": 3}
 
 
 def test_a_plain_folder_has_no_classes_and_train_is_what_is_learned_from(tmp_path: Path) -> None:
@@ -44,11 +44,11 @@ def test_cifars_binary_files(data: Path, tmp_path: Path) -> None:
     assert (len(source), source.classes) == (40, ("square", "stripes"))
     first = np.fromfile(data / "data_batch_1.bin", np.uint8)[:3073]
     assert source.labels[0] == first[0]
-    assert (source.pictures[0].transpose(2, 0, 1).ravel() == first[1:]).all()
+    assert (source.images[0].transpose(2, 0, 1).ravel() == first[1:]).all()
     np.concatenate([[7], first]).astype(np.uint8).repeat(2).reshape(-1, 2).T.tofile(tmp_path / "train.bin")  # coarse, fine
     hundred = source_at(tmp_path)
     assert (hundred.labels.tolist(), len(hundred.classes)) == ([0, 0], 1)
-    assert (hundred.pictures[1] == source.pictures[0]).all()
+    assert (hundred.images[1] == source.images[0]).all()
     (tmp_path / "train.bin").write_bytes(b"x" * 100)
     with pytest.raises(BadInput, match="has 100 bytes, no multiple of 3074"):
         source_at(tmp_path)
@@ -61,74 +61,74 @@ def test_parquet_and_shards(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     pq.write_table(table, tmp_path / "p" / "train.parquet")
     source = source_at(tmp_path / "p")
-    assert [int(source.pictures[k][0, 0, 0]) for k in range(4)] == [0, 20, 40, 60]
+    assert [int(source.images[k][0, 0, 0]) for k in range(4)] == [0, 20, 40, 60]
     assert source.labels.tolist() == [0, 1, 0, 1]
-    samples = [{"__key__": f"{k:02}", "png": content[k % 4], "txt": f"picture {k}".encode()} for k in range(11)]
+    samples = [{"__key__": f"{k:02}", "png": content[k % 4], "txt": f"image {k}".encode()} for k in range(11)]
     write_shards(samples, tmp_path / "s", "all")
     source = source_at(tmp_path / "s", captions=True)  # every tenth is held out
-    assert source.captions == [f"picture {k}" for k in range(1, 10)]
-    assert int(source.pictures[0][0, 0, 0]) == 20
+    assert source.captions == [f"image {k}" for k in range(1, 10)]
+    assert int(source.images[0][0, 0, 0]) == 20
     write_shards(samples[:3], tmp_path / "t" / "train", "all")
-    assert source_at(tmp_path / "t", captions=True).captions == ["picture 0", "picture 1", "picture 2"]
+    assert source_at(tmp_path / "t", captions=True).captions == ["image 0", "image 1", "image 2"]
 
 
-def test_captions_beside_pictures(tmp_path: Path) -> None:
+def test_captions_beside_images(tmp_path: Path) -> None:
     for k in range(3):
         paint(tmp_path / f"{k}.png", k).with_suffix(".txt").write_text(f"number {k}\n")
     assert source_at(tmp_path, captions=True).captions == ["number 0", "number 1", "number 2"]
     (tmp_path / "1.txt").unlink()
-    with pytest.raises(BadInput, match=r"1 of 3 pictures have no caption, the first is .*1\.png; write one into 1\.txt"):
+    with pytest.raises(BadInput, match=r"1 of 3 images have no caption, the first is .*1\.png; write one into 1\.txt"):
         source_at(tmp_path, captions=True)
     assert source_at(tmp_path).captions is None
 
 
-def test_damaged_pictures_are_skipped_for_the_next_and_told_of(tmp_path: Path) -> None:
+def test_damaged_images_are_skipped_for_the_next_and_told_of(tmp_path: Path) -> None:
     for k in range(5):
         paint(tmp_path / f"{k}.png", 40 * k)
-    (tmp_path / "2.png").write_bytes(b"no picture")
+    (tmp_path / "2.png").write_bytes(b"no image")
     (tmp_path / "3.png").write_bytes((tmp_path / "4.png").read_bytes()[:40])
     showings = Showings(source_at(tmp_path), seed=0)
     seen = [showings[number] for number in range(10)]
     assert {shown.damaged for shown in seen} == {(), (2, 3), (3,)}
     assert all(shown.index == 4 for shown in seen if shown.damaged)
-    assert all(int(shown.picture[0, 0, 0]) == 40 * shown.index for shown in seen)
+    assert all(int(shown.image[0, 0, 0]) == 40 * shown.index for shown in seen)
     assert sorted(showings.order(number) for number in range(5)) == [0, 1, 2, 3, 4]
     for k in (0, 1, 4):
         (tmp_path / f"{k}.png").write_bytes(b"")
-    with pytest.raises(BadInput, match="5 pictures on end cannot be read, the last because"):
+    with pytest.raises(BadInput, match="5 images on end cannot be read, the last because"):
         Showings(source_at(tmp_path), seed=0)[0]
 
 
-def test_decoded_pictures_are_kept_and_not_sent_to_workers(tmp_path: Path) -> None:
+def test_decoded_images_are_kept_and_not_sent_to_workers(tmp_path: Path) -> None:
     import pickle
 
-    pictures = source_at(paint(tmp_path / "a.png", 1).parent if paint(tmp_path / "b.png", 2) else tmp_path).pictures
-    assert isinstance(pictures, FilePictures)
-    first = pictures[0]
+    images = source_at(paint(tmp_path / "a.png", 1).parent if paint(tmp_path / "b.png", 2) else tmp_path).images
+    assert isinstance(images, FileImages)
+    first = images[0]
     (tmp_path / "a.png").unlink()
-    assert pictures[0] is first
+    assert images[0] is first
     with pytest.raises(BadInput):
-        pickle.loads(pickle.dumps(pictures))[0]
+        pickle.loads(pickle.dumps(images))[0]
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda place: None, "there is no "),
-        (lambda place: place.mkdir(), "holds no pictures"),
-        (lambda place: paint(place / "a.png", 1), "holds one picture; give a folder with 2 or more"),
+        (lambda place: place.mkdir(), "holds no images"),
+        (lambda place: paint(place / "a.png", 1), "holds one image; give a folder with 2 or more"),
         (lambda place: place.write_text("x"), "is no folder, parquet file or tar"),
     ],
 )
-def test_places_without_pictures_are_refused(make, words: str, tmp_path: Path) -> None:
+def test_places_without_images_are_refused(make, words: str, tmp_path: Path) -> None:
     make(tmp_path / "place")
     with pytest.raises(BadInput, match=words):
         source_at(tmp_path / "place")
 
 
-def test_views_larger_than_the_pictures_are_refused(tmp_path: Path) -> None:
+def test_views_larger_than_the_images_are_refused(tmp_path: Path) -> None:
     for k in range(5):
         paint(tmp_path / f"{k}.png", k, (20, 50) if k < 3 else (200, 200))
-    with pytest.raises(BadInput, match=r"views of 32 pixels are larger than the pictures of here, .* about 20; give --size 16"):
+    with pytest.raises(BadInput, match=r"views of 32 pixels are larger than the images of here, .* about 20; give --size 16"):
         check_sizes(source_at(tmp_path), 32, "here")
     check_sizes(source_at(tmp_path), 20, "here")

@@ -98,7 +98,7 @@ def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) 
     assert 0 < float(metrics["spread"]) <= 1
 
 
-def test_a_task_goes_to_workers_without_its_pictures(data: Path) -> None:
+def test_a_task_goes_to_workers_without_its_images(data: Path) -> None:
     task, _, _, batch = begun("supervised", data)
     showings = task.dataset()
     copied = pickle.loads(pickle.dumps(task))
@@ -167,7 +167,7 @@ def test_dinos_centre_is_a_running_mean_and_its_temperature_rises() -> None:
 def test_dinos_centre_moves_in_the_run_and_its_last_layer_waits(data: Path) -> None:
     how = Dino(hidden=16, bottleneck=8, prototypes=12, local_views=1, frozen_epochs=1)
     task, model, teachers, batch = begun("dino", data, dino=how)
-    assert task.frozen_steps == 5  # 40 pictures, 8 a step
+    assert task.frozen_steps == 5  # 40 images, 8 a step
     weight = model.get_parameter("heads.head.prototypes.weight")
     for step, learns in ((4, False), (5, True)):
         before = model.center.clone()
@@ -198,17 +198,17 @@ def test_dinos_head_is_lightlys() -> None:
 def test_mae_sees_what_is_not_hidden_and_nothing_else(data: Path) -> None:
     _, model, _, batch = begun("mae", data)
     encoder, seen = model.encoder, batch["seen"]
-    [pictures] = batch["views"]
+    [images] = batch["views"]
     hidden = hidden_patches(seen, 16)
     assert hidden.sum(1).tolist() == [12] * 8  # three quarters of 4 x 4
     assert len({tuple(row) for row in seen.sort().values.tolist()}) > 1  # not the same for all
     mask = hidden.view(8, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    changed = torch.where(mask, torch.randn_like(pictures), pictures)
-    torch.testing.assert_close(see_some(encoder, pictures, seen), see_some(encoder, changed, seen))
-    assert not torch.allclose(encoder(pictures).pooled, encoder(changed).pooled)
+    changed = torch.where(mask, torch.randn_like(images), images)
+    torch.testing.assert_close(see_some(encoder, images, seen), see_some(encoder, changed, seen))
+    assert not torch.allclose(encoder(images).pooled, encoder(changed).pooled)
     all_seen = torch.arange(16).expand(8, -1)
-    torch.testing.assert_close(see_some(encoder, pictures, all_seen), encoder(pictures).tokens)
-    assert see_some(encoder, pictures, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
+    torch.testing.assert_close(see_some(encoder, images, all_seen), encoder(images).tokens)
+    assert see_some(encoder, images, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
 
 
 def test_mae_puts_every_patch_into_its_place(data: Path) -> None:
@@ -248,8 +248,8 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
     batch["damaged"] = torch.tensor([3, 3, 5])
     task.loss(model, batch, Moment())
     assert capsys.readouterr().err.splitlines() == [
-        "picture 3 cannot be read and is skipped (1 so far)",
-        "picture 5 cannot be read and is skipped (2 so far)",
+        "image 3 cannot be read and is skipped (1 so far)",
+        "image 5 cannot be read and is skipped (2 so far)",
     ]
     with torch.no_grad():
         for parameter in model.encoder.parameters():
@@ -258,11 +258,11 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
     for step in (6, 7):
         assert float(task.loss(model, batch, Moment(step=step))[1]["spread"]) < 1e-6
     [said] = capsys.readouterr().err.splitlines()
-    assert said.startswith("step 7: collapse, the features of all pictures are the same")
+    assert said.startswith("step 7: collapse, the features of all images are the same")
     assert task.collapsed_at == 6
-    for pictures, collapsed in ((1, None), (2, 9)):  # one picture alone is like itself
+    for images, collapsed in ((1, None), (2, 9)):  # one image alone is like itself
         task.collapsed_at = None
-        task._tell((), 0.0, pictures, Moment(step=9))
+        task._tell((), 0.0, images, Moment(step=9))
         assert task.collapsed_at == collapsed
     assert float(spread(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
 

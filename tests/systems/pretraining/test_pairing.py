@@ -1,4 +1,4 @@
-"""Which view of which network is compared with which, and who learns: each method's loss written out picture by picture.
+"""Which view of which network is compared with which, and who learns: each method's loss written out image by image.
 
 The networks are the library's; student and teacher differ in all weights. What is paired with what, in which direction, and
 whose batch norms see which views is said here once more, from the papers.
@@ -68,12 +68,12 @@ def test_byol_predicts_of_each_view_what_the_slow_average_says_of_the_other(data
     compared(task, student, teacher, batch, plain)
 
 
-def test_simclr_finds_the_other_view_of_the_picture_among_all_views_but_itself(data: Path) -> None:
+def test_simclr_finds_the_other_view_of_the_image_among_all_views_but_itself(data: Path) -> None:
     """Arxiv 2002.05709, equation 1 and algorithm 1; batch norms see both views together."""
     task, student, teacher, batch = begun("simclr", data)
 
     def plain(network: Any, _: Any) -> Tensor:
-        z = network.heads["projection"](network.encoder(torch.cat(batch["views"])).pooled)  # view a of picture b: 4 a + b
+        z = network.heads["projection"](network.encoder(torch.cat(batch["views"])).pooled)  # view a of image b: 4 a + b
         total = z.new_zeros(())
         for i in range(8):
             odds = {k: torch.exp(cosine(z[i], z[k]) / 0.2) for k in range(8) if k != i}
@@ -111,14 +111,14 @@ def test_dino_compares_each_view_with_the_large_views_that_it_is_not(data: Path)
     compared(task, student, teacher, batch, plain)
 
 
-def test_clip_finds_each_pictures_text_and_each_texts_picture(data: Path) -> None:
-    """Arxiv 2103.00020, figure 3; pictures of one caption share it."""
+def test_clip_finds_each_images_text_and_each_texts_image(data: Path) -> None:
+    """Arxiv 2103.00020, figure 3; images of one caption share it."""
     task, student, teacher, batch = begun("clip", data)
     names = ["square" if label == 0 else "stripes" for label in task.source.labels[indices(task)].tolist()]
     assert len(set(names)) == 2
 
     def plain(network: Any, _: Any) -> Tensor:
-        images = network.heads["picture"](network.encoder(batch["views"][0]).pooled)
+        images = network.heads["image"](network.encoder(batch["views"][0]).pooled)
         length = SETTINGS["clip"]["clip"].length
         bytes_ = [f"This is a photo of {name}".encode() for name in names]
         text = torch.tensor([[256, *each, 257, *[0] * (length - 2 - len(each))] for each in bytes_])
@@ -144,7 +144,7 @@ def indices(task: Any) -> Any:
     return [task.dataset()[number].index for number in range(4)]
 
 
-def test_mae_is_asked_for_the_patches_of_its_own_picture_that_it_did_not_see(data: Path) -> None:
+def test_mae_is_asked_for_the_patches_of_its_own_image_that_it_did_not_see(data: Path) -> None:
     """Arxiv 2111.06377, section 3: mean squared error of hidden patches, each brought to mean 0, deviation 1."""
     task, student, teacher, batch = begun("mae", data)
 

@@ -50,7 +50,7 @@ def test_encoders_by_name() -> None:
     found = encoder_architecture("timm:resnet18", 32, ("stem=3x3", "depths=(1, 1, 1, 1)"))
     assert (found.family, found.config.stem, found.config.depths) == ("resnet", "3x3", (1, 1, 1, 1))
     assert (found.preprocessing.size, found.preprocessing.crop_fraction) == ((32, 32), 1.0)
-    assert encoder_architecture("vit-small-16", 96).config.picture_size == (96, 96)
+    assert encoder_architecture("vit-small-16", 96).config.image_size == (96, 96)
     for name, change, words in (
         ("resnet-19", (), "there is no encoder 'resnet-19'; did you mean resnet-18"),
         ("timm:convnext_tiny", (), "tapetum has no network like timm's 'convnext_tiny'"),
@@ -67,7 +67,7 @@ def test_encoders_by_name() -> None:
     [
         (
             lambda: recipe("simclr", "d", batch_size=1),
-            "batch_size is 1; simclr takes 2 or more: a picture is told from the others",
+            "batch_size is 1; simclr takes 2 or more: an image is told from the others",
         ),
         (lambda: recipe("mae", "d", batch_size=0), "batch_size is 0; mae takes 1 or more"),
         (lambda: recipe("mae", "d", "resnet"), "mae has no preset 'resnet'; it has small, vit"),

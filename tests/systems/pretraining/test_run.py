@@ -1,4 +1,4 @@
-"""Whole runs: from pictures to the file of an encoder, stopped and gone on with."""
+"""Whole runs: from images to the file of an encoder, stopped and gone on with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(data: Path, tmp_path: Pat
     run, said = tiny("byol", data, steps=4), []
     whole = pretrain(run, launch(tmp_path / "whole"), said.append)
     assert whole is not None
-    assert said[0] == "40 pictures of 2 classes"
+    assert said[0] == "40 images of 2 classes"
     assert said[1].startswith("4 steps of 0.")
     assert " GFLOP (2 a multiply-add): " in said[1]
     assert said[2].startswith("views take ")
@@ -50,7 +50,7 @@ def test_the_encoder_is_the_one_that_the_paper_evaluates(method, kept: str, data
     whole = load_file(tmp_path / "checkpoints" / "step_00000002" / f"{kept}.safetensors")
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, whole[f"encoder.{name}"]), name
-    table = tapetum.embed((str(Path(__file__).parents[3] / "docs" / "pictures" / "demo.jpg"),), model=str(tmp_path))
+    table = tapetum.embed((str(Path(__file__).parents[3] / "docs" / "images" / "demo.jpg"),), model=str(tmp_path))
     assert table.vectors.shape == (1, 64 if method == "mae" else 32)
     assert encoder.preprocessing.size == (16, 16)
 
@@ -95,7 +95,7 @@ def test_rates_and_warm_up_follow_the_batch(data: Path, tmp_path: Path) -> None:
     [
         (PretrainRun(method="simclr"), "there is no data; give --data"),
         (PretrainRun(method="simclr", data="nowhere", encoder="resnet-19"), "there is no encoder 'resnet-19'"),
-        (PretrainRun(method="simclr", data="nowhere"), "there is no nowhere; give a folder of pictures"),
+        (PretrainRun(method="simclr", data="nowhere"), "there is no nowhere; give a folder of images"),
     ],
 )
 def test_runs_that_cannot_be_are_refused(run: PretrainRun, words: str) -> None:
@@ -103,9 +103,9 @@ def test_runs_that_cannot_be_are_refused(run: PretrainRun, words: str) -> None:
         task_for(run)
 
 
-def test_pictures_smaller_than_the_views_must_be_meant(data: Path, tmp_path: Path) -> None:
+def test_images_smaller_than_the_views_must_be_meant(data: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        BadInput, match=r"views of 64 pixels are larger than the pictures of .* about 32; give --size 32, or --enlarge"
+        BadInput, match=r"views of 64 pixels are larger than the images of .* about 32; give --size 32, or --enlarge"
     ):
         task_for(recipe("simclr", str(data)))
     assert task_for(recipe("simclr", str(data), enlarge=True)).run.size == 64
@@ -118,7 +118,7 @@ def test_methods_say_what_they_lack(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / f"{k}.png")
     for method, words in (
         ("supervised", "supervised needs classes"),
-        ("clip", "clip needs captions, and these pictures have neither"),
+        ("clip", "clip needs captions, and these images have neither"),
     ):
         with pytest.raises(BadInput, match=words):
             task_for(tiny(method, tmp_path))

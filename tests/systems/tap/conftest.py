@@ -1,4 +1,4 @@
-"""Small moving pictures, and a very small network that learns from them."""
+"""Small moving images, and a very small network that learns from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def _drift(seed: int, frames: int, step: int = 2, size: tuple[int, int] = (64, 4
 
 @pytest.fixture(scope="session")
 def drift() -> Callable[..., np.ndarray]:
-    """(seed, frames, step=2, size=(64, 48)) -> uint8 (t, h, w, 3): a random picture that slides by `step` pixels a frame."""
+    """(seed, frames, step=2, size=(64, 48)) -> uint8 (t, h, w, 3): a random image that slides by `step` pixels a frame."""
     return _drift
 
 

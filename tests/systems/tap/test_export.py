@@ -23,7 +23,7 @@ def network(**changes) -> Tracker:
     return tracker(TINY, **changes)
 
 
-def pictures(frames: int, seed: int = 1) -> np.ndarray:
+def images(frames: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, (1, frames, *SIZE, 3)).astype(np.float32)
 
 
@@ -33,7 +33,7 @@ def queries(last: float) -> np.ndarray:
 
 @pytest.mark.slow
 def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
-    tracker, video, asked = network(), pictures(4), queries(3)
+    tracker, video, asked = network(), images(4), queries(3)
     program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
     session = onnxruntime.InferenceSession(export(program, tmp_path / "clip.onnx"))
     found = session.run(list(program.outputs), {"video": video, "queries": asked})
@@ -59,9 +59,9 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
     found = begin.run(None, {"frame": as_input[0], "points": points[None]})
     state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
     asked = points[None]
-    for frame, picture in zip(frames, as_input, strict=True):
+    for frame, image in zip(frames, as_input, strict=True):
         stream, seen = tracker.step(stream, frame)
-        inputs = [picture, asked, *found, *state]
+        inputs = [image, asked, *found, *state]
         tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, inputs, strict=True)))
         np.testing.assert_allclose(tracks[0, :, 0], seen.xy, atol=1e-3)
         asked = np.full_like(asked, np.nan)
@@ -75,7 +75,7 @@ def seeing(tracker: Tracker) -> Tracker:
 
 
 def test_looks_of_fixed_shape_are_the_second_look():
-    tracker, video, asked = seeing(network(second_look=True)), torch.from_numpy(pictures(4)), torch.from_numpy(queries(3))
+    tracker, video, asked = seeing(network(second_look=True)), torch.from_numpy(images(4)), torch.from_numpy(queries(3))
     with torch.no_grad():
         first, second = looks(tracker.model, video, asked)
         found = looks_of_fixed_shape(tracker.model, video, asked)

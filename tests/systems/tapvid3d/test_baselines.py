@@ -25,7 +25,7 @@ def test_static_stays_on_its_query_with_the_depth_of_its_pixel() -> None:
 
 
 def forward_only(video: np.ndarray, queries_xyt: np.ndarray, intrinsics: np.ndarray, depth: Any) -> Points3D:
-    """Reads X off the picture and Z off the depth from the query's frame on; nonsense before it."""
+    """Reads X off the image and Z off the depth from the query's frame on; nonsense before it."""
     later = np.arange(len(video)) >= queries_xyt[:, 2:]
     xyz = np.zeros((len(queries_xyt), len(video), 3))
     xyz[..., 0], xyz[..., 1], xyz[..., 2] = video[:, 0, 0, 0], queries_xyt[:, :1], depth[:, 0, 0]

@@ -68,7 +68,7 @@ def test_what_is_no_depth_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "grey").mkdir()
     for number in range(3):
         Image.fromarray(FRAMES[0, :, :, 0]).save(tmp_path / "grey" / f"{number}.png")
-    refused(tmp_path / "grey", "a picture of mode L; depth is 16-bit grey")
+    refused(tmp_path / "grey", "an image of mode L; depth is 16-bit grey")
     (tmp_path / "grey" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n but not really")
     refused(tmp_path / "grey", "cannot read depth from")
     (tmp_path / "film.mp4").write_bytes(b"film")
@@ -83,7 +83,7 @@ def test_places_between_sizes() -> None:
 
 
 def test_a_slanted_plane_is_exact_between_pixels_and_an_edge_is_kept() -> None:
-    """1/Z of a plane is linear in the picture; a step of half its depth in the middle stays a step."""
+    """1/Z of a plane is linear in the image; a step of half its depth in the middle stays a step."""
     y, x = np.mgrid[:12, :16] + 0.5
     plane = 1 / (0.5 + 0.003 * x - 0.002 * y)
     at = np.random.default_rng(0).uniform(1, 11, (50, 2))

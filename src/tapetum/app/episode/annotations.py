@@ -1,6 +1,6 @@
 """What the Perception Test says of a video, put together part by part from the truth of its episode.
 
-Boxes of objects are around all of a thing that lies in the picture, hidden or not, about once a second and in the last frame:
+Boxes of objects are around all of a thing that lies in the image, hidden or not, about once a second and in the last frame:
 where some of it is seen, and, as masked ones, where it is inside or under another thing. What is hidden in another way has
 no box there.
 """
@@ -88,7 +88,7 @@ class Annotations:
         for i, label in enumerate(events.labels):
             a, b = events.bodies[i].tolist()
             times = float(events.start_s[i]) + seconds, float(events.end_s[i]) + seconds
-            self._sounds.append((label, (a, b), *times, bool(events.in_picture[i])))
+            self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
     def follow(self, part: Episode, bodies: np.ndarray, followed: Followed) -> None:
         """Take points of bodies (n,) that were followed through all of the video, which has one part."""

@@ -21,8 +21,8 @@ from tapetum.app.scene_items import candidate_rows
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import save_episode
 from tapetum.scenes.filming import Followed, Truth, film, varied
+from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import episode_parts, make_episode
-from tapetum.scenes.picture import first_that_starts
 from tapetum.scenes.sound import record
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.words import Happenings, episode_candidates, episode_caption

@@ -24,7 +24,7 @@ _MARKERS = {"cache": tyro.conf.FlagConversionOff}
 class Learn(WithSettings):
     """Teach an encoder a task with small adapters and a head; the encoder itself is not changed.
 
-    classify learns the names of pictures in a folder with a folder for each class, segment a class for every pixel (laid out as
+    classify learns the names of images in a folder with a folder for each class, segment a class for every pixel (laid out as
     VOC), clone what the demonstrations of `tapetum data demos` show. The same command goes on where a run was stopped.
     """
 

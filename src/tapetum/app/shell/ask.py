@@ -1,4 +1,4 @@
-"""`tapetum ask`: a question about pictures, or about a video."""
+"""`tapetum ask`: a question about images, or about a video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tapetum.app.shell.seen import print_words
 
 @dataclass(frozen=True, kw_only=True)
 class Ask(AskOptions):
-    """Answer a question about pictures, or about a video.
+    """Answer a question about images, or about a video.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """

@@ -27,7 +27,7 @@ _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.
 class Bootstrap(WithSettings):
     """Teach a tracker on a folder of your own videos, which need no labels (BootsTAP).
 
-    Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the picture. It is scored before,
+    Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the image. It is scored before,
     during and after on clips with known tracks that are made of left out frames, and the best weights are kept. Then:
     tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped.
     """

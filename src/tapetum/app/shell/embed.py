@@ -14,10 +14,10 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(EmbedOptions):
-    """Make vectors of pictures, recordings and videos, for search, clustering and probes.
+    """Make vectors of images, recordings and videos, for search, clustering and probes.
 
-    The table has a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding. With --neighbours it also
-    has the numbers of the rows that are most alike, and cosines. A picture is one piece; long recordings and videos are cut
+    The table has a row a piece: path, start_s and stop_s (empty for images), modalities, embedding. With --neighbours it also
+    has the numbers of the rows that are most alike, and cosines. An image is one piece; long recordings and videos are cut
     into pieces as long as the model takes.
     """
 

@@ -10,7 +10,7 @@ from tapetum.app.shell.output import print_json, terminal
 class Export(ExportOptions):
     """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
 
-    Inputs are float32 pictures in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says the rest.
+    Inputs are float32 images in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says the rest.
     A file holds both looks of a network that looks twice, and not the alignment of patches that the bundled ones end with
     (tapetum track --polish no leaves it out too).
     With --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.

@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 GROUPS = {
     "track": "follow points through video",
-    "see": "what is in pictures, recordings and videos",
+    "see": "what is in images, recordings and videos",
     "learn": "train networks",
     "score": "benchmarks",
     "make": "data, and files for other programs",
@@ -51,21 +51,21 @@ GROUPS = {
 """What verbs are for, in the order of `tapetum --help`."""
 
 VERBS = {
-    "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the picture or in space"),
+    "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the image or in space"),
     "show": Entry("show.Show", "track", "draw saved tracks on their video; a video of a benchmark as a page"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
-    "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
-    "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
+    "classify": Entry("classify.Classify", "see", "say what is in images, by name"),
+    "ask": Entry("ask.Ask", "see", "answer a question about images or a video"),
     "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
     "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
     "segment": Entry("segment.Segment", "see", "outline things that words name"),
     "answer": Entry("answer.Answer", "see", "say which of several answers fits a video, however long"),
     "search": Entry("search.Search", "see", "find the moments of videos that words describe"),
-    "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
-    "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
+    "discover": Entry("discover.Discover", "see", "find objects in images without labels"),
+    "embed": Entry("embed.Embed", "see", "make vectors of images, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
-    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on images, with labels or without"),
     "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
@@ -75,7 +75,7 @@ VERBS = {
     "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
     "study": Entry("study.Study", "score", "say where FLOPs of pre-training are best spent: a sweep and its report"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
-    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
+    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and images with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
@@ -243,7 +243,7 @@ def _run(arguments: list[str]) -> int:
     if verb is None:
         print(_help(), file=sys.stderr)
         return _MENDABLE
-    warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
+    warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large image is said by an error of ours
     from tapetum.app.shell.threads import computing
     from tapetum.core.threads import Load
 
@@ -273,7 +273,7 @@ def _help() -> str:
     lines = [
         "usage: tapetum VERB ...",
         "",
-        "Track points through video, ask about pictures, learn without labels, adapt, and score it all.",
+        "Track points through video, ask about images, learn without labels, adapt, and score it all.",
     ]
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}: {meaning}"]

@@ -18,7 +18,7 @@ _THINGS = (
     _Thing(
         "the network that the config or the file of weights describes",
         "give a smaller one, and check its widths and depths",
-        r"(encoders|blocks|hip|paligemma|longvideo|tap/network|odin|adapters|pretraining|transfer)/(?!.*(data|pictures|sources)\.py)",
+        r"(encoders|blocks|hip|paligemma|longvideo|tap/network|odin|adapters|pretraining|transfer)/(?!.*(data|images|sources)\.py)",
         r"__init__|build|from_config",
     ),
     _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|tap/weights/"),
@@ -30,7 +30,7 @@ _THINGS = (
     _Thing(
         "an image",
         "make it smaller, or give fewer at a time",
-        r"video/pictures|data/media|data/views/|.*/pictures\.py|.*/classify",
+        r"video/images|data/media|data/views/|.*/images\.py|.*/classify",
     ),
     _Thing("a batch", "lower --micro-batch (or --batch-size), or take smaller images and models", r"train/"),
     _Thing("a recording", "give a shorter one", r"video/sound"),

@@ -1,4 +1,4 @@
-"""`tapetum pretrain METHOD`: an encoder from a folder of pictures; a command a method."""
+"""`tapetum pretrain METHOD`: an encoder from a folder of images; a command a method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,14 +48,14 @@ class Supervised(_Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Clip(_Command):
-    """Pictures and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes."""
+    """Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes."""
 
     recipe: Annotated[PretrainRun, _recipe("clip")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimClr(_Command):
-    """Two views of a picture that find each other among all others."""
+    """Two views of an image that find each other among all others."""
 
     recipe: Annotated[PretrainRun, _recipe("simclr")]
 
@@ -95,10 +95,10 @@ COMMANDS = {about.name: kind for kind, about in map(get_args, get_args(Action))}
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
-    """Teach an encoder on a folder of pictures; the same command goes on where a run was stopped.
+    """Teach an encoder on a folder of images; the same command goes on where a run was stopped.
 
     What it costs is said before the first step. At the end there is an encoder for `tapetum embed --model RUN`, curves, and a
-    page of pictures with those that are most alike. Under torchrun it runs on several processes.
+    page of images with those that are most alike. Under torchrun it runs on several processes.
     """
 
     method: Action
@@ -139,6 +139,6 @@ def _text(made: "PretrainedEncoder", out: str) -> str:
     ]
     if made.damaged:
         lines.append(
-            f"skipped     {len(made.damaged)} of {made.pictures:,} pictures could not be read: {', '.join(made.damaged[:3])}"
+            f"skipped     {len(made.damaged)} of {made.images:,} images could not be read: {', '.join(made.damaged[:3])}"
         )
     return "\n".join(lines)

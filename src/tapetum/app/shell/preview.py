@@ -1,4 +1,4 @@
-"""What shows painted frames of `tapetum track --online`: a window, or a stream of JPEG pictures."""
+"""What shows painted frames of `tapetum track --online`: a window, or a stream of JPEG images."""
 
 import io
 import os
@@ -20,7 +20,7 @@ WINDOW = "window"
 
 
 def preview(to: str | None, cleanup: ExitStack) -> "Viewer | None":
-    """Make what shows painted frames: nothing, a window, or a stream of JPEG pictures into a file, a pipe, or "-" (stdout)."""
+    """Make what shows painted frames: nothing, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
     if to is None:
         return None
     if to == WINDOW:
@@ -77,9 +77,9 @@ def _window(cleanup: ExitStack) -> "Viewer":
 
     def show(frame: "np.ndarray") -> bool:
         height, width = frame.shape[:2]
-        picture = tkinter.PhotoImage(data=b"P6 %d %d 255 " % (width, height) + frame.tobytes(), format="PPM")
-        label.configure(image=picture)
-        label.image = picture  # type: ignore[attr-defined]  # Tk keeps no reference of its own
+        image = tkinter.PhotoImage(data=b"P6 %d %d 255 " % (width, height) + frame.tobytes(), format="PPM")
+        label.configure(image=image)
+        label.image = image  # type: ignore[attr-defined]  # Tk keeps no reference of its own
         root.update()
         return state["open"]
 

@@ -1,11 +1,11 @@
-"""`tapetum scenes`: synthetic videos and pictures with exact truth."""
+"""`tapetum scenes`: synthetic videos and images with exact truth."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from tapetum.app.scenes import EpisodesOptions, MakeOptions, PicturesOptions, episodes, make, pictures
+from tapetum.app.scenes import EpisodesOptions, ImagesOptions, MakeOptions, episodes, images, make
 from tapetum.app.shell.output import print_json, terminal
 
 
@@ -27,8 +27,8 @@ class Make(MakeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(PicturesOptions):
-    """Make pictures with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
+class Images(ImagesOptions):
+    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
 
     Needs tapetum[physics]. A run that was interrupted goes on when it is started again.
     """
@@ -39,12 +39,12 @@ class Pictures(PicturesOptions):
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         with terminal() as listener:
-            made = pictures.run(self, listener)
+            made = images.run(self, listener)
         if self.json:
             print_json(made.as_json())
         else:
-            print(f"made {made.pictures} pictures with {made.objects} things and {made.questions} questions")
-            print(f"coco    {made.out / 'coco'}\nshards  {made.out / 'shards'}\nlines   {made.out / 'pictures.jsonl'}")
+            print(f"made {made.images} images with {made.objects} things and {made.questions} questions")
+            print(f"coco    {made.out / 'coco'}\nshards  {made.out / 'shards'}\nlines   {made.out / 'images.jsonl'}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,14 @@ class Episodes(EpisodesOptions):
 
 Action = (
     Annotated[Make, tyro.conf.subcommand("make", prefix_name=False)]
-    | Annotated[Pictures, tyro.conf.subcommand("pictures", prefix_name=False)]
+    | Annotated[Images, tyro.conf.subcommand("images", prefix_name=False)]
     | Annotated[Episodes, tyro.conf.subcommand("episodes", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenes:
-    """Make synthetic videos and pictures with exact truth: painted facets (make), or a physical world (pictures, episodes)."""
+    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes)."""
 
     action: Action
 

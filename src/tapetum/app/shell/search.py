@@ -24,7 +24,7 @@ class Search(SearchOptions):
             print_json(found.as_json())
             return
         for each in found.moments:
-            span = "        picture    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
+            span = "        image    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
             print(f"{span}  {each.cosine:6.3f}  {each.path}")
         if found.sheet is not None:
-            print(f"{found.sheet}: pictures of them")
+            print(f"{found.sheet}: images of them")

@@ -8,7 +8,7 @@ from tapetum.core.errors import BadInput
 
 
 def print_words(seeing: Seeing, json: bool) -> None:
-    """Print the answers, each after its picture where there are several."""
+    """Print the answers, each after its image where there are several."""
     _print(seeing, json, lambda each: [each.answer.text or "(nothing)"])
 
 
@@ -42,4 +42,4 @@ def _print(seeing: Seeing, json: bool, lines: Callable[[Seen], list[str]]) -> No
             print(f"drawn    {drawn}")
     if seeing.failed:
         count = len(seeing.failed) + len(seeing.seen)
-        raise BadInput(f"{len(seeing.failed)} of {count} pictures could not be read; see above")
+        raise BadInput(f"{len(seeing.failed)} of {count} images could not be read; see above")

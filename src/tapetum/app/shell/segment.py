@@ -11,7 +11,7 @@ from tapetum.app.shell.seen import print_regions
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(SegmentOptions):
-    """Outline things that words name, in pictures.
+    """Outline things that words name, in images.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """

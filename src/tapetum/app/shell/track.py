@@ -26,7 +26,7 @@ class Track(TrackManyOptions):
     """Track points through a video.
 
     Writes overlay.mp4, tracks.npz (xy, visible, confidence, queries) and tracks.csv into a folder. Points are x, y in
-    pixels from the top left corner of the picture, so that the centre of the first pixel is 0.5, 0.5; frames count
+    pixels from the top left corner of the image, so that the centre of the first pixel is 0.5, 0.5; frames count
     from 0.
     """
 

@@ -1,7 +1,7 @@
-"""Pictures whose every pixel has a class, and videos whose objects have masks, read from their official folders.
+"""Images whose every pixel has a class, and videos whose objects have masks, read from their official folders.
 
-    pictures    the record: files by number, class names, and numbers of classes from what the masks hold
-    ade20k, cityscapes, voc, camvid     pictures; voc also boxes
+    images    the record: files by number, class names, and numbers of classes from what the masks hold
+    ade20k, cityscapes, voc, camvid     images; voc also boxes
     davis       videos
 
 >>> sorted(SEGMENTED)
@@ -14,10 +14,10 @@ from pathlib import Path
 from tapetum.data.segmentation.ade20k import read_ade20k
 from tapetum.data.segmentation.camvid import read_camvid
 from tapetum.data.segmentation.cityscapes import read_cityscapes
-from tapetum.data.segmentation.pictures import SegmentedPictures
+from tapetum.data.segmentation.images import SegmentedImages
 from tapetum.data.segmentation.voc import read_voc
 
-SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedPictures]] = {
+SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedImages]] = {
     "ade20k": read_ade20k,
     "camvid": read_camvid,
     "cityscapes": read_cityscapes,

@@ -14,20 +14,20 @@ from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import one_of
 from tapetum.data.listings import text_of
-from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
+from tapetum.data.segmentation.images import SegmentedImages, paired_files
 
 CLASSES = 150
 _FOLDERS = {"train": "training", "val": "validation"}
 
 
-def read_ade20k(folder: Path, split: str) -> SegmentedPictures:
+def read_ade20k(folder: Path, split: str) -> SegmentedImages:
     """List train or val. Raises BadInput where files are missing."""
     folder, part = Path(folder), _FOLDERS[one_of(split, _FOLDERS)]
-    pictures = sorted((folder / "images" / part).glob("*.jpg"))
-    masks = [folder / "annotations" / part / f"{path.stem}.png" for path in pictures]
-    pictures, masks = paired_files(pictures, masks, folder / "images" / part)
-    return SegmentedPictures(
-        pictures=pictures, masks=masks, classes=_names(folder), numbers={k: k - 1 for k in range(1, CLASSES + 1)}
+    images = sorted((folder / "images" / part).glob("*.jpg"))
+    masks = [folder / "annotations" / part / f"{path.stem}.png" for path in images]
+    images, masks = paired_files(images, masks, folder / "images" / part)
+    return SegmentedImages(
+        images=images, masks=masks, classes=_names(folder), numbers={k: k - 1 for k in range(1, CLASSES + 1)}
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.listings import text_of
-from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
+from tapetum.data.segmentation.images import SegmentedImages, paired_files
 
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),
@@ -21,16 +21,16 @@ CLASSES = (
 )
 
 
-def read_camvid(folder: Path, split: str) -> SegmentedPictures:
+def read_camvid(folder: Path, split: str) -> SegmentedImages:
     """List train, val or test. Raises BadInput where the list is missing, or a line is not two paths."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'val', 'test'))}.txt"
-    pictures, masks = [], []
+    images, masks = [], []
     for k, line in enumerate(text_of(file).splitlines(), 1):
         if line.strip():
             parts = line.split()
             if len(parts) != 2:
-                raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted a picture and its mask: copy it anew")
-            for found, path in zip((pictures, masks), parts, strict=True):
+                raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted an image and its mask: copy it anew")
+            for found, path in zip((images, masks), parts, strict=True):
                 found.append(folder / inside("/".join(PurePosixPath(path).parts[-2:]), f"line {k} of {file}"))
-    pictures, masks = paired_files(pictures, masks, file)
-    return SegmentedPictures(pictures=pictures, masks=masks, classes=CLASSES)
+    images, masks = paired_files(images, masks, file)
+    return SegmentedImages(images=images, masks=masks, classes=CLASSES)

@@ -10,7 +10,7 @@ don't count. Files ..._labelTrainIds.png, which those scripts make, are not need
 from pathlib import Path
 
 from tapetum.data.entries import one_of
-from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
+from tapetum.data.segmentation.images import SegmentedImages, paired_files
 
 LABELS = {
     7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light", 20: "traffic sign",
@@ -20,13 +20,13 @@ LABELS = {
 """Names by the label id of the files, in the order of the train ids."""
 
 
-def read_cityscapes(folder: Path, split: str) -> SegmentedPictures:
+def read_cityscapes(folder: Path, split: str) -> SegmentedImages:
     """List train, val or test, city by city. Raises BadInput where files are missing."""
     folder, place = Path(folder), Path(folder) / "leftImg8bit" / one_of(split, ("train", "val", "test"))
-    pictures = sorted(place.glob("*/*_leftImg8bit.png"))
-    names = [(path.parent.name, path.name.removesuffix("_leftImg8bit.png")) for path in pictures]
+    images = sorted(place.glob("*/*_leftImg8bit.png"))
+    names = [(path.parent.name, path.name.removesuffix("_leftImg8bit.png")) for path in images]
     masks = [folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png" for city, name in names]
-    pictures, masks = paired_files(pictures, masks, place)
-    return SegmentedPictures(
-        pictures=pictures, masks=masks, classes=tuple(LABELS.values()), numbers={label: k for k, label in enumerate(LABELS)}
+    images, masks = paired_files(images, masks, place)
+    return SegmentedImages(
+        images=images, masks=masks, classes=tuple(LABELS.values()), numbers={label: k for k, label in enumerate(LABELS)}
     )

@@ -19,7 +19,7 @@ from jaxtyping import Bool
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.listings import text_of
-from tapetum.data.segmentation.pictures import IGNORE, read_values
+from tapetum.data.segmentation.images import IGNORE, read_values
 
 
 @dataclass(frozen=True, kw_only=True)

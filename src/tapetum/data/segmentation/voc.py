@@ -20,33 +20,33 @@ from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.layouts import VOC_CLASSES
 from tapetum.data.listings import text_of
-from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
+from tapetum.data.segmentation.images import SegmentedImages, paired_files
 from tapetum.types import Boxes
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxedPicture:
-    """A picture and the things in it."""
+class BoxedImage:
+    """An image and the things in it."""
 
     key: str
-    picture: Path
+    image: Path
     boxes: Boxes
     difficult: tuple[bool, ...]
     """Of each box."""
 
 
-def read_voc(folder: Path, split: str) -> SegmentedPictures:
+def read_voc(folder: Path, split: str) -> SegmentedImages:
     """List train, val, trainval or trainaug. Raises BadInput where the list or a file is missing."""
     folder, file = Path(folder), _list(Path(folder), "Segmentation", one_of(split, ("train", "val", "trainval", "trainaug")))
     names = _names(file)
     masks = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
-    pictures, masks = paired_files(
+    images, masks = paired_files(
         [folder / "JPEGImages" / f"{name}.jpg" for name in names], [folder / masks / f"{name}.png" for name in names], file
     )
-    return SegmentedPictures(pictures=pictures, masks=masks, classes=VOC_CLASSES)
+    return SegmentedImages(images=images, masks=masks, classes=VOC_CLASSES)
 
 
-def read_voc_boxes(folder: Path, split: str) -> list[BoxedPicture]:
+def read_voc_boxes(folder: Path, split: str) -> list[BoxedImage]:
     """Read boxes of train, val, trainval or test. Raises BadInput where a file is missing, damaged, or names another class."""
     folder, file = Path(folder), _list(Path(folder), "Main", one_of(split, ("train", "val", "trainval", "test")))
     return [_boxed(folder, name) for name in _names(file)]
@@ -59,11 +59,11 @@ def _list(folder: Path, task: str, split: str) -> Path:
 def _names(file: Path) -> list[str]:
     names = [inside(line.split()[0], f"a line of {file}") for line in text_of(file).splitlines() if line.strip()]
     if not names:
-        raise BadInput(f"{file} names no pictures; copy it anew")
+        raise BadInput(f"{file} names no images; copy it anew")
     return names
 
 
-def _boxed(folder: Path, name: str) -> BoxedPicture:
+def _boxed(folder: Path, name: str) -> BoxedImage:
     file = folder / "Annotations" / f"{name}.xml"
     text = text_of(file)
     try:
@@ -82,7 +82,7 @@ def _boxed(folder: Path, name: str) -> BoxedPicture:
         boxes = Boxes(xyxy=np.array(corners).reshape(-1, 4) - [1, 1, 0, 0], labels=labels)
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from error
-    return BoxedPicture(key=name, picture=folder / "JPEGImages" / f"{name}.jpg", boxes=boxes, difficult=difficult)
+    return BoxedImage(key=name, image=folder / "JPEGImages" / f"{name}.jpg", boxes=boxes, difficult=difficult)
 
 
 def _text(thing: ElementTree.Element, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Views of pictures: the random crops and colours that networks learn from. Imports no torch by itself.
+"""Views of images: the random crops and colours that networks learn from. Imports no torch by itself.
 
 >>> import numpy as np
 >>> from tapetum.data.views import Views, simclr

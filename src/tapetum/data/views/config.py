@@ -1,4 +1,4 @@
-"""What is done to a picture to make a view of it, and the sets of views of six methods. Imports no torch.
+"""What is done to an image to make a view of it, and the sets of views of six methods. Imports no torch.
 
 Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
 public code), MAE (2111.06377, table 8), CLIP (2103.00020, section 2.4, the crop as in OpenCLIP); supervised crops as in
@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How one view of a picture is made: crop, mirror, colours, grey, blur, solarise, in this order, each with its probability.
+    """How one view of an image is made: crop, mirror, colours, grey, blur, solarise, in this order, each with its probability.
 
     >>> View(size=32, grey=1.5)
     Traceback (most recent call last):
@@ -23,7 +23,7 @@ class View:
     size: int
     """Side of the view, in pixels."""
     area: tuple[float, float] = (0.08, 1.0)
-    """Least and greatest part of the picture's area that a crop has."""
+    """Least and greatest part of the image's area that a crop has."""
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     """Least and greatest width / height of a crop, before it is made a square."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

@@ -1,4 +1,4 @@
-"""What happens to each picture of a batch in a view, drawn before any pixel is touched."""
+"""What happens to each image of a batch in a view, drawn before any pixel is touched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 
 @dataclass(frozen=True)
 class Drawn:
-    """The draws of a view for b pictures."""
+    """The draws of a view for b images."""
 
     boxes: Int64[np.ndarray, "b 4"]
     """Top, left, rows, columns of the crop, in pixels."""
@@ -33,12 +33,12 @@ class Drawn:
     solarised: Bool[np.ndarray, " b"]
 
     def of(self, part: slice) -> "Drawn":
-        """Give the draws of some of the pictures."""
+        """Give the draws of some of the images."""
         return Drawn(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
 def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> Drawn:
-    """Draw the view of pictures of `sizes` (rows, columns), which are samples `numbers`; views differ by `purpose`."""
+    """Draw the view of images of `sizes` (rows, columns), which are samples `numbers`; views differ by `purpose`."""
     u = uniforms(seed, purpose, numbers, 4 * _TRIES + 15)
     crops, u = u[:, : 4 * _TRIES].reshape(len(u), _TRIES, 4), u[:, 4 * _TRIES :]
     spread = np.array([view.brightness, view.contrast, view.saturation, view.hue])

@@ -1,4 +1,4 @@
-"""Views of batches of pictures, as tensors that a network takes."""
+"""Views of batches of images, as tensors that a network takes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,13 +13,13 @@ from tapetum.data.views.colour import blur_radius, recolour
 from tapetum.data.views.config import View
 from tapetum.data.views.draw import Drawn, draw
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Image = UInt8[np.ndarray, "h w 3"]
 _PURPOSE = 0x76696577
 """Begins the streams of views, apart from other uses of the same seed."""
 
 
 class Views:
-    """Makes the same views of a picture that is sample n whatever else is in the batch, and whoever makes it."""
+    """Makes the same views of an image that is sample n whatever else is in the batch, and whoever makes it."""
 
     def __init__(
         self,
@@ -33,24 +33,24 @@ class Views:
         self.views, self.seed = tuple(views), seed
         self.mean, self.std = (torch.tensor(value).view(3, 1, 1) / 255 for value in (mean, std))
 
-    def __call__(self, pictures: Sequence[Picture], numbers: Sequence[int]) -> list[Float32[Tensor, "b 3 s s"]]:
-        """Make every view of the pictures (red, green, blue; 0..255; of any sizes), which are samples `numbers`."""
-        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+    def __call__(self, images: Sequence[Image], numbers: Sequence[int]) -> list[Float32[Tensor, "b 3 s s"]]:
+        """Make every view of the images (red, green, blue; 0..255; of any sizes), which are samples `numbers`."""
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
         made = []
         for which, view in enumerate(self.views):
             drawn = draw(view, sizes, self.seed, _PURPOSE + which, numbers)
-            x = recolour(crop(pictures, drawn, view).contiguous().float().div_(255), drawn, blur_radius(view.sigma[1]))
+            x = recolour(crop(images, drawn, view).contiguous().float().div_(255), drawn, blur_radius(view.sigma[1]))
             made.append(x.sub_(self.mean).div_(self.std))
         return made
 
 
-def crop(pictures: Sequence[Picture], drawn: Drawn, view: View) -> UInt8[Tensor, "b 3 s s"]:
+def crop(images: Sequence[Image], drawn: Drawn, view: View) -> UInt8[Tensor, "b 3 s s"]:
     """Cut the boxes out and bring them to the view's size, mirrored where that was drawn."""
-    made = torch.empty(len(pictures), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
-    for out, picture, (top, left, rows, columns), mirrored in zip(
-        made, pictures, drawn.boxes.tolist(), drawn.mirrored.tolist(), strict=True
+    made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
+    for out, image, (top, left, rows, columns), mirrored in zip(
+        made, images, drawn.boxes.tolist(), drawn.mirrored.tolist(), strict=True
     ):
-        part = torch.from_numpy(picture[top : top + rows, left : left + columns]).movedim(-1, 0)[None]
+        part = torch.from_numpy(image[top : top + rows, left : left + columns]).movedim(-1, 0)[None]
         part = F.interpolate(part, (view.size, view.size), mode=view.interpolation, align_corners=False, antialias=True)[0]
         out.copy_(part.flip(-1) if mirrored else part)
     return made

@@ -1,7 +1,7 @@
-"""Sets of questions, captions and expressions about pictures and videos, read from their official files.
+"""Sets of questions, captions and expressions about images and videos, read from their official files.
 
 A reader takes the folder of the data and the name of a split, and gives records of `tapetum.data.asked`; each module says what
-the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No picture is opened.
+the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
 
 >>> sorted(QUESTIONS)[:4]
 ['aokvqa', 'chartqa', 'docvqa', 'gqa']

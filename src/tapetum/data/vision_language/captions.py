@@ -15,7 +15,7 @@ from tapetum.data.entries import Entry, entries, inside, one_of
 
 
 def read_coco_captions(folder: Path, split: str) -> list[Captioned]:
-    """Read the captions of a split by its official name, such as train2014 or val2017; pictures without one are left out."""
+    """Read the captions of a split by its official name, such as train2014 or val2017; images without one are left out."""
     folder, split = Path(folder), inside(split, "the split")
     file = folder / "annotations" / f"captions_{split}.json"
     captions: dict[str | int, list[str]] = {}
@@ -24,10 +24,10 @@ def read_coco_captions(folder: Path, split: str) -> list[Captioned]:
     images = {entry.key("id"): entry for entry in entries(file, "images")}
     for key in captions:
         if key not in images:
-            raise BadInput(f"a caption of {file} is of picture {key}, which is not among its images; copy it anew")
+            raise BadInput(f"a caption of {file} is of image {key}, which is not among its images; copy it anew")
     return once(
         (
-            Captioned(key=key, picture=folder / split / images[key].file_name("file_name"), captions=tuple(found))
+            Captioned(key=key, image=folder / split / images[key].file_name("file_name"), captions=tuple(found))
             for key, found in captions.items()
         ),
         file,
@@ -40,8 +40,8 @@ def read_karpathy(folder: Path, split: str) -> list[Captioned]:
     parts = one_of(split, ("train", "restval", "val", "test", "train+restval")).split("+")
 
     def captioned(entry: Entry) -> Captioned:
-        picture = folder / entry.file_name("filepath") / entry.file_name("filename")
+        image = folder / entry.file_name("filepath") / entry.file_name("filename")
         captions = tuple(sentence.text("raw") for sentence in entry.entries("sentences"))
-        return Captioned(key=entry.key("cocoid"), picture=picture, captions=captions)
+        return Captioned(key=entry.key("cocoid"), image=image, captions=captions)
 
     return once((captioned(entry) for entry in entries(file, "images") if entry.text("split") in parts), file)

@@ -1,4 +1,4 @@
-"""Questions about text in pictures: TextVQA (arXiv 1904.08920), DocVQA (arXiv 2007.00398), InfographicVQA (arXiv 2104.12756),
+"""Questions about text in images: TextVQA (arXiv 1904.08920), DocVQA (arXiv 2007.00398), InfographicVQA (arXiv 2104.12756),
 ChartQA (arXiv 2203.10244).
 
     TextVQA   DIR/TextVQA_0.5.1_train.json      {data: [{question_id, image_id, question, answers}]}; val, test
@@ -25,12 +25,12 @@ _SPLITS = ("train", "val", "test")
 def read_textvqa(folder: Path, split: str) -> list[Question]:
     """Read TextVQA: train, val or test."""
     folder, file = Path(folder), Path(folder) / f"TextVQA_0.5.1_{one_of(split, _SPLITS)}.json"
-    pictures = folder / ("test_images" if split == "test" else "train_images")
+    images = folder / ("test_images" if split == "test" else "train_images")
 
     def question(entry: Entry) -> Question:
         answers = entry.texts("answers") if "answers" in entry else ()
-        picture = pictures / f"{entry.file_name('image_id')}.jpg"
-        return Question(key=entry.key("question_id"), pictures=(picture,), question=entry.text("question"), answers=answers)
+        image = images / f"{entry.file_name('image_id')}.jpg"
+        return Question(key=entry.key("question_id"), images=(image,), question=entry.text("question"), answers=answers)
 
     return once(map(question, entries(file, "data")), file)
 
@@ -56,7 +56,7 @@ def read_chartqa(folder: Path, split: str) -> list[Question]:
         (
             Question(
                 key=f"{kind}/{k}",
-                pictures=(place / "png" / entry.file_name("imgname"),),
+                images=(place / "png" / entry.file_name("imgname"),),
                 question=entry.text("query"),
                 answers=(entry.text("label"),),
                 kind=kind,
@@ -68,10 +68,10 @@ def read_chartqa(folder: Path, split: str) -> list[Question]:
     )
 
 
-def _documents(file: Path, pictures: Path, image: str) -> list[Question]:
+def _documents(file: Path, images: Path, field: str) -> list[Question]:
     def question(entry: Entry) -> Question:
         answers = entry.texts("answers") if "answers" in entry else ()
-        picture = pictures / entry.file_name(image)
-        return Question(key=entry.key("questionId"), pictures=(picture,), question=entry.text("question"), answers=answers)
+        image = images / entry.file_name(field)
+        return Question(key=entry.key("questionId"), images=(image,), question=entry.text("question"), answers=answers)
 
     return once(map(question, entries(file, "data")), file)

@@ -29,7 +29,7 @@ def read_aokvqa(folder: Path, split: str) -> list[Question]:
             raise BadInput(f"correct_choice_idx of {entry.where} is {right}, of {len(options)} choices; copy the file anew")
         return Question(
             key=entry.key("question_id"),
-            pictures=(folder / f"{split}2017" / f"{entry.whole('image_id'):012d}.jpg",),
+            images=(folder / f"{split}2017" / f"{entry.whole('image_id'):012d}.jpg",),
             question=entry.text("question"),
             answers=entry.texts("direct_answers") if "direct_answers" in entry else (),
             options=options,
@@ -46,21 +46,21 @@ def read_gqa(folder: Path, split: str) -> list[Question]:
 
     def question(key: str, entry: Entry) -> Question:
         kind = Entry(entry.fields["types"], f"types of {entry.where}").text("structural") if "types" in entry else ""
-        picture = folder / "images" / f"{entry.file_name('imageId')}.jpg"
+        image = folder / "images" / f"{entry.file_name('imageId')}.jpg"
         answers = (entry.text("answer"),) if "answer" in entry else ()
-        return Question(key=key, pictures=(picture,), question=entry.text("question"), answers=answers, kind=kind)
+        return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
     return once((question(key, entry) for key, entry in named_entries(file)), file)
 
 
 def read_nlvr2(folder: Path, split: str) -> list[Question]:
-    """Read NLVR2: train, dev or test1; two pictures, left and right, and a sentence that is True or False of them."""
+    """Read NLVR2: train, dev or test1; two images, left and right, and a sentence that is True or False of them."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'dev', 'test1'))}.json"
 
     def question(entry: Entry) -> Question:
         key = entry.file_name("identifier")
         place = folder / "images" / split
-        if split == "train":  # its pictures are spread over numbered folders
+        if split == "train":  # its images are spread over numbered folders
             place /= inside(str(entry.key("directory")), f"directory of {entry.where}")
         pair, _, sentence = key.rpartition("-")
         if not pair or not sentence:
@@ -68,8 +68,8 @@ def read_nlvr2(folder: Path, split: str) -> list[Question]:
         answer = entry.text("label")
         if answer not in ("True", "False"):
             raise BadInput(f"label of {entry.where} is {answer!r}; wanted True or False: give the official file")
-        pictures = (place / f"{pair}-img0.png", place / f"{pair}-img1.png")
-        return Question(key=key, pictures=pictures, question=entry.text("sentence"), answers=(answer,))
+        images = (place / f"{pair}-img0.png", place / f"{pair}-img1.png")
+        return Question(key=key, images=images, question=entry.text("sentence"), answers=(answer,))
 
     return once(map(question, line_entries(file)), file)
 
@@ -79,11 +79,11 @@ def read_tallyqa(folder: Path, split: str) -> list[Question]:
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'test'))}.json"
 
     def question(entry: Entry) -> Question:
-        picture = folder / entry.file_name("image")
+        image = folder / entry.file_name("image")
         kind = ("simple" if entry.truth("issimple") else "complex") if "issimple" in entry else ""
         answers = (str(entry.whole("answer")),)
         return Question(
-            key=entry.key("question_id"), pictures=(picture,), question=entry.text("question"), answers=answers, kind=kind
+            key=entry.key("question_id"), images=(image,), question=entry.text("question"), answers=answers, kind=kind
         )
 
     return once(map(question, entries(file)), file)

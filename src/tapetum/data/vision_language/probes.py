@@ -29,9 +29,9 @@ def read_pope(folder: Path, split: str) -> list[Question]:
     folder, file = Path(folder), Path(folder) / f"coco_pope_{one_of(split, ('random', 'popular', 'adversarial'))}.json"
 
     def question(entry: Entry) -> Question:
-        picture = folder / "val2014" / entry.file_name("image")
+        image = folder / "val2014" / entry.file_name("image")
         return Question(
-            key=entry.key("question_id"), pictures=(picture,), question=entry.text("text"), answers=(entry.text("label"),)
+            key=entry.key("question_id"), images=(image,), question=entry.text("text"), answers=(entry.text("label"),)
         )
 
     return once(map(question, line_entries(file)), file)
@@ -52,7 +52,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
         found.append(
             Question(
                 key=number,
-                pictures=(folder / "MMVP Images" / f"{number}.jpg",),
+                images=(folder / "MMVP Images" / f"{number}.jpg",),
                 question=entry.text("Question"),
                 answers=(options[letter],),
                 options=tuple(options.values()),
@@ -64,7 +64,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
 
 
 def read_vsr(folder: Path, split: str) -> list[Question]:
-    """Read VSR: train, dev or test; a sentence that is True or False of the picture, the kind is the relation."""
+    """Read VSR: train, dev or test; a sentence that is True or False of the image, the kind is the relation."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'dev', 'test'))}.jsonl"
 
     def question(key: int, entry: Entry) -> Question:
@@ -73,7 +73,7 @@ def read_vsr(folder: Path, split: str) -> list[Question]:
             raise BadInput(f"label of {entry.where} is {label}; wanted 0 or 1: give the official file")
         return Question(
             key=key,
-            pictures=(folder / "images" / entry.file_name("image"),),
+            images=(folder / "images" / entry.file_name("image"),),
             question=entry.text("caption"),
             answers=("True" if label else "False",),
             kind=entry.text("relation"),
@@ -89,7 +89,7 @@ def read_vizwiz(folder: Path, split: str) -> list[Question]:
     def question(key: int, entry: Entry) -> Question:
         answers = tuple(answer.text("answer") for answer in entry.entries("answers")) if "answers" in entry else ()
         kind = entry.text("answer_type") if "answer_type" in entry else ""
-        picture = folder / split / entry.file_name("image")
-        return Question(key=key, pictures=(picture,), question=entry.text("question"), answers=answers, kind=kind)
+        image = folder / split / entry.file_name("image")
+        return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
     return once((question(k, entry) for k, entry in enumerate(entries(file))), file)

@@ -45,10 +45,10 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
         thing = things.get(reference.whole("ann_id"))
         image = images.get(reference.whole("image_id"))
         if thing is None or image is None or thing.whole("image_id") != reference.whole("image_id"):
-            raise BadInput(f"{reference.where} is of a thing or a picture that {instances} has not; give files of one set")
+            raise BadInput(f"{reference.where} is of a thing or an image that {instances} has not; give files of one set")
         return Referred(
             key=reference.key("ref_id"),
-            picture=folder / "train2014" / image.file_name("file_name"),
+            image=folder / "train2014" / image.file_name("file_name"),
             size=(image.whole("height"), image.whole("width")),
             expressions=tuple(sentence.text("sent") for sentence in reference.entries("sentences")),
             xyxy=corners(thing),

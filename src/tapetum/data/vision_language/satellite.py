@@ -1,4 +1,4 @@
-"""RSVQA (Lobry et al., arXiv 2003.07333): questions about pictures from above, at low (Sentinel-2) and high resolution (USGS).
+"""RSVQA (Lobry et al., arXiv 2003.07333): questions about images from above, at low (Sentinel-2) and high resolution (USGS).
 
     DIR/LR_split_train_questions.json     {questions: [{id, img_id, type, question, answers_ids, active}]}; val, test
     DIR/LR_split_train_answers.json       {answers: [{id, question_id, answer, active}]}
@@ -27,7 +27,7 @@ def read_rsvqa_hr(folder: Path, split: str) -> list[Question]:
     return _read(Path(folder), f"USGS_split_{one_of(split, ('train', 'val', 'test', 'test_phili'))}", "Data")
 
 
-def _read(folder: Path, before: str, pictures: str) -> list[Question]:
+def _read(folder: Path, before: str, images: str) -> list[Question]:
     file = folder / f"{before}_questions.json"
     answers: dict[str | int, list[str]] = {}
     for entry in filter(_active, entries(folder / f"{before}_answers.json", "answers")):
@@ -39,7 +39,7 @@ def _read(folder: Path, before: str, pictures: str) -> list[Question]:
             raise BadInput(f"question {key} of {file} has no answer; give the files of one split")
         return Question(
             key=key,
-            pictures=(folder / pictures / f"{entry.whole('img_id')}.tif",),
+            images=(folder / images / f"{entry.whole('img_id')}.tif",),
             question=entry.text("question"),
             answers=tuple(answers[key]),
             kind=entry.text("type"),

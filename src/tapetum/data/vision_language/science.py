@@ -1,4 +1,4 @@
-"""ScienceQA (Lu et al., arXiv 2209.09513): multiple-choice questions of school, about half of them with a picture.
+"""ScienceQA (Lu et al., arXiv 2209.09513): multiple-choice questions of school, about half of them with an image.
 
 DIR/problems.json               {ID: {question, choices, answer, hint, image, subject}}
 DIR/pid_splits.json             {train: [ID], val: [...], test: [...]}
@@ -13,8 +13,8 @@ from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, inside, named_entries, one_of, read_json
 
 
-def read_scienceqa(folder: Path, split: str, pictures_only: bool = True) -> list[Question]:
-    """Read a split: train, val or test; the kind is the subject, `context` the hint. `pictures_only`: those with a picture, as
+def read_scienceqa(folder: Path, split: str, images_only: bool = True) -> list[Question]:
+    """Read a split: train, val or test; the kind is the subject, `context` the hint. `images_only`: those with an image, as
     PaliGemma is scored."""
     one_of(split, ("train", "val", "test"))
     folder, file = Path(folder), Path(folder) / "pid_splits.json"
@@ -30,7 +30,7 @@ def read_scienceqa(folder: Path, split: str, pictures_only: bool = True) -> list
             raise BadInput(f"answer of {entry.where} is {right}, of {len(options)} choices; copy the file anew")
         return Question(
             key=key,
-            pictures=(place / split / inside(key, "an id") / entry.file_name("image"),) if "image" in entry else (),
+            images=(place / split / inside(key, "an id") / entry.file_name("image"),) if "image" in entry else (),
             question=entry.text("question"),
             answers=(options[right],),
             options=options,
@@ -44,7 +44,7 @@ def read_scienceqa(folder: Path, split: str, pictures_only: bool = True) -> list
         for key in map(str, splits[split]):
             if key not in problems:
                 raise BadInput(f"{file} lists the question {key}, which problems.json has not; give files of one set")
-            if not pictures_only or "image" in problems[key]:
+            if not images_only or "image" in problems[key]:
                 found.append(question(key, problems[key]))
         return found
 

@@ -41,4 +41,4 @@ def missing(questions: Sequence[Question]) -> list[Question]:
             there[path] = path.is_file()
         return not there[path]
 
-    return [q for q in questions if any(map(absent, (*q.pictures, *([q.video] if q.video else []))))]
+    return [q for q in questions if any(map(absent, (*q.images, *([q.video] if q.video else []))))]

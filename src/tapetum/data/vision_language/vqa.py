@@ -26,10 +26,10 @@ def read_okvqa(folder: Path, split: str) -> list[Question]:
     return _read(Path(folder), one_of(split, ("train", "val")), "")
 
 
-def coco_picture(folder: Path, part: str, number: int) -> Path:
-    """Name a picture of COCO 2014 or 2015.
+def coco_image(folder: Path, part: str, number: int) -> Path:
+    """Name an image of COCO 2014 or 2015.
 
-    >>> coco_picture(Path("coco"), "val2014", 42).as_posix()
+    >>> coco_image(Path("coco"), "val2014", 42).as_posix()
     'coco/val2014/COCO_val2014_000000000042.jpg'
     """
     return folder / part / f"COCO_{part}_{number:012d}.jpg"
@@ -42,7 +42,7 @@ def _read(folder: Path, split: str, before: str) -> list[Question]:
     if split not in _HIDDEN:
         file = folder / f"{before}mscoco_{part}_annotations.json"
         answered = {entry.key("question_id"): entry for entry in entries(file, "annotations")}
-    pictures = "test2015" if split in _HIDDEN else part
+    images = "test2015" if split in _HIDDEN else part
 
     def question(entry: Entry) -> Question:
         key, answers, kind = entry.key("question_id"), (), ""
@@ -51,7 +51,7 @@ def _read(folder: Path, split: str, before: str) -> list[Question]:
                 raise BadInput(f"question {key} of {asked} has no answers; give the files of one split")
             answers = tuple(answer.text("answer") for answer in answered[key].entries("answers"))
             kind = answered[key].text("answer_type" if before else "question_type")
-        picture = coco_picture(folder, pictures, entry.whole("image_id"))
-        return Question(key=key, pictures=(picture,), question=entry.text("question"), answers=answers, kind=kind)
+        image = coco_image(folder, images, entry.whole("image_id"))
+        return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
     return once(map(question, entries(asked, "questions")), asked)

@@ -57,16 +57,14 @@ def _common(c: Mapping[str, Any], activation: str, eps: float) -> ViTConfig:
     size = c["image_size"]
     rows, columns = (size, size) if isinstance(size, int) else size
     if c.get("num_channels", 3) != 3 or not isinstance(c["patch_size"], int):
-        raise BadInput(
-            "the pictures of this config have not 3 channels, or its patches are no squares; tapetum has no such ViT"
-        )
+        raise BadInput("the images of this config have not 3 channels, or its patches are no squares; tapetum has no such ViT")
     return ViTConfig(
         width=c["hidden_size"],
         depth=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
         mlp_width=int(c["hidden_size"] * c["mlp_ratio"]) if "mlp_ratio" in c else c["intermediate_size"],
         patch=c["patch_size"],
-        picture_size=(rows, columns),
+        image_size=(rows, columns),
         ragged=bool(rows % c["patch_size"] or columns % c["patch_size"]),
         norm_eps=c.get("layer_norm_eps", eps),
         qkv_bias=c.get("qkv_bias", True),
@@ -100,7 +98,7 @@ def _renamed(state: _State, prefix: str, old_layers: str, new_layers: str) -> di
 def _read_vit(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
     config = _common(c, "gelu", 1e-12)
     state = _renamed(state, "vit.", r"^encoder\.layer\.", "layers.")
-    side = config.picture_size
+    side = config.image_size
     if c["model_type"] == "vit_mae":
         config = replace(config, positions="sine")
         return _vit(config, imagenet(side[0]), {k: v for k, v in state.items() if not k.startswith("decoder.")})
@@ -125,32 +123,32 @@ def _read_dinov2(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _St
     return _vit(config, imagenet(224 - 224 % config.patch), _renamed(state, prefix, "^$", ""))
 
 
-def _clip_picture(c: Mapping[str, Any]) -> ViTConfig:
+def _clip_image(c: Mapping[str, Any]) -> ViTConfig:
     return replace(_common(c, "quick_gelu", 1e-5), norm_before=True, patch_bias=False)
 
 
-def _siglip_picture(c: Mapping[str, Any], head: bool) -> ViTConfig:
+def _siglip_image(c: Mapping[str, Any], head: bool) -> ViTConfig:
     return replace(_common(c, "gelu_pytorch_tanh", 1e-6), class_token=False, pooling="attention" if head else "mean")
 
 
-def _read_clip_picture(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
-    config = _clip_picture(c)
-    return _vit(config, clip(config.picture_size[0]), {k.removeprefix("vision_model."): v for k, v in state.items()})
+def _read_clip_image(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
+    config = _clip_image(c)
+    return _vit(config, clip(config.image_size[0]), {k.removeprefix("vision_model."): v for k, v in state.items()})
 
 
-def _read_siglip_picture(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
+def _read_siglip_image(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
     state = {k.removeprefix("vision_model."): v for k, v in state.items()}
-    config = _siglip_picture(c, "head.probe" in state)
-    return _vit(config, squashed(config.picture_size[0]), state)
+    config = _siglip_image(c, "head.probe" in state)
+    return _vit(config, squashed(config.image_size[0]), state)
 
 
 def _read_towers(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
     siglip, t = c["model_type"] == "siglip", c["text_config"]
     if siglip:
-        picture = _siglip_picture(c["vision_config"], "vision_model.head.probe" in state)
+        image = _siglip_image(c["vision_config"], "vision_model.head.probe" in state)
         own: dict[str, Any] = {"pooling": "last", "projection": t.get("projection_size", t["hidden_size"]), "norm_eps": 1e-6}
     else:
-        picture = _clip_picture(c["vision_config"])
+        image = _clip_image(c["vision_config"])
         end = t.get("eos_token_id", 49407)  # 2 is what all configs said before mid-2023, and means the highest token
         own = {"pooling": "highest"} if end == 2 else {"pooling": "end", "end_token": end}
     text = TextConfig(
@@ -164,8 +162,8 @@ def _read_towers(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _St
         activation=_activation(t, "gelu_pytorch_tanh" if siglip else "quick_gelu"),
         **own | ({"norm_eps": t["layer_norm_eps"]} if "layer_norm_eps" in t else {}),
     )
-    config = TowersConfig(picture=picture, text=text, projection=0 if siglip else c["projection_dim"], logit_bias=siglip)
-    prepared = (squashed if siglip else clip)(picture.picture_size[0])
+    config = TowersConfig(image=image, text=text, projection=0 if siglip else c["projection_dim"], logit_bias=siglip)
+    prepared = (squashed if siglip else clip)(image.image_size[0])
     return Architecture(family="towers", config=config, preprocessing=prepared), state
 
 
@@ -174,8 +172,8 @@ _READERS = {
     "vit_mae": _read_vit,
     "dinov2": _read_dinov2,
     "dinov2_with_registers": _read_dinov2,
-    "clip_vision_model": _read_clip_picture,
-    "siglip_vision_model": _read_siglip_picture,
+    "clip_vision_model": _read_clip_image,
+    "siglip_vision_model": _read_siglip_image,
     "clip": _read_towers,
     "siglip": _read_towers,
 }
@@ -269,7 +267,7 @@ def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Ro
 
 def _towers(config: TowersConfig) -> list[Row]:
     """CLIPModel and SiglipModel."""
-    table = _contrastive(config.picture, "picture.", "vision_model.")
+    table = _contrastive(config.image, "image.", "vision_model.")
     table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
     table += same({"text.positions": "text_model.embeddings.position_embedding.weight"})
     for i in range(config.text.depth):
@@ -278,7 +276,7 @@ def _towers(config: TowersConfig) -> list[Row]:
     if config.text.projection:
         table += layers({"text.projection": "text_model.head"})
     if config.projection:
-        table += layers({"picture_projection": "visual_projection", "text_projection": "text_projection"}, bias=False)
+        table += layers({"image_projection": "visual_projection", "text_projection": "text_projection"}, bias=False)
     lead = 1 if config.logit_bias else 0
     table.append(Row("logit_scale", ("logit_scale",), lead=lead))
     return table + ([Row("logit_bias", ("logit_bias",), lead=lead)] if config.logit_bias else [])

@@ -1,6 +1,6 @@
 """Names of timm's vision transformers (`timm.models.vision_transformer`, `deit`), to ours and back.
 
-Known are the names of the form KIND_SIZE_patchP[_FLAVOUR][_PICTURE][.TAG]: vit_base_patch16_224.augreg_in21k,
+Known are the names of the form KIND_SIZE_patchP[_FLAVOUR][_IMAGE][.TAG]: vit_base_patch16_224.augreg_in21k,
 deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_siglip_384, vit_base_patch32_clip_quickgelu_224, ...
 Their preprocessing is what timm gives that name and tag; the tag matters for nothing else.
 """
@@ -33,7 +33,7 @@ from tapetum.encoders.vit_config import (
 
 _NAME = re.compile(
     rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"
-    r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<picture>\d+))?(\.(?P<tag>\w+))?"
+    r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<image>\d+))?(\.(?P<tag>\w+))?"
 )
 _BY_TANH = re.compile(r"vit_(base_patch32_siglip|large_patch16_siglip(_gap)?_512|so400m_patch16_siglip)")
 
@@ -52,18 +52,18 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     if found is None:
         return None
     flavour, patch = found["flavour"] or "", int(found["patch"])
-    picture = int(found["picture"] or (518 if flavour.endswith("dinov2") else 224))
-    config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, picture - picture % patch))
-    if picture % patch:
-        config = replace(config, ragged=True, picture_size=(picture, picture))
+    image = int(found["image"] or (518 if flavour.endswith("dinov2") else 224))
+    config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, image - image % patch))
+    if image % patch:
+        config = replace(config, ragged=True, image_size=(image, image))
     config = _as_large_as(state, config)
     if "head.weight" in state:
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
-    preprocessing = _preprocessing(architecture, found["kind"], flavour, picture, found["tag"] or "")
+    preprocessing = _preprocessing(architecture, found["kind"], flavour, image, found["tag"] or "")
     if not config.ragged:
-        preprocessing = replace(preprocessing, size=config.picture_size)
+        preprocessing = replace(preprocessing, size=config.image_size)
     return Architecture(family="vit", config=config, preprocessing=preprocessing), state
 
 
@@ -73,7 +73,7 @@ def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
     side = math.isqrt(max(places, 0))
     if not places or side**2 != places or (side, side) == config.grid:
         return config
-    return replace(config, picture_size=(side * config.patch,) * 2, ragged=False)
+    return replace(config, image_size=(side * config.patch,) * 2, ragged=False)
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
@@ -119,22 +119,22 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
     return replace(config, resample="timm")
 
 
-def _preprocessing(name: str, kind: str, flavour: str, picture: int, tag: str) -> Preprocessing:
-    """Say how timm prepares pictures for a name, as its `default_cfgs` have it (a test compares all of them)."""
+def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> Preprocessing:
+    """Say how timm prepares images for a name, as its `default_cfgs` have it (a test compares all of them)."""
     if kind == "deit3":
-        return imagenet(picture, 1.0 if picture > 224 or tag.startswith("fb_in22k") else 0.9)
+        return imagenet(image, 1.0 if image > 224 or tag.startswith("fb_in22k") else 0.9)
     if flavour.endswith("dinov2"):
-        return imagenet(picture, 1.0)
+        return imagenet(image, 1.0)
     if tag in ("dino", "mae"):
-        return imagenet(picture, 0.9)
+        return imagenet(image, 0.9)
     if flavour.startswith("clip") or tag == "bamboo":
         fractions = (fraction for pattern, fraction in _CLIP_CROPS if re.search(pattern, name))
-        prepared = replace(clip(picture), crop_fraction=next(fractions, 1.0))
+        prepared = replace(clip(image), crop_fraction=next(fractions, 1.0))
         if re.search(r"vit_large_patch14_clip_\d+\.laion2b", name):
             prepared = replace(prepared, mean=HALF, std=HALF)
     else:
-        whole = _SIGLIP_WHOLE.search(name) or (not flavour and picture > 224)
-        prepared = half(picture, 1.0 if whole else 0.9)
+        whole = _SIGLIP_WHOLE.search(name) or (not flavour and image > 224)
+        prepared = half(image, 1.0 if whole else 0.9)
     return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
 
 

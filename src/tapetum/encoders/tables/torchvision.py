@@ -1,6 +1,6 @@
 """torchvision's ResNets and Swins by its names of models.
 
-The weights do not say how their pictures were prepared: it is taken to be what torchvision's first weights want (shorter side
+The weights do not say how their images were prepared: it is taken to be what torchvision's first weights want (shorter side
 to 256, centre of 224, bilinear). Its second weights ("V2") want 232 instead of 256: say so with `preprocessing`.
 """
 

@@ -15,7 +15,7 @@ class Surface:
     """What is on the outside of a body."""
 
     kind: Literal["plain", "pattern", "photo"] = "plain"
-    """One colour; a solid pattern of two; or a photograph (or made-up picture) of the textures."""
+    """One colour; a solid pattern of two; or a photograph (or made-up image) of the textures."""
     colour: Rgb = (0.7, 0.7, 0.7)
     """Of a plain body, or the pattern's first; linear light 0..1."""
     second: Rgb = (0.3, 0.3, 0.3)

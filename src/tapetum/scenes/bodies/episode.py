@@ -1,4 +1,4 @@
-"""What happened: the record of an episode, from which pictures, truth, sound and words are made.
+"""What happened: the record of an episode, from which images, truth, sound and words are made.
 
 Moments are finer than frames (`moments_per_frame` of them), so that blur and sound have something to go by; frame i shows
 moment i * moments_per_frame. Poses are stored, so truth never depends on the version of a simulator.

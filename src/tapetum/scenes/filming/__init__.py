@@ -1,9 +1,9 @@
-"""Pictures and exact truth of a physical episode (`scenes.bodies.Episode`), on one core of a CPU.
+"""Images and exact truth of a physical episode (`scenes.bodies.Episode`), on one core of a CPU.
 
 Episode ──► film ───► Frame, Frame, ...      rgb, depth, instances; float32, a generator: memory flat in the frames
    └──────► Truth ──► pick, follow, masks, boxes     float64, its own formulas: the two check each other
 
-view        where bodies are in camera coordinates at any moment, and in which window of the picture
+view        where bodies are in camera coordinates at any moment, and in which window of the image
 cast        where a pixel's ray meets a shape (float32); sheets: the same for bent sheets
 trace       a whole frame of rays, with finer rays where two surfaces meet in a pixel
 surface     colours of surface points; paint: photographs and text made ready for it

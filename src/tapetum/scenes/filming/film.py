@@ -1,4 +1,4 @@
-"""Frames of an episode, one after the other: pictures as a camera would deliver them, with depth and instances beside."""
+"""Frames of an episode, one after the other: images as a camera would deliver them, with depth and instances beside."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,41 +52,41 @@ def film(
         view = view_at(episode, episode.moment(number))
         found = trace(episode.bodies, view, episode.size, config.edges)
         colour, normals, places = shade(episode, found, view, paints, config.shadows)
-        picture = _settle(found, colour)
+        image = _settle(found, colour)
         if config.blur:
-            picture = _blur(episode, number, found, view, places, picture, config, rng)
-        picture = picture * np.float32(episode.light.exposure[episode.moment(number)])
-        rgb = through(develop(picture, episode.size, config.noise, rng))
+            image = _blur(episode, number, found, view, places, image, config, rng)
+        image = image * np.float32(episode.light.exposure[episode.moment(number)])
+        rgb = through(develop(image, episode.size, config.noise, rng))
         yield _frame(number, rgb, found, normals, places, ids)
 
 
 def _settle(found: Trace, colour: F32) -> F32:
     """Give pixels with finer rays their mean."""
     count = found.size[0] * found.size[1]
-    picture = np.ascontiguousarray(colour[:, :count])
+    image = np.ascontiguousarray(colour[:, :count])
     if len(found.edges):
         # each ray is cut at white: the edge of a highlight is no stair
         fine = np.minimum(colour[:, count:], np.float32(1.5)).reshape(3, -1, 4)
-        picture[:, found.edges] = fine.mean(-1)
-    return picture
+        image[:, found.edges] = fine.mean(-1)
+    return image
 
 
 def _blur(
-    episode: Episode, number: int, found: Trace, view: View, places: F32, picture: F32,
+    episode: Episode, number: int, found: Trace, view: View, places: F32, image: F32,
     config: FilmConfig, rng: np.random.Generator,
 ) -> F32:  # fmt: skip
     camera = episode.camera
     moment = episode.moment(number)
-    depth = np.minimum(found.depth[: picture.shape[1]], np.float32(1e3))
+    depth = np.minimum(found.depth[: image.shape[1]], np.float32(1e3))
     if camera.aperture > 0:
         focal = float(np.sqrt(view.intrinsics[0] * view.intrinsics[1]))
-        picture = focus_blur(picture, depth, episode.size, focal, float(camera.focus[moment]), camera.aperture)
+        image = focus_blur(image, depth, episode.size, focal, float(camera.focus[moment]), camera.aperture)
     if camera.shutter > 0 and len(episode.poses) > 1:
         half = camera.shutter * episode.moments_per_frame / 2
         ends = view_at(episode, moment - half), view_at(episode, moment + half)
         speed = speeds(episode.bodies, found, places, *ends)
-        picture = motion_blur(picture, depth, speed, episode.size, config.blur_taps, rng)
-    return picture
+        image = motion_blur(image, depth, speed, episode.size, config.blur_taps, rng)
+    return image
 
 
 def _frame(number: int, rgb: U8, found: Trace, normals: F32, places: F32, ids: U8) -> Frame:

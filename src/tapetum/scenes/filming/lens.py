@@ -1,4 +1,4 @@
-"""Motion blur and depth of field of a sharp picture, from each pixel's speed and depth.
+"""Motion blur and depth of field of a sharp image, from each pixel's speed and depth.
 
 Each blurred pixel looks at some places along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
 Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each place stands for an equal part of
@@ -65,19 +65,19 @@ def _on_sheet(sheet: Sheet, points: np.ndarray, place: F32) -> F32:
     return (top * (1 - fy) + low * fy).T.astype(np.float32)
 
 
-def motion_blur(picture: F32, depth: F32, speed: F32, size: tuple[int, int], taps: int, rng: np.random.Generator) -> F32:
-    """Blur a picture (3, h * w) along the speeds (2, h * w)."""
+def motion_blur(image: F32, depth: F32, speed: F32, size: tuple[int, int], taps: int, rng: np.random.Generator) -> F32:
+    """Blur an image (3, h * w) along the speeds (2, h * w)."""
     h, w = size
     longest = max(h, w) / 8
     pace = np.sqrt(speed[0] * speed[0] + speed[1] * speed[1])
     if pace.max() < LEAST:
-        return picture
+        return image
     scale = np.minimum(1, longest / np.maximum(pace, 1e-6)).astype(np.float32)
     speed, pace = speed * scale, pace * scale
     sx, sy, fast = _fastest(speed, pace, size, int(np.ceil(longest / 2)))
     at = np.flatnonzero(fast >= LEAST)
     if len(at) == 0:
-        return picture
+        return image
     # what moves itself is blurred along its own way; what stands still, along that of the fastest thing near
     alone = pace[at] > 0.5 * fast[at]
     sx, sy = np.where(alone, speed[0, at], sx[at]), np.where(alone, speed[1, at], sy[at])
@@ -86,7 +86,7 @@ def motion_blur(picture: F32, depth: F32, speed: F32, size: tuple[int, int], tap
     own, own_depth = pace[at] / 2, depth[at]
     soft = np.float32(0.02) * own_depth
     length = fast / 2
-    here = picture.take(at, 1)
+    here = image.take(at, 1)
     total = np.zeros_like(here)
     # long streaks are sampled at random places, or their taps would show as copies; in short ones taps are neighbours anyway
     jitter = (rng.random(len(at), np.float32) - np.float32(0.5)) * np.clip(fast / taps - np.float32(0.7), 0, 1)
@@ -99,8 +99,8 @@ def motion_blur(picture: F32, depth: F32, speed: F32, size: tuple[int, int], tap
         behind = (depth.take(other) - own_depth) / soft
         comes = np.clip(pace.take(other) / 2 - away, 0, 1) * np.clip(1 - behind, 0, 1)
         leaves = np.clip(own - away, 0, 1) * np.clip(1 + behind, 0, 1)
-        total += (picture.take(other, 1) - here) * np.maximum(comes, leaves)
-    out = picture.copy()
+        total += (image.take(other, 1) - here) * np.maximum(comes, leaves)
+    out = image.copy()
     out[:, at] = here + total / taps
     return out
 
@@ -123,20 +123,20 @@ def _fastest(speed: F32, pace: F32, size: tuple[int, int], reach: int) -> tuple[
     return full[0], full[1], full[2]
 
 
-def focus_blur(picture: F32, depth: F32, size: tuple[int, int], focal: float, focus: float, aperture: float) -> F32:
-    """Blur a picture (3, h * w) by a lens of `aperture` metres that is sharp at depth `focus`."""
+def focus_blur(image: F32, depth: F32, size: tuple[int, int], focal: float, focus: float, aperture: float) -> F32:
+    """Blur an image (3, h * w) by a lens of `aperture` metres that is sharp at depth `focus`."""
     h, w = size
     far = np.minimum(depth, np.float32(1e3))
     radius = abs(far - np.float32(focus)) / far * np.float32(0.5 * aperture * focal / focus)
     radius = np.minimum(radius, np.float32(max(size) / 24))
     if radius.max() < LEAST:
-        return picture
+        return image
     grid = radius.reshape(h, w)
     reach = _spread_near(grid, far.reshape(h, w), focus).ravel()
     at = np.flatnonzero(reach > LEAST)
     x, y = (at % w).astype(np.float32), (at // w).astype(np.float32)
     wide, own, own_depth = reach[at], radius[at], far[at]
-    total = picture[:, at].copy()
+    total = image[:, at].copy()
     weight = np.ones(len(at), np.float32)
     for k in range(14):
         length, angle = np.sqrt((k + 0.7) / 14), 2.39996 * k
@@ -147,9 +147,9 @@ def focus_blur(picture: F32, depth: F32, size: tuple[int, int], focal: float, fo
         their = radius.take(other)
         their = np.where(far.take(other) > own_depth, np.minimum(their, own), their)
         fraction = np.clip(their - away + 1, 0, 1)
-        total += picture.take(other, 1) * fraction
+        total += image.take(other, 1) * fraction
         weight += fraction
-    out = picture.copy()
+    out = image.copy()
     out[:, at] = total / weight
     return out
 

@@ -2,7 +2,7 @@
 
 A photograph that must cover more than itself is laid out in mirrored repeats twice, turned and shifted, and smooth noise says
 which of the two is seen where; the far quarter is faded into the near one, so that the whole repeats: no seam, and no axis of
-symmetry that a tracker could hold on to. All levels of the pyramid lie in one picture, each with a border of one texel, so that
+symmetry that a tracker could hold on to. All levels of the pyramid lie in one image, each with a border of one texel, so that
 one call samples points of any size:
 
     +-----------+
@@ -29,11 +29,11 @@ THICK = 4
 
 
 class Atlas:
-    """A square picture with c channels at all sizes."""
+    """A square image with c channels at all sizes."""
 
-    def __init__(self, picture: F32, repeats: bool = False):
+    def __init__(self, image: F32, repeats: bool = False):
         """Take (c, s, s), which may repeat or ends at its borders."""
-        level = torch.from_numpy(np.ascontiguousarray(picture, np.float32))[None]
+        level = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
         levels = [level]
         while level.shape[-1] > 4:
             level = F.avg_pool2d(level, 2)
@@ -42,7 +42,7 @@ class Atlas:
         self.size = np.array([level.shape[-1] for level in levels], np.float32)
         self.base = np.cumsum([0] + [p.shape[-2] for p in padded[:-1]]).astype(np.float32)
         width = padded[0].shape[-1]
-        self.picture = torch.cat([F.pad(p, (0, width - p.shape[-1])) for p in padded], 2)
+        self.image = torch.cat([F.pad(p, (0, width - p.shape[-1])) for p in padded], 2)
 
     def sample(self, u: F32, v: F32, texels: F32) -> F32:
         """Sample (c, n) at u, v (n,) in 0..1 from the left and the top, blurred to `texels` (n,) texels of the largest copy."""
@@ -57,26 +57,26 @@ class Atlas:
 
     def _at(self, u: F32, v: F32, level: np.ndarray) -> F32:
         size = self.size.take(level)
-        _, _, h, w = self.picture.shape
+        _, _, h, w = self.image.shape
         grid = np.empty((1, 1, len(u), 2), np.float32)
         grid[..., 0] = (u * size + np.float32(0.5)) * np.float32(2 / (w - 1)) - 1
         grid[..., 1] = (v * size + (self.base.take(level) + np.float32(0.5))) * np.float32(2 / (h - 1)) - 1
-        return F.grid_sample(self.picture, torch.from_numpy(grid), align_corners=True)[0, :, 0].numpy()
+        return F.grid_sample(self.image, torch.from_numpy(grid), align_corners=True)[0, :, 0].numpy()
 
 
-def linear(picture: U8) -> F32:
+def linear(image: U8) -> F32:
     """Return light 0..1 of 8-bit values (sRGB's curve, taken as a power)."""
-    return _CURVE[picture]
+    return _CURVE[image]
 
 
 _CURVE = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(2.2)
 
 
 def photo(textures: Textures, seed: int, repeats: int, size: int) -> Atlas:
-    """Prepare `repeats` x `repeats` copies of one picture of the textures, blended, as (3, size, size) of linear light."""
+    """Prepare `repeats` x `repeats` copies of one image of the textures, blended, as (3, size, size) of linear light."""
     rng = np.random.default_rng((seed, 77))
-    picture = linear(_square(textures(rng), rng)) * np.float32(PAPER)
-    source = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    image = linear(_square(textures(rng), rng)) * np.float32(PAPER)
+    source = torch.from_numpy(image).permute(2, 0, 1)[None]
     side = max(size // repeats, 8)
     if side < source.shape[-1]:
         source = F.interpolate(source, size=(side, side), mode="area")
@@ -99,11 +99,11 @@ def photo(textures: Textures, seed: int, repeats: int, size: int) -> Atlas:
     return Atlas(whole[:, :size, :size], repeats=True)
 
 
-def _square(picture: U8, rng: np.random.Generator) -> U8:
-    h, w = picture.shape[:2]
+def _square(image: U8, rng: np.random.Generator) -> U8:
+    h, w = image.shape[:2]
     side = max(1, int(min(h, w) * rng.uniform(0.6, 1.0)))
     y, x = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
-    return np.ascontiguousarray(picture[y : y + side, x : x + side, :3])
+    return np.ascontiguousarray(image[y : y + side, x : x + side, :3])
 
 
 def word_height(text: str) -> float:
@@ -127,7 +127,7 @@ def word(text: str) -> tuple[Atlas, float]:
         (w * 0.01 - left, h * 0.01 - top), text, fill=255, font=ImageFont.load_default(96), stroke_width=THICK
     )
     square = np.asarray(canvas.resize((256, 256), Image.Resampling.BOX if w > 256 else Image.Resampling.BILINEAR))
-    picture = square.astype(np.float32)[None] / np.float32(255)
-    picture[:, [0, -1]] = 0
-    picture[:, :, [0, -1]] = 0
-    return Atlas(picture), h / w
+    image = square.astype(np.float32)[None] / np.float32(255)
+    image[:, [0, -1]] = 0
+    image[:, :, [0, -1]] = 0
+    return Atlas(image), h / w

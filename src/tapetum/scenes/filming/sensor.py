@@ -25,7 +25,7 @@ _TONES = _curve()
 
 
 def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Generator) -> U8:
-    """Return a picture (h, w, 3) of linear light (3, h * w).
+    """Return an image (h, w, 3) of linear light (3, h * w).
 
     Noise is added to the square root of light, where photon noise has the same strength everywhere.
     """

@@ -48,7 +48,7 @@ class Caster:
 
 
 class Blocks:
-    """Points in the order of the picture, in blocks of 32 with a ball around each: whole blocks are looked at first."""
+    """Points in the order of the image, in blocks of 32 with a ball around each: whole blocks are looked at first."""
 
     LENGTH = 32
 

@@ -76,21 +76,21 @@ class SheetShadow:
         return out
 
 
-def _spread(picture: F32, step: int) -> F32:
+def _spread(image: F32, step: int) -> F32:
     """Blur a little more: a box of 3 at a distance that doubles."""
     gap = 2 ** max(step - 2, 0)
     for axis in (0, 1):
-        picture = (picture + np.roll(picture, gap, axis) + np.roll(picture, -gap, axis)) / np.float32(3)
-    return picture
+        image = (image + np.roll(image, gap, axis) + np.roll(image, -gap, axis)) / np.float32(3)
+    return image
 
 
-def _bilinear(picture: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
-    """Look up places (n,) in a square picture, or in one of a stack of them."""
-    side = picture.shape[-1]
+def _bilinear(image: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
+    """Look up places (n,) in a square image, or in one of a stack of them."""
+    side = image.shape[-1]
     x, y = np.clip(x - np.float32(0.5), 0, side - np.float32(1.001)), np.clip(y - np.float32(0.5), 0, side - np.float32(1.001))
     i, j = x.astype(np.int64), y.astype(np.int64)
     fx, fy = x - i, y - j
-    flat, base = picture.ravel(), j * side + i + (0 if level is None else level * side**2)
+    flat, base = image.ravel(), j * side + i + (0 if level is None else level * side**2)
     top = flat[base] * (1 - fx) + flat[base + 1] * fx
     low = flat[base + side] * (1 - fx) + flat[base + side + 1] * fx
     return np.asarray(top * (1 - fy) + low * fy, np.float32)

@@ -50,7 +50,7 @@ def flat_places(sheet: Sheet) -> F64:
 
 
 def mesh(sheet: Sheet, points: F64, intrinsics: F64, size: tuple[int, int]) -> Mesh:
-    """Prepare a sheet whose points (rows, columns, 3) are in camera coordinates for pictures of a size."""
+    """Prepare a sheet whose points (rows, columns, 3) are in camera coordinates for images of a size."""
     h, w = size
     corner = triangles(*points.shape[:2])
     vertices = points.reshape(-1, 3)

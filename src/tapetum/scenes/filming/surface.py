@@ -27,7 +27,7 @@ class Paint:
     """What one body wears, prepared once."""
 
     def __init__(self, body: Body, textures: Textures, pixels: int):
-        """Prepare for pictures of at most `pixels` on a side."""
+        """Prepare for images of at most `pixels` on a side."""
         surface = body.surface
         self.body, self.surface = body, surface
         self.first = np.array(surface.colour, np.float32)[:, None]

@@ -1,7 +1,7 @@
 """Exact truth about an episode: which surface point a pixel shows, where any surface point is, what hides it, whole outlines.
 
-Everything is computed in float64 from the shapes as cut quadrics (`pieces`), not read from pictures, so film and truth check
-each other. A surface point is *seen* in a frame if it projects into the picture, faces the camera, and nothing lies before it.
+Everything is computed in float64 from the shapes as cut quadrics (`pieces`), not read from images, so film and truth check
+each other. A surface point is *seen* in a frame if it projects into the image, faces the camera, and nothing lies before it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tapetum.scenes.filming.view import NEAR, View, view_at, window
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 SEEN, OCCLUDED, OUTSIDE, CONTAINED = range(4)
-"""States of a point: seen; in the picture but hidden; outside of the picture or behind the camera; hidden and its body inside
+"""States of a point: seen; in the image but hidden; outside of the image or behind the camera; hidden and its body inside
 another one (a cup, a box) at that moment."""
 TOLERANCE = 1e-6
 """Fraction of its depth by which another surface must be nearer to hide a point."""
@@ -43,7 +43,7 @@ class Followed:
     """Tracks of n points over t frames, in the terms of TAP-Vid and TAPVid-3D."""
 
     xy: F32
-    """(n, t, 2) raster pixels; may lie outside of the picture."""
+    """(n, t, 2) raster pixels; may lie outside of the image."""
     xyz: F32
     """(n, t, 3) metres, in camera coordinates."""
     state: I64
@@ -81,7 +81,7 @@ class InstanceBoxes:
     seen: F64
     """(m, 4) around what is seen."""
     whole: F64
-    """(m, 4) around all of it that lies in the picture, hidden or not."""
+    """(m, 4) around all of it that lies in the image, hidden or not."""
 
 
 class Truth:
@@ -164,7 +164,7 @@ class Truth:
     ) -> tuple[SurfacePoints, I64, F64]:
         """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked, among those `within`.
 
-        As for facets: candidates are drawn evenly over some frames and the picture, then taken instance by instance, from the
+        As for facets: candidates are drawn evenly over some frames and the image, then taken instance by instance, from the
         fewest candidates to the most. Raises BadInput if the camera sees no surface.
         """
         h, w = self.episode.size
@@ -248,7 +248,7 @@ class Truth:
         return place, normal
 
     def _project(self, view: View, place: F64) -> tuple[F64, Bool]:
-        """Raster places (n, 2) and which are in the picture (n,)."""
+        """Raster places (n, 2) and which are in the image (n,)."""
         h, w = self.episode.size
         fx, fy, cx, cy = view.intrinsics
         z = np.where(abs(place[:, 2]) < 1e-9, 1e-9, place[:, 2])

@@ -97,7 +97,7 @@ def bounds(shape: Shape) -> F64:
 
 
 def window(view: View, body: int, shape: Shape, size: tuple[int, int]) -> Window:
-    """Find pixels that hold all of a body's picture; x0 == x1 where it is outside or behind the camera."""
+    """Find pixels that hold all of a body's image; x0 == x1 where it is outside or behind the camera."""
     h, w = size
     if isinstance(shape, Ground):
         return 0, w, 0, h

@@ -19,7 +19,7 @@ BACK_OFF = 0.09
 
 
 class Reach:
-    """A hand that reaches, takes hold and carries; `home`: the palm (6,) where it waits, out of the picture."""
+    """A hand that reaches, takes hold and carries; `home`: the palm (6,) where it waits, out of the image."""
 
     def __init__(self, stage: Stage, home: F64, support: float = 0.0):
         self.stage, self.home, self.support = stage, np.asarray(home, float), support

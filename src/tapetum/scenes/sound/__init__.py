@@ -1,9 +1,9 @@
 """Sound of a physical episode, made from its contacts: impacts, rolling, sliding, pouring. Numpy and scipy alone.
 
-    Episode ─► touches ─► events (what is heard, when, how loud, in the picture or not)
+    Episode ─► touches ─► events (what is heard, when, how loud, in the image or not)
                   └─────► record ─► samples          materials and modes say how each body rings
 
-Sound comes from every contact, also from those outside the picture. The microphone is at the camera.
+Sound comes from every contact, also from those outside the image. The microphone is at the camera.
 """
 
 from tapetum.scenes.sound.events import SoundEvents

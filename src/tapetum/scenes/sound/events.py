@@ -1,4 +1,4 @@
-"""Sound events: what is heard, from when to when, of which bodies, how loud, and whether a picture shows it."""
+"""Sound events: what is heard, from when to when, of which bodies, how loud, and whether an image shows it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,14 +30,14 @@ class SoundEvents(Segments):
     """(n, 2) numbers of the bodies, the lower one first; of pouring: what was poured first, and what it fell into."""
     loudness_db: F64 = field(default_factory=lambda: np.zeros(0))
     """(n,) of the loudest moment at the microphone, about; 0 is full scale."""
-    in_picture: Bool = field(default_factory=lambda: np.zeros(0, bool))
-    """(n,) whether the place where it starts lies within the picture (it may still be hidden by something)."""
+    in_image: Bool = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) whether the place where it starts lies within the image (it may still be hidden by something)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         n = len(self)
-        if np.shape(self.bodies) != (n, 2) or np.shape(self.loudness_db) != (n,) or np.shape(self.in_picture) != (n,):
-            raise BadInput(f"sound events need bodies ({n}, 2), loudness_db ({n},) and in_picture ({n},), one row for each")
+        if np.shape(self.bodies) != (n, 2) or np.shape(self.loudness_db) != (n,) or np.shape(self.in_image) != (n,):
+            raise BadInput(f"sound events need bodies ({n}, 2), loudness_db ({n},) and in_image ({n},), one row for each")
 
 
 def impact_rows(episode: Episode, found: Blows, rings: list[Modes]) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def collect(rows: list[dict[str, Any]], seconds: float) -> SoundEvents:
         labels=[r["label"] for r in heard],
         bodies=np.array([r["bodies"] for r in heard], np.int64).reshape(-1, 2),
         loudness_db=np.array([r["loudness"] for r in heard]),
-        in_picture=np.array([r["inside"] for r in heard], bool),
+        in_image=np.array([r["inside"] for r in heard], bool),
     )
 
 

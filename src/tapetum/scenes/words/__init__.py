@@ -1,6 +1,6 @@
 """Words about the world: scene graphs, captions, and questions that cannot be answered blindly. Exact, from an `Episode`.
 
-    Episode ─► graph (a frame) ───────► pictures ─┐
+    Episode ─► graph (a frame) ───────► images ─┐
        ├─────► happenings (all of it) ─► episodes ─┴─► candidates ─► balance ─► Question
        └─────► captions, names
 
@@ -9,12 +9,12 @@ say nothing about the answers.
 """
 
 from tapetum.scenes.words.balance import BLOCK, balance, block_of
-from tapetum.scenes.words.captions import Captions, episode_caption, picture_captions
+from tapetum.scenes.words.captions import Captions, episode_caption, image_captions
 from tapetum.scenes.words.episodes import episode_candidates
 from tapetum.scenes.words.graph import Graph, Thing, scene_graph
 from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.images import image_candidates
 from tapetum.scenes.words.names import Named, named_objects
-from tapetum.scenes.words.pictures import picture_candidates
 from tapetum.scenes.words.question import Candidate, Question
 
 __all__ = [
@@ -30,8 +30,8 @@ __all__ = [
     "block_of",
     "episode_candidates",
     "episode_caption",
+    "image_candidates",
+    "image_captions",
     "named_objects",
-    "picture_candidates",
-    "picture_captions",
     "scene_graph",
 ]

@@ -1,4 +1,4 @@
-"""Captions: a short and a long one of a picture, one of each region, and the story of an episode. True to the last word.
+"""Captions: a short and a long one of an image, one of each region, and the story of an episode. True to the last word.
 
 Only what is clear is told. A long caption names every clear thing and how it stands to one named before; a story tells deeds,
 falls and hits in their order.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tapetum.scenes.words.graph import SIDES, Graph, Thing
 from tapetum.scenes.words.happenings import Deed, Happenings
-from tapetum.scenes.words.pictures import NUMBERS
+from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
 
 VERBS = {
@@ -30,7 +30,7 @@ VERBS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
-    """What is said of one picture."""
+    """What is said of one image."""
 
     short: str
     long: str
@@ -38,7 +38,7 @@ class Captions:
     """For each clear thing the number of its body and what is said of it."""
 
 
-def picture_captions(graph: Graph) -> Captions:
+def image_captions(graph: Graph) -> Captions:
     """Describe a frame from its scene graph. A pure function of it."""
     things = sorted(graph.clear, key=lambda t: -t.area)
     hand = ["a hand"] if graph.hand else []

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.words.pictures import NUMBERS
+from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.watched import CAUSES, PLACES, UNSEEN, Told, Watched, a_noun, a_number, chosen
 
 ORDER = ("first", "second", "third")
@@ -36,7 +36,7 @@ def unseen(view: Watched) -> Iterator[Told]:
 
 
 def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
-    """Tell whether a place is well outside of the picture, or well inside and so hidden."""
+    """Tell whether a place is well outside of the image, or well inside and so hidden."""
     moment = episode.moment(frame)
     matrix = episode.camera.world_to_camera[moment]
     x, y, z = matrix[:3, :3] @ place + matrix[:3, 3]

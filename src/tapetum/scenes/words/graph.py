@@ -1,6 +1,6 @@
 r"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
 
-Directions are the viewer's, on the ground: `side` grows to the right of the picture and `far` away from the camera.
+Directions are the viewer's, on the ground: `side` grows to the right of the image and `far` away from the camera.
 
            behind                    strict: within about 34 degrees of the axis, 3 cm away or more
         \         /                  loose: anywhere on that side
@@ -26,18 +26,18 @@ from tapetum.scenes.words.reading import readable
 Relation = Literal["left of", "right of", "in front of", "behind", "on", "in", "under"]
 SIDES: tuple[Relation, ...] = ("left of", "right of", "in front of", "behind")
 CLEAR_SHARE, CLEAR_AREA = 0.5, 0.001
-"""A thing is clear where so much of its outline is seen, and so much of the picture is it."""
+"""A thing is clear where so much of its outline is seen, and so much of the image is it."""
 STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
 """A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
 LOOK = 96
-"""Pixels of the longer side of the picture in which visibility is looked at."""
+"""Pixels of the longer side of the image in which visibility is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """One movable thing in a picture."""
+    """One movable thing in an image."""
 
     number: int
     """Of the body in the episode."""
@@ -56,13 +56,13 @@ class Thing:
     far: float
     """Metres away from the camera along the ground."""
     seen: float
-    """Share of its outline that is seen, 0..1; 0 for what lies outside of the picture."""
+    """Share of its outline that is seen, 0..1; 0 for what lies outside of the image."""
     area: float
-    """Share of the picture that shows it."""
+    """Share of the image that shows it."""
     box: tuple[float, float, float, float]
-    """Around what is seen, raster pixels of the episode's picture, as fine as the look (`LOOK`); zeros where nothing is."""
+    """Around what is seen, raster pixels of the episode's image, as fine as the look (`LOOK`); zeros where nothing is."""
     text: str
-    """The word printed on it, if it can be read in this picture."""
+    """The word printed on it, if it can be read in this image."""
     holder: int
     """Number of the body that it is in or under; -1 for none."""
     on: int
@@ -168,7 +168,7 @@ def things_of(episode: Episode) -> list[int]:
 
 
 def small(episode: Episode, longest: int = LOOK) -> Episode:
-    """Return the episode with a smaller picture of the same view."""
+    """Return the episode with a smaller image of the same view."""
     h, w = episode.size
     scale = longest / max(h, w)
     size = (max(1, round(h * scale)), max(1, round(w * scale)))

@@ -12,14 +12,14 @@ from tapetum.types import Boxes, Masks
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Named:
-    """m objects of one picture, a hand among them, by what a person calls them."""
+    """m objects of one image, a hand among them, by what a person calls them."""
 
     ids: np.ndarray
     """int64 (m,) of `Episode.instance`."""
     boxes: Boxes
     """Around what is seen; the labels are nouns."""
     whole: Boxes
-    """Around all of it that lies in the picture, hidden or not."""
+    """Around all of it that lies in the image, hidden or not."""
     masks: Masks
     """What is seen of each."""
 

@@ -10,7 +10,7 @@ Kind = Literal["picture", "descriptive", "explanatory", "predictive", "counterfa
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question about a picture or an episode, with three to five options of which one is right."""
+    """A question about an image or an episode, with three to five options of which one is right."""
 
     template: str
     """Name of the pattern it was made from, such as colour."""
@@ -19,12 +19,12 @@ class Question:
     options: tuple[str, ...]
     """In shuffled order; the answer is one of them."""
     kind: Kind
-    """picture, or the reasoning that an episode asks for."""
+    """image, or the reasoning that an episode asks for."""
     area: str
-    """Of a picture: colour, shape, material, count, relation, comparison, text; of an episode: memory, abstraction, physics,
+    """Of an image: colour, shape, material, count, relation, comparison, text; of an episode: memory, abstraction, physics,
     semantics."""
     frame: int | None = None
-    """Of a question about a picture."""
+    """Of a question about an image."""
     span: tuple[float, float] | None = None
     """Seconds of the episode that may be watched."""
 

@@ -1,4 +1,4 @@
-"""Whether a word that is printed on a thing can be read in a picture."""
+"""Whether a word that is printed on a thing can be read in an image."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ LETTER = 5.0
 def readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
     """Tell whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
 
-    `enlarged`: how much larger the real picture is than the one looked at.
+    `enlarged`: how much larger the real image is than the one looked at.
     """
     episode = truth.episode
     text, shape = episode.bodies[body].surface.text, episode.bodies[body].shape

@@ -1,4 +1,4 @@
-"""Names for things that fit one thing of a picture and no other: "the cup", "the larger red ball", "the cup left of the box".
+"""Names for things that fit one thing of an image and no other: "the cup", "the larger red ball", "the cup left of the box".
 
 A phrase is tried on every thing of which anything can be seen; it names a thing only if it fits it for certain and certainly
 fits no other: a thing without a colour that anyone would agree on may be red.

@@ -5,7 +5,7 @@ from typing import Any
 
 from tapetum.scenes.physics.props import PROPS
 from tapetum.scenes.words.happenings import Happenings
-from tapetum.scenes.words.pictures import NUMBERS
+from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.refer import Phrase, a, named, phrases
 from tapetum.scenes.words.without import Without
 

@@ -117,7 +117,7 @@ def attach(
         preset: one of `tapetum.systems.adapters.config.PRESETS`, an `AdapterConfig`, or a list of addresses ("blocks.3.mlp").
         name: of the adapter.
         seed: of its first weights.
-        example: what the trunk is called with, one picture or a tuple of arguments, for trunks of no known family.
+        example: what the trunk is called with, one image or a tuple of arguments, for trunks of no known family.
         strict: calls in training after which the trunk is hashed anew and a change raises TrunkChanged; 0: never.
 
     Raises:

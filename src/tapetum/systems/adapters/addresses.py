@@ -8,7 +8,7 @@
                           be a fifth of a ResNet-50.
     all                   top: on the pooled vector.
 
-The paper has no EfficientNet-Lite: of its seven stages those count that halve the picture, and the last for the end.
+The paper has no EfficientNet-Lite: of its seven stages those count that halve the image, and the last for the end.
 
 A family is known by the names of classes, so that neither timm nor torchvision is imported. Presets come from this table
 alone; no name is guessed from a part of it. A trunk of another kind can have a method `adapter_addresses()`; then
@@ -62,7 +62,7 @@ class Convolutional:
     stem_end: str
     """What follows it, up to the first activation where that is a module."""
     stages: tuple[str, ...]
-    """Lists of blocks, of which the first four halves of the picture are made; the last is the end."""
+    """Lists of blocks, of which the first four halves of the image are made; the last is the end."""
     conv: str
     """First convolution in a block."""
     pooled: tuple[str, Where]
@@ -84,9 +84,7 @@ _TIMM_RESNET = Convolutional(
 
 FAMILIES: dict[str, Layout] = {
     "tapetum.encoders.vit:ViT": Transformer(patches="patches", blocks="blocks", pooled=("", "pooled")),
-    "tapetum.encoders.towers:Towers": Transformer(
-        patches="picture.patches", blocks="picture.blocks", pooled=("picture", "pooled")
-    ),
+    "tapetum.encoders.towers:Towers": Transformer(patches="image.patches", blocks="image.blocks", pooled=("image", "pooled")),
     "tapetum.systems.longvideo.encoder:VideoEncoder": Transformer(
         patches="tubelets.video", blocks="blocks", pooled=("pooled_end", "after")
     ),

@@ -1,10 +1,10 @@
-"""What lies below the lowest adapter, computed once for each picture: it does not change while adapters learn.
+"""What lies below the lowest adapter, computed once for each image: it does not change while adapters learn.
 
-    picture -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
+    image -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
                                              ^ recorded
 
 The rest is the same network whose blocks before k pass on what they get, and whose block k takes what was recorded in place of
-what it gets; a blank picture goes through what is left of the beginning. A bottom adapter leaves nothing to record.
+what it gets; a blank image goes through what is left of the beginning. A bottom adapter leaves nothing to record.
 """
 
 from contextlib import suppress
@@ -74,12 +74,12 @@ class Below:
         return min(found) if self.blocks else None
 
     @torch.no_grad()
-    def record(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
-        """Compute what the block with the lowest adapter gets, or the pooled vector, for prepared pictures."""
+    def record(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
+        """Compute what the block with the lowest adapter gets, or the pooled vector, for prepared images."""
         assert self.first is not None
         frozen = self.bank.network(None)
         if self.first == len(self.blocks):
-            return frozen(pictures).pooled
+            return frozen(images).pooled
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -90,11 +90,11 @@ class Below:
         stopping = renewed(frozen, [block])
         stopping.get_submodule(block).register_forward_pre_hook(keep)
         with suppress(_Enough):
-            stopping(pictures)
+            stopping(images)
         return kept[0]
 
     def resume(self, recorded: Float[Tensor, "b ..."], size: tuple[int, int]) -> Float[Tensor, "b e"]:
-        """Give the pooled vectors of pictures of `size` (rows, columns) of which `record` was made."""
+        """Give the pooled vectors of images of `size` (rows, columns) of which `record` was made."""
         assert self.first is not None
         if self.first == len(self.blocks):
             for adapter in self._adapters():
@@ -122,7 +122,7 @@ class Below:
 
 
 class Examples(Protocol):
-    """What `Recorded` needs of a data set: pictures by number in a shuffled, endless order."""
+    """What `Recorded` needs of a data set: images by number in a shuffled, endless order."""
 
     @property
     def seed(self) -> int:
@@ -137,7 +137,7 @@ class Examples(Protocol):
 
 
 class Recorded(Dataset):
-    """Examples whose pictures are replaced by what lies below the lowest adapter, recorded when they are first shown, with
+    """Examples whose images are replaced by what lies below the lowest adapter, recorded when they are first shown, with
     their neighbours: batches are the same ones in every run."""
 
     def __init__(self, examples: Examples, below: Below, shown: int):

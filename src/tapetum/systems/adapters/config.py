@@ -1,7 +1,7 @@
 """What adapters are and where they sit, as frozen configs. Imports no torch.
 
 Source: Lossless Adaptation of Pretrained Vision Models for Robotic Manipulation (arXiv 2304.06600), sections 3 and 4. A
-network is cut by function into bottom (what sees the raw picture), middle (most of the weights) and top (what makes one
+network is cut by function into bottom (what sees the raw image), middle (most of the weights) and top (what makes one
 vector of a map).
 
 Differs from the paper, whose text could not be read in full: ranks, activation and first values are settings here, and the last

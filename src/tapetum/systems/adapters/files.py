@@ -4,7 +4,7 @@ they sit.
     format          1
     name            of the adapter
     trunk           sha256 of weights and buffers; class; name or path under which `tapetum.load` finds it, if that is known
-    preprocessing   what is done to pictures before the trunk sees them
+    preprocessing   what is done to images before the trunk sees them
     sites           address and sizes of each adapter: a file does not depend on what presets mean today
     trained_on      words
     head            sizes of what follows the trunk (a classifier, a policy), if that is in the file too
@@ -61,7 +61,7 @@ class Stored:
 
 
 def preprocessing_of(trunk: nn.Module) -> dict[str, Any] | None:
-    """Say how pictures are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
+    """Say how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
     if hasattr(trunk, "preprocessing"):
         return json.loads(json.dumps(asdict(trunk.preprocessing)))  # pyright: ignore[reportArgumentType, reportCallIssue]
     cfg = getattr(trunk, "pretrained_cfg", None)
@@ -198,7 +198,7 @@ def _check(adapted: "Adapted", stored: Stored, path: Path) -> None:
     if stored.preprocessing is not None and own is not None and stored.preprocessing != own:
         differ = next(key for key in {**own, **stored.preprocessing} if own.get(key) != stored.preprocessing.get(key))
         raise BadInput(
-            f"{path} was trained on pictures with {differ} {stored.preprocessing.get(differ)}, and this trunk prepares them "
+            f"{path} was trained on images with {differ} {stored.preprocessing.get(differ)}, and this trunk prepares them "
             f"with {own.get(differ)}; set the trunk's preprocessing, or force it"
         )
 

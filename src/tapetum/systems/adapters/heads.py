@@ -1,6 +1,6 @@
-"""What follows an encoder: classes of pictures, classes of pixels, and actions.
+"""What follows an encoder: classes of images, classes of pixels, and actions.
 
-Features of pictures of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
+Features of images of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
 2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
 every step, and what the head has learned is void (tried: with such a head adapters learned more slowly than none).
 """

@@ -21,9 +21,9 @@ class AdaptRun:
     """A whole run; `RECIPES` has one for every task."""
 
     task: Task
-    """classify: names of pictures; segment: a class for every pixel; clone: do what demonstrations show."""
+    """classify: names of images; segment: a class for every pixel; clone: do what demonstrations show."""
     data: str = ""
-    """classify: a folder with a folder of pictures for each class, or train/CLASS and val/CLASS. segment: pictures with masks,
+    """classify: a folder with a folder of images for each class, or train/CLASS and val/CLASS. segment: images with masks,
     laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote."""
     trunk: str = "efficientnet-lite0"
     """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
@@ -40,20 +40,20 @@ class AdaptRun:
     name: str = "default"
     """Of the adapter."""
     pixels: int | None = None
-    """Side to which pictures are resized; by default as the trunk was made for, for clone as the demonstrations are. A ViT
+    """Side to which images are resized; by default as the trunk was made for, for clone as the demonstrations are. A ViT
     wants a multiple of its patches: 126 or 140 for DINOv2's of 14."""
     head: Literal["linear", "mlp"] = "mlp"
     """Of clone: linear, or two layers of 256."""
     own: Literal["none", "concat"] = "none"
     """Of clone: whether the head is told what the robot knows of itself."""
     shift: int = 0
-    """Pixels by which pictures are shifted at random while learning."""
+    """Pixels by which images are shifted at random while learning."""
     cache: bool = True
-    """Compute what lies below the lowest adapter once for each picture, where nothing is shifted: the same losses, sooner."""
+    """Compute what lies below the lowest adapter once for each image, where nothing is shifted: the same losses, sooner."""
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 32
-    """Pictures of a step; 2 or more, for the head standardises features by those of its batch."""
+    """Images of a step; 2 or more, for the head standardises features by those of its batch."""
     lr: float = 1e-3
     """Highest learning rate of the adapters, or of the whole trunk."""
     head_lr: float = 1e-3

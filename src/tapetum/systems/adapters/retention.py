@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 def linear_cka(one: Float[Tensor, "n c"], other: Float[Tensor, "n d"]) -> float:
     """Compute linear centred kernel alignment (arXiv 1905.00414, section 3): 1 where features agree but for turns and scale.
 
-    Rows are the same pictures in both. Raises BadInput for another number of rows, or fewer than two.
+    Rows are the same images in both. Raises BadInput for another number of rows, or fewer than two.
 
     >>> import torch
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 3.0]])
@@ -19,12 +19,12 @@ def linear_cka(one: Float[Tensor, "n c"], other: Float[Tensor, "n d"]) -> float:
     1.0
     """
     if one.shape[0] != other.shape[0] or one.shape[0] < 2:
-        raise BadInput(f"features of {one.shape[0]} and {other.shape[0]} pictures; give the same two or more to both")
+        raise BadInput(f"features of {one.shape[0]} and {other.shape[0]} images; give the same two or more to both")
     a, b = (x.double() - x.double().mean(0) for x in (one, other))
     both = (b.T @ a).square().sum()
     return float(both / ((a.T @ a).norm() * (b.T @ b).norm()))
 
 
 def cosine_drift(one: Float[Tensor, "n c"], other: Float[Tensor, "n c"]) -> float:
-    """Average one minus the cosine between a picture's features in two networks: 0 where they agree."""
+    """Average one minus the cosine between an image's features in two networks: 0 where they agree."""
     return float((1 - F.cosine_similarity(one.double(), other.double(), dim=1)).mean())

@@ -19,11 +19,11 @@ from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.demos import read_demos
 from tapetum.systems.adapters.heads import make_head
-from tapetum.systems.adapters.pictures import LabelledPictures, listed, square
+from tapetum.systems.adapters.images import LabelledImages, listed, square
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.task import AdaptTask, CloneTask, Frames, Headed, PictureTask
+from tapetum.systems.adapters.task import AdaptTask, CloneTask, Frames, Headed, ImageTask
 from tapetum.systems.adapters.worlds.makers import make_world
 from tapetum.systems.adapters.worlds.world import World
 from tapetum.train import fit
@@ -90,10 +90,8 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
             raise BadInput(
                 f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
             )
-        say(f"{len(train):,} pictures to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
-        return PictureTask(
-            run, trunk, LabelledPictures(train, how, run.seed, run.shift), LabelledPictures(checks, how, run.seed)
-        )
+        say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
+        return ImageTask(run, trunk, LabelledImages(train, how, run.seed, run.shift), LabelledImages(checks, how, run.seed))
     demos = read_demos(Path(run.data))
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")

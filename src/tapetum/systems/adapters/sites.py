@@ -1,6 +1,6 @@
 """From places in a trunk to sites: sizes found by looking at what passes there.
 
-A picture goes through the trunk once, and every module notes the shapes of what it gets and gives. So a place that is never
+An image goes through the trunk once, and every module notes the shapes of what it gets and gives. So a place that is never
 passed, or where no tensor comes out, is refused when an adapter is to be attached, and not found out after training.
 """
 
@@ -28,7 +28,7 @@ class Passed:
 
 
 def example_for(trunk: nn.Module) -> Tensor:
-    """Make a picture or a video, zeros, that a trunk of a known family takes. Raises BadInput for other trunks."""
+    """Make an image or a video, zeros, that a trunk of a known family takes. Raises BadInput for other trunks."""
     layout = layout_of(trunk)
     first = next(trunk.parameters())
     config: Any = getattr(trunk, "config", None)
@@ -38,7 +38,7 @@ def example_for(trunk: nn.Module) -> Tensor:
     if layout is not None and type(trunk).__module__.startswith("tapetum."):
         size = (64, 64)
         if isinstance(layout, Transformer):
-            patch: Any = getattr(trunk, "picture", trunk).config
+            patch: Any = getattr(trunk, "image", trunk).config
             size = (2 * patch.patch, 2 * patch.patch)
     elif hasattr(trunk, "default_cfg"):  # timm
         size = (64, 64)

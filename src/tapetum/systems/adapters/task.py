@@ -1,4 +1,4 @@
-"""What is learned on top of a trunk: adapters and a head, for pictures or for demonstrations."""
+"""What is learned on top of a trunk: adapters and a head, for images or for demonstrations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
 from tapetum.systems.adapters.demos import Demos
 from tapetum.systems.adapters.heads import PolicyHead, make_head
-from tapetum.systems.adapters.pictures import IGNORED, LabelledPictures, shifted
+from tapetum.systems.adapters.images import IGNORED, LabelledImages, shifted
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
@@ -38,9 +38,9 @@ class Headed(nn.Module):
         super().__init__()
         self.trunk, self.head, self.about = trunk, head, dict(about)
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"], own: Float[Tensor, "b p"] | None = None) -> Tensor:
-        """Give what the head says of prepared pictures: logits of classes or of pixels, or standardised actions."""
-        return self.of(self.trunk(pictures), own)
+    def forward(self, images: Float[Tensor, "b 3 h w"], own: Float[Tensor, "b p"] | None = None) -> Tensor:
+        """Give what the head says of prepared images: logits of classes or of pixels, or standardised actions."""
+        return self.of(self.trunk(images), own)
 
     def of(self, features: Features, own: Tensor | None = None) -> Tensor:
         """Give what the head says of features."""
@@ -52,15 +52,15 @@ class Headed(nn.Module):
         """Give what the head says of pooled vectors."""
         return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
 
-    def prepare(self, pictures: Any) -> Float[Tensor, "b 3 H W"]:
-        """Prepare uint8 pictures (b, h, w, 3) as the trunk wants them."""
-        return prepare(pictures, self.trunk.preprocessing, next(self.head.buffers()).device)
+    def prepare(self, images: Any) -> Float[Tensor, "b 3 H W"]:
+        """Prepare uint8 images (b, h, w, 3) as the trunk wants them."""
+        return prepare(images, self.trunk.preprocessing, next(self.head.buffers()).device)
 
-    def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
-        """Give the logits of prepared pictures. Raises BadInput for another head."""
+    def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Give the logits of prepared images. Raises BadInput for another head."""
         if self.about["task"] != "classify":
-            raise BadInput(f"this head is for {self.about['task']}, and tells no classes of pictures; give one of classify")
-        return self(pictures)
+            raise BadInput(f"this head is for {self.about['task']}, and tells no classes of images; give one of classify")
+        return self(images)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,9 +70,9 @@ class Headed(nn.Module):
     @torch.no_grad()
     def act(self, seen: Seen) -> np.ndarray:
         """Say what a policy does for what is seen."""
-        pictures = self.prepare(seen.frame[None])
-        own = torch.from_numpy(seen.own[None]).to(pictures.device)
-        return cast(PolicyHead, self.head).actions(self(pictures, own))[0].double().cpu().numpy()
+        images = self.prepare(seen.frame[None])
+        own = torch.from_numpy(seen.own[None]).to(images.device)
+        return cast(PolicyHead, self.head).actions(self(images, own))[0].double().cpu().numpy()
 
 
 class AdaptTask(Task):
@@ -134,7 +134,7 @@ class AdaptTask(Task):
         return {"run": kept, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
-        """Give what the head says of a batch of pictures, or of what was recorded of them."""
+        """Give what the head says of a batch of images, or of what was recorded of them."""
         if "recorded" not in batch:
             return model(batch["image"].contiguous(memory_format=torch.channels_last), own)
         if self._resumed is None or self._resumed.bank is not model.trunk:
@@ -142,10 +142,10 @@ class AdaptTask(Task):
         return model.of_pooled(self._resumed.resume(batch["recorded"], model.trunk.preprocessing.size), own)
 
 
-class PictureTask(AdaptTask):
-    """Classes of pictures, or of their pixels."""
+class ImageTask(AdaptTask):
+    """Classes of images, or of their pixels."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledPictures, checks: LabelledPictures):
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledImages, checks: LabelledImages):
         """Learn from `train`, be scored on `checks`."""
         super().__init__(run, trunk)
         self.train, self.checks = train, checks
@@ -167,7 +167,7 @@ class PictureTask(AdaptTask):
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
     def dataset(self) -> Dataset:
-        """Give pictures with targets."""
+        """Give images with targets."""
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
@@ -182,7 +182,7 @@ class PictureTask(AdaptTask):
         return F.cross_entropy(logits, target, ignore_index=IGNORED), {"accuracy": right.sum() / counted.sum().clamp(min=1)}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Measure accuracy on the pictures that are held out; of pixels also the mean intersection over union."""
+        """Measure accuracy on the images that are held out; of pixels also the mean intersection over union."""
         classes, device = len(self.about["classes"]), next(model.buffers()).device
         confusion = torch.zeros(classes, classes, dtype=torch.int64)
         for k in range(len(self.checks)):

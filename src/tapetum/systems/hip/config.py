@@ -246,8 +246,8 @@ def variant(name: str) -> HipConfig:
 class Sizes:
     """Sizes of the inputs; None: what the layout's data set has in the paper."""
 
-    picture: tuple[int, int] | None = None
-    """Rows and columns of pictures and frames."""
+    image: tuple[int, int] | None = None
+    """Rows and columns of images and frames."""
     frames: int = 8
     video_rate: float = 3.125
     """Frames per second: 8 frames last 2.56 s."""
@@ -256,7 +256,7 @@ class Sizes:
     points: int = 2_048
 
     def __post_init__(self) -> None:
-        least = min(*(self.picture or (1, 1)), self.frames, self.video_rate, self.samples, self.sound_rate, self.points)
+        least = min(*(self.image or (1, 1)), self.frames, self.video_rate, self.samples, self.sound_rate, self.points)
         if not least > 0:
             raise BadInput(f"sizes of inputs must be above 0, and the least is {least}; give larger ones")
 

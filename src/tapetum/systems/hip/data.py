@@ -2,9 +2,9 @@
 
 An element of an example is a row of channels; nothing tells the network where it is. Every showing is a pure function of
 (seed, index), as the training loop asks. All fields of an example draw the same random numbers, so that what lies together, a
-picture and its mask, is moved together.
+image and its mask, is moved together.
 
-Source: HiP (arXiv 2202.10890) takes raw pixels and samples; the shifts and mirrors here are the usual ones of small pictures.
+Source: HiP (arXiv 2202.10890) takes raw pixels and samples; the shifts and mirrors here are the usual ones of small images.
 """
 
 from collections.abc import Mapping

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.data.layouts import Asks, Listing, Split, listing
-from tapetum.data.media import Clips, Masks, Pictures, Points, Sounds
+from tapetum.data.media import Clips, Images, Masks, Points, Sounds
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import Examples, Field
 
 MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)
-"""Mean and deviation of the channels of ImageNet's pictures, 0..255."""
+"""Mean and deviation of the channels of ImageNet's images, 0..255."""
 _WHOLE = {"parquet": 1.0}
-"""Least fraction of a picture that is looked at, by layout; 0.08 where none is given."""
+"""Least fraction of an image that is looked at, by layout; 0.08 where none is given."""
 _SIZE = {"voc": (512, 512)}
-"""Height and width of pictures in the paper, by layout; (224, 224) where none is given."""
+"""Height and width of images in the paper, by layout; (224, 224) where none is given."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def data_set(layout: str, place: Path, split: Split, sizes: Sizes | None = None,
 
 def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Field], Field | None]:
     """The modalities, and the class of each element of `image` where a mask tells it."""
-    files, size = listed.files, sizes.picture or _SIZE.get(layout, (224, 224))
+    files, size = listed.files, sizes.image or _SIZE.get(layout, (224, 224))
     fields: dict[str, Field] = {}
     if "mask" in files:
         mask = Field(Masks(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
-        return {"image": Field(Pictures(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
+        return {"image": Field(Images(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
     if "image" in files:
-        fields["image"] = Field(Pictures(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
+        fields["image"] = Field(Images(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
     if "video" in files:
         clips = Clips(files["video"], sizes.frames, size, sizes.video_rate)
         fields["video"] = Field(clips, MEAN, STD, mirror="audio" not in files)

@@ -1,8 +1,8 @@
-"""Vectors for files: what a HiP network's processor makes of pictures, recordings and videos.
+"""Vectors for files: what a HiP network's processor makes of images, recordings and videos.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
-(`hip.classes.Classifier`). A piece is a picture; or as much of a recording or a video as the network takes at a time, one
-piece after the other. A network that knows pictures but no video looks at the frame in the middle of every second.
+(`hip.classes.Classifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one
+piece after the other. A network that knows images but no video looks at the frame in the middle of every second.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from tapetum.encoders.embed import Piece, frames_of
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
-from tapetum.video.pictures import PICTURES
+from tapetum.video.images import IMAGES
 from tapetum.video.sound import has_sound, read_sound
 from tapetum.video.sources import label_of
 
@@ -43,9 +43,9 @@ class HipEmbedder:
     def pieces(self, path: Path | Video) -> Iterator[Piece]:
         """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
         knows = self.model.modalities
-        if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in PICTURES:
+        if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES:
             if "image" not in knows:
-                raise BadInput(f"{label_of(path)} is a picture, and the network knows {', '.join(knows)} only")
+                raise BadInput(f"{label_of(path)} is an image, and the network knows {', '.join(knows)} only")
             yield from self._frames(path)
             return
         sound = isinstance(path, Path) and "audio" in knows and has_sound(path)
@@ -70,12 +70,12 @@ class HipEmbedder:
 
     def _frames(self, path: Path | Video) -> Iterator[Piece]:
         for start, stop, frame in frames_of(path):
-            yield Piece(label_of(path), start, stop, {"image": self.picture(frame)})
+            yield Piece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
     def _known(self, name: str) -> tuple[Modality, Preparation]:
         return self.model.modalities[name], self.model.preparations[name]
 
-    def picture(self, frame: np.ndarray, name: str = "image") -> Tensor:
+    def prepare(self, frame: np.ndarray, name: str = "image") -> Tensor:
         """Return a frame, uint8 (h, w, 3), as the network takes it."""
         modality, preparation = self._known(name)
         height, width = modality.shape[-2:]
@@ -122,7 +122,7 @@ class HipEmbedder:
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
         wanted = start + np.arange(count) / rate
         frames = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
-        return torch.cat([self.picture(frame, "video") for frame in frames])
+        return torch.cat([self.prepare(frame, "video") for frame in frames])
 
 
 def _prepared(rows: np.ndarray, how: Preparation) -> Tensor:

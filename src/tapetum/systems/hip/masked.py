@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from tapetum.systems.hip.config import HipConfig, Masked
 from tapetum.systems.hip.data import Examples, without_target
+from tapetum.systems.hip.images import draw_progress
 from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
 from tapetum.systems.hip.model import Hip
-from tapetum.systems.hip.pictures import draw_progress
 from tapetum.train import Moment, Task
 
 
@@ -57,12 +57,12 @@ class MaskedTask(Task):
         examples: Examples,
         checks: Examples,
         settings: Masked,
-        pictures: Path | None = None,
+        images: Path | None = None,
         *,
         checkpointing: bool = False,
     ):
-        """`pictures`: a folder that gets a picture of reconstructions and one of codes at every evaluation."""
-        self.config, self.examples, self.checks, self.settings, self.pictures = config, examples, checks, settings, pictures
+        """`images`: a folder that gets an image of reconstructions and one of codes at every evaluation."""
+        self.config, self.examples, self.checks, self.settings, self.images = config, examples, checks, settings, images
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
@@ -85,13 +85,13 @@ class MaskedTask(Task):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Evaluate the errors on the checks, the same places hidden every time; and pictures, if they are wanted."""
+        """Evaluate the errors on the checks, the same places hidden every time; and images, if they are wanted."""
         device = next(model.parameters()).device
         generator = torch.Generator(device).manual_seed(0)
         batch = {name: value.to(device) for name, value in without_target(self.checks.plain(0, 256)).items()}
         losses = masked_losses(model, batch, self.settings, generator)
-        if self.pictures is not None:
-            draw_progress(self.pictures, step, model, batch, self.settings)
+        if self.images is not None:
+            draw_progress(self.images, step, model, batch, self.settings)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def describe(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ Source: HiP (arXiv 2202.10890), whose text could not be read in full: sizes of i
 paper's; optimiser, schedule, batches and lengths are not known. They are settings here, and what stands in `RECIPES` leans on
 Perceiver IO's ImageNet run (arXiv 2107.14795: 110 epochs, batch 1,024, weight decay 0.1, label smoothing 0.1).
 
-Differs from that run: AdamW with warm-up and a cosine instead of LAMB; pictures are cut and mirrored, without RandAugment,
+Differs from that run: AdamW with warm-up and a cosine instead of LAMB; images are cut and mirrored, without RandAugment,
 CutMix or MixUp.
 """
 
@@ -63,7 +63,7 @@ class HipRun:
 _SMALL = HipRun(
     layout="parquet",
     variant="hip-nano",
-    sizes=Sizes(picture=(32, 32), samples=4096, sound_rate=8000),
+    sizes=Sizes(image=(32, 32), samples=4096, sound_rate=8000),
     mae_steps=1000,
     steps=1000,
     batch_size=32,

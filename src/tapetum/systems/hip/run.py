@@ -75,8 +75,8 @@ def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs
     task: MaskedTask | ClassTask
     for folder, config in configs.items():
         if folder == MASKED:
-            examples, pictures = (train.examples, checks.examples), launch.out / "pictures"
-            task = MaskedTask(run.config, *examples, run.masked, pictures, checkpointing=run.checkpointing)
+            examples, images = (train.examples, checks.examples), launch.out / "images"
+            task = MaskedTask(run.config, *examples, run.masked, images, checkpointing=run.checkpointing)
         else:
             task = _class_task(run, train, checks, start)
         result = fit(task, config, launch.out / folder, began=launch.began)

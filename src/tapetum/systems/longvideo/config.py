@@ -1,7 +1,7 @@
 """Settings of video encoders and the named ones. Imports no torch.
 
 Sizes are those of the papers (LongViViT, arXiv 2312.07395, section 4; MC-ViT, arXiv 2402.05861, section 5): tubelets of
-2 x 16 x 16, pictures of 256 x 256, segments of 16 frames. The nano ones are this project's.
+2 x 16 x 16, images of 256 x 256, segments of 16 frames. The nano ones are this project's.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""Videos and pictures with texts to learn from, by number.
+"""Videos and images with texts to learn from, by number.
 
     ordered-events     made up (`tapetum.scenes.ordered_events`)
     a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
-    *.tar              shards with mp4 and txt, or pictures and txt (`tapetum.data.shards`)
+    *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
 
 Of videos in files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the
 video is shorter than that, as long as it lasts.
@@ -21,8 +21,8 @@ from jaxtyping import UInt8
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question
 from tapetum.data.entries import Entry, line_entries
-from tapetum.data.fields import PICTURES
-from tapetum.data.media import Stored, opened_picture
+from tapetum.data.fields import IMAGES
+from tapetum.data.media import Stored, opened_image
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
@@ -42,9 +42,9 @@ class Told:
     frames: Frames
     """As many as are asked for, or fewer."""
     text: str
-    picture: UInt8[np.ndarray, "h w 3"]
+    image: UInt8[np.ndarray, "h w 3"]
     """One frame of it."""
-    picture_text: str
+    image_text: str
     wrong: tuple[str, ...] = ()
     """Of a question: it with each wrong answer."""
 
@@ -78,7 +78,7 @@ class Telling(Protocol):
 
 
 class MadeUp:
-    """Ordered events. A picture is said to show the thing that is in it."""
+    """Ordered events. An image is said to show the thing that is in it."""
 
     count: int | None = None
 
@@ -93,7 +93,7 @@ class MadeUp:
     def learn(self, k: int, rng: np.random.Generator) -> Told:
         made = make_ordered_events(self.run.seed, k, self.config)
         at = int(rng.integers(len(made.video)))
-        return Told(made.video, made.caption, made.video[at], made.events[at // self.config.length].picture_words)
+        return Told(made.video, made.caption, made.video[at], made.events[at // self.config.length].image_words)
 
     def score(self, k: int) -> Told:
         return self.learn(_HELD_OUT + k, np.random.default_rng(k))
@@ -112,19 +112,19 @@ def held_out_number(k: int) -> int:
 
 
 class FilesTold:
-    """Videos or pictures in files."""
+    """Videos or images in files."""
 
     def __init__(self, run: VideoTextRun):
         self.run = run
         place = Path(run.data)
-        self._beside = FilesTold(replace(run, stage="pictures", data=run.beside, beside="")) if run.beside else None
+        self._beside = FilesTold(replace(run, stage="images", data=run.beside, beside="")) if run.beside else None
         self._shards = self._listed = self._kind = None
         if run.stage == "questions" or (place / "captions.jsonl").is_file():
             self._listed = _asked(place) if run.stage == "questions" else _episodes(place)
             total = len(self._listed)
         else:
             self._shards = Shards(place)
-            self._kind = next((name for name in self._shards.fields if name in (*PICTURES, "mp4")), None)
+            self._kind = next((name for name in self._shards.fields if name in (*IMAGES, "mp4")), None)
             if self._kind is None or "txt" not in self._shards.fields:
                 raise BadInput(f"{place} has the fields {', '.join(self._shards.fields)}; wanted mp4 or jpg, and txt")
             total = len(self._shards)
@@ -160,8 +160,8 @@ class FilesTold:
                 frames = self._blank()
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
-                picture = np.asarray(opened_picture(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
-                frames = resized(picture, self.run.size, self.run.size)[None]
+                image = np.asarray(opened_image(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                frames = resized(image, self.run.size, self.run.size)[None]
             else:
                 with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
                     file.write(content["mp4"])
@@ -169,7 +169,7 @@ class FilesTold:
                     frames = self._clip(Path(file.name), rng)
         if self._beside is not None:
             other = self._beside.learn(int(rng.integers(self._beside.count or 1)), rng)
-            return Told(frames, text, other.picture, other.picture_text, wrong)
+            return Told(frames, text, other.image, other.image_text, wrong)
         return Told(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
     def _blank(self) -> Frames:

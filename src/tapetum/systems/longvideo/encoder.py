@@ -163,15 +163,15 @@ class VideoEncoder(nn.Module):
             features = VideoFeatures(tokens, features.pooled, valid, places)
         return state, features
 
-    def see_pictures(self, pictures: Float[Tensor, "b h w 3"]) -> VideoFeatures:
-        """Look at pictures, by patches of their own; there is one segment."""
-        if pictures.ndim != 4 or pictures.shape[-1] != 3:
-            raise BadInput(f"pictures are {tuple(pictures.shape)}; give (pictures, rows, columns, 3) in -1..1")
-        x = self.tubelets.see_picture(pictures)
+    def see_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
+        """Look at images, by patches of their own; there is one segment."""
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise BadInput(f"images are {tuple(images.shape)}; give (images, rows, columns, 3) in -1..1")
+        x = self.tubelets.see_image(images)
         zeros = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
         places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         where = Places(zeros, places, torch.ones_like(zeros, dtype=torch.bool), (1, x.shape[1]))
-        state = self.start(len(pictures))
+        state = self.start(len(images))
         x, _ = self._through(x, where, state, last=True)
         state, pooled = self._pooled(state, x, where)
         return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])

@@ -1,9 +1,9 @@
-"""A video encoder from an image ViT: every weight is used, and a video that stands still begins as its picture.
+"""A video encoder from an image ViT: every weight is used, and a video that stands still begins as its image.
 
-    patches     each frame of a tubelet has its part of the picture's weights (divided by the number of frames); the picture
+    patches     each frame of a tubelet has its part of the image's weights (divided by the number of frames); the image
                 path has them as they are
     positions   those of the grid, for every moment alike
-    colours     what the picture network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
+    colours     what the image network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
     stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
     left out    class token, registers, pooling and classifier: a video is pooled by the mean
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig
-from tapetum.layers.patches import PicturePatches, VideoTubelets
+from tapetum.layers.patches import ImagePatches, VideoTubelets
 from tapetum.layers.patches import inflate as over_frames
 from tapetum.layers.positions import interpolate
 from tapetum.layers.stem import ConvolutionalStem, TubeletStem
@@ -75,7 +75,7 @@ def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
     tubelet = changes.get("tubelet", (base.tubelet[0], vit.patch, vit.patch))
     if tuple(tubelet[1:]) != (vit.patch, vit.patch) or changes.get("kernels"):
         raise BadInput(f"tubelets are {tubelet} where the image ViT has patches of {vit.patch}; give those")
-    size = changes.get("size", vit.picture_size)
+    size = changes.get("size", vit.image_size)
     return named(name, **{**own, "tubelet": tubelet, "size": size, **changes})
 
 
@@ -86,8 +86,8 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
         _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
     else:
         weight, bias = _in_plain_colours(vit)
-        for layer, own in ((tubelets.pictures, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
-            assert isinstance(layer, PicturePatches | VideoTubelets)
+        for layer, own in ((tubelets.images, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
+            assert isinstance(layer, ImagePatches | VideoTubelets)
             assert layer.bias is not None
             layer.weight.copy_(own)
             layer.bias.copy_(bias)
@@ -98,11 +98,11 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
 
 
 def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> None:
-    """Set the convolutions. They fill up with 0 at a picture's edge, so that other colours cannot become part of them."""
+    """Set the convolutions. They fill up with 0 at an image's edge, so that other colours cannot become part of them."""
     if colours != {127.5}:
-        raise BadInput("a stem of convolutions can be inflated only where the image ViT expects pictures in -1..1")
+        raise BadInput("a stem of convolutions can be inflated only where the image ViT expects images in -1..1")
     assert isinstance(tubelets.video, TubeletStem)
-    tubelets.pictures.load_state_dict(stem.state_dict())
+    tubelets.images.load_state_dict(stem.state_dict())
     tubelets.video.layers.load_state_dict(stem.layers[:-1].state_dict())
     tubelets.video.inflate(stem.layers[-1])
 

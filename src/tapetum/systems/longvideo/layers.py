@@ -1,7 +1,7 @@
 """Blocks of a video transformer: attention that also looks at memories, factorised attention, adapters.
 
     memory      q from the segment's own tokens; keys and values from them and from the memories, one softmax over all
-                (MC-ViT, equation 4): no gate, no layer of its own, so the weights are those of the picture network
+                (MC-ViT, equation 4): no gate, no layer of its own, so the weights are those of the image network
     factorised  x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
                 (LongViViT, arXiv 2312.07395, section 3.2); time begins with the weights of space
     adapter     mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)

@@ -1,6 +1,6 @@
 """Whole runs of contrastive training as configs, which are also the options of `tapetum train longvideo`. Imports no torch.
 
-The stages of LongViViT (arXiv 2312.07395, section 3): pictures and texts; short videos, with pictures beside them; long videos,
+The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short videos, with images beside them; long videos,
 of which three of four tokens are dropped and the last four blocks learn. MC-ViT (arXiv 2402.05861) begins with weights of the
 second and tunes all, with its memory; for questions (its section 4.3), a question with its answer is a text, and with a wrong
 one a text that only this video must tell from it. Video to text (LongViViT, section 3.4) begins with any video encoder, and
@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.config import Memory, Tune
 from tapetum.systems.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
 
-Stage = Literal["pictures", "short", "long", "consolidated", "questions", "language", "video-to-text"]
+Stage = Literal["images", "short", "long", "consolidated", "questions", "language", "video-to-text"]
 MADE_UP = "ordered-events"
 """In the place of a folder: videos that are made up."""
 
@@ -28,13 +28,13 @@ class VideoTextRun:
     """A whole run of one stage; `RECIPES` has one for each."""
 
     stage: Stage
-    """pictures: pictures alone; short: short videos, and pictures; long: long ones with most tokens dropped; consolidated: long
+    """images: images alone; short: short videos, and images; long: long ones with most tokens dropped; consolidated: long
     ones with MC-ViT's memory; questions: those of the data, with their answers; language: a small decoder on the texts alone;
     video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
     data: str = ""
     """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up."""
     beside: str = ""
-    """Of questions: tar shards of pictures and txt that are learned too, so that what words describe is not forgotten."""
+    """Of questions: tar shards of images and txt that are learned too, so that what words describe is not forgotten."""
     start: str = ""
     """File of weights of the stage before, or the folder of its run; empty: random ones."""
     language: str = ""
@@ -82,7 +82,7 @@ class VideoTextRun:
             raise BadInput("a run has batches of 2 clips or more, 1 step, 1 check or more, and a rate above 0")
 
         if self.beside and self.stage != "questions":
-            raise BadInput(f"pictures beside are of the stage questions, not {self.stage}; leave --beside out")
+            raise BadInput(f"images beside are of the stage questions, not {self.stage}; leave --beside out")
 
     @property
     def config(self) -> VideoTextConfig:
@@ -107,7 +107,7 @@ class VideoTextRun:
 
 _SHORT = VideoTextRun(stage="short")
 RECIPES: Mapping[Stage, VideoTextRun] = {
-    "pictures": replace(_SHORT, stage="pictures"),
+    "images": replace(_SHORT, stage="images"),
     "short": _SHORT,
     "long": replace(_SHORT, stage="long", frames=64, mask_ratio=0.75, tune="last-4", steps=500, lr=1e-4),
     "consolidated": replace(_SHORT, stage="consolidated", frames=64, memory="consolidated", steps=500, lr=1e-4),

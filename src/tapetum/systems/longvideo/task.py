@@ -1,6 +1,6 @@
 """Contrastive training of a video encoder and a text tower (LongViViT, arXiv 2312.07395, section 3; MC-ViT, section 4).
 
-Stage by stage (`recipes`): pictures; short videos with pictures beside them, each kind by patches of its own; long videos. The
+Stage by stage (`recipes`): images; short videos with images beside them, each kind by patches of its own; long videos. The
 loss is of all clips of a step, whatever the micro-batches and processes. Equal texts are right for each other's clips.
 """
 
@@ -62,15 +62,15 @@ class VideoTextTask(JointTask):
         return Clips(self.told, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, Told]]) -> dict[str, Any]:
-        """Make a micro-batch: pictures, videos, or both, each with its texts."""
+        """Make a micro-batch: images, videos, or both, each with its texts."""
         batch: dict[str, Any] = {"number": torch.tensor([number for number, _ in items])}
         told = [each for _, each in items]
         length = self.run.config.text.length
-        if self.run.stage in ("pictures", "short") or self.run.beside:
-            texts = [each.picture_text for each in told]
-            batch["picture"] = torch.from_numpy(np.stack([each.picture for each in told]))
-            batch["picture_text"], batch["picture_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
-        if self.run.stage != "pictures":
+        if self.run.stage in ("images", "short") or self.run.beside:
+            texts = [each.image_text for each in told]
+            batch["image"] = torch.from_numpy(np.stack([each.image for each in told]))
+            batch["image_text"], batch["image_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
+        if self.run.stage != "images":
             texts = [each.text for each in told]
             batch["video"], batch["length"] = filled([each.frames for each in told])
             batch["video_text"], batch["video_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
@@ -85,14 +85,14 @@ class VideoTextTask(JointTask):
         """Give the vectors of clips and of texts, of each kind."""
         assert isinstance(model, VideoText)
         found: dict[str, Tensor] = {}
-        if "picture" in batch:
-            found["picture"] = model.embed_pictures(signed(batch["picture"]))
+        if "image" in batch:
+            found["image"] = model.embed_images(signed(batch["image"]))
         if "video" in batch:
             samples = tuple(batch["number"].tolist())
             lengths = batch["length"]
             whole = bool((lengths == batch["video"].shape[1]).all())
             found["video"] = model.embed_videos(signed(batch["video"]), None if whole else lengths, samples)
-        for kind in ("picture", "video"):
+        for kind in ("image", "video"):
             if kind in batch:
                 found[f"{kind}_text"] = model.embed_texts(_cut(batch[f"{kind}_text"]))
                 found[f"{kind}_name"] = batch[f"{kind}_name"]
@@ -106,7 +106,7 @@ class VideoTextTask(JointTask):
         """Take the mean of the losses of the kinds."""
         assert isinstance(model, VideoText)
         scale = model.scale()
-        kinds = [kind for kind in ("picture", "video") if kind in embeddings]
+        kinds = [kind for kind in ("image", "video") if kind in embeddings]
         hard = {name: embeddings[name] for name in ("hard", "hard_there") if name in embeddings}
         losses = {
             kind: video_text_loss(
@@ -130,9 +130,9 @@ class VideoTextTask(JointTask):
             return self._answers(model, told)
         length = self.run.config.text.length
         seen = torch.cat([self._seen(model, each) for each in told])
-        if isinstance(self.told, MadeUp) and self.run.stage != "pictures":
+        if isinstance(self.told, MadeUp) and self.run.stage != "images":
             return self._galleries(model, seen, self.told)
-        texts = [each.picture_text if self.run.stage == "pictures" else each.text for each in told]
+        texts = [each.image_text if self.run.stage == "images" else each.text for each in told]
         read = model.embed_texts(_cut(byte_text.tokens(texts, length).to(seen.device)))
         right = np.array([[a == b for b in texts] for a in texts])
         scores = (seen @ read.T).double().cpu().numpy()
@@ -158,8 +158,8 @@ class VideoTextTask(JointTask):
 
     def _seen(self, model: VideoText, told: Told) -> Tensor:
         device = model.log_scale.device
-        if self.run.stage == "pictures":
-            return model.embed_pictures(signed(torch.tensor(told.picture[None]).to(device)))
+        if self.run.stage == "images":
+            return model.embed_images(signed(torch.tensor(told.image[None]).to(device)))
         return model.embed_videos(signed(torch.tensor(told.frames[None]).to(device)))
 
     def _galleries(self, model: VideoText, seen: Tensor, made: MadeUp) -> Mapping[str, float]:

@@ -4,7 +4,7 @@
                                           cosines * scale
     text -> transformer -> mean -> linear -'
 
-Pictures go through patches of their own. The scale is learned and never above 100.
+Images go through patches of their own. The scale is learned and never above 100.
 
 Differs from the papers: neither prints width of the projections, norms or temperature; those are CLIP's.
 """
@@ -58,9 +58,9 @@ class VideoText(nn.Module):
         """Give vectors of length 1 of whole videos, in -1..1; arguments are those of `VideoEncoder`."""
         return self.embed_pooled(self.video(video, lengths, samples).pooled)
 
-    def embed_pictures(self, pictures: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b e"]:
-        """Give vectors of length 1 of pictures, in -1..1."""
-        return self.embed_pooled(self.video.see_pictures(pictures).pooled)
+    def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b e"]:
+        """Give vectors of length 1 of images, in -1..1."""
+        return self.embed_pooled(self.video.see_images(images).pooled)
 
     def embed_pooled(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         """Give vectors of length 1 of what the video encoder has pooled, of a stream for example."""

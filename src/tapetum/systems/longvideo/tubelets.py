@@ -1,6 +1,6 @@
 """From frames to tokens with positions, and where in time and space each token is.
 
-Sources: tubelets (ViViT, arXiv 2103.15691, section 3.2); pictures by weights of their own (LongViViT, arXiv 2312.07395, section
+Sources: tubelets (ViViT, arXiv 2103.15691, section 3.2); images by weights of their own (LongViViT, arXiv 2312.07395, section
 3.1); positions stretched in time, linearly (MC-ViT, arXiv 2402.05861, section 3.1); several shapes of tubelets with fixed sine
 positions (TubeViT, arXiv 2212.03229).
 
@@ -9,7 +9,7 @@ positions (TubeViT, arXiv 2212.03229).
     longer video   stretched to its length; a stream of unknown length stays at the last slot instead
 
 Differs from the papers: whether frames beyond the table are stretched by corners or by centres is not said; it is by centres
-(`align_corners=False`). A picture has the positions of the first slot.
+(`align_corners=False`). An image has the positions of the first slot.
 """
 
 import warnings
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import Remark
-from tapetum.layers.patches import PicturePatches, VideoTubelets
+from tapetum.layers.patches import ImagePatches, VideoTubelets
 from tapetum.layers.positions import sine_1d
 from tapetum.layers.stem import ConvolutionalStem, TubeletStem
 from tapetum.systems.longvideo.config import VideoConfig
@@ -29,17 +29,17 @@ from tapetum.systems.longvideo.layers import Places
 
 
 class Tubelets(nn.Module):
-    """Patches of videos and of pictures, and the table of their positions."""
+    """Patches of videos and of images, and the table of their positions."""
 
     def __init__(self, config: VideoConfig):
         super().__init__()
         self.config = config
         if config.stem == "convolutions":
             self.video = TubeletStem(config.tubelet, config.width, config.stem_blocks)
-            self.pictures = ConvolutionalStem(config.tubelet[1], config.width, config.stem_blocks)
+            self.images = ConvolutionalStem(config.tubelet[1], config.width, config.stem_blocks)
         else:
             self.video = VideoTubelets(config.tubelet, config.width)
-            self.pictures = PicturePatches(config.tubelet[1], config.width)
+            self.images = ImagePatches(config.tubelet[1], config.width)
         self.positions = nn.Parameter(0.02 * torch.randn(config.slots, *config.grid, config.width))
         self.kernels = nn.ModuleList(nn.Conv3d(3, config.width, shape, stride, padding=0) for shape, stride in config.kernels)
 
@@ -100,9 +100,9 @@ class Tubelets(nn.Module):
             )
         return stretch(self.positions, slots)[start : start + count]
 
-    def see_picture(self, pictures: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
-        """Give the tokens of pictures, by weights of their own, with the positions of the first slot."""
-        x = self.pictures(pictures.movedim(-1, 1))
+    def see_image(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
+        """Give the tokens of images, by weights of their own, with the positions of the first slot."""
+        x = self.images(images.movedim(-1, 1))
         return (x + self.positions[0].to(x.dtype)).flatten(1, 2)
 
     def _several(self, frames: Tensor, start: int, there: Tensor) -> tuple[Tensor, Places]:

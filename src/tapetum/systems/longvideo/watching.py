@@ -199,7 +199,7 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
 
 
 class VideoEmbedder:
-    """Makes a vector for every segment of videos, and for pictures: what `tapetum embed` asks for."""
+    """Makes a vector for every segment of videos, and for images: what `tapetum embed` asks for."""
 
     def __init__(self, model: VideoText, rate: float = 1.0):
         self.model, self.rate = model.eval(), rate
@@ -217,16 +217,16 @@ class VideoEmbedder:
         """
         with open_video(path) as video:
             if len(video) == 1:
-                yield Piece(label_of(path), None, None, {"image": self.picture(video[0])})
+                yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
             for each in watch(self.model, video, View(rate=self.rate), kept):
                 yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()
-    def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
-        """Give the vector of a picture."""
-        return self.model.embed_pictures(prepared(self.model, frame[None])[0])[0].float().cpu()
+    def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
+        """Give the vector of an image."""
+        return self.model.embed_images(prepared(self.model, frame[None])[0])[0].float().cpu()
 
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
         """Give the vectors, which were made when the pieces were watched."""

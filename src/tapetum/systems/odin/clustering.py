@@ -1,4 +1,4 @@
-"""K-means of the features of each picture, all pictures of a batch at once (Odin, arXiv 2203.08777, section 3.1).
+"""K-means of the features of each image, all images of a batch at once (Odin, arXiv 2203.08777, section 3.1).
 
 Differs from the paper, whose settings could not be read: distance, seeds, rounds and restarts are settings. With "cosine"
 (spherical k-means, the default) vectors are brought to unit length first, and so is every centre; with "l2" neither.
@@ -27,15 +27,15 @@ def kmeans(
     generator: torch.Generator | None = None,
     seeds: str = "random",
 ) -> Int[Tensor, "b n"]:
-    """Give each vector the number of its cluster, 0 to `clusters` - 1, for each picture by itself.
+    """Give each vector the number of its cluster, 0 to `clusters` - 1, for each image by itself.
 
     Args:
-        features: vectors of each picture.
+        features: vectors of each image.
         clusters: how many centres; some may end up without vectors.
         iterations: rounds of giving vectors to centres and moving the centres.
         metric: one of `METRICS`.
         generator: for the seeds; torch's own on the device of the features by default.
-        seeds: random (distinct vectors of the picture) or spread (k-means++, Arthur and Vassilvitskii, 2007).
+        seeds: random (distinct vectors of the image) or spread (k-means++, Arthur and Vassilvitskii, 2007).
 
     Raises:
         BadInput: features that are not finite, more clusters than vectors, unknown names.
@@ -77,13 +77,13 @@ def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
     if metric not in METRICS:
         raise BadInput(f"the metric of k-means is {metric!r}; give one of {', '.join(METRICS)}")
     if features.ndim != 3:
-        raise BadInput(f"features for k-means have shape {tuple(features.shape)}; give (pictures, vectors, channels)")
+        raise BadInput(f"features for k-means have shape {tuple(features.shape)}; give (images, vectors, channels)")
     if not 1 <= clusters <= features.shape[1]:
         raise BadInput(
-            f"{clusters} clusters are asked of {features.shape[1]} vectors a picture; give 1 to {features.shape[1]}, "
+            f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}, "
             "or features of a finer grid"
         )
     if not (torch.isfinite(features.sum()) or torch.isfinite(features).all()):  # a sum is cheaper, but may overflow
-        raise BadInput("features for k-means hold values that are not finite; mend the pictures or the network")
+        raise BadInput("features for k-means hold values that are not finite; mend the images or the network")
     x = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
     return F.normalize(x, dim=-1) if metric == "cosine" else x

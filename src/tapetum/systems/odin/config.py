@@ -25,14 +25,14 @@ class OdinConfig:
     temperature: float = 0.1
     """Of the loss."""
     local_negatives: bool = True
-    """Other masks of the same picture count as negatives."""
+    """Other masks of the same image count as negatives."""
     sampled: int = 0
     """Masks drawn for each view, with replacement, of those that it shows; 0: all that it shows, each once."""
 
     source: Source = "features"
     """Where masks come from."""
     clusters: int = 16
-    """Masks of a picture, or rows and columns together of a grid: 16 is 4 by 4."""
+    """Masks of an image, or rows and columns together of a grid: 16 is 4 by 4."""
     metric: Literal["cosine", "l2"] = "cosine"
     """Of k-means."""
     iterations: int = 10
@@ -42,7 +42,7 @@ class OdinConfig:
     place_weight: float = 0.0
     """How much the position counts in k-means beside the features or pixels; 1 gives it a variance as large as theirs."""
     segment_scale: float = 1000.0
-    """Of Felzenszwalb's segments: scale and smallest size in pixels of a picture of 224; larger means fewer."""
+    """Of Felzenszwalb's segments: scale and smallest size in pixels of an image of 224; larger means fewer."""
 
     target_decay: float = 0.996
     """Share of the target network that a step keeps; it rises to 1 by a cosine."""

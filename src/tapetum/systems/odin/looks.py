@@ -1,6 +1,6 @@
-"""What makes a map of features of a picture: a network, or colours and positions, which a network must beat.
+"""What makes a map of features of an image: a network, or colours and positions, which a network must beat.
 
-Pictures are looked at whole, at their own shape (`tapetum.transfer.whole`), so that every cell has its place in them.
+Images are looked at whole, at their own shape (`tapetum.transfer.whole`), so that every cell has its place in them.
 """
 
 from collections.abc import Mapping
@@ -23,22 +23,22 @@ _LEAST = 96
 """Pixels of the shorter side at least where none are asked for: things are smaller than the whole that a network learned."""
 
 
-def rgb(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+def rgb(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
     """Give mean colours of cells."""
-    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float() / 255
-    scale = _SIDE / max(picture.shape[:2])
-    size = [max(round(side * scale), 2) for side in picture.shape[:2]]
+    x = torch.from_numpy(np.array(image)).movedim(-1, 0)[None].float() / 255
+    scale = _SIDE / max(image.shape[:2])
+    size = [max(round(side * scale), 2) for side in image.shape[:2]]
     return F.interpolate(x, size=size, mode="area")[0]
 
 
-def colours(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+def colours(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
     """Give colours and positions, as much of the one as of the other: the baseline that a network must beat."""
-    return with_places(rgb(picture)[None], 0.7)[0]
+    return with_places(rgb(image)[None], 0.7)[0]
 
 
-def places(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-    """Give positions alone, whatever the picture shows."""
-    found = rgb(picture)
+def places(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+    """Give positions alone, whatever the image shows."""
+    found = rgb(image)
     rows, columns = (torch.arange(side) / max(found.shape[1:]) for side in found.shape[1:])
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
 
@@ -53,11 +53,11 @@ def metric_of(look: Look) -> Metric:
 
 
 def looked_at_by(model: Encoder | Odin, short_side: int | None = None, stride: int | None = None) -> Look:
-    """Give what looks at pictures with a network.
+    """Give what looks at images with a network.
 
     Args:
         model: an encoder, or a network with Odin's pyramid.
-        short_side: pixels of the shorter side of pictures that it sees; by default what its preprocessing has, and 96 or more.
+        short_side: pixels of the shorter side of images that it sees; by default what its preprocessing has, and 96 or more.
         stride: pixels to a cell. By default the finest of a pyramid, and of an encoder its last two maps together, the
             coarser one enlarged.
     """
@@ -65,8 +65,8 @@ def looked_at_by(model: Encoder | Odin, short_side: int | None = None, stride: i
     short = short_side or max(min(encoder.preprocessing.size), _LEAST)
 
     @torch.no_grad()
-    def look(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-        maps = encoder(prepare_whole(encoder, picture, short)).maps
+    def look(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+        maps = encoder(prepare_whole(encoder, image, short)).maps
         if isinstance(model, Odin) and model.pyramid is not None:
             maps = model.pyramid(maps)
             return maps[0 if stride is None else level_of(encoder, stride)][0].float()

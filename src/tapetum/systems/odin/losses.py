@@ -1,15 +1,15 @@
 """DetCon's contrastive losses of what masks hold (arXiv 2103.10957, section 3; in Odin arXiv 2203.08777, section 3).
 
-A row is the vector of one mask in one view; its id says which mask of its picture it is. Row k of view 1 looks for the rows of
-view 2 of the same picture with the same id:
+A row is the vector of one mask in one view; its id says which mask of its image it is. Row k of view 1 looks for the rows of
+view 2 of the same image with the same id:
 
-                          view 2, all pictures of all processes        view 1, all pictures of all processes
-                        |  own picture    | other pictures         |  own picture    | other pictures         |
+                          view 2, all images of all processes        view 1, all images of all processes
+                        |  own image    | other images         |  own image    | other images         |
     row k of view 1     |  same id: +     | -                      |  same id: left  | -                      |
                         |  other id: (-)  |                        |  out; other (-) |                        |
 
-"+" share the label equally; "(-)", the masks of the same picture, are left out without `local_negatives`. A row whose id is n
-times among the rows of its picture weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
+"+" share the label equally; "(-)", the masks of the same image, are left out without `local_negatives`. A row whose id is n
+times among the rows of its image weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
 partner too; the two directions are added up.
 
 A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing and is no negative: DetCon's code
@@ -89,14 +89,14 @@ def _one_way(
     with torch.autocast(rows.device.type, enabled=False):
         to_other = torch.einsum("brd,usd->brus", rows, other_view) / temperature
         to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
-    picture = current_world().rank * batch + torch.arange(batch, device=rows.device)
-    same_picture = F.one_hot(picture, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
+    image = current_world().rank * batch + torch.arange(batch, device=rows.device)
+    same_image = F.one_hot(image, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
     alike = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
-    partner = same_picture & alike[:, :, None]  # (b, r, all_b, r)
-    itself = same_picture & (ids[:, :, None] == own_ids[:, None])[:, :, None]
+    partner = same_image & alike[:, :, None]  # (b, r, all_b, r)
+    itself = same_image & (ids[:, :, None] == own_ids[:, None])[:, :, None]
     if not local_negatives:
-        to_other = to_other.masked_fill(same_picture & ~partner, _NEVER)
-        itself = same_picture.expand_as(itself)
+        to_other = to_other.masked_fill(same_image & ~partner, _NEVER)
+        itself = same_image.expand_as(itself)
     to_own = to_own.masked_fill(itself | ~_there(own_ids), _NEVER)
     to_other = to_other.masked_fill(~_there(other_ids), _NEVER)
     odds = torch.cat([to_other, to_own], 2).flatten(2).log_softmax(-1)[..., : to_other[0, 0].numel()]

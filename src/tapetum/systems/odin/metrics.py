@@ -2,9 +2,9 @@
 
     proposals   the masks of k-means for every k in 1..K: 1 + 2 + ... + K of them, 8,256 for K = 128
     BO          of an object: its best intersection over union with a proposal
-    ABO         mean of BO over the objects of a picture, then over pictures
+    ABO         mean of BO over the objects of an image, then over images
     OR          share of objects with BO above 0.5, averaged alike
-    CorLoc      share of pictures in which the one box that is said has an IoU of 0.5 or more with some object's box
+    CorLoc      share of images in which the one box that is said has an IoU of 0.5 or more with some object's box
 
 Torch-free: ids and masks are numpy arrays.
 """
@@ -47,14 +47,14 @@ def best_overlaps(objects: np.ndarray, proposals: Iterable[np.ndarray]) -> np.nd
 
 
 def discovery_scores(best: Sequence[np.ndarray]) -> dict[str, float]:
-    """Average the best overlaps of the objects of each picture; pictures without objects are left out.
+    """Average the best overlaps of the objects of each image; images without objects are left out.
 
     >>> discovery_scores([np.array([0.6, 0.4]), np.array([1.0]), np.array([])])
     {'abo': 0.75, 'object_recovery': 0.75}
     """
     kept = [found for found in best if len(found)]
     if not kept:
-        raise BadInput("no picture has an object to be found; give pictures with masks")
+        raise BadInput("no image has an object to be found; give images with masks")
     return {
         "abo": float(np.mean([found.mean() for found in kept])),
         "object_recovery": float(np.mean([(found > 0.5).mean() for found in kept])),
@@ -62,9 +62,9 @@ def discovery_scores(best: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def corloc(said: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
-    """Share of pictures whose one box (4,) as x1, y1, x2, y2 has an IoU of 0.5 or more with one of the boxes (n, 4) there."""
+    """Share of images whose one box (4,) as x1, y1, x2, y2 has an IoU of 0.5 or more with one of the boxes (n, 4) there."""
     if len(said) != len(truth) or not len(said):
-        raise BadInput(f"{len(said)} boxes are said for {len(truth)} pictures; give one for each, and a picture or more")
+        raise BadInput(f"{len(said)} boxes are said for {len(truth)} images; give one for each, and an image or more")
     return float(
         np.mean(
             [

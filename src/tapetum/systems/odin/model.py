@@ -3,7 +3,7 @@
     view --encoder, pyramid--> map (b, d, h, w) --mean inside of each mask--> (b, r, d) --projector--> z --predictor--> q
 
 Three copies of it are in a run: the online one, which learns; the target, an average of it; and the one that finds the masks.
-All batch norms see the rows of all pictures together (DetCon's code; so with several processes wants `SyncBatchNorm`), and of
+All batch norms see the rows of all images together (DetCon's code; so with several processes wants `SyncBatchNorm`), and of
 masks that are there alone.
 
 Differs from the paper: without a pyramid, the encoder's coarsest map is used, as in DetCon.
@@ -33,9 +33,9 @@ class Odin(nn.Module):
             perceptron(config.projection_width, config.hidden_width, config.projection_width) if config.form == "b" else None
         )
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Give the map in which masks are found and held, of prepared pictures."""
-        maps = self.encoder(pictures).maps
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h2 w2"]:
+        """Give the map in which masks are found and held, of prepared images."""
+        maps = self.encoder(images).maps
         return maps[-1] if self.pyramid is None else self.pyramid(maps)[0]
 
     def project(self, rows: Float[Tensor, "b r d"], there: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:

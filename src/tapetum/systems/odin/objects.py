@@ -1,10 +1,10 @@
-"""From clusters of a picture's features to objects: connected parts that do not belong to the ground.
+"""From clusters of an image's features to objects: connected parts that do not belong to the ground.
 
-    picture --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
+    image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
 Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. What is an object among them is ours: the
-ground is whatever takes up more than `GROUND` of the picture's border; an object's score is the share of its outline that
-lies inside of the picture, times how far its features are from those around it.
+ground is whatever takes up more than `GROUND` of the image's border; an object's score is the share of its outline that
+lies inside of the image, times how far its features are from those around it.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ GROUND = 0.3
 
 
 def find_objects(
-    picture: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
     look: Look,
     clusters: int = 6,
     least: float = 0.004,
@@ -33,26 +33,26 @@ def find_objects(
     seed: int = 0,
     found: Float[Tensor, "d h w"] | None = None,
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
-    """Find objects in a picture without knowing what they are.
+    """Find objects in an image without knowing what they are.
 
     Args:
-        picture: red, green, blue.
+        image: red, green, blue.
         look: one of `tapetum.systems.odin.looks`, such as `colours`, or what `looked_at_by` gives.
         clusters: of k-means; more of them split objects, fewer join them.
-        least: smallest part of the picture that counts as an object.
+        least: smallest part of the image that counts as an object.
         most: objects that are given, the best ones.
         seed: of k-means.
-        found: what the look made of the picture, where that is known already.
+        found: what the look made of the image, where that is known already.
 
     Returns:
         masks with scores, the best first; and the cluster of every pixel.
 
     Raises:
-        BadInput: a picture of one pixel, more clusters than cells.
+        BadInput: an image of one pixel, more clusters than cells.
     """
-    if min(picture.shape[:2]) < 8:
-        raise BadInput(f"a picture is {picture.shape[1]} x {picture.shape[0]}; objects are sought in 8 x 8 pixels and more")
-    found = (look(picture) if found is None else found).cpu()
+    if min(image.shape[:2]) < 8:
+        raise BadInput(f"an image is {image.shape[1]} x {image.shape[0]}; objects are sought in 8 x 8 pixels and more")
+    found = (look(image) if found is None else found).cpu()
     generator = torch.Generator().manual_seed(seed)
     rows, columns = (int(side) for side in found.shape[1:])
     ids = kmeans(found.flatten(1).T[None], clusters, metric=metric_of(look), generator=generator, seeds="spread")[0]
@@ -60,7 +60,7 @@ def find_objects(
     candidates = _parts(cells, least)
     scores = [_score(part, found) for part in candidates]
     order = sorted(range(len(candidates)), key=lambda k: -scores[k])[:most]
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     masks = np.stack([_enlarged(candidates[k], height, width) for k in order]) if order else np.zeros((0, height, width), bool)
     kept = [k for k, mask in enumerate(masks) if mask.any()]
     best = np.array([scores[order[k]] for k in kept], np.float32)
@@ -101,13 +101,13 @@ def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
 
 
 def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "h2 w2"]:
-    """Bring a map of numbers to a picture's size: every pixel has that of the cell in which it begins."""
+    """Bring a map of numbers to an image's size: every pixel has that of the cell in which it begins."""
     rows = (np.arange(height) * cells.shape[0]) // height
     columns = (np.arange(width) * cells.shape[1]) // width
     return cells[rows][:, columns]
 
 
 def _enlarged(part: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring a mask to the picture's size with smooth outlines."""
+    """Bring a mask to the image's size with smooth outlines."""
     x = torch.from_numpy(part)[None, None].float()
     return (F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)[0, 0] > 0.5).numpy()

@@ -1,10 +1,10 @@
 """Object discovery as Odin measures it (arXiv 2203.08777, section 4.4): k-means for every k, and what each object finds there.
 
-For k = 1 .. K the vectors of a picture are clustered anew: 1 + 2 + ... + K masks, 8,256 for K = 128.
-`tapetum.systems.odin.metrics` has the scores. Overlaps are counted at the size of the picture, exactly, without enlarging any
+For k = 1 .. K the vectors of an image are clustered anew: 1 + 2 + ... + K masks, 8,256 for K = 128.
+`tapetum.systems.odin.metrics` has the scores. Overlaps are counted at the size of the image, exactly, without enlarging any
 mask: an object is counted into the cells once.
 
-Differs from the paper, whose feature level and picture size could not be read: they are the look's.
+Differs from the paper, whose feature level and image size could not be read: they are the look's.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def proposals(
     """Give the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
     vectors = found.flatten(1).T[None]
     if most > vectors.shape[1]:  # before all the others are made
-        raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger pictures to the network")
+        raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger images to the network")
     for clusters in range(1, most + 1):
         generator = torch.Generator(found.device).manual_seed(seed)
         ids = kmeans(vectors, clusters, metric=metric, generator=generator)[0]

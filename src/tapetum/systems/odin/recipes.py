@@ -1,7 +1,7 @@
 """Whole runs of Odin as configs, which are also the options of `tapetum train odin`. Imports no torch.
 
 `resnet` is the published run (arXiv 2203.08777, with DetCon's settings where the paper could not be read): ResNet-50 with a
-pyramid on ImageNet, 1,000 epochs, batches of 4,096, for accelerators. `small` is ours: a core or two, pictures of 64 pixels.
+pyramid on ImageNet, 1,000 epochs, batches of 4,096, for accelerators. `small` is ours: a core or two, images of 64 pixels.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.pretraining.recipes import PictureRun
+from tapetum.systems.pretraining.recipes import ImageRun
 
 Preset = Literal["small", "resnet"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OdinRun(PictureRun):
+class OdinRun(ImageRun):
     """A whole run; `RECIPES` has some."""
 
     preset: Preset = "small"
@@ -30,7 +30,7 @@ class OdinRun(PictureRun):
 
     @property
     def views(self) -> tuple[int, ...]:
-        """Give the side of each view of a picture: two, and the one that spans them."""
+        """Give the side of each view of an image: two, and the one that spans them."""
         return (self.size,) * 3
 
 

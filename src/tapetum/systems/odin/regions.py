@@ -1,4 +1,4 @@
-"""Masks as maps of ids: brought exactly from one crop of a picture to another, and the features inside of each.
+"""Masks as maps of ids: brought exactly from one crop of an image to another, and the features inside of each.
 
 Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right (DetCon crops
 and flips ids as it does pixels; Odin, arXiv 2203.08777, section 3.2, takes ids of the spanning view to both views):
@@ -25,7 +25,7 @@ OUTSIDE = -1
 
 
 class Crops(NamedTuple):
-    """b crops of b pictures."""
+    """b crops of b images."""
 
     box: Float[Tensor, "b 4"]
     """top, left, height, width in pixels of the source; the outer corner of its first pixel is (0, 0)."""
@@ -48,7 +48,7 @@ def spanning(first: Crops, second: Crops) -> Crops:
 
 def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[int, int]) -> Int[Tensor, "b h2 w2"]:
     """Bring ids of the crop `source` to `size` (rows, columns) of the crop `target`; `OUTSIDE` where they are unknown."""
-    rows = _places(size[0], target.box[:, 0], target.box[:, 2])  # (b, h2) in pixels of the source picture
+    rows = _places(size[0], target.box[:, 0], target.box[:, 2])  # (b, h2) in pixels of the source image
     columns = _places(size[1], target.box[:, 1], target.box[:, 3])
     columns = torch.where(target.flipped[:, None], columns.flip(1), columns)
     row, row_known = _cells(rows, source.box[:, 0], source.box[:, 2], ids.shape[1])
@@ -60,7 +60,7 @@ def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[in
 
 
 def _places(count: int, start: Tensor, length: Tensor) -> Tensor:
-    """Put the centres of `count` cells along an axis of the source picture."""
+    """Put the centres of `count` cells along an axis of the source image."""
     centres = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
     return start[:, None] + centres * length[:, None]
 
@@ -83,9 +83,9 @@ def masked_mean(
 
 
 def draw_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Generator) -> Int[Tensor, "b r"]:
-    """Draw `count` regions a picture among those that have cells, with replacement, each as likely (DetCon's sampler).
+    """Draw `count` regions an image among those that have cells, with replacement, each as likely (DetCon's sampler).
 
-    A picture without any region draws evenly among all; what it draws is empty.
+    An image without any region draws evenly among all; what it draws is empty.
     """
     odds = (cells > 0).to(cells.dtype)
     odds = torch.where(odds.sum(1, keepdim=True) > 0, odds, torch.ones_like(odds))

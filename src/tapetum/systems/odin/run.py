@@ -1,4 +1,4 @@
-"""A run of Odin from pictures to files."""
+"""A run of Odin from images to files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print)
     `tapetum discover`), whose path is returned. Raises BadInput for what the user can mend.
     """
     if not run.data:
-        raise BadInput("there is no data; give --data with a folder of pictures")
+        raise BadInput("there is no data; give --data with a folder of images")
     if run.odin.source == "given":
         raise BadInput(
             "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"

@@ -1,13 +1,13 @@
-"""Where the masks of a picture come from: pictures in, maps of ids out (DetCon, arXiv 2103.10957, section 3.1).
+"""Where the masks of an image come from: images in, maps of ids out (DetCon, arXiv 2103.10957, section 3.1).
 
     features      k-means of a network's map                       Odin
     projections   k-means of the projections of every cell         Odin, the other reading
     pixels        k-means of colours, or with `place_weight` of colours and positions: a control
     grid          squares: a control
     segments      Felzenszwalb and Huttenlocher's, by scikit-image  DetCon's default
-    given         ids that come with the pictures: files, or the truth (an oracle)
+    given         ids that come with the images: files, or the truth (an oracle)
 
-Ids begin at 0; those of one picture mean nothing in another. `regions` is one more than the highest id that may occur.
+Ids begin at 0; those of one image mean nothing in another. `regions` is one more than the highest id that may occur.
 """
 
 from typing import Protocol
@@ -33,9 +33,9 @@ class MaskSource(Protocol):
     """Ids are 0 to this, less one."""
 
     def __call__(
-        self, pictures: Float[Tensor, "b 3 h w"], given: Int[Tensor, "b h w"] | None, generator: torch.Generator | None
+        self, images: Float[Tensor, "b 3 h w"], given: Int[Tensor, "b h w"] | None, generator: torch.Generator | None
     ) -> Int[Tensor, "b h2 w2"]:
-        """Give the ids of prepared pictures; `given` is what comes with them."""
+        """Give the ids of prepared images; `given` is what comes with them."""
         ...
 
 
@@ -47,18 +47,18 @@ class Clusters:
         self.config, self.network, self.regions = config, network, config.clusters
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Cluster each picture by itself."""
-        found = self._map(pictures)
+    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Cluster each image by itself."""
+        found = self._map(images)
         rows = with_places(found, self.config.place_weight).flatten(2).mT
         config = self.config
         ids = kmeans(rows, config.clusters, config.iterations, config.metric, generator, config.seeds)
         return ids.unflatten(1, found.shape[2:])
 
-    def _map(self, pictures: Tensor) -> Tensor:
+    def _map(self, images: Tensor) -> Tensor:
         if self.network is None:
-            return F.avg_pool2d(pictures, STRIDE)
-        found = self.network(pictures)
+            return F.avg_pool2d(images, STRIDE)
+        found = self.network(images)
         return self.network.projected_map(found) if self.config.source == "projections" else found
 
 
@@ -82,11 +82,11 @@ class Grid:
     def __init__(self, cells: int):
         self.side, self.regions = round(cells**0.5), cells
 
-    def __call__(self, pictures: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Give each picture the same squares."""
-        row, column = (torch.arange(size // STRIDE, device=pictures.device) for size in pictures.shape[-2:])
+    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Give each image the same squares."""
+        row, column = (torch.arange(size // STRIDE, device=images.device) for size in images.shape[-2:])
         row, column = row * self.side // len(row), column * self.side // len(column)
-        return (row[:, None] * self.side + column).expand(len(pictures), -1, -1)
+        return (row[:, None] * self.side + column).expand(len(images), -1, -1)
 
 
 class Segments:
@@ -101,32 +101,32 @@ class Segments:
             raise BadInput("segments need scikit-image: pip install scikit-image; or choose another source of masks") from None
         self.scale = scale
 
-    def __call__(self, pictures: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Segment each picture, its values stretched to 0..1."""
+    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Segment each image, its values stretched to 0..1."""
         from skimage.segmentation import felzenszwalb
 
-        area = pictures.shape[-2] * pictures.shape[-1] / 224**2
+        area = images.shape[-2] * images.shape[-1] / 224**2
         out = []
-        for picture in pictures.movedim(1, -1).float().cpu():
-            low, high = picture.min(), picture.max()
-            stretched = ((picture - low) / (high - low).clamp(min=1e-6)).numpy()
+        for image in images.movedim(1, -1).float().cpu():
+            low, high = image.min(), image.max()
+            stretched = ((image - low) / (high - low).clamp(min=1e-6)).numpy()
             ids = felzenszwalb(stretched, scale=self.scale * area, min_size=max(round(self.scale * area), 1))
             out.append(torch.from_numpy(ids % 256))
-        return torch.stack(out).to(pictures.device)
+        return torch.stack(out).to(images.device)
 
 
 class Given:
-    """Ids that come with the pictures."""
+    """Ids that come with the images."""
 
     def __init__(self, regions: int):
         self.regions = regions
 
-    def __call__(self, pictures: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """Hand them on. Raises BadInput if there are none, or if they are of another shape or number."""
         if given is None:
-            raise BadInput("masks are to be given with the pictures but none came; give them, or choose another source")
-        if given.ndim != 3 or len(given) != len(pictures):
-            raise BadInput(f"masks are {tuple(given.shape)} for {len(pictures)} pictures; give ids (pictures, rows, columns)")
+            raise BadInput("masks are to be given with the images but none came; give them, or choose another source")
+        if given.ndim != 3 or len(given) != len(images):
+            raise BadInput(f"masks are {tuple(given.shape)} for {len(images)} images; give ids (images, rows, columns)")
         if int(given.min()) < 0 or int(given.max()) >= self.regions:
             raise BadInput(f"ids of masks are {int(given.min())} to {int(given.max())}; wanted 0 to {self.regions - 1}")
         return given

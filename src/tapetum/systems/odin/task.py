@@ -1,6 +1,6 @@
 """Odin's task: masks from one network, contrast of what they hold in another (arXiv 2203.08777, section 3; DetCon's code).
 
-    picture --+-- view 1 --online--> map, pooled by masks, projected, predicted --.
+    image --+-- view 1 --online--> map, pooled by masks, projected, predicted --.
               +-- view 2 --target--> map, pooled by masks, projected -------------'  DetCon's loss, and with views swapped
               +-- spanning view --discovery--> masks, brought to both views
 
@@ -46,7 +46,7 @@ class OdinTask(PretrainTask):
     """Objects and representations, discovered together."""
 
     def __init__(self, run: OdinRun, source: Source, masks: "np.ndarray | None" = None):
-        """`masks`: ids (pictures, rows, columns) that come with the pictures, where the source of masks is given."""
+        """`masks`: ids (images, rows, columns) that come with the images, where the source of masks is given."""
         self.masks = masks
         super().__init__(run, source)  # pyright: ignore[reportArgumentType]
         how = run.odin
@@ -70,15 +70,15 @@ class OdinTask(PretrainTask):
 
     def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
         """Make both views, the one that spans them, and where all three were cut."""
-        pictures, numbers = [item.picture for item in items], [item.number for item in items]
-        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        images, numbers = [item.image for item in items], [item.number for item in items]
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
         views = self.views()
         drawn = [draw(view, sizes, self.run.seed, _PURPOSE + k, numbers) for k, view in enumerate(views)]
         cuts = [Crops(torch.from_numpy(each.boxes).float(), torch.from_numpy(each.mirrored)) for each in drawn]
         whole = spanning(*cuts)
-        made = [_shown(pictures, each, view) for each, view in zip(drawn, views, strict=True)]
+        made = [_shown(images, each, view) for each, view in zip(drawn, views, strict=True)]
         plain = replace(drawn[0], boxes=whole.box.long().numpy(), mirrored=np.zeros(len(items), bool))
-        made.append(crop(pictures, plain, views[0]).contiguous().float().div_(255))
+        made.append(crop(images, plain, views[0]).contiguous().float().div_(255))
         how = self.run.architecture.preprocessing
         mean, std = (torch.tensor(value).view(3, 1, 1) / 255 for value in (how.mean, how.std))
         batch: dict[str, Any] = {
@@ -140,21 +140,21 @@ class OdinTask(PretrainTask):
         with phase("discovery"):
             found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
-        if "given" in batch:  # they are of whole pictures, not of the spanning view
+        if "given" in batch:  # they are of whole images, not of the spanning view
             zeros = torch.zeros_like(batch["sizes"])
             whole = Crops(torch.cat([zeros, batch["sizes"]], 1), torch.zeros_like(whole.flipped))
         side = -(-self.run.size // stride)
         return [warp(found, whole, cut, (side, side)) for cut in cuts], source.regions
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned, but for the pictures themselves."""
+        """List what decides what is learned, but for the images themselves."""
         left_out = ("data", "preset", "epochs", "micro_batch")
         settings = {name: value for name, value in asdict(self.run).items() if name not in left_out}
         return {"method": "odin", **settings, **self.source.about}
 
 
-def _shown(pictures: Sequence[np.ndarray], drawn: Drawn, view: View) -> Tensor:
-    x = crop(pictures, drawn, view).contiguous().float().div_(255)
+def _shown(images: Sequence[np.ndarray], drawn: Drawn, view: View) -> Tensor:
+    x = crop(images, drawn, view).contiguous().float().div_(255)
     return recolour(x, drawn, blur_radius(view.sigma[1]))
 
 
@@ -176,6 +176,6 @@ def _taken(rows: Tensor, chosen: Tensor | None) -> Tensor:
 
 
 def _entropy(cells: Tensor) -> Tensor:
-    """Measure how evenly masks share a picture: 0, all in one; 1, all of one size."""
+    """Measure how evenly masks share an image: 0, all in one; 1, all of one size."""
     share = cells / cells.sum(1, keepdim=True).clamp(min=1)
     return -(share * share.clamp(min=1e-12).log()).sum(1).mean() / np.log(max(cells.shape[1], 2))

@@ -1,6 +1,6 @@
-"""Pictures and words in, words out: a model with its tokenizer and its codec of masks.
+"""Images and words in, words out: a model with its tokenizer and its codec of masks.
 
-Source: PaliGemma (arXiv 2407.07726); see `tokens`, `pictures`, `model`, `locations` and `mask_codec`, which this puts together.
+Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `mask_codec`, which this puts together.
 """
 
 import math
@@ -23,15 +23,15 @@ from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.generate_config import Choice
 from tapetum.systems.paligemma import mask_codec, weights
+from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.labels import only_asked
 from tapetum.systems.paligemma.locations import Found, Reading, parse
 from tapetum.systems.paligemma.mask_codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.pictures import Resize, prepare
 from tapetum.systems.paligemma.tokens import Tokens
 
 CONTEXT = 8192
-"""Tokens of pictures, prompt and answer together that Gemma was made for."""
+"""Tokens of images, prompt and answer together that Gemma was made for."""
 OFFICIAL_ROWS = 257_152
 """Rows of the official tables: models with as many speak of masks in the official codec's codes."""
 
@@ -70,7 +70,7 @@ class Reply:
 
 
 class Answerer:
-    """A model that is asked about pictures."""
+    """A model that is asked about images."""
 
     def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
@@ -125,24 +125,24 @@ class Answerer:
         """Where the model is."""
         return self.model.projector.weight.device
 
-    def prefix(self, prompt: str, pictures: int = 1, room: int = 1) -> list[int]:
+    def prefix(self, prompt: str, images: int = 1, room: int = 1) -> list[int]:
         """Give the tokens of a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
         ids = self.tokens.encode_prefix(prompt)
-        seen = pictures * self.model.config.picture_tokens
+        seen = images * self.model.config.image_tokens
         if seen + len(ids) + room > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {seen} of {pictures} pictures and {room} for the answer; together "
-                f"they may be {CONTEXT}: give a shorter one, or fewer pictures"
+                f"the prompt has {len(ids)} tokens, beside {seen} of {images} images and {room} for the answer; together "
+                f"they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
 
     @full_precision()
     def ask(
         self,
-        pictures: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
+        images: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
         prompts: Sequence[str],
         max_new_tokens: int = 64,
         *,
@@ -150,22 +150,20 @@ class Answerer:
         how: Choice | None = None,
         beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
-        """Answer prompts, each about one or several pictures; all examples have as many.
+        """Answer prompts, each about one or several images; all examples have as many.
 
         `beginnings` are texts with which the answers begin. Without them, and but for the official models, an answer about
         places begins with the likeliest one where all places together are likelier than the end; see `first_places`. Raises
         BadInput as `prefix`, and for text the tokenizer refuses.
         """
         check_several(prompts, "prompts")
-        if not pictures or len(pictures) != len(prompts):
-            raise BadInput(
-                f"there are {len(pictures)} examples of pictures and {len(prompts)} prompts; give as many, 1 or more"
-            )
-        counts = {len(frames) for frames in pictures}
+        if not images or len(images) != len(prompts):
+            raise BadInput(f"there are {len(images)} examples of images and {len(prompts)} prompts; give as many, 1 or more")
+        counts = {len(frames) for frames in images}
         if len(counts) > 1:
-            raise BadInput(f"examples have {sorted(counts)} pictures; those that are asked together have as many")
-        size = self.model.config.picture_size
-        pixels = torch.stack([prepare(frames, size, resize) for frames in pictures]).to(self.device)
+            raise BadInput(f"examples have {sorted(counts)} images; those that are asked together have as many")
+        size = self.model.config.image_size
+        pixels = torch.stack([prepare(frames, size, resize) for frames in images]).to(self.device)
         prefixes = [self.prefix(prompt, max(counts), max_new_tokens) for prompt in prompts]
         if beginnings is not None:
             forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
@@ -202,7 +200,7 @@ class Answerer:
         reading: Reading = "edges",
         things: Sequence[str] | None = None,
     ) -> Found:
-        """Read boxes, and with `masks` masks, in an answer, in pixels of a picture of this size; with `things`, theirs only."""
+        """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
         pairs = zip(reply.ids, reply.log_probabilities, strict=False)
         places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None

@@ -20,9 +20,9 @@ class PaliGemmaConfig:
     eye: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
-    prefix_mask: Literal["full", "blocks", "pictures", "causal"] = "full"
-    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures that of pictures, and those
-    of the prefix all of both (pictures are then read once for many texts); those of pictures; none (for ablations)."""
+    prefix_mask: Literal["full", "blocks", "images", "causal"] = "full"
+    """Who sees what is later among images and prefix: all tokens, as published; those of images that of images, and those
+    of the prefix all of both (images are then read once for many texts); those of images; none (for ablations)."""
     soft_cap: Literal["transformers", "big_vision"] = "transformers"
     """Where the decoder's logit_soft_cap applies: to all logits; or, as big_vision has it, only to those of tokens after the
     first one that is generated, so neither in training nor in scoring."""
@@ -42,18 +42,18 @@ class PaliGemmaConfig:
             or eye.norm != "tokens"
             or eye.pooling == "attention"
             or eye.classes
-            or eye.picture_size[0] != eye.picture_size[1]
+            or eye.image_size[0] != eye.image_size[1]
         ):
             raise BadInput(
-                "an eye of PaliGemma sees square pictures and has no class token, no attention pooling and no classes;"
+                "an eye of PaliGemma sees square images and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.systems.paligemma.config.eye"
             )
-        if self.prefix_mask not in ("full", "blocks", "pictures", "causal") or self.soft_cap not in (
+        if self.prefix_mask not in ("full", "blocks", "images", "causal") or self.soft_cap not in (
             "transformers",
             "big_vision",
         ):
             raise BadInput(
-                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal,"
+                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, images or causal,"
                 " and transformers or big_vision"
             )
         ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
@@ -66,19 +66,19 @@ class PaliGemmaConfig:
             )
 
     @property
-    def picture_size(self) -> int:
-        """Side of the pictures, in pixels."""
-        return self.eye.picture_size[0]
+    def image_size(self) -> int:
+        """Side of the images, in pixels."""
+        return self.eye.image_size[0]
 
     @property
-    def picture_tokens(self) -> int:
-        """Tokens of one picture."""
+    def image_tokens(self) -> int:
+        """Tokens of one image."""
         return self.eye.grid[0] * self.eye.grid[1]
 
 
-def eye(picture_size: int, **changes: Any) -> ViTConfig:
+def eye(image_size: int, **changes: Any) -> ViTConfig:
     """Make the config of PaliGemma's eye, SigLIP So400m/14 without its pooling; `changes` are other fields of a ViTConfig."""
-    own = {"patch": 14, "picture_size": (picture_size, picture_size), "pooling": "mean"}
+    own = {"patch": 14, "image_size": (image_size, image_size), "pooling": "mean"}
     return replace(as_siglip(sized("so400m")), **own | changes)
 
 
@@ -107,13 +107,13 @@ LANGUAGES: dict[str, DecoderConfig] = {
     "paligemma2-28b": _gemma_2(4608, 46, 32, 16, 128, 36_864, (4608 / 32) ** -0.5),
 }
 """Decoders by family: Gemma 2B, Gemma 2 2B, 9B and 27B, with the tokens of places and masks."""
-PICTURE_SIZES = (224, 448, 896)
-"""Sides of the pictures of published weights."""
+IMAGE_SIZES = (224, 448, 896)
+"""Sides of the images of published weights."""
 
 NAMED: dict[str, PaliGemmaConfig] = {
     f"{family}-{size}": PaliGemmaConfig(eye=eye(size), language=language)
     for family, language in LANGUAGES.items()
-    for size in PICTURE_SIZES
+    for size in IMAGE_SIZES
 } | {
     "pg-mini": PaliGemmaConfig(
         eye=eye(224, width=384, depth=12, heads=6, mlp_width=1536),
@@ -135,7 +135,7 @@ ships with this project."""
 def named(name: str) -> PaliGemmaConfig:
     """Give a config of `NAMED`. Raises BadInput for another name.
 
-    >>> named("paligemma2-3b-448").picture_tokens
+    >>> named("paligemma2-3b-448").image_tokens
     1024
     """
     if name not in NAMED:

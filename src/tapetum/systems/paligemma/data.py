@@ -1,8 +1,8 @@
-"""What a model is taught with: pictures, each with one or several (prefix, suffix), by number.
+"""What a model is taught with: images, each with one or several (prefix, suffix), by number.
 
-A sample is a picture with its texts; a batch holds each picture once, and rows of text that name theirs:
+A sample is an image with its texts; a batch holds each image once, and rows of text that name theirs:
 
-    pictures   0          1
+    images   0          1
     rows       a  b  c    d  e          of = [0 0 0 1 1]
     of rows    [BOS prefix \\n . .]  [suffix EOS . .]       padding on the right
 
@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.json_files import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.systems.paligemma.pictures import Resize, prepare, read_pictures
+from tapetum.systems.paligemma.images import Resize, prepare, read_images
 from tapetum.systems.paligemma.tokens import Tokens
 
 
@@ -43,12 +43,12 @@ class Pair:
     kind: str = ""
     """What it is scored with, such as the template of a question."""
     about: tuple[int, ...] = ()
-    """Numbers, in the picture's mask, of the things whose places are told, in their order."""
+    """Numbers, in the image's mask, of the things whose places are told, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """A picture, or several that belong together, and its texts."""
+    """An image, or several that belong together, and its texts."""
 
     pixels: Float[np.ndarray, "i 3 h w"]
     pairs: tuple[Pair, ...]
@@ -86,7 +86,7 @@ class Samples(Protocol):
 
 
 def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) -> Batch:
-    """Make a batch of samples with as many pictures each.
+    """Make a batch of samples with as many images each.
 
     Args:
         items: samples.
@@ -97,7 +97,7 @@ def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) 
     """
     counts = {item.pixels.shape for item in items}
     if len(counts) > 1:
-        raise BadInput(f"samples of one batch have pictures of shapes {sorted(counts)}; give as many to each, of one size")
+        raise BadInput(f"samples of one batch have images of shapes {sorted(counts)}; give as many to each, of one size")
     groups = []
     for long in (False, True):
         of, texts = [], []
@@ -162,20 +162,20 @@ class _Entry:
 class JsonLines:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
-    def __init__(self, path: str | Path, size: int, per_picture: int = 1, resize: Resize = "reference"):
-        """`size`: of the squashed pictures; `per_picture`: texts of one picture that are learned at a visit."""
-        self.path, self.size, self.per_picture = Path(path), size, per_picture
+    def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
+        """`size`: of the squashed images; `per_image`: texts of one image that are learned at a visit."""
+        self.path, self.size, self.per_image = Path(path), size, per_image
         self.resize: Resize = resize
         entries: dict[Any, _Entry] = {}
         for number, row in enumerate(read_lines(path), start=1):
             images, prefix, suffixes = _checked(row, f"{path}, line {number}")
-            key = images if per_picture > 1 else number
+            key = images if per_image > 1 else number
             entries.setdefault(key, _Entry(images=images)).texts.append((prefix, suffixes))
         self.entries = list(entries.values())
         if not self.entries:
             raise BadInput(f"{path} has no lines; write objects with image, prefix and suffix")
         if len({len(entry.images) for entry in self.entries}) > 1:
-            raise BadInput(f"{path}: lines have different numbers of pictures; give each as many")
+            raise BadInput(f"{path}: lines have different numbers of images; give each as many")
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -184,7 +184,7 @@ class JsonLines:
         """Give sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         entry = self.entries[Shuffle(len(self), seed)(number)]
-        texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_picture]]
+        texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_image]]
         pairs = tuple(Pair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
         return Sample(pixels=self.pixels(entry.images), pairs=pairs)
 
@@ -195,13 +195,13 @@ class JsonLines:
         return Sample(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
-        """Read pictures and squash them to the size of the model's."""
-        made = [prepare(read_pictures(self.path.parent / name), self.size, self.resize).numpy() for name in images]
+        """Read images and squash them to the size of the model's."""
+        made = [prepare(read_images(self.path.parent / name), self.size, self.resize).numpy() for name in images]
         return np.concatenate(made)
 
     def about(self) -> dict[str, Any]:
         """Describe, for checkpoints."""
-        return {"examples": len(self), "size": self.size, "per_picture": self.per_picture, "resize": self.resize}
+        return {"examples": len(self), "size": self.size, "per_image": self.per_image, "resize": self.resize}
 
 
 def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

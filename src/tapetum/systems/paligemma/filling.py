@@ -1,6 +1,6 @@
 """A PaliGemma without numbers yet, and its numbers from a file: piece by piece to their place, in the precision that is wanted.
 
-Numbers of two tensors need not be as many as the config says: positions are interpolated for another size of pictures, and a
+Numbers of two tensors need not be as many as the config says: positions are interpolated for another size of images, and a
 table of tokens may have rows that are padding, or be that of a raw Gemma, which knows nothing of places and masks.
 """
 

@@ -1,6 +1,6 @@
 """Where stage 1 of PaliGemma begins (arXiv 2407.07726, 3.1): SigLIP's eye, Gemma's decoder, a projector of zeros between.
 
-    SigLIP's pictures, without its pooling ---> eye          SigLIP's texts, its head          not used
+    SigLIP's images, without its pooling ---> eye          SigLIP's texts, its head          not used
     Gemma's blocks, table of 256,000 rows ----> language     1,152 rows of places and masks    drawn, N(0, 0.02^2)
 
 Either is a folder or file of Hugging Face, or a big_vision .npz; SigLIP's may have its layers one by one (`encoderblock_0`),
@@ -37,7 +37,7 @@ def join(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> PaliGemma:
-    """Make a PaliGemma of a SigLIP and a Gemma, in evaluation mode; it has learned nothing of pictures and text together.
+    """Make a PaliGemma of a SigLIP and a Gemma, in evaluation mode; it has learned nothing of images and text together.
 
     Raises BadInput where a file is missing, damaged, or of other sizes than the config's.
     """

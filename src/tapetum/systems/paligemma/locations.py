@@ -6,7 +6,7 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
     segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
                              y1       x1       y2       x2
 
-A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the picture. Back it goes by one of three readings,
+A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the image. Back it goes by one of three readings,
 which differ by a pixel in boxes, and by much more in masks of small things:
 
     "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
@@ -49,7 +49,7 @@ class Found:
     """What a text of a model says of places, in its order."""
 
     boxes: Boxes
-    """All boxes, those that have masks too, in pixels of the picture."""
+    """All boxes, those that have masks too, in pixels of the image."""
     masks: Masks
     """All masks, (n, height, width)."""
     of_box: Int[np.ndarray, " n"]
@@ -78,7 +78,7 @@ def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> 
 def box_pixels(
     numbers: Int[np.ndarray, "n 4"], width: float, height: float, reading: Reading = "edges"
 ) -> Float32[np.ndarray, "n 4"]:
-    """Give numbers y1, x1, y2, x2 as boxes (x1, y1, x2, y2) in pixels of a picture."""
+    """Give numbers y1, x1, y2, x2 as boxes (x1, y1, x2, y2) in pixels of an image."""
     _check_size(width, height)
     share = np.asarray(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]] / scale_of(reading)
     return (share * [width, height, width, height]).astype(np.float32)
@@ -138,7 +138,7 @@ def parse(
     reading: Reading = "edges",
     chances: Sequence[float] | None = None,
 ) -> Found:
-    """Read boxes and masks in the text of a model, in pixels of a picture. Without `unpack`, masks are left as their boxes.
+    """Read boxes and masks in the text of a model, in pixels of an image. Without `unpack`, masks are left as their boxes.
 
     Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
     tokens of places and masks in the text, one after the other: the score of a box, and of its mask, is the geometric mean of
@@ -173,7 +173,7 @@ def paste(
     size: tuple[int, int],
     reading: Reading = "edges",
 ) -> Bool[np.ndarray, "h w"]:
-    """Lay a mask over the box y1, x1, y2, x2 of a picture of `size` (height, width), as the reading's source does.
+    """Lay a mask over the box y1, x1, y2, x2 of an image of `size` (height, width), as the reading's source does.
 
     "edges": corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
     "evaluator": the same with corners cut to pixels.
@@ -268,4 +268,4 @@ def _scores(objects: list[_Object], text: str, chances: Sequence[float] | None) 
 
 def _check_size(width: float, height: float) -> None:
     if not (width > 0 and height > 0):
-        raise BadInput(f"the picture is {width}x{height}; both must be above 0")
+        raise BadInput(f"the image is {width}x{height}; both must be above 0")

@@ -1,9 +1,9 @@
-r"""Telling a decoder where to look while it writes places and masks, which pictures of `scenes/` know.
+r"""Telling a decoder where to look while it writes places and masks, which images of `scenes/` know.
 
     detect cup \n  <loc> <loc> <loc> <loc> cup
                |     |     |     |
                '-----'-----'-----'-- each is to write the next place of the cup: two heads of the last block but one should
-                                     look at the tokens of the picture on which the cup is seen
+                                     look at the tokens of the image on which the cup is seen
 
 Between a head that finds the thing and a layer that writes its place, neither is of use without the other, so at first neither
 is learned: after 60 CPU minutes the boxes of the first `paligemma-nano` knew nothing of the side on which a thing is. What the
@@ -42,11 +42,11 @@ class Looks:
     at: Int[Tensor, "e t"]
     """Number of the spot, -1 where the token may look anywhere."""
     spots: Bool[Tensor, "s n"]
-    """Tokens of a picture."""
+    """Tokens of an image."""
 
 
 def spot(seen: Bool[np.ndarray, "h w"], patch: int) -> Bool[np.ndarray, " n"]:
-    """Give the tokens of a picture on which a thing is seen.
+    """Give the tokens of an image on which a thing is seen.
 
     >>> spot(np.eye(4, dtype=bool), 2).tolist()
     [True, False, False, True]
@@ -62,12 +62,12 @@ def looks_of(
     """Find where each token should look.
 
     Args:
-        texts: of each picture.
-        ids: which thing each pixel of each picture shows, (h, w).
+        texts: of each image.
+        ids: which thing each pixel of each image shows, (h, w).
         packed: the same texts in numbers.
         tokens: made the numbers.
-        patch: pixels along a side of a picture's token.
-        count: tokens of a picture.
+        patch: pixels along a side of an image's token.
+        count: tokens of an image.
     """
     at = torch.full_like(packed.ids, -1)
     spots: list[np.ndarray] = []
@@ -129,7 +129,7 @@ def looking_loss(
 
     Args:
         attention: the layer.
-        x: what it is given: a picture's tokens, then texts.
+        x: what it is given: an image's tokens, then texts.
         angles: of the positions.
         mask: what is added to its logits, (e, 1, n, n).
         looks: where tokens of the texts should look.

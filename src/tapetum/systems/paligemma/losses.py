@@ -1,7 +1,7 @@
 """The loss on the suffix.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; what was given
-(pictures, prefix) is not. Which positions of the decoder's input carry a loss, and what each is to say:
+(images, prefix) is not. Which positions of the decoder's input carry a loss, and what each is to say:
 
     input    i i i  BOS  p  p  \\n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss

@@ -1,6 +1,6 @@
 """Who sees whom: the mask of a prefix language model (arXiv 2407.07726, figure 2).
 
-    i pictures, b BOS, p prefix, n newline, s suffix, e end, . padding                        x: sees
+    i images, b BOS, p prefix, n newline, s suffix, e end, . padding                        x: sees
 
                  keys                        full            keys                          causal
              i i i b p n . s s e .                       i i i b p n . s s e .
@@ -14,8 +14,8 @@
           s  x x x x x x   x x                        s  x x x x x x   x x
           e  x x x x x x   x x x                      e  x x x x x x   x x x
 
-Between them: `blocks`, pictures see pictures, the prefix sees both, the suffix is causal; `pictures`, pictures see each other,
-prefix and suffix are causal. In both, what pictures see does not depend on the text: several texts may share it. Nobody sees
+Between them: `blocks`, images see images, the prefix sees both, the suffix is causal; `images`, images see each other,
+prefix and suffix are causal. In both, what images see does not depend on the text: several texts may share it. Nobody sees
 padding, which itself sees what is before it and matters to nobody.
 
 In local blocks with a window of w, a query sees the keys of that many positions back, itself included; those of its own block
@@ -45,24 +45,24 @@ class Layout:
 
 def lay_out(
     valid: Bool[Tensor, "b n"],
-    pictures: int,
+    images: int,
     prefix: int,
-    how: Literal["full", "blocks", "pictures", "causal"] = "full",
+    how: Literal["full", "blocks", "images", "causal"] = "full",
     window: int | None = None,
 ) -> Layout:
-    """Lay out `pictures` tokens of pictures, `prefix` of text, and the suffix, which is the rest.
+    """Lay out `images` tokens of images, `prefix` of text, and the suffix, which is the rest.
 
     Args:
         valid: what is no padding.
-        pictures: their tokens, first.
+        images: their tokens, first.
         prefix: tokens after them, padding at their end.
         how: see above.
         window: of local blocks.
     """
     steps = torch.ones_like(valid, dtype=torch.long)
-    steps[:, : {"full": pictures + prefix, "blocks": pictures + prefix, "pictures": pictures, "causal": 0}[how]] = 0
+    steps[:, : {"full": images + prefix, "blocks": images + prefix, "images": images, "causal": 0}[how]] = 0
     if how == "blocks":
-        steps[:, pictures] = 1
+        steps[:, images] = 1
     mask = step_mask(steps) & valid[:, None, None, :]
     positions = (valid.long().cumsum(1) - 1).clamp_min(0)
     local = None

@@ -8,7 +8,7 @@ Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) an
     above 0 is        ◄─   64 ◄ 32 ◄ 16 ◄ 8          ◄─   1x1, two        ◄─   their codes
     the thing              four transposed ones           residual blocks
 
-Of a picture, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
+Of an image, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
 antialias); `locations.paste` lays it back.
 
 How it is learned stands in `mask_task`. Differs from the paper: this project's own codec, which comes along as
@@ -111,7 +111,7 @@ class MaskCodec(nn.Module):
 
     @torch.inference_mode()
     def codes_of(self, mask: Bool[np.ndarray, "h w"], box: Any = None) -> Int[np.ndarray, " 16"]:
-        """Give the codes of a mask of a picture; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
+        """Give the codes of a mask of an image; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
 
         Raises BadInput where the box holds no pixel.
         """

@@ -50,7 +50,7 @@ class MaskCodecRun:
     size: Literal["small", "official"] = "small"
     """Sizes of the network: this project's own, under a megabyte, or those of the official one."""
     data: tuple[str, ...] = ()
-    """Folders that `tapetum scenes pictures` made (or others with masks/*.png that hold numbers of instances, 0 for none), or
+    """Folders that `tapetum scenes images` made (or others with masks/*.png that hold numbers of instances, 0 for none), or
     files of instances as COCO has them."""
     check: tuple[str, ...] = ()
     """The same, of masks to score on; none given: a twentieth of the data is kept for it."""

@@ -1,6 +1,6 @@
-"""Masks to learn a codec from: things of pictures, cut out along their boxes, mirrored, turned and coarsened.
+"""Masks to learn a codec from: things of images, cut out along their boxes, mirrored, turned and coarsened.
 
-Layouts: a folder with masks/*.png whose pixels are numbers of instances, 0 for none (`tapetum scenes pictures`), or a file of
+Layouts: a folder with masks/*.png whose pixels are numbers of instances, 0 for none (`tapetum scenes images`), or a file of
 instances as COCO has them (Lin et al., arXiv 1405.0312), with run-length texts or polygons; crowds are left out.
 """
 
@@ -25,7 +25,7 @@ from tapetum.types import Masks
 LEAST = 24
 """Pixels of a mask; smaller ones have no shape."""
 COARSE = 10, 48
-"""Pixels of the longest side to which half of the masks are brought first, for things that are small in their pictures."""
+"""Pixels of the longest side to which half of the masks are brought first, for things that are small in their images."""
 
 
 class MaskCrops(Dataset):
@@ -33,7 +33,7 @@ class MaskCrops(Dataset):
 
     def __init__(self, crops: Sequence[Bool[np.ndarray, "_h _w"]], seed: int = 0, *, varied: bool = True):
         if not crops:
-            raise BadInput("there are no masks to learn from; give folders that tapetum scenes pictures made")
+            raise BadInput("there are no masks to learn from; give folders that tapetum scenes images made")
         self.crops, self.seed, self.varied = list(crops), seed, varied
         self._order = Shuffle(len(self.crops), seed)
 
@@ -58,7 +58,7 @@ def _square(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
 
 
 def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2 w2"]:
-    """Give a mask as it would be in a picture in which its longest side has so many pixels; one that is smaller stays."""
+    """Give a mask as it would be in an image in which its longest side has so many pixels; one that is smaller stays."""
     scale = longest / max(mask.shape)
     if scale >= 1:
         return mask
@@ -80,21 +80,17 @@ def read_crops(places: Sequence[str | Path]) -> list[Bool[np.ndarray, "_h _w"]]:
 
 
 def _of_folder(folder: Path) -> Iterator[np.ndarray]:
-    from tapetum.video.pictures import folder_of_pictures
+    from tapetum.video.images import folder_of_images
 
     if not (folder / "masks").is_dir():
-        raise BadInput(
-            f"{folder} has no folder masks; give one that tapetum scenes pictures made, or a file of COCO's instances"
-        )
-    for path in folder_of_pictures(folder / "masks"):
+        raise BadInput(f"{folder} has no folder masks; give one that tapetum scenes images made, or a file of COCO's instances")
+    for path in folder_of_images(folder / "masks"):
         try:
             ids = np.asarray(Image.open(no_pipe(path)))
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} is damaged ({str(error)[:100]}); replace it or take it out of the folder") from error
         if ids.ndim != 2:
-            raise BadInput(
-                f"{path} is no grey picture of numbers of instances; give masks as tapetum scenes pictures makes them"
-            )
+            raise BadInput(f"{path} is no grey image of numbers of instances; give masks as tapetum scenes images makes them")
         for number in np.unique(ids[ids > 0]):
             yield _tight(ids == number)
 
@@ -120,11 +116,11 @@ def _of_coco(path: Path) -> Iterator[np.ndarray]:
 def _decoded(segmentation: Mapping[str, Any] | list, size: tuple[int, int]) -> np.ndarray:
     if isinstance(segmentation, Mapping):
         return decode_mask(segmentation)
-    picture = Image.new("L", (size[1], size[0]))
+    image = Image.new("L", (size[1], size[0]))
     for polygon in segmentation:
         if len(polygon) >= 6:
-            ImageDraw.Draw(picture).polygon([float(v) for v in polygon], fill=1)
-    return np.asarray(picture).astype(bool)
+            ImageDraw.Draw(image).polygon([float(v) for v in polygon], fill=1)
+    return np.asarray(image).astype(bool)
 
 
 def _tight(mask: np.ndarray) -> np.ndarray:

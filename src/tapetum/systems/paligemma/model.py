@@ -1,16 +1,16 @@
 """PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): a SigLIP eye, one linear layer, a Gemma decoder.
 
-    pictures -> eye -> projector ---> [pictures][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
+    images -> eye -> projector ---> [images][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
     prefix, suffix: ids -> table * sqrt(width) ---^
 
-All tokens of pictures and prefix see each other; the suffix, which is what is learned and generated, is causal:
+All tokens of images and prefix see each other; the suffix, which is what is learned and generated, is causal:
 
-               pictures  prefix  suffix
-    pictures      x        x
+               images  prefix  suffix
+    images      x        x
     prefix        x        x
     suffix        x        x       \\      (each token sees itself and what was before it; see `tapetum.systems.paligemma.mask`)
 
-A caller gives pictures, prefix and suffix apart, so that another mask cannot be asked for by mistake. Id 0 is padding, on the
+A caller gives images, prefix and suffix apart, so that another mask cannot be asked for by mistake. Id 0 is padding, on the
 right of prefix and suffix; nobody sees it.
 
 Differs from the reference code (https://github.com/google-research/big_vision), each a setting:
@@ -19,7 +19,7 @@ Differs from the reference code (https://github.com/google-research/big_vision),
 - keys and values are kept in the weights' precision, not in bfloat16 (`cache_dtype` of `generate`).
 
 Differs from transformers: positions begin at 0, not at 1 (rotary positions are relative: float32 results agree to 1e-5; in
-bfloat16 they may not); rows of the vocabulary that are padding are never generated (`emitted`); tokens of pictures are put in
+bfloat16 they may not); rows of the vocabulary that are padding are never generated (`emitted`); tokens of images are put in
 front, with no placeholders among the ids.
 """
 
@@ -44,7 +44,7 @@ from tapetum.systems.paligemma.session import Session
 
 
 class PaliGemma(nn.Module):
-    """A model that reads pictures and a prefix, and writes the suffix."""
+    """A model that reads images and a prefix, and writes the suffix."""
 
     def __init__(self, config: PaliGemmaConfig):
         super().__init__()
@@ -52,21 +52,19 @@ class PaliGemma(nn.Module):
         self.copy_weights = True
         """On a CPU, answers of several tokens use a copy of the decoder's weights, which makes steps faster, where that takes
         an eighth of the free memory at most; see `tapetum.layers.packed`."""
-        self.eye = ViT(config.eye, squashed(config.picture_size))
+        self.eye = ViT(config.eye, squashed(config.image_size))
         self.projector = nn.Linear(config.eye.width, config.language.width)
         self.language = Decoder(config.language)
         nn.init.normal_(self.projector.weight, std=config.eye.width**-0.5)
         nn.init.zeros_(self.projector.bias)
 
-    def embed_pictures(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Turn each example's pictures, in -1..1, into tokens for the decoder, one picture after the other.
+    def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
+        """Turn each example's images, in -1..1, into tokens for the decoder, one image after the other.
 
-        Pictures of another size than the config's will do; positions are interpolated as the eye's config says.
+        Images of another size than the config's will do; positions are interpolated as the eye's config says.
         """
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
-            raise BadInput(
-                f"pixels are {tuple(pixels.shape)}; give (batch, pictures, 3, rows, columns), at least one picture each"
-            )
+            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
         seen = self.eye(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
         return linear(seen, self.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
@@ -75,17 +73,17 @@ class PaliGemma(nn.Module):
     ) -> Float[Tensor, "b s d"]:
         """Give what `logits` projects on the vocabulary, for losses that do that in parts."""
         self._check(pixels, prefix, suffix)
-        return self.read(self.embed_pictures(pixels), prefix, suffix)
+        return self.read(self.embed_images(pixels), prefix, suffix)
 
     def read(
-        self, pictures: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
+        self, images: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        """Do what `hidden` does with pictures that `embed_pictures` has seen: several texts may share one."""
-        batch, seen = pictures.shape[:2]
+        """Do what `hidden` does with images that `embed_images` has seen: several texts may share one."""
+        batch, seen = images.shape[:2]
         text = torch.cat((prefix, suffix[:, :-1]), 1)
         valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=text.device), text != 0), 1)
         layout = lay_out(valid, seen, prefix.shape[1], self.config.prefix_mask, self.config.language.window)
-        x = torch.cat((pictures, self.language.embed(text)), 1)
+        x = torch.cat((images, self.language.embed(text)), 1)
         x = self.language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
         # The first suffix token is told by the last of the prefix, each other one by the one before it.
         last = seen + (prefix != 0).sum(1) - 1
@@ -99,7 +97,7 @@ class PaliGemma(nn.Module):
         """Give the logits of each token of given suffixes; row k predicts suffix token k from all that is before it.
 
         Args:
-            pixels: pictures in -1..1.
+            pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             suffix: ids, with the end token where it is to be learned, padded with 0 on the right; the rows of padding hold
                 nothing of use.
@@ -125,9 +123,9 @@ class PaliGemma(nn.Module):
         room: int,
         cache_dtype: torch.dtype | None = None,
     ) -> Session:
-        """Read pictures and prefixes, with room for so many tokens of answers; see `Session`."""
+        """Read images and prefixes, with room for so many tokens of answers; see `Session`."""
         self._check(pixels, prefix)
-        return Session(self, self.embed_pictures(pixels), prefix, room, cache_dtype)
+        return Session(self, self.embed_images(pixels), prefix, room, cache_dtype)
 
     @torch.no_grad()
     def generate_ids(
@@ -136,7 +134,7 @@ class PaliGemma(nn.Module):
         """Write the likeliest token, one after the other, until the end token, which is left out.
 
         Args:
-            pixels: pictures in -1..1.
+            pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             max_new_tokens: at most, the end token included.
 
@@ -163,7 +161,7 @@ class PaliGemma(nn.Module):
         """Write an answer for each example, with the log-probability of each token.
 
         Args:
-            pixels: pictures in -1..1.
+            pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             max_new_tokens: at most, forced ones and the end token included.
             how: tokens are chosen: greedy by default; drawn, best of several, beams.
@@ -201,10 +199,10 @@ class PaliGemma(nn.Module):
     ) -> Float[Tensor, "b k s"]:
         """Give the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
 
-        Pictures and prefix are read once for all k.
+        Images and prefix are read once for all k.
 
         Args:
-            pixels: pictures in -1..1.
+            pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             answers: ids, with the end token where it counts, padded with 0 on the right; padding gets 0.
         """

@@ -43,7 +43,7 @@ def noise_boxes(true: np.ndarray, count: int, width: int, height: int, rng: np.r
 
 
 def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.random.Generator) -> Pair:
-    """Make the text of a picture: its boxes in random order, then noise up to `count` boxes.
+    """Make the text of an image: its boxes in random order, then noise up to `count` boxes.
 
     Raises BadInput where a true class is called noise.
     """

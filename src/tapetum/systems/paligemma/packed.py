@@ -1,15 +1,15 @@
-r"""Several texts about one picture in one sequence: the picture is seen and read once.
+r"""Several texts about one image in one sequence: the image is seen and read once.
 
-[pictures][BOS p n s s e][BOS p p n s e][...]           rows of one picture, one behind the other; each looks at the pictures
-    0..N-1  N N+1 ...      N N+1 ...                    and at itself alone, and counts its positions from the pictures' end
+[images][BOS p n s s e][BOS p p n s e][...]           rows of one image, one behind the other; each looks at the images
+    0..N-1  N N+1 ...      N N+1 ...                    and at itself alone, and counts its positions from the images' end
 
-          pictures  row a      row b
+          images  row a      row b
           i i i     b p n s e  b p n s e
-pictures  x x x
+images  x x x
 row a  b  x x x     x x x
        p  x x x     x x x
-       n  x x x     x x x                  a row is what it would be alone under the masks `blocks` and `pictures`,
-       s  x x x     x x x x                under which pictures do not see texts; under `full` and `causal` rows
+       n  x x x     x x x                  a row is what it would be alone under the masks `blocks` and `images`,
+       s  x x x     x x x x                under which images do not see texts; under `full` and `causal` rows
        e  x x x     x x x x x              cannot share, and are computed one by one
 row b  b  x x x                x x x
        ...
@@ -47,10 +47,10 @@ class Packed:
     """What the loss on the target counts."""
 
 
-def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["blocks", "pictures"]) -> Packed:
-    """Put rows behind each other. Raises BadInput for a mask under which rows cannot share a picture."""
-    if mask not in ("blocks", "pictures"):
-        raise BadInput(f"texts cannot share a picture under the mask {mask!r}; choose blocks or pictures, or pack nothing")
+def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> Packed:
+    """Put rows behind each other. Raises BadInput for a mask under which rows cannot share an image."""
+    if mask not in ("blocks", "images"):
+        raise BadInput(f"texts cannot share an image under the mask {mask!r}; choose blocks or images, or pack nothing")
     columns: list[list[list[Tensor]]] = [[] for _ in range(examples)]
     total = 0.0
     for rows in groups:
@@ -77,22 +77,22 @@ def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["block
     return Packed(*joined)
 
 
-def packed_mask(packed: Packed, pictures: int) -> Bool[Tensor, "e 1 n n"]:
-    """Tell which tokens see which, pictures first. Padding sees the pictures and nobody sees it."""
+def packed_mask(packed: Packed, images: int) -> Bool[Tensor, "e 1 n n"]:
+    """Tell which tokens see which, images first. Padding sees the images and nobody sees it."""
     row, step = packed.row, packed.step
     texts = (row[:, :, None] == row[:, None, :]) & (step[:, None, :] <= step[:, :, None]) & (row > 0)[:, None, :]
-    mask = torch.zeros(len(row), 1, pictures + row.shape[1], pictures + row.shape[1], dtype=torch.bool, device=row.device)
-    mask[:, :, :, :pictures] = True
-    mask[:, 0, pictures:, pictures:] = texts
+    mask = torch.zeros(len(row), 1, images + row.shape[1], images + row.shape[1], dtype=torch.bool, device=row.device)
+    mask[:, :, :, :images] = True
+    mask[:, 0, images:, images:] = texts
     return mask
 
 
 def packed_loss(
-    model: PaliGemma, pictures: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0, nearby: Nearby | None = None
+    model: PaliGemma, images: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0, nearby: Nearby | None = None
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Compute the loss of all rows, and shares of tokens that are right."""
-    seen = pictures.shape[1]
-    x = torch.cat((pictures, model.language.embed(packed.ids)), 1)
+    seen = images.shape[1]
+    x = torch.cat((images, model.language.embed(packed.ids)), 1)
     before = torch.arange(seen, device=x.device).expand(len(x), -1)
     hidden = model.language(x, positions=torch.cat((before, seen + packed.place), 1), mask=packed_mask(packed, seen))
     at = packed.target > 0

@@ -1,6 +1,6 @@
 r"""Free questions brought to the words that `paligemma-nano` was taught.
 
-The small model has seen every question of `scenes.words.pictures` in one wording only, and knows no other. So a question is
+The small model has seen every question of `scenes.words.images` in one wording only, and knows no other. So a question is
 made plain, and if it is then one of the known ones in other words, it is said in the known ones:
 
     "Hey, what's the color of that mug-like object?"        spelling, contractions, punctuation, articles, courtesies
@@ -30,8 +30,8 @@ _COURTESY = re.compile(
     r"(?:(?:please|hey|hi|hello|ok|okay|well|so|now|and)|(?:can|could|would|will) you(?: please)?"
     r"|(?:tell|show|give) me|let me know|do you know|(?:i want|i would like|i'd like) to know|i wonder|say|name)[, ]+"
 )
-_PICTURE = r"(?:in|on|of) (?:the|this|that|my) picture"
-_END = re.compile(rf"(?:[, ]+(?:please|{_PICTURE}|here|there|at all))+$")
+_IMAGE = r"(?:in|on|of) (?:the|this|that|my) picture"
+_END = re.compile(rf"(?:[, ]+(?:please|{_IMAGE}|here|there|at all))+$")
 _ARTICLES = frozenset(re.findall(r"\w+", "the a an this that these those my your our"))
 _NO_NAME = frozenset(
     re.findall(
@@ -60,7 +60,7 @@ _STAND = r"(?:is|are|stands|lies|sits|is standing|is lying)"
 
 
 def canonical_question(question: str) -> str:
-    """Say a question about a picture of scenes in the words that the small model knows; any other stays as it is.
+    """Say a question about an image of scenes in the words that the small model knows; any other stays as it is.
 
     >>> canonical_question("whats the color of that gray mug"), canonical_question("count the cubes, please")
     ('What colour is the grey mug?', 'How many cubes can be seen?')
@@ -85,7 +85,7 @@ def _plain(question: str) -> str:
     text = text.strip(" ,")
     while found := _COURTESY.match(text):
         text = text[found.end() :]
-    if not re.fullmatch(rf".*\b(?:is|are|be seen|see|shown|visible) {_PICTURE}", text):
+    if not re.fullmatch(rf".*\b(?:is|are|be seen|see|shown|visible) {_IMAGE}", text):
         text = _END.sub("", text)
     return text.strip(" ,")
 
@@ -168,7 +168,7 @@ _SHARES = (
     r"|matches the colour of|is as coloured as)"
 )
 _WORD = r"(?:words?|text|letters?|writing|label)"
-_THERE = rf"(?:{_SEEN}(?: {_PICTURE})?|there are|does the picture show|(?:can|do) you count|can be counted|you (?:can )?see)"
+_THERE = rf"(?:{_SEEN}(?: {_IMAGE})?|there are|does the picture show|(?:can|do) you count|can be counted|you (?:can )?see)"
 _SIDES_ON = (*_SIDES.items(), ("on", _ON))
 _DOES = r"(?:is|stands|lies|can|does)"
 _NEAREST = r"(?:the )?nearest(?: (?:to|of) the camera)?"
@@ -235,8 +235,8 @@ _PATTERNS: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
     (rf"read (?:what is on |what is written on |the {_WORD} on )?{_N}", _READ),
     (rf"(?:what is )?written on {_N}", _READ),
     # what is there
-    (rf"(?:which|what) of (?:these|those|them|the following)(?: things)? {_SEEN}(?: see| {_PICTURE})?", _present),
-    (rf"what {_SEEN}(?: {_PICTURE})", _present),
+    (rf"(?:which|what) of (?:these|those|them|the following)(?: things)? {_SEEN}(?: see| {_IMAGE})?", _present),
+    (rf"what {_SEEN}(?: {_IMAGE})", _present),
     (r"what (?:can be seen|is visible|can you see|do you see|is shown)", _present),
     (rf"(?:how many|(?:what is )?(?:the )?(?:number|count) of|count(?: all| up)?) {_N}(?:,? {_THERE})?", _count),
     (r"how many things are (?P<colour>\w+)(?P<n>)", _count),

@@ -1,7 +1,7 @@
-r"""Stage 0 of a small model: the eye learns alone, from what is at each place of pictures of `scenes/`.
+r"""Stage 0 of a small model: the eye learns alone, from what is at each place of images of `scenes/`.
 
-The published models begin with SigLIP, which saw forty billion pictures with their texts. A small eye that begins with nothing
-learns far more from a picture if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
+The published models begin with SigLIP, which saw forty billion images with their texts. A small eye that begins with nothing
+learns far more from an image if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
 
     what thing is here?   of what colour?   of what material?   how far are its edges, and where?   is its middle here?
 
@@ -34,7 +34,7 @@ from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
 from tapetum.systems.paligemma.ruler import write_positions
-from tapetum.systems.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
+from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, pixels_of
 from tapetum.train import Moment, Task
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
@@ -46,12 +46,12 @@ PARTS = len(NOUNS), len(TINTS), len(MATTER), 4, 1, 4
 """Numbers that are told of a cell: logits of the three, distances to the edges, logit of the middle, places of the edges."""
 
 
-def cell_targets(picture: ScenePicture) -> tuple[Int[np.ndarray, "r c 4"], Float[np.ndarray, "r c 4"]]:
+def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.ndarray, "r c 4"]]:
     """Tell of each cell: noun, colour and material (0 for none), whether the middle of the thing is in it; and the distances
-    from its middle to the left, upper, right and lower edge of the thing, over the picture's width."""
-    rows, columns = (side // CELL for side in picture.ids.shape)
-    cells = picture.ids[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
-    values = sorted(picture.things, key=lambda t: t.id)
+    from its middle to the left, upper, right and lower edge of the thing, over the image's width."""
+    rows, columns = (side // CELL for side in image.ids.shape)
+    cells = image.ids[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
+    values = sorted(image.things, key=lambda t: t.id)
     kinds, edges = np.zeros((rows, columns, 4), np.int64), np.zeros((rows, columns, 4), np.float32)
     if not values:
         return kinds, edges
@@ -66,12 +66,12 @@ def cell_targets(picture: ScenePicture) -> tuple[Int[np.ndarray, "r c 4"], Float
         r, c = int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL)
         kinds[min(r, rows - 1), min(c, columns - 1), 3] = 1
         all_edges = np.stack(np.broadcast_arrays(x - x1, (y - y1)[:, None], x2 - x, (y2 - y)[:, None]), -1)
-        edges[here] = all_edges[here] / picture.ids.shape[1]
+        edges[here] = all_edges[here] / image.ids.shape[1]
     return kinds, edges
 
 
 def edge_places(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
-    """Give where edges are (left, upper, right, lower; over the picture's width) of their distances from the cells' middles."""
+    """Give where edges are (left, upper, right, lower; over the image's width) of their distances from the cells' middles."""
     rows, columns = edges.shape[1:3]
     y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
     middle = torch.stack((x, y), -1).to(edges) / columns
@@ -80,7 +80,7 @@ def edge_places(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
 
 @dataclass(frozen=True)
 class Cells:
-    """A batch of pictures and of what is at their places."""
+    """A batch of images and of what is at their places."""
 
     pixels: Float[Tensor, "b 3 h w"]
     kinds: Int[Tensor, "b r c 4"]
@@ -103,7 +103,7 @@ class PlacesModel(nn.Module):
 
     def __init__(self, config: ViTConfig):
         super().__init__()
-        self.eye = ViT(config, squashed(config.picture_size[0]))
+        self.eye = ViT(config, squashed(config.image_size[0]))
         self.each = config.patch // CELL
         self.tell = teller(config)
 
@@ -132,8 +132,8 @@ def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, d
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
 
 
-def cells_of(items: Sequence[ScenePicture]) -> Cells:
-    """Join pictures."""
+def cells_of(items: Sequence[SceneImage]) -> Cells:
+    """Join images."""
     targets = [cell_targets(item) for item in items]
     joined = [[pixels_of(item.rgb) for item in items], [kinds for kinds, _ in targets], [edges for _, edges in targets]]
     return Cells(*(torch.from_numpy(np.stack(parts)) for parts in joined))
@@ -151,7 +151,7 @@ class PlacesTask(Task):
         start: Path | None = None,
         ruler: bool = False,
     ):
-        """`checks`: pictures to score on; `start`: weights to go on from; `ruler`: begin with `write_positions`."""
+        """`checks`: images to score on; `start`: weights to go on from; `ruler`: begin with `write_positions`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
         self.ruler = ruler
 
@@ -174,11 +174,11 @@ class PlacesTask(Task):
         return model
 
     def dataset(self) -> Any:
-        """Give pictures, mirrored and shifted."""
+        """Give images, mirrored and shifted."""
         return _Drawn(self.train, self.seed)
 
-    def collate(self, items: Sequence[ScenePicture]) -> Cells:
-        """Join pictures."""
+    def collate(self, items: Sequence[SceneImage]) -> Cells:
+        """Join images."""
         return cells_of(items)
 
     def loss(self, model: nn.Module, batch: Cells, moment: Moment) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -186,7 +186,7 @@ class PlacesTask(Task):
         return places_loss(model(batch.pixels), batch)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score cells of pictures that were never seen: shares that are right, and pixels by which edges are missed."""
+        """Score cells of images that were never seen: shares that are right, and pixels by which edges are missed."""
         if self.checks is None:
             return {}
         right: dict[str, list[float]] = {name: [] for name in ("noun", "colour", "material")}
@@ -210,14 +210,14 @@ class PlacesTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
-        return {"eye": asdict(self.config), "pictures": len(self.train), "seed": self.seed, "ruler": self.ruler}
+        return {"eye": asdict(self.config), "images": len(self.train), "seed": self.seed, "ruler": self.ruler}
 
 
 class _Drawn(torch.utils.data.Dataset):
-    """Pictures by number."""
+    """Images by number."""
 
     def __init__(self, folder: SceneFolder, seed: int):
         self.folder, self.seed = folder, seed
 
-    def __getitem__(self, number: int) -> ScenePicture:
+    def __getitem__(self, number: int) -> SceneImage:
         return self.folder.draw(self.seed, number)[0]

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from tapetum.core.errors import BadInput, check_several
 
 OCR = "ocr"
-"""All text in the picture, line by line."""
+"""All text in the image, line by line."""
 DETECT_ALL = "detect all classes"
 """The prompt of the detection transfer (PaliGemma 2, 3.2)."""
 BETWEEN = " ; "
 """What stands between things, in prompts and in answers."""
 TEXT_LENGTHS = {224: 128, 448: 512, 896: 512}
-"""Tokens of text (BOS, prefix, newline, suffix, EOS) in pre-training, by the size of the picture."""
+"""Tokens of text (BOS, prefix, newline, suffix, EOS) in pre-training, by the size of the image."""
 
 
 def caption(language: str = "en") -> str:

@@ -5,7 +5,7 @@ that person's account, as a folder of several files.
 """
 
 from tapetum.hub.registry import Weights
-from tapetum.systems.paligemma.config import PICTURE_SIZES
+from tapetum.systems.paligemma.config import IMAGE_SIZES
 
 _LOADER = "tapetum.systems.paligemma.weights:load"
 _SIZES = {
@@ -24,7 +24,7 @@ def _official(family: str, kind: str, size: int) -> Weights:
     return Weights(
         name=f"{family}-{kind}-{size}",
         architecture=f"{family}-{size}",
-        summary=f"{family} for pictures of {size}x{size}, {told}; {_SIZES[family] / 1e9:.1f} GB, licence to be accepted",
+        summary=f"{family} for images of {size}x{size}, {told}; {_SIZES[family] / 1e9:.1f} GB, licence to be accepted",
         paper=_PAPERS[family.partition("-")[0]],
         licence="LicenseRef-Gemma",
         file=f"{family}-{kind}-{size}",
@@ -40,7 +40,7 @@ PUBLISHED = tuple(
     _official(family, kind, size)
     for family in _SIZES
     for kind in ("pt", "mix")
-    for size in PICTURE_SIZES
+    for size in IMAGE_SIZES
     if not (kind == "mix" and size == 896)
 )
 """What `tapetum weights list` names of this system."""
@@ -50,7 +50,7 @@ PUBLISHED += (
     Weights(
         name="paligemma-nano",
         architecture="paligemma-nano",
-        summary="small PaliGemma that knows the pictures of tapetum scenes and nothing else, trained by this project",
+        summary="small PaliGemma that knows the images of tapetum scenes and nothing else, trained by this project",
         paper="the network of arXiv 2407.07726 with a small config",
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano.safetensors",

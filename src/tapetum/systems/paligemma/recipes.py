@@ -4,11 +4,11 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.0355
 
     stage 0    the eye alone           the papers take SigLIP; here from what is where, or from captions
     stage 1    all tasks, all weights  224 pixels, 1 billion examples; the eye's rate rises slowly
-    stage 2    larger pictures         448, then 896 pixels, 50 and 10 million examples
+    stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
 
 Batch size, time scale of the rate and length of the eye's warm-up in stages 1 and 2 are unpublished; numbers here are those of
-`paligemma-nano`, on pictures of `scenes/`. Imports no torch.
+`paligemma-nano`, on images of `scenes/`. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Learning:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """How many texts of each kind a picture of `scenes/` gets at a visit; a fraction is a chance."""
+    """How many texts of each kind an image of `scenes/` gets at a visit; a fraction is a chance."""
 
     answers: float = 5.0
     """Questions."""
@@ -69,20 +69,20 @@ class Mixture:
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaStage:
-    """A stage of pre-training on pictures of `scenes/`."""
+    """A stage of pre-training on images of `scenes/`."""
 
     stage: Literal["0", "1", "2"]
-    """0: the eye alone, from what is where; 1: all tasks; 2: all tasks on larger pictures."""
+    """0: the eye alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
-    """Folder that `tapetum scenes pictures` made, of pictures as large as the model's."""
+    """Folder that `tapetum scenes images` made, of images as large as the model's."""
     limit: int | None = None
-    """Pictures of it that are used, the first ones; by default all."""
+    """Images of it that are used, the first ones; by default all."""
     checks: str = ""
     """Another such folder, on which the weights are scored; by default none are."""
     model: str = "paligemma-nano"
     """Sizes, by name."""
-    picture_size: int = 112
-    """Side of the pictures."""
+    image_size: int = 112
+    """Side of the images."""
     start: str = ""
     """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
     eye: str = ""
@@ -94,7 +94,7 @@ class PaliGemmaStage:
     codec: str = ""
     """Weights of a codec of masks, by name or file, for the mixture's segment."""
     mixture: Mixture = field(default_factory=Mixture)
-    """Texts of a picture."""
+    """Texts of an image."""
     learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
     """How texts are learned."""
     places: float = 0.3
@@ -104,9 +104,9 @@ class PaliGemmaStage:
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32
-    """Pictures of a step, each with all of its texts."""
+    """Images of a step, each with all of its texts."""
     micro_batch: int = 32
-    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    """Images that a process works on at a time; what is left of a step's is accumulated."""
     lr: float = 1e-3
     """Highest learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -142,8 +142,8 @@ class PaliGemmaTransfer:
     """Stage 3: a model is taught one task."""
 
     task: str = ""
-    """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for pictures of
-    --picture-size, or the smallest ones; by default a task of one's own."""
+    """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for images of
+    --image-size, or the smallest ones; by default a task of one's own."""
     data: str = ""
     """File of JSON lines with image (a path from the file's folder on, or a list), prefix and suffix (or a list); with
     --task the folder of its official files."""
@@ -157,8 +157,8 @@ class PaliGemmaTransfer:
     """Begin with random weights of the same sizes instead, to see what pre-training is worth."""
     tokenizer: str = ""
     """SentencePiece model; by default the one beside the weights."""
-    picture_size: int | None = None
-    """Side of the pictures, to which positions are interpolated; by default as the weights have it."""
+    image_size: int | None = None
+    """Side of the images, to which positions are interpolated; by default as the weights have it."""
     epochs: float = 10.0
     """Visits of each example."""
     steps: int | None = None
@@ -169,8 +169,8 @@ class PaliGemmaTransfer:
     """Examples of a step."""
     micro_batch: int = 8
     """Examples that a process works on at a time; what is left of a step's is accumulated."""
-    per_picture: int = 1
-    """Lines with the same picture that are learned together, so that it is seen once."""
+    per_image: int = 1
+    """Lines with the same image that are learned together, so that it is seen once."""
     lr: float = 1e-5
     """Highest learning rate; it falls to 0 by a cosine."""
     weight_decay: float = 0.0
@@ -181,7 +181,7 @@ class PaliGemmaTransfer:
     """How texts are learned."""
     freeze: Frozen = "nothing"
     """What stays as it is: eye, with the projector, as the published transfers mean it; eye-alone; language."""
-    prefix_mask: Literal["full", "blocks", "pictures", "causal"] | None = None
+    prefix_mask: Literal["full", "blocks", "images", "causal"] | None = None
     """Who sees whom, to compare; by default as the weights have it."""
     loss_on_prefix: bool = False
     """Learn the prefix too, which the paper found to be worse."""
@@ -221,7 +221,7 @@ STAGES: Mapping[str, PaliGemmaStage] = {
         micro_batch=16,
         steps=1000,
         lr=3e-4,
-        picture_size=224,
+        image_size=224,
         mixture=Mixture(answers=4.0, detect_all=1.0, detect=1.0),
     ),
 }
@@ -232,7 +232,7 @@ TRANSFER = PaliGemmaTransfer()
 def stage0(data: str, **changes: Any) -> PaliGemmaStage:
     """Make the config of a run that teaches the eye alone.
 
-    >>> stage0("pictures", steps=100).batch_size
+    >>> stage0("images", steps=100).batch_size
     32
     """
     return replace(STAGES["0"], data=data, **changes)
@@ -246,13 +246,13 @@ def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
     return replace(STAGES["1"], data=data, start=start, **changes)
 
 
-def stage2(data: str, start: str, picture_size: int, **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run on larger pictures, from weights of stage 1.
+def stage2(data: str, start: str, image_size: int, **changes: Any) -> PaliGemmaStage:
+    """Make the config of a run on larger images, from weights of stage 1.
 
-    >>> stage2("pictures", "model.safetensors", 224).mixture.detect_all
+    >>> stage2("images", "model.safetensors", 224).mixture.detect_all
     1.0
     """
-    return replace(STAGES["2"], data=data, start=start, picture_size=picture_size, **changes)
+    return replace(STAGES["2"], data=data, start=start, image_size=image_size, **changes)
 
 
 def transfer(data: str, start: str, **changes: Any) -> PaliGemmaTransfer:

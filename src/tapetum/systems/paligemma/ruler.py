@@ -2,7 +2,7 @@
 
 A small model learns what a thing is long before where it is, for two reasons, which are mended here:
 
-- a table of positions that begins near 0 is drowned by what a stem of convolutions makes of a picture, and nothing makes the
+- a table of positions that begins near 0 is drowned by what a stem of convolutions makes of an image, and nothing makes the
   eye's tokens say where they are: in the first `paligemma-nano` they told their column no better than 15 of 112 pixels;
 - the rows of 1,024 places begin as far from their neighbours as from any other, so each place has to be learned alone.
 
@@ -13,7 +13,7 @@ A small model learns what a thing is long before where it is, for two reasons, w
           *       *        likeness of a row with others: 1 with itself, and falling smoothly
     . . *           * . .
 
-Differs from the paper, whose rows are drawn at random, and whose eye learned where things are from forty billion pictures.
+Differs from the paper, whose rows are drawn at random, and whose eye learned where things are from forty billion images.
 """
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from tapetum.systems.paligemma.config import LOCATIONS
 
 WAVES = 40
-"""Of the rows of places; the shortest is 2 / 40 of the picture."""
+"""Of the rows of places; the shortest is 2 / 40 of the image."""
 
 
 def write_positions(table: Float[Tensor, "n d"], grid: tuple[int, int], strength: float = 6.0) -> None:

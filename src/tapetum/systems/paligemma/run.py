@@ -13,8 +13,8 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.places import PlacesTask
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
+from tapetum.systems.paligemma.scene_images import SceneFolder
 from tapetum.systems.paligemma.scene_pairs import Encode, ScenePairs
-from tapetum.systems.paligemma.scene_pictures import SceneFolder
 from tapetum.systems.paligemma.scene_task import AnswerChecks, ScenesTask
 from tapetum.systems.paligemma.task import PaliGemmaTask, StartFrom
 from tapetum.systems.paligemma.tokens import Tokens
@@ -44,7 +44,7 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
         raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
     train = SceneFolder(run.data, run.limit)
     checks = SceneFolder(run.checks, 256) if run.checks else None
-    say(f"{len(train):,} pictures to learn from, {len(checks) if checks else 0} to check")
+    say(f"{len(train):,} images to learn from, {len(checks) if checks else 0} to check")
     config = stage_config(run, launch)
     if run.stage == "0":
         return _train_eye(run, launch, train, checks, config)
@@ -92,14 +92,14 @@ def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
     """Give the sizes of the model, with the rows and the newline of its tokens."""
     config = named(run.model)
-    eye = replace(config.eye, picture_size=(run.picture_size, run.picture_size))
+    eye = replace(config.eye, image_size=(run.image_size, run.image_size))
     return replace(config, eye=eye, language=replace(config.language, vocabulary=tokens.size), newline=tokens.newline[0])
 
 
 def _train_eye(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
 ) -> Finished | None:
-    eye = replace(named(run.model).eye, picture_size=(run.picture_size, run.picture_size))
+    eye = replace(named(run.model).eye, image_size=(run.image_size, run.image_size))
     task = PlacesTask(eye, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
@@ -150,7 +150,7 @@ def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
 
 
 def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
-    """List what is said of the first pictures of a folder, and every word of the world."""
+    """List what is said of the first images of a folder, and every word of the world."""
     from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
     from tapetum.systems.paligemma import prompts
     from tapetum.systems.paligemma.noise import NOISE

@@ -1,4 +1,4 @@
-"""Texts about pictures of `scenes/`: the pre-training tasks of PaliGemma (arXiv 2407.07726, 3.2.5), in the small world.
+"""Texts about images of `scenes/`: the pre-training tasks of PaliGemma (arXiv 2407.07726, 3.2.5), in the small world.
 
     answer en {question}        answer          of all questions that could be asked, rare answers more often than they come
     caption en                  short caption
@@ -24,7 +24,7 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import Pair, Sample
 from tapetum.systems.paligemma.locations import box_text, suffix
 from tapetum.systems.paligemma.recipes import Mixture
-from tapetum.systems.paligemma.scene_pictures import SceneFolder, ScenePicture, Thing, pixels_of
+from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, Thing, pixels_of
 from tapetum.types import Boxes
 
 LEAST_PIXELS = 12
@@ -47,18 +47,18 @@ TEMPLATES: Mapping[str, float] = {
     "read": 0.7,
     "present": 1.0,
 }
-"""How often questions of a template are asked, where a picture has some of each."""
+"""How often questions of a template are asked, where an image has some of each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneSample(Sample):
     """A sample of which all is known."""
 
-    picture: ScenePicture
+    image: SceneImage
 
 
 class ScenePairs:
-    """Pictures of a folder with texts, drawn by number."""
+    """Images of a folder with texts, drawn by number."""
 
     def __init__(self, folder: SceneFolder, mixture: Mixture, encode: Encode | None = None):
         self.folder, self.mixture, self.encode = folder, mixture, encode
@@ -70,40 +70,40 @@ class ScenePairs:
         """Give sample `number` of the endless shuffled stream of a seed."""
         return self.sample(*self.folder.draw(seed, number))
 
-    def sample(self, picture: ScenePicture, rng: np.random.Generator) -> SceneSample:
-        """Give a picture with texts that `rng` draws."""
-        return SceneSample(pixels=pixels_of(picture.rgb)[None], pairs=tuple(self.pairs(picture, rng)), picture=picture)
+    def sample(self, image: SceneImage, rng: np.random.Generator) -> SceneSample:
+        """Give an image with texts that `rng` draws."""
+        return SceneSample(pixels=pixels_of(image.rgb)[None], pairs=tuple(self.pairs(image, rng)), image=image)
 
-    def pairs(self, picture: ScenePicture, rng: np.random.Generator) -> list[Pair]:
-        """Draw texts about a picture."""
+    def pairs(self, image: SceneImage, rng: np.random.Generator) -> list[Pair]:
+        """Draw texts about an image."""
         mix = self.mixture
-        told = [_answer(asked) for asked in self._asked(picture, _count(rng, mix.answers), rng)]
-        clear = [t for t in picture.things if t.caption]
+        told = [_answer(asked) for asked in self._asked(image, _count(rng, mix.answers), rng)]
+        clear = [t for t in image.things if t.caption]
         for i in rng.permutation(len(clear))[: _count(rng, mix.regions)]:
-            place = box_text(clear[i].box, picture.ids.shape[1], picture.ids.shape[0])
+            place = box_text(clear[i].box, image.ids.shape[1], image.ids.shape[0])
             told.append(
                 Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region", about=(clear[i].id,))
             )
         for _ in range(_count(rng, mix.captions)):
-            told.append(Pair(prefix=prompts.caption(), suffix=picture.short))
-        for _ in range(_count(rng, mix.descriptions) if picture.long else 0):
-            told.append(Pair(prefix=prompts.describe(), suffix=picture.long, long=True))
+            told.append(Pair(prefix=prompts.caption(), suffix=image.short))
+        for _ in range(_count(rng, mix.descriptions) if image.long else 0):
+            told.append(Pair(prefix=prompts.describe(), suffix=image.long, long=True))
         for _ in range(_count(rng, mix.detect_all)):
-            told.append(_boxes(picture, prompts.DETECT_ALL, shown(picture)))
+            told.append(_boxes(image, prompts.DETECT_ALL, shown(image)))
         for _ in range(_count(rng, mix.detect)):
-            nouns = _some_nouns(picture, rng)
-            things = [t for t in shown(picture) if t.noun in nouns]
-            told.append(_boxes(picture, prompts.detect(nouns), things))
+            nouns = _some_nouns(image, rng)
+            things = [t for t in shown(image) if t.noun in nouns]
+            told.append(_boxes(image, prompts.detect(nouns), things))
         for _ in range(_count(rng, mix.segment) if self.encode else 0):
-            nouns = _some_nouns(picture, rng, most=1)
-            things = [t for t in shown(picture) if t.noun in nouns][:3]
-            told.append(_boxes(picture, prompts.segment(nouns), things, self.encode))
+            nouns = _some_nouns(image, rng, most=1)
+            things = [t for t in shown(image) if t.noun in nouns][:3]
+            told.append(_boxes(image, prompts.segment(nouns), things, self.encode))
         return told
 
-    def _asked(self, picture: ScenePicture, count: int, rng: np.random.Generator) -> list[Any]:
+    def _asked(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
         """Draw questions: a template first, then one of its answers, the rarer the likelier."""
         by_template: dict[str, list[Any]] = {}
-        for asked in picture.questions:
+        for asked in image.questions:
             if asked.template in TEMPLATES:
                 by_template.setdefault(asked.template, []).append(asked)
         chosen: list[Any] = []
@@ -119,16 +119,16 @@ class ScenePairs:
 
     def about(self) -> Mapping[str, Any]:
         """Describe, for checkpoints."""
-        return {"pictures": len(self), "mixture": vars(self.mixture), "masks": self.encode is not None}
+        return {"images": len(self), "mixture": vars(self.mixture), "masks": self.encode is not None}
 
 
 def _answer(asked: Any) -> Pair:
     return Pair(prefix=prompts.answer(asked.text), suffix=asked.answer, kind=asked.template)
 
 
-def _boxes(picture: ScenePicture, prefix: str, things: Sequence[Thing], encode: Encode | None = None) -> Pair:
+def _boxes(image: SceneImage, prefix: str, things: Sequence[Thing], encode: Encode | None = None) -> Pair:
     about = tuple(thing.id for thing in things)
-    return Pair(prefix=prefix, suffix=boxes_text(picture, things, encode), long=True, about=about)
+    return Pair(prefix=prefix, suffix=boxes_text(image, things, encode), long=True, about=about)
 
 
 def _count(rng: np.random.Generator, mean: float) -> int:
@@ -140,16 +140,16 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
     return values / values.sum()
 
 
-def shown(picture: ScenePicture) -> list[Thing]:
+def shown(image: SceneImage) -> list[Thing]:
     """List things of which enough is seen to be found, from left to right."""
-    sizes = np.bincount(picture.ids.ravel(), minlength=256)
-    found = [t for t in picture.things if sizes[t.id] >= LEAST_PIXELS]
+    sizes = np.bincount(image.ids.ravel(), minlength=256)
+    found = [t for t in image.things if sizes[t.id] >= LEAST_PIXELS]
     return sorted(found, key=lambda t: (t.box[0], t.box[1]))
 
 
-def _some_nouns(picture: ScenePicture, rng: np.random.Generator, most: int = 2) -> list[str]:
+def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> list[str]:
     """Draw nouns to look for: mostly of things that are there."""
-    there = sorted({t.noun for t in shown(picture)})
+    there = sorted({t.noun for t in shown(image)})
     count = min(int(rng.integers(1, most + 1)), max(len(there), 1))
     nouns = [there[i] for i in rng.permutation(len(there))[:count]]
     if rng.random() < 0.2 or not nouns:
@@ -157,11 +157,11 @@ def _some_nouns(picture: ScenePicture, rng: np.random.Generator, most: int = 2) 
     return list(dict.fromkeys(nouns))
 
 
-def boxes_text(picture: ScenePicture, things: Sequence[Thing], encode: Encode | None = None) -> str:
+def boxes_text(image: SceneImage, things: Sequence[Thing], encode: Encode | None = None) -> str:
     """Write boxes with nouns, and with `encode` masks, as a model should answer."""
-    height, width = picture.ids.shape
+    height, width = image.ids.shape
     boxes = Boxes(xyxy=np.array([t.box for t in things], float).reshape(-1, 4), labels=[t.noun for t in things])
     codes = None
     if encode is not None and things:
-        codes = encode(np.stack([picture.ids == t.id for t in things]), np.array([t.box for t in things], float))
+        codes = encode(np.stack([image.ids == t.id for t in things]), np.array([t.box for t in things], float))
     return suffix(boxes, width, height, codes)

@@ -1,4 +1,4 @@
-"""Teaching all tasks on pictures of `scenes/`, and scoring answers about pictures that were never seen.
+"""Teaching all tasks on images of `scenes/`, and scoring answers about images that were never seen.
 
 Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the eye's tokens are there already; and
 that on where the decoder looks (`looking`).
@@ -18,8 +18,8 @@ from tapetum.systems.paligemma.looking import Looks, layer_of, looking_loss, loo
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.places import CELL, Cells, by_cell, cells_of, places_loss, teller
 from tapetum.systems.paligemma.recipes import Mixture
+from tapetum.systems.paligemma.scene_images import SceneFolder
 from tapetum.systems.paligemma.scene_pairs import ScenePairs, SceneSample
-from tapetum.systems.paligemma.scene_pictures import SceneFolder
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import Moment
@@ -27,17 +27,17 @@ from tapetum.train import Moment
 
 @dataclass(frozen=True)
 class SceneStep(Step):
-    """A micro-batch, with what is at the pictures' places."""
+    """A micro-batch, with what is at the images' places."""
 
     cells: Cells | None
     looks: Looks | None
 
 
 class ScenesTask(PaliGemmaTask):
-    """A model learns from pictures of `scenes/`. What it needs for `places` is its attribute `tell`, which is not saved."""
+    """A model learns from images of `scenes/`. What it needs for `places` is its attribute `tell`, which is not saved."""
 
     def __init__(self, *about: Any, places: float = 0.0, looking: float = 0.0, **more: Any):
-        """`places`: weight of the loss of stage 0; `looking`: of that of `looking`, where texts share a picture;
+        """`places`: weight of the loss of stage 0; `looking`: of that of `looking`, where texts share an image;
         the rest as for `PaliGemmaTask`, with `ScenePairs` for samples."""
         super().__init__(*about, **more)
         self.places, self.looking = places, looking
@@ -54,22 +54,22 @@ class ScenesTask(PaliGemmaTask):
     def collate(self, items: Sequence[Sample]) -> SceneStep:
         """Make a micro-batch."""
         plain = super().collate(items)
-        pictures = [item.picture for item in items if isinstance(item, SceneSample)]
+        images = [item.image for item in items if isinstance(item, SceneSample)]
         looks = None
         if self.looking and plain.packed is not None:
-            texts, ids = [item.pairs for item in items], [picture.ids for picture in pictures]
-            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.eye.patch, self.config.picture_tokens)
-        return SceneStep(plain.batch, plain.packed, cells_of(pictures) if self.places else None, looks)
+            texts, ids = [item.pairs for item in items], [image.ids for image in images]
+            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.eye.patch, self.config.image_tokens)
+        return SceneStep(plain.batch, plain.packed, cells_of(images) if self.places else None, looks)
 
     def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of texts, and of places."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.eye(pixels.flatten(0, 1))
-        pictures = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        images = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = layer_of(model.language)
         with watched(attention) as given:
-            text, told = text_loss(model, pictures, batch, self.learning, self.nearby)
+            text, told = text_loss(model, images, batch, self.learning, self.nearby)
         loss, told = text, {"text": text.detach(), **told}
         if batch.looks is not None:
             looked, told["looking"] = looking_loss(attention, **given, looks=batch.looks)
@@ -87,23 +87,23 @@ class ScenesTask(PaliGemmaTask):
 
 @dataclass(frozen=True)
 class AnswerChecks(Checks):
-    """How many answers about pictures that were never seen are right, written freely, and how likely the right ones are."""
+    """How many answers about images that were never seen are right, written freely, and how likely the right ones are."""
 
     folder: SceneFolder
     tokens: Tokens
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask each picture a few questions."""
+        """Ask each image a few questions."""
 
         assert isinstance(model, PaliGemma)
         pairs = ScenePairs(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
         right: dict[str, list[float]] = {}
         for start in range(0, len(self.folder), 32):
-            pictures = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
-            items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(pictures)]
+            images = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
+            items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(images)]
             batch = collate(items, self.tokens)
             with torch.no_grad():
-                seen = model.embed_pictures(batch.pixels)
+                seen = model.embed_images(batch.pixels)
                 [rows] = batch.groups
                 whole = _whole(model, seen, rows)
             kinds = [pair.kind for item in items for pair in item.pairs]

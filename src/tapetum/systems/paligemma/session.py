@@ -23,7 +23,7 @@ class Session:
     def __init__(
         self,
         model: "PaliGemma",
-        pictures: Float[Tensor, "b n d"],
+        images: Float[Tensor, "b n d"],
         prefix: Int[Tensor, "b p"],
         room: int,
         cache_dtype: torch.dtype | None = None,
@@ -32,7 +32,7 @@ class Session:
 
         Args:
             model: what reads.
-            pictures: tokens that `embed_pictures` gave.
+            images: tokens that `embed_images` gave.
             prefix: ids, padded with 0 on the right.
             room: tokens that may follow.
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
@@ -40,7 +40,7 @@ class Session:
         self.model = model
         self._steps = 0
         self._packed = model.copy_weights and has_copies(model.language) and pack(model.language)
-        batch, seen = pictures.shape[:2]
+        batch, seen = images.shape[:2]
         valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
         self._room = valid.shape[1] + room
@@ -49,7 +49,7 @@ class Session:
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
         with using_packed(self._packed):
-            hidden = self._prefill(torch.cat((pictures, model.language.embed(prefix)), 1), seen, valid if not whole else None)
+            hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), seen, valid if not whole else None)
             last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
             self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
             """Of the next token."""

@@ -13,11 +13,11 @@ from jaxtyping import Float32, Int64, UInt8
 _F = np.float32
 
 
-def squashed(picture: UInt8[np.ndarray, "h w 3"], size: int, antialias: bool = True) -> Float32[np.ndarray, "size size 3"]:
-    """Resize a picture to a square of `size` pixels, numbers 0 to 255 as they come out."""
+def squashed(image: UInt8[np.ndarray, "h w 3"], size: int, antialias: bool = True) -> Float32[np.ndarray, "size size 3"]:
+    """Resize an image to a square of `size` pixels, numbers 0 to 255 as they come out."""
     if antialias:
-        return _along(_along(picture, size).swapaxes(0, 1), size).swapaxes(0, 1)
-    return _between(_between(picture.swapaxes(0, 1), size).swapaxes(0, 1), size)
+        return _along(_along(image, size).swapaxes(0, 1), size).swapaxes(0, 1)
+    return _between(_between(image.swapaxes(0, 1), size).swapaxes(0, 1), size)
 
 
 def _between(x: np.ndarray, size: int) -> np.ndarray:

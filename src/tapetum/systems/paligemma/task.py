@@ -4,7 +4,7 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training
 and projector alone: nothing of the decoder ever decays. "Freezing the eye" in the published transfers freezes the projector
 too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1 here.
 
-Differs from the reference: the eye sees a picture once for all its texts; under the masks `blocks` and `pictures` the decoder
+Differs from the reference: the eye sees an image once for all its texts; under the masks `blocks` and `images` the decoder
 reads it once too.
 """
 
@@ -36,7 +36,7 @@ class Step:
 
     batch: Batch
     packed: Packed | None
-    """The rows in sequences, where they share pictures."""
+    """The rows in sequences, where they share images."""
 
 
 class PaliGemmaTask(Task):
@@ -72,14 +72,14 @@ class PaliGemmaTask(Task):
         """Make a micro-batch."""
         batch = collate(items, self.tokens, self.learning.length)
         packed = None
-        if self.config.prefix_mask in ("blocks", "pictures"):
+        if self.config.prefix_mask in ("blocks", "images"):
             packed = pack(batch.groups, len(items), self.learning.mean, self.config.prefix_mask)
         return Step(batch, packed)
 
     def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
-        return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning, self.nearby)
+        return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.nearby)
 
     @property
     def nearby(self) -> Nearby | None:
@@ -163,21 +163,21 @@ class Checks:
 
 
 def text_loss(
-    model: PaliGemma, pictures: Tensor, step: Step, learning: Learning, nearby: Nearby | None = None
+    model: PaliGemma, images: Tensor, step: Step, learning: Learning, nearby: Nearby | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Compute the loss of all texts about pictures that were embedded."""
+    """Compute the loss of all texts about images that were embedded."""
     if step.packed is not None:
-        return packed_loss(model, pictures, step.packed, learning.smoothing, nearby)
-    return rows_loss(model, pictures, step.batch, learning, nearby)
+        return packed_loss(model, images, step.packed, learning.smoothing, nearby)
+    return rows_loss(model, images, step.batch, learning, nearby)
 
 
 def rows_loss(
-    model: PaliGemma, pictures: Tensor, batch: Batch, learning: Learning, nearby: Nearby | None = None
+    model: PaliGemma, images: Tensor, batch: Batch, learning: Learning, nearby: Nearby | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of each group's rows, padded to the longest; the mean is over all rows together."""
     losses, right, counted = [], [], []
     for rows in batch.groups:
-        hidden = model.read(pictures[rows.of], rows.prefix, rows.suffix)
+        hidden = model.read(images[rows.of], rows.prefix, rows.suffix)
         logits = model.language.logits(hidden, capped=model.config.soft_cap == "transformers")
         at = rows.learned & (rows.suffix != 0)
         found = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, nearby) * at

@@ -11,7 +11,7 @@ Either way a text is cut at such tokens first, so that they are never split, and
 
 How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text, so that a prompt which
 ends with a newline may get one longer piece; it reads `<bos>`, `<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens,
-which here, as in the reference, are letters like others; it always ends a suffix with EOS; for a picture it writes `<image>`
+which here, as in the reference, are letters like others; it always ends a suffix with EOS; for an image it writes `<image>`
 many times over, a token behind these that is never said, so here it has no number.
 """
 

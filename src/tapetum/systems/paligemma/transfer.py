@@ -35,7 +35,7 @@ from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.memory import TrainingMemory, training_memory
 
 BATCH = 16
-"""Pictures that are asked about together."""
+"""Images that are asked about together."""
 PROBE = 1000.0
 """Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
 
@@ -48,7 +48,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
     samples: Samples
-    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.picture_size, run.per_picture)
+    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.image_size, run.per_image)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
     task = TransferTask(
@@ -82,7 +82,7 @@ def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> 
         return None
     if run.task:
         return TaskChecks.read(run, config, tokens)
-    return ExactChecks(JsonLines(run.checks, config.picture_size, 1 << 30), tokens)
+    return ExactChecks(JsonLines(run.checks, config.image_size, 1 << 30), tokens)
 
 
 def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> TrainConfig:
@@ -135,10 +135,10 @@ class TransferStart(Start):
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
         found = theirs.config
-        eye, size = found.eye, self.run.picture_size
+        eye, size = found.eye, self.run.image_size
         changed = replace(
             found,
-            eye=eye if size is None else replace(eye, picture_size=(size, size)),
+            eye=eye if size is None else replace(eye, image_size=(size, size)),
             language=replace(found.language, dropout=self.run.dropout),
         )
         return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
@@ -147,8 +147,8 @@ class TransferStart(Start):
         """Fill a model, and add low-rank changes."""
         if not self.run.scratch:
             theirs = weights.load(self.run.start)
-            if self.run.picture_size is not None:
-                theirs = weights.resized(theirs, self.run.picture_size)
+            if self.run.image_size is not None:
+                theirs = weights.resized(theirs, self.run.image_size)
             model.load_state_dict(theirs.state_dict())
         if self.run.lora_rank:
             low_rank(model, self.run)
@@ -174,7 +174,7 @@ class TransferTask(PaliGemmaTask):
             return super().loss(model, batch, moment)
         assert isinstance(model, PaliGemma)
         groups = tuple(all_text(rows) for rows in batch.batch.groups)
-        return rows_loss(model, model.embed_pictures(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
+        return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
@@ -236,7 +236,7 @@ class ExactChecks(Checks):
     longest: int = 64
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask everything, up to `most` pictures."""
+        """Ask everything, up to `most` images."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
         for start in range(0, min(len(self.lines), self.most), BATCH):
@@ -252,7 +252,7 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[Sample], long
     """Write the likeliest answer to each text of each sample, in their order."""
     [rows] = collate(samples, tokens).groups
     device = next(model.parameters()).device
-    seen = model.embed_pictures(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
+    seen = model.embed_images(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
     session = Session(model, seen[rows.of.to(device)], rows.prefix.to(device), longest)
     return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
@@ -274,10 +274,10 @@ def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGe
 def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:
     """The loss of texts as long as the run allows."""
     config, count = task.config, run.micro_batch
-    size, text = config.picture_size, run.learning.length or 64
-    pixels = torch.zeros(count, getattr(task.samples, "pictures", 1), 3, size, size, device="meta")
+    size, text = config.image_size, run.learning.length or 64
+    pixels = torch.zeros(count, getattr(task.samples, "images", 1), 3, size, size, device="meta")
     assert isinstance(model, PaliGemma)
-    pictures = model.embed_pictures(pixels)
-    x = torch.cat((pictures, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)
+    images = model.embed_images(pixels)
+    x = torch.cat((images, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)
     logits = model.language.logits(model.language(x)[:, -text // 2 :])
     return logits.float().log_softmax(-1).mean()

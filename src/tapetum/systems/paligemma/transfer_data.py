@@ -1,7 +1,7 @@
-"""Examples of transfer tasks: official files in; pictures, what the model is told, what it should say, what it is scored with.
+"""Examples of transfer tasks: official files in; images, what the model is told, what it should say, what it is scored with.
 
 Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others are read
-from lines of JSON, DIR/SPLIT.jsonl beside the pictures:
+from lines of JSON, DIR/SPLIT.jsonl beside the images:
 
     {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
     {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos
@@ -40,7 +40,7 @@ class Example:
     """One thing that is asked of a model."""
 
     id: Id
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     video: Path | None = None
     prefix: str
     references: tuple[str, ...] = ()
@@ -56,8 +56,8 @@ class Example:
 
     @property
     def source(self) -> Path:
-        """Name the file that groups examples: the first picture, or the video."""
-        return self.video or self.pictures[0]
+        """Name the file that groups examples: the first image, or the video."""
+        return self.video or self.images[0]
 
 
 def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
@@ -121,27 +121,27 @@ def _examples(task: Transfer, record: Question | Captioned | Referred | Instance
     if isinstance(record, Referred):
         for k, expression in enumerate(record.expressions):
             asked = Question(key=f"{record.key}/{k}", question=expression)
-            yield Example(id=(split, asked.key), pictures=(record.picture,), prefix=task.prompt_of(asked), referred=record)
+            yield Example(id=(split, asked.key), images=(record.image,), prefix=task.prompt_of(asked), referred=record)
     elif isinstance(record, Instances):
         asked = Question(key=record.key, question=getattr(record, "prompt", ""))
-        yield Example(id=(split, record.key), pictures=(record.picture,), prefix=task.prompt_of(asked), things=record)
+        yield Example(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(asked), things=record)
     else:
         if isinstance(record, Captioned):
-            record = Question(key=record.key, pictures=(record.picture,), question="", answers=record.captions)
+            record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
         yield _of_question(task, record, split)
 
 
 def _of_question(task: Transfer, asked: Question, split: str) -> Example:
     where = f"example {asked.key!r} of {split}"
-    if asked.video is None and len(asked.pictures) != task.pictures:
-        raise BadInput(f"{where} has {len(asked.pictures)} pictures; {task.title} wants {task.pictures} of each")
+    if asked.video is None and len(asked.images) != task.images:
+        raise BadInput(f"{where} has {len(asked.images)} images; {task.title} wants {task.images} of each")
     if (asked.video is not None) != (task.frames is not None):
         raise BadInput(f"{where} has {'a video' if asked.video else 'no video'}; that is another form than {task.title}'s")
     if task.prompt in ("choose", "letter") and not asked.options:
         raise BadInput(f"{where} has no options to choose from; give them")
     return Example(
         id=(split, asked.key),
-        pictures=asked.pictures,
+        images=asked.images,
         video=asked.video,
         prefix=task.prompt_of(asked),
         references=answers_of(task, asked),
@@ -152,7 +152,7 @@ def _of_question(task: Transfer, asked: Question, split: str) -> Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Instances):
-    """A picture with words in it, and the prompt that asks for them."""
+    """An image with words in it, and the prompt that asks for them."""
 
     prompt: str = ""
 
@@ -182,7 +182,7 @@ def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
         raise BadInput(f"right of {entry.where} is {right}, of {len(options)} options; write the number of one, from 0")
     return Question(
         key=key,
-        pictures=tuple(folder / _inside(name, entry) for name in names or ()),
+        images=tuple(folder / _inside(name, entry) for name in names or ()),
         video=folder / entry.file_name("video") if "video" in entry else None,
         question=question,
         answers=entry.texts("answers") if "answers" in entry else (),
@@ -204,7 +204,7 @@ def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
         x1, y1, x2, y2 = map(float, box)
         things.append(Thing(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None))
     size = entry.whole("height"), entry.whole("width")
-    return Words(key=key, picture=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
+    return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
 
 
 def _inside(name: str, entry: Entry) -> str:
@@ -218,16 +218,16 @@ _EXPRESSIONS = {
 
 
 def read_expressions(folder: Path, split: str) -> list[Referred]:
-    """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any picture
+    """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image
     of a split that is held out."""
     name, _, part = split.rpartition("/")
     if name:
         return read_refcoco(folder, part, name)
     if split != "train":
         raise BadInput(f"there is no split {split!r}; it is train, or such as refcoco/val, refcoco+/testA, refcocog/test")
-    held = {r.picture for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
+    held = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
     every = [replace(r, key=f"{name}/{r.key}") for name in _EXPRESSIONS for r in read_refcoco(folder, "train", name)]
-    return [referred for referred in every if referred.picture not in held]
+    return [referred for referred in every if referred.image not in held]
 
 
 def _coco_instances(folder: Path, split: str) -> list[Instances]:

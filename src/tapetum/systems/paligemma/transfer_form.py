@@ -13,7 +13,7 @@ from tapetum.systems.paligemma import prompts
 
 if TYPE_CHECKING:
     from tapetum.data.asked import Question
-    from tapetum.systems.paligemma.pictures import Resize
+    from tapetum.systems.paligemma.images import Resize
 
 Metric = Literal[
     "cider",
@@ -54,7 +54,7 @@ PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a task is learned at one size of pictures. None: not published, the default of `PaliGemmaTransfer` stands."""
+    """How a task is learned at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
 
     epochs: float | None = None
     """Visits of each example."""
@@ -102,7 +102,7 @@ class Transfer:
     length: int | None = None
     """Tokens of text in training (BOS, prefix, newline, suffix, EOS), and of an answer at most. None: not published."""
     recipes: Mapping[int, Recipe]
-    """By the side of the pictures; none for a task that is not learned but tried with a model of another (`start`)."""
+    """By the side of the images; none for a task that is not learned but tried with a model of another (`start`)."""
     start: str = ""
     """The task whose model is tried on this one."""
     reader: str = "lines"
@@ -113,8 +113,8 @@ class Transfer:
     """Splits of the published scores."""
     local: tuple[str, ...] = ()
     """Splits to score where the answers of those are hidden on a server; they are held out only if `train` is without them."""
-    pictures: int = 1
-    """Pictures of an example."""
+    images: int = 1
+    """Images of an example."""
     frames: Frames | None = None
     """Of an example that is a video."""
     beams: int = 1
@@ -122,13 +122,13 @@ class Transfer:
     lower: bool = False
     """Answers are learned in lower case."""
     resize: "Resize" = "reference-plain"
-    """How pictures are made square in training."""
+    """How images are made square in training."""
     evaluation_resize: "Resize | None" = None
     """In evaluation, where that differs."""
     white_square: bool = False
-    """White is put right of the picture or below it, so that it is a square before it is made small."""
-    by_picture: bool = False
-    """An epoch visits each picture once, and takes one of its texts."""
+    """White is put right of the image or below it, so that it is a square before it is made small."""
+    by_image: bool = False
+    """An epoch visits each image once, and takes one of its texts."""
     shuffle_options: bool = False
     """Options come in another order at each visit."""
     kinds: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Transfer:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Give the sides of pictures for which there is a recipe."""
+        """Give the sides of images for which there is a recipe."""
         return tuple(sorted(self.recipes))
 
     @property
@@ -152,11 +152,11 @@ class Transfer:
 
     @property
     def shown(self) -> int:
-        """Give how many pictures or frames an example shows."""
-        return self.frames.count if self.frames else self.pictures
+        """Give how many images or frames an example shows."""
+        return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Give the recipe for pictures of this size: that of the largest size up to it, of the smallest for smaller ones.
+        """Give the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
 
         Raises BadInput for a task that is not learned.
         """

@@ -92,7 +92,7 @@ def detection_rows(task: Transfer, told: Answered) -> list[Row]:
     rows = [Row(name=name, value=getattr(found, of), count=len(truths)) for name, of in names.items()]
     rows += [Row(name=f"recall, {most} boxes", value=value, count=len(truths)) for most, value in found.recall.items()]
     rows += [Row(name=f"AP {label}", value=value, count=len(truths)) for label, value in found.ap_by_label.items()]
-    return [*rows, Row(name="malformed boxes a picture", value=malformed / len(truths), count=len(truths))]
+    return [*rows, Row(name="malformed boxes an image", value=malformed / len(truths), count=len(truths))]
 
 
 def spotting_rows(task: Transfer, told: Answered) -> list[Row]:

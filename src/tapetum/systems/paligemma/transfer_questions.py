@@ -1,10 +1,10 @@
-"""Transfer tasks whose answers are words: questions about pictures. See `transfers`, which has all tasks."""
+"""Transfer tasks whose answers are words: questions about images. See `transfers`, which has all tasks."""
 
 from tapetum.systems.paligemma.transfer_form import Recipe, Transfer, at, tried
 
 NO_PROMPT = "Its prompt is not known here: a line's question is the whole prompt. "
 SMALL, ALL = (224, 448), (224, 448, 896)
-"""Sides of pictures that tasks are learned with."""
+"""Sides of images that tasks are learned with."""
 
 
 def _documents(smooth: float) -> dict[int, Recipe]:
@@ -29,7 +29,7 @@ QUESTIONS = (
         remark="The public config says the bare question; the paper's numbers are those of answer en.",
     ),
     tried(
-        "objaverse", "Objaverse, 8 views", "vqav2", "none", "bare", length=None, pictures=8,
+        "objaverse", "Objaverse, 8 views", "vqav2", "none", "bare", length=None, images=8,
         remark=NO_PROMPT + "4 prompts, 5 samples each, scored by cosines of the Universal Sentence Encoder.",
     ),
     Transfer(
@@ -51,17 +51,17 @@ QUESTIONS = (
     ),
     tried("xgqa", "xGQA", "gqa", mean_of_kinds=True, remark="bn de id ko pt ru zh; questions in them, answers in English."),
     Transfer(
-        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, pictures=2, examples=93_400, reader="nlvr2",
+        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, images=2, examples=93_400, reader="nlvr2",
         recipes={**at((224,), 3, 256, 1e-5, 1e-6), **at((448,), 10, 256, 3e-6, 3e-7)}, train=("train", "dev"),
         evaluate=("test1",),
     ),
-    tried("marvl", "MaRVL", "nlvr2", length=64, pictures=2, mean_of_kinds=True, remark="id sw ta tr zh; left, then right."),
+    tried("marvl", "MaRVL", "nlvr2", length=64, images=2, mean_of_kinds=True, remark="id sw ta tr zh; left, then right."),
     Transfer(
         name="ai2d", title="AI2D", prompt="choose", metric="exact", length=128, examples=12_400,
         recipes=at(SMALL, 10, 256, 1e-5, 1e-6), train=("train",), resize="reference", evaluation_resize="reference-plain",
     ),
     Transfer(
-        name="scienceqa", title="ScienceQA, with a picture", prompt="letter", metric="letter", length=512, examples=8_300,
+        name="scienceqa", title="ScienceQA, with an image", prompt="letter", metric="letter", length=512, examples=8_300,
         reader="scienceqa", recipes=at(SMALL, 20, 128, 1e-5, freeze=True), train=("train", "val"), shuffle_options=True,
     ),
     Transfer(

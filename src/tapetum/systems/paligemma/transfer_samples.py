@@ -1,7 +1,7 @@
 """Samples of transfer tasks, and models that answer them: pixels as each task has them, suffixes with boxes and masks.
 
 Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's right
-answers at random; RefCOCO's takes one expression of a picture, ScienceQA's has options, and a detection things, in a new order.
+answers at random; RefCOCO's takes one expression of an image, ScienceQA's has options, and a detection things, in a new order.
 
     RefCOCO     expression      <loc>x4 <seg>x16, without a label
     detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
@@ -25,11 +25,11 @@ from tapetum.systems.paligemma import mask_codec
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import Pair, Sample
+from tapetum.systems.paligemma.images import prepare, read_images, strided_frames
 from tapetum.systems.paligemma.locations import box_text, mask_text, suffix
 from tapetum.systems.paligemma.mask_codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.noise import first_boxes, forbidden_ids, label_chances
-from tapetum.systems.paligemma.pictures import prepare, read_pictures, strided_frames
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.paligemma.task import Checks
 from tapetum.systems.paligemma.tokens import Tokens
@@ -47,7 +47,7 @@ PLACED = "detection", "spotting"
 
 
 def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None = None) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
-    """Read the pictures or frames of an example. With `rng` frames begin anywhere, without at the first one.
+    """Read the images or frames of an example. With `rng` frames begin anywhere, without at the first one.
 
     Raises BadInput for a file that is not there or cannot be read.
     """
@@ -57,8 +57,8 @@ def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None 
         first = int(rng.integers(last)) if rng is not None and last > 1 else 0
         frames = video[strided_frames(len(video), count, stride, first)]
         return [frame[None] for frame in frames]
-    found = [read_pictures(path) for path in example.pictures]
-    return [_squared(picture) for picture in found] if task.white_square else found
+    found = [read_images(path) for path in example.images]
+    return [_squared(image) for image in found] if task.white_square else found
 
 
 def pixels_of(
@@ -93,11 +93,11 @@ class TaskSamples:
     """Samples of a task by number, for training. Raises BadInput where there are none, or answers are hidden."""
 
     def __init__(self, task: Transfer, examples: Sequence[Example], size: int, codec: MaskCodec | None = None):
-        """`size`: of the squashed pictures; `codec`: makes codes of masks."""
+        """`size`: of the squashed images; `codec`: makes codes of masks."""
         self.task, self.size, self.codec = task, size, codec
         visits: dict[Any, list[Example]] = {}
         for example in examples:
-            visits.setdefault(example.source if task.by_picture else example.id, []).append(example)
+            visits.setdefault(example.source if task.by_image else example.id, []).append(example)
         self.visits = list(visits.values())
         """Examples of which each visit takes one."""
         if not examples:
@@ -110,8 +110,8 @@ class TaskSamples:
         return len(self.visits)
 
     @property
-    def pictures(self) -> int:
-        """Give how many pictures or frames a sample has."""
+    def images(self) -> int:
+        """Give how many images or frames a sample has."""
         return self.task.shown
 
     def draw(self, seed: int, number: int) -> Sample:
@@ -137,7 +137,7 @@ def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TaskSamples
     task = task_named(run.task)
     examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
     codec = mask_codec.load(codec_of(run, config)) if task.metric == "referred" else None
-    return TaskSamples(task, examples, config.picture_size, codec)
+    return TaskSamples(task, examples, config.image_size, codec)
 
 
 def codec_of(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
@@ -214,7 +214,7 @@ def answer_examples(
     if noise_boxes:
         labels = {thing.label for example in examples if example.things for thing in example.things.things}
         forbidden = forbidden_ids(answerer.tokens, sorted(labels))
-    size, found = answerer.model.config.picture_size, {}
+    size, found = answerer.model.config.image_size, {}
     for start in range(0, len(examples), batch):
         some = examples[start : start + batch]
         pixels = torch.stack([pixels_of(task, example, size) for example in some]).to(answerer.device)
@@ -238,8 +238,8 @@ def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[f
     return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
 
 
-def _squared(picture: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
+def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
     """White right of it or below, until it is square."""
-    _, height, width, _ = picture.shape
+    _, height, width, _ = image.shape
     side = max(height, width)
-    return np.pad(picture, ((0, 0), (0, side - height), (0, side - width), (0, 0)), constant_values=255)
+    return np.pad(image, ((0, 0), (0, side - height), (0, side - width), (0, 0)), constant_values=255)

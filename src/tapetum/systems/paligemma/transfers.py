@@ -3,7 +3,7 @@
 Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, section 4), with the public
 transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer_results`.
 
-    tapetum train paligemma-transfer --task vqav2 --data DIR --picture-size 448
+    tapetum train paligemma-transfer --task vqav2 --data DIR --image-size 448
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
 
 Unusual: the defaults written in the public configs are not the best ones (COCO 1e-4, RefCOCO 5 epochs); these are the best.
@@ -29,16 +29,16 @@ _CAPTIONS = (
     Transfer(
         name="coco-captions", title="COCO captions", prompt="caption", metric="cider", length=32, beams=2, examples=113_000,
         recipes=at(SMALL, 5, 256, 1e-5, 1e-6), reader="coco-karpathy", train=("train", "restval"), evaluate=("val",),
-        by_picture=True,
+        by_image=True,
     ),
     tried(
         "nocaps", "NoCaps", "coco-captions", "cider", "caption", reader="coco", evaluate=("val",), beams=2,
-        remark="Put its validation file at annotations/captions_val.json, its pictures into val.",
+        remark="Put its validation file at annotations/captions_val.json, its images into val.",
     ),
     Transfer(
         name="coco-35l", title="COCO-35L", prompt="caption-language", metric="cider", length=32, examples=113_000,
-        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), train=("train",), evaluate=("dev",), by_picture=True, mean_of_kinds=True,
-        remark="35 languages, each drawn as often; 25 epochs are of pictures (5 x 566,435 visits).",
+        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), train=("train",), evaluate=("dev",), by_image=True, mean_of_kinds=True,
+        remark="35 languages, each drawn as often; 25 epochs are of images (5 x 566,435 visits).",
     ),
     tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
     Transfer(
@@ -47,7 +47,7 @@ _CAPTIONS = (
     ),
     Transfer(
         name="textcaps", title="TextCaps", prompt="caption", metric="cider", length=32, beams=3, lower=True, examples=22_000,
-        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), train=("train",), evaluate=("val",), by_picture=True,
+        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), train=("train",), evaluate=("val",), by_image=True,
         remark="The paper calls the evaluated split test, the public code val.",
     ),
     Transfer(
@@ -58,7 +58,7 @@ _CAPTIONS = (
     Transfer(
         name="widgetcap", title="WidgetCap", prompt="caption", metric="cider", length=32, examples=44_700,
         recipes=at(SMALL, 4, 64, 3e-6, 3e-7, 0.1, 0.1), train=("train", "dev"), resize="reference",
-        remark="A red box around the widget is drawn into the picture beforehand; 5 references.",
+        remark="A red box around the widget is drawn into the image beforehand; 5 references.",
     ),
     Transfer(
         name="docci", title="DOCCI", prompt="bare", metric="none", recipes={448: Recipe()}, train=("train",),
@@ -68,7 +68,7 @@ _CAPTIONS = (
 _PLACES = (
     Transfer(
         name="refcoco", title="RefCOCO, RefCOCO+, RefCOCOg", prompt="expression", metric="referred", length=48,
-        examples=24_400, reader="refcoco", by_picture=True, train=("train",),
+        examples=24_400, reader="refcoco", by_image=True, train=("train",),
         recipes={
             **at((224,), 100, 256, 3e-5, 0, 0.1, 0.3), **at((448,), 100, 256, 1e-5, 0, 0, 0.3),
             **at((896,), 100, 64, 1e-5, 0, 0, 0.3),
@@ -77,7 +77,7 @@ _PLACES = (
             "refcoco/val", "refcoco/testA", "refcoco/testB", "refcoco+/val", "refcoco+/testA", "refcoco+/testB",
             "refcocog/val", "refcocog/test",
         ),
-        remark="Learned on all three together, without any picture of a val or test split; examples are pictures.",
+        remark="Learned on all three together, without any image of a val or test split; examples are images.",
     ),
     Transfer(
         name="coco-detection", title="COCO detection", prompt="detect-all", metric="detection",
@@ -101,7 +101,7 @@ _WRITTEN = (
     *(
         Transfer(
             name=name, title=title, prompt="bare", metric="tables", length=4096, recipes={896: Recipe(lr=1e-4)},
-            train=("train",), white_square=True, remark=NO_PROMPT + "Steps and size of pictures are not known here.",
+            train=("train",), white_square=True, remark=NO_PROMPT + "Steps and size of images are not known here.",
         )
         for name, title in (("fintabnet", "FinTabNet"), ("pubtabnet", "PubTabNet"))
     ),
@@ -169,16 +169,16 @@ def task_named(name: str) -> Transfer:
     return TASKS[name]
 
 
-def task_run(name: str, picture_size: int | None = None, **changes: Any) -> PaliGemmaTransfer:
-    """Make the config of a run that teaches a task, with the numbers published for pictures of this size.
+def task_run(name: str, image_size: int | None = None, **changes: Any) -> PaliGemmaTransfer:
+    """Make the config of a run that teaches a task, with the numbers published for images of this size.
 
-    Without a size, those for the smallest one, and pictures are as the weights have them. `changes` are fields of the config.
+    Without a size, those for the smallest one, and images are as the weights have them. `changes` are fields of the config.
 
     >>> task_run("refcoco", 448).learning.smoothing, task_run("vqav2").weight_decay
     (0.3, 0.1)
     """
     task = task_named(name)
-    recipe, length = task.recipe(picture_size), task.length
+    recipe, length = task.recipe(image_size), task.length
     learning = replace(TRANSFER.learning, smoothing=recipe.smoothing, **({"length": length} if length else {}))
-    made = {"task": name, "picture_size": picture_size, "learning": learning, **task.changes(picture_size), **changes}
+    made = {"task": name, "image_size": image_size, "learning": learning, **task.changes(image_size), **changes}
     return replace(TRANSFER, **made)

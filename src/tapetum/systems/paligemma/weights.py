@@ -62,7 +62,7 @@ def load(
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
         config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files that have none, or instead of theirs. With
-            another size of pictures, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first
+            another size of images, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first
             are taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
 
     Raises:
@@ -124,14 +124,14 @@ _TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {
 }
 
 
-def resized(model: PaliGemma, picture_size: int, how: Resample = "big_vision") -> PaliGemma:
-    """Change a model, which is returned, to another size of pictures; `how` says whose interpolation of positions."""
-    eye = replace(model.config.eye, picture_size=(picture_size, picture_size), resample=how)
+def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> PaliGemma:
+    """Change a model, which is returned, to another size of images; `how` says whose interpolation of positions."""
+    eye = replace(model.config.eye, image_size=(image_size, image_size), resample=how)
     old = model.config.eye.grid
     with torch.no_grad():
         table = interpolate(model.eye.positions.detach(), old, eye.grid, how)
     model.config = replace(model.config, eye=eye)
-    model.eye.config, model.eye.preprocessing = eye, squashed(picture_size)
+    model.eye.config, model.eye.preprocessing = eye, squashed(image_size)
     model.eye.positions = torch.nn.Parameter(table.clone(), requires_grad=model.eye.positions.requires_grad)
     return model
 

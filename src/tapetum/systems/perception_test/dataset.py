@@ -42,7 +42,7 @@ class Item:
     """Whether a question sees its video only as far as it may."""
 
     def open(self, question: Question | None = None) -> Footage:
-        """Open its pictures, to the end that a question lets be seen. Raises BadInput where there are none."""
+        """Open its images, to the end that a question lets be seen. Raises BadInput where there are none."""
         path, _ = self._found
         return open_footage(path, self.truth.metadata, self._end(question))
 

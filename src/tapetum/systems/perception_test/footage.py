@@ -1,4 +1,4 @@
-"""Pictures and sound of a video of the Perception Test, in the frames of its annotations.
+"""Images and sound of a video of the Perception Test, in the frames of its annotations.
 
 Tens of the public videos have more or fewer frames than their metadata say, by up to hundreds (issue 4 of the public code). Of
 these, frame k of the annotations is the one that is shown at k / rate seconds, by the presentation times of the file; where a

@@ -174,7 +174,7 @@ def _of(split: Split, tasks: Sequence[Task], part: Part) -> Iterator[Public]:
         yield from (file for file in (each or whole for each in own) if file is not None)
         return
     if part == "audios" and tasks and set(tasks) <= {"object", "point"}:
-        return  # these are tasks of the picture alone
+        return  # these are tasks of the image alone
     if tasks and None not in own:
         yield from (each for each in own if each is not None)
     elif whole is not None:

@@ -80,7 +80,7 @@ class LabelledSegment:
     start_s: float
     end_s: float
     visible: bool | None = None
-    """Of a sound: whether its cause is in the picture."""
+    """Of a sound: whether its cause is in the image."""
 
 
 @dataclass(frozen=True, kw_only=True)

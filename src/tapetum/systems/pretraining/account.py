@@ -1,4 +1,4 @@
-"""What a step of a run costs, from its settings alone: no pictures, no memory, no multiplication.
+"""What a step of a run costs, from its settings alone: no images, no memory, no multiplication.
 
 After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
 """
@@ -23,7 +23,7 @@ CLASSES = 1000
 
 
 class _Blank:
-    """Stands for pictures that nobody looks at."""
+    """Stands for images that nobody looks at."""
 
     def __len__(self) -> int:
         return 0
@@ -35,17 +35,17 @@ class _Blank:
         return ""
 
 
-def account_step(run: PretrainRun, pictures: int | None = None, classes: int = CLASSES) -> ClosedForm:
-    """Say what a step on so many pictures costs (those of the run's batch by default), in closed form.
+def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
+    """Say what a step on so many images costs (those of the run's batch by default), in closed form.
 
     Raises BadInput for encoder and method that do not go together.
     """
-    return closed_form(_step(run, run.batch_size if pictures is None else pictures, classes))
+    return closed_form(_step(run, run.batch_size if images is None else images, classes))
 
 
-def count_step(run: PretrainRun, pictures: int | None = None, classes: int = CLASSES) -> Flops:
+def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> Flops:
     """Count the operations of the same step, on tensors without memory: the other engine, for comparison."""
-    return count_flops(_step(run, run.batch_size if pictures is None else pictures, classes))
+    return count_flops(_step(run, run.batch_size if images is None else images, classes))
 
 
 def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
@@ -61,21 +61,21 @@ def _source(classes: int) -> Source:
     return Source(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 
-def _step(run: PretrainRun, pictures: int, classes: int) -> Any:
+def _step(run: PretrainRun, images: int, classes: int) -> Any:
     """The loss of a micro-batch, as a call without arguments; models and inputs have shapes alone."""
     task = task_of(run.method)(run, _source(classes))
     with torch.device("meta"):
         model, *teachers = (task.learner(make(run.architecture)).train() for _ in range(1 + len(task.averages)))
         batch: dict[str, Any] = {
-            "views": [torch.empty(pictures, 3, side, side) for side in run.views],
-            "label": torch.zeros(pictures, dtype=torch.int64),
-            "caption": torch.zeros(pictures, dtype=torch.int64),
-            "text": torch.zeros(pictures, run.clip.length, dtype=torch.int64),
+            "views": [torch.empty(images, 3, side, side) for side in run.views],
+            "label": torch.zeros(images, dtype=torch.int64),
+            "caption": torch.zeros(images, dtype=torch.int64),
+            "text": torch.zeros(images, run.clip.length, dtype=torch.int64),
         }
         config = run.architecture.config
         if run.method == "mae" and isinstance(config, ViTConfig):
             seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
-            batch["seen"] = torch.zeros(pictures, seen, dtype=torch.int64)
+            batch["seen"] = torch.zeros(images, seen, dtype=torch.int64)
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     moment = Moment(teachers=named)
 

@@ -1,4 +1,4 @@
-"""Texts of pictures: as they are given, or made of the names of classes; and texts as bytes.
+"""Texts of images: as they are given, or made of the names of classes; and texts as bytes.
 
 Source: "Where Should I Spend My FLOPs?" (arXiv 2209.15589) runs CLIP on data that has only labels with captions made of them.
 
@@ -13,7 +13,7 @@ __all__ = ["BEGIN", "END", "VOCABULARY", "numbers", "of_classes", "tokens"]
 
 
 def of_classes(template: str, names: Sequence[str]) -> str:
-    """Make the caption of a picture that shows things of these names.
+    """Make the caption of an image that shows things of these names.
 
     >>> of_classes("This is a photo of {}", ["cat", "red_panda"])
     'This is a photo of cat and red panda'

@@ -27,7 +27,7 @@ class Supervised:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Pictures and texts find each other. The text tower reads bytes."""
+    """Images and texts find each other. The text tower reads bytes."""
 
     width: int = 512
     """Channels of the text tower."""
@@ -40,9 +40,9 @@ class Clip:
     projection: int = 512
     """Numbers of the embeddings that are compared."""
     template: str = "This is a photo of {}"
-    """Caption of a picture of which only the class is known; {} stands for its name."""
+    """Caption of an image of which only the class is known; {} stands for its name."""
     equal_captions: bool = True
-    """Pictures with equal captions are right for each other, not negatives."""
+    """Images with equal captions are right for each other, not negatives."""
 
     def __post_init__(self) -> None:
         _check(self, counts=("width", "depth", "heads", "projection"))
@@ -54,7 +54,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class SimClr:
-    """Two views of a picture find each other among all others."""
+    """Two views of an image find each other among all others."""
 
     temperature: float = 0.1
     """Cosines are divided by it."""
@@ -67,12 +67,12 @@ class SimClr:
     strength: float = 1.0
     """Of the change of colours; 0.5 for CIFAR in the paper."""
     area: float = 0.08
-    """Least part of a picture that a view shows."""
+    """Least part of an image that a view shows."""
 
     def __post_init__(self) -> None:
         _check(self, counts=("layers", "hidden", "projection"), above=("temperature",), least=("strength",))
         if not 0 < self.area <= 1:
-            raise BadInput(f"area is {self.area}; it is a share of the picture, above 0 and up to 1")
+            raise BadInput(f"area is {self.area}; it is a share of the image, above 0 and up to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

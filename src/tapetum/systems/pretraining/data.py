@@ -1,6 +1,6 @@
-"""Pictures to learn from, wherever they lie, and what is known of them.
+"""Images to learn from, wherever they lie, and what is known of them.
 
-    a folder                    pictures in it and below; the folder that a picture lies in may be its class, and a text beside
+    a folder                    images in it and below; the folder that an image lies in may be its class, and a text beside
                                 it (cat.txt beside cat.jpg) its caption
     train/CLASS/*.jpg           as a folder: only train is learned from
     *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
@@ -23,51 +23,51 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_picture, stored
+from tapetum.data.media import Files, opened_image, stored
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
-from tapetum.video.pictures import PICTURES
+from tapetum.video.images import IMAGES
 
-Picture = UInt8[np.ndarray, "h w 3"]
+Image = UInt8[np.ndarray, "h w 3"]
 _HELD_BYTES = 512 << 20
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
 """Bytes of a file of one."""
 _TRIES = 100
 
 
-class Pictures(Protocol):
-    """Pictures by number."""
+class Images(Protocol):
+    """Images by number."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int, /) -> Picture:
+    def __getitem__(self, k: int, /) -> Image:
         """Raises BadInput for one that is damaged."""
         ...
 
     def name(self, k: int) -> str:
-        """Name picture k, for people."""
+        """Name image k, for people."""
         ...
 
 
 @dataclass
-class FilePictures:
-    """Pictures in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
+class FileImages:
+    """Images in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
 
     files: Files
-    _held: dict[int, Picture] = field(default_factory=dict, repr=False)
+    _held: dict[int, Image] = field(default_factory=dict, repr=False)
     _bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, k: int) -> Picture:
+    def __getitem__(self, k: int) -> Image:
         if k in self._held:
             return self._held[k]
-        picture = np.array(opened_picture(self.files[k], "RGB"))
-        if self._bytes + picture.nbytes <= _HELD_BYTES:
-            self._held[k] = picture
-            self._bytes += picture.nbytes
-        return picture
+        image = np.array(opened_image(self.files[k], "RGB"))
+        if self._bytes + image.nbytes <= _HELD_BYTES:
+            self._held[k] = image
+            self._bytes += image.nbytes
+        return image
 
     def name(self, k: int) -> str:
         return self.files[k].name
@@ -77,8 +77,8 @@ class FilePictures:
 
 
 @dataclass
-class RawPictures:
-    """Pictures whose bytes lie in the binary files of CIFAR: a row has labels, then 32 x 32 reds, greens and blues."""
+class RawImages:
+    """Images whose bytes lie in the binary files of CIFAR: a row has labels, then 32 x 32 reds, greens and blues."""
 
     rows: UInt8[np.ndarray, "n bytes"]
     labels: int
@@ -87,59 +87,59 @@ class RawPictures:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, k: int) -> Picture:
+    def __getitem__(self, k: int) -> Image:
         return np.ascontiguousarray(self.rows[k, self.labels :].reshape(3, 32, 32).transpose(1, 2, 0))
 
     def name(self, k: int) -> str:
-        return f"picture {k}"
+        return f"image {k}"
 
 
 @dataclass(frozen=True)
-class NoPictures:
-    """Stands for pictures where only what is known of them is wanted."""
+class NoImages:
+    """Stands for images where only what is known of them is wanted."""
 
     count: int
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, k: int) -> Picture:
+    def __getitem__(self, k: int) -> Image:
         raise BadInput(f"{self.name(k)} is not here; ask the dataset")
 
     def name(self, k: int) -> str:
-        return f"picture {k}"
+        return f"image {k}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures to learn from."""
+    """Images to learn from."""
 
-    pictures: Pictures
+    images: Images
     labels: np.ndarray | None = None
     """int64 (n,) numbers of classes; None: none are known."""
     classes: tuple[str, ...] = ()
     """Names, by number."""
     captions: Sequence[str] | None = None
-    """A text for each picture; None: there are none."""
+    """A text for each image; None: there are none."""
     about: dict[str, Any] = field(default_factory=dict)
     """What the identity of a run says of the data."""
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
 
 def source_at(place: Path, *, captions: bool = False) -> Source:
-    """Find the pictures at `place`; their captions are looked for only if they are wanted.
+    """Find the images at `place`; their captions are looked for only if they are wanted.
 
-    Raises BadInput where there is none or one alone, for captions that some pictures have and others lack, and what the layouts
+    Raises BadInput where there is none or one alone, for captions that some images have and others lack, and what the layouts
     of data refuse.
     """
     if not place.exists():
-        raise BadInput(f"there is no {place}; give a folder of pictures")
+        raise BadInput(f"there is no {place}; give a folder of images")
     found = _source(place, captions)
     if len(found) < 2:
-        raise BadInput(f"{place} holds one picture; give a folder with 2 or more, of which something can be learned")
-    return replace(found, about={"data": place.resolve().name, "pictures": len(found), **found.about})
+        raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
+    return replace(found, about={"data": place.resolve().name, "images": len(found), **found.about})
 
 
 def _source(place: Path, captions: bool) -> Source:
@@ -153,19 +153,19 @@ def _source(place: Path, captions: bool) -> Source:
         return replace(found, captions=_texts(place)) if captions else found
     if place.is_dir():
         return _folder(place, captions)
-    raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of pictures")
+    raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
 
 
 def _listed(layout: str, place: Path) -> Source:
     found = listing(layout, place, "train")
     if "image" not in found.files:
-        raise BadInput(f"{place} has {', '.join(found.files)} and no pictures; give data that has")
+        raise BadInput(f"{place} has {', '.join(found.files)} and no images; give data that has")
     labels = found.truth if found.asks == "class" else None
-    return Source(FilePictures(found.files["image"]), labels, found.classes)
+    return Source(FileImages(found.files["image"]), labels, found.classes)
 
 
 def _texts(place: Path) -> Sequence[str] | None:
-    """The texts of shards, whose pictures `listing` takes in their order: all of train, or nine of ten."""
+    """The texts of shards, whose images `listing` takes in their order: all of train, or nine of ten."""
     folder = place / "train" if (place / "train").is_dir() else place
     shards = Shards(folder)
     if "txt" not in shards.fields:
@@ -190,47 +190,47 @@ def _cifar(place: Path, files: Sequence[Path]) -> Source:
     names = tuple(read_text(listed).split()) if listed else ()
     if len(names) <= truth.max():
         names = tuple(str(k) for k in range(int(truth.max()) + 1))
-    return Source(RawPictures(rows, labels), truth, names)
+    return Source(RawImages(rows, labels), truth, names)
 
 
 def _folder(place: Path, captions: bool) -> Source:
     root = place / "train" if (place / "train").is_dir() else place
-    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURES)
+    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGES)
     files = [path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     if not files:
-        raise BadInput(f"{root} holds no pictures ({', '.join(sorted(PICTURES))}); give a folder that does")
+        raise BadInput(f"{root} holds no images ({', '.join(sorted(IMAGES))}); give a folder that does")
     folders = [path.relative_to(root).parts[0] if path.parent != root else None for path in files]
     names = tuple(sorted({name for name in folders if name is not None}))
     labels = None
     if None not in folders and len(names) > 1:
         number = {name: k for k, name in enumerate(names)}
         labels = np.array([number[str(name)] for name in folders])
-    found = Source(FilePictures([stored(path) for path in files]), labels, names if labels is not None else ())
+    found = Source(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
     return replace(found, captions=_beside(files)) if captions else found
 
 
 def _beside(files: Sequence[Path]) -> Sequence[str] | None:
-    """The texts beside pictures; None where there are none at all."""
+    """The texts beside images; None where there are none at all."""
     lacking = [path for path in files if not path.with_suffix(".txt").is_file()]
     if len(lacking) == len(files):
         return None
     if lacking:
         raise BadInput(
-            f"{len(lacking)} of {len(files)} pictures have no caption, the first is {lacking[0]}; write one into "
+            f"{len(lacking)} of {len(files)} images have no caption, the first is {lacking[0]}; write one into "
             f"{lacking[0].with_suffix('.txt').name} beside it, or take all of them away"
         )
     return [read_text(path.with_suffix(".txt"), errors="replace", most=_LONGEST_CAPTION).strip() for path in files]
 
 
 class Shown(NamedTuple):
-    """A picture as sample `number` of a run."""
+    """An image as sample `number` of a run."""
 
-    picture: Picture
+    image: Image
     number: int
     index: int
-    """Which picture of the source it is."""
+    """Which image of the source it is."""
     damaged: tuple[int, ...]
-    """Pictures that should have been shown, and could not be read."""
+    """Images that should have been shown, and could not be read."""
 
 
 class Showings(Dataset[Shown]):
@@ -241,36 +241,36 @@ class Showings(Dataset[Shown]):
 
     @cached_property
     def order(self) -> Shuffle:
-        """Which picture is shown when."""
+        """Which image is shown when."""
         return Shuffle(len(self.source), self.seed)
 
     def __getitem__(self, number: int) -> Shown:
-        """Show sample `number`. Raises BadInput where a hundred pictures on end, or all, are damaged."""
+        """Show sample `number`. Raises BadInput where a hundred images on end, or all, are damaged."""
         first, damaged = self.order(number), []
         for step in range(min(_TRIES, len(self.source))):
             k = (first + step) % len(self.source)
             try:
-                return Shown(self.source.pictures[k], number, k, tuple(damaged))
+                return Shown(self.source.images[k], number, k, tuple(damaged))
             except BadInput as error:
                 damaged.append(k)
                 last = error
-        raise BadInput(f"{len(damaged)} pictures on end cannot be read, the last because {last}")
+        raise BadInput(f"{len(damaged)} images on end cannot be read, the last because {last}")
 
 
 def check_sizes(source: Source, size: int, place: str) -> None:
-    """Raise BadInput where half of the pictures, of those that are looked at, are smaller than a view of `size`.
+    """Raise BadInput where half of the images, of those that are looked at, are smaller than a view of `size`.
 
-    Up to 32 pictures are looked at, evenly chosen.
+    Up to 32 images are looked at, evenly chosen.
     """
     sides = []
     for k in np.unique(np.linspace(0, len(source) - 1, 32).round().astype(int)).tolist():
         try:
-            sides.append(min(source.pictures[k].shape[:2]))
+            sides.append(min(source.images[k].shape[:2]))
         except BadInput:
             continue
     if sides and float(np.median(sides)) < size:
         middle = int(np.median(sides))
         raise BadInput(
-            f"views of {size} pixels are larger than the pictures of {place}, whose shorter sides are about {middle}; give "
+            f"views of {size} pixels are larger than the images of {place}, whose shorter sides are about {middle}; give "
             f"--size {max(8, middle // 8 * 8)}, or --enlarge"
         )

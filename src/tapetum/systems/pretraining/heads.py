@@ -78,7 +78,7 @@ def by_batch(teacher: nn.Module) -> nn.Module:
 
 
 def spread(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    """Measure how much of the features differs between pictures: 0 where all are one vector, 1 where nothing is common.
+    """Measure how much of the features differs between images: 0 where all are one vector, 1 where nothing is common.
 
     >>> import torch
     >>> float(spread(torch.ones(4, 3))), float(spread(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))

@@ -30,12 +30,12 @@ def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: floa
     """Compute NT-Xent: each projection must find that of the other view among all of both views but itself.
 
     Args:
-        z1: projections of the first view of each picture, of any length.
+        z1: projections of the first view of each image, of any length.
         z2: those of the second.
         temperature: what the cosines are divided by.
 
     Raises:
-        BadInput: one picture in all, which has no negatives.
+        BadInput: one image in all, which has no negatives.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -47,14 +47,14 @@ def clip(
     scale: float | Float[Tensor, ""],
     captions: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean of two cross entropies: pictures must find their texts, and texts their pictures.
+    """Compute the mean of two cross entropies: images must find their texts, and texts their images.
 
     Args:
-        image: embeddings of pictures, of any length.
+        image: embeddings of images, of any length.
         text: those of their texts.
         scale: what the cosines are multiplied by, the inverse of a temperature.
-        captions: numbers of the texts; those with the same number are all right for each other's pictures, in equal parts.
-            None: only a picture's own row is.
+        captions: numbers of the texts; those with the same number are all right for each other's images, in equal parts.
+            None: only an image's own row is.
 
     Raises:
         BadInput: one pair in all, which has no negatives.
@@ -82,7 +82,7 @@ def dino(
     student_temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """Compute the mean cross entropy of the student's view of a picture under the teacher's, over all pairs of two views.
+    """Compute the mean cross entropy of the student's view of an image under the teacher's, over all pairs of two views.
 
     Args:
         student_views: logits of each view, those of the teacher's views first, in the teacher's order.
@@ -132,7 +132,7 @@ def mae(
 
 def _check_negatives(rows: Tensor) -> None:
     if rows.shape[0] * current_world().size < 2:
-        raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell a picture from; give batch_size 2 or more")
+        raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell an image from; give batch_size 2 or more")
 
 
 def _stacked(views: Views) -> Tensor:

@@ -1,7 +1,7 @@
 """Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch.
 
 `resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators). SimCLR and
-BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a few, pictures of 32 to 64 pixels.
+BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a few, images of 32 to 64 pixels.
 
 "Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings.
 """
@@ -20,11 +20,11 @@ Preset = Literal["small", "resnet", "vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureRun:
-    """What every run that learns from pictures without a system's own settings is told."""
+class ImageRun:
+    """What every run that learns from images without a system's own settings is told."""
 
     data: str = ""
-    """Folder of pictures, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
+    """Folder of images, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
     or CIFAR's binary files."""
     encoder: str = "resnet-18"
     """Network to train: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; or timm:NAME."""
@@ -33,15 +33,15 @@ class PictureRun:
     size: int = 64
     """Side of the views, in pixels."""
     enlarge: bool = False
-    """Take pictures that are smaller than the views, and enlarge them."""
+    """Take images that are smaller than the views, and enlarge them."""
     epochs: float = 100.0
-    """How often each picture is seen."""
+    """How often each image is seen."""
     steps: int | None = None
     """Optimiser steps, in place of epochs."""
     batch_size: int = 128
-    """Pictures of an optimiser step, over all processes."""
+    """Images of an optimiser step, over all processes."""
     micro_batch: int = 128
-    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    """Images that a process works on at a time; what is left of a step's is accumulated."""
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """What moves the weights."""
     rate: float = 1e-3
@@ -74,19 +74,19 @@ class PictureRun:
         """Give family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
         return encoder_architecture(self.encoder, self.size, self.change)
 
-    def steps_of(self, pictures: int) -> int:
-        """Count the steps of the run on so many pictures."""
-        return self.steps or max(1, math.ceil(self.epochs * pictures / self.batch_size))
+    def steps_of(self, images: int) -> int:
+        """Count the steps of the run on so many images."""
+        return self.steps or max(1, math.ceil(self.epochs * images / self.batch_size))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRun(PictureRun):
+class PretrainRun(ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
     method: Method
     """Which of the six."""
     preset: Preset = "small"
-    """small: for a laptop and pictures of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
+    """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     supervised: Supervised = field(default_factory=Supervised)
     """Settings of supervised."""
     clip: Clip = field(default_factory=Clip)
@@ -106,7 +106,7 @@ class PretrainRun(PictureRun):
         super().__post_init__()
         least = 2 if self.method in ("clip", "simclr", "byol") else 1
         if self.batch_size < least:
-            why = "a picture is told from the others of its batch" if least > 1 else "a step needs a picture"
+            why = "an image is told from the others of its batch" if least > 1 else "a step needs an image"
             raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
 
     @property
@@ -125,7 +125,7 @@ class PretrainRun(PictureRun):
 
     @property
     def views(self) -> tuple[int, ...]:
-        """Give the side of each view of a picture."""
+        """Give the side of each view of an image."""
         count = 2 if self.method in ("simclr", "byol", "dino") else 1
         local = (self.local_size,) * self.dino.local_views if self.method == "dino" else ()
         return (self.size,) * count + local
@@ -145,16 +145,16 @@ class PretrainRun(PictureRun):
 
 
 def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
-    """Give the architecture of a name, ours or timm:NAME, for pictures of `size`, with some settings changed.
+    """Give the architecture of a name, ours or timm:NAME, for images of `size`, with some settings changed.
 
     >>> encoder_architecture("timm:vit_tiny_patch16_224", 64, ("patch=8",)).config.grid
     (8, 8)
     """
     changes = dict(_setting(text) for text in change)
     found = architecture(name)
-    if hasattr(found.config, "picture_size"):
+    if hasattr(found.config, "image_size"):
         check_side(found.config, size, "--size", changes.get("patch"))
-        changes = {"picture_size": (size, size), **changes}
+        changes = {"image_size": (size, size), **changes}
     found = changed(found, changes)
     how = replace(
         found.preprocessing, size=(size, size), crop_fraction=1.0 if size <= 64 else found.preprocessing.crop_fraction

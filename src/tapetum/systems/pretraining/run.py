@@ -1,4 +1,4 @@
-"""A run of pre-training from pictures to the file of an encoder."""
+"""A run of pre-training from images to the file of an encoder."""
 
 import time
 from collections.abc import Callable
@@ -77,7 +77,7 @@ class Pretrained:
 
     encoder: Path
     """File of the encoder, which `tapetum embed --model` takes."""
-    pictures: int
+    images: int
     """Of the data."""
     damaged: tuple[str, ...]
     """Names of those that could not be read in this call, and were skipped."""
@@ -88,7 +88,7 @@ class Pretrained:
 def task_for(run: PretrainRun) -> PretrainTask:
     """Make the task of a run. Raises BadInput for data, encoder or settings that don't go together."""
     if not run.data:
-        raise BadInput("there is no data; give --data with a folder of pictures")
+        raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
     source = source_at(Path(run.data), captions=run.method == "clip")
     task = task_of(run.method)(run, source)
@@ -99,14 +99,14 @@ def task_for(run: PretrainRun) -> PretrainTask:
 
 def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainConfig:
     """Make the loop's config of a run."""
-    run, pictures = task.run, len(task.source)
-    steps = run.steps_of(pictures)
+    run, images = task.run, len(task.source)
+    steps = run.steps_of(images)
     return train_config(
         run,
         launch,
         micro_batch=run.micro_batch,
         steps=steps,
-        warmup_steps=min(round(run.warmup_epochs * pictures / run.batch_size), steps // _WARMUP_AT_MOST),
+        warmup_steps=min(round(run.warmup_epochs * images / run.batch_size), steps // _WARMUP_AT_MOST),
         optimizer=run.optimizer,
         trust=run.trust,
         final_weight_decay=run.final_weight_decay,
@@ -133,14 +133,14 @@ def run_task(
     keep: Callable[[Any], None] = lambda model: None,
     **settings: Any,
 ) -> Pretrained | None:
-    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end.
+    """Train a task that learns an encoder from images, as `pretrain` does; `keep` is given the whole model at the end.
 
     Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
     """
     config = loop_config(task, launch, **settings)
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
-        say(f"{len(task.source):,} pictures{classes}")
+        say(f"{len(task.source):,} images{classes}")
         if not (launch.out / "checkpoints").exists():
             for line in predict(task, config).lines():
                 say(line)
@@ -154,8 +154,8 @@ def run_task(
     path = launch.out / ENCODER_FILE
     if processes.is_main():
         save(model.encoder.eval(), path)
-    names = tuple(task.source.pictures.name(k) for k in sorted(task.damaged))
-    return Pretrained(encoder=path, pictures=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
+    names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
+    return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:

@@ -1,4 +1,4 @@
-"""What the six methods share: pictures, their views, the encoder, and an eye on collapse.
+"""What the six methods share: images, their views, the encoder, and an eye on collapse.
 
 A method (`methods/`) says which views it wants, what stands on the encoder, and its loss. Batch norms and negatives are those
 of all processes of a run, so that two processes do as one with the joint batch.
@@ -17,7 +17,7 @@ from tapetum.account.phases import phase
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.data import NoPictures, Showings, Shown, Source
+from tapetum.systems.pretraining.data import NoImages, Showings, Shown, Source
 from tapetum.systems.pretraining.heads import spread
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.train import Average, Moment, Task
@@ -25,7 +25,7 @@ from tapetum.train.gather import convert_sync_batchnorm
 from tapetum.train.log import say
 
 COLLAPSED = 0.01
-"""A spread below this is a collapse: a hundredth of the features' length differs between pictures."""
+"""A spread below this is a collapse: a hundredth of the features' length differs between images."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 _NOT_LEARNING = "data", "preset", "epochs", "micro_batch"
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
@@ -44,21 +44,21 @@ class PretrainTask(Task):
         self.run, self.source = run, source
         self.settings = run.settings()
         self.damaged: set[int] = set()
-        """Pictures that could not be read so far, by number; told of in the process that trains."""
+        """Images that could not be read so far, by number; told of in the process that trains."""
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the pictures: workers have them in the dataset, and of the task they want `collate` alone."""
-        return {**self.__dict__, "source": replace(self.source, pictures=NoPictures(len(self.source)))}
+        """Leave out the images: workers have them in the dataset, and of the task they want `collate` alone."""
+        return {**self.__dict__, "source": replace(self.source, images=NoImages(len(self.source)))}
 
     def check(self) -> None:
         """Raise BadInput where encoder, data and method do not go together."""
 
     @abstractmethod
     def views(self) -> Sequence[View]:
-        """Say which views of a picture the method wants."""
+        """Say which views of an image the method wants."""
 
     @abstractmethod
     def learner(self, encoder: Encoder) -> nn.Module:
@@ -68,7 +68,7 @@ class PretrainTask(Task):
     def method_loss(
         self, model: Any, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss, the encoder's vectors of the pictures, and what else is to be logged."""
+        """Compute the loss, the encoder's vectors of the images, and what else is to be logged."""
 
     def model(self) -> nn.Module:
         """Make encoder and heads, with batch norms over all processes."""
@@ -86,15 +86,15 @@ class PretrainTask(Task):
         return self.run.architecture.family not in ("vit", "towers")
 
     def dataset(self) -> Showings:
-        """Give pictures in a shuffled order."""
+        """Give images in a shuffled order."""
         return Showings(self.source, self.run.seed)
 
     def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
-        """Make the views of a micro-batch, and what is known of its pictures."""
+        """Make the views of a micro-batch, and what is known of its images."""
         how = self.run.architecture.preprocessing
         views = Views(self.views(), seed=self.run.seed, mean=how.mean, std=how.std)
         numbers, indices = [item.number for item in items], [item.index for item in items]
-        made = views([item.picture for item in items], numbers)
+        made = views([item.image for item in items], numbers)
         if self._convolves:
             made = [view.contiguous(memory_format=torch.channels_last) for view in made]
         batch: dict[str, Any] = {"views": made, "number": torch.tensor(numbers)}
@@ -102,7 +102,7 @@ class PretrainTask(Task):
         return batch | self.known(np.array(indices))
 
     def known(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Give what the method wants to know of these pictures of the source."""
+        """Give what the method wants to know of these images of the source."""
         return {}
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
@@ -113,15 +113,15 @@ class PretrainTask(Task):
         self._tell(batch["damaged"].tolist(), float(found), len(features), moment)
         return loss, {"spread": found, **metrics}
 
-    def _tell(self, damaged: Sequence[int], found: float, pictures: int, moment: Moment) -> None:
+    def _tell(self, damaged: Sequence[int], found: float, images: int, moment: Moment) -> None:
         for k in damaged:
             if k not in self.damaged:
                 self.damaged.add(k)
-                say(f"{self.source.pictures.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
-        if found < COLLAPSED and pictures > 1 and self.collapsed_at is None:
+                say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
+        if found < COLLAPSED and images > 1 and self.collapsed_at is None:
             self.collapsed_at = moment.step
             say(
-                f"step {moment.step + 1}: collapse, the features of all pictures are the same but for {found:.1e} of their "
+                f"step {moment.step + 1}: collapse, the features of all images are the same but for {found:.1e} of their "
                 "length; stop, and try a lower --rate or a larger --batch-size"
             )
 
@@ -133,7 +133,7 @@ class PretrainTask(Task):
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned, but for the pictures themselves."""
+        """List what decides what is learned, but for the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
         for name in ("supervised", "clip", "simclr", "byol", "dino", "mae"):
             if name != self.run.method:
@@ -142,5 +142,5 @@ class PretrainTask(Task):
 
 
 def whole(batch: Mapping[str, Any]) -> Tensor:
-    """Give all views of a batch, which have one size, in one tensor: the first of all pictures first."""
+    """Give all views of a batch, which have one size, in one tensor: the first of all images first."""
     return torch.cat(batch["views"])

@@ -105,7 +105,7 @@ NANO = TapirConfig(
 """`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
-a small network knows to a pixel or so is then made exact by aligning pictures."""
+a small network knows to a pixel or so is then made exact by aligning images."""
 CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_look=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
 

@@ -1,6 +1,6 @@
 """A tracker as a program for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
-Sizes are fixed when a program is made: frames, height and width, points. Pictures are float32 in -1..1, channels last; queries
+Sizes are fixed when a program is made: frames, height and width, points. Images are float32 in -1..1, channels last; queries
 are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
@@ -177,7 +177,7 @@ def _check(tracker: Tracker, frames: int, size: Size, points: int) -> None:
 
 
 def _spread(size: Size, points: int) -> Tensor:
-    """Queries (1, n, 3) on frame 0, on the picture's diagonal."""
+    """Queries (1, n, 3) on frame 0, on the image's diagonal."""
     fraction = (torch.arange(points) + 0.5) / points
     return torch.stack([torch.zeros(points), fraction * size[1], fraction * size[0]], -1)[None]
 

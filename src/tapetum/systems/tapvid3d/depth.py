@@ -1,4 +1,4 @@
-"""Depth for a video: maps from files, or a network that sees one picture at a time.
+"""Depth for a video: maps from files, or a network that sees one image at a time.
 
     frames.npz              one array depth (t, h, w), metres
     frames.npy              the array itself
@@ -6,7 +6,7 @@
     folder of png           16-bit millimetres, as depth cameras write them
     zoedepth, depth-anything, a name on the Hugging Face Hub, a folder of such a model        (extra `depth`)
 
-A map may be smaller or larger than the frames: both show the same picture. Depth is along the axis of view; 0, NaN and infinity
+A map may be smaller or larger than the frames: both show the same image. Depth is along the axis of view; 0, NaN and infinity
 mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 Metric): one that predicts inverse depth up to
 an unknown shift does not say where anything is.
 """
@@ -120,7 +120,7 @@ class DepthFiles:
         try:
             with Image.open(no_pipe(item), formats=("PNG",)) as image:
                 if image.mode not in ("I;16", "I;16B", "I"):
-                    raise BadInput(f"{item} is a picture of mode {image.mode}; depth is 16-bit grey, in millimetres")
+                    raise BadInput(f"{item} is an image of mode {image.mode}; depth is 16-bit grey, in millimetres")
                 return np.asarray(image, np.float32) * MILLIMETRE
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BadInput(f"cannot read depth from {item} ({' '.join(str(error).split())}); make it anew") from error
@@ -189,7 +189,7 @@ class DepthNetwork:
 
 
 def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
-    """Raise `BadInput` where the map cannot show the same picture as a frame of `size` (height, width): its shape is another.
+    """Raise `BadInput` where the map cannot show the same image as a frame of `size` (height, width): its shape is another.
 
     >>> check_map(np.ones((48, 64)), (480, 640))
     """
@@ -197,7 +197,7 @@ def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
     across, down = w / width, h / height
     if abs(across - down) > ASPECT * max(across, down) + max(1 / width, 1 / height):
         raise BadInput(
-            f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of picture; "
+            f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of image; "
             "give maps of the frames of this video, uncropped"
         )
 

@@ -3,7 +3,7 @@
     video --2D tracker--> xy, visible  --+--> depth of the map under each visible point --unproject--> xyz
     depth maps ---------------------------+
 
-Visibility is the 2D tracker's alone. A hidden point keeps its place in the picture as the tracker guesses it, and its depth
+Visibility is the 2D tracker's alone. A hidden point keeps its place in the image as the tracker guesses it, and its depth
 goes evenly, in 1 / Z, from where it was last seen to where it is seen again, since the map there shows what hides it.
 
 Differs from the paper: a point whose depth is not known (a hole in the map) stays visible, with depth as for a hidden one.
@@ -23,7 +23,7 @@ from tapetum.types import Tracks, Tracks3D
 
 
 class Tracker2D(Protocol):
-    """What is lifted: a tracker in the picture, such as `tapetum.load` gives."""
+    """What is lifted: a tracker in the image, such as `tapetum.load` gives."""
 
     def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /) -> Tracks:
         """Track tracks of queries (frame, x, y)."""

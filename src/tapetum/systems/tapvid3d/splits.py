@@ -29,7 +29,7 @@ Split = Literal["minival", "full", "all"]
 """minival, full (the public full_eval) or both together."""
 
 SIZES: dict[Source, tuple[int, int]] = {"adt": (512, 512), "drivetrack": (1280, 1920), "pstudio": (360, 640)}
-"""Height and width of the pictures of each source, for files that come without them."""
+"""Height and width of the images of each source, for files that come without them."""
 
 
 def minival(source: Source | None = None) -> tuple[str, ...]:

@@ -48,9 +48,9 @@ def test_colours_follow_and_what_is_written_scores_the_same(run: Run, data: Path
     assert j_and_f > 0.5
     again = tapetum.evaluate_davis(data=data, predictions=tmp_path / "said", most=1)
     assert again.j_and_f == pytest.approx(j_and_f, abs=1e-3)
-    with Image.open(tmp_path / "said/one/00003.png") as picture:
-        assert picture.mode == "P"
-        assert picture.getpalette() == palette()
+    with Image.open(tmp_path / "said/one/00003.png") as image:
+        assert image.mode == "P"
+        assert image.getpalette() == palette()
     places = tapetum.evaluate_davis(data=data, model="xy", most=1, radius=5, context=2)
     assert places.j_and_f < j_and_f
 

@@ -20,13 +20,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def scene(k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give a picture and the masks of its disc and its bar."""
+    """Give an image and the masks of its disc and its bar."""
     rng = np.random.default_rng(k)
     rows, columns = np.mgrid[:60, :90]
     disc, bar = (rows - 28) ** 2 + (columns - 30 - k) ** 2 < 15**2, (abs(rows - 40) < 6) & (abs(columns - 70) < 9)
-    picture = rng.integers(40, 60, (60, 90, 3))
-    picture[disc], picture[bar] = (220, 60, 50), (60, 80, 230)
-    return picture.astype(np.uint8), np.stack([disc, bar])
+    image = rng.integers(40, 60, (60, 90, 3))
+    image[disc], image[bar] = (220, 60, 50), (60, 80, 230)
+    return image.astype(np.uint8), np.stack([disc, bar])
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
     images = []
     (tmp_path / "val2017").mkdir()
     for k in range(2):
-        picture, masks = scene(k)
-        Image.fromarray(picture).save(tmp_path / f"val2017/{k:012d}.png")
+        image, masks = scene(k)
+        Image.fromarray(image).save(tmp_path / f"val2017/{k:012d}.png")
         things = [instance(1, mask) for mask in masks]
         if k:
             things.append({**instance(1, np.ones((60, 90), bool)), "iscrowd": 1})
@@ -46,27 +46,27 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 def test_objects_of_cocos_files(run: Run, coco: tuple[Path, Path]) -> None:
-    file, pictures = coco
-    words = "eval", "objects", "--annotations", file, "--pictures", pictures, "--proposals", "8"
+    file, images = coco
+    words = "eval", "objects", "--annotations", file, "--images", images, "--proposals", "8"
     code, out, err = run(*words, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert (found["pictures"], found["proposals"]) == (2, 36)
+    assert (found["images"], found["proposals"]) == (2, 36)
     assert found["abo"] > 0.8
     assert (found["object_recovery"], found["corloc"]) == (1, 1)
-    places = tapetum.evaluate_objects(annotations=file, pictures=pictures, proposals=8, model="xy")
+    places = tapetum.evaluate_objects(annotations=file, images=images, proposals=8, model="xy")
     assert places.abo is not None
     assert places.abo < found["abo"] - 0.2
     code, out, _ = run(*words, "--most", "1")
-    assert "1 pictures, seen by colours" in out
+    assert "1 images, seen by colours" in out
     assert "36 proposals" in out
 
 
 def test_boxes_of_voc(tmp_path: Path) -> None:
     for folder in ("JPEGImages", "ImageSets/Main", "Annotations"):
         (tmp_path / folder).mkdir(parents=True)
-    picture, masks = scene(0)
-    Image.fromarray(picture).save(tmp_path / "JPEGImages/000005.jpg", quality=95)
+    image, masks = scene(0)
+    Image.fromarray(image).save(tmp_path / "JPEGImages/000005.jpg", quality=95)
     (tmp_path / "ImageSets/Main/trainval.txt").write_text("000005\n000007\n")
     rows, columns = np.nonzero(masks[0])
     corners = {"xmin": columns.min() + 1, "ymin": rows.min() + 1, "xmax": columns.max() + 1, "ymax": rows.max() + 1}
@@ -75,7 +75,7 @@ def test_boxes_of_voc(tmp_path: Path) -> None:
     (tmp_path / "Annotations/000005.xml").write_text(f"<annotation>{thing.format(0)}</annotation>")
     (tmp_path / "Annotations/000007.xml").write_text(f"<annotation>{thing.format(1)}</annotation>")
     found = tapetum.evaluate_objects(voc=tmp_path)
-    assert (found.pictures, found.corloc, found.abo) == (1, 1.0, None)
+    assert (found.images, found.corloc, found.abo) == (1, 1.0, None)
 
 
 def test_overlaps_of_cells_are_those_of_pixels() -> None:
@@ -88,17 +88,17 @@ def test_overlaps_of_cells_are_those_of_pixels() -> None:
 
 
 def test_bad_input_is_told(coco: tuple[Path, Path], tmp_path: Path) -> None:
-    file, pictures = coco
+    file, images = coco
     for given, words in (
         ({}, "one of the two"),
         ({"annotations": file}, "one of the two"),
-        ({"annotations": file, "pictures": pictures, "clusters": 1}, "2 for clusters"),
-        ({"annotations": file, "pictures": pictures, "proposals": 3000}, "clusters are asked of"),
-        ({"annotations": file, "pictures": tmp_path}, "000000000000.png"),
+        ({"annotations": file, "images": images, "clusters": 1}, "2 for clusters"),
+        ({"annotations": file, "images": images, "proposals": 3000}, "clusters are asked of"),
+        ({"annotations": file, "images": tmp_path}, "000000000000.png"),
         ({"voc": tmp_path / "no"}, "trainval.txt"),
     ):
         with pytest.raises(BadInput, match=words):
             tapetum.evaluate_objects(**given)
-    Image.fromarray(np.zeros((30, 90, 3), np.uint8)).save(pictures / "000000000000.png")
+    Image.fromarray(np.zeros((30, 90, 3), np.uint8)).save(images / "000000000000.png")
     with pytest.raises(BadInput, match="90x30"):
-        tapetum.evaluate_objects(annotations=file, pictures=pictures, proposals=4)
+        tapetum.evaluate_objects(annotations=file, images=images, proposals=4)

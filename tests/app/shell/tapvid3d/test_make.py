@@ -87,7 +87,7 @@ def test_what_fails_is_named_and_the_rest_is_made(raw: Path, tmp_path: Path, cap
         (["adt", "{raw}/adt", "--tracks", "0"], "1 track or more"),
         (["adt", "{raw}/nowhere"], "SEQUENCE/aria_trajectory.csv"),
         (["drivetrack", "{raw}/adt"], "camera_image"),
-        (["drivetrack", "{raw}/adt", "--annotations", "{raw}"], "have their pictures already"),
+        (["drivetrack", "{raw}/adt", "--annotations", "{raw}"], "have their images already"),
         (["drivetrack", "{raw}/adt", "--people", "{raw}"], "--people is for adt"),
         (["pstudio", "{raw}/pstudio", "--frames", "30"], "--frames is for adt"),
         (["pstudio", "{raw}/pstudio", "--experiment", "exp1"], "exp1/juggle/params.npz"),

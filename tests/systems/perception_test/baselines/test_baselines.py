@@ -65,7 +65,7 @@ class Mover:
         return Tracks(xy=xy, visible=visible, confidence=visible.astype(np.float32), queries=queries)
 
 
-class Pictures(Seen):
+class Images(Seen):
     """Frames without a file."""
 
     @property
@@ -75,7 +75,7 @@ class Pictures(Seen):
 
 def said(predictor: Any, *tasks: str) -> dict[str, Any]:
     video = annotations_of(TRUTH)["v"]
-    found = predictor.predict(video, Pictures(video.metadata), tasks)
+    found = predictor.predict(video, Images(video.metadata), tasks)
     return {task: {"v": {KEYS[task]: value}} for task, value in found.items()}
 
 
@@ -160,7 +160,7 @@ class Found:
 
     asked: tuple[str, ...] = ()
 
-    def find_boxes(self, picture: np.ndarray, things: Any) -> Boxes:
+    def find_boxes(self, image: np.ndarray, things: Any) -> Boxes:
         Found.asked = tuple(things)
         boxes = np.array([[24, 20, 64, 50], [140, 70, 160, 80]], np.float64) - [2, 0, 2, 0]
         return Boxes(xyxy=boxes, labels=["cup", "ball"], scores=np.array([0.9, 0.8]))

@@ -8,7 +8,7 @@ from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 
 TINY = """
 save_minutes = {minutes}
-[pictures]
+[images]
 count = 60
 size = 8
 [pixels]

@@ -50,7 +50,7 @@ def test_mean_iou_is_that_of_the_metrics() -> None:
 
 
 def rows_and_counts(scores: Sequence[tuple[str, int, float]]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Rows of methods and seeds, whose score on each of 50 pictures lies about a value."""
+    """Rows of methods and seeds, whose score on each of 50 images lies about a value."""
     rows, counts = [], []
     for k, (method, seed, share) in enumerate(scores):
         right = np.random.default_rng(k).binomial(100, share, 50)
@@ -76,8 +76,8 @@ def test_settings_take_seeds_together() -> None:
     assert (a.cpu_seconds, a.method, a.knn) == (2.5, "a", None)
     deviation = abs(rows[0]["miou"] - rows[2]["miou"]) / np.sqrt(2)
     assert found.seed_deviation == pytest.approx(deviation)
-    pictures = resampled([counts[1]], np.random.default_rng(1), 4000)[0].std()
-    assert b.samples.std() == pytest.approx(np.hypot(pictures, deviation), rel=0.06)
+    images = resampled([counts[1]], np.random.default_rng(1), 4000)[0].std()
+    assert b.samples.std() == pytest.approx(np.hypot(images, deviation), rel=0.06)
     assert abs(b.samples.mean() - b.miou) < 0.005
     low, high = b.interval
     assert low < b.miou < high
@@ -110,10 +110,10 @@ def test_what_a_seed_does_to_all_falls_out_of_differences() -> None:
     assert found.own_deviation == pytest.approx(0.01, rel=0.3)
     assert found.seed_deviation == pytest.approx(np.std(list(luck.values()), ddof=1), rel=0.2)
     a, b = found.found[:2]
-    pictures = (resampled(counts[:6], np.random.default_rng(1), 4000).mean(0)).std()
-    apart = np.hypot(pictures, found.own_deviation / np.sqrt(6))
+    images = (resampled(counts[:6], np.random.default_rng(1), 4000).mean(0)).std()
+    apart = np.hypot(images, found.own_deviation / np.sqrt(6))
     assert a.minus(b)[1].std() == pytest.approx(apart * np.sqrt(2), rel=0.15)
-    assert a.samples.std() == pytest.approx(np.hypot(pictures, found.seed_deviation / np.sqrt(6)), rel=0.15)
+    assert a.samples.std() == pytest.approx(np.hypot(images, found.seed_deviation / np.sqrt(6)), rel=0.15)
 
 
 def test_too_few_rows_leave_all_to_the_row() -> None:
@@ -122,7 +122,7 @@ def test_too_few_rows_leave_all_to_the_row() -> None:
     assert own_deviation(rows[1:]) is None
 
 
-def test_resamples_are_the_same_pictures_for_all() -> None:
+def test_resamples_are_the_same_images_for_all() -> None:
     _, counts = rows_and_counts([("a", 1, 0.5)])
     one, other = resampled([counts[0], counts[0]], np.random.default_rng(0), 100)
     assert (one == other).all()
@@ -164,5 +164,5 @@ def test_what_cannot_be_compared() -> None:
     with pytest.raises(BadInput, match="no finished point yet"):
         settings_of([], [])
     rows, counts = rows_and_counts([("a", 1, 0.5), ("b", 1, 0.5)])
-    with pytest.raises(BadInput, match="different pictures"):
+    with pytest.raises(BadInput, match="different images"):
         settings_of(rows, [counts[0], counts[1][:40]])

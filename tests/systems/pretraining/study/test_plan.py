@@ -23,7 +23,7 @@ def test_bundled_plans_are_understood(name: str) -> None:
             assert point.budget == 0
         else:
             assert run is not None
-            assert (run.method, run.steps, run.seed, run.size) == (point.method, 7, point.seed, plan.pictures.size)
+            assert (run.method, run.steps, run.seed, run.size) == (point.method, 7, point.seed, plan.images.size)
 
 
 def test_points_come_in_the_order_of_the_grids_and_once() -> None:
@@ -38,9 +38,9 @@ def test_points_come_in_the_order_of_the_grids_and_once() -> None:
 
 
 def test_data_of_the_call_take_the_place_of_the_plans() -> None:
-    plan = Told(plan=LEAST, pictures="photos", pixels="masks", layout="voc").read()
-    assert (plan.pictures.data, plan.pixels.data, plan.pixels.layout) == ("photos", "masks", "voc")
-    assert Told(plan=LEAST).read().pictures.data == "shapes"
+    plan = Told(plan=LEAST, images="photos", pixels="masks", layout="voc").read()
+    assert (plan.images.data, plan.pixels.data, plan.pixels.layout) == ("photos", "masks", "voc")
+    assert Told(plan=LEAST).read().images.data == "shapes"
 
 
 def test_settings_reach_the_run() -> None:
@@ -65,7 +65,7 @@ def test_settings_reach_the_run() -> None:
         ("[recipe]\nrte = 1\n" + LEAST, "the plan has 'rte' in recipe; did you mean rate?"),
         ("[methods.simclr.simclr]\nhiden = 1\n" + LEAST, "the plan has 'hiden' in methods.simclr.simclr"),
         ("[methods.simclr.simclr]\nhidden = 0\n" + LEAST, "hidden is 0"),
-        ("pictures = 3\n" + LEAST, "the plan has 3 for pictures; wanted a table"),
+        ("images = 3\n" + LEAST, "the plan has 3 for images; wanted a table"),
         ("rubbish = 3\n" + LEAST, "the plan has 'rubbish'; it is one of"),
         (LEAST.replace("vit-nano", "vit-nanoo"), "vit-nanoo"),
     ],

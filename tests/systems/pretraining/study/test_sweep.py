@@ -102,7 +102,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_finished_point_has_no_report(tmp_path: Path) -> None:
-    (tmp_path / STUDY).write_text(json.dumps({"plan": told(FEW).plan, "pictures": None, "pixels": None, "layout": None}))
+    (tmp_path / STUDY).write_text(json.dumps({"plan": told(FEW).plan, "images": None, "pixels": None, "layout": None}))
     with pytest.raises(BadInput, match="no finished point yet"):
         studied(tmp_path)
     place = tmp_path / POINTS / "s_byol_5e+06_curated_1"
@@ -122,7 +122,7 @@ def test_methods_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"pictures": "nowhere"}, "there is no nowhere"),
+        ({"images": "nowhere"}, "there is no nowhere"),
         ({"pixels": "nowhere"}, "there is no nowhere"),
         ({"pixels": "nowhere", "layout": "ade20k"}, "there is no folder nowhere; give one laid out as ade20k"),
         ({"pixels": "nowhere", "layout": "ade"}, "no layout 'ade' of pixels; it is one of parquet, ade20k"),

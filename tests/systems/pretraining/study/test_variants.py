@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.study.plan import VARIANTS
 from tapetum.systems.pretraining.study.shapes import SHAPES, ShapePixels, inside, shape_source
-from tapetum.systems.pretraining.study.variants import VariedPictures, balanced, varied
+from tapetum.systems.pretraining.study.variants import VariedImages, balanced, varied
 
 POOL = shape_source(600, 8)
 
@@ -26,12 +26,12 @@ def test_every_variant_has_its_length_and_is_the_same_again(variant: str) -> Non
     one, other, second = varied(POOL, variant, 90), varied(POOL, variant, 90), varied(POOL, variant, 90, seed=1)
     assert len(one) == len(labels(one)) == 90
     assert labels(one).tolist() == labels(other).tolist()
-    assert all((one.pictures[k] == other.pictures[k]).all() for k in range(0, 90, 9))
-    assert any((one.pictures[k] != second.pictures[k]).any() for k in range(0, 90, 9))
+    assert all((one.images[k] == other.images[k]).all() for k in range(0, 90, 9))
+    assert any((one.images[k] != second.images[k]).any() for k in range(0, 90, 9))
     assert one.about["variant"] == variant
 
 
-def test_curated_data_have_all_classes_equally_often_and_no_picture_twice() -> None:
+def test_curated_data_have_all_classes_equally_often_and_no_image_twice() -> None:
     which = balanced(POOL, 90, 0)
     assert np.bincount(POOL.labels[which]).tolist() == [15] * 6  # type: ignore[index]
     assert len(set(which.tolist())) == 90
@@ -50,19 +50,19 @@ def test_a_long_tail_falls_by_a_hundred() -> None:
 
 def test_duplicates_are_near_copies_of_a_fifth() -> None:
     made = varied(POOL, "duplicated", 50)
-    assert isinstance(made.pictures, VariedPictures)
-    groups = made.pictures.places.reshape(10, 5)
+    assert isinstance(made.images, VariedImages)
+    groups = made.images.places.reshape(10, 5)
     assert (groups == groups[:, :1]).all()
     assert len(set(groups[:, 0].tolist())) == 10
     for k in range(0, 50, 7):
-        original = POOL.pictures[int(made.pictures.places[k])].astype(int)
-        assert any((made.pictures[k] == moved).all() for moved in moves(original))
-    assert len({made.pictures[k].tobytes() for k in range(5)}) > 1
+        original = POOL.images[int(made.images.places[k])].astype(int)
+        assert any((made.images[k] == moved).all() for moved in moves(original))
+    assert len({made.images[k].tobytes() for k in range(5)}) > 1
 
 
-def moves(picture: np.ndarray) -> Iterator[np.ndarray]:
-    """A picture moved by up to two pixels, and up to eight levels darker or brighter."""
-    wide = np.pad(picture, ((2, 2), (2, 2), (0, 0)), mode="edge")
+def moves(image: np.ndarray) -> Iterator[np.ndarray]:
+    """An image moved by up to two pixels, and up to eight levels darker or brighter."""
+    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
     for y, x, level in product(range(5), range(5), range(-8, 9)):
         yield np.clip(wide[y : y + 8, x : x + 8] + level, 0, 255)
 
@@ -71,17 +71,17 @@ def test_noise_is_in_the_labels_alone() -> None:
     clean, noisy = varied(POOL, "curated", 200), varied(POOL, "noisy", 200)
     wrong = labels(clean) != labels(noisy)
     assert wrong.mean() == 0.4
-    assert all((clean.pictures[k] == noisy.pictures[k]).all() for k in range(0, 200, 20))
+    assert all((clean.images[k] == noisy.images[k]).all() for k in range(0, 200, 20))
     assert len(set(labels(noisy)[wrong].tolist())) == 6
 
 
 @pytest.mark.slow
 def test_half_is_off_the_domain() -> None:
     clean, strange = varied(POOL, "curated", 100), varied(POOL, "off_domain", 100)
-    other = [(clean.pictures[k] != strange.pictures[k]).any() for k in range(100)]
+    other = [(clean.images[k] != strange.images[k]).any() for k in range(100)]
     assert sum(other) == 50
-    assert strange.pictures[other.index(True)].shape == (8, 8, 3)
-    assert strange.pictures.name(other.index(True)).startswith("texture")
+    assert strange.images[other.index(True)].shape == (8, 8, 3)
+    assert strange.images.name(other.index(True)).startswith("texture")
     assert labels(clean).tolist() == labels(strange).tolist()
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_made_of_a_pool() -> None:
         (POOL, "dirty", 10, "no variant 'dirty'"),
         (bare, "long_tailed", 10, "by their classes, and these have none"),
         (bare, "noisy", 10, "by their classes, and these have none"),
-        (POOL, "curated", 601, "wants 601 pictures of 600"),
+        (POOL, "curated", 601, "wants 601 images of 600"),
         (POOL, "long_tailed", 600, "wants .* of one class, and there are 100"),
     ):
         with pytest.raises(BadInput, match=said):
@@ -107,10 +107,10 @@ def test_shapes_are_what_they_are_called() -> None:
     assert share["cross"] == pytest.approx(2 * 0.3 - 0.3**2, abs=0.01)
     assert share["triangle"] == pytest.approx(1.7 * (1.7 / 1.7) / 4, abs=0.02)
     part = ShapePixels("val", 3, (24, 32))
-    picture, truth = part.read(1)
-    assert picture.shape == (24, 32, 3)
+    image, truth = part.read(1)
+    assert image.shape == (24, 32, 3)
     assert truth.shape == (24, 32)
     assert 0 < (truth > 0).mean() < 1
     assert truth.max() < len(part.classes)
-    assert (part.read(1)[0] == picture).all()
-    assert (ShapePixels("train", 3, (24, 32)).read(1)[0] != picture).any()
+    assert (part.read(1)[0] == image).all()
+    assert (ShapePixels("train", 3, (24, 32)).read(1)[0] != image).any()

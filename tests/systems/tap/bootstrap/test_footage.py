@@ -122,9 +122,9 @@ def sizes(path: Path, frames: np.ndarray) -> None:
         small.width, small.height, small.pix_fmt, small.time_base = 32, 24, "yuvj420p", Fraction(1, 25)
         for t, frame in enumerate(frames):
             context = stream.codec_context if t < 8 else small
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(context.width, context.height, "yuvj420p")
-            picture.pts = t
-            for packet in context.encode(picture):
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(context.width, context.height, "yuvj420p")
+            image.pts = t
+            for packet in context.encode(image):
                 packet.stream = stream
                 packet.pts = packet.dts = t * 40
                 packet.time_base = Fraction(1, 1000)

@@ -22,7 +22,7 @@ from tapetum.systems.tap.network.types import Estimate, Trajectories
 
 
 def test_pseudo_labels_by_hand() -> None:
-    # one clip, two points, four frames; the first is hidden in frame 1 and outside the picture in frame 3
+    # one clip, two points, four frames; the first is hidden in frame 1 and outside the image in frame 3
     taught = estimate([[[[1, 1], [2, 2], [3, 3], [99, 4]], [[5, 5], [6, 6], [7, 7], [8, 8]]]], [[[0, 1, 0, 0], [1, 1, 1, 1]]])
     queries = torch.tensor([[[0.0, 1.5, 1.5], [2.0, 7.5, 7.5]]])
     for draw, frame in ((0.0, 0), (0.49, 0), (0.51, 2), (0.99, 2)):
@@ -50,7 +50,7 @@ def test_what_the_teacher_is_unsure_of_does_not_count() -> None:
     assert pseudo_labels(taught, queries, draw, 16, Ingredients(confident=0.0)).sure.all()
 
 
-def test_labels_are_made_exact_and_believed_where_pictures_agree() -> None:
+def test_labels_are_made_exact_and_believed_where_images_agree() -> None:
     coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     still = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0) * 2 - 1
     video = still.expand(1, 4, -1, -1, -1).clone()

@@ -226,7 +226,7 @@ def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
 @pytest.mark.slow
 def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    run = replace(recipe, scenes=2, picture_clips=3, iterations=1)
+    run = replace(recipe, scenes=2, image_clips=3, iterations=1)
     task = FootageTask(run, tmp_path / "footage", tmp_path)
     synthetic = task.samples()[1]
     assert isinstance(synthetic, TapSamples)

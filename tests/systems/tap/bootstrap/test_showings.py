@@ -59,7 +59,7 @@ def test_strides_of_a_pair_cost_the_same(videos: Path, recipe: BootstrapRun, tmp
     assert {shown.stride(k) + shown.stride(k + 1) for k in range(0, 40, 2)} == {most + 1}
 
 
-def test_queries_are_drawn_where_the_picture_changes() -> None:
+def test_queries_are_drawn_where_the_image_changes() -> None:
     clip = np.full((6, 64, 64, 3), 99, np.uint8)
     clip[2, 8:16, 40:48] = 200  # there for a moment, gone before and after
     found = moving_queries(np.random.default_rng(0), clip, 300)

@@ -75,7 +75,7 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     loss, logs = task.footage_loss(student, batch, teacher)
     assert loss < 1e-4
     assert logs["tracks_kept"] == logs["frames_kept"] == logs["teacher_sees"] == logs["within_2px"] == 1
-    # the student was asked for places on the teacher's tracks, as they are in its own picture
+    # the student was asked for places on the teacher's tracks, as they are in its own image
     t = student.asked[0, :, 0].long()
     torch.testing.assert_close(student.asked[0, :, 1:], warp_tracks(batch.maps, xy)[0, range(6), t], atol=1e-3, rtol=0)
     off = Knows(xy, hidden, batch.maps, off=0.5)  # half a pixel of 64 is two of 256: 0.05 * 2^2 / 2 a place, two iterates

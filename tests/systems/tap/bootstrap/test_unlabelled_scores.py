@@ -20,6 +20,6 @@ def test_cycle_errors_by_hand() -> None:
     errors = cycle_errors(track, video, queries)
     assert errors.judged.all()
     np.testing.assert_allclose(errors.error, 2.0)  # a pixel of 128 is two of 256
-    edge = np.array([[0, 62.0, 5.0]], np.float32)  # leaves the picture
+    edge = np.array([[0, 62.0, 5.0]], np.float32)  # leaves the image
     assert np.isnan(cycle_errors(track, video, edge).error).all()
     assert CycleErrors(np.array([np.nan, 1, 9])).summary()["back_within_4px"] == pytest.approx(1 / 3)

@@ -114,9 +114,9 @@ def test_windows_look_on_their_own():
     tracks = tracker.track(video, queries, window=8, overlap=4, half_features=False)
     model = tracker.model
     with torch.no_grad():
-        pictures = torch.from_numpy(video).float()[None] / 127.5 - 1
-        points = model.query_features(model.features(pictures), torch.from_numpy(queries)[None])
-        late = model.features(pictures[:, 4:])
+        images = torch.from_numpy(video).float()[None] / 127.5 - 1
+        points = model.query_features(model.features(images), torch.from_numpy(queries)[None])
+        late = model.features(images[:, 4:])
         known = places_of(torch.from_numpy(queries)[None], 8, 4)
         once = model.trajectories(late, points, known)
         seen = seen_features(model, late, points, once, torch.tensor([[-4.0, 7.0]]))

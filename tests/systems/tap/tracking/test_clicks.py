@@ -1,4 +1,4 @@
-"""Several clicks of one point, corrections of saved tracks, and points shown by another picture."""
+"""Several clicks of one point, corrections of saved tracks, and points shown by another image."""
 
 from dataclasses import replace
 
@@ -173,8 +173,8 @@ def two_sided() -> tuple[np.ndarray, np.ndarray]:
 
     def paint(size: int, cells: int) -> np.ndarray:
         coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, cells, cells))).float()
-        picture = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")[0].permute(1, 2, 0)
-        return picture.clamp(0, 255).byte().numpy()
+        image = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")[0].permute(1, 2, 0)
+        return image.clamp(0, 255).byte().numpy()
 
     wall, sides = paint(128, 20), [paint(36, 5), paint(36, 5)]
     video, middle = np.repeat(wall[None], 16, 0), []
@@ -202,7 +202,7 @@ def test_a_second_click_repairs_a_lost_point():
 
 
 @pytest.mark.slow
-def test_a_point_is_found_as_another_picture_shows_it():
+def test_a_point_is_found_as_another_image_shows_it():
     video, middle = two_sided()
     tracker = tapetum.load("tapir-nano")
     reference = video[5, :, :100]  # of another shape

@@ -46,8 +46,8 @@ print(json.dumps(seen))
 @pytest.fixture(scope="module")
 def video(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.mp4"
-    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    write_video(path, (picture[t % 48 : t % 48 + 48, t % 64 : t % 64 + 64] for t in range(FRAMES)), 30)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    write_video(path, (image[t % 48 : t % 48 + 48, t % 64 : t % 64 + 64] for t in range(FRAMES)), 30)
     return path
 
 

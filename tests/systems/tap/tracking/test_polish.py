@@ -1,4 +1,4 @@
-"""Alignment of first looks: exact where pictures agree, and nothing done where they do not."""
+"""Alignment of first looks: exact where images agree, and nothing done where they do not."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,11 +29,11 @@ def journey(t: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def film() -> np.ndarray:
-    """A picture on a journey, uint8."""
+    """An image on a journey, uint8."""
     coarse = torch.rand(1, 3, H // 6, W // 6, generator=torch.Generator().manual_seed(0))
-    picture = torch.nn.functional.interpolate(coarse, (H, W), mode="bicubic").clamp(0, 1)[0]
+    image = torch.nn.functional.interpolate(coarse, (H, W), mode="bicubic").clamp(0, 1)[0]
     maps = torch.from_numpy(np.stack([journey(t) for t in range(FRAMES)]))
-    frames = warp_frames(picture.expand(FRAMES, -1, -1, -1), maps, (H, W))
+    frames = warp_frames(image.expand(FRAMES, -1, -1, -1), maps, (H, W))
     return (frames * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
@@ -83,16 +83,16 @@ def test_autocast_does_not_reach_it(film, truth, rough) -> None:
 def test_the_place_is_that_of_opencv(film, truth, rough) -> None:
     queries, _ = truth
     exact, _ = polished(of(film), queries, rough, torch.zeros(rough.shape[:2]))
-    pictures = grey(film).numpy()
+    images = grey(film).numpy()
     number, t = 4, 6  # asked for on the middle frame
     at = int(queries[number, 0])
     x, y = queries[number, 1:].tolist()
     left, top, r = int(x - 0.5), int(y - 0.5), polish.RADIUS
-    patch = pictures[at, top - r : top + r + 2, left - r : left + r + 2].astype(np.float32)
+    patch = images[at, top - r : top + r + 2, left - r : left + r + 2].astype(np.float32)
     dx, dy = (exact[number, t] - queries[number, 1:]).tolist()
     warp = np.float32([[1, 0, left - r + dx], [0, 1, top - r + dy]])
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-8)
-    _, warp = cv2.findTransformECC(patch, pictures[t], warp, cv2.MOTION_AFFINE, criteria, None, 1)
+    _, warp = cv2.findTransformECC(patch, images[t], warp, cv2.MOTION_AFFINE, criteria, None, 1)
     theirs = warp @ [x - 0.5 - (left - r), y - 0.5 - (top - r), 1] + 0.5
     assert_allclose(exact[number, t], theirs, atol=0.05)
 
@@ -124,7 +124,7 @@ def test_points_do_not_know_of_each_other_nor_of_the_chunks(film, truth, rough, 
     queries, xy = truth
     confidence = torch.zeros(xy.shape[:2])
     exact, sure = polished(of(film), queries, rough, confidence)
-    monkeypatch.setattr(polish, "PICTURES", 2)
+    monkeypatch.setattr(polish, "IMAGES", 2)
     monkeypatch.setattr(polish, "READ", 1)
     monkeypatch.setattr(polish, "AT_A_TIME", 5)
     chunked, also_sure = polished(of(film), queries, rough, confidence)
@@ -142,11 +142,11 @@ def test_a_large_video_is_aligned_at_a_smaller_size_and_answered_at_its_own(film
     assert (exact / 4 - xy).norm(dim=-1).max() < 0.15
 
 
-def test_a_picture_of_the_query_frame_gives_the_query(film, truth) -> None:
+def test_a_image_of_the_query_frame_gives_the_query(film, truth) -> None:
     queries, _ = truth
-    picture = grey(film[:1])[0]
+    image = grey(film[:1])[0]
     places = queries[queries[:, 0] == 0, 1:]
-    after, found, score = Anchors.at(picture, places).follow(picture, places + 3)
+    after, found, score = Anchors.at(image, places).follow(image, places + 3)
     assert torch.equal(found, places)
     assert (score == 1).all()
     assert len(after.beside(after).select([0, 1])) == 2
@@ -193,9 +193,9 @@ def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
 
 
 def test_slopes_are_central_differences_and_none_at_the_border() -> None:
-    picture = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    across, down = _slopes(picture)
+    image = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    across, down = _slopes(image)
     for y in range(5):
         for x in range(7):
-            assert across[y, x] == ((picture[y, x + 1] - picture[y, x - 1]) / 2 if 0 < x < 6 else 0)
-            assert down[y, x] == ((picture[y + 1, x] - picture[y - 1, x]) / 2 if 0 < y < 4 else 0)
+            assert across[y, x] == ((image[y, x + 1] - image[y, x - 1]) / 2 if 0 < x < 6 else 0)
+            assert down[y, x] == ((image[y + 1, x] - image[y - 1, x]) / 2 if 0 < y < 4 else 0)

@@ -38,13 +38,13 @@ def noise(frames: int = 6, height: int = 48, width: int = 64, seed: int = 0) -> 
 
 
 def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of noise that slides to and fro in steps of 8 pixels (cells of the map), and its shift (t, 2) as x, y."""
+    """An image of noise that slides to and fro in steps of 8 pixels (cells of the map), and its shift (t, 2) as x, y."""
     coarse = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
-    picture = torch.nn.functional.interpolate(coarse, size=(160, 160), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
-    picture = (picture * 255).byte().numpy()
+    image = torch.nn.functional.interpolate(coarse, size=(160, 160), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
+    image = (image * 255).byte().numpy()
     t = np.arange(frames)
     shift = 8 * np.round(np.stack([2 * np.sin(t / 9), np.cos(t / 7)], 1)).astype(int)
-    return np.stack([picture[32 - y : 128 - y, 32 - x : 128 - x] for x, y in shift]), shift
+    return np.stack([image[32 - y : 128 - y, 32 - x : 128 - x] for x, y in shift]), shift
 
 
 def test_a_tracker_does_not_keep_what_training_needs():
@@ -58,8 +58,8 @@ def test_one_window_is_the_plain_network():
     queries = np.array([[0, 10.5, 20.25], [3, 60, 5], [5, 0, 48], [1.5, 30, 30]], np.float32)
     tracks = tracker.track(video, queries)
     with torch.no_grad():
-        pictures = torch.from_numpy(video).float()[None] / 127.5 - 1
-        plain = tracker.model(pictures, torch.from_numpy(queries)[None])
+        images = torch.from_numpy(video).float()[None] / 127.5 - 1
+        plain = tracker.model(images, torch.from_numpy(queries)[None])
     np.testing.assert_allclose(tracks.xy, plain.tracks[0].numpy(), atol=1e-4)
     np.testing.assert_allclose(tracks.confidence, plain.confidence[0].numpy(), atol=1e-5)
     np.testing.assert_array_equal(tracks.visible, plain.confidence[0].numpy() > 0.5)

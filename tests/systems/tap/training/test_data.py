@@ -1,4 +1,4 @@
-"""Training samples: alterations keep picture and truth together; samples depend on their number alone."""
+"""Training samples: alterations keep image and truth together; samples depend on their number alone."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def dotted(n: int = 6, size: int = 96, frames: int = 7) -> Tracked:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_alterations_move_points_with_the_picture(seed):
+def test_alterations_move_points_with_the_image(seed):
     sample = augment(dotted(), np.random.default_rng(seed), 96, 12)
     video, xy, hidden = sample.video.mean(-1), sample.xy, sample.occluded
     dark = video.flatten().median()

@@ -10,7 +10,7 @@ from support.networks import TAPIR_NANO
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.picture import first_that_starts
+from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.textures import procedural
 from tapetum.systems.tap.training.clips import Joined
 from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes, records

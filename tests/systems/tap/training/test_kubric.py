@@ -73,7 +73,7 @@ def test_places_that_are_not_finite_are_hidden(data: Path, scene: Clip) -> None:
 
 
 def test_only_the_frames_shown_are_decoded(data: Path) -> None:
-    (data / "0000" / "frames" / "006.png").write_bytes(b"no picture")
+    (data / "0000" / "frames" / "006.png").write_bytes(b"no image")
     clip = read_sequence(data / "0000")
     whole = set()
     for seed in range(20):
@@ -83,7 +83,7 @@ def test_only_the_frames_shown_are_decoded(data: Path) -> None:
         except BadInput:
             whole.add(False)
     assert whole == {True, False}  # parts without the last frame, and with it
-    with pytest.raises(BadInput, match=r"cannot read the frame .*0000/frames/006\.png \(not a whole picture\)"):
+    with pytest.raises(BadInput, match=r"cannot read the frame .*0000/frames/006\.png \(not a whole image\)"):
         clip.video[5:]
 
 

@@ -47,7 +47,7 @@ def test_expected_distance_term():
     assert losses.expected_dist.item() == pytest.approx((right + wrong) / 3, rel=1e-5)
 
 
-def test_distances_are_those_of_a_256_pixel_picture():
+def test_distances_are_those_of_a_256_pixel_image():
     # Half as high and twice as wide: an error of 8 px along x is 4 px of 256.
     losses = estimate_losses(estimate([8.0]), truth(1), visible(1), (128, 512))
     assert losses.position.item() == pytest.approx(0.05 * 8, rel=1e-5)
@@ -92,7 +92,7 @@ def test_all_iterates_count_equally():
 
 def test_matching_term_shares_a_place_among_four_cells():
     torch.manual_seed(0)
-    heat = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in a picture 64 px high and 128 px wide
+    heat = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in an image 64 px high and 128 px wide
     log = heat.flatten(-2).log_softmax(-1).view(2, 4, 8)
     # frame 0: a quarter of a cell right of the centre of cell (row 1, column 2), on the line to row 2; frame 1: hidden
     xy = torch.tensor([[[[2.75 * 16, 2.0 * 16], [5.0, 5.0]]]])

@@ -19,7 +19,7 @@ TINY = TapNano(
     model=TAPIR_NANO,
     phases=(
         Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
-        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, picture_clips=1),
+        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, image_clips=1),
     ),
     checks=1,
 )

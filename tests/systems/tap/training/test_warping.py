@@ -1,4 +1,4 @@
-"""Moved pictures and the tracks that go with them, held against scipy and against painted dots."""
+"""Moved images and the tracks that go with them, held against scipy and against painted dots."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from scipy.ndimage import affine_transform
 
 from tapetum.systems.tap.training.clips import Joined, Tracked
 from tapetum.systems.tap.training.data import FEW_CLIPS, Alterations, augment
-from tapetum.systems.tap.training.picture_clips import PictureClips, picture_clip
+from tapetum.systems.tap.training.image_clips import ImageClips, image_clip
 from tapetum.systems.tap.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
 
 
 def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (h, w) with a soft dot around each raster place."""
+    """An image (h, w) with a soft dot around each raster place."""
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     return sum(np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8) for px, py in xy)
 
@@ -35,7 +35,7 @@ def test_frames_are_warped_as_scipy_warps_them(seed: int) -> None:
         np.testing.assert_allclose(ours[t, 0], theirs, atol=2e-5)
 
 
-def test_points_go_with_the_picture() -> None:
+def test_points_go_with_the_image() -> None:
     rng = np.random.default_rng(0)
     maps = random_motion(rng, 6, 64, rotation=30, zoom=0.1, drift=0.05)
     place = np.array([[[34.0, 30.0]]])
@@ -63,18 +63,18 @@ def test_a_shrinking_window_stays_inside_and_goes_evenly() -> None:
     assert not np.allclose(sides[0], sides[-1])
 
 
-def test_jpeg_keeps_the_picture_and_spoils_it_more_the_lower_its_quality() -> None:
+def test_jpeg_keeps_the_image_and_spoils_it_more_the_lower_its_quality() -> None:
     video = np.random.default_rng(0).integers(100, 156, (2, 32, 32, 3), dtype=np.uint8)
     off = [np.abs(jpeg(video, quality).astype(int) - video).mean() for quality in (5, 40, 95)]
     assert off[0] > off[1] > off[2] > 0
 
 
 def test_augmented_tracks_stay_on_their_points() -> None:
-    """Every place of the clip has its own colour, so the truth can be read from the pictures."""
+    """Every place of the clip has its own colour, so the truth can be read from the images."""
     y, x = np.mgrid[:64, :64]
-    picture = np.stack([x * 4, y * 4, np.full_like(x, 128)], -1).astype(np.uint8)
+    image = np.stack([x * 4, y * 4, np.full_like(x, 128)], -1).astype(np.uint8)
     places = np.random.default_rng(0).uniform(4, 60, (200, 1, 2)).astype(np.float32)
-    clip = Tracked(np.repeat(picture[None], 5, 0), np.repeat(places, 5, 1), np.ones((200, 5), bool))
+    clip = Tracked(np.repeat(image[None], 5, 0), np.repeat(places, 5, 1), np.ones((200, 5), bool))
     plain = Alterations(crop=1.0, mirror=0.5, reverse=0.5, motion=1.0)
     for seed in range(5):
         sample = augment(clip, np.random.default_rng(seed), 64, 64, alterations=plain)
@@ -101,7 +101,7 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
     red = ramp.copy()
     red[..., 0] = 250
     for seed in range(4):
-        clip = picture_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
+        clip = image_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
         assert clip.xy.shape == (80, 8, 2)
         assert clip.visible.any(1).all()
         inside = (clip.xy >= 0).all(-1) & (clip.xy < 96).all(-1)
@@ -116,7 +116,7 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
         assert 10 < of_background.sum() < 70
         covered = ~clip.visible & inside & of_background[:, None]
         assert np.mean(colours[covered][:, 0] > 100) > 0.7 if covered.sum() > 20 else True
-        again = picture_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
+        again = image_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
         np.testing.assert_array_equal(clip.video, again.video)
         np.testing.assert_array_equal(clip.xy, again.xy)
 
@@ -124,13 +124,13 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
 def test_warped_clips_by_number_join_those_of_scenes(tmp_path: Path) -> None:
     for n in range(10):
         Image.fromarray(np.full((64, 64, 3), 25 * n, np.uint8)).save(tmp_path / f"{n}.png")
-    warped = PictureClips(3, seed=5, source=tmp_path, part="train", frames=4)
+    warped = ImageClips(3, seed=5, source=tmp_path, part="train", frames=4)
     assert warped[1].video.shape == (4, 256, 256, 3)
     np.testing.assert_array_equal(
-        warped[1].video[:], PictureClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
+        warped[1].video[:], ImageClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
     )
     assert not np.array_equal(warped[1].xy, warped[2].xy)
-    joined = Joined(warped, PictureClips(2, seed=6, source=tmp_path, frames=4))
+    joined = Joined(warped, ImageClips(2, seed=6, source=tmp_path, frames=4))
     assert len(joined) == 5
     np.testing.assert_array_equal(joined[2].xy, warped[2].xy)
     np.testing.assert_array_equal(joined[3].xy, joined.parts[1][0].xy)

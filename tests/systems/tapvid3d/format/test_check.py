@@ -74,10 +74,10 @@ def test_intrinsics_in_another_order_are_recognised(tmp_path: Path, order: str) 
     assert finding == ("intrinsics", f"fx_fy_cx_cy is in the order {order}: read so, the points land on their queries")
 
 
-def test_intrinsics_that_are_not_pixels_of_the_picture(tmp_path: Path) -> None:
+def test_intrinsics_that_are_not_pixels_of_the_image(tmp_path: Path) -> None:
     shares = CAMERA / [W, H, W, H]
     kinds = dict(found(tmp_path, fx_fy_cx_cy=shares))
-    assert kinds["intrinsics"].startswith("the principal point is at 0.484375, 0.520833 of a picture of 64x48")
+    assert kinds["intrinsics"].startswith("the principal point is at 0.484375, 0.520833 of an image of 64x48")
     assert "query-off" in kinds
     assert "intrinsics" in dict(found(tmp_path, fx_fy_cx_cy=CAMERA * 4))
 
@@ -88,7 +88,7 @@ def test_visible_points_out_of_sight(tmp_path: Path) -> None:
     [finding] = found(tmp_path, tracks_XYZ=changed(tracks, (frame, point), [0, 0, -1]))
     assert finding == ("behind", f"1 of {T * N} visible positions is behind the camera or in it: Z is 0 or less")
     [finding] = found(tmp_path, tracks_XYZ=changed(tracks, (frame, point), [5, 0, 1]))
-    assert finding == ("outside", f"1 of {SEEN.sum()} visible positions is outside the picture of 64x48")
+    assert finding == ("outside", f"1 of {SEEN.sum()} visible positions is outside the image of 64x48")
     hidden = changed(SEEN, (frame, point), False)
     assert found(tmp_path, tracks_XYZ=changed(tracks, (frame, point), [5, 0, -1]), visibility=hidden) == []
     edge = changed(tracks, (frame, point), [(W + 0.5 - CAMERA[2]) / CAMERA[0], 0, 1])

@@ -42,7 +42,7 @@ def test_a_clip_as_the_public_code_writes_it(tmp_path: Path, storage: str, spell
         assert clip.size == (H, W)
         assert list(clip.images or ()) == example()["images_jpeg_bytes"]
         assert clip.video().shape == (T, H, W, 3)
-        np.testing.assert_array_equal(clip.video()[3], list(clip.pictures())[3])
+        np.testing.assert_array_equal(clip.video()[3], list(clip.decoded_images())[3])
 
 
 def test_official_files_without_frames_have_the_size_of_their_source(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ DAMAGED: list[tuple[dict[str, Any], str, str]] = [
     ({"fx_fy_cx_cy": [np.inf, 1, 2, 3]}, "nan", "fx_fy_cx_cy holds NaN or infinity"),
     ({"extrinsics_w2c": np.eye(4)}, "shape", r"\(4, 4\); it must be \(t, 4, 4\) with t = 6"),
     ({"images_jpeg_bytes": [jpeg(0)]}, "images", "1 frames in images_jpeg_bytes, but 6 in tracks_XYZ"),
-    ({"images_jpeg_bytes": [b"no picture"] * T}, "images", "frame 0 is no JPEG"),
+    ({"images_jpeg_bytes": [b"no image"] * T}, "images", "frame 0 is no JPEG"),
     ({"images_jpeg_bytes": np.zeros((T, H, W, 3), np.uint8)}, "images", r"uint8 \(6, 48, 64, 3\); it must be JPEG files"),
     ({"images_jpeg_bytes": np.array([], "S4")}, "images", r"\(0,\)"),
     ({"images_jpeg_bytes": objects([Evil()] * T)}, "pickled", r"foreign objects in images_jpeg_bytes: .* names builtins.print"),

@@ -124,8 +124,8 @@ def test_files_of_the_benchmark(sequence: Sequence, tmp_path: Path):
     assert clip.visibility[frame, n].all()
     assert np.allclose(project(clip.tracks_XYZ[frame, n], clip.fx_fy_cx_cy), clip.queries_xyt[:, :2], atol=1e-9)
     assert len(set(frame)) > 4
-    # the picture under a query shows what the upright frame shows there
-    off = abs(clip.video().astype(int) - sequence.pictures).mean()
+    # the image under a query shows what the upright frame shows there
+    off = abs(clip.video().astype(int) - sequence.images).mean()
     assert off < 6  # JPEG
     again = tmp_path / "again"
     run(adt.jobs(sequence.folder, tracks=400, length=FRAMES), again)
@@ -148,13 +148,13 @@ def test_people_hide_what_is_behind_them(sequence: Sequence, tmp_path: Path):
     assert "probabilities of people" in report.failed[f"{NAME}_0"]
 
 
-def test_pictures_are_added_to_annotations_that_fit(sequence: Sequence, tmp_path: Path):
+def test_images_are_added_to_annotations_that_fit(sequence: Sequence, tmp_path: Path):
     made, downloaded, out = (tmp_path / name for name in ("made", "downloaded", "out"))
     run(adt.jobs(sequence.folder, tracks=300, length=FRAMES), made)
     truth = read_clip(made / f"{NAME}_0.npz")
     downloaded.mkdir()
     keys = {name: getattr(truth, name) for name in ("queries_xyt", "tracks_XYZ", "visibility", "extrinsics_w2c")}
-    means = sequence.pictures.mean((1, 2))
+    means = sequence.images.mean((1, 2))
     np.savez(downloaded / f"{NAME}_0.npz", video_means=means, **keys)
     report = run(adt.annotated(sequence.folder.parent, downloaded), out)
     assert report.made == [f"{NAME}_0"], report.failed

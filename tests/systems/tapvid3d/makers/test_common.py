@@ -29,9 +29,9 @@ K = (50.0, 60.0, 20.0, 15.0)
 
 def test_bilinear_is_that_of_scipy():
     rng = np.random.default_rng(0)
-    picture, xy = rng.uniform(0, 9, (30, 40)), rng.uniform(-2, 45, (500, 2))
-    wanted = map_coordinates(picture, [xy[:, 1] - 0.5, xy[:, 0] - 0.5], order=1, mode="nearest")
-    assert np.allclose(bilinear(picture, xy), wanted, atol=1e-12)
+    image, xy = rng.uniform(0, 9, (30, 40)), rng.uniform(-2, 45, (500, 2))
+    wanted = map_coordinates(image, [xy[:, 1] - 0.5, xy[:, 0] - 0.5], order=1, mode="nearest")
+    assert np.allclose(bilinear(image, xy), wanted, atol=1e-12)
 
 
 def test_rotations_are_those_of_scipy():

@@ -131,7 +131,7 @@ def test_drivetracks_own_code_says_the_same(segment: waymo.Segment):
 
 
 def test_lidar_points_lie_on_what_is_there(drive: Drive, segment: waymo.Segment):
-    # seen from the camera, a lidar point that no edge is near lies at the exact depth of its place in the picture
+    # seen from the camera, a lidar point that no edge is near lies at the exact depth of its place in the image
     times = sorted(segment.sweeps)
     assert times == [raw.START + raw.STEP * t for t in range(FRAMES)]
     camera = segment.cameras[1]
@@ -143,7 +143,7 @@ def test_lidar_points_lie_on_what_is_there(drive: Drive, segment: waymo.Segment)
         depth = drive.oracle.hits(np.full(len(xy), t), xy)[0].min(0)
         assert (abs(z - depth) < 1e-3).mean() > 0.95
         ranges = drivetrack.ranges_in(segment, 1, times[t])
-        assert abs(len(ranges) - inside.sum()) <= 3  # of both projections; some at the border of the picture
+        assert abs(len(ranges) - inside.sum()) <= 3  # of both projections; some at the border of the image
         assert len(drivetrack.ranges_in(segment, 2, times[t])) == 0
 
 
@@ -204,7 +204,7 @@ def test_files_of_the_benchmark(drive: Drive, tmp_path: Path):
     assert sorted(again.kept) == sorted(names)
 
 
-def test_a_frame_without_lidar_or_picture_breaks_the_clip(drive: Drive, segment: waymo.Segment):
+def test_a_frame_without_lidar_or_image_breaks_the_clip(drive: Drive, segment: waymo.Segment):
     car = vehicle(segment, NEAR)
 
     class Without(waymo.Segment):

@@ -194,7 +194,7 @@ def test_files_of_the_benchmark(small: Studio, tmp_path: Path):
     assert len({tuple(read_clip(out / f"juggle_{name}.npz").fx_fy_cx_cy) for name in CAMERAS}) == 3
 
 
-def test_pictures_are_added_to_annotations(small: Studio, tmp_path: Path):
+def test_images_are_added_to_annotations(small: Studio, tmp_path: Path):
     downloaded, out = tmp_path / "downloaded", tmp_path / "out"
     downloaded.mkdir()
     rng = np.random.default_rng(0)
@@ -210,7 +210,7 @@ def test_pictures_are_added_to_annotations(small: Studio, tmp_path: Path):
         )
     report = run(pstudio.annotated(small.raw, downloaded), out)
     assert report.made == ["juggle_12"]
-    assert "there are 3 pictures, but the annotation has 2 frames" in report.failed["juggle_1"]
+    assert "there are 3 images, but the annotation has 2 frames" in report.failed["juggle_1"]
     assert "boxes/ims/3" in report.failed["boxes_3"]
     clip = read_clip(out / "juggle_12.npz")
     assert clip.images is not None
@@ -254,7 +254,7 @@ def test_damaged_fits_are_named(small: Studio, tmp_path: Path, change: str, word
     assert str(params) in report.failed["juggle"]
 
 
-def test_damaged_cameras_and_pictures_are_named(small: Studio, tmp_path: Path):
+def test_damaged_cameras_and_images_are_named(small: Studio, tmp_path: Path):
     shutil.copytree(small.raw, tmp_path / "raw")
     meta = tmp_path / "raw" / "data" / "juggle" / "train_meta.json"
     content = json.loads(meta.read_text())
@@ -263,7 +263,7 @@ def test_damaged_cameras_and_pictures_are_named(small: Studio, tmp_path: Path):
     report = run(pstudio.jobs(tmp_path / "raw", tracks=10), tmp_path / "out")
     assert report.made == ["juggle_12"]
     assert "ims/5 has no .jpg" in report.failed["juggle_5"]
-    assert "has 2 pictures, but params.npz 3 moments" in report.failed["juggle_1"]
+    assert "has 2 images, but params.npz 3 moments" in report.failed["juggle_1"]
     moves = json.loads(json.dumps(content))
     moves["w2c"][2][0][0][3] += 0.1
     for text, words in (

@@ -47,7 +47,7 @@ def filmed() -> tuple[Tracks3D, np.ndarray]:
 
 
 def points(xyz: Any, visible: bool = True, frames: int = 1, metric: bool = True) -> Tracks3D:
-    """Points that stay at their places xyz (n, 3), in a picture of 640x480."""
+    """Points that stay at their places xyz (n, 3), in an image of 640x480."""
     xyz = np.asarray(xyz, np.float32).reshape(-1, 3)
     n = len(xyz)
     return Tracks3D(
@@ -93,7 +93,7 @@ def embedded(path: Path) -> dict[str, Any]:
     data["colours"] = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(n, 3)
     data["images"] = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))))
-        for uri in data["pictures"]
+        for uri in data["images"]
     ]
     return data
 
@@ -119,7 +119,7 @@ def test_one_that_flies_off_does_not_coarsen_the_others(tmp_path: Path) -> None:
     assert np.abs(found[0] - xyz[0]).max() < 1e-7
 
 
-def test_page_has_small_pictures_of_the_video(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Path) -> None:
+def test_page_has_small_images_of_the_video(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Path) -> None:
     tracks, video = filmed
     data = embedded(write_html(tracks, tmp_path / "a.html", video))
     assert len(data["images"]) == 12
@@ -197,9 +197,9 @@ def by_hand(xyz: Any, low: Any, high: Any, size: tuple[int, int]) -> tuple[float
 def test_still_has_points_where_they_belong(size: tuple[int, int]) -> None:
     corner, other = [-1.0, -1.0, 1.0], [1.0, 1.0, 3.0]
     xyz = [corner, other] * 60 + [[0.5, -0.4, 2.6]]  # so that the 2 % that are cut are not the corners
-    picture = still(points(xyz), size=size).astype(int)
-    assert picture.shape == (*size, 3)
-    strong = np.ptp(picture, axis=2) > 60  # only points are coloured
+    image = still(points(xyz), size=size).astype(int)
+    assert image.shape == (*size, 3)
+    strong = np.ptp(image, axis=2) > 60  # only points are coloured
     for place in xyz[-3:]:
         x, y = by_hand(place, (-1, -1, 0), (1, 1, 3), size)
         assert strong[int(y), int(x)], place
@@ -258,9 +258,9 @@ def test_recording_reads_back(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Pat
     (pinhole,) = found["/world/camera/image"]["Pinhole:image_from_camera"][0]
     fx, fy, cx, cy = tracks.intrinsics
     assert np.allclose(np.reshape(pinhole, (3, 3)).T, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    pictures = [bytes(blob[0]) for blob in found["/world/camera/image"]["EncodedImage:blob"] if blob]
-    assert len(pictures) == 12
-    assert all(Image.open(io.BytesIO(data)).size == (96, 64) for data in pictures)
+    images = [bytes(blob[0]) for blob in found["/world/camera/image"]["EncodedImage:blob"] if blob]
+    assert len(images) == 12
+    assert all(Image.open(io.BytesIO(data)).size == (96, 64) for data in images)
     camera = found["/world/camera"]
     order = np.argsort(camera["frame"])
     centres = np.array([camera["Transform3D:translation"][k][0] for k in order])
@@ -301,12 +301,12 @@ def test_places_that_cannot_be_written(write: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [write_html] + [write_rerun] * RERUN)
 def test_wrong_videos_and_rates(write: Any, tmp_path: Path) -> None:
     tracks = points([[0, 0, 2]], frames=3)
-    picture = np.zeros((48, 64, 3), np.uint8)
+    image = np.zeros((48, 64, 3), np.uint8)
     for video, words in (
-        ([picture] * 2, "3 frames but the video has 2"),
+        ([image] * 2, "3 frames but the video has 2"),
         ([], "3 frames but the video has 0"),
-        ([picture, picture.astype(float)], "frame 1 of the video is float64"),
-        ([picture, picture[1:]], r"frame 1 of the video has shape \(47, 64, 3\)"),
+        ([image, image.astype(float)], "frame 1 of the video is float64"),
+        ([image, image[1:]], r"frame 1 of the video has shape \(47, 64, 3\)"),
     ):
         with pytest.raises(BadInput, match=words):
             write(tracks, tmp_path / "a", video)

@@ -10,7 +10,7 @@ from tapetum.app.shell.output import print_json, terminal
 class Objects(ObjectsOptions):
     """Score how well objects are found without labels, on COCO's masks or VOC's boxes.
 
-    ABO and OR: how well the best of all masks of k-means, for 1 to 128 clusters of the features of a picture, covers each
+    ABO and OR: how well the best of all masks of k-means, for 1 to 128 clusters of the features of an image, covers each
     object. CorLoc: how often the one box that is said is right. Scores from 0 to 1.
     """
 
@@ -24,8 +24,8 @@ class Objects(ObjectsOptions):
         if self.json:
             print_json(found.as_json())
             return
-        print(f"{found.pictures:,} pictures, seen by {found.model}")
+        print(f"{found.images:,} images, seen by {found.model}")
         if found.abo is not None:
             print(f"ABO     {found.abo:.3f}  best overlap with one of {found.proposals:,} proposals")
             print(f"OR      {found.object_recovery:.3f}  objects with one above 0.5")
-        print(f"CorLoc  {found.corloc:.3f}  pictures whose one box is right")
+        print(f"CorLoc  {found.corloc:.3f}  images whose one box is right")

@@ -9,7 +9,7 @@ from tapetum.app.shell.output import print_json, terminal
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaEval(PaliGemmaEvalOptions):
-    """Score a PaliGemma on pictures of scenes: questions, boxes and masks, beside chance and a blind model. Or on a task of its
+    """Score a PaliGemma on images of scenes: questions, boxes and masks, beside chance and a blind model. Or on a task of its
     papers (--task): VQAv2, DocVQA, POPE, RefCOCO, COCO detection and others.
 
     Numbers are shares from 0 to 1. written: answers that are right letter for letter; chosen: the likeliest option is right.
@@ -42,7 +42,7 @@ def _told(table: dict[str, Any]) -> str:
         others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
         lines.append(f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}")
     found = table["detection"]
-    lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['pictures']} pictures)"]
+    lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['images']} images)"]
     if "segmentation" in table:
         lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
     if "detection_shuffled" in table:

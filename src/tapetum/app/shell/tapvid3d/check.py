@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Check(CheckOptions):
-    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the picture and on their queries?
+    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
 
     Exits with 0 where nothing was found and with 2 where something was.
     """

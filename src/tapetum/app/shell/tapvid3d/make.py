@@ -16,7 +16,7 @@ class Make(MakeOptions):
     """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
 
     Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. With
-    --annotations only the pictures are added to downloaded annotations, as the official build does.
+    --annotations only the images are added to downloaded annotations, as the official build does.
     """
 
     json: bool = False

@@ -21,7 +21,7 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 
 @dataclass(frozen=True, kw_only=True)
 class Hip(WithSettings):
-    """Train HiP on raw pictures, sound, video or points: masked auto-encoding, then classes.
+    """Train HiP on raw images, sound, video or points: masked auto-encoding, then classes.
 
     Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
     imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet and shards.
@@ -34,7 +34,7 @@ class Hip(WithSettings):
             by="layout",
             required=("data",),
             hidden=("weights",),
-            markers={"picture": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
+            markers={"image": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
         ),
     ]
     launch: LaunchOptions

@@ -12,7 +12,7 @@ from tapetum.systems.odin.recipes import RECIPES, OdinRun
 
 @dataclass(frozen=True, kw_only=True)
 class OdinTraining(WithSettings):
-    """Learn objects and representations together, from pictures without labels (Odin).
+    """Learn objects and representations together, from images without labels (Odin).
 
     The encoder is for `tapetum embed --model RUN`, the whole network for `tapetum discover --model RUN`. Under torchrun it runs
     on several processes.

@@ -16,8 +16,8 @@ _TASKS = {"": TRANSFER} | {name: task_run(name) for name, task in TASKS.items() 
 
 
 def _pick(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
-    """The numbers of a task for pictures of the size that is asked for."""
-    return task_run(task, given.get("picture_size")) if task else TRANSFER
+    """The numbers of a task for images of the size that is asked for."""
+    return task_run(task, given.get("image_size")) if task else TRANSFER
 
 
 _TRANSFER = options(
@@ -27,7 +27,7 @@ _TRANSFER = options(
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaStages(WithSettings):
-    """Train a small PaliGemma on pictures of scenes, stage after stage: the eye alone, all tasks, larger pictures."""
+    """Train a small PaliGemma on images of scenes, stage after stage: the eye alone, all tasks, larger images."""
 
     recipe: Annotated[PaliGemmaStage, options(STAGES, by="stage", required=("data",), markers=_MARKERS)]
     launch: LaunchOptions

@@ -208,7 +208,7 @@ class Kitchen:
         return np.concatenate([joints / max(1.0, np.abs(joints).max()), [point.grip] * 2])
 
     def _seen(self) -> Seen:
-        return Seen(self._camera.picture(self._data), self._data.qpos[:9].astype(np.float32))
+        return Seen(self._camera.render(self._data), self._data.qpos[:9].astype(np.float32))
 
 
 def _limited(vector: Float64[np.ndarray, "3"], most: float) -> Float64[np.ndarray, "3"]:

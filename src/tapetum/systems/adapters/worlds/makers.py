@@ -20,14 +20,14 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
     Args:
         task: reach-disc; slide-door, light or microwave of Franka Kitchen; or a task of Meta-World such as drawer-open.
         camera: of the world; None: its first.
-        pixels: side of the picture.
+        pixels: side of the image.
         options: of the world.
 
     Raises:
         BadInput: there is no such task or camera. MissingExtra: its simulator is not installed.
     """
     if pixels < 8 or pixels > 1024:
-        raise BadInput(f"pictures of {pixels} pixels; give 8 to 1024")
+        raise BadInput(f"images of {pixels} pixels; give 8 to 1024")
     if task == "reach-disc":
         from tapetum.systems.adapters.worlds.reach import Reach
 

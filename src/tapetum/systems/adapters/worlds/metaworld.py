@@ -63,9 +63,9 @@ class MetaWorld:
         Args:
             task: such as drawer-open.
             camera: left (by default), right, top, or one of the package's, such as corner2.
-            pixels: side of the picture.
+            pixels: side of the image.
             horizon: steps of an episode, at most 500; the experts need up to 156.
-            shift: how far the picture is from the usual one, 0 to 1: the light is weaker and of another colour, and left, right
+            shift: how far the image is from the usual one, 0 to 1: the light is weaker and of another colour, and left, right
                 and top look from up to 8 degrees beside.
             beautiful: draw with shadows, which costs ten times as much.
 
@@ -118,7 +118,7 @@ class MetaWorld:
         self._camera.close()
 
     def _seen(self) -> Seen:
-        frame = self._camera.picture(self._env.data)
+        frame = self._camera.render(self._env.data)
         if self.camera in UPSIDE_DOWN:
             frame = np.ascontiguousarray(frame[::-1, ::-1])
         return Seen(frame, self._state[:OWN_SIZE].astype(np.float32))

@@ -1,7 +1,7 @@
 """A task for tests, in NumPy alone: a gripper on a table, seen from above, is to be moved onto a disc.
 
-What it must see is which of the discs is the goal (by colour) and where. `shift` changes what the picture looks like and
-nothing else, for policies that are to work under other light: colours are turned, the table is striped, and the picture is
+What it must see is which of the discs is the goal (by colour) and where. `shift` changes what the image looks like and
+nothing else, for policies that are to work under other light: colours are turned, the table is striped, and the image is
 noisy.
 """
 
@@ -26,11 +26,11 @@ class Reach:
     """The task; `expert` goes straight to the goal."""
 
     pixels: int = 48
-    """Side of the picture."""
+    """Side of the image."""
     distractors: int = 1
     """Discs of another colour."""
     shift: float = 0.0
-    """How far the picture is from the usual one, 0 to 1."""
+    """How far the image is from the usual one, 0 to 1."""
     horizon: int = 30
     camera: str = "top"
 
@@ -78,18 +78,18 @@ class Reach:
         return Seen(self._paint(), self.gripper.astype(np.float32))
 
     def _paint(self) -> UInt8[np.ndarray, "h w 3"]:
-        picture = np.broadcast_to(np.array(TABLE), (self.pixels, self.pixels, 3)).copy()
-        picture *= 1 - 0.4 * self.shift * (np.sin(9 * self._x + 5 * self._y) > 0)[..., None]
+        image = np.broadcast_to(np.array(TABLE), (self.pixels, self.pixels, 3)).copy()
+        image *= 1 - 0.4 * self.shift * (np.sin(9 * self._x + 5 * self._y) > 0)[..., None]
         for place in self._others:
-            self._disc(picture, place, _RADIUS, OTHER)
-        self._disc(picture, self.goal, _RADIUS, GOAL)
-        self._disc(picture, self.gripper, 0.5 * _RADIUS, GRIPPER)
-        picture = (1 - self.shift) * picture + self.shift * (picture @ _TURN)
-        picture += 0.1 * self.shift * self._noise.standard_normal(picture.shape)
-        return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+            self._disc(image, place, _RADIUS, OTHER)
+        self._disc(image, self.goal, _RADIUS, GOAL)
+        self._disc(image, self.gripper, 0.5 * _RADIUS, GRIPPER)
+        image = (1 - self.shift) * image + self.shift * (image @ _TURN)
+        image += 0.1 * self.shift * self._noise.standard_normal(image.shape)
+        return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
-    def _disc(self, picture: np.ndarray, place: np.ndarray, radius: float, colour: tuple[float, float, float]) -> None:
+    def _disc(self, image: np.ndarray, place: np.ndarray, radius: float, colour: tuple[float, float, float]) -> None:
         """Paint a disc whose rim is a pixel wide."""
         distance = np.hypot(self._x - place[0], self._y - place[1])
         cover = np.clip((radius - distance) * self.pixels / 2 + 0.5, 0, 1)[..., None]
-        picture[:] = (1 - cover) * picture + cover * np.array(colour)
+        image[:] = (1 - cover) * image + cover * np.array(colour)

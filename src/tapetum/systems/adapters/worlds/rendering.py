@@ -1,4 +1,4 @@
-"""How MuJoCo's pictures are made on this machine: which OpenGL, quickly, and upright."""
+"""How MuJoCo's images are made on this machine: which OpenGL, quickly, and upright."""
 
 import os
 import subprocess
@@ -117,7 +117,7 @@ class Camera:
                 self._renderer.scene.flags[flag] = 0
         self._view = view
 
-    def picture(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:
+    def render(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:
         """Draw a state."""
         self._renderer.update_scene(data, self._view)
         return self._renderer.render().copy()

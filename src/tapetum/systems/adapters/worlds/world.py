@@ -15,7 +15,7 @@ class Seen:
     """What is seen before a step."""
 
     frame: UInt8[np.ndarray, "h w 3"]
-    """The camera's picture, upright, red green blue."""
+    """The camera's image, upright, red green blue."""
     own: Float32[np.ndarray, " p"]
     """Proprioception: what the robot knows of itself."""
 

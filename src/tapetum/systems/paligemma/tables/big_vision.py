@@ -37,7 +37,7 @@ def _eye(config: PaliGemmaConfig) -> list[Piece]:
     pieces = [
         Piece("img/embedding/kernel", "eye.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
         Piece("img/embedding/bias", "eye.patches.bias", (width,)),
-        Piece("img/pos_embedding", "eye.positions", (config.picture_tokens, width), index=(0,)),
+        Piece("img/pos_embedding", "eye.positions", (config.image_tokens, width), index=(0,)),
         Piece("img/Transformer/encoder_norm/scale", "eye.norm.weight", (width,)),
         Piece("img/Transformer/encoder_norm/bias", "eye.norm.bias", (width,)),
         Piece("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),

@@ -57,7 +57,7 @@ def _eye(config: PaliGemmaConfig) -> list[Piece]:
     eye, tower = config.eye, "vision_tower"
     width, mlp = eye.width, eye.mlp_width
     pieces = _affine(f"{tower}.embeddings.patch_embedding", "eye.patches", width, 3, eye.patch, eye.patch)
-    pieces.append(_same(f"{tower}.embeddings.position_embedding.weight", "eye.positions", config.picture_tokens, width))
+    pieces.append(_same(f"{tower}.embeddings.position_embedding.weight", "eye.positions", config.image_tokens, width))
     for i in range(eye.depth):
         theirs, ours = f"{tower}.encoder.layers.{i}", f"eye.blocks.{i}"
         pieces += _affine(f"{theirs}.layer_norm1", f"{ours}.attention_norm", width)

@@ -41,9 +41,9 @@ KEPT = 0.5
 
 
 class Detector(Protocol):
-    """Finds in a picture what words say."""
+    """Finds in an image what words say."""
 
-    def find_boxes(self, picture: UInt8[np.ndarray, "h w 3"], things: Sequence[str], /) -> Boxes:
+    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], things: Sequence[str], /) -> Boxes:
         """Give boxes in raster pixels, with scores; labels are among `things` where the model tells them apart."""
         ...
 

@@ -22,7 +22,7 @@ SOUND_RATE = 16000
 
 @dataclass(frozen=True)
 class Seen:
-    """Pictures and sound of a video, read when they are first asked for."""
+    """Images and sound of a video, read when they are first asked for."""
 
     metadata: Metadata
     path: Path | None = None

@@ -76,7 +76,7 @@ class ChosenOptions:
     """Chooses what a model scores highest; the video ends where the question has it end."""
 
     def __init__(self, scorer: OptionScorer):
-        """`scorer`: such as `tapetum.bench.perception_test.PictureOptions`."""
+        """`scorer`: such as `tapetum.bench.perception_test.ImageOptions`."""
         self.scorer = scorer
 
     def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Features over time, (t, d), that a localiser reads: of an encoder's pictures, of the sound, or of files that others made.
+"""Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
 The official features of the benchmark (TSP of videos, MMV of sounds) are folders of VIDEO.npy; whatever is a plain array (t, d)
 will do. Several kinds are put side by side, each resized linearly to the length of the first, as the benchmark's baseline does.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SOUND = "log-mel"
 WINDOW, HOP, BANDS, LOWEST, HIGHEST = 512, 256, 64, 60.0, 7600.0
 TOGETHER = 32
-"""Pictures that an encoder looks at together."""
+"""Images that an encoder looks at together."""
 
 
 class Source(Protocol):

@@ -1,7 +1,7 @@
 """Task 6: questions that object tracks answer, by HOTA (Perception Test, section 4; `tapetum.metrics.hota`).
 
 Of each question: the true tracks, from their first box on; of the predicted ones the ten of the highest score, clipped to the
-picture, in the frames in which a true track has a box. The mean is over questions.
+image, in the frames in which a true track has a box. The mean is over questions.
 
 Readings:
 

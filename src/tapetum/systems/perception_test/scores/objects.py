@@ -4,7 +4,7 @@
 
 Readings:
 
-    default    the overlap of the boxes themselves, clipped to the picture; a frame without a box counts 0
+    default    the overlap of the boxes themselves, clipped to the image; a frame without a box counts 0
     notebook   the public notebook's: boxes in pixels, float32, rounded to whole numbers, counted as the VOT toolkit counts
                pixels (`vot_overlap`); videos and tracks that are not predicted are left out; a missing frame is an error
 
@@ -85,14 +85,14 @@ def vot_overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Flo
     """Give the overlap that the VOT toolkit counts in pixels, for boxes x, y, width, height of whole numbers.
 
     Quirks, kept: 1 where both boxes together are less than 2 pixels wide or high; of boxes that begin left of 0 or above it,
-    the last pixels are cut off as if the picture began at their corner.
+    the last pixels are cut off as if the image began at their corner.
     """
     first = np.minimum(a[:, :2], b[:, :2])
     last = np.maximum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - 1
     tiny = (first >= last).any(1)
 
     def spans(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last pixel in a raster that begins at `first`; the toolkit bounds the last by a place of the picture."""
+        """First and last pixel in a raster that begins at `first`; the toolkit bounds the last by a place of the image."""
         end = np.minimum(last, box[:, :2] + box[:, 2:] - 1 - first)
         return np.maximum(box[:, :2] - first, 0), np.minimum(end, last - first)
 

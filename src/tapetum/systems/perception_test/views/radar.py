@@ -14,7 +14,7 @@ _LETTER = 0.54
 """Width of a letter, as a share of the size of the font, on average."""
 
 
-def picture(title: str, values: Mapping[str, float], order: Sequence[str] = (), radar: bool = True) -> str:
+def draw_values(title: str, values: Mapping[str, float], order: Sequence[str] = (), radar: bool = True) -> str:
     """Draw scores 0..1 of groups, those named in `order` first and so; as bars where these are no `radar`'s."""
     places = {name: place for place, name in enumerate(order)}
     rows = sorted(values.items(), key=lambda row: (places.get(row[0], len(places)), row[0]))

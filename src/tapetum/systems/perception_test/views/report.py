@@ -1,6 +1,6 @@
-"""The report of a run on the Perception Test: one HTML page with a table and a picture for each task.
+"""The report of a run on the Perception Test: one HTML page with a table and an image for each task.
 
-The picture is a radar for each way in which the benchmark groups its questions (area, reasoning, tag), and bars where there are
+The image is a radar for each way in which the benchmark groups its questions (area, reasoning, tag), and bars where there are
 fewer than three groups, such as cameras that stand or move. Tags stand in the order of their areas.
 """
 
@@ -15,7 +15,7 @@ from tapetum.systems.perception_test.predictions import asked
 from tapetum.systems.perception_test.scores.common import Scores
 from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
 from tapetum.systems.perception_test.types import Video
-from tapetum.systems.perception_test.views.radar import picture
+from tapetum.systems.perception_test.views.radar import draw_values
 from tapetum.systems.perception_test.views.template import escaped, write_filled
 
 TITLES = {
@@ -66,8 +66,8 @@ def _part(part: Part, annotations: Mapping[str, Video]) -> Iterator[str]:
     if "map_at" in scores.numbers:
         groups["mAP by overlap"] = {f"IoU {at}": value for at, value in scores.numbers["map_at"].items()}
     if groups:
-        pictures = (picture(title, values, _ORDER, radar=title in _RADARS) for title, values in groups.items())
-        yield f"<div class='pictures'>{''.join(pictures)}</div>"
+        images = (draw_values(title, values, _ORDER, radar=title in _RADARS) for title, values in groups.items())
+        yield f"<div class='images'>{''.join(images)}</div>"
     yield from _table(part, groups, annotations)
     yield "</section>"
 

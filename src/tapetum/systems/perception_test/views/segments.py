@@ -25,7 +25,7 @@ class Bar:
     label: str
     said: bool
     more: str = ""
-    """What else is known: a score, or that its cause is out of the picture."""
+    """What else is known: a score, or that its cause is out of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def segments(found: Contents, task: str) -> list[Bar]:
     """List actions or sounds, true ones and then predicted ones, these by their scores."""
     names, seconds = found.labels.get(task, {}), found.video.metadata.seconds
     true = found.video.actions if task == "action" else found.video.sounds
-    rows = [(e.start_s, e.end_s, e.label, False, "not in the picture" if e.visible is False else "") for e in true]
+    rows = [(e.start_s, e.end_s, e.label, False, "not in the image" if e.visible is False else "") for e in true]
     best: list[Found] = sorted(found.said.get(task, ()), key=lambda each: -each.score)
     rows += [(e.start_s, e.end_s, names.get(e.label_id) or f"class {e.label_id}", True, f"score {e.score:.2f}") for e in best]
 

@@ -1,10 +1,10 @@
-"""CLIP (arXiv 2103.00020): a picture finds its text among those of the batch, and a text its picture.
+"""CLIP (arXiv 2103.00020): an image finds its text among those of the batch, and a text its image.
 
-    picture -> crop -> encoder -> linear ---\\
+    image -> crop -> encoder -> linear ---\\
                                              cosines * scale -> cross entropy both ways
     text -> bytes -> transformer -> linear -/
 
-Where pictures have classes and no texts, captions are made of the names (arXiv 2209.15589), and pictures of one caption are
+Where images have classes and no texts, captions are made of the names (arXiv 2209.15589), and images of one caption are
 right for each other.
 
 Differs from the paper: texts are bytes; equal captions.
@@ -37,12 +37,12 @@ class ClipLearner(Learner):
     def __init__(self, encoder: Encoder, text: TextTransformer, projection: int):
         super().__init__(
             encoder,
-            picture=nn.Linear(encoder.width, projection, bias=False),
+            image=nn.Linear(encoder.width, projection, bias=False),
             text=nn.Linear(text.width, projection, bias=False),
         )
         self.text = text
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        nn.init.normal_(self.heads["picture"].weight, std=encoder.width**-0.5)  # pyright: ignore[reportArgumentType]
+        nn.init.normal_(self.heads["image"].weight, std=encoder.width**-0.5)  # pyright: ignore[reportArgumentType]
         nn.init.normal_(self.heads["text"].weight, std=text.width**-0.5)  # pyright: ignore[reportArgumentType]
 
     def scale(self) -> Tensor:
@@ -51,12 +51,12 @@ class ClipLearner(Learner):
 
 
 class ClipTask(PretrainTask):
-    """Pictures and their texts."""
+    """Images and their texts."""
 
     def check(self) -> None:
         if self.source.captions is None and self.source.labels is None:
             raise BadInput(
-                "clip needs captions, and these pictures have neither captions nor classes; write cat.txt beside cat.jpg and "
+                "clip needs captions, and these images have neither captions nor classes; write cat.txt beside cat.jpg and "
                 "so on, or put them into a folder a class"
             )
 
@@ -80,7 +80,7 @@ class ClipTask(PretrainTask):
         return ClipLearner(encoder, TextTransformer(text), how.projection)
 
     def texts(self, indices: np.ndarray) -> list[str]:
-        """Give the captions of pictures, or those that are made of their classes."""
+        """Give the captions of images, or those that are made of their classes."""
         if self.source.captions is not None:
             return [str(self.source.captions[k]) for k in indices.tolist()]
         assert self.source.labels is not None
@@ -100,6 +100,6 @@ class ClipTask(PretrainTask):
         groups = batch["caption"] if self.settings.equal_captions else None
         scale = model.scale()
         with phase("heads"):
-            pictures, texts = model.heads["picture"](features), model.heads["text"](read)
-        loss = losses.clip(pictures, texts, scale, groups)
+            images, texts = model.heads["image"](features), model.heads["text"](read)
+        loss = losses.clip(images, texts, scale, groups)
         return loss, features, {"scale": scale.detach()}

@@ -37,9 +37,9 @@ _HIDING = 0x68696465
 """Begins the stream of random numbers that say what is hidden."""
 
 
-def see_some(encoder: ViT, pictures: Float[Tensor, "b 3 h w"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
+def see_some(encoder: ViT, images: Float[Tensor, "b 3 h w"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
     """Encode the patches of numbers `seen` alone; class token and registers, where there are some, come first."""
-    x, _ = encoder.embed(pictures)
+    x, _ = encoder.embed(images)
     prefix = encoder.config.prefix
     patches = x[:, prefix:].gather(1, seen[..., None].expand(-1, -1, x.shape[-1]))
     x = torch.cat((x[:, :prefix], patches), 1) if prefix else patches
@@ -112,9 +112,9 @@ class MaeTask(PretrainTask):
     def method_loss(
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        encoder, (pictures,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
-        tokens = see_some(encoder, pictures, seen)
-        target = to_patches(pictures, encoder.config.patch)
+        encoder, (images,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
+        tokens = see_some(encoder, images, seen)
+        target = to_patches(images, encoder.config.patch)
         with phase("decoder"):
             prediction = model.heads["decoder"](tokens, seen)
         loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)

@@ -1,6 +1,6 @@
-"""SimCLR (arXiv 2002.05709): of two views of a picture, each must find the other among all views of the batch.
+"""SimCLR (arXiv 2002.05709): of two views of an image, each must find the other among all views of the batch.
 
-    picture -+- view -> encoder -> projection -\\
+    image -+- view -> encoder -> projection -\\
              |                                   NT-Xent over the 2n projections of all processes
              `- view -> encoder -> projection -/
 

@@ -1,6 +1,6 @@
 """Supervised pre-training: a linear classifier on the pooled vector, and cross entropy.
 
-    picture -> crop -> encoder -> linear -> cross entropy with the class
+    image -> crop -> encoder -> linear -> cross entropy with the class
 
 Differs from what a ViT from scratch is given on ImageNet (DeiT, arXiv 2012.12877; AugReg, 2106.10270): no RandAugment, mixup or
 cutmix, which change accuracy but not FLOPs; label smoothing and drop path are settings.
@@ -24,11 +24,11 @@ from tapetum.train import Moment
 
 
 class SupervisedTask(PretrainTask):
-    """Classes of pictures."""
+    """Classes of images."""
 
     def check(self) -> None:
         if self.source.labels is None or len(self.source.classes) < 2:
-            raise BadInput("supervised needs classes, and these pictures have none; put them into a folder a class, 2 or more")
+            raise BadInput("supervised needs classes, and these images have none; put them into a folder a class, 2 or more")
 
     def views(self) -> tuple[View]:
         return supervised(self.run.size)

@@ -1,4 +1,4 @@
-"""The pictures that a plan names, read once by a process and kept in memory."""
+"""The images that a plan names, read once by a process and kept in memory."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +12,10 @@ from jaxtyping import Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
-from tapetum.data.media import opened_picture
+from tapetum.data.media import opened_image
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.systems.pretraining.data import Source, source_at
-from tapetum.systems.pretraining.study.plan import SHAPES, PicturesPlan, PixelsPlan
+from tapetum.systems.pretraining.study.plan import SHAPES, ImagesPlan, PixelsPlan
 from tapetum.systems.pretraining.study.shapes import ShapePixels, shape_source
 from tapetum.transfer.fine_tune import Segmented
 from tapetum.transfer.segmentation import IGNORED
@@ -26,8 +26,8 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 
 @lru_cache(maxsize=2)
-def pool(plan: PicturesPlan, captions: bool = False) -> Source:
-    """Give the pictures of which variants are made."""
+def pool(plan: ImagesPlan, captions: bool = False) -> Source:
+    """Give the images of which variants are made."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
     return source_at(Path(plan.data), captions=captions)
@@ -35,9 +35,9 @@ def pool(plan: PicturesPlan, captions: bool = False) -> Source:
 
 @dataclass(frozen=True)
 class Kept:
-    """Pictures with a class for each pixel, in memory, all of one size."""
+    """Images with a class for each pixel, in memory, all of one size."""
 
-    pictures: UInt8[np.ndarray, "n h w 3"]
+    images: UInt8[np.ndarray, "n h w 3"]
     truths: UInt8[np.ndarray, "n h w"]
     names: tuple[str, ...]
 
@@ -47,16 +47,16 @@ class Kept:
         return self.names
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Give picture k."""
-        return self.pictures[k], self.truths[k].astype(np.int64)
+        """Give image k."""
+        return self.images[k], self.truths[k].astype(np.int64)
 
 
 @lru_cache(maxsize=4)
 def pixels(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
-    """Read a part, its pictures brought to the size that is kept. Raises BadInput for what is not there or has no classes."""
+    """Read a part, its images brought to the size that is kept. Raises BadInput for what is not there or has no classes."""
     found = _part(plan, part)
     if not 2 <= len(found.classes) < IGNORED:
         raise BadInput(f"{plan.data} has {len(found.classes)} classes of pixels; wanted 2 to {IGNORED - 1}")
@@ -64,8 +64,8 @@ def pixels(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
         return found
     count = min(plan.most or len(found), len(found))
     read = [_shrunk(*found.read(int(k)), plan.kept) for k in np.unique(np.linspace(0, len(found) - 1, count).round())]
-    pictures, truths = zip(*read, strict=True)
-    return Kept(np.stack(pictures), np.stack(truths), tuple(found.classes))
+    images, truths = zip(*read, strict=True)
+    return Kept(np.stack(images), np.stack(truths), tuple(found.classes))
 
 
 def _part(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
@@ -95,14 +95,14 @@ class _Listed:
         return len(self.files["image"])
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Read picture k; numbers that are no class don't count."""
-        truth = np.asarray(opened_picture(self.files["mask"][k], None)).astype(np.int64)
-        picture = np.asarray(opened_picture(self.files["image"][k], "RGB"))
-        return picture, np.where((truth >= 0) & (truth < len(self.classes)), truth, IGNORED)
+        """Read image k; numbers that are no class don't count."""
+        truth = np.asarray(opened_image(self.files["mask"][k], None)).astype(np.int64)
+        image = np.asarray(opened_image(self.files["image"][k], "RGB"))
+        return image, np.where((truth >= 0) & (truth < len(self.classes)), truth, IGNORED)
 
 
-def _shrunk(picture: Any, truth: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float()
+def _shrunk(image: Any, truth: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    x = torch.from_numpy(np.array(image)).movedim(-1, 0)[None].float()
     x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)[0]
     y = F.interpolate(torch.from_numpy(np.array(truth))[None, None].double(), size, mode="nearest-exact")[0, 0]
     return x.round().clamp(0, 255).byte().movedim(0, -1).numpy(), y.numpy().astype(np.uint8)

@@ -2,9 +2,9 @@
 
 A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
 
-    the pictures it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
+    the images it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
     the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
-                                   on that seed (it orders and crops the same pictures for all of them), which falls out of
+                                   on that seed (it orders and crops the same images for all of them), which falls out of
                                    differences on equal seeds, and one of each row's own. Their deviations are estimated
                                    from the settings with several seeds; where no setting has two, they are left out
 
@@ -54,7 +54,7 @@ class Setting:
     def minus(self, other: "Setting") -> tuple[float, Float[np.ndarray, " draws"]]:
         """Give the difference to another setting, and samples of it: on the seeds that both have, where there are some.
 
-        The seed also orders and crops the pictures of the transfer, so a lucky one is lucky for all.
+        The seed also orders and crops the images of the transfer, so a lucky one is lucky for all.
         """
         seeds = {row["seed"] for row in self.rows} & {row["seed"] for row in other.rows}
         one, two = ([k for k, row in enumerate(s.rows) if row["seed"] in seeds or not seeds] for s in (self, other))
@@ -117,14 +117,14 @@ class Settings:
 def settings_of(
     rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]], draws: int = DRAWS
 ) -> Settings:
-    """Make settings of rows and of what was counted on each picture that scores them.
+    """Make settings of rows and of what was counted on each image that scores them.
 
-    Raises BadInput where rows were scored on different pictures.
+    Raises BadInput where rows were scored on different images.
     """
     if not rows:
         raise BadInput("the study has no finished point yet; let tapetum study run go on")
     if len({one.shape for one in counts}) > 1:
-        raise BadInput("points of the study were scored on different pictures; run it anew")
+        raise BadInput("points of the study were scored on different images; run it anew")
     rng = np.random.default_rng(_SEED)
     scores = resampled(counts, rng, draws)
     groups: dict[tuple[str, str, float, str], list[int]] = {}
@@ -145,10 +145,10 @@ def settings_of(
 def resampled(
     counts: Sequence[Int64[np.ndarray, "n k k"]], rng: np.random.Generator, draws: int
 ) -> Float[np.ndarray, "rows draws"]:
-    """Score every row on the same resamples of the pictures."""
-    pictures = len(counts[0])
-    weights = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws).astype(np.float64)
-    return np.stack([mean_iou((weights @ one.reshape(pictures, -1)).reshape(draws, *one.shape[1:])) for one in counts])
+    """Score every row on the same resamples of the images."""
+    images = len(counts[0])
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
+    return np.stack([mean_iou((weights @ one.reshape(images, -1)).reshape(draws, *one.shape[1:])) for one in counts])
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:

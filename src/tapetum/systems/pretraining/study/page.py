@@ -65,11 +65,11 @@ def _page(found: Studied) -> Iterator[str]:
 
 
 def _summary(found: Studied) -> str:
-    pictures, pixels = found.plan.pictures, found.plan.pixels
+    images, pixels = found.plan.images, found.plan.pixels
     part = f"all {found.wanted}" if len(found.rows) == found.wanted else f"{len(found.rows)} of {found.wanted}"
     hours = sum(row["cpu_seconds"] + row["transfer_cpu_seconds"] for row in found.rows) / 3600
     return (
-        f"Networks are pre-trained on {pictures.count:,} pictures of {Path(pictures.data).name} at {pictures.size} pixels, "
+        f"Networks are pre-trained on {images.count:,} images of {Path(images.data).name} at {images.size} pixels, "
         f"each with its own schedule, then fine-tuned to name every pixel of {Path(pixels.data).name} at {pixels.size[0]} x "
         f"{pixels.size[1]}. Here are {part} points of the plan, {hours:.2g} CPU hours of training. Bars are intervals of 95 %."
     )
@@ -195,15 +195,15 @@ def _thousandths(setting: Setting, name: str) -> str:
 
 def _notes(found: Studied) -> str:
     pixels, deviation = found.plan.pixels, found.settings.seed_deviation
-    seeds = "No setting has two seeds, so intervals know of the pictures of the test part alone."
+    seeds = "No setting has two seeds, so intervals know of the images of the test part alone."
     if deviation is not None:
         own = found.settings.own_deviation or 0.0
         seeds = f"Between seeds mIoU deviates by {100 * deviation:.2f} points, by {100 * own:.2f} once what a seed does to all "
-        seeds += "points of a size is taken away; intervals know of that and of the test pictures."
+        seeds += "points of a size is taken away; intervals know of that and of the test images."
     rates = "1 rate" if len(pixels.rates) == 1 else f"{len(pixels.rates)} rates"
     return (
         f"FLOP = 2 x multiply-add, forward and backward, of pre-training alone. Fine-tuning is the same for all: {rates}, "
-        f"{pixels.steps} steps of {pixels.batch_size} pictures. Energy and CO2 are estimated from CPU seconds unless a ledger "
+        f"{pixels.steps} steps of {pixels.batch_size} images. Energy and CO2 are estimated from CPU seconds unless a ledger "
         f"says that they were measured. {seeds} Neighbours and the linear probe have no intervals here. Of points with "
         "several seeds means are shown."
     )

@@ -1,6 +1,6 @@
 """What a study compares, as a TOML file. Imports no torch.
 
-    [pictures]  what is learned from          [pixels]  what networks are transferred to
+    [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
 
     [sizes.NAME]  a network; those of one `family` are compared with each other
@@ -28,20 +28,20 @@ UNTRAINED = "untrained"
 VARIANTS = "curated", "long_tailed", "duplicated", "noisy", "off_domain"
 """What may be done to the data; see `variants`."""
 SHAPES = "shapes"
-"""In place of a folder: pictures that are made on the spot."""
+"""In place of a folder: images that are made on the spot."""
 _PLANS = Path(__file__).with_name("plans")
 _LABELLED = "supervised", "clip"
 """Methods that see labels; for the others noisy data are curated ones, and no point."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesPlan:
+class ImagesPlan:
     """What is learned from."""
 
     data: str = SHAPES
     """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
     count: int = 5000
-    """Pictures of every variant."""
+    """Images of every variant."""
     size: int = 32
     """Side of the views, in pixels."""
 
@@ -57,7 +57,7 @@ class PixelsPlan:
     size: tuple[int, int] = (48, 64)
     """Rows and columns that the network sees."""
     kept: tuple[int, int] = (96, 128)
-    """Rows and columns of pictures in memory, of which crops are made; 0 and 0: they are read from their files each time."""
+    """Rows and columns of images in memory, of which crops are made; 0 and 0: they are read from their files each time."""
     head: str = "linear"
     """linear or upernet."""
     rates: tuple[float, ...] = (1e-3,)
@@ -67,19 +67,19 @@ class PixelsPlan:
     steps: int = 120
     """Of each rate."""
     batch_size: int = 8
-    """Pictures of a step."""
+    """Images of a step."""
     most: int = 0
-    """Pictures of each part at most; 0: all."""
+    """Images of each part at most; 0: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbesPlan:
-    """Neighbours and a linear probe on pictures that nothing was learned from."""
+    """Neighbours and a linear probe on images that nothing was learned from."""
 
     known: int = 2000
-    """Pictures with their classes."""
+    """Images with their classes."""
     asked: int = 1000
-    """Pictures that are asked about."""
+    """Images that are asked about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class Plan:
 
     about: str = ""
     """What it is for, in a line."""
-    pictures: PicturesPlan = field(default_factory=PicturesPlan)
+    images: ImagesPlan = field(default_factory=ImagesPlan)
     pixels: PixelsPlan = field(default_factory=PixelsPlan)
     probes: ProbesPlan = field(default_factory=ProbesPlan)
     sizes: Mapping[str, Size]
@@ -161,7 +161,7 @@ class Plan:
                 )
         _known(self.methods, METHODS, "method")
         for size in self.sizes.values():
-            encoder_architecture(size.encoder, self.pictures.size, size.change)
+            encoder_architecture(size.encoder, self.images.size, size.change)
         for point in self.points():
             self.run(point)
 
@@ -179,8 +179,8 @@ class Plan:
             return None
         size = self.sizes[point.size]
         method: Any = point.method
-        given: Any = {"encoder": size.encoder, "change": size.change, "size": self.pictures.size, "seed": point.seed}
-        start = recipe(method, self.pictures.data, self.preset, **given)
+        given: Any = {"encoder": size.encoder, "change": size.change, "size": self.images.size, "seed": point.seed}
+        start = recipe(method, self.images.data, self.preset, **given)
         changed = _replaced(_replaced(start, self.recipe, "recipe"), self.methods.get(method, {}), f"methods.{method}")
         return replace(changed, steps=steps)
 
@@ -191,7 +191,7 @@ class Told:
 
     plan: str
     """Text of the plan."""
-    pictures: str | None = None
+    images: str | None = None
     """Data that are learned from, instead of the plan's."""
     pixels: str | None = None
     """Data that networks are transferred to, instead of the plan's."""
@@ -206,7 +206,7 @@ class Told:
             told = parse_toml(self.plan)
         except ValueError as error:
             raise BadInput(f"the plan is no TOML ({error}); see docs/systems/flops-study.md") from error
-        given = (("pictures", "data", self.pictures), ("pixels", "data", self.pixels), ("pixels", "layout", self.layout))
+        given = (("images", "data", self.images), ("pixels", "data", self.pixels), ("pixels", "layout", self.layout))
         for part, key, value in given:
             if value is not None:
                 told[part] = {**told.get(part, {}), key: value}
@@ -218,14 +218,14 @@ class Told:
         return _made(Plan, told, "")
 
 
-def tell_plan(name: str, pictures: str | None = None, pixels: str | None = None, layout: str | None = None) -> Told:
+def tell_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> Told:
     """Find a plan: one that comes with the package (tiny, small, paper) or a TOML file; on other data where some are given.
 
     Raises BadInput for one that there is not.
     """
-    told = Told(plan=plan_text(name), pictures=pictures, pixels=pixels, layout=layout)
+    told = Told(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
     plan = told.read()
-    named = [source_label(part.data) for part in (plan.pictures, plan.pixels) if part.data != SHAPES]
+    named = [source_label(part.data) for part in (plan.images, plan.pixels) if part.data != SHAPES]
     return replace(told, contents=", ".join(filter(None, named)))
 
 

@@ -86,8 +86,8 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
     if point.method != UNTRAINED:
         run = plan.run(point, cost.steps)
         assert run is not None
-        source = pool(plan.pictures, run.method == "clip")
-        task = task_of(run.method)(run, varied(source, point.variant, plan.pictures.count))
+        source = pool(plan.images, run.method == "clip")
+        task = task_of(run.method)(run, varied(source, point.variant, plan.images.count))
         launch = Launch(
             out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes
         )
@@ -139,7 +139,7 @@ def read_row(path: Path) -> dict[str, Any]:
 
 
 class PixelTask(SegmentationTask):
-    """Fine-tuning that remembers what it counted on the test part, picture by picture."""
+    """Fine-tuning that remembers what it counted on the test part, image by image."""
 
     counts: Int64[np.ndarray, "n k k"]
 
@@ -174,21 +174,21 @@ def encoder_of(plan: Plan, point: Point, file: Path | None) -> Encoder:
 
 def _architecture(plan: Plan, size: str) -> Architecture:
     how = plan.sizes[size]
-    return encoder_architecture(how.encoder, plan.pictures.size, how.change)
+    return encoder_architecture(how.encoder, plan.images.size, how.change)
 
 
 def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
-    """Neighbours and a linear probe on labelled pictures; None where there are no labels."""
-    how, source = plan.probes, pool(plan.pictures)
+    """Neighbours and a linear probe on labelled images; None where there are no labels."""
+    how, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None
     rows = _unseen(plan)
     known, asked = rows[: how.known], rows[how.known : how.known + how.asked]
-    pictures = shape_source(len(rows), plan.pictures.size, "val").pictures if plan.pictures.data == SHAPES else source.pictures
+    images = shape_source(len(rows), plan.images.size, "val").images if plan.images.data == SHAPES else source.images
     parts = []
     encoder = encoder.to(pick_device("auto", 0))
     for which in (known, asked):
-        features = features_of(encoder, [pictures[int(k)] for k in which])
+        features = features_of(encoder, [images[int(k)] for k in which])
         parts.append(Labelled(features, torch.from_numpy(np.asarray(source.labels)[which]).long()))
     config = NeighboursConfig(neighbours=min(20, len(known)))
     near = knn_accuracy(parts[0].features, parts[0].labels, parts[1].features, parts[1].labels, config)
@@ -196,15 +196,15 @@ def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
 
 
 def _unseen(plan: Plan) -> np.ndarray:
-    """Pictures of the pool that no curated variant has: those that come after them in the order of `balanced`."""
-    source, how = pool(plan.pictures), plan.probes
-    if plan.pictures.data == SHAPES:
+    """Images of the pool that no curated variant has: those that come after them in the order of `balanced`."""
+    source, how = pool(plan.images), plan.probes
+    if plan.images.data == SHAPES:
         return np.arange(how.known + how.asked)
     every = balanced(source, len(source), seed=0)
-    left = every[plan.pictures.count :]
+    left = every[plan.images.count :]
     if len(left) < how.known + how.asked:
         raise BadInput(
-            f"the plan learns from {plan.pictures.count} of {len(source)} pictures, and probes with {how.known} + {how.asked}; "
+            f"the plan learns from {plan.images.count} of {len(source)} images, and probes with {how.known} + {how.asked}; "
             "give smaller numbers"
         )
     return left[: how.known + how.asked]
@@ -237,11 +237,11 @@ def _counted(architecture: Architecture, batch: int, size: tuple[int, int], clas
     """FLOPs of a training step on pixels, and of its forward."""
     with torch.device("meta"):
         model = Segmenter(make(architecture), classes, head).train()
-        pictures, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
+        images, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
 
     def loss() -> torch.Tensor:
         with phase("student"):
-            return pixel_loss(model(pictures), truth)
+            return pixel_loss(model(images), truth)
 
     found = closed_form(loss)
     return found.total, found.forward
@@ -255,11 +255,11 @@ def _transfer_flops(plan: Plan, size: str) -> int:
 
 
 def _forward_flops(plan: Plan, size: str) -> int:
-    """Of a picture of the size that is learned from."""
-    side = plan.pictures.size
+    """Of an image of the size that is learned from."""
+    side = plan.images.size
     with torch.device("meta"):
-        encoder, picture = make(_architecture(plan, size)), torch.empty(1, 3, side, side)
-    return closed_form(lambda: encoder(picture).pooled).forward
+        encoder, image = make(_architecture(plan, size)), torch.empty(1, 3, side, side)
+    return closed_form(lambda: encoder(image).pooled).forward
 
 
 _STEPS: dict[tuple[Any, ...], int] = {}
@@ -269,7 +269,7 @@ def _step_flops(plan: Plan, size: str, method: str) -> int:
     point = Point(size=size, method=method, budget=1.0, variant="curated", seed=1)
     run = plan.run(point)
     assert run is not None
-    classes = len(pool(plan.pictures).classes) or 1000
+    classes = len(pool(plan.images).classes) or 1000
     key = (repr(replace(run, data="")), classes)
     if key not in _STEPS:
         _STEPS[key] = account_step(run, classes=classes).total

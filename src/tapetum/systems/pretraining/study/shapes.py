@@ -1,6 +1,6 @@
-"""Pictures made on the spot, so that a study runs without any data: simple shapes on textures, with a class for each pixel.
+"""Images made on the spot, so that a study runs without any data: simple shapes on textures, with a class for each pixel.
 
-The class of a picture to learn from is the shape in it, and that of a pixel the shape that it shows, or the ground. Picture k
+The class of an image to learn from is the shape in it, and that of a pixel the shape that it shows, or the ground. Image k
 of a part is a function of the part and k alone.
 """
 
@@ -16,7 +16,7 @@ from tapetum.systems.pretraining.data import Source
 SHAPES = "disc", "square", "triangle", "ring", "cross", "bars"
 """Names of the classes."""
 PARTS = "train", "val"
-_PICTURES, _PIXELS = 2711, 2712
+_IMAGES, _PIXELS = 2711, 2712
 
 
 def inside(shape: str, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "h w"]:
@@ -38,9 +38,9 @@ def inside(shape: str, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "h w"]:
 
 
 def drawn(rng: np.random.Generator, size: tuple[int, int], shapes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw shapes on a texture: the picture uint8 (h, w, 3), and its classes int64 (h, w), 0 where there is ground."""
+    """Draw shapes on a texture: the image uint8 (h, w, 3), and its classes int64 (h, w), 0 where there is ground."""
     rows, columns = size
-    picture = procedural(rng, max(size))[:rows, :columns].copy()
+    image = procedural(rng, max(size))[:rows, :columns].copy()
     truth = np.zeros(size, np.int64)
     y, x = np.mgrid[:rows, :columns] + 0.5
     for shape in shapes:
@@ -50,14 +50,14 @@ def drawn(rng: np.random.Generator, size: tuple[int, int], shapes: list[int]) ->
         u, v = (x - cx) / radius, (y - cy) / radius
         covered = inside(SHAPES[shape], u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn))
         paint = rng.uniform(0, 255, 3) + rng.normal(0, 6, (rows, columns, 3))
-        picture[covered] = np.clip(paint, 0, 255).astype(np.uint8)[covered]
+        image[covered] = np.clip(paint, 0, 255).astype(np.uint8)[covered]
         truth[covered] = shape + 1
-    return picture, truth
+    return image, truth
 
 
 @dataclass(frozen=True)
-class ShapePictures:
-    """Pictures with one shape each."""
+class ShapeImages:
+    """Images with one shape each."""
 
     part: str
     count: int
@@ -67,31 +67,31 @@ class ShapePictures:
         return self.count
 
     def __getitem__(self, k: int) -> UInt8[np.ndarray, "h w 3"]:
-        return _picture(self.part, k, self.size)
+        return _image(self.part, k, self.size)
 
     def name(self, k: int) -> str:
-        """Name picture k."""
+        """Name image k."""
         return f"shape {k}"
 
 
 KEPT = 4096
-"""Pictures that are kept in memory once they are drawn."""
+"""Images that are kept in memory once they are drawn."""
 
 
 @lru_cache(maxsize=KEPT)
-def _picture(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
-    return drawn(np.random.default_rng([_PICTURES, PARTS.index(part), k]), (size, size), [k % len(SHAPES)])[0]
+def _image(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
+    return drawn(np.random.default_rng([_IMAGES, PARTS.index(part), k]), (size, size), [k % len(SHAPES)])[0]
 
 
 def shape_source(count: int, size: int, part: str = "train") -> Source:
-    """Give so many pictures to learn from."""
+    """Give so many images to learn from."""
     labels = np.arange(count) % len(SHAPES)
-    return Source(ShapePictures(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
+    return Source(ShapeImages(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
 
 
 @dataclass(frozen=True)
 class ShapePixels:
-    """Pictures with one to three shapes, and a class for each pixel."""
+    """Images with one to three shapes, and a class for each pixel."""
 
     part: str
     count: int
@@ -102,6 +102,6 @@ class ShapePixels:
         return self.count
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Make picture k and its truth."""
+        """Make image k and its truth."""
         rng = np.random.default_rng([_PIXELS, PARTS.index(self.part), k])
         return drawn(rng, self.size, rng.integers(0, len(SHAPES), int(rng.integers(1, 4))).tolist())

@@ -1,10 +1,10 @@
 """How long the points of a study will take on this machine, measured: of each kind of work a little is done for real.
 
     point = pre-training: start + steps x step      first steps of each method on each network (`tapetum.train.rehearsal`)
-          + neighbours and probe                    on few pictures
-          + rates x fine-tuning, and its scores     first steps on each network; some pictures
+          + neighbours and probe                    on few images
+          + rates x fine-tuning, and its scores     first steps on each network; some images
 
-What is dear is measured on less of it: fewer pictures a step, down to `_LEAST_PICTURES`. Where the time for measuring is up, a
+What is dear is measured on less of it: fewer images a step, down to `_LEAST_IMAGES`. Where the time for measuring is up, a
 method is taken to be as fast in FLOPs as the one that was measured on the nearest network.
 """
 
@@ -32,12 +32,12 @@ _OF_EACH = 0.15
 """Seconds for the steps of one method on one network."""
 _ALL = 20.0
 """Seconds after which nothing more is measured."""
-_DEAR, _LEAST_PICTURES = 2e10, 2
-"""FLOPs of a step that is measured at most, if it has more pictures than these."""
+_DEAR, _LEAST_IMAGES = 2e10, 2
+"""FLOPs of a step that is measured at most, if it has more images than these."""
 _KNOWN, _ASKED, _SCORED = 100, 60, 8
-"""Pictures on which probes and scores are measured."""
+"""Images on which probes and scores are measured."""
 _SHOWN = 64
-"""Pictures of which steps are measured where they are drawn once and kept."""
+"""Images of which steps are measured where they are drawn once and kept."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Times:
     points: Mapping[str, Seconds]
     """Of each point, by its name."""
     once: Seconds
-    """Of the drawing of pictures that are kept in memory after that."""
+    """Of the drawing of images that are kept in memory after that."""
 
     @property
     def all(self) -> Seconds:
@@ -61,7 +61,7 @@ def time_points(plan: Plan, points: Sequence[Predicted]) -> Times:
         return Times({}, Seconds(0.0, 0.0))
     until = time.monotonic() + _ALL
     once = _drawing(plan)
-    probed(_few(plan), encoder_of(plan, points[0].point, None))  # its pictures are kept in memory from now on
+    probed(_few(plan), encoder_of(plan, points[0].point, None))  # its images are kept in memory from now on
     learned: dict[tuple[str, str], tuple[Rehearsal, float]] = {}
     around: dict[str, Seconds] = {}
     for cost in sorted(points, key=lambda cost: cost.flops_per_step):
@@ -80,19 +80,19 @@ def _few(plan: Plan) -> Plan:
 
 
 def _kept(plan: Plan) -> bool:
-    """Whether pictures that were drawn once are kept in memory."""
-    return plan.pictures.data == SHAPES and plan.pictures.count + plan.probes.known + plan.probes.asked < KEPT
+    """Whether images that were drawn once are kept in memory."""
+    return plan.images.data == SHAPES and plan.images.count + plan.probes.known + plan.probes.asked < KEPT
 
 
 def _drawing(plan: Plan) -> Seconds:
     if not _kept(plan):
         return Seconds(0.0, 0.0)
-    began, pictures = Seconds.now(), varied(pool(plan.pictures), "curated", min(plan.pictures.count, _SHOWN)).pictures
-    for k in range(len(pictures)):
-        pictures[k]
+    began, images = Seconds.now(), varied(pool(plan.images), "curated", min(plan.images.count, _SHOWN)).images
+    for k in range(len(images)):
+        images[k]
     probes = plan.probes.known + plan.probes.asked
-    left = plan.pictures.count - len(pictures) + max(probes - _KNOWN - _ASKED, 0)
-    return began.until(Seconds.now()) * (left / len(pictures))
+    left = plan.images.count - len(images) + max(probes - _KNOWN - _ASKED, 0)
+    return began.until(Seconds.now()) * (left / len(images))
 
 
 def _of(cost: Predicted, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
@@ -114,14 +114,14 @@ def _learning(plan: Plan, cost: Predicted) -> tuple[Rehearsal, float]:
     run = plan.run(cost.point, max(cost.steps, 50))
     assert run is not None
     whole = run.batch_size
-    pictures = max(min(whole, int(whole * _DEAR / cost.flops_per_step)), _LEAST_PICTURES)
-    run = replace(run, batch_size=pictures, micro_batch=min(run.micro_batch, pictures))
-    count = min(plan.pictures.count, _SHOWN) if _kept(plan) else plan.pictures.count
-    source = varied(pool(plan.pictures, run.method == "clip"), "curated", count)
+    images = max(min(whole, int(whole * _DEAR / cost.flops_per_step)), _LEAST_IMAGES)
+    run = replace(run, batch_size=images, micro_batch=min(run.micro_batch, images))
+    count = min(plan.images.count, _SHOWN) if _kept(plan) else plan.images.count
+    source = varied(pool(plan.images, run.method == "clip"), "curated", count)
     task = task_of(run.method)(run, source)
     launch = Launch(out=Path(), workers=plan.workers, threads=torch.get_num_threads())
     measured = rehearse(task, loop_config(task, launch, tensorboard=False), _OF_EACH)
-    return measured, cost.flops_per_step * pictures / whole
+    return measured, cost.flops_per_step * images / whole
 
 
 def _around(plan: Plan, point: Point) -> Seconds:
@@ -131,8 +131,8 @@ def _around(plan: Plan, point: Point) -> Seconds:
     how, few = plan.probes, _few(plan)
     began = Seconds.now()
     probed(few, encoder)
-    pictures = few.probes.known + few.probes.asked
-    found += began.until(Seconds.now()) * ((how.known + how.asked) / pictures)
+    images = few.probes.known + few.probes.asked
+    found += began.until(Seconds.now()) * ((how.known + how.asked) / images)
     task = PixelTask(partial(encoder_of, plan, point, None), plan, point.seed)
     config = fine_tune_config(task.config, task.config.rates[0], tensorboard=False)
     found += rehearse(task, config, _OF_EACH).of(config.steps) * len(task.config.rates)

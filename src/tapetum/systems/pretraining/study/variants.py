@@ -1,13 +1,13 @@
-"""One pool of pictures as data of different quality, all of one length: what the study of curation compares.
+"""One pool of images as data of different quality, all of one length: what the study of curation compares.
 
 After the question of arXiv 2209.15589, whether methods without labels need curated data; its own data sets cannot be had, so
-these are emulated from one pool. Which pictures, and what is done to them, depends on the seed and their number alone.
+these are emulated from one pool. Which images, and what is done to them, depends on the seed and their number alone.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)
-    duplicated   a fifth of the curated pictures, each five times, moved by up to two pixels and made darker or brighter
+    duplicated   a fifth of the curated images, each five times, moved by up to two pixels and made darker or brighter
     noisy        40 % of the curated labels are those of another class
-    off_domain   half of the curated pictures are replaced by made-up textures; their labels stay, and mean nothing
+    off_domain   half of the curated images are replaced by made-up textures; their labels stay, and mean nothing
 """
 
 from collections.abc import Sequence
@@ -19,26 +19,26 @@ from jaxtyping import Bool, Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.textures import procedural
-from tapetum.systems.pretraining.data import Pictures, Source
+from tapetum.systems.pretraining.data import Images, Source
 from tapetum.systems.pretraining.study.plan import VARIANTS
 
 IMBALANCE = 100.0
 """Of the most frequent class to the rarest."""
 COPIES = 5
-"""Of a duplicated picture."""
+"""Of a duplicated image."""
 WRONG = 0.4
 """Share of noisy labels that are wrong."""
 STRANGE = 0.5
-"""Share of pictures off the domain."""
+"""Share of images off the domain."""
 _ORDER, _RANK, _WRONG, _STRANGE, _MOVED, _TEXTURE = range(2701, 2707)
 
 
 def varied(source: Source, variant: str, count: int, seed: int = 0) -> Source:
-    """Make a variant of so many pictures. Raises BadInput for an unknown one, and where labels are wanted and missing."""
+    """Make a variant of so many images. Raises BadInput for an unknown one, and where labels are wanted and missing."""
     if variant not in VARIANTS:
         raise BadInput(f"there is no variant {variant!r} of the data; it is one of {', '.join(VARIANTS)}")
     if variant in ("long_tailed", "noisy") and source.labels is None:
-        raise BadInput(f"data become {variant} by their classes, and these have none; put pictures into a folder a class")
+        raise BadInput(f"data become {variant} by their classes, and these have none; put images into a folder a class")
     places = chosen(source, variant, count, seed)
     labels = None if source.labels is None else source.labels[places].astype(np.int64)
     strange = np.zeros(len(places), bool)
@@ -46,14 +46,14 @@ def varied(source: Source, variant: str, count: int, seed: int = 0) -> Source:
         labels = mislabelled(labels, len(source.classes), seed)
     if variant == "off_domain":
         strange[_generator(_STRANGE, seed).permutation(len(places))[: round(STRANGE * len(places))]] = True
-    pictures = VariedPictures(source.pictures, places, seed, variant == "duplicated", strange)
+    images = VariedImages(source.images, places, seed, variant == "duplicated", strange)
     captions = None if source.captions is None else [source.captions[k] for k in places.tolist()]
-    about = {**source.about, "variant": variant, "pictures": len(places), "variant_seed": seed}
-    return replace(source, pictures=pictures, labels=labels, captions=captions, about=about)
+    about = {**source.about, "variant": variant, "images": len(places), "variant_seed": seed}
+    return replace(source, images=images, labels=labels, captions=captions, about=about)
 
 
 def chosen(source: Source, variant: str, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List which pictures of the pool a variant has, some of them often. Raises BadInput for more than there are."""
+    """List which images of the pool a variant has, some of them often. Raises BadInput for more than there are."""
     if variant == "long_tailed" and source.labels is not None:
         return long_tailed(source.labels, len(source.classes), count, seed)
     if variant == "duplicated":
@@ -63,9 +63,9 @@ def chosen(source: Source, variant: str, count: int, seed: int) -> Int64[np.ndar
 
 
 def balanced(source: Source, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List pictures of all classes in turn, in a shuffled order of each."""
+    """List images of all classes in turn, in a shuffled order of each."""
     if not 2 <= count <= len(source):
-        raise BadInput(f"the plan wants {count} pictures of {len(source)}; give a count of 2 up to that")
+        raise BadInput(f"the plan wants {count} images of {len(source)}; give a count of 2 up to that")
     rng = _generator(_ORDER, seed)
     if source.labels is None:
         return rng.permutation(len(source))[:count].astype(np.int64)
@@ -75,7 +75,7 @@ def balanced(source: Source, count: int, seed: int) -> Int64[np.ndarray, " n"]:
 
 
 def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List pictures of which the classes, in a shuffled order, are rarer and rarer by one factor.
+    """List images of which the classes, in a shuffled order, are rarer and rarer by one factor.
 
     Raises BadInput where the pool has too few of the most frequent class.
     """
@@ -89,7 +89,7 @@ def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int6
         if len(rows) < want:
             most = int(count * len(rows) / want)
             raise BadInput(
-                f"a long tail of {count} pictures wants {want} of one class, and there are {len(rows)}; count {most} fits"
+                f"a long tail of {count} images wants {want} of one class, and there are {len(rows)}; count {most} fits"
             )
         found.append(rows[:want])
     return rng.permutation(np.concatenate(found)).astype(np.int64)
@@ -110,12 +110,12 @@ def mislabelled(labels: Int64[np.ndarray, " n"], classes: int, seed: int) -> Int
 
 
 @dataclass(frozen=True)
-class VariedPictures:
-    """Pictures of a pool, changed as their number says."""
+class VariedImages:
+    """Images of a pool, changed as their number says."""
 
-    pictures: Pictures
+    images: Images
     places: Int64[np.ndarray, " n"]
-    """Which pictures of the pool."""
+    """Which images of the pool."""
     seed: int
     moved: bool
     """Each is moved by up to two pixels, and its brightness changed by up to 8 of 255."""
@@ -126,23 +126,23 @@ class VariedPictures:
         return len(self.places)
 
     def __getitem__(self, k: int) -> UInt8[np.ndarray, "h w 3"]:
-        picture = self.pictures[int(self.places[k])]
+        image = self.images[int(self.places[k])]
         if self.strange[k]:
-            return _texture(self.seed, k, picture.shape[:2])
-        return _moved(picture, self.seed, k) if self.moved else picture
+            return _texture(self.seed, k, image.shape[:2])
+        return _moved(image, self.seed, k) if self.moved else image
 
     def name(self, k: int) -> str:
-        """Name picture k."""
-        return f"texture {k}" if self.strange[k] else self.pictures.name(int(self.places[k]))
+        """Name image k."""
+        return f"texture {k}" if self.strange[k] else self.images.name(int(self.places[k]))
 
 
-def _moved(picture: UInt8[np.ndarray, "h w 3"], seed: int, k: int) -> UInt8[np.ndarray, "h w 3"]:
+def _moved(image: UInt8[np.ndarray, "h w 3"], seed: int, k: int) -> UInt8[np.ndarray, "h w 3"]:
     rng = _generator(_MOVED, seed, k)
     (down, right), level = rng.integers(-2, 3, 2).tolist(), int(rng.integers(-8, 9))
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     y = np.clip(np.arange(rows) + down, 0, rows - 1)
     x = np.clip(np.arange(columns) + right, 0, columns - 1)
-    return np.clip(picture[y[:, None], x].astype(np.int16) + level, 0, 255).astype(np.uint8)
+    return np.clip(image[y[:, None], x].astype(np.int16) + level, 0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=4096)

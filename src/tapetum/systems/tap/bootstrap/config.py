@@ -27,9 +27,9 @@ class Ingredients:
     shrink: bool = True
     """The student sees the clip in a smaller window that moves."""
     area: tuple[float, float] = (0.6, 1.0)
-    """Least and largest fraction of the picture that the window covers. [recalled]"""
+    """Least and largest fraction of the image that the window covers. [recalled]"""
     aspect: tuple[float, float] = (0.75, 1.33)
-    """Width by height of the window, for a square picture. [recalled]"""
+    """Width by height of the window, for a square image. [recalled]"""
     spoil: bool = True
     """The student's frames go through JPEG first."""
     quality: tuple[int, int] = (10, 70)
@@ -41,12 +41,12 @@ class Ingredients:
     the student has yet to learn: where truth is known, 20 % of the labels are right where the student is wrong, with this mask
     7 % (docs/evidence/bootstrap.md)."""
     within: float = 4.0
-    """Pixels of a 256x256 picture by which it may miss there."""
+    """Pixels of a 256x256 image by which it may miss there."""
     confident: float = 0.9
     """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
     hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
     polish: bool = True
-    """The teacher's tracks are made exact, and believed, where pictures agree (`tap.tracking.polish`). Not in the paper: it
+    """The teacher's tracks are made exact, and believed, where images agree (`tap.tracking.polish`). Not in the paper: it
     tells a small teacher what it does not know."""
     second_look: bool = True
     """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.network.second_look`), and both
@@ -63,7 +63,7 @@ class Ingredients:
     """Both losses keep optimiser moments of their own, and their moves are added up, as published; else their sum is learned by
     one optimiser, which did better with little footage (docs/log)."""
     moving: float = 0.5
-    """Fraction of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a
+    """Fraction of the queries drawn where the image changes. Not in the paper, whose videos were chosen to move: where a
     camera stands still, most points do, and nothing is to be learned from them."""
     weight: float = 1.0
     """Weight of the footage's loss beside the synthetic one's, where moments are not separate; at 0 it is left out, as a

@@ -29,7 +29,7 @@ class Labels:
     sure: Bool[Tensor, "b n t"]
     """The teacher is confident, of seeing it there or of its being hidden."""
     usable: Bool[Tensor, "b n"]
-    """The teacher surely sees the point somewhere, inside the picture."""
+    """The teacher surely sees the point somewhere, inside the image."""
     frame: Int[Tensor, "b n"]
     """Frame t2 of the student's query."""
     place: Float[Tensor, "b n 2"]
@@ -37,7 +37,7 @@ class Labels:
 
 
 def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Estimate:
-    """Make a teacher's tracks exact by the pictures, and leave no doubt where they agree well."""
+    """Make a teacher's tracks exact by the images, and leave no doubt where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
     hidden, far = taught.occlusion.float().cpu(), taught.expected_dist.float().cpu()
     confidence = (-hidden).sigmoid() * (-far).sigmoid()

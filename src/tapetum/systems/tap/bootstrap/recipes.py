@@ -3,7 +3,7 @@
 Source: BootsTAP (arXiv 2402.00847).
 
 Differs from the paper: made for one laptop and an hour, not for 256 accelerators, so a step has two clips of each kind, and the
-best of the scored weights are taken; scenes and clips of warped pictures stand for Kubric's; both losses are added up.
+best of the scored weights are taken; scenes and clips of warped images stand for Kubric's; both losses are added up.
 """
 
 from collections.abc import Iterable
@@ -45,10 +45,10 @@ class BootstrapRun:
     """Refinement iterations while learning, which cost a step most; None takes as many as the tracker uses."""
     scenes: int = 240
     """Different synthetic scenes."""
-    picture_clips: int = 480
-    """Clips of cut-outs over moving pictures (`systems.tap.training.picture_clips`) beside the scenes, each shown as often."""
+    image_clips: int = 480
+    """Clips of cut-outs over moving images (`systems.tap.training.image_clips`) beside the scenes, each shown as often."""
     textures: str | None = None
-    """Folder or parquet file of pictures of which scenes and picture clips are made; by default frames of the footage."""
+    """Folder or parquet file of images of which scenes and image clips are made; by default frames of the footage."""
     part: str = "all"
     """Part of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
     checks: int = 12
@@ -63,9 +63,9 @@ class BootstrapRun:
     def __post_init__(self) -> None:
         if self.clips < 1 or self.frames < 2:
             raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
-        check_least(self, steps=1, iterations=1, extra_convs=0, scenes=0, picture_clips=0, checks=1, scored=1, seed=0)
-        if not self.scenes + self.picture_clips:
-            raise BadInput("scenes and picture_clips are 0; give some of one kind, of which the tracker learns what is true")
+        check_least(self, steps=1, iterations=1, extra_convs=0, scenes=0, image_clips=0, checks=1, scored=1, seed=0)
+        if not self.scenes + self.image_clips:
+            raise BadInput("scenes and image_clips are 0; give some of one kind, of which the tracker learns what is true")
 
     @property
     def footage(self) -> FootageConfig:

@@ -32,7 +32,7 @@ from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
 from tapetum.systems.tap.bootstrap.unlabelled_scores import split
 from tapetum.train.checkpoint import checkpoints
 
-_SAVED_AS = {"separate_moments": "apart", "picture_clips": "warped"}
+_SAVED_AS = {"separate_moments": "apart", "image_clips": "warped"}
 """Settings that have another name where runs are recorded."""
 
 
@@ -91,7 +91,7 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: Footage, out: Path) -> None:
-    """Keep three frames of every clip to learn from, and nothing else, as pictures to paint scenes with."""
+    """Keep three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {}
@@ -104,10 +104,10 @@ def write_stills(footage: Footage, out: Path) -> None:
         file.unlink()
     for file, (number, at) in wanted.items():
         if not file.exists():
-            picture = BytesIO()
-            Image.fromarray(footage[number][at]).save(picture, "JPEG", quality=92)
+            image = BytesIO()
+            Image.fromarray(footage[number][at]).save(image, "JPEG", quality=92)
             with whole_file(file, own=True) as temporary:
-                temporary.write_bytes(picture.getvalue())  # PIL itself does not tell of a full disk
+                temporary.write_bytes(image.getvalue())  # PIL itself does not tell of a full disk
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.clips import Joined, SceneClips, Tracked
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
-from tapetum.systems.tap.training.picture_clips import PictureClips
+from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
 from tapetum.train.optim import decay_groups
 
@@ -56,18 +56,18 @@ class FootageTask(BootstrapTask):
         return shown, self._synthetic()
 
     def _synthetic(self) -> TapSamples:
-        """Scenes and cut-outs over moving pictures."""
+        """Scenes and cut-outs over moving images."""
         run = self.run
-        pictures, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
+        images, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
         scenes = SceneClips(
             run.scenes,
             seed=run.seed,
             config=SceneConfig(size=(run.size, run.size), frames=max(24, run.frames)),
-            textures=pictures,
+            textures=images,
             part=part,
             cache=self.out / "scenes",
         )
-        cut_outs = PictureClips(run.picture_clips, seed=run.seed, source=pictures, part=part, frames=run.frames)
+        cut_outs = ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames)
         return TapSamples(
             Joined(scenes, cut_outs),
             size=run.size,

@@ -38,9 +38,9 @@ def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -
     changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `held`
     begin = 0
     for frame in frames:
-        picture = Image.fromarray(frame)
-        square = np.asarray(picture.resize((config.size, config.size), Image.Resampling.BILINEAR))
-        small = np.asarray(picture.resize(SMALL, Image.Resampling.BOX), dtype=np.float32)
+        image = Image.fromarray(frame)
+        square = np.asarray(image.resize((config.size, config.size), Image.Resampling.BILINEAR))
+        small = np.asarray(image.resize(SMALL, Image.Resampling.BOX), dtype=np.float32)
         changes.append(float(np.abs(small - held[-1][1]).mean()) if held else 0.0)
         held.append((square, small))
         at = len(held) - 3

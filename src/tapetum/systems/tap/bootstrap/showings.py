@@ -101,15 +101,15 @@ def _spoil(
     """The student's view of a clip, and the maps to it."""
     (frames, size), maps = clip.shape[:2], np.tile(np.eye(3), (len(clip), 1, 1))
     spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
-    pictures = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
     if settings.shrink:
         maps = moving_window(rng, frames, size, settings.area, settings.aspect)
-        pictures = warp_frames(pictures, torch.from_numpy(maps), (size, size))
-    return pictures.permute(0, 2, 3, 1).contiguous() * 2 - 1, torch.from_numpy(maps.astype(np.float32))
+        images = warp_frames(images, torch.from_numpy(maps), (size, size))
+    return images.permute(0, 2, 3, 1).contiguous() * 2 - 1, torch.from_numpy(maps.astype(np.float32))
 
 
 def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], count: int) -> Float[np.ndarray, "n 3"]:
-    """Draw queries (t, x, y), likelier the more a cell of the picture changes from its frame to the next or the one before."""
+    """Draw queries (t, x, y), likelier the more a cell of the image changes from its frame to the next or the one before."""
     steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(-1) if len(clip) > 1 else np.zeros((1, *clip.shape[1:3]))
     change = np.maximum(np.concatenate([steps, steps[-1:]]), np.concatenate([steps[:1], steps]))[-len(clip) :]
     cells = F.avg_pool2d(torch.from_numpy(change), CELL).numpy()

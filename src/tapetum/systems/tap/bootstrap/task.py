@@ -9,7 +9,7 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
 
-So any query on a track must give the whole track, whatever the picture went through. The paper keeps out what the teacher got
+So any query on a track must give the whole track, whatever the image went through. The paper keeps out what the teacher got
 wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
 if it is nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic
 clips with exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).

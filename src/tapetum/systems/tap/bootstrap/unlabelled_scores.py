@@ -17,7 +17,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import Footage
 from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.clips import Tracked
-from tapetum.systems.tap.training.picture_clips import picture_clip
+from tapetum.systems.tap.training.image_clips import image_clip
 
 Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Video (t, h, w, 3) and queries (n, 3), as (t, x, y), to xy (n, t, 2) and visible (n, t)."""
@@ -37,17 +37,17 @@ def split(footage: Footage) -> tuple[list[int], list[int]]:
 
 def check_clips(footage: Footage, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int) -> list[Tracked]:
     """Make `count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
-    pictures = []
+    images = []
     for number in numbers:
         clip = footage[number]
-        pictures += [clip[at] for at in (0, len(clip) // 2, len(clip) - 1)]
-    if not pictures:
+        images += [clip[at] for at in (0, len(clip) // 2, len(clip) - 1)]
+    if not images:
         raise BadInput("there is no clip to make check clips of: give numbers of clips")
     made = []
     for k in range(count):
         rng = np.random.default_rng((seed, 3, k))
-        chosen = rng.integers(len(pictures), size=int(rng.integers(3, 6)))
-        made.append(picture_clip(rng, [pictures[n] for n in chosen], size=size, frames=frames))
+        chosen = rng.integers(len(images), size=int(rng.integers(3, 6)))
+        made.append(image_clip(rng, [images[n] for n in chosen], size=size, frames=frames))
     return made
 
 
@@ -56,7 +56,7 @@ class CycleErrors:
     """Distances of points tracked to the end of a clip and back."""
 
     error: Float[np.ndarray, " n"]
-    """Pixels of a picture 256 high, from where a point began; NaN for one that is not seen at the end."""
+    """Pixels of an image 256 high, from where a point began; NaN for one that is not seen at the end."""
 
     @property
     def judged(self) -> Bool[np.ndarray, " n"]:
@@ -79,7 +79,7 @@ class CycleErrors:
 
 
 def grid(frame_shape: Sequence[int], n: int) -> Float[np.ndarray, "n*n 3"]:
-    """Place queries (0, x, y) at the centres of n x n even cells of a picture of (height, width, ...)."""
+    """Place queries (0, x, y) at the centres of n x n even cells of an image of (height, width, ...)."""
     h, w = frame_shape[:2]
     y, x = (np.mgrid[:n, :n] + 0.5) / n
     return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The picture network of TAPIR: a pre-activation residual network with instance norm, applied to every frame alone.
+"""The image network of TAPIR: a pre-activation residual network with instance norm, applied to every frame alone.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1 and appendix; the extra convolution blocks are those of BootsTAP
 (arXiv 2402.00847), section 3.3. Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule

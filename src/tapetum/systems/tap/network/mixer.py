@@ -4,7 +4,7 @@ Source: TAPIR (arXiv 2306.08637), section 3.2 and appendix. Unusual: layer norms
 branch widens each channel into `expansion` copies that are summed again after the second convolution. A causal mixer pads
 only the past; what it has seen of the past is its state, two steps for each convolution.
 
-Sequences are [s, t, c], channels last; the convolutions view them as channels-last pictures of one row, which needs no copy.
+Sequences are [s, t, c], channels last; the convolutions view them as channels-last images of one row, which needs no copy.
 """
 
 import torch
@@ -31,8 +31,8 @@ def over_time(
     groups = x.shape[-1] // weight.shape[1]
     if x.shape[1] == 3 and not padding:
         return _one_moment(x, weight, bias, groups)
-    picture = x.transpose(1, 2)[:, :, None]
-    return F.conv2d(picture, weight[:, :, None], bias, padding=(0, padding), groups=groups).squeeze(2).transpose(1, 2)
+    image = x.transpose(1, 2)[:, :, None]
+    return F.conv2d(image, weight[:, :, None], bias, padding=(0, padding), groups=groups).squeeze(2).transpose(1, 2)
 
 
 def _one_moment(

@@ -129,13 +129,13 @@ class Tapir(nn.Module):
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
         resolutions = tuple((int(h), int(w)) for h, w in refinement_resolutions or self.refinements((height, width)))
-        pictures = video.flatten(0, 1).permute(0, 3, 1, 2)
+        images = video.flatten(0, 1).permute(0, 3, 1, 2)
         least = 8 << self.config.pyramid_level
         maps = {}
         for size in dict.fromkeys((base, *resolutions)):
             if min(size) < least or size[0] % 8 or size[1] % 8:
                 raise BadInput(f"resolution {size[0]}x{size[1]}: both sides must be multiples of 8 and at least {least}")
-            resized = resize_frames(pictures, size, self.config.antialias)
+            resized = resize_frames(images, size, self.config.antialias)
             pair = backbone_in_chunks(self.backbone, resized, frame_chunk)
             pyramid = list(pair)
             for _ in range(self.config.pyramid_level):

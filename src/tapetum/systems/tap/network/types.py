@@ -91,9 +91,9 @@ class Estimate:
     tracks: Float[Tensor, "b n t 2"]
     """(x, y) in raster pixels of the video."""
     occlusion: Float[Tensor, "b n t"]
-    """Logit of the point being hidden or out of the picture."""
+    """Logit of the point being hidden or out of the image."""
     expected_dist: Float[Tensor, "b n t"]
-    """Logit of the position being wrong by more than 6 pixels (of a 256x256 picture)."""
+    """Logit of the position being wrong by more than 6 pixels (of a 256x256 image)."""
 
     @property
     def confidence(self) -> Float[Tensor, "b n t"]:

@@ -28,7 +28,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap.network.types import QueryFeatures
 
 AGREE = 6.0
-"""Pixels of a picture whose shorter side has 256: two ways that are no farther apart than this saw the same thing."""
+"""Pixels of an image whose shorter side has 256: two ways that are no farther apart than this saw the same thing."""
 POWER = 3
 """Of the confidence in a weight, that of nearness being 1."""
 

@@ -1,4 +1,4 @@
-"""What the picture network saw of the frames of a video, kept in a file, so that further points need no second look at them.
+"""What the image network saw of the frames of a video, kept in a file, so that further points need no second look at them.
 
 Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
 header, a line of JSON, and then a record a frame:

@@ -90,7 +90,7 @@ class Follower:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
-        With a `reference`, another picture of any size, points are in that, and are sought in every frame. Nothing of this
+        With a `reference`, another image of any size, points are in that, and are sought in every frame. Nothing of this
         stream is polished then, as no frame is known to show them.
 
         Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
@@ -183,8 +183,8 @@ class Follower:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
-        pictures = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
-        return self.model.features(pictures[None], resolutions)
+        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
+        return self.model.features(images[None], resolutions)
 
     def _points_on(
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]

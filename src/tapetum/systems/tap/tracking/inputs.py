@@ -15,7 +15,7 @@ from tapetum.types.checks import unmasked
 def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:
     """Check queries (t, x, y) as a float32 tensor.
 
-    Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the picture of (height, width) `size`.
+    Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the image of (height, width) `size`.
     """
     try:
         asked = np.array(unmasked(queries, "queries"), dtype=np.float32)

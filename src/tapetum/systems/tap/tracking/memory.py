@@ -8,7 +8,7 @@ from tapetum.systems.tap.tracking.windows import Window, plan
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
 ACTIVATION_BYTES = 1 << 24
-"""So many frames go through the picture network at a time that neither they nor its largest activation, in float32, take more,
+"""So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
 if nothing else is asked for."""
 LEAST_WINDOW = 48
 """Frames; a window is not made shorter than this to save memory."""

@@ -29,7 +29,7 @@ from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.types import Size
 
 SIDE = 256
-"""Pixels of the shorter side of the pictures that patches are cut from; smaller videos stay as they are."""
+"""Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
 RADIUS = 9
 """Pixels from the middle of a patch to its edge."""
 SPREAD = 6.0
@@ -47,8 +47,8 @@ STRETCH = (0.2, 5.0)
 """Least and largest area of the warp of a unit square."""
 AT_A_TIME = 256
 """Points worked on at a time."""
-PICTURES = 64
-"""Grey pictures held at a time, since a video is read onwards only, and backwards in stretches."""
+IMAGES = 64
+"""Grey images held at a time, since a video is read onwards only, and backwards in stretches."""
 READ = 4
 """Frames read at a time."""
 
@@ -57,12 +57,12 @@ _STIFF = 4e-4
 
 
 def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu") -> Float[Tensor, "t y x"]:
-    """Return pictures that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
-    pictures = torch.from_numpy(frames).to(device).float().mean(-1)[:, None]
-    size = reduced(pictures.shape[-2], pictures.shape[-1])
-    if size != pictures.shape[-2:]:
-        pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
-    wide = F.pad(pictures, (2, 2, 2, 2), mode="replicate")[:, 0]
+    """Return images that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
+    images = torch.from_numpy(frames).to(device).float().mean(-1)[:, None]
+    size = reduced(images.shape[-2], images.shape[-1])
+    if size != images.shape[-2:]:
+        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+    wide = F.pad(images, (2, 2, 2, 2), mode="replicate")[:, 0]
     return _blurred(_blurred(wide).mT).mT.contiguous()
 
 
@@ -72,7 +72,7 @@ def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
 
 
 def reduced(height: int, width: int) -> Size:
-    """Return height and width of the pictures that patches are cut from.
+    """Return height and width of the images that patches are cut from.
 
     >>> reduced(1080, 1920), reduced(200, 300)
     ((256, 455), (200, 300))
@@ -85,9 +85,9 @@ def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
     """Without autocast: products of places in bfloat16 would be off by a pixel."""
 
     @wraps(method)
-    def exact(self: Any, picture: Tensor, *rest: Any) -> Any:
-        with torch.autocast(picture.device.type, enabled=False):
-            return method(self, picture, *rest)
+    def exact(self: Any, image: Tensor, *rest: Any) -> Any:
+        with torch.autocast(image.device.type, enabled=False):
+            return method(self, image, *rest)
 
     return exact
 
@@ -105,18 +105,18 @@ class Patches:
 
     @classmethod
     @_exact
-    def cut(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
-        """Cut patches around places (x, y) of a picture."""
-        weight, (x, y, _) = _weight(picture.device), _offsets(picture.device).T
-        upright = torch.eye(2, device=picture.device).expand(len(places), 1, 2, 2)
-        raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (picture, *_slopes(picture)))
+    def cut(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
+        """Cut patches around places (x, y) of an image."""
+        weight, (x, y, _) = _weight(image.device), _offsets(image.device).T
+        upright = torch.eye(2, device=image.device).expand(len(places), 1, 2, 2)
+        raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (image, *_slopes(image)))
         deviation = ((raw - (raw * weight).sum(-1, keepdim=True)).square() * weight).sum(-1).sqrt()
         look = _standard(raw, weight)
         moves = torch.stack([across, down, across * x, across * y, down * x, down * y], -1)
         moves = moves / deviation.clamp(min=CONTRAST)[:, None, None]
         ignored = torch.stack([torch.ones_like(look), look], -1)  # brightness and contrast, orthonormal under the weight
         moves = moves - ignored @ ((ignored * weight[:, None]).mT @ moves)
-        stiff = torch.tensor([1, 1, *[RADIUS**2 / 4] * 4], device=picture.device) * _STIFF
+        stiff = torch.tensor([1, 1, *[RADIUS**2 / 4] * 4], device=image.device) * _STIFF
         weighted = (moves * weight[:, None]).mT
         solve = torch.linalg.solve(weighted @ moves + torch.diag(stiff), weighted).mT.contiguous()
         return cls(look, solve, deviation < CONTRAST)
@@ -127,22 +127,22 @@ class Patches:
 
     @_exact
     def aligned(
-        self, picture: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
+        self, image: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
         """Place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
-        weight, look = _weight(picture.device), self.look[:, None]
+        weight, look = _weight(image.device), self.look[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):
-            step = (_standard(_sampled(picture, xy, affine), weight) - look) @ self.solve
+            step = (_standard(_sampled(image, xy, affine), weight) - look) @ self.solve
             a, b, c, d = (step[..., 2:] + step.new_tensor([1, 0, 0, 1])).unbind(-1)
             inverse = torch.stack([d, -b, -c, a], -1) / (a * d - b * c).clamp(min=0.1)[..., None]
             affine = affine @ inverse.unflatten(-1, (2, 2))
             xy = xy - (affine @ step[..., :2, None])[..., 0]
-        score = (_standard(_sampled(picture, xy, affine), weight) * look * weight).sum(-1)
+        score = (_standard(_sampled(image, xy, affine), weight) * look * weight).sum(-1)
         area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
         sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(REACH))
         sound &= (area > STRETCH[0]) & (area < STRETCH[1])
-        sound &= ((xy > 0) & (xy < xy.new_tensor([picture.shape[1], picture.shape[0]]))).all(-1)
+        sound &= ((xy > 0) & (xy < xy.new_tensor([image.shape[1], image.shape[0]]))).all(-1)
         score, best = torch.where(sound, score, -1.0).max(1)
         row = torch.arange(len(best), device=best.device)
         return xy[row, best], affine[row, best], score
@@ -152,7 +152,7 @@ class Patches:
 class Anchors:
     """The patches of n points, and how far they have been followed; never changed in place.
 
-    Places are raster pixels of `grey` pictures.
+    Places are raster pixels of `grey` images.
     """
 
     patches: Patches
@@ -168,10 +168,10 @@ class Anchors:
     """Where the network put it in the last frame; NaN before the first."""
 
     @classmethod
-    def at(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
-        """Return points at places (x, y) of a picture, which is also the first to be given to `follow`."""
+    def at(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
+        """Return points at places (x, y) of an image, which is also the first to be given to `follow`."""
         return cls(
-            Patches.cut(picture, places),
+            Patches.cut(image, places),
             places,
             torch.eye(2, device=places.device).repeat(len(places), 1, 1),
             torch.zeros_like(places),
@@ -198,7 +198,7 @@ class Anchors:
         return self.xy, self.affine, self.motion, self.found, self.rough
 
     def follow(
-        self, picture: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
+        self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
     ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
         """Follow one frame on: the points after it, where they are in it, and the correlation of each patch there (-1: not
         found).
@@ -207,13 +207,13 @@ class Anchors:
         """
         if len(self) > AT_A_TIME:
             parts = [slice(k, k + AT_A_TIME) for k in range(0, len(self), AT_A_TIME)]
-            done = [self.select(part).follow(picture, rough[part]) for part in parts]
+            done = [self.select(part).follow(image, rough[part]) for part in parts]
             anchors, places, scores = zip(*done, strict=True)
             return anchors[0].beside(*anchors[1:]), torch.cat(places), torch.cat(scores)
         first = self.rough.isnan().any(-1)
         held, moved = self.found[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
         begun = torch.stack([rough, *(torch.where(held, self.xy + motion, rough) for motion in (moved, self.motion))], 1)
-        xy, affine, score = self.patches.aligned(picture, begun, self.affine)
+        xy, affine, score = self.patches.aligned(image, begun, self.affine)
         score = torch.where(first & ~self.patches.plain, 1.0, score)
         xy, affine = torch.where(first[:, None], self.xy, xy), torch.where(first[:, None, None], self.affine, affine)
         found = score > ACCEPTED
@@ -246,27 +246,27 @@ def polished(
     born: dict[int, Anchors] = {}
     for onward in (True, False):
         rows, active = torch.zeros(0, dtype=torch.long), None
-        for begin in sorted(range(0, frames, PICTURES), reverse=not onward):
-            end = min(begin + PICTURES, frames)
+        for begin in sorted(range(0, frames, IMAGES), reverse=not onward):
+            end = min(begin + IMAGES, frames)
             if not ((at >= 0) & (at < end) if onward else at >= max(begin, 1)).any():
                 continue
-            pictures, size = [], (0, 0)
+            images, size = [], (0, 0)
             for first in range(begin, end, READ):
                 shown = frames_of(first, min(first + READ, end))
                 size = (shown.shape[1], shown.shape[2])
-                pictures.extend(grey(shown, device))
+                images.extend(grey(shown, device))
             small = reduced(*size)
             for t in sorted(range(begin, end), reverse=not onward):
-                picture = pictures[t - begin]
+                image = images[t - begin]
                 new = torch.nonzero(at == t)[:, 0]
                 if len(new):
                     if onward:
-                        born[t] = Anchors.at(picture, scale_xy(queries[new, 1:].to(device), size, small))
+                        born[t] = Anchors.at(image, scale_xy(queries[new, 1:].to(device), size, small))
                     rows = torch.cat([rows, new])
                     active = born[t] if active is None else active.beside(born[t])
                 if active is not None:
                     rough = xy[rows, t].to(device)
-                    active, places, score = active.follow(picture, scale_xy(rough, size, small))
+                    active, places, score = active.follow(image, scale_xy(rough, size, small))
                     sure = confidence[rows, t].to(device)
                     exact, sure = prefer_polished(rough, sure, scale_xy(places, small, size), score)
                     xy[rows, t], confidence[rows, t] = exact.to(xy), sure.to(confidence)
@@ -283,13 +283,13 @@ def prefer_polished(
 
 
 def _sampled(
-    picture: Float[Tensor, "y x"], xy: Float[Tensor, "n c 2"], affine: Float[Tensor, "n c 2 2"]
+    image: Float[Tensor, "y x"], xy: Float[Tensor, "n c 2"], affine: Float[Tensor, "n c 2 2"]
 ) -> Float[Tensor, "n c p"]:
-    """Bilinear samples around places, the patch's grid laid by `affine`; beyond the picture its border goes on."""
-    unit = xy.new_tensor([2 / picture.shape[1], 2 / picture.shape[0]])
+    """Bilinear samples around places, the patch's grid laid by `affine`; beyond the image its border goes on."""
+    unit = xy.new_tensor([2 / image.shape[1], 2 / image.shape[0]])
     maps = torch.cat([affine * unit[:, None], (xy * unit - 1)[..., None]], -1)  # n c 2 3
-    places = (maps.flatten(0, 2) @ _offsets(picture.device).T).unflatten(0, (-1, 2)).mT
-    found = F.grid_sample(picture[None, None], places[None], padding_mode="border", align_corners=False)
+    places = (maps.flatten(0, 2) @ _offsets(image.device).T).unflatten(0, (-1, 2)).mT
+    found = F.grid_sample(image[None, None], places[None], padding_mode="border", align_corners=False)
     return found[0, 0].unflatten(0, xy.shape[:2])
 
 
@@ -299,11 +299,11 @@ def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Fl
     return off / (off.square() * weight).sum(-1, keepdim=True).sqrt().clamp(min=CONTRAST)
 
 
-def _slopes(picture: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Tensor, "y x"]]:
+def _slopes(image: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Tensor, "y x"]]:
     """Central differences along x and along y; 0 on the border."""
-    across, down = torch.zeros_like(picture), torch.zeros_like(picture)
-    across[:, 1:-1] = (picture[:, 2:] - picture[:, :-2]) / 2
-    down[1:-1] = (picture[2:] - picture[:-2]) / 2
+    across, down = torch.zeros_like(image), torch.zeros_like(image)
+    across[:, 1:-1] = (image[:, 2:] - image[:, :-2]) / 2
+    down[1:-1] = (image[2:] - image[:-2]) / 2
     return across, down
 
 

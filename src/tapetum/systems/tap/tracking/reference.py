@@ -1,6 +1,6 @@
-"""Points shown in another picture or clip than the one they are tracked in.
+"""Points shown in another image or clip than the one they are tracked in.
 
-TAPIR's features of a query may come from any picture; only those of neighbouring frames are likelier to be found again. A
+TAPIR's features of a query may come from any image; only those of neighbouring frames are likelier to be found again. A
 reference of another shape is made longer at its right or lower edge, so that things are not stretched when both are brought to
 the sizes at which the network looks.
 """
@@ -21,10 +21,10 @@ MOST = 8.0
 
 
 class Reference:
-    """A picture or clip that shows points, of any size, for a video of (height, width) `size`."""
+    """An image or clip that shows points, of any size, for a video of (height, width) `size`."""
 
     def __init__(self, source: Any, size: Size):
-        """`source` is what `open_video` takes, or one picture, uint8 (h, w, 3).
+        """`source` is what `open_video` takes, or one image, uint8 (h, w, 3).
 
         Raises BadInput for one of quite another shape.
         """
@@ -40,9 +40,9 @@ class Reference:
 
     def frames(self, begin: int, end: int) -> UInt8[np.ndarray, "t h w 3"]:
         """Read frames begin..end-1, made as long as `padded` by what is at their edge."""
-        pictures = self.video[begin:end]
+        images = self.video[begin:end]
         down, right = (wanted - given for wanted, given in zip(self.padded, self.size, strict=True))
-        return np.pad(pictures, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge") if down or right else pictures
+        return np.pad(images, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge") if down or right else images
 
 
 def padded_size(size: Size, like: Size) -> Size:

@@ -4,7 +4,7 @@
 
     track, correct           a whole video                 clip.py: frames looked at, clicks joined, tracks polished
                              a long one in windows         windows.py, and how long they may be: memory.py
-                             clicks, corrections           clicks.py, corrections.py; of another picture: reference.py
+                             clicks, corrections           clicks.py, corrections.py; of another image: reference.py
     start, step, add, keep   frames as they come           follower.py
 """
 
@@ -51,7 +51,7 @@ class Tracker(Follower):
         return self
 
     def compile(self, **options: Any) -> "Tracker":
-        """Compile the picture network and the mixer, which take most of the time, with `torch.compile(**options)`.
+        """Compile the image network and the mixer, which take most of the time, with `torch.compile(**options)`.
 
         The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
         """
@@ -91,14 +91,14 @@ class Tracker(Follower):
             ids: of each query the point that it is a click of, if points are clicked more than once. Then a track goes exactly
                 through the clicks of its point and makes use of all of them (`tap.tracking.clicks`); points come in the order
                 of their first click, which is their query in the result.
-            reference: another picture or clip in which the queries are, as `open_video` takes it. Then each point's query in
+            reference: another image or clip in which the queries are, as `open_video` takes it. Then each point's query in
                 the result is where the video shows it best.
             window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
                 frames as do. A video within one window gives exactly what the network alone gives; so does a causal
                 network in any windows.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
             query_chunk: points worked on at a time.
-            frame_chunk: frames that go through the picture network at a time; None takes as many as bound its memory to some
+            frame_chunk: frames that go through the image network at a time; None takes as many as bound its memory to some
                 tens of MB.
             half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
                 That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.

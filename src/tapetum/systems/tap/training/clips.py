@@ -17,7 +17,7 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.scenes.textures import Textures, from_pictures, procedural
+from tapetum.scenes.textures import Textures, from_images, procedural
 
 POINTS_PER_CLIP = 384
 """Tracks kept with a cached clip; each showing picks some of them."""
@@ -104,8 +104,8 @@ class Joined:
 
 @lru_cache
 def open_textures(textures: str | Path | None, part: str) -> Textures:
-    """Open a source of pictures, procedural ones for None, once in every process."""
-    return procedural if textures is None else from_pictures(textures, part)
+    """Open a source of images, procedural ones for None, once in every process."""
+    return procedural if textures is None else from_images(textures, part)
 
 
 def kept(cache: Path | None, k: int, draw: Callable[[int], Tracked]) -> Tracked:

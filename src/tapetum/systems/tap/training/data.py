@@ -2,7 +2,7 @@
 
 Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
 
-Clips come from scenes (`clips`), single pictures (`picture_clips`) or Kubric folders (`kubric`). Each is shown many times under
+Clips come from scenes (`clips`), single images (`image_clips`) or Kubric folders (`kubric`). Each is shown many times under
 other crops and colours. These are those of TAPIR's training
 (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames; with probability
 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
@@ -39,7 +39,7 @@ class Alterations:
     reverse: float = 0.0
     """Time runs backwards."""
     motion: float = 0.0
-    """The picture rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
+    """The image rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
 
 
 PAPER = Alterations()

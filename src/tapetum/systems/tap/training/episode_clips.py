@@ -16,9 +16,9 @@ from tapetum.core.identity import source_label
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
 from tapetum.scenes.filming import Truth, film, varied
+from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.physics.model import mujoco
-from tapetum.scenes.picture import first_that_starts
 from tapetum.systems.tap.training.clips import POINTS_PER_CLIP, Tracked, claim, kept, open_textures
 
 RATES = 12.0, 24.0

@@ -11,7 +11,7 @@ archive 0000.tar.gz holds one folder:
 
 `visibility` has the wrong name: it is the `occluded` of Kubric's own tracks, and the public reader negates it. `coords` are
 raster pixels like ours (the first pixel's centre is at 0.5), since they are Kubric's `target_points`: image coordinates 0..1
-times the size. Points may leave the picture, hidden ones have their true place, and a place that is not finite makes its point
+times the size. Points may leave the image, hidden ones have their true place, and a place that is not finite makes its point
 hidden there.
 
 The pickle is read by `tapetum.hub.unpickle`, which runs nothing of what it says. Frames are decoded when they are asked for.
@@ -29,7 +29,7 @@ from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.training.clips import Tracked
 
-PICTURES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg")
 """Endings of the files of frames."""
 
 
@@ -61,7 +61,7 @@ def _lacks(sequence: Path) -> str | None:
     if not (sequence / f"{sequence.name}.npy").is_file():
         return f"{sequence.name}.npy"
     frames = sequence / "frames"
-    if not frames.is_dir() or not any(file.suffix.lower() in PICTURES for file in frames.iterdir()):
+    if not frames.is_dir() or not any(file.suffix.lower() in IMAGES for file in frames.iterdir()):
         return "frames/*.png or *.jpg"
     return None
 
@@ -97,7 +97,7 @@ def read_sequence(sequence: Path) -> Tracked:
         xy, hidden = np.asarray(truth["coords"]), np.asarray(truth["visibility"])
     except (KeyError, TypeError, IndexError) as error:
         raise BadInput(f"{npy} holds no dict with coords and visibility; get the sequence {sequence.name} again") from error
-    files = sorted(file for file in (sequence / "frames").iterdir() if file.suffix.lower() in PICTURES)
+    files = sorted(file for file in (sequence / "frames").iterdir() if file.suffix.lower() in IMAGES)
     fits = xy.ndim == 3 and xy.shape[2] == 2 and xy.dtype.kind == "f" and hidden.shape == xy.shape[:2] == (len(xy), len(files))
     if not fits or hidden.dtype.kind not in "bui":
         raise BadInput(
@@ -108,12 +108,12 @@ def read_sequence(sequence: Path) -> Tracked:
     finite = np.isfinite(xy[..., 0]) & np.isfinite(xy[..., 1])
     if not finite.all():
         xy, visible = np.where(finite[..., None], xy, np.float32(0)), visible & finite
-    return Tracked(Pictures(files), xy, visible)
+    return Tracked(Images(files), xy, visible)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Picture files of one size as frames."""
+class Images:
+    """Image files of one size as frames."""
 
     files: list[Path]
 
@@ -132,8 +132,8 @@ class Pictures:
 
 def _decode(file: Path) -> np.ndarray:
     try:
-        with Image.open(no_pipe(file)) as picture:
-            return np.asarray(picture.convert("RGB"))
+        with Image.open(no_pipe(file)) as image:
+            return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or "not a whole picture"
+        reason = getattr(error, "strerror", None) or "not a whole image"
         raise BadInput(f"cannot read the frame {file} ({reason}); get the sequence again") from error

@@ -1,7 +1,7 @@
 """What a tracker is trained on: position, occlusion, and whether it knows that its position is wrong.
 
 Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, section 3.3) for the third. Coordinates are
-brought to a 256x256 picture first. Every iterate of the network is supervised with equal weight. Each term is a mean over
+brought to a 256x256 image first. Every iterate of the network is supervised with equal weight. Each term is a mean over
 all points and frames, those that do not count included as zeros, so that a clip with few visible points weighs little.
 
 Differs from the papers: `matching_loss` is ours, and no part of `tracking_losses`.
@@ -21,7 +21,7 @@ from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.types import Estimate, Trajectories
 
 SIZE = (256, 256)
-"""Height and width of the picture in whose pixels all distances of the losses are meant."""
+"""Height and width of the image in whose pixels all distances of the losses are meant."""
 HUBER_DELTA = 4.0
 """Pixels up to which the position loss is quadratic."""
 POSITION_WEIGHT = 0.05

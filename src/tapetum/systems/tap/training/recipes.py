@@ -23,7 +23,7 @@ Architecture = Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of a run at one picture size."""
+    """A part of a run at one image size."""
 
     name: str
     """Name of the folder in that of the run."""
@@ -48,9 +48,9 @@ class Phase:
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
     motion: float = 0.0
-    """Fraction of the showings in which the picture rotates, grows and drifts (`warping.random_motion`)."""
-    picture_clips: int = 0
-    """Clips of cut-outs over moving pictures (`picture_clips`) shown beside those of scenes, each as often."""
+    """Fraction of the showings in which the image rotates, grows and drifts (`warping.random_motion`)."""
+    image_clips: int = 0
+    """Clips of cut-outs over moving images (`image_clips`) shown beside those of scenes, each as often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class TapNano:
     size: int | None = None
     """Height and width in pixels of the clips shown in each phase; by default those of the recipe."""
     textures: str | None = None
-    """Folder or parquet file of pictures to paint surfaces with, of which every tenth is held out; by default patterns that are
+    """Folder or parquet file of images to paint surfaces with, of which every tenth is held out; by default patterns that are
     made up."""
     cache: str | None = None
     """Folder that keeps drawn scenes (4.8 MB each), so that no scene is drawn twice."""
@@ -139,7 +139,7 @@ TAP_NANO = {
                 points=64,
                 iterations=2,
                 motion=0.4,
-                picture_clips=1600,
+                image_clips=1600,
             ),
         ),
     ),

@@ -21,7 +21,7 @@ from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.clips import Clips, Joined, SceneClips, Tracked, open_textures
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes
-from tapetum.systems.tap.training.picture_clips import PictureClips
+from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
@@ -31,7 +31,7 @@ from tapetum.train.world import join_world
 
 _NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks"
 """Fields of `TapNano` that do not decide what a phase learns, or are in it."""
-_SAVED_AS = {"motion": "journey", "picture_clips": "warped"}
+_SAVED_AS = {"motion": "journey", "image_clips": "warped"}
 """Fields of `Phase` that have another name where runs are recorded."""
 
 
@@ -62,9 +62,9 @@ class SceneTask(PointTask):
         """Open altered showings of the training scenes."""
         run, phase = self.run, self.phase
         scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache)
-        pictures = PictureClips(phase.picture_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
+        images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
-            Joined(*scenes, pictures),
+            Joined(*scenes, images),
             size=phase.size,
             points=phase.points,
             seed=run.seed,

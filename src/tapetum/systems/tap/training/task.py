@@ -99,8 +99,8 @@ class PointTask(Task):
         xy, visible = clip.xy[seen] * scale, clip.visible[seen]
         frame = visible.argmax(1)
         queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
-        pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-        video = nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+        images = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+        video = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
         out = looks(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
         confidence, tracks = out.confidence[0].float().cpu().numpy(), out.tracks[0].cpu().numpy()
         return {

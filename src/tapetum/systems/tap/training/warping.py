@@ -1,8 +1,8 @@
-"""Moving a picture about in the course of a clip, with what that does to the tracks in it.
+"""Moving an image about in the course of a clip, with what that does to the tracks in it.
 
-An affine map of raster pixels for every frame brings a picture, or the frames of a clip, elsewhere; points go along exactly.
-Training shows clips so (`random_motion`), BootsTAP's student sees them so (`moving_window`), and single pictures become clips
-with known tracks (`tapetum.systems.tap.training.picture_clips`).
+An affine map of raster pixels for every frame brings an image, or the frames of a clip, elsewhere; points go along exactly.
+Training shows clips so (`random_motion`), BootsTAP's student sees them so (`moving_window`), and single images become clips
+with known tracks (`tapetum.systems.tap.training.image_clips`).
 
 Source: `moving_window` and `jpeg` are those of BootsTAP (arXiv 2402.00847, the student's view), `random_motion` is ours.
 """
@@ -29,7 +29,7 @@ def random_motion(
     zoom: float = 0.35,
     drift: float = 0.15,
 ) -> Maps:
-    """Draw maps of a picture of `size` x `size` pixels that rotates, grows or shrinks and drifts smoothly.
+    """Draw maps of an image of `size` x `size` pixels that rotates, grows or shrinks and drifts smoothly.
 
     From the first frame to the last it rotates by a normal angle of `rotation` degrees deviation, changes its size by a
     log-normal factor of `zoom` and drifts by a normal `drift` of `size`; in the middle it is rotated by up to 15 degrees and up
@@ -51,10 +51,10 @@ def random_motion(
 def moving_window(
     rng: np.random.Generator, frames: int, size: int, area: tuple[float, float], aspect: tuple[float, float]
 ) -> Maps:
-    """Draw maps of a clip of `size` x `size` pixels into a smaller window of the same picture that moves and changes its shape.
+    """Draw maps of a clip of `size` x `size` pixels into a smaller window of the same image that moves and changes its shape.
 
     A window at the start and one at the end, each of an area (of the whole) and aspect between the given bounds, inside the
-    picture; in between its sides and corner go evenly.
+    image; in between its sides and corner go evenly.
     """
     ends = np.stack([_window(rng, area, aspect) for _ in range(2)])
     time = np.linspace(0.0, 1.0, frames)[:, None] if frames > 1 else np.zeros((1, 1))
@@ -66,7 +66,7 @@ def moving_window(
 
 
 def _window(rng: np.random.Generator, area: tuple[float, float], aspect: tuple[float, float]) -> np.ndarray:
-    """Width, height, left and top as fractions of the picture."""
+    """Width, height, left and top as fractions of the image."""
     fraction, ratio = rng.uniform(*area), np.exp(rng.uniform(*np.log(aspect)))
     width, height = min(1.0, np.sqrt(fraction * ratio)), min(1.0, np.sqrt(fraction / ratio))
     return np.array([width, height, rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)])
@@ -90,7 +90,7 @@ def warp_frames(
     """
     (height, width), (h, w) = size, video.shape[2:]
     back = torch.linalg.inv(maps.double())[:, :2]
-    # grid_sample counts both pictures from -1 to 1
+    # grid_sample counts both images from -1 to 1
     out = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.double)
     into = torch.tensor([[2 / w, 0], [0, 2 / h]], dtype=torch.double)
     theta = into @ back @ out

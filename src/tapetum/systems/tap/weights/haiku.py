@@ -58,7 +58,7 @@ def _turn(array: np.ndarray, leaf: str) -> np.ndarray:
     """Output channels first."""
     if leaf == "w" and array.ndim in (2, 3, 4):
         return np.transpose(array, {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}[array.ndim])
-    # Instance norms keep their channels in a picture-shaped array.
+    # Instance norms keep their channels in an image-shaped array.
     return array.reshape(-1) if array.size == max(array.shape, default=1) else array
 
 

@@ -6,8 +6,8 @@ What is looked for, beyond that a clip can be read at all (`data.py`):
     query-off        the point, projected at its query's frame, lies half a pixel or more from the query
     query-hidden     a query at a frame where its point is not visible
     never-visible    a point that is visible in no frame (met in released clips of adt)
-    outside, behind  visible points that do not land in the picture, or lie behind the camera
-    intrinsics       a principal point outside the middle half of the picture, or numbers that only fit in another order
+    outside, behind  visible points that do not land in the image, or lie behind the camera
+    intrinsics       a principal point outside the middle half of the image, or numbers that only fit in another order
     poses            camera poses that are not rigid
 
 Unusual: points are held to the frame of their query, in which they are exact in all three sources, and never to the world,
@@ -34,7 +34,7 @@ QUERY_TOLERANCE = 0.5
 """Pixels by which a query may lie beside its projected point."""
 
 EDGE_TOLERANCE = 1.0
-"""Pixels by which a visible point may lie outside the picture."""
+"""Pixels by which a visible point may lie outside the image."""
 
 _NAMES = ("fx", "fy", "cx", "cy")
 
@@ -107,7 +107,7 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     else:
         if beside.any():
             yield "query-off", f"{_count_of(beside, 'queries')} beside the projected point, by up to {off.max():.3g} pixels"
-        yield from _picture(clip)
+        yield from _image(clip)
     if clip.extrinsics_w2c is not None:
         rotation = clip.extrinsics_w2c[:, :3, :3]
         rigid = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) < 1e-3
@@ -132,8 +132,8 @@ def _images(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         yield damage.kind, str(damage)
 
 
-def _picture(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """Whether visible points lie before the camera and in the picture, and the principal point near its middle."""
+def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
+    """Whether visible points lie before the camera and in the image, and the principal point near its middle."""
     behind = clip.visibility & (clip.tracks_XYZ[..., 2] <= 0)
     if behind.any():
         yield "behind", f"{_count_of(behind, 'visible positions')} behind the camera or in it: Z is 0 or less"
@@ -144,11 +144,11 @@ def _picture(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     xy = project(clip.tracks_XYZ[shown], clip.fx_fy_cx_cy)
     outside = ((xy < -EDGE_TOLERANCE) | (xy > size + EDGE_TOLERANCE)).any(axis=-1)
     if outside.any():
-        yield "outside", f"{_count_of(outside, 'visible positions')} outside the picture of {size[0]}x{size[1]}"
+        yield "outside", f"{_count_of(outside, 'visible positions')} outside the image of {size[0]}x{size[1]}"
     centre = clip.fx_fy_cx_cy[2:]
     if (np.abs(centre - size / 2) > size / 4).any():
-        found = f"the principal point is at {centre[0]:g}, {centre[1]:g} of a picture of {size[0]}x{size[1]}"
-        yield "intrinsics", f"{found}; fx_fy_cx_cy must be in pixels of that picture, in that order"
+        found = f"the principal point is at {centre[0]:g}, {centre[1]:g} of an image of {size[0]}x{size[1]}"
+        yield "intrinsics", f"{found}; fx_fy_cx_cy must be in pixels of that image, in that order"
 
 
 def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.ndarray:

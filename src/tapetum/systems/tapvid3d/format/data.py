@@ -4,7 +4,7 @@
     tracks_XYZ          tracks_xyz     float (t, n, 3)       metres, in the camera of each frame (x right, y down, z forward)
     visibility          visible        bool (t, n)           True where the point can be seen
     queries_xyt                        float (n, 3)          x, y in raster pixels and number of the frame
-    fx_fy_cx_cy         intrinsics     float (4)             pixels of the pictures, one camera a clip
+    fx_fy_cx_cy         intrinsics     float (4)             pixels of the images, one camera a clip
     extrinsics_w2c                     float (t, 4, 4)       world to camera; pstudio, whose cameras stand still, has none
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
@@ -16,7 +16,7 @@ Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. A
 as `<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
 ours, the benchmark has no depth.
 
-Unusual: the size of the pictures comes from the first JPEG's header alone, and frames are decoded one by one when asked for; a
+Unusual: the size of the images comes from the first JPEG's header alone, and frames are decoded one by one when asked for; a
 file of a hundred megabytes is opened in milliseconds.
 """
 
@@ -65,7 +65,7 @@ class Clip3D:
     images: Sequence[bytes] | None = None
     """t JPEG files, or None where the file came without."""
     size: tuple[int, int] | None = None
-    """Height and width of the pictures; None where there are none and the file's name is none of the official ones."""
+    """Height and width of the images; None where there are none and the file's name is none of the official ones."""
     source: Source | None = None
     """adt, drivetrack or pstudio, by the name of the folder or else of the file; None for other clips."""
 
@@ -109,25 +109,25 @@ class Clip3D:
         """Number of points n."""
         return self.tracks_XYZ.shape[1]
 
-    def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """Yield the frames one by one, decoded. Raises `Damage` where there are none, or one is no JPEG of the first one's
         size."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
         for index, data in enumerate(self.images):
-            picture = decode(data, f"{self.name}: frame {index}")
-            if picture.shape[:2] != self.size:
-                raise Damage("images", f"{self.name}: frame {index} is {picture.shape[:2]}, but the first {self.size}")
-            yield picture
+            image = decode(data, f"{self.name}: frame {index}")
+            if image.shape[:2] != self.size:
+                raise Damage("images", f"{self.name}: frame {index} is {image.shape[:2]}, but the first {self.size}")
+            yield image
 
     def video(self) -> UInt8[np.ndarray, "t h w 3"]:
-        """Return all frames, decoded; raises as `pictures`."""
-        pictures = self.pictures()
-        first = next(pictures)
+        """Return all frames, decoded; raises as `images`."""
+        images = self.decoded_images()
+        first = next(images)
         video = np.empty((self.frames, *first.shape), np.uint8)
         video[0] = first
-        for index, picture in enumerate(pictures, 1):
-            video[index] = picture
+        for index, image in enumerate(images, 1):
+            video[index] = image
         return video
 
     def _array(self, name: str, shape: str, **sizes: int) -> np.ndarray:

@@ -16,16 +16,16 @@ KEY = "images_jpeg_bytes"
 """Name of the array of frames."""
 
 PIXELS = 2**26
-"""Most pixels of a picture that is decoded."""
+"""Most pixels of an image that is decoded."""
 
 _START = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
 
 
-def encode(picture: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
+def encode(image: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
     """Encode a frame as a JPEG file."""
     data = io.BytesIO()
-    Image.fromarray(picture).save(data, "JPEG", quality=quality)
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
     return data.getvalue()
 
 
@@ -43,12 +43,12 @@ def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Damage("images", f"{where} is no JPEG ({' '.join(str(error).split())})") from error
     if h * w > PIXELS:
-        raise Damage("images", f"{where} is a picture of {w}x{h}; it may have up to {PIXELS} pixels")
+        raise Damage("images", f"{where} is an image of {w}x{h}; it may have up to {PIXELS} pixels")
     return h, w
 
 
 def decode(data: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a JPEG as a picture. Raises `Damage`."""
+    """Decode a JPEG as an image. Raises `Damage`."""
     jpeg_size(data, where)
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:

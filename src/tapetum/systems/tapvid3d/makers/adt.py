@@ -53,7 +53,7 @@ PERSON = 0.1
 """Probability above which a pixel shows a person."""
 
 TURN: F64 = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-"""From the camera, which is mounted sideways, to that of the upright picture: (X, Y, Z) -> (-Y, X, Z)."""
+"""From the camera, which is mounted sideways, to that of the upright image: (X, Y, Z) -> (-Y, X, Z)."""
 
 Poses = Sequence[dict[int, F64]]
 """For each frame the poses (4, 4) of objects by id."""
@@ -123,13 +123,13 @@ def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Mo
 
 
 def seeds(moments: Moments, n: int, rng: np.random.Generator) -> F64:
-    """Return random pixels of random frames, as queries (n, 3) in the upright picture."""
+    """Return random pixels of random frames, as queries (n, 3) in the upright image."""
     sideways = pixel_centres(np.ones((len(moments.frames), SIZE, SIZE), bool), n, rng)
     return np.stack([SIZE - sideways[:, 1], sideways[:, 0], sideways[:, 2]], 1)
 
 
 def attach(queries: ArrayLike, moments: Moments) -> tuple[I64, F64, I64]:
-    """Attach the objects under queries (n, 3) as (x, y, t) in the upright picture, and the points on them.
+    """Attach the objects under queries (n, 3) as (x, y, t) in the upright image, and the points on them.
 
     The depth is that of the pixel, the ray that of the exact place. Returns ids (m,), points (m, 3) in metres in their objects'
     coordinates, and the numbers (m,) of the queries that have an object, which has a pose in every frame.
@@ -158,12 +158,12 @@ def transport(ids: I64, points: F64, moments: Moments) -> F64:
 
 
 def visible(tracks: F64, moments: Moments) -> Bool:
-    """Return (t, n): in the picture and within 2 cm of the depth map; for tracks in the sideways camera."""
+    """Return (t, n): in the image and within 2 cm of the depth map; for tracks in the sideways camera."""
     return depth_test(tracks, moments.depth, INTRINSICS, TOLERANCE)
 
 
 def upright(tracks: F64) -> F64:
-    """Return tracks as the camera of the upright picture has them.
+    """Return tracks as the camera of the upright image has them.
 
     >>> upright(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[-2.0, 1.0, 3.0]]]
@@ -172,12 +172,12 @@ def upright(tracks: F64) -> F64:
 
 
 def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
-    """Hide `seen` (t, n) without the points that lie on a person, who is in the picture but not in the synthetic depth map.
+    """Hide `seen` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
 
     Args:
         seen: visibility so far.
         tracks: (t, n, 3) in the upright camera.
-        person: probabilities (t, h, w) of upright pictures of any size. The generator takes the class "person" of torchvision's
+        person: probabilities (t, h, w) of upright images of any size. The generator takes the class "person" of torchvision's
             FCN-ResNet50 (softmax), at 520x520.
     """
     mask = np.asarray(person) > PERSON
@@ -187,7 +187,7 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
         )
     out = seen.copy()
     frame, track = np.nonzero(seen)
-    xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the picture takes that of the map at its centre
+    xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the image takes that of the map at its centre
     column, row = (((xy + 0.5) * np.array(mask.shape[:0:-1]) / SIZE).astype(int)).T
     out[frame, track] = ~mask[frame, row, column]
     return out
@@ -208,7 +208,7 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
         seen = hide_people(seen, tracks, person)
     queries, kept = random_queries(tracks, seen, INTRINSICS, rng)
     return {
-        "images_jpeg_bytes": [encode(picture) for picture in pictures(moments)],
+        "images_jpeg_bytes": [encode(image) for image in images(moments)],
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
         "visibility": seen[:, kept],
@@ -217,18 +217,18 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
     }
 
 
-def pictures(moments: Moments) -> Iterator[np.ndarray]:
+def images(moments: Moments) -> Iterator[np.ndarray]:
     """Return the upright frames (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
     return (np.ascontiguousarray(np.rot90(frame.rgb, -1)) for frame in moments.frames)
 
 
 def add_images(annotations: Arrays, moments: Moments) -> Arrays:
-    """Add a downloaded annotation with its pictures, after a check that they are the right ones: the means of each agree to
+    """Add a downloaded annotation with its images, after a check that they are the right ones: the means of each agree to
     1e-3.
 
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
     """
-    means = np.stack([picture.mean((0, 1)) for picture in pictures(moments)])
+    means = np.stack([image.mean((0, 1)) for image in images(moments)])
     wanted = np.asarray(annotations["video_means"])
     if wanted.shape != means.shape:
         raise BadInput(
@@ -243,7 +243,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
             "by the projectaria-tools of the public build (1.5.2)?"
         )
     kept = {name: value for name, value in annotations.items() if name != "video_means"}
-    return {"images_jpeg_bytes": [encode(picture) for picture in pictures(moments)], **kept}
+    return {"images_jpeg_bytes": [encode(image) for image in images(moments)], **kept}
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
@@ -276,7 +276,7 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """Return the clips of a folder of downloaded annotations, with the pictures of the sequences in `raw`."""
+    """Return the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
     files = annotations_of("adt", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 

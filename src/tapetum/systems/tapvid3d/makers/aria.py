@@ -166,7 +166,7 @@ class RectifiedFrames:
             )
 
     def frame(self, timestamp: int) -> Frame | None:
-        """Return the frame; None where its pictures are empty."""
+        """Return the frame; None where its images are empty."""
         content = self._read(timestamp)
         if not content["rgb"].size:
             return None

@@ -59,26 +59,26 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
     return np.concatenate([xy, frame[:, None]], axis=1, dtype=np.float64), track
 
 
-def bilinear(picture: ArrayLike, xy: ArrayLike) -> F64:
-    """Return values (n,) of a `picture` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
+def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
+    """Return values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
     on.
 
     >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
     [5.0, 7.5, 10.0]
     """
-    picture, xy = np.asarray(picture), np.asarray(xy, np.float64)
-    h, w = picture.shape
+    image, xy = np.asarray(image), np.asarray(xy, np.float64)
+    h, w = image.shape
     x, y = np.clip(xy[:, 0] - 0.5, 0, w - 1), np.clip(xy[:, 1] - 0.5, 0, h - 1)
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     x1, y1 = np.minimum(x0 + 1, w - 1), np.minimum(y0 + 1, h - 1)
     right, below = x - x0, y - y0
-    top = picture[y0, x0] * (1 - right) + picture[y0, x1] * right
-    low = picture[y1, x0] * (1 - right) + picture[y1, x1] * right
+    top = image[y0, x0] * (1 - right) + image[y0, x1] * right
+    low = image[y1, x0] * (1 - right) + image[y1, x1] * right
     return top * (1 - below) + low * below
 
 
 def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, tolerance: float) -> Bool:
-    """Find where points (t, n, 3) are seen: in the picture, before the camera, within `tolerance` metres of the `depth` there.
+    """Find where points (t, n, 3) are seen: in the image, before the camera, within `tolerance` metres of the `depth` there.
 
     `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is seen.
     """

@@ -88,7 +88,7 @@ def corners(boxes: F64) -> F64:
 
 
 def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
-    """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the picture."""
+    """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the image."""
     seen = to_opencv(points, camera)
     xy = project(seen, camera.intrinsics)
     h, w = camera.size
@@ -101,7 +101,7 @@ def to_opencv(points: F64, camera: Camera) -> F64:
 
 
 def kept(vehicle: Vehicle) -> Bool | None:
-    """Return the frames (t,) in which a corner of the box is in the picture; None where the filters leave the vehicle out.
+    """Return the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
 
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
@@ -136,13 +136,13 @@ def transport(vehicle: Vehicle, points: F64) -> F64:
 def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
     """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen.
 
-    A point must be in the picture. It is hidden where the largest of the ranges at the four pixels around it is less than
+    A point must be in the image. It is hidden where the largest of the ranges at the four pixels around it is less than
     0.95 of its own. The range at a pixel is that of the lidar point nearest to it in the image.
 
     Args:
         tracks: in the vehicle's coordinates.
-        camera: of the picture.
-        ranges: for each frame the lidar points (k, 3) of the picture as x, y and range.
+        camera: of the image.
+        ranges: for each frame the lidar points (k, 3) of the image as x, y and range.
     """
     from scipy.spatial import KDTree
 
@@ -162,7 +162,7 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
 
 
 def ranges_in(segment: Segment, camera: int, time: int) -> F64:
-    """Return lidar points (k, 3) of one frame in one camera's picture: x, y, distance from the vehicle's origin."""
+    """Return lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
     sweep = segment.sweeps[time]
     distance = np.linalg.norm(sweep.points, axis=1)
     first, second = sweep.projection[:, 0] == camera, sweep.projection[:, 3] == camera

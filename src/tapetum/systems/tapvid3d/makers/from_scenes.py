@@ -45,7 +45,7 @@ def write_scenes(
 ) -> list[Path]:
     """Write `count` clips of `frames` frames of size x size pixels with `points` tracks each; give their paths.
 
-    The same seed and textures write the same clips. `textures` is a folder of pictures, a parquet file, or None for patterns
+    The same seed and textures write the same clips. `textures` is a folder of images, a parquet file, or None for patterns
     that are made up. A call that was interrupted goes on when it is made again. Raises `BadInput` for a folder that already
     holds clips of this kind, or a part of another call's, or an unwritable one.
     """
@@ -104,6 +104,6 @@ def _write(path: Path, clip: Clip, rng: np.random.Generator) -> None:
         visibility=visible,
         queries_xyt=np.concatenate([asked, frame[:, None]], axis=1),
         fx_fy_cx_cy=camera,
-        images_jpeg_bytes=[encode(picture) for picture in clip.video],
+        images_jpeg_bytes=[encode(image) for image in clip.video],
         extrinsics_w2c=clip.world_to_camera,
     )

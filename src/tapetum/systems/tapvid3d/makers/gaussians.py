@@ -5,7 +5,7 @@
     means3D (t, n, 3)   unnorm_rotations (t, n, 4) as w x y z   log_scales (n, 3)   logit_opacities (n, 1)   seg_colors (n, 3)
 
 where the first of `seg_colors` is above 0.5 for the moving foreground. The renderer follows the formulas of that project's
-rasteriser (diff-gaussian-rasterization-w-depth): a Gaussian is an ellipse in the picture, widened by 0.3 square pixels;
+rasteriser (diff-gaussian-rasterization-w-depth): a Gaussian is an ellipse in the image, widened by 0.3 square pixels;
 ellipses are blended from near to far; a contribution under 1/255 does not count, one is at most 0.99, and a pixel that lets
 less than 1/10,000 through is done. Depth is the median: that of the Gaussian at which the light falls below a half.
 
@@ -82,7 +82,7 @@ class Splats:
 
 
 def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> Splats:
-    """Splat the Gaussians of one moment that a camera may see in a picture of `size` (height, width); OpenCV's axes."""
+    """Splat the Gaussians of one moment that a camera may see in an image of `size` (height, width); OpenCV's axes."""
     k = np.asarray(intrinsics, np.float64)
     seen = transform(w2c, scene.means[moment])
     order = np.flatnonzero((seen[:, 2] > NEAR) & (scene.opacity > LEAST))

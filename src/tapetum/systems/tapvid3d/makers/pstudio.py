@@ -4,7 +4,7 @@
 
 RAW is the folder in which Dynamic 3D Gaussians works, with data.zip and output.zip of that project unpacked:
 
-    RAW/data/SEQUENCE/train_meta.json           w, h; k (3, 3), w2c (4, 4) and the picture's file fn, by moment and camera
+    RAW/data/SEQUENCE/train_meta.json           w, h; k (3, 3), w2c (4, 4) and the image's file fn, by moment and camera
     RAW/data/SEQUENCE/ims/CAMERA/000000.jpg ...
     RAW/output/EXPERIMENT/SEQUENCE/params.npz
 
@@ -12,7 +12,7 @@ The method is recalled, not verified: the generator was never published (issues 
 this does not claim to reproduce the benchmark's tracks. Recalled: a pixel is lifted by the rendered depth, belongs to the
 most influential Gaussian and moves with it; visibility compares the point's depth with the rendered one; the moving
 foreground is preferred. Ours: seeds lie on the foreground only, 256 of them (a published file has 161 tracks), and the
-tolerance is 5 cm. That a clip is a whole sequence (150 frames) of one training camera, and that its pictures come from
+tolerance is 5 cm. That a clip is a whole sequence (150 frames) of one training camera, and that its images come from
 `ims`, is public.
 """
 
@@ -60,7 +60,7 @@ class Camera:
 
 
 def read_cameras(path: Path) -> list[Camera]:
-    """Read the cameras of a `train_meta.json`, by the folder of their pictures. Raises `BadInput` where it is damaged."""
+    """Read the cameras of a `train_meta.json`, by the folder of their images. Raises `BadInput` where it is damaged."""
     try:
         meta = read_json(path)
         size = int(meta["h"]), int(meta["w"])
@@ -125,7 +125,7 @@ def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
 
 
 def visible(tracks: F64, camera: Camera, view: View) -> Bool:
-    """Return (t, n): in the picture and within 5 cm of the rendered depth."""
+    """Return (t, n): in the image and within 5 cm of the rendered depth."""
     return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
 
 
@@ -133,7 +133,7 @@ def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.ran
     """Make the arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
     if len(images) != len(scene.means):
         raise BadInput(
-            f"camera {camera.name} has {len(images)} pictures, but params.npz {len(scene.means)} moments; get both again"
+            f"camera {camera.name} has {len(images)} images, but params.npz {len(scene.means)} moments; get both again"
         )
     view = look(scene, camera)
     tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
@@ -149,9 +149,9 @@ def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.ran
 
 
 def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
-    """Add a downloaded annotation with its pictures. Raises `BadInput` where their number is not that of its frames."""
+    """Add a downloaded annotation with its images. Raises `BadInput` where their number is not that of its frames."""
     if len(images) != len(annotations["visibility"]):
-        raise BadInput(f"there are {len(images)} pictures, but the annotation has {len(annotations['visibility'])} frames")
+        raise BadInput(f"there are {len(images)} images, but the annotation has {len(annotations['visibility'])} frames")
     return {"images_jpeg_bytes": images, **annotations}
 
 
@@ -177,7 +177,7 @@ def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generato
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """Return the clips of a folder of downloaded annotations, with the pictures of RAW/data."""
+    """Return the clips of a folder of downloaded annotations, with the images of RAW/data."""
     files = annotations_of("pstudio", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 

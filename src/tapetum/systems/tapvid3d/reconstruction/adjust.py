@@ -5,7 +5,7 @@ Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tra
     tracks ──► first reconstruction ──► still points chosen anew within what the errors ──► a place in space
                (`incremental`)          turned out to be, adjusted (`bundle`), again       for every point
       still points          where they are in the world, in every frame, hidden or not
-      moving points         count as hidden; as a guess, where they are in the picture, at the depth of still points around
+      moving points         count as hidden; as a guess, where they are in the image, at the depth of still points around
 
 How well a still point's depth is known follows from the Jacobian. Where its views say little (a far point, or one seen from
 one place only) the depths of the points beside it count, each by its certainty. Nothing tells how far away a thing is that
@@ -30,11 +30,11 @@ from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
 FOCAL = 0.87
-"""Focal length that is expected where none is given, in lengths of the picture's longer side: that of a view of 60 degrees."""
+"""Focal length that is expected where none is given, in lengths of the image's longer side: that of a view of 60 degrees."""
 KEYS = 48
 """Frames, evenly over the video, that are adjusted; the others are placed among them."""
 TOLERANCE = 0.003
-"""Fraction of the picture's diagonal by which a tracker may miss."""
+"""Fraction of the image's diagonal by which a tracker may miss."""
 ROUNDS, SETTLED = 8, 0.01
 """Rounds of choosing and adjusting, at most, and fraction by which error and focal length may change in the last."""
 PARALLAX = 3.0
@@ -72,7 +72,7 @@ def adjusted(
 
     Args:
         tracks: the points that are wanted.
-        size: height and width of the picture in pixels.
+        size: height and width of the image in pixels.
         intrinsics: fx, fy, cx, cy in pixels; None estimates the focal length. Where the motion does not tell it (as when the
             camera moves without turning), it stays near `FOCAL`.
         seed: of the random samples; the same gives the same result.
@@ -131,7 +131,7 @@ class AdjustedTracker:
 
 
 def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
-    """Return queries (t, x, y) of grids over a picture of (height, width), on several frames from the first to the last."""
+    """Return queries (t, x, y) of grids over an image of (height, width), on several frames from the first to the last."""
     count = min(frames, int(np.clip(-(-frames // EVERY) + 1, 3, 9)))
     cells = (np.arange(GRID) + 0.5) / GRID
     moments = np.linspace(0, frames - 1, count).round()

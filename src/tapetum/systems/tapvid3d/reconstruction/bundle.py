@@ -1,4 +1,4 @@
-"""Bundle adjustment: cameras, points and the focal length that explain, together, where points were seen in pictures.
+"""Bundle adjustment: cameras, points and the focal length that explain, together, where points were seen in images.
 
 `scipy.optimize.least_squares` makes the sum of a robust loss least, with a sparse Jacobian from formulas. What is unusual:
 
@@ -9,7 +9,7 @@
 - Points are homogeneous vectors that move in the tangent of the unit sphere, so that far points, and points that were seen from
   one place only, have no long valley to be lost in.
 
-The seven numbers that pictures cannot tell (where the world's origin is, how it is turned, how large it is) are fixed: one
+The seven numbers that images cannot tell (where the world's origin is, how it is turned, how large it is) are fixed: one
 camera stays where it is, and of another, the one farthest from it, the largest component of the way there.
 """
 

@@ -9,7 +9,7 @@ fit all points that agree with it, since five noisy points say little where the 
 near its neighbour, so that placing a camera needs no method of its own: Gauss-Newton from the neighbour's pose, with a robust
 loss that grows sharper.
 
-Points count the less the more of them were asked for in one place, so that the background is what covers most of the picture.
+Points count the less the more of them were asked for in one place, so that the background is what covers most of the image.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from tapetum.systems.tapvid3d.reconstruction.twoview import triangulate
 LEAST = 8
 """Points that a camera must see to be placed, or that two frames must share."""
 CELLS = 10
-"""Cells along each side of the picture in which points are counted."""
+"""Cells along each side of the image in which points are counted."""
 FOCAL_SPREAD = 0.4
 """Standard deviation of the logarithm of a focal length about the expected one, where it has to be found."""
 AGREES = 0.8
@@ -54,7 +54,7 @@ class Views:
 
 
 def crowding(places: F64, size: tuple[int, int]) -> F64:
-    """Return weights (n,) of points asked for at places (n, 2) of a picture of (width, height): one over how many share a cell.
+    """Return weights (n,) of points asked for at places (n, 2) of an image of (width, height): one over how many share a cell.
 
     >>> crowding(np.array([[1.0, 1], [2, 2], [90, 90]]), (100, 100)).tolist()
     [0.5, 0.5, 1.0]

@@ -133,7 +133,7 @@ def triangulate(poses: F64, places: F64, weight: F64) -> F64:
     """Triangulate homogeneous points (n, 4) of unit length from places (n, t, 2) in cameras with poses (t, 3, 4).
 
     Each place counts with its weight (n, t). The sum of squares is algebraic at first, then, made again with the depths found,
-    nearly that of the errors in the picture. The points lie in front of most cameras, if need be beyond infinity (w < 0).
+    nearly that of the errors in the image. The points lie in front of most cameras, if need be beyond infinity (w < 0).
     """
     rows = places[..., None] * poses[None, :, 2:] - poses[None, :, :2]
     scale = weight

@@ -1,4 +1,4 @@
-"""Pictures of `Tracks3D`: an HTML page that orbits, a still PNG, a recording for the viewer of rerun.
+"""Images of `Tracks3D`: an HTML page that orbits, a still PNG, a recording for the viewer of rerun.
 
 All three show the world as the first frame's camera saw it (x right, y down, z forward), so that up is up to the person who
 held the camera, whatever the axes of the world are. Where nobody knows the camera's poses, everything is shown in its own axes.

@@ -9,10 +9,10 @@ track by itself, so that one that flies off does not coarsen the others: in unit
     ids                             n numbers of tracks
     offset, step                    n x 3 and n numbers
     places, visible, colours        base64 of uint16 (t, n, 3) little endian, of bits (t, n) lowest first, of uint8 (n, 3)
-    size, intrinsics                h, w and fx, fy, cx, cy of the picture, in pixels
+    size, intrinsics                h, w and fx, fy, cx, cy of the image, in pixels
     poses, first                    camera to world (t x 16) and world to the first camera (16), row by row
     box                             lowest and highest X, Y, Z of what the page is centred on, in the first camera
-    every, pictures                 every how many frames there is a picture; JPEG files as data URIs
+    every, images                 every how many frames there is an image; JPEG files as data URIs
 """
 
 import base64
@@ -29,11 +29,11 @@ import numpy as np
 from PIL import Image
 
 from tapetum.core.files import whole_file, write_text
-from tapetum.systems.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, pictures
+from tapetum.systems.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 
-PICTURE_HEIGHT, PICTURES = 128, 100
-"""Height of the page's small pictures in pixels, and most of them in a page."""
+IMAGE_HEIGHT, IMAGES = 128, 100
+"""Height of the page's small images in pixels, and most of them in a page."""
 
 LEVELS = 65535
 """Steps over the extent of a track."""
@@ -53,13 +53,13 @@ def write_html(
     Args:
         tracks: n tracks of t frames.
         path: of the page, which appears whole or not at all.
-        video: the t frames, uint8 (h, w, 3), for small pictures in the page.
+        video: the t frames, uint8 (h, w, 3), for small images in the page.
         rate: frames per second.
         most_points: tracks shown, chosen at random but always the same; all where None.
         most_frames: frames shown, the first ones; all where None.
 
     Raises:
-        BadInput: no tracks or no frames, a video of fewer frames or of no pictures, a place that cannot be written.
+        BadInput: no tracks or no frames, a video of fewer frames or of no images, a place that cannot be written.
     """
     check_rate(rate)
     path = Path(path)
@@ -74,7 +74,7 @@ def write_html(
 
 
 def _data(scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> dict[str, Any]:
-    size, every, small = _pictures(scene, video)
+    size, every, small = _images(scene, video)
     offset, step, places = _quantised(scene.world)
     return {
         "points": len(scene.rows),
@@ -94,7 +94,7 @@ def _data(scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> dict
         "first": scene.world_to_first.ravel().tolist(),
         "box": bounds(scene).tolist(),
         "every": every,
-        "pictures": small,
+        "images": small,
     }
 
 
@@ -106,17 +106,17 @@ def _quantised(world: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offset, step, places
 
 
-def _pictures(scene: Scene, video: Iterable[np.ndarray] | None) -> tuple[tuple[int, int], int, list[str]]:
-    """Height and width of the video, every how many frames there is a small picture, and these as data URIs."""
-    every = math.ceil(scene.frames / PICTURES)
+def _images(scene: Scene, video: Iterable[np.ndarray] | None) -> tuple[tuple[int, int], int, list[str]]:
+    """Height and width of the video, every how many frames there is a small image, and these as data URIs."""
+    every = math.ceil(scene.frames / IMAGES)
     small: list[str] = []
     size = scene.size(None)
-    for number, picture in enumerate(pictures(scene, video) if video is not None else ()):
-        size = scene.size(picture)
+    for number, image in enumerate(images(scene, video) if video is not None else ()):
+        size = scene.size(image)
         if number % every == 0:
-            shape = max(round(size[1] * PICTURE_HEIGHT / size[0]), 1), PICTURE_HEIGHT
+            shape = max(round(size[1] * IMAGE_HEIGHT / size[0]), 1), IMAGE_HEIGHT
             file = io.BytesIO()
-            Image.fromarray(picture).resize(shape, Image.Resampling.BOX).save(file, "JPEG", quality=75)
+            Image.fromarray(image).resize(shape, Image.Resampling.BOX).save(file, "JPEG", quality=75)
             small.append("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
     return size, every, small
 

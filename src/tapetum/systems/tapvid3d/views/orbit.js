@@ -40,7 +40,7 @@ const corner = (frame, u, v, depth) => shown(...apply(data.poses[frame], (u - cx
 const way = data.poses.map((pose) => shown(pose[3], pose[7], pose[11]));
 
 const space = element("space"), draw = space.getContext("2d");
-const picture = element("picture"), small = picture.getContext("2d");
+const image = element("image"), small = image.getContext("2d");
 const slider = element("slider");
 const home = () => ({ yaw: -0.5, pitch: 0.35, distance: 2.1 * radius, target: [...middle] });
 let eye = home();
@@ -48,7 +48,7 @@ const on = { t: true, h: true, g: true, v: true };
 let frame = Math.min(Math.max(parseInt(location.hash.slice(1)) || 0, 0), frames - 1);
 let playing = false, started = 0, width = 0, height = 0, pointer = null, turn = null, waiting = false;
 
-const images = data.pictures.map((uri) => { const image = new Image(); image.onload = redraw; image.src = uri; return image; });
+const images = data.images.map((uri) => { const image = new Image(); image.onload = redraw; image.src = uri; return image; });
 const imageOf = (frame) => { const image = images[Math.floor(frame / data.every)]; return image && image.naturalWidth ? image : null; };
 
 function look() {
@@ -108,7 +108,7 @@ function axes() {
   });
 }
 
-function warped(image) { // the frame's small picture on the far side of the frustum, in strips that are nearly parallelograms
+function warped(image) { // the frame's small image on the far side of the frustum, in strips that are nearly parallelograms
   const cells = 8, at = [];
   for (let v = 0; v <= cells; v++) for (let u = 0; u <= cells; u++) at.push(project(corner(frame, u / cells * w, v / cells * h, reach)));
   if (at.includes(null)) return;
@@ -183,15 +183,15 @@ function nearest(seen) { // names the point below the mouse
   draw.stroke();
 }
 
-function overlay() { // the points in the camera's picture
-  picture.hidden = !on.v;
+function overlay() { // the points in the camera's image
+  image.hidden = !on.v;
   if (!on.v) return;
   const ratio = window.devicePixelRatio || 1, high = Math.min(0.3 * height, 220, 0.4 * width * h / w);
-  picture.height = Math.round(high * ratio);
-  picture.width = Math.round(high * w / h * ratio);
-  picture.style.height = high + "px";
-  const scale = picture.height / h, image = imageOf(frame), pose = data.poses[frame];
-  if (image) small.drawImage(image, 0, 0, picture.width, picture.height);
+  image.height = Math.round(high * ratio);
+  image.width = Math.round(high * w / h * ratio);
+  image.style.height = high + "px";
+  const scale = image.height / h, image = imageOf(frame), pose = data.poses[frame];
+  if (image) small.drawImage(image, 0, 0, image.width, image.height);
   const origin = way[frame], axis = (k) => shown(pose[k] + pose[3], pose[4 + k] + pose[7], pose[8 + k] + pose[11]);
   const sides = [0, 1, 2].map((k) => axis(k).map((value, j) => value - origin[j]));
   for (let i = 0; i < n; i++) {

@@ -4,7 +4,7 @@
     world/points             all points in the world; hidden ones dim and small; the label is the track's number
     world/trails             the last 10 frames of each path where the point was visible
     world/camera             camera to world
-    world/camera/image       pinhole and the frame's picture
+    world/camera/image       pinhole and the frame's image
     world/way                the way of the camera, where it is known
 
 Two timelines: `frame`, and `time` in seconds. Nothing is rounded but to float32.
@@ -24,7 +24,7 @@ import numpy as np
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file
 from tapetum.systems.tapvid3d.format.frames import encode
-from tapetum.systems.tapvid3d.views.scene import Scene, bounds, check_rate, choose, pictures
+from tapetum.systems.tapvid3d.views.scene import Scene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 
 TRAIL = 10
@@ -51,7 +51,7 @@ def write_rerun(
         most_frames: frames shown, the first ones; all where None.
 
     Raises:
-        BadInput: no tracks or no frames, a video of fewer frames or of no pictures, a place that cannot be written.
+        BadInput: no tracks or no frames, a video of fewer frames or of no images, a place that cannot be written.
         MissingExtra: rerun is not installed.
     """
     check_rate(rate)
@@ -67,9 +67,9 @@ def write_rerun(
 
 
 def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> None:
-    shown = pictures(scene, video if video is not None else ())
-    picture = next(shown) if video is not None else None
-    h, w = size = scene.size(picture)
+    shown = images(scene, video if video is not None else ())
+    image = next(shown) if video is not None else None
+    h, w = size = scene.size(image)
     colours = scene.colours(size)
     extent = float(np.linalg.norm(np.diff(bounds(scene), axis=0))) or 1.0
     fx, fy, cx, cy = scene.tracks.intrinsics
@@ -107,9 +107,9 @@ def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | No
         point, begin = scene.trails(frame, TRAIL)
         pieces = np.stack([world[point, begin], world[point, begin + 1]], axis=1)
         recording.log("world/trails", rr.LineStrips3D(pieces, colors=colours[point], radii=0.001 * extent))
-        if picture is not None:
-            recording.log("world/camera/image", rr.EncodedImage(contents=encode(picture, 85), media_type="image/jpeg"))
-            picture = next(shown, picture)
+        if image is not None:
+            recording.log("world/camera/image", rr.EncodedImage(contents=encode(image, 85), media_type="image/jpeg"))
+            image = next(shown, image)
 
 
 def _pose(rr: Any, matrix: np.ndarray) -> Any:

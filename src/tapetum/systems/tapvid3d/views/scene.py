@@ -1,4 +1,4 @@
-"""What every view shows: the chosen tracks in the world, their colours, the camera, and the pictures of a video beside them."""
+"""What every view shows: the chosen tracks in the world, their colours, the camera, and the images of a video beside them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -55,15 +55,15 @@ class Scene:
         """Unit of all lengths: "m", or "unit unknown"."""
         return "m" if self.tracks.metric else "unit unknown"
 
-    def size(self, picture: UInt8[np.ndarray, "h w 3"] | None) -> tuple[int, int]:
-        """Return height and width of the picture; without one that of which the principal point is the middle."""
-        if picture is not None:
-            return picture.shape[0], picture.shape[1]
+    def size(self, image: UInt8[np.ndarray, "h w 3"] | None) -> tuple[int, int]:
+        """Return height and width of the image; without one that of which the principal point is the middle."""
+        if image is not None:
+            return image.shape[0], image.shape[1]
         w, h = np.maximum(np.rint(2 * self.tracks.intrinsics[2:]), 1).astype(int)
         return int(h), int(w)
 
     def colours(self, size: tuple[int, int]) -> UInt8[np.ndarray, "n 3"]:
-        """Return those that `tapetum.video.draw` gives the same tracks over pictures of this size."""
+        """Return those that `tapetum.video.draw` gives the same tracks over images of this size."""
         first = self.tracks.visible.argmax(axis=1)[self.rows]
         return position_colours(self.tracks.xy[self.rows, first], size[1], size[0])
 
@@ -103,19 +103,19 @@ def check_rate(rate: float) -> None:
         raise BadInput(f"{rate} frames per second cannot be played; give a rate above 0")
 
 
-def pictures(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield the frames of `video` that are shown, one by one; `BadInput` where they are no pictures, of several sizes or too
+def images(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield the frames of `video` that are shown, one by one; `BadInput` where they are no images, of several sizes or too
     few."""
     first: tuple[int, ...] | None = None
     number = -1
-    for number, picture in enumerate(islice(video, scene.frames)):
-        picture = np.asarray(picture)
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            raise BadInput(f"frame {number} of the video is {picture.dtype} {picture.shape}; give pictures uint8 (h, w, 3)")
-        first = first or picture.shape
-        if picture.shape != first:
-            raise BadInput(f"frame {number} of the video has shape {picture.shape}, but the first {first}; all must be alike")
-        yield picture
+    for number, image in enumerate(islice(video, scene.frames)):
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise BadInput(f"frame {number} of the video is {image.dtype} {image.shape}; give images uint8 (h, w, 3)")
+        first = first or image.shape
+        if image.shape != first:
+            raise BadInput(f"frame {number} of the video has shape {image.shape}, but the first {first}; all must be alike")
+        yield image
     if number + 1 < scene.frames:
         raise BadInput(
             f"the 3D tracks have {scene.tracks.frames} frames but the video has {number + 1}; show tracks with their own video"
@@ -123,7 +123,7 @@ def pictures(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.nda
 
 
 def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: float) -> Float[np.ndarray, "5 3"]:
-    """Return the camera's centre and the corners of its picture, clockwise from the top left, at `depth`, in the camera.
+    """Return the camera's centre and the corners of its image, clockwise from the top left, at `depth`, in the camera.
 
     >>> frustum(np.array([100.0, 100, 50, 25]), (50, 100), 1.0)[:2].tolist()
     [[0.0, 0.0, 0.0], [-0.5, -0.25, 1.0]]

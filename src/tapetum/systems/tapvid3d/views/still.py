@@ -1,4 +1,4 @@
-"""3D tracks as one still picture for reports: a box with axes seen from the side and above, in parallel projection.
+"""3D tracks as one still image for reports: a box with axes seen from the side and above, in parallel projection.
 
 The box is a cube, so that lengths compare along all axes; its axes are X, Z and Y of the first camera, Y upside down so that up
 is up. It is the same for every frame of the same tracks. Drawn with Pillow at twice the size, then made smaller.
@@ -23,7 +23,7 @@ TRAIL = 16
 """Frames that a path is long, as in the benchmark's notebook."""
 
 SIZE = 720, 960
-"""Height and width of a picture."""
+"""Height and width of an image."""
 
 _FINE = 2
 """How much larger it is drawn."""
@@ -34,10 +34,10 @@ _PAPER, _WALL, _GRID, _INK, _FAINT = (255, 255, 255), (246, 247, 249), (221, 225
 
 
 class Box:
-    """The cube that a picture shows, and how its inside is placed on the picture."""
+    """The cube that an image shows, and how its inside is placed on the image."""
 
     def __init__(self, lowest_highest: Float[np.ndarray, "2 3"], size: tuple[int, int]):
-        """A cube around what lies between lowest and highest X, Y, Z, seen in a picture of (height, width)."""
+        """A cube around what lies between lowest and highest X, Y, Z, seen in an image of (height, width)."""
         low, high = lowest_highest
         self.side = float((high - low).max()) * 1.04 or 1.0
         self.low = (low + high - self.side) / 2
@@ -50,11 +50,11 @@ class Box:
         self._centre = np.array([0.48 * w, 0.5 * h])
 
     def place(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 2"]:
-        """Return x, y in the picture of points in the first camera."""
+        """Return x, y in the image of points in the first camera."""
         return (xyz - self.low - self.side / 2) @ self._turn[:2].T * self.scale + self._centre
 
     def away(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
-        """Measure how far behind the box's middle points lie, as the picture shows it."""
+        """Measure how far behind the box's middle points lie, as the image shows it."""
         return (xyz - self.low - self.side / 2) @ self._turn[2]
 
     def holds(self, xyz: Float[np.ndarray, "... 3"]) -> np.ndarray:
@@ -72,7 +72,7 @@ class Box:
 def still(
     tracks: Tracks3D, frame: int | None = None, size: tuple[int, int] = SIZE, *, most_points: int | None = POINTS
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a picture of the tracks in one frame, the last one where None.
+    """Return an image of the tracks in one frame, the last one where None.
 
     Args:
         tracks: n tracks of t frames.
@@ -81,14 +81,14 @@ def still(
         most_points: tracks shown, chosen at random but always the same; all where None.
 
     Raises:
-        BadInput: no tracks, no frames, a frame that is not there, or a picture too small to read.
+        BadInput: no tracks, no frames, a frame that is not there, or an image too small to read.
     """
     scene = choose(tracks, most_points, None)
     frame = scene.frames - 1 if frame is None else frame
     if not 0 <= frame < scene.frames:
         raise BadInput(f"there is no frame {frame}: the 3D tracks have {scene.frames}; give 0 to {scene.frames - 1}")
     if min(size) < 240:
-        raise BadInput(f"a picture of {size[1]}x{size[0]} is too small for its labels; give 240 pixels or more each way")
+        raise BadInput(f"an image of {size[1]}x{size[0]} is too small for its labels; give 240 pixels or more each way")
     h, w = (_FINE * side for side in size)
     image = Image.new("RGB", (w, h), _PAPER)
     box = Box(bounds(scene), (h, w))
@@ -116,15 +116,15 @@ def write_still(
     *,
     most_points: int | None = POINTS,
 ) -> Path:
-    """Write the picture of `still` as PNG; it appears whole or not at all.
+    """Write the image of `still` as PNG; it appears whole or not at all.
 
     Raises:
         BadInput: as `still`, and where the place cannot be written.
     """
     path = Path(path)
-    picture = Image.fromarray(still(tracks, frame, size, most_points=most_points))
+    image = Image.fromarray(still(tracks, frame, size, most_points=most_points))
     with whole_file(path) as temporary:
-        picture.save(temporary, "PNG")
+        image.save(temporary, "PNG")
     return path
 
 
@@ -189,7 +189,7 @@ def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int
 
 
 def _draw_camera(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int, pixel: float) -> None:
-    """The way of the camera up to the frame, and its frustum there, with a mark at the upper side of the picture."""
+    """The way of the camera up to the frame, and its frustum there, with a mark at the upper side of the image."""
     poses = scene.camera_to_world
     way = box.place(in_first(scene, poses[: frame + 1, :3, 3]))
     for pair in pairwise(way):
@@ -208,6 +208,6 @@ def _flat(places: np.ndarray) -> list[float]:
 
 
 def _darker(colour: np.ndarray) -> tuple[int, int, int]:
-    """The overlay's colours are for dark pictures; on white they need some weight."""
+    """The overlay's colours are for dark images; on white they need some weight."""
     r, g, b = (int(0.86 * value) for value in colour)
     return r, g, b

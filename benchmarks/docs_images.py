@@ -1,6 +1,6 @@
-"""Makes the pictures of the docs: scenes.jpg, and demo.jpg from the overlay that `make demo` wrote.
+"""Makes the images of the docs: scenes.jpg, and demo.jpg from the overlay that `make demo` wrote.
 
-python benchmarks/docs_pictures.py [FOLDER]
+python benchmarks/docs_images.py [FOLDER]
 """
 
 import sys
@@ -12,7 +12,7 @@ from PIL import Image
 from tapetum.scenes import make_clip
 from tapetum.video import open_video
 
-PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
 def strip(frames, width):
@@ -21,7 +21,7 @@ def strip(frames, width):
     return np.asarray(row.resize((width, round(row.height * width / row.width)), Image.Resampling.LANCZOS))
 
 
-def main(folder=PICTURES):
+def main(folder=IMAGES):
     scenes = [strip(make_clip(seed).video[[0, 6, 12, 17, 23]], 960) for seed in (0, 3, 5, 11)]
     Image.fromarray(np.concatenate(scenes)).save(folder / "scenes.jpg", quality=85)
     overlay = Path("demo-out/tracks/overlay.mp4")

@@ -1,8 +1,8 @@
-"""Pictures of a folder that `tapetum scenes pictures` made, with all that is known of them, drawn by number.
+"""Images of a folder that `tapetum scenes images` made, with all that is known of them, drawn by number.
 
-    DIR/pictures/NAME.jpg   DIR/masks/NAME.png   DIR/truth/NAME.json
+    DIR/images/NAME.jpg   DIR/masks/NAME.png   DIR/truth/NAME.json
 
-A draw may mirror the picture (with `left` and `right` changed in what is said of it, and nothing left of what is written on
+A draw may mirror the image (with `left` and `right` changed in what is said of it, and nothing left of what is written on
 things) and shift it by a few pixels where that pushes nothing over the edge. All is a function of (seed, number).
 """
 
@@ -53,8 +53,8 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScenePicture:
-    """A picture and what is known of it."""
+class SceneImage:
+    """An image and what is known of it."""
 
     name: str
     rgb: UInt8[np.ndarray, "h w 3"]
@@ -68,41 +68,41 @@ class ScenePicture:
 
 
 class SceneFolder:
-    """Pictures of a folder. Raises BadInput where there are none."""
+    """Images of a folder. Raises BadInput where there are none."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
-        """`limit`: of pictures, the first ones."""
+        """`limit`: of images, the first ones."""
         self.folder = Path(folder)
         if not (self.folder / "truth").is_dir():
-            raise BadInput(f"{folder} has no folder truth; make one with tapetum scenes pictures {folder} --n 1000 --size 112")
+            raise BadInput(f"{folder} has no folder truth; make one with tapetum scenes images {folder} --n 1000 --size 112")
         self.names = sorted(path.stem for path in (self.folder / "truth").glob("*.json"))[:limit]
         if not self.names:
-            raise BadInput(f"{folder}/truth is empty; make pictures with tapetum scenes pictures")
+            raise BadInput(f"{folder}/truth is empty; make images with tapetum scenes images")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """Read what was written of a picture."""
+        """Read what was written of an image."""
         path = self.folder / "truth" / f"{self.names[index]}.json"
         try:
             return read_json(path)
         except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read ({error}); make the pictures again") from error
+            raise BadInput(f"{path} cannot be read ({error}); make the images again") from error
 
-    def read(self, index: int) -> ScenePicture:
-        """Read a picture."""
+    def read(self, index: int) -> SceneImage:
+        """Read an image."""
         from PIL import Image
 
         row = self.truth(index)
         try:
-            with Image.open(no_pipe(self.folder / row["file"])) as picture:
-                rgb = np.asarray(picture.convert("RGB"))
+            with Image.open(no_pipe(self.folder / row["file"])) as image:
+                rgb = np.asarray(image.convert("RGB"))
             with Image.open(no_pipe(self.folder / row["masks"])) as masks:
                 ids = np.asarray(masks.convert("L"))
         except OSError as error:
             raise BadInput(f"{self.folder / row['file']} or its mask cannot be read ({error}); make it again") from error
-        return ScenePicture(
+        return SceneImage(
             name=self.names[index],
             rgb=rgb,
             ids=ids,
@@ -114,20 +114,20 @@ class SceneFolder:
             ),
         )
 
-    def draw(self, seed: int, number: int) -> tuple[ScenePicture, np.random.Generator]:
+    def draw(self, seed: int, number: int) -> tuple[SceneImage, np.random.Generator]:
         """Give sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
         rng = sample_generator(seed, number)
-        picture = self.read(self._order(seed)(number))
+        image = self.read(self._order(seed)(number))
         if rng.random() < 0.5:
-            picture = mirrored(picture)
-        return shifted(picture, rng), rng
+            image = mirrored(image)
+        return shifted(image, rng), rng
 
     def _order(self, seed: int) -> Shuffle:
         return Shuffle(len(self), seed)
 
     @cached_property
     def answer_counts(self) -> Mapping[tuple[str, str], int]:
-        """Count the questions of all pictures by template and answer."""
+        """Count the questions of all images by template and answer."""
         counts: dict[tuple[str, str], int] = {}
         for index in range(len(self)):
             for asked in self.truth(index).get("candidates", ()):
@@ -141,46 +141,44 @@ def _thing(row: Mapping[str, Any]) -> Thing:
     return Thing(box=tuple(row["box"]), **{name: row[name] for name in names})
 
 
-def mirrored(picture: ScenePicture) -> ScenePicture:
-    """Turn a picture left to right, and what is said of it; questions about letters are left out.
+def mirrored(image: SceneImage) -> SceneImage:
+    """Turn an image left to right, and what is said of it; questions about letters are left out.
 
     Captions that tell what is written are left empty.
     """
-    width = picture.rgb.shape[1]
+    width = image.rgb.shape[1]
 
     def told(text: str) -> str:
         return "" if "that says" in text else re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], text)
 
-    return ScenePicture(
-        name=picture.name,
-        rgb=picture.rgb[:, ::-1],
-        ids=picture.ids[:, ::-1],
+    return SceneImage(
+        name=image.name,
+        rgb=image.rgb[:, ::-1],
+        ids=image.ids[:, ::-1],
         things=tuple(
             replace(t, box=(width - t.box[2], t.box[1], width - t.box[0], t.box[3]), caption=told(t.caption))
-            for t in picture.things
+            for t in image.things
         ),
-        short=picture.short,
-        long=told(picture.long),
-        questions=tuple(
-            replace(q, text=told(q.text), answer=told(q.answer)) for q in picture.questions if q.template != "read"
-        ),
+        short=image.short,
+        long=told(image.long),
+        questions=tuple(replace(q, text=told(q.text), answer=told(q.answer)) for q in image.questions if q.template != "read"),
     )
 
 
-def shifted(picture: ScenePicture, rng: np.random.Generator) -> ScenePicture:
-    """Move a picture by up to `SHIFT` pixels; its edge is repeated. Nothing but the hand, which comes from outside, is cut."""
-    height, width = picture.ids.shape
-    boxes = np.array([t.box for t in picture.things if t.noun != "hand"]).reshape(-1, 4)
+def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
+    """Move an image by up to `SHIFT` pixels; its edge is repeated. Nothing but the hand, which comes from outside, is cut."""
+    height, width = image.ids.shape
+    boxes = np.array([t.box for t in image.things if t.noun != "hand"]).reshape(-1, 4)
     low = -np.minimum(boxes[:, :2].min(0, initial=SHIFT), SHIFT)
     high = np.minimum(np.array([width, height]) - boxes[:, 2:].max(0, initial=0), SHIFT)
     dx, dy = (int(v) for v in rng.integers(low, np.maximum(high, low) + 1))
     if not (dx or dy):
-        return picture
+        return image
     rows = np.clip(np.arange(height) - dy, 0, height - 1)
     columns = np.clip(np.arange(width) - dx, 0, width - 1)
-    ids = picture.ids[rows][:, columns]
+    ids = image.ids[rows][:, columns]
     things = []
-    for thing in picture.things:
+    for thing in image.things:
         x1, y1, x2, y2 = (v + d for v, d in zip(thing.box, (dx, dy, dx, dy), strict=True))
         if thing.noun == "hand":
             where = np.argwhere(ids == thing.id)
@@ -188,7 +186,7 @@ def shifted(picture: ScenePicture, rng: np.random.Generator) -> ScenePicture:
                 continue
             (y1, x1), (y2, x2) = where.min(0).tolist(), (where.max(0) + 1).tolist()
         things.append(replace(thing, box=(x1, y1, x2, y2)))
-    return replace(picture, rgb=picture.rgb[rows][:, columns], ids=ids, things=tuple(things))
+    return replace(image, rgb=image.rgb[rows][:, columns], ids=ids, things=tuple(things))
 
 
 def pixels_of(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:

@@ -1,4 +1,4 @@
-"""Pictures to learn from and to be scored on: with a class each, or one for every pixel, in the layouts of
+"""Images to learn from and to be scored on: with a class each, or one for every pixel, in the layouts of
 `tapetum.data.layouts`.
 """
 
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import Listing, Split, listing
-from tapetum.data.media import opened_picture
+from tapetum.data.media import opened_image
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
@@ -35,20 +35,20 @@ def listed(place: Path, task: str, split: Split) -> Listing:
         found = listing("imagenet" if (place / "train").is_dir() else "parquet", place, split)
     wanted = "elements" if task == "segment" else "class"
     if found.asks != wanted or "image" not in found.files:
-        what = "a mask for each picture" if task == "segment" else "a class for each picture"
+        what = "a mask for each image" if task == "segment" else "a class for each image"
         raise BadInput(f"{place} has not {what}; give other data, or another --task")
     return found
 
 
 @dataclass(frozen=True)
-class LabelledPictures(Dataset):
-    """Prepared pictures with a class, or with a class for every pixel, by number in a shuffled, endless order."""
+class LabelledImages(Dataset):
+    """Prepared images with a class, or with a class for every pixel, by number in a shuffled, endless order."""
 
     listing: Listing
     preprocessing: Preprocessing
     seed: int = 0
     shift: int = 0
-    """Pixels by which a picture (and its mask) is shifted at random, the rim repeated."""
+    """Pixels by which an image (and its mask) is shifted at random, the rim repeated."""
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -63,16 +63,16 @@ class LabelledPictures(Dataset):
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Give picture k as it is, with its number. Raises BadInput where it cannot be read."""
-        picture = np.asarray(opened_picture(self.listing.files["image"][k], "RGB"))
-        example = {"number": torch.tensor(k), "image": prepare(picture[None], self.preprocessing)[0]}
+        """Give image k as it is, with its number. Raises BadInput where it cannot be read."""
+        image = np.asarray(opened_image(self.listing.files["image"][k], "RGB"))
+        example = {"number": torch.tensor(k), "image": prepare(image[None], self.preprocessing)[0]}
         if self.listing.truth is not None:
             return {**example, "target": torch.tensor(int(self.listing.truth[k]))}
-        mask = opened_picture(self.listing.files["mask"][k], None)
-        if mask.size[::-1] != picture.shape[:2] or mask.mode not in ("P", "L"):
+        mask = opened_image(self.listing.files["mask"][k], None)
+        if mask.size[::-1] != image.shape[:2] or mask.mode not in ("P", "L"):
             raise BadInput(
                 f"{self.listing.files['mask'][k].name} is {mask.size[0]}x{mask.size[1]} of mode {mask.mode}; a mask is as "
-                f"large as its picture ({picture.shape[1]}x{picture.shape[0]}) and has one number a pixel"
+                f"large as its image ({image.shape[1]}x{image.shape[0]}) and has one number a pixel"
             )
         numbers = np.asarray(mask).astype(np.int64)
         known = torch.from_numpy(np.where(numbers < len(self.listing.classes), numbers, IGNORED))
@@ -80,7 +80,7 @@ class LabelledPictures(Dataset):
 
 
 def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H W"]:
-    """Resize and crop a mask as `prepare` does its picture; a pixel takes the class of the one that it lies in."""
+    """Resize and crop a mask as `prepare` does its image; a pixel takes the class of the one that it lies in."""
     size = how.resized(int(mask.shape[0]), int(mask.shape[1]))
     resized = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
     top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
@@ -99,7 +99,7 @@ def shifted(values: Tensor, x: int, y: int) -> Tensor:
 
 
 def square(preprocessing: Preprocessing, pixels: int | None) -> Preprocessing:
-    """Change the size of prepared pictures: all of the picture, whatever its shape, to a square."""
+    """Change the size of prepared images: all of the image, whatever its shape, to a square."""
     if pixels is None:
         return preprocessing
     return replace(preprocessing, size=(pixels, pixels), crop_fraction=1.0, resize="squash")

@@ -1,12 +1,12 @@
-"""Makes training pictures for paligemma-nano: the folder of `tapetum scenes pictures`, several moments and looks of each story.
+"""Makes training images for paligemma-nano: the folder of `tapetum scenes images`, several moments and looks of each story.
 
-    python benchmarks/paligemma_nano_pictures.py RUN/train --stories 3000 --seed 2024
+    python benchmarks/paligemma_nano_images.py RUN/train --stories 3000 --seed 2024
 
-Simulating a story costs ten times what drawing a frame of it does, and `tapetum scenes pictures` takes one frame of each. Here
-a story of three seconds gives `--shots` pictures at moments drawn evenly, each with a camera, a light, colours, materials and
-surfaces of its own, all drawn as the command draws them; so a picture alone looks like one of the command's, and only its
-neighbours in the folder are kin to it. Held-out pictures are made with the command itself, with another seed. Files are those
-of the command; of questions only the candidates are written (truth/NAME.json). Picture n shows story n // shots. A run that
+Simulating a story costs ten times what drawing a frame of it does, and `tapetum scenes images` takes one frame of each. Here
+a story of three seconds gives `--shots` images at moments drawn evenly, each with a camera, a light, colours, materials and
+surfaces of its own, all drawn as the command draws them; so an image alone looks like one of the command's, and only its
+neighbours in the folder are kin to it. Held-out images are made with the command itself, with another seed. Files are those
+of the command; of questions only the candidates are written (truth/NAME.json). Image n shows story n // shots. A run that
 was stopped goes on.
 """
 
@@ -18,26 +18,26 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.app.scene_images import _truth, _write_image
 from tapetum.app.scene_items import truth_file, write_truth
-from tapetum.app.scene_pictures import _truth, _write_picture
 from tapetum.core.workers import over_processes
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.filming import Truth, film, varied
+from tapetum.scenes.image import LONGEST_S, Image, first_that_starts
 from tapetum.scenes.physics import make
 from tapetum.scenes.physics.assemble import moment_times
 from tapetum.scenes.physics.props import PROPS, make_body
 from tapetum.scenes.physics.setting import Setting
 from tapetum.scenes.physics.views import draw_camera, draw_light
-from tapetum.scenes.picture import LONGEST_S, Picture, first_that_starts
 from tapetum.scenes.textures import Textures, procedural
-from tapetum.scenes.words import picture_candidates, picture_captions, scene_graph
+from tapetum.scenes.words import image_candidates, image_captions, scene_graph
 
 RATE = 24.0
 
 
-def story_pictures(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[Picture]:
-    """Make the pictures of one story."""
+def story_images(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[Image]:
+    """Make the images of one story."""
 
     def begin(key: int) -> tuple[Any, Episode]:
         frames = round(LONGEST_S * RATE)
@@ -48,7 +48,7 @@ def story_pictures(seed: int, story: int, shots: int, size: int, textures: Textu
     return [_shot(np.random.default_rng((key, 9, shot)), key + shot, scene, episode, textures) for shot in range(shots)]
 
 
-def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, textures: Textures) -> Picture:
+def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, textures: Textures) -> Image:
     frame = int(rng.integers(2, episode.frames))
     times = moment_times(RATE, episode.frames, episode.moments_per_frame)
     view: dict[str, Any] = {"whole": LONGEST_S, "target": scene.target, **scene.view}
@@ -61,14 +61,14 @@ def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, 
     )
     [shot] = film(fresh, textures, varied(rng), range(frame, frame + 1))
     graph = scene_graph(fresh, frame)
-    return Picture(
+    return Image(
         rgb=shot.rgb,
         episode=fresh,
         frame=frame,
         masks=Truth(fresh).masks(frame),
         graph=graph,
-        captions=picture_captions(graph),
-        candidates=tuple(picture_candidates(graph, key)),
+        captions=image_captions(graph),
+        candidates=tuple(image_candidates(graph, key)),
     )
 
 
@@ -87,11 +87,11 @@ def _redressed(rng: np.random.Generator, bodies: tuple[Body, ...]) -> tuple[Body
 
 
 def write_story(out: Path, seed: int, shots: int, size: int, story: int, textures: Textures) -> None:
-    """Write the pictures of one story; their truth last."""
-    for shot, picture in enumerate(story_pictures(seed, story, shots, size, textures)):
+    """Write the images of one story; their truth last."""
+    for shot, image in enumerate(story_images(seed, story, shots, size, textures)):
         number = story * shots + shot
-        _write_picture(out, number, picture)
-        write_truth(out, f"{number:06d}", _truth(number, picture))
+        _write_image(out, number, image)
+        write_truth(out, f"{number:06d}", _truth(number, image))
 
 
 def surfaces() -> Textures:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    for folder in ("truth", "pictures", "masks"):
+    for folder in ("truth", "images", "masks"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     last = options.shots - 1
     missing = [s for s in range(options.stories) if not truth_file(options.out, f"{s * options.shots + last:06d}").exists()]

@@ -1,4 +1,4 @@
-"""Questions about pictures have exactly one right answer: a reader of its own checks every option against the scene graph."""
+"""Questions about images have exactly one right answer: a reader of its own checks every option against the scene graph."""
 
 import math
 import os
@@ -16,9 +16,9 @@ from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
-from tapetum.scenes.words import balance, named_objects, picture_candidates, picture_captions, scene_graph
+from tapetum.scenes.words import balance, image_candidates, image_captions, named_objects, scene_graph
 from tapetum.scenes.words.graph import Graph, Thing
-from tapetum.scenes.words.pictures import NUMBERS, TEMPLATES
+from tapetum.scenes.words.images import NUMBERS, TEMPLATES
 from tapetum.scenes.words.refer import a, plural
 
 still_life = script("benchmarks/still_life.py")
@@ -170,7 +170,7 @@ def random_graph(rng):
 def test_every_question_has_exactly_one_right_answer():
     rng = np.random.default_rng(0)
     graphs = [random_graph(rng) for _ in range(250)]
-    scenes = [picture_candidates(g, i) for i, g in enumerate(graphs)]
+    scenes = [image_candidates(g, i) for i, g in enumerate(graphs)]
     asked = set()
     for g, questions in zip(graphs, balance(scenes, 0, block=250), strict=True):
         for q in questions:
@@ -216,7 +216,7 @@ def test_a_relation_is_said_only_when_it_is_plain():
 
 
 def look(bodies, places, turn=None, **more):
-    """A still picture of bodies at places, seen from the front and above."""
+    """A still image of bodies at places, seen from the front and above."""
     rest = np.array([1.0, 0, 0, 0]) if turn is None else turn
     return still_life.episode(bodies, lambda i, s: (np.array(places[i], float), rest), frames=1, **more)
 
@@ -228,11 +228,11 @@ def body(name, shape, **more):
     return Body(name=name, noun=name, shape=shape, material="wood", **more)
 
 
-def test_the_graph_of_a_picture_put_together_by_hand():
+def test_the_graph_of_a_image_put_together_by_hand():
     ball, bowl = body("ball", Sphere(radius=0.03), colour_name="red"), body("bowl", Bowl(radius=0.08, wall=0.005))
     cup = body("cup", Cup(radius_bottom=0.03, radius_top=0.04, height=0.09, wall=0.004))
     parts = (FLOOR, ball, bowl, cup, body("block", RoundedBox(size=(0.05, 0.05, 0.05))))
-    # The camera looks along +y: right is +x. The block is far behind the cup's back and off the picture.
+    # The camera looks along +y: right is +x. The block is far behind the cup's back and off the image.
     made = look(parts, [(0, 0, 0), (-0.15, 0, 0.03), (0.15, 0, 0.08), (0, 0.12, 0.045), (2.5, 0, 0.025)])
     g = scene_graph(made, 0)
     assert [t.noun for t in g.clear] == ["ball", "bowl", "cup"]
@@ -246,7 +246,7 @@ def test_the_graph_of_a_picture_put_together_by_hand():
     assert named.boxes.labels == ("ball", "bowl", "cup")
     assert np.abs(np.array(ball.box) - named.boxes.xyxy[0]).max() < 2 * 256 / 96
     assert named.masks.masks[0].sum() / 256**2 == pytest.approx(ball.area, rel=0.25)
-    told = picture_captions(g)
+    told = image_captions(g)
     assert told.short in ("A bowl, a cup and a ball.", "A bowl, a ball and a cup.", "A cup, a bowl and a ball.")
     assert "red wooden ball" in told.long
     assert "block" not in told.long
@@ -284,9 +284,9 @@ def test_the_things_in_a_bowl_are_answers_kind_by_kind():
         thing(4, "cup", form="cup"),
         thing(5, "dice", holder=4, seen=0.1),
     )
-    told = {(c.text, c.answer) for c in picture_candidates(g, 0) if c.template == "inside"}
+    told = {(c.text, c.answer) for c in image_candidates(g, 0) if c.template == "inside"}
     assert told == {("What can be seen in the bowl?", "balls"), ("What can be seen in the bowl?", "an egg")}
-    others = next(c.others for c in picture_candidates(g, 0) if c.answer == "an egg" and c.template == "inside")
+    others = next(c.others for c in image_candidates(g, 0) if c.answer == "an egg" and c.template == "inside")
     assert not {"a ball", "balls", "an egg"} & set(others)
     assert "a dice" in others
 
@@ -294,10 +294,10 @@ def test_the_things_in_a_bowl_are_answers_kind_by_kind():
 WORDS = """
 from hashlib import sha256
 from tapetum.scenes.physics import make_episode
-from tapetum.scenes.picture import make_picture
+from tapetum.scenes.image import make_image
 from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
 from tapetum.scenes.words.grounded import grounded_questions
-told = [(p.candidates, p.captions, p.graph) for p in (make_picture(5, k, 64) for k in range(4))]
+told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]
 episode = make_episode(3, "mixture", seconds=3.0, rate=12.0)
 events = Happenings(episode)
 told.append((episode_candidates(episode, 3), episode_caption(events), grounded_questions(events)))
@@ -324,4 +324,4 @@ def test_words_are_the_same_in_processes_that_hash_otherwise():
 
 def test_candidates_are_a_function_of_the_seed():
     g = random_graph(np.random.default_rng(4))
-    assert picture_candidates(g, 3) == picture_candidates(g, 3)
+    assert image_candidates(g, 3) == image_candidates(g, 3)

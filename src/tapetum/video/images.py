@@ -1,4 +1,4 @@
-"""Videos made of pictures: a folder of frames, or one still picture."""
+"""Videos made of images: a folder of frames, or one still image."""
 
 import os
 import re
@@ -17,22 +17,22 @@ from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 
 HEIC = frozenset((".heic", ".heif"))
-"""File extensions of pictures for which Pillow needs the package pillow-heif (`tapetum[heic]`)."""
-PICTURES = HEIC | {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
-"""File extensions that are taken as pictures."""
+"""File extensions of images for which Pillow needs the package pillow-heif (`tapetum[heic]`)."""
+IMAGES = HEIC | {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
+"""File extensions that are taken as images."""
 
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
-"""Formats whose header may say that the picture is turned."""
+"""Formats whose header may say that the image is turned."""
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
-"""EXIF's tag, and its values for pictures whose rows are stored as columns."""
+"""EXIF's tag, and its values for images whose rows are stored as columns."""
 _METADATA = frozenset(("exif", "Raw profile type exif", "XML:com.adobe.xmp"))
 """Where Pillow looks for it in a PNG."""
 
 
-class PictureVideo(Video):
-    """A video whose frames are picture files of one size, turned upright as their EXIF data say.
+class ImageVideo(Video):
+    """A video whose frames are image files of one size, turned upright as their EXIF data say.
 
-    One picture alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
+    One image alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
     """
 
     clocked = False
@@ -102,19 +102,19 @@ class PictureVideo(Video):
                     yield frame.copy() if index in held else frame
 
 
-def folder_of_pictures(folder: Path) -> list[Path]:
-    """Return pictures of a folder in natural order; hidden files and folders inside are passed over.
+def folder_of_images(folder: Path) -> list[Path]:
+    """Return images of a folder in natural order; hidden files and folders inside are passed over.
 
     Raises `BadInput` where there are none.
     """
     names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
-    names = [name for name in names if Path(name).suffix.lower() in PICTURES]
+    names = [name for name in names if Path(name).suffix.lower() in IMAGES]
     if not names:
-        raise BadInput(f"the folder {folder} holds no pictures (png, jpg, ...); give a folder of frames or a video file")
+        raise BadInput(f"the folder {folder} holds no images (png, jpg, ...); give a folder of frames or a video file")
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
-def pictures_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are passed over.
 
     Raises `BadInput` where there are none.
@@ -122,11 +122,11 @@ def pictures_below(folder: Path) -> list[Path]:
     images: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in PICTURES]
+        names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGES]
         images += [path for name in sorted(names, key=natural_key) if (path := Path(place, name)).is_file()]
     if not images:
         raise BadInput(
-            f"the folder {folder} holds no pictures (png, jpg, ...), nor do those below; give pictures, or a folder of some"
+            f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
         )
     return images
 
@@ -160,12 +160,12 @@ def _opened(path: Path) -> Image.Image:
         raise BadInput(f"{path} is too large: more than {MAX_PIXELS} pixels are refused; make it smaller") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over: TypeError, struct.error, ...
         if isinstance(error, OSError) and error.strerror:
-            raise BadInput(f"cannot read {path}: {error.strerror}; give a picture that may be read") from error
-        raise BadInput(f"{path} is not a picture that can be read; give png, jpg or another common format") from error
+            raise BadInput(f"cannot read {path}: {error.strerror}; give an image that may be read") from error
+        raise BadInput(f"{path} is not an image that can be read; give png, jpg or another common format") from error
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from its header."""
+    """Width and height of the upright image, from its header."""
     with _opened(path) as image:
         width, height = image.size
         refuse_huge(path, width, height)
@@ -173,7 +173,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _is_sideways(image: Image.Image, path: Path) -> bool:
-    """Say whether `image.size` is the size before the picture is turned upright; as a rule no pixels are decoded."""
+    """Say whether `image.size` is the size before the image is turned upright; as a rule no pixels are decoded."""
     if image.format not in _TURNED:
         return False
     if image.format == "PNG" and not _METADATA.intersection(image.info) and not _metadata_follows(path):
@@ -199,7 +199,7 @@ def _metadata_follows(path: Path) -> bool:
 
 
 def _pages(path: Path) -> int:
-    """Frames in one picture file: more than one in a stack or an animation."""
+    """Frames in one image file: more than one in a stack or an animation."""
     with _opened(path) as image:
         if image.format not in ("TIFF", "WEBP", "PNG"):
             return 1
@@ -214,7 +214,7 @@ def _upright(image: Image.Image, page: int, path: Path) -> Frame:
         if page or image.tell():
             image.seek(page)
         refuse_huge(path, *image.size)
-        return picture_rgb(ImageOps.exif_transpose(image) if image.format in _TURNED else image, str(path))
+        return image_rgb(ImageOps.exif_transpose(image) if image.format in _TURNED else image, str(path))
     except BadInput:
         raise
     except Exception as error:
@@ -225,10 +225,10 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def picture_rgb(image: Image.Image, name: str) -> Frame:
-    """Return uint8 RGB of a picture of any mode: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
+def image_rgb(image: Image.Image, name: str) -> Frame:
+    """Return uint8 RGB of an image of any mode: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
 
-    Pillow's own `convert` takes the numbers of wider pictures for 0..255 and cuts off the rest. Raises BadInput, which names
+    Pillow's own `convert` takes the numbers of wider images for 0..255 and cuts off the rest. Raises BadInput, which names
     `name`, for floats outside 0..1, NaN, and whole numbers outside 0..65535.
     """
     if image.mode == "F":

@@ -1,6 +1,6 @@
-"""Pictures of a run of `hip_claims.py`: accuracies as bars, and how codes became spatial.
+"""Images of a run of `hip_claims.py`: accuracies as bars, and how codes became spatial.
 
-    python benchmarks/hip_pictures.py OUT evidence/hip-claims/digits
+    python benchmarks/hip_images.py OUT evidence/hip-claims/digits
 
 writes digits-claims.svg (each dot a seed) and digits-codes.png there: the likeness of 25 codes with all others in the course
 of masked auto-encoding, from left to right, then inputs, what was left of them, and what was found.
@@ -73,9 +73,9 @@ def codes(folder):
     row = found.resize((round(found.width * side / found.height), side))
     page = Image.new("RGB", (sum(s.width + 12 for s in sheets) + row.width, side), "white")
     x = 0
-    for picture in (*sheets, row):
-        page.paste(picture, (x, 0))
-        x += picture.width + 12
+    for image in (*sheets, row):
+        page.paste(image, (x, 0))
+        x += image.width + 12
     return page
 
 
@@ -86,4 +86,4 @@ if __name__ == "__main__":
     args = parser.parse_args()
     results = json.loads((args.out / "results.json").read_text())
     Path(args.target + "-claims.svg").write_text(svg(results))
-    codes(args.out / "mae-learned-1" / "pictures").save(args.target + "-codes.png")
+    codes(args.out / "mae-learned-1" / "images").save(args.target + "-codes.png")

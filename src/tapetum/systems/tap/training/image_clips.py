@@ -1,10 +1,10 @@
-"""Clips with exactly known tracks, made of single pictures: one moves about, cut-outs of others move over it.
+"""Clips with exactly known tracks, made of single images: one moves about, cut-outs of others move over it.
 
 So a tracker can be scored on anyone's own footage, of which nobody knows the tracks: `tapetum bootstrap` takes frames of the
-user's videos for it. They also train, beside scenes, where things rotate and grow less (`PictureClips`). The motion is affine
+user's videos for it. They also train, beside scenes, where things rotate and grow less (`ImageClips`). The motion is affine
 and known, so are the outlines, so tracks and visibility are exact; noise and JPEG compression come last.
 
-    layers, back to front: the picture, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
+    layers, back to front: the image, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it
 """
 
@@ -21,14 +21,14 @@ from tapetum.scenes.shapes import outline
 from tapetum.systems.tap.training.clips import Tracked, open_textures
 from tapetum.systems.tap.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
-Picture = UInt8[np.ndarray, "h w 3"]
+ImageArray = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture, where it is to be seen (h, w) in 0..1, and where it goes."""
+    """An image, where it is to be seen (h, w) in 0..1, and where it goes."""
 
-    picture: Picture
+    image: ImageArray
     alpha: Float32[np.ndarray, "h w"]
     maps: Maps
 
@@ -40,22 +40,22 @@ class Layer:
         return inside & (self.alpha[np.where(inside, y, 0).astype(int), np.where(inside, x, 0).astype(int)] > 0.5)
 
 
-def picture_clip(
-    rng: np.random.Generator, pictures: Sequence[Picture], *, size: int = 256, frames: int = 24, points: int = 64
+def image_clip(
+    rng: np.random.Generator, images: Sequence[ImageArray], *, size: int = 256, frames: int = 24, points: int = 64
 ) -> Tracked:
-    """Make a clip of size x size pixels with `points` tracks, of two or more pictures; the first one is the background.
+    """Make a clip of size x size pixels with `points` tracks, of two or more images; the first one is the background.
 
     Every point is on the layer that is seen there in some frame; half are on cut-outs, where they cover enough.
     """
-    layers = [_background(rng, pictures[0], size, frames)]
-    layers += [_cut_out(rng, picture, size, frames) for picture in pictures[1:]]
+    layers = [_background(rng, images[0], size, frames)]
+    layers += [_cut_out(rng, image, size, frames) for image in images[1:]]
     video = _draw(rng, layers, size)
     xy, visible = _tracks(rng, layers, size, frames, points)
     return Tracked(video, xy, visible)
 
 
-class PictureClips:
-    """`count` clips of three to six pictures each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
+class ImageClips:
+    """`count` clips of three to six images each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
 
     def __init__(self, count: int, *, seed: int = 0, source: str | Path | None = None, part: str = "all", frames: int = 24):
         self.count, self.seed, self.frames = count, seed, frames
@@ -67,26 +67,26 @@ class PictureClips:
     def __getitem__(self, k: int) -> Tracked:
         rng = np.random.default_rng((self.seed, 2, k))
         draw = open_textures(self.source, self.part)
-        pictures = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
-        return picture_clip(rng, pictures, frames=self.frames, points=128)
+        images = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
+        return image_clip(rng, images, frames=self.frames, points=128)
 
 
-def _background(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Layer:
-    """The picture, half as large again as the frame, so that the frame rarely looks beyond it."""
+def _background(rng: np.random.Generator, image: ImageArray, size: int, frames: int) -> Layer:
+    """The image, half as large again as the frame, so that the frame rarely looks beyond it."""
     wide = round(1.5 * size)
-    picture = np.asarray(Image.fromarray(picture).resize((wide, wide), Image.Resampling.BILINEAR))
+    image = np.asarray(Image.fromarray(image).resize((wide, wide), Image.Resampling.BILINEAR))
     middle = np.eye(3)
     middle[:2, 2] = (size - wide) / 2
-    return Layer(picture, np.ones((wide, wide), np.float32), random_motion(rng, frames, size, rotation=20, zoom=0.2) @ middle)
+    return Layer(image, np.ones((wide, wide), np.float32), random_motion(rng, frames, size, rotation=20, zoom=0.2) @ middle)
 
 
-def _cut_out(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Layer:
-    """A piece of the picture with a random outline, an eighth to half as wide as the frame."""
+def _cut_out(rng: np.random.Generator, image: ImageArray, size: int, frames: int) -> Layer:
+    """A piece of the image with a random outline, an eighth to half as wide as the frame."""
     wide = int(rng.uniform(0.15, 0.5) * size)
-    h, w = picture.shape[:2]
+    h, w = image.shape[:2]
     side = min(h, w, wide * 2)
     top, left = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
-    piece = Image.fromarray(picture[top : top + side, left : left + side]).resize((wide, wide), Image.Resampling.BILINEAR)
+    piece = Image.fromarray(image[top : top + side, left : left + side]).resize((wide, wide), Image.Resampling.BILINEAR)
     maps = random_motion(rng, frames, wide, rotation=45, zoom=0.25, drift=0.0)
     ends = rng.uniform(0.1, 0.9, (3, 2)) * size
     time = np.linspace(0, 1, frames)[:, None] if frames > 1 else np.zeros((1, 1))
@@ -101,7 +101,7 @@ def _draw(rng: np.random.Generator, layers: list[Layer], size: int) -> UInt8[np.
     video = torch.zeros(frames, 3, size, size)
     for layer in layers:
         alpha = torch.from_numpy(layer.alpha)
-        sheet = torch.cat([torch.from_numpy(layer.picture.copy()).permute(2, 0, 1).float() * alpha, alpha[None]])
+        sheet = torch.cat([torch.from_numpy(layer.image.copy()).permute(2, 0, 1).float() * alpha, alpha[None]])
         drawn = warp_frames(sheet.expand(frames, -1, -1, -1), torch.from_numpy(layer.maps), (size, size))
         video = video * (1 - drawn[:, 3:]) + drawn[:, :3]
     noise = torch.from_numpy(rng.normal(0, rng.uniform(0, 6), video.shape).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Questions about one picture, from its scene graph.
+"""Questions about one image, from its scene graph.
 
 Each template says with its key what a blind guesser could go by (the noun whose colour is asked for), and leaves unsaid what
 goes with the answer (a red cup's neighbour is never the other red cup, so colours of neighbours are not said).
@@ -25,11 +25,11 @@ HOLDERS = ("bowl", "bucket", "cup", "board", "cloth")
 NEARER = 0.05
 """Metres by which one thing must be nearer than another."""
 PER_TEMPLATE = 8
-"""Candidates of one template for one picture."""
+"""Candidates of one template for one image."""
 
 
-def picture_candidates(graph: Graph, seed: int) -> list[Candidate]:
-    """List questions that could be asked about a picture; `balance` chooses among them. A pure function of its arguments."""
+def image_candidates(graph: Graph, seed: int) -> list[Candidate]:
+    """List questions that could be asked about an image; `balance` chooses among them. A pure function of its arguments."""
     found: list[Candidate] = []
     for number, (template, (area, make)) in enumerate(TEMPLATES.items()):
         rng = np.random.default_rng((seed & 0xFFFFFFFF, graph.frame, number))

@@ -1,4 +1,4 @@
-"""Pictures as a network sees them: squashed to a square, -1..1; and which frames of a video it is shown.
+"""Images as a network sees them: squashed to a square, -1..1; and which frames of a video it is shown.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
 Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
@@ -24,23 +24,23 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.squash import squashed
 from tapetum.video import Video
-from tapetum.video.pictures import PictureVideo
+from tapetum.video.images import ImageVideo
 from tapetum.video.read import open_video
-from tapetum.video.sources import in_memory, read_picture
+from tapetum.video.sources import in_memory, read_image
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
-"""A way to make a picture square, as the module's docstring has it."""
+"""A way to make an image square, as the module's docstring has it."""
 RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video", "transformers")
 
 
 def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "reference") -> Float[Tensor, "n 3 size size"]:
-    """Make pictures of one size square, `size` pixels wide, float32 -1..1. Raises BadInput for other arrays and ways.
+    """Make images of one size square, `size` pixels wide, float32 -1..1. Raises BadInput for other arrays and ways.
 
     >>> prepare(np.zeros((2, 30, 40, 3), np.uint8), 28).shape
     torch.Size([2, 3, 28, 28])
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise BadInput(f"pictures are {frames.dtype} {frames.shape}; wanted uint8 (n, h, w, 3)")
+        raise BadInput(f"images are {frames.dtype} {frames.shape}; wanted uint8 (n, h, w, 3)")
     if resize not in RESIZES:
         raise BadInput(f"there is no way to resize called {resize!r}; it is one of {', '.join(RESIZES)}")
     if resize == "transformers":
@@ -55,24 +55,24 @@ def _scaled(x: Tensor) -> Tensor:
     return x.contiguous() * (2 / 255) - 1
 
 
-def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
-    """Read one picture, or with `frames` that many of a video, as `spread_frames` chooses.
+def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
+    """Read one image, or with `frames` that many of a video, as `spread_frames` chooses.
 
-    `source` is whatever `open_video` opens, or one picture in memory (`video.sources`). Raises BadInput where it cannot be
-    read, and for a video or an animated picture without `frames`.
+    `source` is whatever `open_video` opens, or one image in memory (`video.sources`). Raises BadInput where it cannot be
+    read, and for a video or an animated image without `frames`.
     """
     return read_numbered(source, frames)[0]
 
 
 def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndarray, "n h w 3"], list[int]]:
-    """Read as `read_pictures` does, with the number of each frame in its video."""
+    """Read as `read_images` does, with the number of each frame in its video."""
     if in_memory(source) and not isinstance(source, Video) and getattr(source, "ndim", 3) != 4:
-        return read_picture(source)[None], [0]
+        return read_image(source)[None], [0]
     video = open_video(source)
     count = len(video)
     if frames is None and count > 1:
-        what = f"an animation of {count} frames" if isinstance(video, PictureVideo) else f"a video of {count} frames"
-        raise BadInput(f"{video.name} is {what}; show some of them with --frames, such as --frames 16, or give one picture")
+        what = f"an animation of {count} frames" if isinstance(video, ImageVideo) else f"a video of {count} frames"
+        raise BadInput(f"{video.name} is {what}; show some of them with --frames, such as --frames 16, or give one image")
     numbers = [0] if count == 1 or frames is None else spread_frames(count, frames)
     return video[numbers], numbers
 

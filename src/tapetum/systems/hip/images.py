@@ -1,4 +1,4 @@
-"""What a masked auto-encoder sees and knows of places, as pictures.
+"""What a masked auto-encoder sees and knows of places, as images.
 
 Source: the figures of HiP (arXiv 2202.10890): inputs, what is left of them, what becomes of that; and how alike the codes of
 positions are.
@@ -19,12 +19,12 @@ from tapetum.systems.hip.config import Masked, Modality
 from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
 
 ROWS, SCALE = 8, 4
-"""Examples in a picture of reconstructions, and screen pixels of an element."""
+"""Examples in an image of reconstructions, and screen pixels of an element."""
 
 
 def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: Masked) -> None:
     """Draw `STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a
-    picture."""
+    image."""
     some = {name: value[:ROWS] for name, value in inputs.items()}
     plan = plan_of(model, some)
     device = next(iter(some.values())).device
@@ -99,11 +99,11 @@ def _colours(values: np.ndarray) -> np.ndarray:
 
 
 def _framed(panel: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    """0..1 to a picture enlarged by `SCALE`, with a white edge."""
+    """0..1 to an image enlarged by `SCALE`, with a white edge."""
     large = (panel * 255).round().astype(np.uint8).repeat(SCALE, 0).repeat(SCALE, 1)
     return np.pad(large, ((0, SCALE), (0, SCALE), (0, 0)), constant_values=255)
 
 
-def _save(picture: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
+def _save(image: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
     with whole_file(path) as temporary:
-        Image.fromarray(picture).save(temporary, "PNG")
+        Image.fromarray(image).save(temporary, "PNG")

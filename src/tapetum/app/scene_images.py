@@ -1,12 +1,12 @@
-"""`tapetum.app.scenes.pictures`: pictures of the physical world with boxes, masks, captions and questions.
+"""`tapetum.app.scenes.images`: images of the physical world with boxes, masks, captions and questions.
 
-DIR/pictures/000000.jpg           the picture
+DIR/images/000000.jpg           the image
 DIR/masks/000000.png              grey: which instance each pixel shows, 0 for what is fixed
 DIR/truth/000000.json             objects, captions, and all questions that could be asked
-DIR/pictures.jsonl                of each picture: file, size, objects, captions, questions
-DIR/questions.jsonl               of each question: picture, text, options, answer
+DIR/images.jsonl                of each image: file, size, objects, captions, questions
+DIR/questions.jsonl               of each question: image, text, options, answer
 DIR/coco/instances.json, captions.json
-DIR/shards/pictures-000000.tar    jpg, masks.png and json (what pictures.jsonl says of it)
+DIR/shards/images-000000.tar    jpg, masks.png and json (what images.jsonl says of it)
 """
 
 import io
@@ -22,7 +22,7 @@ from tapetum.core.reading import read_bytes
 
 if TYPE_CHECKING:
     from tapetum.data.coco import CocoImage
-    from tapetum.scenes.picture import Picture
+    from tapetum.scenes.image import Image
     from tapetum.scenes.textures import Textures
     from tapetum.scenes.words import Question
 
@@ -31,16 +31,16 @@ OPTIONS = 4
 
 
 @dataclass(frozen=True)
-class PicturesOptions(ItemOptions):
-    """What may be asked of `pictures`."""
+class ImagesOptions(ItemOptions):
+    """What may be asked of `images`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesMade:
-    """Pictures in a folder."""
+class ImagesMade:
+    """Images in a folder."""
 
     out: Path
-    pictures: int
+    images: int
     """How many."""
     size: int
     """Width and height in pixels."""
@@ -54,44 +54,44 @@ class PicturesMade:
         return {**asdict(self), "out": str(self.out)}
 
 
-@verb(PicturesOptions)
-def pictures(options: PicturesOptions, listener: Listener) -> PicturesMade:
-    """Make pictures with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
+@verb(ImagesOptions)
+def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
+    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no picture, for textures
+    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no image, for textures
     that cannot be read, and for a folder that belongs to another run; MissingExtra without MuJoCo.
 
     >>> import tempfile
     >>> import tapetum
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tapetum.app.scenes.pictures(folder, n=1, size=32).pictures
+    ...     tapetum.app.scenes.images(folder, n=1, size=32).images
     1
     """
-    begin(options, "pictures", ("pictures", "masks"))
+    begin(options, "images", ("images", "masks"))
     out = Path(options.out)
     names = [f"{number:06d}" for number in range(options.n)]
-    make_items(options, "pictures", names, partial(_make, out.absolute(), options.seed, options.size), listener)
+    make_items(options, "images", names, partial(_make, out.absolute(), options.seed, options.size), listener)
     from tapetum.data.json_files import read_lines, write_lines
 
-    rows = partial(read_lines, write_lines(out / "pictures.jsonl", _rows(out, names, options.seed)))
-    write_lines(out / "questions.jsonl", ({"picture": row["file"], **asked} for row in rows() for asked in row["questions"]))
+    rows = partial(read_lines, write_lines(out / "images.jsonl", _rows(out, names, options.seed)))
+    write_lines(out / "questions.jsonl", ({"image": row["file"], **asked} for row in rows() for asked in row["questions"]))
     _write_coco(out, rows)
     _write_shards(out, rows())
     objects, questions = (sum(len(row[part]) for row in rows()) for part in ("objects", "questions"))
-    return PicturesMade(out=out, pictures=options.n, size=options.size, objects=objects, questions=questions)
+    return ImagesMade(out=out, images=options.n, size=options.size, objects=objects, questions=questions)
 
 
 def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") -> None:
-    """Make one picture; its truth is written last."""
-    from tapetum.scenes.picture import make_picture
+    """Make one image; its truth is written last."""
+    from tapetum.scenes.image import make_image
 
-    made = make_picture(seed, number, size, textures)
-    _write_picture(out, number, made)
+    made = make_image(seed, number, size, textures)
+    _write_image(out, number, made)
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
-def _write_picture(out: Path, number: int, made: "Picture") -> None:
-    """Write the picture and the mask of what is seen."""
+def _write_image(out: Path, number: int, made: "Image") -> None:
+    """Write the image and the mask of what is seen."""
     import numpy as np
     from PIL import Image
 
@@ -100,7 +100,7 @@ def _write_picture(out: Path, number: int, made: "Picture") -> None:
     name = f"{number:06d}"
     seen = (made.masks.seen * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
-        (out / "pictures" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
+        (out / "images" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
         (out / "masks" / f"{name}.png", seen, {"format": "PNG"}),
     ):
         data = io.BytesIO()  # Pillow does not notice that a disk is full
@@ -109,12 +109,12 @@ def _write_picture(out: Path, number: int, made: "Picture") -> None:
             temporary.write_bytes(data.getvalue())
 
 
-def _truth(number: int, made: "Picture") -> dict[str, Any]:
+def _truth(number: int, made: "Image") -> dict[str, Any]:
     h, w = made.rgb.shape[:2]
     captions = made.captions
     return {
         "id": number,
-        "file": f"pictures/{number:06d}.jpg",
+        "file": f"images/{number:06d}.jpg",
         "masks": f"masks/{number:06d}.png",
         "height": h,
         "width": w,
@@ -126,7 +126,7 @@ def _truth(number: int, made: "Picture") -> dict[str, Any]:
     }
 
 
-def _objects(made: "Picture") -> Iterator[dict[str, Any]]:
+def _objects(made: "Image") -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
     from tapetum.data.rle import encode_mask
     from tapetum.types import Masks
@@ -156,7 +156,7 @@ def _objects(made: "Picture") -> Iterator[dict[str, Any]]:
 
 
 def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
-    """Give what is known of each picture, with the questions that are asked of it."""
+    """Give what is known of each image, with the questions that are asked of it."""
     for name, asked in zip(names, questions_of(out, names, seed, OPTIONS), strict=True):
         truth = read_truth(out, name)
         del truth["candidates"]
@@ -208,9 +208,9 @@ def _write_shards(out: Path, rows: Iterator[dict[str, Any]]) -> None:
     if (out / "shards").exists():
         return
     with whole_folder(out / "shards") as temporary:
-        write_shards(map(partial(_sample, out), rows), temporary, "pictures")
+        write_shards(map(partial(_sample, out), rows), temporary, "images")
 
 
 def _sample(out: Path, row: dict[str, Any]) -> dict[str, Any]:
-    picture, masks = (out / row[name] for name in ("file", "masks"))
-    return {"__key__": picture.stem, "jpg": read_bytes(picture), "masks.png": read_bytes(masks), "json": row}
+    image, masks = (out / row[name] for name in ("file", "masks"))
+    return {"__key__": image.stem, "jpg": read_bytes(image), "masks.png": read_bytes(masks), "json": row}

@@ -1,4 +1,4 @@
-"""Pictures of a folder: mirrored, shifted, told of, and asked about cell by cell."""
+"""Images of a folder: mirrored, shifted, told of, and asked about cell by cell."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from tapetum.systems.paligemma.places import (
     places_loss,
 )
 from tapetum.systems.paligemma.recipes import Mixture
+from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, mirrored, shifted
 from tapetum.systems.paligemma.scene_pairs import ScenePairs, boxes_text, shown
-from tapetum.systems.paligemma.scene_pictures import SceneFolder, ScenePicture, mirrored, shifted
 
 
 @pytest.fixture(scope="module")
@@ -29,37 +29,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
     return SceneFolder(write_scene_folder(tmp_path_factory.mktemp("scenes") / "made"))
 
 
-def boxes_fit(picture: ScenePicture) -> bool:
+def boxes_fit(image: SceneImage) -> bool:
     """Whether each box is the tightest around its pixels."""
-    for thing in picture.things:
-        where = np.argwhere(picture.ids == thing.id)
+    for thing in image.things:
+        where = np.argwhere(image.ids == thing.id)
         (y1, x1), (y2, x2) = where.min(0), where.max(0) + 1
         if (x1, y1, x2, y2) != thing.box:
             return False
     return True
 
 
-def test_a_mirrored_picture_is_told_the_other_way_round(folder: SceneFolder) -> None:
-    picture = folder.read(0)
-    other = mirrored(picture)
-    assert boxes_fit(picture) and boxes_fit(other)  # noqa: PT018
-    assert np.array_equal(other.rgb[:, ::-1], picture.rgb)
-    [old], [new] = ([q.answer for q in p.questions if q.template == "relation"] for p in (picture, other))
+def test_a_mirrored_image_is_told_the_other_way_round(folder: SceneFolder) -> None:
+    image = folder.read(0)
+    other = mirrored(image)
+    assert boxes_fit(image) and boxes_fit(other)  # noqa: PT018
+    assert np.array_equal(other.rgb[:, ::-1], image.rgb)
+    [old], [new] = ([q.answer for q in p.questions if q.template == "relation"] for p in (image, other))
     assert {old, new} == {"to the left of it", "to the right of it"}
-    assert other.long == picture.long.replace("left", "right")
+    assert other.long == image.long.replace("left", "right")
     assert "read" not in {q.template for q in other.questions}
     twice = mirrored(other)
-    assert twice.things == picture.things
-    assert twice.long == picture.long
+    assert twice.things == image.things
+    assert twice.long == image.long
 
 
 def test_a_shift_cuts_nothing_and_is_drawn_from_the_number(folder: SceneFolder) -> None:
-    picture = folder.read(1)
+    image = folder.read(1)
     seen = set()
     for seed in range(20):
-        moved = shifted(picture, np.random.default_rng(seed))
+        moved = shifted(image, np.random.default_rng(seed))
         assert boxes_fit(moved)
-        assert [(moved.ids == t.id).sum() for t in moved.things] == [(picture.ids == t.id).sum() for t in picture.things]
+        assert [(moved.ids == t.id).sum() for t in moved.things] == [(image.ids == t.id).sum() for t in image.things]
         seen.add(moved.things[0].box)
     assert len(seen) > 10
     first, again = (folder.draw(3, 7)[0] for _ in range(2))
@@ -68,10 +68,10 @@ def test_a_shift_cuts_nothing_and_is_drawn_from_the_number(folder: SceneFolder) 
 
 
 def test_cells_say_what_is_in_them(folder: SceneFolder) -> None:
-    picture = folder.read(0)
-    kinds, edges = cell_targets(picture)
+    image = folder.read(0)
+    kinds, edges = cell_targets(image)
     assert kinds.shape == (14, 14, 4)
-    for thing in picture.things:
+    for thing in image.things:
         x, y = (thing.box[0] + thing.box[2]) // 2, (thing.box[1] + thing.box[3]) // 2
         cell = kinds[y // 8, x // 8]
         assert (NOUNS[cell[0]], TINTS[cell[1]], MATTER[cell[2]], cell[3]) == (thing.noun, thing.colour, thing.material, 1)
@@ -122,20 +122,20 @@ def test_texts_are_true_and_a_function_of_the_number(folder: SceneFolder) -> Non
     sample, again = pairs.draw(0, 5), pairs.draw(0, 5)
     assert sample.pairs == again.pairs
     assert len(sample.pairs) == 3 + 1 + 1 + 1 + 1 + 1
-    picture = sample.picture
+    image = sample.image
     told = {(pair.prefix, pair.suffix) for pair in sample.pairs}
-    assert ("caption en", picture.short) in told
+    assert ("caption en", image.short) in told
     [every] = [s for p, s in told if p == "detect all classes"]
-    assert every == boxes_text(picture, shown(picture))
+    assert every == boxes_text(image, shown(image))
     assert [label.split("> ")[1] for label in every.split(" ; ")] == [
-        t.noun for t in sorted(picture.things, key=lambda t: t.box[0])
+        t.noun for t in sorted(image.things, key=lambda t: t.box[0])
     ]
     for prefix, suffix in told:
         if prefix.startswith("detect ") and prefix != "detect all classes":
             nouns = prefix.removeprefix("detect ").split(" ; ")
-            assert suffix == boxes_text(picture, [t for t in shown(picture) if t.noun in nouns])
+            assert suffix == boxes_text(image, [t for t in shown(image) if t.noun in nouns])
         if prefix.startswith("caption <"):
-            assert suffix in {t.caption for t in picture.things}
+            assert suffix in {t.caption for t in image.things}
 
 
 def test_masks_are_told_where_there_is_a_codec(folder: SceneFolder) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of the physical world as files: read by others' readers, the same for any number of workers, and gone on with."""
+"""Images of the physical world as files: read by others' readers, the same for any number of workers, and gone on with."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tapetum.app import scene_items
-from tapetum.app.scenes import PicturesOptions, pictures
+from tapetum.app.scenes import ImagesOptions, images
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.provenance import RECORD
@@ -43,10 +43,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures") / "out"
-    done = pictures(folder, n=3, seed=1, size=48)
-    rows = list(read_lines(folder / "pictures.jsonl"))
-    assert done.pictures == len(rows) == 3
+    folder = tmp_path_factory.mktemp("images") / "out"
+    done = images(folder, n=3, seed=1, size=48)
+    rows = list(read_lines(folder / "images.jsonl"))
+    assert done.images == len(rows) == 3
     assert done.objects == sum(len(row["objects"]) for row in rows) > 3
     assert done.questions == len(list(read_lines(folder / "questions.jsonl")))
     return folder
@@ -56,9 +56,9 @@ def test_masks_boxes_and_coco_agree(made: Path) -> None:
     theirs = pytest.importorskip("pycocotools.coco")
     with contextlib.redirect_stdout(io.StringIO()):
         coco, captions = (theirs.COCO(made / "coco" / f"{name}.json") for name in ("instances", "captions"))
-    for row in read_lines(made / "pictures.jsonl"):
-        with Image.open(made / row["file"]) as picture:
-            assert picture.size == (48, 48)
+    for row in read_lines(made / "images.jsonl"):
+        with Image.open(made / row["file"]) as image:
+            assert image.size == (48, 48)
         ids = np.asarray(Image.open(made / row["masks"]))
         assert set(np.unique(ids)) - {0} == {thing["id"] for thing in row["objects"]}
         found = coco.loadAnns(coco.getAnnIds(imgIds=[row["id"]]))
@@ -80,7 +80,7 @@ def test_masks_boxes_and_coco_agree(made: Path) -> None:
 
 def test_shards_hold_the_same(made: Path) -> None:
     shards = Shards(made / "shards")
-    rows = list(read_lines(made / "pictures.jsonl"))
+    rows = list(read_lines(made / "images.jsonl"))
     assert len(shards) == 3
     for number, row in enumerate(rows):
         sample = shards[number]
@@ -90,26 +90,26 @@ def test_shards_hold_the_same(made: Path) -> None:
 
 
 def test_two_workers_write_the_same_files(made: Path, tmp_path: Path) -> None:
-    pictures(tmp_path / "out", n=3, seed=1, size=48, workers=2)
+    images(tmp_path / "out", n=3, seed=1, size=48, workers=2)
     assert content(tmp_path / "out") == content(made)
 
 
 def test_what_is_done_is_not_done_again(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(made, folder)
-    for name in ("truth/000001.json", "pictures/000001.jpg", "pictures.jsonl", "coco/captions.json"):
+    for name in ("truth/000001.json", "images/000001.jpg", "images.jsonl", "coco/captions.json"):
         (folder / name).unlink()
     (folder / "truth" / ".000001.77.tmp.json").write_text("half")
     shutil.rmtree(folder / "shards")
-    before = (folder / "pictures" / "000000.jpg").stat().st_mtime_ns
+    before = (folder / "images" / "000000.jpg").stat().st_mtime_ns
     heard = Heard()
-    pictures.run(PicturesOptions(folder, n=3, seed=1, size=48), heard)
+    images.run(ImagesOptions(folder, n=3, seed=1, size=48), heard)
     assert (heard.done, len(heard.notes)) == ([2, 3], 1)
-    assert (folder / "pictures" / "000000.jpg").stat().st_mtime_ns == before
+    assert (folder / "images" / "000000.jpg").stat().st_mtime_ns == before
     assert content(folder) == content(made)
     for n, seed, size, name in ((3, 2, 48, "seed"), (4, 1, 48, "n"), (3, 1, 64, "size")):
         with pytest.raises(BadInput, match=f"belongs to a run with {name}"):
-            pictures(folder, n=n, seed=seed, size=size)
+            images(folder, n=n, seed=seed, size=size)
 
 
 def test_bad_requests_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +130,14 @@ def test_bad_requests_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("neither a folder", {"textures": tmp_path / "nowhere"}),
     ):
         with pytest.raises(BadInput, match=match):
-            pictures(tmp_path / "out", **{"n": 1, **more})
+            images(tmp_path / "out", **{"n": 1, **more})
     with pytest.raises(BadInput, match="is a file"):
-        pictures(tmp_path / "file", n=1)
+        images(tmp_path / "file", n=1)
     with pytest.raises(BadInput, match="other files"):
-        pictures(tmp_path, n=1)
+        images(tmp_path, n=1)
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingExtra, match=r"tapetum\[physics\]"):
-        pictures(tmp_path / "out", n=1)
+        images(tmp_path / "out", n=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[0][1]))
         with pytest.raises(BadInput, match="disk is full") as caught:
-            pictures(tmp_path / "out", n=1, size=64)
+            images(tmp_path / "out", n=1, size=64)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
         signal.signal(signal.SIGXFSZ, before[1])
@@ -160,9 +160,9 @@ def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "out")
     (tmp_path / "out" / "truth" / "000002.json").write_text('{"id": 2')
     with pytest.raises(BadInput, match=r"000002\.json cannot be read"):
-        pictures(tmp_path / "out", n=3, seed=1, size=48)
+        images(tmp_path / "out", n=3, seed=1, size=48)
 
 
 def test_settings_are_json(made: Path) -> None:
     settings = json.loads((made / scene_items.SETTINGS).read_text())
-    assert (settings["what"], settings["n"], settings["textures"]) == ("pictures", 3, None)
+    assert (settings["what"], settings["n"], settings["textures"]) == ("images", 3, None)

@@ -1,6 +1,6 @@
-"""One picture of the physical world with all that is known of it: a moment of an episode, filmed, named, told and asked about.
+"""One image of the physical world with all that is known of it: a moment of an episode, filmed, named, told and asked about.
 
-The settings of camera, story and moment differ from picture to picture; all are a function of (seed, number).
+The settings of camera, story and moment differ from image to image; all are a function of (seed, number).
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tapetum.scenes.filming import InstanceMasks, Truth, film, varied
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import U8
-from tapetum.scenes.words import Candidate, Captions, Graph, picture_candidates, picture_captions, scene_graph
+from tapetum.scenes.words import Candidate, Captions, Graph, image_candidates, image_captions, scene_graph
 
 TRIES = 8
 LONGEST_S = 3.0
@@ -25,8 +25,8 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """A picture with its truth."""
+class Image:
+    """An image with its truth."""
 
     rgb: U8
     """(h, w, 3)"""
@@ -41,8 +41,8 @@ class Picture:
     """Questions that could be asked."""
 
 
-def make_picture(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> Picture:
-    """Make picture `number` of a seed, size x size pixels; the same arguments make the same picture on one platform.
+def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> Image:
+    """Make image `number` of a seed, size x size pixels; the same arguments make the same image on one platform.
 
     Raises BadInput for a size outside `SIZES`, and MissingExtra without MuJoCo.
     """
@@ -58,14 +58,14 @@ def make_picture(seed: int, number: int, size: int = 256, textures: Textures = p
     config = varied(np.random.default_rng((key, 6)))
     [shot] = film(episode, textures, config, range(frame, frame + 1))
     graph = scene_graph(episode, frame)
-    return Picture(
+    return Image(
         rgb=shot.rgb,
         episode=episode,
         frame=frame,
         masks=Truth(episode).masks(frame),
         graph=graph,
-        captions=picture_captions(graph),
-        candidates=tuple(picture_candidates(graph, key)),
+        captions=image_captions(graph),
+        candidates=tuple(image_candidates(graph, key)),
     )
 
 
