@@ -45,7 +45,7 @@ def begin(out: Path) -> None:
     """Inflate paligemma-nano's tower and put a text tower beside it."""
     torch.manual_seed(0)
     towers = longvideo.build_towers("mcvit-nano")
-    towers.video.load_state_dict(longvideo.inflate(tapetum.load("paligemma-nano").eye, "mcvit-nano").state_dict())
+    towers.video.load_state_dict(longvideo.inflate(tapetum.load("paligemma-nano").vision_encoder, "mcvit-nano").state_dict())
     longvideo.save(towers, out)
 
 

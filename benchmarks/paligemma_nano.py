@@ -35,19 +35,29 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
     data, checks = str(run / "train"), str(run / "heldout")
     begin = stage0(data, checks=checks, limit=3120, batch_size=48, micro_batch=16, steps=1100, lr=1.2e-3)
     texts = stage1(
-        data, checks=checks, batch_size=15, micro_batch=3, steps=780, lr=8e-4, schedule="constant", eye_rate=0.5, places=0.4
+        data,
+        checks=checks,
+        batch_size=15,
+        micro_batch=3,
+        steps=780,
+        lr=8e-4,
+        schedule="constant",
+        vision_encoder_lr_scale=0.5,
+        places=0.4,
     )
-    masks = replace(texts, codec="paligemma-masks", limit=4500, eye_warmup=20)
-    eye = replace(begin, ruler=True, schedule="constant", steps=800, seed=11, limit=4584)
+    masks = replace(texts, codec="paligemma-masks", limit=4500, vision_encoder_warmup_steps=20)
+    vision_encoder = replace(begin, ruler=True, schedule="constant", steps=800, seed=11, limit=4584)
     where = replace(masks, checks="", batch_size=16, micro_batch=16, learning=Learning(mean="roots", spread=9.0))
     found = {
-        "1-eye": begin,
-        "2-texts": replace(texts, mixture=FIRST, limit=4500, eye_warmup=150, seed=5),
+        "1-vision encoder": begin,
+        "2-texts": replace(texts, mixture=FIRST, limit=4500, vision_encoder_warmup_steps=150, seed=5),
         "3-masks": replace(masks, mixture=MASKS, steps=870, seed=7),
         "4-cooled": replace(masks, mixture=COOLED, steps=1500, schedule="linear", seed=9),
-        "5-where": eye,
-        "6-where": replace(eye, ruler=False, schedule="linear", steps=900, seed=12, limit=5256),
-        "7-places": replace(where, start="4-cooled", eye="6-where", ruler=True, mixture=PLACES, steps=585, seed=21, limit=5952),
+        "5-where": vision_encoder,
+        "6-where": replace(vision_encoder, ruler=False, schedule="linear", steps=900, seed=12, limit=5256),
+        "7-places": replace(
+            where, start="4-cooled", vision_encoder="6-where", ruler=True, mixture=PLACES, steps=585, seed=21, limit=5952
+        ),
         "8-looks": replace(where, looking=0.5, mixture=LOOKS, steps=541, seed=23, limit=6792),
         "9-cooled": replace(where, looking=0.5, mixture=LAST, steps=540, schedule="linear", seed=25, limit=6852),
         "10-more": replace(where, data=str(run / "more"), looking=0.5, mixture=MORE, steps=900, seed=31, limit=3516),
@@ -68,7 +78,10 @@ def main() -> None:
     for name, stage in phases(options.run, options.divide).items():
         out = options.run / name
         stage = replace(
-            stage, start=made[stage.start] or start, eye=made[stage.eye], tokenizer=tokenizer if stage.stage == "1" else ""
+            stage,
+            start=made[stage.start] or start,
+            vision_encoder=made[stage.vision_encoder],
+            tokenizer=tokenizer if stage.stage == "1" else "",
         )
         finished = train_stage(stage, Launch(out=out, threads=1, device="cpu"))
         if finished is None:

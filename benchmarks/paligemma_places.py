@@ -61,7 +61,9 @@ def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
         batch = collate(some, tokens)
         images = model.embed_images(batch.pixels)
         packed = pack(batch.groups, len(some), "tokens", "blocks")
-        looks = looks_of([s.pairs for s in some], [s.image.ids for s in some], packed, tokens, model.config.eye.patch, 49)
+        looks = looks_of(
+            [s.pairs for s in some], [s.image.ids for s in some], packed, tokens, model.config.vision_encoder.patch, 49
+        )
         attention = layer_of(model.language)
         with watched(attention) as given:
             packed_loss(model, images, packed)

@@ -4,8 +4,8 @@
 
 The network is `pg-mini`: 68 million parameters, 256 tokens of an image and 16 of text. Times are of the process's CPU on one
 thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
-with nothing that ends. Prefill is one forward with the logits of the last position, the eye included. `plain` is ours without
-copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
+with nothing that ends. Prefill is one forward with the logits of the last position, the vision encoder included. `plain` is
+ours without copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
 
 Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs; no load of
 the machine changes it, so `--memory-alone` measures it anew and leaves the rest of the file as it is.
@@ -33,7 +33,7 @@ def theirs(model: PaliGemma, kind: torch.dtype):
     """transformers' PaliGemma with these weights."""
     import transformers
 
-    c, sight = model.config.language, model.config.eye
+    c, sight = model.config.language, model.config.vision_encoder
     settings = transformers.PaliGemmaConfig(
         vision_config={
             "model_type": "siglip_vision_model",
@@ -99,8 +99,8 @@ def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
         return other.generate(**given, do_sample=False, min_new_tokens=count, max_new_tokens=count)
 
     calls = {
-        "eye/ours": lambda: ours.embed_images(pixels),
-        "eye/theirs": lambda: other.get_image_features(given["pixel_values"]),
+        "vision_encoder/ours": lambda: ours.embed_images(pixels),
+        "vision_encoder/theirs": lambda: other.get_image_features(given["pixel_values"]),
         "prefill/ours": lambda: ours.start(pixels, prefix, TOKENS),
         "prefill/plain": lambda: plain.start(pixels, prefix, TOKENS),
         "prefill/int8": lambda: bytes_.start(pixels, prefix, TOKENS),
@@ -116,7 +116,7 @@ def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
     same = found == theirs_generate(TOKENS)[:, ids.shape[1] :].tolist()
     times = measured(calls, repeats)
     row: dict[str, object] = {"dtype": str(kind).removeprefix("torch."), "batch": batch, "same_ids": same}
-    for part in ("eye", "prefill", "step"):
+    for part in ("vision_encoder", "prefill", "step"):
         for who in WHO:
             if part == "step":
                 row[f"{part}/{who}"] = (times[f"{TOKENS}/{who}"] - times[f"1/{who}"]) / (TOKENS - 1)
@@ -190,7 +190,7 @@ def main() -> None:
     rows = [compare(kind, batch, options.repeats) for kind in (torch.float32, torch.bfloat16) for batch in (1, 4)]
     print("milliseconds of CPU   part       ours  plain   int8 theirs  ours/theirs   same ids")
     for row in rows:
-        for part in ("eye", "prefill", "step"):
+        for part in ("vision_encoder", "prefill", "step"):
             shown = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
             told = f"{row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
             print(f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {told}")

@@ -10,7 +10,7 @@ from support.scene_folder import write_scene_folder
 from tapetum.bench.paligemma import Held, by_template, evaluate, questions_right, scored_boxes, see_all, written
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma, build
 from tapetum.systems.paligemma.tokens import Tokens
 
@@ -29,8 +29,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 @pytest.fixture(scope="module")
 def model(tokens: Tokens) -> PaliGemma:
     language = DecoderConfig(width=16, depth=1, heads=2, key_value_heads=1, head_width=8, mlp_width=16, vocabulary=tokens.size)
-    sight = eye(112, width=16, depth=1, heads=2, mlp_width=16, patch=16)
-    return build(PaliGemmaConfig(eye=sight, language=language, newline=tokens.newline[0]))
+    sight = siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=16)
+    return build(PaliGemmaConfig(vision_encoder=sight, language=language, newline=tokens.newline[0]))
 
 
 def test_the_likeliest_option_is_chosen(held: Held, tokens: Tokens, model: PaliGemma) -> None:

@@ -15,7 +15,7 @@ import torch
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma import mask_codec, prompts, weights
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.locations import suffix
 from tapetum.systems.paligemma.model import PaliGemma
@@ -71,7 +71,7 @@ def main() -> None:
         [text for _, prompt, answer in pairs for text in (prompt, answer)], 320, here / "paligemma_taught.model"
     )
     config = PaliGemmaConfig(
-        eye=replace(eye(SIZE), width=32, depth=1, heads=2, mlp_width=64),
+        vision_encoder=replace(siglip(SIZE), width=32, depth=1, heads=2, mlp_width=64),
         language=DecoderConfig(
             width=32, depth=2, heads=2, key_value_heads=1, head_width=16, mlp_width=64, vocabulary=tokens.size
         ),

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tables import huggingface
 from tapetum.systems.paligemma.tables.pieces import bring
@@ -15,10 +15,10 @@ GEMMA = DecoderConfig(width=24, depth=3, heads=4, key_value_heads=1, head_width=
 GEMMA_2 = replace(
     GEMMA, key_value_heads=2, query_scale=6**-0.5, post_norms=True, attention_soft_cap=5.0, logit_soft_cap=3.0, window=4096
 )
-_EYE = eye(28, width=16, depth=2, heads=2, mlp_width=24, patch=7)
-TINY = PaliGemmaConfig(eye=_EYE, language=GEMMA, newline=5)
+_VISION_ENCODER = siglip(28, width=16, depth=2, heads=2, mlp_width=24, patch=7)
+TINY = PaliGemmaConfig(vision_encoder=_VISION_ENCODER, language=GEMMA, newline=5)
 """PaliGemma of 16 tokens an image of 28 pixels."""
-TINY_2 = PaliGemmaConfig(eye=_EYE, language=GEMMA_2, newline=5)
+TINY_2 = PaliGemmaConfig(vision_encoder=_VISION_ENCODER, language=GEMMA_2, newline=5)
 """PaliGemma 2: grouped heads, caps, norms after, a window that is not reached."""
 BOTH = {"paligemma": TINY, "paligemma2": TINY_2}
 
@@ -41,7 +41,7 @@ def theirs(config: PaliGemmaConfig, attention: str = "eager") -> Any:
     """The same model of transformers, with random weights of its own."""
     import transformers
 
-    c, sight = config.language, config.eye
+    c, sight = config.language, config.vision_encoder
     text: dict[str, Any] = {
         "hidden_size": c.width,
         "num_hidden_layers": c.depth,

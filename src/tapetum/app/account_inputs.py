@@ -62,7 +62,7 @@ def _hip(model: Any, batch: int, side: int | None) -> Pass:
 def _paligemma(model: Any, batch: int, side: int | None) -> Pass:
     import torch
 
-    rows, columns = model.config.eye.image_size
+    rows, columns = model.config.vision_encoder.image_size
     pixels = torch.zeros(batch, 1, 3, rows, columns)
     prefix, suffix = (torch.full((batch, n), 5, dtype=torch.int64) for n in (_PREFIX, _SUFFIX))
     texts = f"questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"

@@ -43,6 +43,7 @@ from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import send, under_our_names
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
+from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import read_state
 
 
@@ -197,7 +198,7 @@ def _from_file(path: Path) -> Encoder:
     try:
         with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get("encoder")
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = current_tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if text is None:
@@ -217,7 +218,7 @@ def _from_file(path: Path) -> Encoder:
 
 def _architecture(text: str, path: Path) -> Architecture:
     try:
-        header = parse_json(text)
+        header = current_config(parse_json(text))
         check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
         return from_json(header)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

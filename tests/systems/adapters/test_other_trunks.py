@@ -15,13 +15,13 @@ from tapetum.systems.paligemma.model import PaliGemma
 def test_the_eye_of_paligemma_is_adapted_and_given_back() -> None:
     torch.manual_seed(0)
     model = PaliGemma(TINY).eval()
-    side = TINY.eye.image_size[0]
+    side = TINY.vision_encoder.image_size[0]
     pixels = torch.randn(2, 1, 3, side, side)
     prefix, suffix = torch.tensor([[2, 7, 5], [2, 9, 5]]), torch.tensor([[8, 1], [7, 1]])
     with torch.no_grad():
         wanted = model.logits(pixels, prefix, suffix)
-    eye = model.eye
-    adapted = model.eye = attach(eye, "bottom-middle")  # pyright: ignore[reportAttributeAccessIssue]
+    vision_encoder = model.vision_encoder
+    adapted = model.vision_encoder = attach(vision_encoder, "bottom-middle")  # pyright: ignore[reportAttributeAccessIssue]
     with torch.no_grad():
         assert torch.equal(model.logits(pixels, prefix, suffix), wanted)
         shake(adapted, "default", 0)
@@ -29,8 +29,8 @@ def test_the_eye_of_paligemma_is_adapted_and_given_back() -> None:
     model.train().logits(pixels, prefix, suffix).square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in adapted.adapter_parameters())
     adapted.verify()
-    model.eye = adapted.detach()  # pyright: ignore[reportAttributeAccessIssue]
-    assert model.eye is eye
+    model.vision_encoder = adapted.detach()  # pyright: ignore[reportAttributeAccessIssue]
+    assert model.vision_encoder is vision_encoder
     with torch.no_grad():
         assert torch.equal(model.eval().logits(pixels, prefix, suffix), wanted)
 

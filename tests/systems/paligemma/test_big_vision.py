@@ -196,6 +196,6 @@ def test_positions_of_larger_images(pair: tuple[PaliGemma, dict], tmp_path: Path
     model, theirs = pair
     weights = {k.removeprefix("weights/"): v for k, v in theirs.items() if k.startswith("weights/")}
     np.savez(tmp_path / "weights.npz", **weights)  # pyright: ignore[reportArgumentType]
-    larger = replace(model.config, eye=replace(model.config.eye, image_size=(42, 42)))
-    found = load(tmp_path / "weights.npz", config=larger).eye.positions.detach()
+    larger = replace(model.config, vision_encoder=replace(model.config.vision_encoder, image_size=(42, 42)))
+    found = load(tmp_path / "weights.npz", config=larger).vision_encoder.positions.detach()
     torch.testing.assert_close(found, torch.from_numpy(theirs["positions of 42"][0]), atol=1e-5, rtol=0)

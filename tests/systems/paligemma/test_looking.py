@@ -10,7 +10,7 @@ from support.scene_folder import write_scene_folder
 from tapetum.encoders.decoder import DecoderAttention
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.layers.attention import rotary_angles
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
 from tapetum.systems.paligemma.looking import HEADS, Looks, looking_loss, looks_of, spot, watched
 from tapetum.systems.paligemma.model import build
@@ -110,7 +110,7 @@ def test_the_attention_on_spots_is_what_the_layer_gives_them() -> None:
 def test_a_decoder_that_is_told_learns_to_look(folder: SceneFolder, tokens: Tokens, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = PaliGemmaConfig(
-        eye=eye(112, width=16, depth=1, heads=2, mlp_width=16, patch=16),
+        vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=16),
         language=DecoderConfig(
             width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=16, vocabulary=tokens.size
         ),

@@ -9,18 +9,18 @@ import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import Rows
 from tapetum.systems.paligemma.losses import Nearby, averaged, suffix_loss, token_losses
 from tapetum.systems.paligemma.model import build
 from tapetum.systems.paligemma.packed import pack, packed_loss, packed_mask
 
 LANGUAGE = DecoderConfig(width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=24, vocabulary=40)
-EYE = eye(28, width=16, depth=1, heads=2, mlp_width=16)
+EYE = siglip(28, width=16, depth=1, heads=2, mlp_width=16)
 
 
 def tiny(mask: str = "full") -> PaliGemmaConfig:
-    return PaliGemmaConfig(eye=EYE, language=LANGUAGE, prefix_mask=mask, newline=4)  # pyright: ignore[reportArgumentType]
+    return PaliGemmaConfig(vision_encoder=EYE, language=LANGUAGE, prefix_mask=mask, newline=4)  # pyright: ignore[reportArgumentType]
 
 
 def rows() -> Rows:

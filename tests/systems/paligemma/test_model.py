@@ -248,7 +248,7 @@ def test_bad_input_is_one_line(change, told):
 @pytest.mark.parametrize("family", BOTH)
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_eight_bits_are_near(family, kind):
-    full, bytes_ = tiny(BOTH[family]), tiny(BOTH[family]).to(kind).to_int8(eye=True)
+    full, bytes_ = tiny(BOTH[family]), tiny(BOTH[family]).to(kind).to_int8(vision_encoder=True)
     with torch.no_grad():
         first, second = (model.logits(pixels(), PREFIX, SUFFIX)[0] for model in (full, bytes_))
     assert torch.nn.functional.cosine_similarity(first, second.float(), dim=-1).min() > 0.97

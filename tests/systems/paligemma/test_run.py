@@ -16,7 +16,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import JsonLines, Pair, Sample, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.noise import detection_pair, noise_boxes
@@ -30,7 +30,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
 
 TINY = PaliGemmaConfig(
-    eye=eye(112, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1),
+    vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1),
     language=DecoderConfig(width=16, depth=1, heads=2, key_value_heads=1, head_width=8, mlp_width=16, vocabulary=1500),
     prefix_mask="blocks",
     newline=4,
@@ -58,11 +58,11 @@ def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     few = {"model": "tiny", "steps": 3, "batch_size": 4, "micro_batch": 2, "checks": str(scenes), "lr": 1e-2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(configs.NAMED, "tiny", TINY)
-        eye_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
-        assert eye_alone is not None
-        assert set(eye_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
+        vision_encoder_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
+        assert vision_encoder_alone is not None
+        assert set(vision_encoder_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
         mixture = Mixture(answers=2, captions=1)
-        run = stage1(str(scenes), str(eye_alone.weights), vocabulary=340, mixture=mixture, **few)
+        run = stage1(str(scenes), str(vision_encoder_alone.weights), vocabulary=340, mixture=mixture, **few)
         finished = train_stage(run, launch(out / "1"), lambda text: None)
         assert finished is not None
         assert set(finished.scores) == {"colour", "count", "relation", "read", "region"} - {"read"} | (
@@ -74,7 +74,7 @@ def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.slow
 def test_stages_end_with_weights_that_load_and_answer(first_stages: Path) -> None:
     model = tapetum.load(first_stages / "1" / "model.safetensors")
-    assert model.config.eye == TINY.eye
+    assert model.config.vision_encoder == TINY.vision_encoder
     tokens = Tokens.load(first_stages / "1")
     tokens.check(model.config.language.vocabulary)
     prefix = torch.tensor([tokens.encode_prefix("caption en")])
@@ -90,13 +90,13 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
         stage0(str(scenes), start=str(first_stages / "1" / "model.safetensors"), **still), launch(tmp_path / "0")
     )
     assert other is not None
-    run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), eye=str(other.weights), **still)
+    run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), vision_encoder=str(other.weights), **still)
     finished = train_stage(replace(run, learning=Learning(spread=9.0), looking=0.5), launch(tmp_path / "1"))
     assert finished is not None
     after = weights.load(finished.weights)
-    moved = after.state_dict()["eye.positions"] - before.state_dict()["eye.positions"]
+    moved = after.state_dict()["vision_encoder.positions"] - before.state_dict()["vision_encoder.positions"]
     expected = torch.zeros_like(moved)
-    write_positions(expected, TINY.eye.grid)
+    write_positions(expected, TINY.vision_encoder.grid)
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
     first = Tokens.load(tmp_path / "1").location_ids[0]
     rows = [model.state_dict()["language.table.weight"] for model in (before, after)]
@@ -183,14 +183,18 @@ def test_freezing_the_eye_freezes_the_projector(first_stages: Path, tmp_path: Pa
     data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
     few = {"epochs": 1, "batch_size": 6, "lr": 1e-2}
     moved = {}
-    for freeze in ("eye", "eye-alone", "language"):
+    for freeze in ("vision-encoder", "vision-encoder-alone", "language"):
         found = train_transfer(
             transfer(str(data), str(start), freeze=freeze, **few), launch(tmp_path / freeze), lambda text: None
         )
         assert found is not None
         before, after = (weights.load(path).state_dict() for path in (start, found.weights))
         moved[freeze] = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"eye": {"language"}, "eye-alone": {"language", "projector"}, "language": {"eye", "projector"}}
+    assert moved == {
+        "vision-encoder": {"language"},
+        "vision-encoder-alone": {"language", "projector"},
+        "language": {"vision_encoder", "projector"},
+    }
 
 
 def test_only_matrices_of_eye_and_projector_decay() -> None:
@@ -201,9 +205,9 @@ def test_only_matrices_of_eye_and_projector_decay() -> None:
     found = {names[id(p)] for p in decayed["params"]}
     assert rest["weight_decay"] == 0
     assert "weight_decay" not in decayed
-    assert {"projector.weight", "eye.blocks.0.mlp.fc1.weight"} <= found or "projector.weight" in found
+    assert {"projector.weight", "vision_encoder.blocks.0.mlp.fc1.weight"} <= found or "projector.weight" in found
     assert not any(name.startswith("language") or name.endswith("bias") or "norm" in name for name in found)
-    assert "eye.positions" not in found
+    assert "vision_encoder.positions" not in found
     assert len(found) + len(rest["params"]) == len(names)
 
 

@@ -29,7 +29,9 @@ def real(run: PaliGemmaTransfer) -> tuple[TrainingMemory, int]:
     return memory, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("run", [RUN, replace(RUN, freeze="eye"), replace(RUN, lora_rank=2)], ids=["all", "frozen eye", "lora"])
+@pytest.mark.parametrize(
+    "run", [RUN, replace(RUN, freeze="vision-encoder"), replace(RUN, lora_rank=2)], ids=["all", "frozen vision encoder", "lora"]
+)
 def test_a_prediction_is_near_a_real_step(run: PaliGemmaTransfer) -> None:
     """Gradients and what the optimiser keeps to the byte; what the forward keeps nearly, since texts are cut otherwise."""
     task = SimpleNamespace(config=TINY, samples=None)
@@ -41,5 +43,7 @@ def test_a_prediction_is_near_a_real_step(run: PaliGemmaTransfer) -> None:
 
 
 def test_what_saves_memory() -> None:
-    whole, eye, lora = (real(run)[0].total for run in (RUN, replace(RUN, freeze="eye"), replace(RUN, lora_rank=2)))
-    assert lora < eye < whole
+    whole, vision_encoder, lora = (
+        real(run)[0].total for run in (RUN, replace(RUN, freeze="vision-encoder"), replace(RUN, lora_rank=2))
+    )
+    assert lora < vision_encoder < whole

@@ -30,8 +30,8 @@ def test_the_numbers_of_a_task_are_the_defaults() -> None:
     assert parsed("--data d --out o") == PaliGemmaTransfer(data="d")
     assert parsed("--task vqav2 --data d --out o") == task_run("vqav2", data="d")
     assert parsed("--task vqav2 --data d --out o --image-size 448") == task_run("vqav2", 448, data="d")
-    mine = parsed("--task refcoco --data d --out o --image-size 448 --lr 1e-4 --length 40 --freeze eye")
-    common = task_run("refcoco", 448, data="d", lr=1e-4, freeze="eye")
+    mine = parsed("--task refcoco --data d --out o --image-size 448 --lr 1e-4 --length 40 --freeze vision encoder")
+    common = task_run("refcoco", 448, data="d", lr=1e-4, freeze="vision-encoder")
     assert mine == replace(common, learning=replace(common.learning, length=40))
     with pytest.raises(BadInput, match="'pope' is none of"):
         parsed("--task pope --data d --out o")
@@ -85,7 +85,7 @@ def test_a_task_is_learned(name: str, weights: Path, tmp_path: Path, monkeypatch
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     frozen = name == "msrvtt-qa"
     assert any(key.startswith("language.") for key in changed)
-    assert any(key.startswith(("eye.", "projector.")) for key in changed) != frozen
+    assert any(key.startswith(("vision_encoder.", "projector.")) for key in changed) != frozen
     if name != "refcoco":
         assert next(iter(finished.scores)) == ("AP" if name == "coco-detection" else "accuracy")
 

@@ -107,7 +107,7 @@ def test_a_run_has_the_numbers_of_its_size() -> None:
     assert (run.learning.length, run.learning.smoothing, run.learning.mean) == (48, 0.3, "examples")
     assert (task_run("refcoco").lr, task_run("refcoco").image_size) == (3e-5, None)
     assert task_run("docvqa", 900) == dataclasses.replace(task_run("docvqa", 896), image_size=900)
-    assert task_run("gqa", 448).freeze == "eye"
+    assert task_run("gqa", 448).freeze == "vision-encoder"
     assert (task_run("icdar15").steps, task_run("vsr").epochs) == (15_000, TRANSFER.epochs)
     for name, words in (("vqa2", "did you mean vqav2"), ("nothing like it", "it is one of")):
         with pytest.raises(BadInput, match=words):

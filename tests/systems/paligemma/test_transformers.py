@@ -8,7 +8,7 @@ import torch
 
 from support.paligemma import BOTH, asked, ours, theirs
 from tapetum.systems.paligemma import load
-from tapetum.systems.paligemma.config import eye
+from tapetum.systems.paligemma.config import siglip
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity(logging.ERROR)
@@ -75,11 +75,11 @@ def test_a_window_that_is_reached(window):
 @pytest.mark.parametrize(("side", "patch"), [(48, 16), (20, 6)])
 def test_a_folder_whose_vision_tower_has_other_patches(tmp_path, side, patch):
     """As SigLIP-B/16 at 384, whose patches of 14 would not fit; and with pixels left over, as So400m/14 at 384 has."""
-    sight = eye(side, width=16, depth=2, heads=2, mlp_width=24, patch=patch, ragged=side % patch != 0)
-    model = theirs(replace(BOTH["paligemma"], eye=sight))
+    sight = siglip(side, width=16, depth=2, heads=2, mlp_width=24, patch=patch, ragged=side % patch != 0)
+    model = theirs(replace(BOTH["paligemma"], vision_encoder=sight))
     model.save_pretrained(tmp_path)
     own = load(tmp_path)
-    assert own.config.eye == sight
+    assert own.config.vision_encoder == sight
     with torch.no_grad():
         found = own.logits(pixels(1, side), PREFIX, SUFFIX)
     wanted = their_logits(model, pixels(1, side), PREFIX, SUFFIX)

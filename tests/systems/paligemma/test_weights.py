@@ -35,7 +35,7 @@ def write_folder(model, folder, names=lambda name: name, more=None, shards=1):
     """The files of a folder as the Hub has them, with other names of tensors."""
     folder.mkdir()
     state = {names(name): tensor for name, tensor in to_state(model, "huggingface").items()} | (more or {})
-    c, sight = model.config.language, model.config.eye
+    c, sight = model.config.language, model.config.vision_encoder
     text = {"hidden_size": c.width, "num_hidden_layers": c.depth, "num_attention_heads": c.heads, "head_dim": c.head_width}
     text |= {"num_key_value_heads": c.key_value_heads, "intermediate_size": c.mlp_width, "vocab_size": c.vocabulary}
     if c.post_norms:
@@ -72,7 +72,7 @@ PUBLISHED = {name: config for name, config in NAMED.items() if name.endswith("22
 @pytest.mark.parametrize("table", [huggingface.table, big_vision.table])
 def test_tables_fill_every_tensor_exactly_once(config, table):
     fewer = {"depth": min(config.language.depth, 3)}
-    config = replace(config, language=replace(config.language, **fewer), eye=replace(config.eye, depth=2))
+    config = replace(config, language=replace(config.language, **fewer), vision_encoder=replace(config.vision_encoder, depth=2))
     with torch.device("meta"):
         own = PaliGemma(config).state_dict()
     check_whole(own, table(config))
@@ -145,11 +145,11 @@ def test_one_layout_against_the_notes_by_hand():
     gated = model.language.blocks[layer].mlp.gate_up.weight
     assert state["llm/layers/mlp/gating_einsum"][layer, 0, 7, 39] == gated[39, 7]
     assert state["llm/layers/mlp/gating_einsum"][layer, 1, 7, 39] == gated[40 + 39, 7]
-    patches = model.eye.patches.weight
+    patches = model.vision_encoder.patches.weight
     assert state["img/embedding/kernel"][1, 2, 0, 9] == patches[9, 0, 1, 2]
     kernel = "img/Transformer/encoderblock/MultiHeadDotProductAttention_0"
-    assert state[f"{kernel}/query/kernel"][1, 3, 1, 6] == model.eye.blocks[1].attention.query.weight[8 + 6, 3]
-    assert state[f"{kernel}/out/kernel"][1, 1, 6, 3] == model.eye.blocks[1].attention.out.weight[3, 8 + 6]
+    assert state[f"{kernel}/query/kernel"][1, 3, 1, 6] == model.vision_encoder.blocks[1].attention.query.weight[8 + 6, 3]
+    assert state[f"{kernel}/out/kernel"][1, 1, 6, 3] == model.vision_encoder.blocks[1].attention.out.weight[3, 8 + 6]
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -171,15 +171,15 @@ def test_files_of_ours(family, tmp_path):
 def test_another_size_of_images(how, tmp_path):
     model = tiny()
     folder = write_folder(model, tmp_path / "a")
-    larger = replace(TINY, eye=replace(TINY.eye, image_size=(42, 42), resample=how))
+    larger = replace(TINY, vision_encoder=replace(TINY.vision_encoder, image_size=(42, 42), resample=how))
     found = load(folder, config=larger)
-    assert found.eye.positions.shape == (36, 16)
+    assert found.vision_encoder.positions.shape == (36, 16)
     same(found, resized(tiny(), 42, how))
-    grid = model.eye.positions.detach().unflatten(0, (4, 4)).movedim(-1, 0)[None]
+    grid = model.vision_encoder.positions.detach().unflatten(0, (4, 4)).movedim(-1, 0)[None]
     ways = {"big_vision": ("bilinear", True), "transformers": ("bicubic", False)}
     mode, corners = ways[how]
     wanted = torch.nn.functional.interpolate(grid, size=(6, 6), mode=mode, align_corners=corners)[0]
-    torch.testing.assert_close(found.eye.positions.detach(), wanted.movedim(0, -1).flatten(0, 1))
+    torch.testing.assert_close(found.vision_encoder.positions.detach(), wanted.movedim(0, -1).flatten(0, 1))
     assert found.embed_images(torch.zeros(1, 1, 3, 42, 42)).shape == (1, 36, 24)
 
 
@@ -212,7 +212,7 @@ def test_a_whole_published_size():
     with torch.device("meta"):
         model, mini = (PaliGemma(named(name)) for name in ("paligemma-3b-224", "pg-mini"))
     assert sum(tensor.numel() for tensor in model.parameters()) == 2_923_335_408
-    assert sum(tensor.numel() for tensor in model.eye.parameters()) == 412_442_352
+    assert sum(tensor.numel() for tensor in model.vision_encoder.parameters()) == 412_442_352
     assert sum(tensor.numel() for tensor in mini.parameters()) == 68_093_056
 
 

@@ -14,7 +14,7 @@ PUBLISHED: tuple[Weights, ...] = (
         licence="Apache-2.0",
         file="systems/longvideo/bundled/mcvit-nano.safetensors",
         loader="tapetum.systems.longvideo.weights:load",
-        sha256="a8043f67e498db4a1a6cfa5b2e6975711f8af92b1fde5f63dbb813ec1e47f169",
+        sha256="b21d16892a36c74f787770f806a0bb774883f98685b5f23ca27bcaa8b3f08c02",
         verbs=("answer", "search", "embed"),
     ),
 )

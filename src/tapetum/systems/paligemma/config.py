@@ -15,9 +15,9 @@ LOCATIONS, SEGMENTS = 1024, 128
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaConfig:
-    """An eye, a linear layer, and a decoder of text."""
+    """A vision encoder, a linear layer, and a decoder of text."""
 
-    eye: ViTConfig
+    vision_encoder: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
     prefix_mask: Literal["full", "blocks", "images", "causal"] = "full"
@@ -36,17 +36,17 @@ class PaliGemmaConfig:
     """Ids from this on, such as the padding rows of Hugging Face's files, are never generated; None: all may be."""
 
     def __post_init__(self) -> None:
-        eye = self.eye
+        vision_encoder = self.vision_encoder
         if (
-            eye.class_token
-            or eye.norm != "tokens"
-            or eye.pooling == "attention"
-            or eye.classes
-            or eye.image_size[0] != eye.image_size[1]
+            vision_encoder.class_token
+            or vision_encoder.norm != "tokens"
+            or vision_encoder.pooling == "attention"
+            or vision_encoder.classes
+            or vision_encoder.image_size[0] != vision_encoder.image_size[1]
         ):
             raise BadInput(
-                "an eye of PaliGemma sees square images and has no class token, no attention pooling and no classes;"
-                " make it with tapetum.systems.paligemma.config.eye"
+                "a vision encoder of PaliGemma sees square images and has no class token, no attention pooling and no classes;"
+                " make it with tapetum.systems.paligemma.config.siglip"
             )
         if self.prefix_mask not in ("full", "blocks", "images", "causal") or self.soft_cap not in (
             "transformers",
@@ -68,16 +68,19 @@ class PaliGemmaConfig:
     @property
     def image_size(self) -> int:
         """Side of the images, in pixels."""
-        return self.eye.image_size[0]
+        return self.vision_encoder.image_size[0]
 
     @property
     def image_tokens(self) -> int:
         """Tokens of one image."""
-        return self.eye.grid[0] * self.eye.grid[1]
+        return self.vision_encoder.grid[0] * self.vision_encoder.grid[1]
 
 
-def eye(image_size: int, **changes: Any) -> ViTConfig:
-    """Make the config of PaliGemma's eye, SigLIP So400m/14 without its pooling; `changes` are other fields of a ViTConfig."""
+def siglip(image_size: int, **changes: Any) -> ViTConfig:
+    """Make the config of PaliGemma's vision encoder, SigLIP So400m/14 without its pooling.
+
+    `changes` are other fields of a ViTConfig.
+    """
     own = {"patch": 14, "image_size": (image_size, image_size), "pooling": "mean"}
     return replace(as_siglip(sized("so400m")), **own | changes)
 
@@ -111,18 +114,18 @@ IMAGE_SIZES = (224, 448, 896)
 """Sides of the images of published weights."""
 
 NAMED: dict[str, PaliGemmaConfig] = {
-    f"{family}-{size}": PaliGemmaConfig(eye=eye(size), language=language)
+    f"{family}-{size}": PaliGemmaConfig(vision_encoder=siglip(size), language=language)
     for family, language in LANGUAGES.items()
     for size in IMAGE_SIZES
 } | {
     "pg-mini": PaliGemmaConfig(
-        eye=eye(224, width=384, depth=12, heads=6, mlp_width=1536),
+        vision_encoder=siglip(224, width=384, depth=12, heads=6, mlp_width=1536),
         language=DecoderConfig(
             width=512, depth=8, heads=8, key_value_heads=1, head_width=64, mlp_width=2048, vocabulary=32_000
         ),
     ),
     "paligemma-nano": PaliGemmaConfig(
-        eye=eye(112, width=256, depth=3, heads=4, mlp_width=512, patch=16, stem="convolutions", stem_blocks=2),
+        vision_encoder=siglip(112, width=256, depth=3, heads=4, mlp_width=512, patch=16, stem="convolutions", stem_blocks=2),
         language=DecoderConfig(width=256, depth=4, heads=4, key_value_heads=1, head_width=64, mlp_width=512, vocabulary=1792),
         prefix_mask="blocks",
         newline=4,
@@ -154,5 +157,5 @@ def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
 def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:
     """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
     stored = dict(header)
-    sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("eye")).items()}
-    return PaliGemmaConfig(eye=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)
+    sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("vision_encoder")).items()}
+    return PaliGemmaConfig(vision_encoder=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)

@@ -20,7 +20,7 @@ from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfi
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tables.pieces import Piece, check_names, check_shape, their_shapes
 
-_POSITIONS, _TABLE = "eye.positions", "language.table.weight"
+_POSITIONS, _TABLE = "vision_encoder.positions", "language.table.weight"
 _DRAWN, _UNUSED = 0.02, 128
 """How far rows of new tokens are drawn from 0, and rows that a raw table of Gemma may have too many."""
 
@@ -35,10 +35,11 @@ def empty(
 ) -> tuple[PaliGemma, list[Piece]]:
     """Make a model of this config without numbers yet, and list the pieces that the file must have.
 
-    Weights of the parts in `eight_bits`, language or eye, are bytes. Raises BadInput where names or shapes are not as wanted.
+    Weights of the parts in `eight_bits`, language or vision encoder, are bytes. Raises BadInput where names or shapes are not
+    as wanted.
     """
     check_sizes(config, " in the config", LARGEST_SIZE)
-    if config.language.depth + config.eye.depth + config.eye.stem_blocks > len(shapes):
+    if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
     pieces = [_as_found(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
     check_names(shapes, pieces)
@@ -101,8 +102,8 @@ def filled(
                 raise BadInput(f"{piece.theirs} is {found} where the config wants width {target.shape[1]}; another model?")
             held = torch.empty(side * side, found[-1])
             read(replace(piece, shape=tuple(held.shape)), held)
-            eye = model.config.eye
-            target.copy_(interpolate(held, (side, side), eye.grid, eye.resample))
+            vision_encoder = model.config.vision_encoder
+            target.copy_(interpolate(held, (side, side), vision_encoder.grid, vision_encoder.resample))
         elif piece.ours == _TABLE and (rows := _raw_rows(piece, found)):
             read(replace(piece, shape=(rows, *piece.shape[1:])), target[:rows])
             drawn = torch.randn(*target[rows:].shape, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,6 @@
-"""Where stage 1 of PaliGemma begins (arXiv 2407.07726, 3.1): SigLIP's eye, Gemma's decoder, a projector of zeros between.
+"""Join SigLIP's vision encoder and Gemma's decoder by a projector of zeros: the start of stage 1 (arXiv 2407.07726, 3.1).
 
-    SigLIP's images, without its pooling ---> eye          SigLIP's texts, its head          not used
+    SigLIP's images, without its pooling ---> vision encoder          SigLIP's texts, its head          not used
     Gemma's blocks, table of 256,000 rows ----> language     1,152 rows of places and masks    drawn, N(0, 0.02^2)
 
 Either is a folder or file of Hugging Face, or a big_vision .npz; SigLIP's may have its layers one by one (`encoderblock_0`),
@@ -31,7 +31,7 @@ _LAYERS = "img/Transformer/encoderblock"
 
 
 def join(
-    eye: str | os.PathLike[str],
+    vision_encoder: str | os.PathLike[str],
     language: str | os.PathLike[str],
     config: PaliGemmaConfig | str,
     device: torch.device | str | None = None,
@@ -43,7 +43,10 @@ def join(
     """
     wanted = named(config) if isinstance(config, str) else config
     with ExitStack() as stack:
-        halves = _half(Path(eye), wanted, "eye.", stack), _half(Path(language), wanted, "language.", stack)
+        halves = (
+            _half(Path(vision_encoder), wanted, "vision_encoder.", stack),
+            _half(Path(language), wanted, "language.", stack),
+        )
         pieces = [piece for own, _, _ in halves for piece in own]
         shapes = {name: shape for _, theirs, _ in halves for name, shape in theirs.items()}
 
@@ -91,7 +94,7 @@ def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> 
 def _npz_names(found: Mapping[str, object], which: str) -> dict[str, str]:
     """Names as in files of PaliGemma, to those of the file: there SigLIP's begin with img/ too, and Gemma's with nothing."""
     names = {big_vision.plain_name(name): name for name in found}
-    if which == "eye.":
+    if which == "vision_encoder.":
         return {plain: name for plain, name in names.items() if plain.startswith(("img/Tr", "img/em", "img/pos"))}
     return {f"llm/{plain.removeprefix('llm/')}": name for plain, name in names.items() if not plain.startswith("img/")}
 

@@ -1,6 +1,6 @@
-"""PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): a SigLIP eye, one linear layer, a Gemma decoder.
+"""PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): a SigLIP vision encoder, one linear layer, a Gemma decoder.
 
-    images -> eye -> projector ---> [images][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
+    images -> vision encoder -> projector ---> [images][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
     prefix, suffix: ids -> table * sqrt(width) ---^
 
 All tokens of images and prefix see each other; the suffix, which is what is learned and generated, is causal:
@@ -52,20 +52,20 @@ class PaliGemma(nn.Module):
         self.copy_weights = True
         """On a CPU, answers of several tokens use a copy of the decoder's weights, which makes steps faster, where that takes
         an eighth of the free memory at most; see `tapetum.layers.packed`."""
-        self.eye = ViT(config.eye, squashed(config.image_size))
-        self.projector = nn.Linear(config.eye.width, config.language.width)
+        self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
+        self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
         self.language = Decoder(config.language)
-        nn.init.normal_(self.projector.weight, std=config.eye.width**-0.5)
+        nn.init.normal_(self.projector.weight, std=config.vision_encoder.width**-0.5)
         nn.init.zeros_(self.projector.bias)
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
         """Turn each example's images, in -1..1, into tokens for the decoder, one image after the other.
 
-        Images of another size than the config's will do; positions are interpolated as the eye's config says.
+        Images of another size than the config's will do; positions are interpolated as the vision encoder's config says.
         """
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
             raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
-        seen = self.eye(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
+        seen = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
         return linear(seen, self.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
     def hidden(
@@ -222,14 +222,14 @@ class PaliGemma(nn.Module):
             found[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
         return found.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
-    def to_int8(self, eye: bool = False) -> "PaliGemma":
-        """Round the decoder's weights, and on request the eye's, to 8 bits, for inference alone; returns the model.
+    def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
+        """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
 
         See `tapetum.layers.quantised`. Answers come faster, from less memory; they may differ.
         """
         quantise(self.language)
-        if eye:
-            quantise(self.eye)
+        if vision_encoder:
+            quantise(self.vision_encoder)
         return self
 
     def _check(self, pixels: Tensor, prefix: Tensor, suffix: Tensor | None = None) -> None:

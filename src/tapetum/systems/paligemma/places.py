@@ -1,7 +1,7 @@
-r"""Stage 0 of a small model: the eye learns alone, from what is at each place of images of `scenes/`.
+r"""Stage 0 of a small model: the vision encoder learns alone, from what is at each place of images of `scenes/`.
 
-The published models begin with SigLIP, which saw forty billion images with their texts. A small eye that begins with nothing
-learns far more from an image if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
+The published models begin with SigLIP, which saw forty billion images with their texts. A small vision encoder that begins with
+nothing learns far more from an image if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
 
     what thing is here?   of what colour?   of what material?   how far are its edges, and where?   is its middle here?
 
@@ -10,10 +10,10 @@ learns far more from an image if it is told what is where than from its caption,
         . . c c . b .
         . . . . . . .
 
-How far an edge is, the eye can tell without knowing where it looks; a decoder that is to write places cannot do without, so
-where the edges are is asked too, and `ruler` gives the eye something to read it from.
+How far an edge is, the vision encoder can tell without knowing where it looks; a decoder that is to write places cannot do
+without, so where the edges are is asked too, and `ruler` gives the vision encoder something to read it from.
 
-Differs from the paper, which has no such stage. `recipes.stage0` can start an eye from captions too.
+Differs from the paper, which has no such stage. `recipes.stage0` can start a vision encoder from captions too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +31,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig, squashed
+from tapetum.hub.renamed import current_tensors
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
 from tapetum.systems.paligemma.ruler import write_positions
@@ -99,16 +100,16 @@ def by_cell(told: Float[Tensor, "b n k"], grid: tuple[int, int], each: int) -> F
 
 
 class PlacesModel(nn.Module):
-    """An eye and the linear layer that tells of each cell."""
+    """A vision encoder and the linear layer that tells of each cell."""
 
     def __init__(self, config: ViTConfig):
         super().__init__()
-        self.eye = ViT(config, squashed(config.image_size[0]))
+        self.vision_encoder = ViT(config, squashed(config.image_size[0]))
         self.each = config.patch // CELL
         self.tell = teller(config)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r c k"]:
-        features = self.eye(pixels)
+        features = self.vision_encoder(pixels)
         return by_cell(self.tell(features.tokens), features.grid, self.each)
 
 
@@ -140,7 +141,7 @@ def cells_of(items: Sequence[SceneImage]) -> Cells:
 
 
 class PlacesTask(Task):
-    """Teaches an eye what is where."""
+    """Teaches a vision encoder what is where."""
 
     def __init__(
         self,
@@ -156,21 +157,21 @@ class PlacesTask(Task):
         self.ruler = ruler
 
     def model(self) -> PlacesModel:
-        """Make an eye that knows nothing, or what another run has learned."""
+        """Make a vision encoder that knows nothing, or what another run has learned."""
         from safetensors.torch import load_file
 
         model = PlacesModel(self.config)
         if self.start is not None:
             try:
-                state = load_file(no_pipe(self.start))
+                state = current_tensors(load_file(no_pipe(self.start)))
                 told = {} if "tell.weight" in state else {f"tell.{k}": v for k, v in model.tell.state_dict().items()}
-                model.load_state_dict({k: v for k, v in state.items() if k.startswith(("eye.", "tell."))} | told)
+                model.load_state_dict({k: v for k, v in state.items() if k.startswith(("vision_encoder.", "tell."))} | told)
             except (RuntimeError, OSError) as error:
                 raise BadInput(
-                    f"{self.start} is no start for this eye ({str(error)[:100]}); give weights of stage 0 or 1"
+                    f"{self.start} is no start for this vision encoder ({str(error)[:100]}); give weights of stage 0 or 1"
                 ) from error
         if self.ruler:
-            write_positions(cast(Tensor, model.eye.positions), self.config.grid)
+            write_positions(cast(Tensor, model.vision_encoder.positions), self.config.grid)
         return model
 
     def dataset(self) -> Any:
@@ -210,7 +211,7 @@ class PlacesTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
-        return {"eye": asdict(self.config), "images": len(self.train), "seed": self.seed, "ruler": self.ruler}
+        return {"vision_encoder": asdict(self.config), "images": len(self.train), "seed": self.seed, "ruler": self.ruler}
 
 
 class _Drawn(torch.utils.data.Dataset):

@@ -55,7 +55,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano.safetensors",
         loader=_LOADER,
-        sha256="177a8bca8b0f204304ec07a3b93aadf50d92479b0a185146d61d0c3f4f25af6b",
+        sha256="601dd4a5011d1121087c63688ab76d556a488684dcc7e38abe379332d927f51d",
         verbs=("ask",),
     ),
     Weights(

@@ -2,13 +2,13 @@
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs.
 
-    stage 0    the eye alone           the papers take SigLIP; here from what is where, or from captions
-    stage 1    all tasks, all weights  224 pixels, 1 billion examples; the eye's rate rises slowly
+    stage 0    the vision encoder alone           the papers take SigLIP; here from what is where, or from captions
+    stage 1    all tasks, all weights  224 pixels, 1 billion examples; the vision encoder's rate rises slowly
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
 
-Batch size, time scale of the rate and length of the eye's warm-up in stages 1 and 2 are unpublished; numbers here are those of
-`paligemma-nano`, on images of `scenes/`. Imports no torch.
+Batch size, time scale of the rate and length of the vision encoder's warm-up in stages 1 and 2 are unpublished; numbers here
+are those of `paligemma-nano`, on images of `scenes/`. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from tapetum.train.config import ParameterRule
 Mean = Literal["examples", "tokens", "roots"]
 POWERS: Mapping[Mean, float] = {"examples": 1.0, "tokens": 0.0, "roots": 0.5}
 """A token counts 1 over this power of the tokens of its answer."""
-Frozen = Literal["nothing", "eye", "eye-alone", "language"]
+Frozen = Literal["nothing", "vision-encoder", "vision-encoder-alone", "language"]
 FROZEN: Mapping[Frozen, tuple[str, ...]] = {
     "nothing": (),
-    "eye": ("eye.*", "projector.*"),
-    "eye-alone": ("eye.*",),
+    "vision-encoder": ("vision_encoder.*", "projector.*"),
+    "vision-encoder-alone": ("vision_encoder.*",),
     "language": ("language.*",),
 }
 """Patterns of names of parameters."""
@@ -72,7 +72,7 @@ class PaliGemmaStage:
     """A stage of pre-training on images of `scenes/`."""
 
     stage: Literal["0", "1", "2"]
-    """0: the eye alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
+    """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
     """Folder that `tapetum scenes images` made, of images as large as the model's."""
     limit: int | None = None
@@ -85,8 +85,8 @@ class PaliGemmaStage:
     """Side of the images."""
     start: str = ""
     """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
-    eye: str = ""
-    """Weights of stage 0, from which stage 1 takes the eye, where `start` are those of stage 1."""
+    vision_encoder: str = ""
+    """Weights of stage 0, from which stage 1 takes the vision encoder, where `start` are those of stage 1."""
     tokenizer: str = ""
     """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
     vocabulary: int = 640
@@ -113,14 +113,14 @@ class PaliGemmaStage:
     """How the rate goes on after a warm-up of 5%. A run at a constant rate can be stopped at any time, and its weights be those
     that a linear one, which cools down, begins with."""
     weight_decay: float = 0.05
-    """Of the matrices of eye and projector."""
-    eye_rate: float = 1.0
-    """Factor on the eye's learning rate."""
-    eye_warmup: int = 0
-    """Steps over which the eye's rate rises linearly, besides."""
+    """Of the matrices of vision encoder and projector."""
+    vision_encoder_lr_scale: float = 1.0
+    """Factor on the vision encoder's learning rate."""
+    vision_encoder_warmup_steps: int = 0
+    """Steps over which the vision encoder's rate rises linearly, besides."""
     ruler: bool = False
     """Write where things are into the weights that the run begins with, as `tapetum.systems.paligemma.ruler` does: in stage 0
-    into the eye's positions, in stage 1 into the decoder's rows of places."""
+    into the vision encoder's positions, in stage 1 into the decoder's rows of places."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0
@@ -131,10 +131,14 @@ class PaliGemmaStage:
             raise BadInput("the mixture has masks, which need a codec; name its weights with --codec")
 
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Say how the eye's rate differs."""
-        if self.stage == "0" or (self.eye_rate == 1 and not self.eye_warmup):
+        """Say how the vision encoder's rate differs."""
+        if self.stage == "0" or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
             return ()
-        return (ParameterRule(pattern="eye.*", lr_scale=self.eye_rate, warmup_steps=self.eye_warmup),)
+        return (
+            ParameterRule(
+                pattern="vision_encoder.*", lr_scale=self.vision_encoder_lr_scale, warmup_steps=self.vision_encoder_warmup_steps
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +178,14 @@ class PaliGemmaTransfer:
     lr: float = 1e-5
     """Highest learning rate; it falls to 0 by a cosine."""
     weight_decay: float = 0.0
-    """Of the matrices of eye and projector. The papers' numbers are not multiplied by the rate: 1e-6 at 1e-5 is 0.1 here."""
+    """Of the matrices of vision encoder and projector. The papers' numbers are not multiplied by the learning rate:
+    1e-6 at 1e-5 is 0.1 here."""
     dropout: float = 0.0
     """Of the decoder."""
     learning: Learning = field(default_factory=lambda: Learning(length=128))
     """How texts are learned."""
     freeze: Frozen = "nothing"
-    """What stays as it is: eye, with the projector, as the published transfers mean it; eye-alone; language."""
+    """What stays as it is: vision-encoder, with the projector as published transfers do; vision-encoder-alone; language."""
     prefix_mask: Literal["full", "blocks", "images", "causal"] | None = None
     """Who sees whom, to compare; by default as the weights have it."""
     loss_on_prefix: bool = False
@@ -214,7 +219,9 @@ class PaliGemmaTransfer:
 
 STAGES: Mapping[str, PaliGemmaStage] = {
     "0": PaliGemmaStage(stage="0", batch_size=32, steps=3000),
-    "1": PaliGemmaStage(stage="1", batch_size=16, micro_batch=16, steps=4000, eye_rate=0.5, eye_warmup=600),
+    "1": PaliGemmaStage(
+        stage="1", batch_size=16, micro_batch=16, steps=4000, vision_encoder_lr_scale=0.5, vision_encoder_warmup_steps=600
+    ),
     "2": PaliGemmaStage(
         stage="2",
         batch_size=16,
@@ -230,7 +237,7 @@ TRANSFER = PaliGemmaTransfer()
 
 
 def stage0(data: str, **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run that teaches the eye alone.
+    """Make the config of a run that teaches the vision encoder alone.
 
     >>> stage0("images", steps=100).batch_size
     32
@@ -241,7 +248,7 @@ def stage0(data: str, **changes: Any) -> PaliGemmaStage:
 def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
     """Make the config of a run that teaches all tasks; `start` are weights of stage 0, or of stage 1 to go on from.
 
-    With a mixture of captions alone it is a captioning start, for eyes without truth about places.
+    With a mixture of captions alone it is a captioning start, for vision encoders without truth about places.
     """
     return replace(STAGES["1"], data=data, start=start, **changes)
 
@@ -258,7 +265,7 @@ def stage2(data: str, start: str, image_size: int, **changes: Any) -> PaliGemmaS
 def transfer(data: str, start: str, **changes: Any) -> PaliGemmaTransfer:
     """Make the config of a transfer.
 
-    >>> transfer("vqa.jsonl", "paligemma-3b-pt-224", freeze="eye").rules()[1].pattern
+    >>> transfer("vqa.jsonl", "paligemma-3b-pt-224", freeze="vision-encoder").rules()[1].pattern
     'projector.*'
     """
     return replace(TRANSFER, data=data, start=start, **changes)

@@ -3,17 +3,18 @@
 A small model learns what a thing is long before where it is, for two reasons, which are mended here:
 
 - a table of positions that begins near 0 is drowned by what a stem of convolutions makes of an image, and nothing makes the
-  eye's tokens say where they are: in the first `paligemma-nano` they told their column no better than 15 of 112 pixels;
-- the rows of 1,024 places begin as far from their neighbours as from any other, so each place has to be learned alone.
+  vision encoder's tokens say where they are: in the first `paligemma-nano` they told their column no better than 15 of 112
+pixels; - the rows of 1,024 places begin as far from their neighbours as from any other, so each place has to be learned alone.
 
-    eye     positions += a line and three waves along each axis, each in a direction of its own
+    vision encoder     positions += a line and three waves along each axis, each in a direction of its own
     rows    row of place n = waves of n: neighbours alike, as sharp as the shortest wave
 
             . * .
           *       *        likeness of a row with others: 1 with itself, and falling smoothly
     . . *           * . .
 
-Differs from the paper, whose rows are drawn at random, and whose eye learned where things are from forty billion images.
+Differs from the paper, whose rows are drawn at random, and whose vision encoder learned where things are from forty billion
+images.
 """
 
 import torch

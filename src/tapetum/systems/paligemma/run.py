@@ -30,7 +30,7 @@ class Finished:
     """What a run ends with."""
 
     weights: Path
-    """A file for `tapetum.load`; of stage 0, the eye's weights for stage 1."""
+    """A file for `tapetum.load`; of stage 0, the vision encoder's weights for stage 1."""
     scores: Mapping[str, float]
     """On what was never trained on."""
 
@@ -47,7 +47,7 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
     say(f"{len(train):,} images to learn from, {len(checks) if checks else 0} to check")
     config = stage_config(run, launch)
     if run.stage == "0":
-        return _train_eye(run, launch, train, checks, config)
+        return _train_vision_encoder(run, launch, train, checks, config)
     tokens = _tokens(run, launch.out, train)
     task = ScenesTask(
         sized(run, tokens),
@@ -86,25 +86,32 @@ def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
     """What makes the first weights."""
     if not run.start:
         return None
-    return StartFrom(Path(run.start), Path(run.eye) if run.eye else None, tokens.location_ids[0] if run.ruler else None)
+    return StartFrom(
+        Path(run.start), Path(run.vision_encoder) if run.vision_encoder else None, tokens.location_ids[0] if run.ruler else None
+    )
 
 
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
     """Give the sizes of the model, with the rows and the newline of its tokens."""
     config = named(run.model)
-    eye = replace(config.eye, image_size=(run.image_size, run.image_size))
-    return replace(config, eye=eye, language=replace(config.language, vocabulary=tokens.size), newline=tokens.newline[0])
+    vision_encoder = replace(config.vision_encoder, image_size=(run.image_size, run.image_size))
+    return replace(
+        config,
+        vision_encoder=vision_encoder,
+        language=replace(config.language, vocabulary=tokens.size),
+        newline=tokens.newline[0],
+    )
 
 
-def _train_eye(
+def _train_vision_encoder(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
 ) -> Finished | None:
-    eye = replace(named(run.model).eye, image_size=(run.image_size, run.image_size))
-    task = PlacesTask(eye, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
+    vision_encoder = replace(named(run.model).vision_encoder, image_size=(run.image_size, run.image_size))
+    task = PlacesTask(vision_encoder, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None
-    path = launch.out / "eye.safetensors"
+    path = launch.out / "vision_encoder.safetensors"
     model = _scored_model(result)
     if is_main():
         from safetensors.torch import save_file

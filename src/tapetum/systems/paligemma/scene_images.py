@@ -190,5 +190,5 @@ def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
 
 
 def pixels_of(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
-    """Give pixels as the eye takes them: -1..1."""
+    """Give pixels as the vision encoder takes them: -1..1."""
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 127.5 - 1

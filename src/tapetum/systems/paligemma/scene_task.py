@@ -1,7 +1,7 @@
 """Teaching all tasks on images of `scenes/`, and scoring answers about images that were never seen.
 
-Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the eye's tokens are there already; and
-that on where the decoder looks (`looking`).
+Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the vision encoder's tokens are there
+already; and that on where the decoder looks (`looking`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class ScenesTask(PaliGemmaTask):
         """Make a model that can tell of places."""
         model = PaliGemma(self.config)
         if self.places:
-            model.tell = teller(self.config.eye)
+            model.tell = teller(self.config.vision_encoder)
         if self.start is not None:
             begin(model, self.start)
         return model
@@ -58,14 +58,14 @@ class ScenesTask(PaliGemmaTask):
         looks = None
         if self.looking and plain.packed is not None:
             texts, ids = [item.pairs for item in items], [image.ids for image in images]
-            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.eye.patch, self.config.image_tokens)
+            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens)
         return SceneStep(plain.batch, plain.packed, cells_of(images) if self.places else None, looks)
 
     def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of texts, and of places."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
-        features = model.eye(pixels.flatten(0, 1))
+        features = model.vision_encoder(pixels.flatten(0, 1))
         images = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = layer_of(model.language)
         with watched(attention) as given:
@@ -76,7 +76,7 @@ class ScenesTask(PaliGemmaTask):
             loss = loss + self.looking * looked
         if batch.cells is None:
             return loss, told
-        grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.eye.patch // CELL)
+        grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.vision_encoder.patch // CELL)
         where, parts = places_loss(grid, batch.cells)
         return loss + self.places * where, {**told, **parts}
 

@@ -1,11 +1,12 @@
 """Teaching a PaliGemma, for `tapetum.train.fit`.
 
-Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of eye
-and projector alone: nothing of the decoder ever decays. "Freezing the eye" in the published transfers freezes the projector
-too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1 here.
+Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of
+vision encoder and projector alone: nothing of the decoder ever decays. "Freezing the vision encoder" in the published transfers
+freezes the projector too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1
+here.
 
-Differs from the reference: the eye sees an image once for all its texts; under the masks `blocks` and `images` the decoder
-reads it once too.
+Differs from the reference: the vision encoder sees an image once for all its texts; under the masks `blocks` and `images` the
+decoder reads it once too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.reading import no_pipe
+from tapetum.hub.renamed import current_tensors
 from tapetum.layers.positions import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, Drawn, Sample, Samples, collate
@@ -87,7 +89,7 @@ class PaliGemmaTask(Task):
         return Nearby(self.tokens.location_ids[0], self.learning.spread) if self.learning.spread else None
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Matrices of eye and projector decay, nothing else does."""
+        """Matrices of vision encoder and projector decay, nothing else does."""
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
@@ -101,7 +103,7 @@ class PaliGemmaTask(Task):
 
 
 def begin(model: PaliGemma, start: "Start") -> None:
-    """Fill a model. Batch norms (of an eye with convolutions) keep what they have learned: micro-batches are small here."""
+    """Fill a model. Batch norms of a convolutional stem keep their statistics: micro-batches are small here."""
     start(model)
     for module in model.modules() if start.trained else ():
         if isinstance(module, nn.BatchNorm2d):
@@ -122,11 +124,11 @@ class Start:
 
 @dataclass(frozen=True)
 class StartFrom(Start):
-    """Take weights from files of tensors: all of the model's, or the eye's, where its names begin with `eye.`."""
+    """Take weights from files of tensors: all of the model's, or the vision encoder's (`vision_encoder.*`)."""
 
     path: Path
-    eye: Path | None = None
-    """Another file, from which the eye's are taken."""
+    vision_encoder: Path | None = None
+    """Another file, from which the vision encoder's are taken."""
     places: int | None = None
     """Id of the first place, if the rows of places are to be `ruler.place_rows`."""
 
@@ -136,17 +138,25 @@ class StartFrom(Start):
         from tapetum.core.errors import BadInput
 
         own = model.state_dict()
-        state = load_file(no_pipe(self.path))
-        if self.eye is not None:
-            state |= {name: value for name, value in load_file(no_pipe(self.eye)).items() if name.startswith(("eye.", "tell."))}
-        table, side = state.get("eye.positions"), model.config.eye.grid
+        state = current_tensors(load_file(no_pipe(self.path)))
+        if self.vision_encoder is not None:
+            state |= {
+                name: value
+                for name, value in current_tensors(load_file(no_pipe(self.vision_encoder))).items()
+                if name.startswith(("vision_encoder.", "tell."))
+            }
+        table, side = state.get("vision_encoder.positions"), model.config.vision_encoder.grid
         if table is not None and table.shape[0] != side[0] * side[1]:
             old = round(table.shape[0] ** 0.5)
-            state["eye.positions"] = interpolate(table, (old, old), side, model.config.eye.resample)
+            state["vision_encoder.positions"] = interpolate(table, (old, old), side, model.config.vision_encoder.resample)
         state = {name: value for name, value in state.items() if name in own or not name.startswith("tell.")}
         missing, unknown = model.load_state_dict(state, strict=False)
-        eye_alone = all(name.startswith(("eye.", "tell.")) for name in state)
-        wanted = [name for name in missing if name.startswith("eye.") or not (eye_alone or name.startswith("tell."))]
+        vision_encoder_alone = all(name.startswith(("vision_encoder.", "tell.")) for name in state)
+        wanted = [
+            name
+            for name in missing
+            if name.startswith("vision_encoder.") or not (vision_encoder_alone or name.startswith("tell."))
+        ]
         if unknown or wanted:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
         if self.places is not None:
@@ -194,7 +204,7 @@ def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
     decayed, rest = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            kernel = name.startswith(("eye.", "projector.")) and name.endswith("weight") and parameter.ndim > 1
+            kernel = name.startswith(("vision_encoder.", "projector.")) and name.endswith("weight") and parameter.ndim > 1
             (decayed if kernel else rest).append(parameter)
     groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

@@ -135,10 +135,10 @@ class TransferStart(Start):
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
         found = theirs.config
-        eye, size = found.eye, self.run.image_size
+        vision_encoder, size = found.vision_encoder, self.run.image_size
         changed = replace(
             found,
-            eye=eye if size is None else replace(eye, image_size=(size, size)),
+            vision_encoder=vision_encoder if size is None else replace(vision_encoder, image_size=(size, size)),
             language=replace(found.language, dropout=self.run.dropout),
         )
         return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)

@@ -69,7 +69,7 @@ class Recipe:
     smoothing: float = 0.0
     """Of labels."""
     freeze: bool = False
-    """The eye and its projector stay as they are."""
+    """The vision encoder and its projector stay as they are."""
 
     @property
     def decay(self) -> float:
@@ -170,7 +170,7 @@ class Transfer:
         recipe = self.recipe(size)
         found = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
         found = {name: value for name, value in found.items() if value is not None}
-        freeze = "eye" if recipe.freeze else "nothing"
+        freeze = "vision-encoder" if recipe.freeze else "nothing"
         return found | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
     def prompt_of(self, asked: "Question") -> str:

@@ -25,6 +25,7 @@ from tapetum.core.reading import parse_json
 from tapetum.encoders.vit_config import squashed
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
+from tapetum.hub.renamed import current_config, current_name
 from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
 from tapetum.layers.positions import Resample, interpolate
@@ -42,8 +43,8 @@ HEADER = "paligemma"
 TOKENIZER = "tokenizer"
 """Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
 EIGHT_BITS = "eight_bits"
-"""Entry in it that says which parts have weights of bytes: language, eye, or both with a space between."""
-_PARTS = "language", "eye"
+"""Entry in it that says which parts have weights of bytes: language, vision encoder, or both with a space between."""
+_PARTS = "language", "vision_encoder"
 CONFIG = "config.json"
 
 
@@ -62,8 +63,8 @@ def load(
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
         config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files that have none, or instead of theirs. With
-            another size of images, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first
-            are taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
+            another size of images, positions are interpolated as its vision encoder says; with fewer rows of the vocabulary,
+            the first are taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
 
     Raises:
         BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
@@ -126,13 +127,15 @@ _TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {
 
 def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> PaliGemma:
     """Change a model, which is returned, to another size of images; `how` says whose interpolation of positions."""
-    eye = replace(model.config.eye, image_size=(image_size, image_size), resample=how)
-    old = model.config.eye.grid
+    vision_encoder = replace(model.config.vision_encoder, image_size=(image_size, image_size), resample=how)
+    old = model.config.vision_encoder.grid
     with torch.no_grad():
-        table = interpolate(model.eye.positions.detach(), old, eye.grid, how)
-    model.config = replace(model.config, eye=eye)
-    model.eye.config, model.eye.preprocessing = eye, squashed(image_size)
-    model.eye.positions = torch.nn.Parameter(table.clone(), requires_grad=model.eye.positions.requires_grad)
+        table = interpolate(model.vision_encoder.positions.detach(), old, vision_encoder.grid, how)
+    model.config = replace(model.config, vision_encoder=vision_encoder)
+    model.vision_encoder.config, model.vision_encoder.preprocessing = vision_encoder, squashed(image_size)
+    model.vision_encoder.positions = torch.nn.Parameter(
+        table.clone(), requires_grad=model.vision_encoder.positions.requires_grad
+    )
     return model
 
 
@@ -173,9 +176,9 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
 
 def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
     header = header_of(path)
-    parts = header.get(EIGHT_BITS, "").split()
+    parts = [current_name(part) for part in header.get(EIGHT_BITS, "").split()]
     try:
-        said = parse_json(header[HEADER])
+        said = current_config(parse_json(header[HEADER]))
         check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
         config = from_json(said)
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
@@ -190,7 +193,9 @@ def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype
         own = unmade(config, dtype, parts).state_dict()
         return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 
-    model, pieces = empty(config, table, file.shapes, device, dtype, parts)
+    names = {current_name(name): name for name in file.shapes}
+    shapes = {name: file.shapes[there] for name, there in names.items()}
+    model, pieces = empty(config, table, shapes, device, dtype, parts)
     for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
         counter.zero_()
-    return filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))
+    return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], target))

@@ -27,7 +27,7 @@ _TRANSFER = options(
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaStages(WithSettings):
-    """Train a small PaliGemma on images of scenes, stage after stage: the eye alone, all tasks, larger images."""
+    """Train a small PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images."""
 
     recipe: Annotated[PaliGemmaStage, options(STAGES, by="stage", required=("data",), markers=_MARKERS)]
     launch: LaunchOptions

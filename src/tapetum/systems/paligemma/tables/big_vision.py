@@ -2,7 +2,7 @@
 
 They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads are axes of their own:
 
-    img/Transformer/encoderblock/...                       layers of the eye
+    img/Transformer/encoderblock/...                       layers of the vision encoder
     img/head                                               the projector
     llm/layers/attn/q_einsum/w       (layers, heads, width, head)
     llm/layers/attn/kv_einsum/w      (layers, 2, groups, width, head)            key, then value
@@ -28,27 +28,27 @@ def plain_name(name: str) -> str:
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
     """Give the table of names, without what may stand before them."""
-    return _eye(config) + _language(config)
+    return _vision_encoder(config) + _language(config)
 
 
-def _eye(config: PaliGemmaConfig) -> list[Piece]:
-    eye = config.eye
-    width, patch, out = eye.width, eye.patch, config.language.width
+def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+    vision_encoder = config.vision_encoder
+    width, patch, out = vision_encoder.width, vision_encoder.patch, config.language.width
     pieces = [
-        Piece("img/embedding/kernel", "eye.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
-        Piece("img/embedding/bias", "eye.patches.bias", (width,)),
-        Piece("img/pos_embedding", "eye.positions", (config.image_tokens, width), index=(0,)),
-        Piece("img/Transformer/encoder_norm/scale", "eye.norm.weight", (width,)),
-        Piece("img/Transformer/encoder_norm/bias", "eye.norm.bias", (width,)),
+        Piece("img/embedding/kernel", "vision_encoder.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
+        Piece("img/embedding/bias", "vision_encoder.patches.bias", (width,)),
+        Piece("img/pos_embedding", "vision_encoder.positions", (config.image_tokens, width), index=(0,)),
+        Piece("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight", (width,)),
+        Piece("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias", (width,)),
         Piece("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),
         Piece("img/head/bias", "projector.bias", (out,)),
     ]
-    return pieces + [piece for i in range(eye.depth) for piece in _eye_layer(config, i)]
+    return pieces + [piece for i in range(vision_encoder.depth) for piece in _vision_layer(config, i)]
 
 
-def _eye_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
-    eye, ours = config.eye, f"eye.blocks.{i}"
-    width, mlp, heads = eye.width, eye.mlp_width, eye.heads
+def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
+    vision_encoder, ours = config.vision_encoder, f"vision_encoder.blocks.{i}"
+    width, mlp, heads = vision_encoder.width, vision_encoder.mlp_width, vision_encoder.heads
     head = width // heads
 
     def piece(theirs: str, own: str, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> Piece:

@@ -1,7 +1,7 @@
 """Names of the tensors in folders of Hugging Face. Three kinds of prefixes are in circulation:
 
                 Hub files (transformers 4)          in memory, 4.52 and later               written by 5
-    eye         vision_tower.vision_model.X         model.vision_tower[.vision_model].X     vision_tower.X
+    vision encoder         vision_tower.vision_model.X         model.vision_tower[.vision_model].X     vision_tower.X
     projector   multi_modal_projector.linear.X      model.multi_modal_projector.linear.X    multi_modal_projector.linear.X
     decoder     language_model.model.X              model.language_model.X                  language_model.model.X
     head        language_model.lm_head.weight       lm_head.weight                          (left out: it is the table)
@@ -42,7 +42,7 @@ def in_memory(name: str) -> str:
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
     """Give the table of names as transformers 5 writes them."""
-    return _eye(config) + _language(config)
+    return _vision_encoder(config) + _language(config)
 
 
 def _same(theirs: str, ours: str, *shape: int) -> Piece:
@@ -53,20 +53,24 @@ def _affine(theirs: str, ours: str, *shape: int) -> list[Piece]:
     return [_same(f"{theirs}.weight", f"{ours}.weight", *shape), _same(f"{theirs}.bias", f"{ours}.bias", shape[0])]
 
 
-def _eye(config: PaliGemmaConfig) -> list[Piece]:
-    eye, tower = config.eye, "vision_tower"
-    width, mlp = eye.width, eye.mlp_width
-    pieces = _affine(f"{tower}.embeddings.patch_embedding", "eye.patches", width, 3, eye.patch, eye.patch)
-    pieces.append(_same(f"{tower}.embeddings.position_embedding.weight", "eye.positions", config.image_tokens, width))
-    for i in range(eye.depth):
-        theirs, ours = f"{tower}.encoder.layers.{i}", f"eye.blocks.{i}"
+def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+    vision_encoder, tower = config.vision_encoder, "vision_tower"
+    width, mlp = vision_encoder.width, vision_encoder.mlp_width
+    pieces = _affine(
+        f"{tower}.embeddings.patch_embedding", "vision_encoder.patches", width, 3, vision_encoder.patch, vision_encoder.patch
+    )
+    pieces.append(
+        _same(f"{tower}.embeddings.position_embedding.weight", "vision_encoder.positions", config.image_tokens, width)
+    )
+    for i in range(vision_encoder.depth):
+        theirs, ours = f"{tower}.encoder.layers.{i}", f"vision_encoder.blocks.{i}"
         pieces += _affine(f"{theirs}.layer_norm1", f"{ours}.attention_norm", width)
         pieces += _affine(f"{theirs}.layer_norm2", f"{ours}.mlp_norm", width)
         for their, our in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out")):
             pieces += _affine(f"{theirs}.self_attn.{their}", f"{ours}.attention.{our}", width, width)
         pieces += _affine(f"{theirs}.mlp.fc1", f"{ours}.mlp.hidden", mlp, width)
         pieces += _affine(f"{theirs}.mlp.fc2", f"{ours}.mlp.out", width, mlp)
-    pieces += _affine(f"{tower}.post_layernorm", "eye.norm", width)
+    pieces += _affine(f"{tower}.post_layernorm", "vision_encoder.norm", width)
     return pieces + _affine("multi_modal_projector.linear", "projector", config.language.width, width)
 
 

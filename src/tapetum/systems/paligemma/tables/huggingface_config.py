@@ -9,7 +9,7 @@ from typing import Any
 from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, eye
+from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
 
 _GEMMA: dict[str, Any] = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}
 _GEMMA |= {"num_key_value_heads": 16, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
@@ -35,7 +35,7 @@ def read_config(content: Mapping[str, Any]) -> PaliGemmaConfig:
         language = _language(content.get("text_config") or {})
         rows = language.vocabulary
         return PaliGemmaConfig(
-            eye=_eye(content.get("vision_config") or {}),
+            vision_encoder=_vision_encoder(content.get("vision_config") or {}),
             language=language,
             begin=_id(content, "bos_token_id", 2),
             end=_id(content, "eos_token_id", 1),
@@ -96,14 +96,14 @@ def _language(given: Mapping[str, Any]) -> DecoderConfig:
     return config
 
 
-def _eye(given: Mapping[str, Any]) -> Any:
+def _vision_encoder(given: Mapping[str, Any]) -> Any:
     c = _SIGLIP | dict(given)
     if c.get("hidden_act", "gelu_pytorch_tanh") not in ("gelu_pytorch_tanh", "gelu_fast") or c.get("num_channels", 3) != 3:
         raise BadInput(
-            f"the vision_config has activation {c.get('hidden_act')!r} and {c.get('num_channels', 3)} channels; PaliGemma's eye"
-            " has gelu_pytorch_tanh and 3"
+            f"the vision_config has activation {c.get('hidden_act')!r} and {c.get('num_channels', 3)} channels; "
+            "PaliGemma's vision encoder has gelu_pytorch_tanh and 3"
         )
-    return eye(
+    return siglip(
         c["image_size"],
         width=c["hidden_size"],
         depth=c["num_hidden_layers"],

@@ -1,0 +1,42 @@
+"""Names that tensors and config fields in files of ours had in earlier versions, and the names that they have now.
+
+A file is read by the names of today: readers of our own files pass what they read through here. Files of other libraries have
+tables of their own.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "picture_projection": "image_projection"}
+"""Parts of the dotted names of tensors, each with its name of today."""
+FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size"}
+"""Fields of configs, each with its name of today."""
+VALUES = {"pictures": "images"}
+"""Values of fields that choose among names, each with its name of today."""
+
+
+def current_name(name: str) -> str:
+    """Compute the name that a tensor has today.
+
+    >>> current_name("eye.blocks.0.norm.weight")
+    'vision_encoder.blocks.0.norm.weight'
+    """
+    return ".".join(TENSORS.get(part, part) for part in name.split("."))
+
+
+def current_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Give tensors (or what stands for them) the names that they have today."""
+    return {current_name(name): tensor for name, tensor in tensors.items()}
+
+
+def current_config(config: Any) -> Any:
+    """Give the fields of a config that was read as JSON the names that they have today, at every depth.
+
+    >>> current_config({"eye": {"picture_size": [8, 8]}, "prefix_mask": "pictures"})
+    {'vision_encoder': {'image_size': [8, 8]}, 'prefix_mask': 'images'}
+    """
+    if isinstance(config, dict):
+        return {FIELDS.get(name, name): current_config(value) for name, value in config.items()}
+    if isinstance(config, list):
+        return [current_config(value) for value in config]
+    return VALUES.get(config, config) if isinstance(config, str) else config
