@@ -108,7 +108,7 @@ def test_export_runs(name):
 @torch.no_grad()
 def test_recorded_outputs():
     golden, encoder = np.load(GOLDEN / "vit.npz"), encoders.load(GOLDEN / "vit.safetensors")
-    prepared = encoder.prepare(golden["images"])
+    prepared = encoder.prepare(golden["pictures"])
     found = encoder(prepared)
     larger = encoder(torch.nn.functional.pad(prepared, (0, 16, 0, 8)))
     got = {"prepared": prepared, "tokens": found.tokens, "pooled": found.pooled, "map": found.maps[0]}

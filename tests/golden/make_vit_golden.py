@@ -40,7 +40,7 @@ def main() -> None:
         logits = encoder.classify(prepared)
     arrays = {"tokens": features.tokens, "pooled": features.pooled, "map": features.maps[0], "logits": logits}
     arrays |= {"prepared": prepared, "larger": larger.pooled}
-    np.savez_compressed(HERE / "vit.npz", images=images, **{name: array.numpy() for name, array in arrays.items()})
+    np.savez_compressed(HERE / "vit.npz", pictures=images, **{name: array.numpy() for name, array in arrays.items()})
 
 
 if __name__ == "__main__":

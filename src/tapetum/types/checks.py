@@ -12,10 +12,9 @@ def unmasked(value: Any, name: str) -> Any:
 
     Raises BadInput, which names `name`, where something is masked: numpy itself gives what lies under a mask without a word.
 
-    >>> unmasked(np.ma.MaskedArray([1, 2], mask=[False, True]), "queries")
+    >>> unmasked(np.ma.MaskedArray([1, 2], mask=[False, True]), "xy")
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: queries is a masked array with 1 of 2 values masked; fill it (array.filled(0)) or leave these
-    out
+    tapetum.core.errors.BadInput: xy is a masked array with 1 of 2 values masked; fill it (array.filled(0)) or leave these out
     """
     if not isinstance(value, np.ma.MaskedArray):
         return value

@@ -18,14 +18,15 @@ _THINGS = (
     _Thing(
         "the network that the config or the file of weights describes",
         "give a smaller one, and check its widths and depths",
-        r"(encoders|blocks|hip|paligemma|longvideo|tap/network|odin|adapters|pretraining|transfer)/(?!.*(data|images|sources)\.py)",
+        r"(encoders|layers|transfer|systems/(hip|paligemma|longvideo|tap/network|odin|adapters|pretraining))/"
+        r"(?!.*(data|images|sources)\.py)",
         r"__init__|build|from_config",
     ),
-    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|tap/weights/"),
+    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|systems/tap/weights/"),
     _Thing(
         "a mask",
         "give images and masks of fewer pixels, and check the sizes that files of masks state",
-        r"data/(rle|polygons)|data/segmentation/|types/regions|verbs/region|video/draw_regions|.*mask\w*\.py",
+        r"data/(rle|polygons)|data/segmentation/|types/regions|app/region|video/draw_regions|.*mask\w*\.py",
     ),
     _Thing(
         "an image",
@@ -34,7 +35,7 @@ _THINGS = (
     ),
     _Thing("a batch", "lower --micro-batch (or --batch-size), or take smaller images and models", r"train/"),
     _Thing("a recording", "give a shorter one", r"video/sound"),
-    _Thing("a video, or its points,", "try a shorter or smaller video, or fewer points", r"video/|tap/|tracks/|verbs/track"),
+    _Thing("a video, or its points,", "try a shorter or smaller video, or fewer points", r"video/|systems/tap/|tracks/|app/track"),
 )
 _MADE_AT_ONCE = _Thing("what was asked for", "give fewer or smaller inputs at a time", "")
 _AMOUNT = re.compile(r"(?:allocate|Tried to allocate) ([\d.]+ ?[KMGTPE]i?B|\d+ bytes)", re.IGNORECASE)
