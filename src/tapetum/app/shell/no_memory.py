@@ -22,7 +22,7 @@ _THINGS = (
         r"(?!.*(data|images|sources)\.py)",
         r"__init__|build|from_config",
     ),
-    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|systems/tap/weights/"),
+    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|.*/tap/weights/"),
     _Thing(
         "a mask",
         "give images and masks of fewer pixels, and check the sizes that files of masks state",
@@ -35,7 +35,7 @@ _THINGS = (
     ),
     _Thing("a batch", "lower --micro-batch (or --batch-size), or take smaller images and models", r"train/"),
     _Thing("a recording", "give a shorter one", r"video/sound"),
-    _Thing("a video, or its points,", "try a shorter or smaller video, or fewer points", r"video/|systems/tap/|tracks/|app/track"),
+    _Thing("a video, or its points,", "try a shorter or smaller video, or fewer points", r"video/|.*/tap/|tracks/|app/track"),
 )
 _MADE_AT_ONCE = _Thing("what was asked for", "give fewer or smaller inputs at a time", "")
 _AMOUNT = re.compile(r"(?:allocate|Tried to allocate) ([\d.]+ ?[KMGTPE]i?B|\d+ bytes)", re.IGNORECASE)
