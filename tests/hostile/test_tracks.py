@@ -139,7 +139,7 @@ def test_pickles_that_would_run_code(run: Run, clip: Path, tmp_path: Path, monke
         (pickle.dumps({}), "an empty dict"),
         (
             pickle.dumps({"a": {"video": [b"no"], "points": np.zeros((1, 1, 2)), "occluded": np.zeros((1, 1), bool)}}),
-            "no whole pict",
+            "no whole image",
         ),
     ],
 )

@@ -19,7 +19,7 @@ def _image(number: int, width: int, height: int) -> np.ndarray:
 
 
 @pytest.fixture
-def make_image() -> Callable[[int, int, int], np.ndarray]:
+def image() -> Callable[[int, int, int], np.ndarray]:
     """(number, width, height) -> uint8 (h, w, 3)."""
     return _image
 

@@ -22,7 +22,7 @@ MODEL = ("--model", str(GOLDEN / "paligemma_taught.safetensors"))
 
 
 @pytest.fixture
-def make_image(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     Image.fromarray(WORLD.make_image("green", "right")).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 

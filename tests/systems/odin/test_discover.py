@@ -124,11 +124,11 @@ def test_what_is_said_of_a_look_was_measured() -> None:
     plain = f"{found['xy']['abo']:.2f}"
     for name, said in MEASURED.items():
         own = found[name]
-        assert f"on {own['images']} street" in said
+        assert f"on {own['pictures']} street" in said
         assert f"cover these by {own['abo']:.2f} (k-means of positions alone: {plain}" in said
         few, many = (f"{own['discovered'][clusters]['abo']:.2f}" for clusters in ("6", "24"))
         assert f"shows by {few} (with --clusters 24 by {many})" in said
-        assert f"in {round(own['corloc'] * own['images'])} image" in said
+        assert f"in {round(own['corloc'] * own['pictures'])} image" in said
 
 
 def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any) -> None:

@@ -33,7 +33,7 @@ def test_what_was_saved_answers_as_before(family: str, vision_encoder: bool, tmp
     save(model, tmp_path / "a.safetensors", tokenizer="who")
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         assert file.metadata()["tokenizer"] == "who"
-        assert file.metadata()["eight_bits"] == ("language vision encoder" if vision_encoder else "language")
+        assert file.metadata()["eight_bits"] == ("language vision_encoder" if vision_encoder else "language")
     assert (tmp_path / "a.safetensors").stat().st_size < 0.6 * (tmp_path / "whole.safetensors").stat().st_size
     back = tapetum.load(tmp_path / "a.safetensors")
     assert torch.equal(logits(back), logits(model))
@@ -64,7 +64,7 @@ def test_bytes_that_the_header_does_not_speak_of(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "c.safetensors", {**about, "eight_bits": "language soul"})
     with pytest.raises(BadInput, match="has bytes in 'language soul'"):
         load(tmp_path / "c.safetensors")
-    save_file(tensors, tmp_path / "d.safetensors", {**about, "eight_bits": "language vision encoder"})
-    with pytest.raises(BadInput, match="lack vision encoder"):
+    save_file(tensors, tmp_path / "d.safetensors", {**about, "eight_bits": "language vision_encoder"})
+    with pytest.raises(BadInput, match="lack vision_encoder"):
         load(tmp_path / "d.safetensors")
     assert json.loads(about["paligemma"])["newline"] == TINY.newline

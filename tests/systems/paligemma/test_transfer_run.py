@@ -30,7 +30,7 @@ def test_the_numbers_of_a_task_are_the_defaults() -> None:
     assert parsed("--data d --out o") == PaliGemmaTransfer(data="d")
     assert parsed("--task vqav2 --data d --out o") == task_run("vqav2", data="d")
     assert parsed("--task vqav2 --data d --out o --image-size 448") == task_run("vqav2", 448, data="d")
-    mine = parsed("--task refcoco --data d --out o --image-size 448 --lr 1e-4 --length 40 --freeze vision encoder")
+    mine = parsed("--task refcoco --data d --out o --image-size 448 --lr 1e-4 --length 40 --freeze vision-encoder")
     common = task_run("refcoco", 448, data="d", lr=1e-4, freeze="vision-encoder")
     assert mine == replace(common, learning=replace(common.learning, length=40))
     with pytest.raises(BadInput, match="'pope' is none of"):
