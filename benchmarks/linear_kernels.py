@@ -4,7 +4,7 @@
 
 Shapes are those of the layers in a step of pre-training and in PaliGemma's decoder. Times are processor seconds of one thread,
 the least of several repeats that take turns. A ratio above 1 says that oneDNN is faster. The last column is what
-`tapetum.layers.kernels` takes on this processor, for float32; bfloat16 is oneDNN's either way, apart from the GELU.
+`tapetum.layers.cpu` takes on this processor, for float32; bfloat16 is oneDNN's either way, apart from the GELU.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch import nn
 from tapetum.account.machine import machine
 from tapetum.core.devices import processor
 from tapetum.layers import kernels
-from tapetum.layers.linear import linear
+from tapetum.layers.cpu import linear
 
 SHAPES = {
     "ViT-Tiny, SimCLR, 128 views of 65 tokens": [(128 * 65, 192, 576), (128 * 65, 192, 768), (128 * 65, 768, 192)],

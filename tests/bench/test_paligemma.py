@@ -9,7 +9,7 @@ import torch
 from support.scene_folder import write_scene_folder
 from tapetum.bench.paligemma import Held, by_template, evaluate, questions_right, scored_boxes, see_all, written
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma, build
 from tapetum.systems.paligemma.tokens import Tokens

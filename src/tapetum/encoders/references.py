@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput, MissingExtra, Remark
-from tapetum.encoders.config import SOURCES, Preprocessing, architecture, dotted
+from tapetum.encoders.architectures import SOURCES, architecture, dotted
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.processors import of_processor, of_timm

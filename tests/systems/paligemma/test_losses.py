@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import Rows
 from tapetum.systems.paligemma.losses import Nearby, averaged, suffix_loss, token_losses
@@ -120,7 +120,7 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     torch.testing.assert_close(token_losses(drawn, suffix, nearby=nearby)[0, 1], token_losses(drawn, suffix)[0, 1])
     r, model = rows(), build(tiny("blocks"))
     pixels = torch.randn(2, 1, 3, 28, 28)
-    table = model.language.table.weight
+    table = model.language.token_embedding.weight
     assert isinstance(table, torch.Tensor)
     wider = torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1))
     model.language.table = torch.nn.Embedding.from_pretrained(wider)

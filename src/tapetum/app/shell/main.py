@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 from tapetum.app.shell.signals import ended_by_signals, heeded, number_of, remember
 from tapetum.app.shell.starting import starting
 from tapetum.app.shell.streams import mute, reader_has_gone, sturdy_streams, visible_results
-from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
+from tapetum.core.fields import check_sizes
 
 
 class Entry(NamedTuple):

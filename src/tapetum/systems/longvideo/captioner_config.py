@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.longvideo.config import VideoConfig
 
 BYTE_DECODER = DecoderConfig(width=192, depth=4, heads=3, key_value_heads=1, head_width=64, mlp_width=768, vocabulary=258)

@@ -23,9 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.layers import FactorisedBlock, MemoryAttention, Places, in_space
 from tapetum.systems.longvideo.memory import StreamState, draw_order
@@ -211,8 +209,8 @@ class VideoEncoder(nn.Module):
     def _plain(self, block: Block, x: Tensor, where: Places, memory: Any) -> Tensor:
         if self.config.attention == "frame":
             found = in_space(block.attention, block.attention_norm(x), where)
-            x = x + block.attention_scale(block.attention_after(found))
-            return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
+            x = x + block.attention_scale(found)
+            return x + block.mlp_scale(block.mlp(block.mlp_norm(x)))
         return block(x, memory=memory, mask=where.mask())
 
     def _dropped(self, x: Tensor, where: Places, state: StreamState) -> tuple[Tensor, Places]:

@@ -16,10 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.layers.attention import Attention, attend
-from tapetum.layers.linear import linear
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Attention, Block, Mlp, attend
 from tapetum.systems.longvideo.memory import Projected
 
 
@@ -33,20 +30,17 @@ class MemoryAttention(Attention):
         mask: Bool[Tensor, "b 1 #n k"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Look at the tokens that `mask` allows (all by default), and at all memories."""
-        query = self._heads(linear(x, self.query), self.heads)
+        query = self.split_heads(self.query(x))
         key, value = self.project(x)
         if memory is not None:
             key, value = torch.cat([memory[0], key], 2), torch.cat([memory[1], value], 2)
             if mask is not None:
                 mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
-        return linear(attend(query, key, value, mask).transpose(1, 2).flatten(2), self.out)
+        return self.out(attend(query, key, value, mask).transpose(1, 2).flatten(2))
 
     def project(self, x: Float[Tensor, "b n c"]) -> Projected:
         """Give keys and values of normalised tokens or memories."""
-        return self._heads(linear(x, self.key), self.kv_heads), self._heads(linear(x, self.value), self.kv_heads)
-
-    def _heads(self, x: Tensor, heads: int) -> Tensor:
-        return x.unflatten(-1, (heads, self.head_width)).transpose(1, 2)
+        return self.split_heads(self.key(x)), self.split_heads(self.value(x))
 
 
 class FactorisedBlock(nn.Module):
@@ -62,9 +56,9 @@ class FactorisedBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b n c"], where: "Places") -> Float[Tensor, "b n c"]:
         """Look around in each moment, then along time at each place, then think."""
         block = self.space
-        x = x + block.attention_scale(block.attention_after(in_space(block.attention, block.attention_norm(x), where)))
+        x = x + block.attention_scale(in_space(block.attention, block.attention_norm(x), where))
         x = x + torch.tanh(self.gate) * in_time(self.time, self.time_norm(x), where)
-        return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
+        return x + block.mlp_scale(block.mlp(block.mlp_norm(x)))
 
 
 class Places:

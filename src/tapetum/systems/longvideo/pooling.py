@@ -4,10 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.pooling import AttentionPooling
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.layers import Places
 

@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import Attention, Mlp, start_linear
 from tapetum.systems.longvideo.encoder import VideoFeatures
 
 

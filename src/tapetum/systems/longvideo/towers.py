@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, check_several
 from tapetum.encoders import byte_text
 from tapetum.encoders.text import TextTransformer
-from tapetum.encoders.vit import start_linear
+from tapetum.layers.transformer import start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
 from tapetum.train.contrastive import learned_scale

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems.longvideo.captioner_config import CaptionerConfig, captioner_from_json, captioner_to_json
 from tapetum.systems.longvideo.config import VideoConfig, named

@@ -22,9 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.encoders.decoder import Decoder, DecoderAttention, DecoderBlock
-from tapetum.layers.attention import turn
-from tapetum.layers.linear import linear
+from tapetum.encoders.decoder import Decoder, DecoderAttention, DecoderBlock, apply_rotary
 from tapetum.systems.paligemma.data import Pair
 from tapetum.systems.paligemma.packed import Packed
 from tapetum.systems.paligemma.tokens import Tokens
@@ -138,8 +136,8 @@ def looking_loss(
     example, place = (looks.at >= 0).nonzero(as_tuple=True)
     if not len(example):
         return x.sum() * 0, x.new_zeros(())
-    joined = linear(x, attention.query_key_value).unflatten(-1, (-1, config.head_width)).transpose(1, 2)
-    turned = turn(joined[:, : config.heads + config.key_value_heads], *angles)
+    joined = attention.query_key_value(x).unflatten(-1, (-1, config.head_width)).transpose(1, 2)
+    turned = apply_rotary(joined[:, : config.heads + config.key_value_heads], *angles)
     query, key = turned[:, :HEADS, seen:], turned[:, config.heads, None]
     logits = (query @ key.transpose(-1, -2)).float() * config.scale + mask[:, :, seen:].float()
     given = logits.log_softmax(-1)[example, :, place, :seen]

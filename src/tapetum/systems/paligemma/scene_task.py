@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.layers.linear import linear
 from tapetum.systems.paligemma.data import Rows, Sample, collate
 from tapetum.systems.paligemma.looking import Looks, layer_of, looking_loss, looks_of, watched
 from tapetum.systems.paligemma.model import PaliGemma
@@ -66,7 +65,7 @@ class ScenesTask(PaliGemmaTask):
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.vision_encoder(pixels.flatten(0, 1))
-        images = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        images = model.projector(features.tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = layer_of(model.language)
         with watched(attention) as given:
             text, told = text_loss(model, images, batch, self.learning, self.nearby)

@@ -6,26 +6,15 @@ from torch import Tensor, nn
 
 from tapetum.account.phases import tell
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.linear import linear
+from tapetum.layers.transformer import start_linear
 
 
-class Layers(nn.Sequential):
-    """Layers one after the other, the linear ones at the speed of the processor."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Pass through all of them."""
-        for layer in self:
-            input = linear(input, layer) if isinstance(layer, nn.Linear) else layer(input)
-        return input
-
-
-def projection(inward: int, hidden: int, outward: int, layers: int = 2, last_norm: bool = False) -> Layers:
+def projection(inward: int, hidden: int, outward: int, layers: int = 2, last_norm: bool = False) -> nn.Sequential:
     """Make linear layers with batch norm and ReLU between; `last_norm`: a batch norm without gain after the last, too.
 
     SimCLR (arXiv 2002.05709, section 4.2), BYOL (2006.07733, section 3.3), MoCo v3 (2104.02057, with 3 layers).
     """
-    stack = Layers()
+    stack = nn.Sequential()
     for _ in range(layers - 1):
         stack.extend([nn.Linear(inward, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()])
         inward = hidden
@@ -43,7 +32,7 @@ class DinoHead(nn.Module):
 
     def __init__(self, inward: int, hidden: int, bottleneck: int, prototypes: int):
         super().__init__()
-        self.layers = Layers(
+        self.layers = nn.Sequential(
             nn.Linear(inward, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import Architecture, architecture, changed, check_side
+from tapetum.encoders.architectures import Architecture, architecture, changed, check_side
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 
 Preset = Literal["small", "resnet", "vit"]

@@ -76,7 +76,7 @@ def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
 
 def _language(config: PaliGemmaConfig) -> list[Piece]:
     c, model = config.language, "language_model.model"
-    pieces = [_same(f"{model}.embed_tokens.weight", "language.table.weight", c.vocabulary, c.width)]
+    pieces = [_same(f"{model}.embed_tokens.weight", "language.token_embedding.weight", c.vocabulary, c.width)]
     for i in range(c.depth):
         theirs, ours = f"{model}.layers.{i}", f"language.blocks.{i}"
         pieces += _joined(

@@ -6,9 +6,9 @@ Fields that are left out are what transformers takes them to be.
 from collections.abc import Mapping
 from typing import Any
 
-from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.core.fields import check_sizes
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
 
 _GEMMA: dict[str, Any] = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}

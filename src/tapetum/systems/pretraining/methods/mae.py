@@ -17,15 +17,11 @@ from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, mae
 from tapetum.data.views.uniforms import uniforms
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import ViT, start_linear
-from tapetum.encoders.vit_config import ViTConfig
-from tapetum.layers.attention import Attention
-from tapetum.layers.linear import linear
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.patches import to_patches
-from tapetum.layers.positions import sine_2d
-from tapetum.layers.transformer import Block
+from tapetum.layers.patches import sine_2d, to_patches
+from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Mae
 from tapetum.systems.pretraining.data import Shown
@@ -69,14 +65,14 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b k d"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
         """Draw every patch."""
-        x = linear(tokens, self.enter)
+        x = self.enter(tokens)
         first, patches = x[:, : self.prefix], x[:, self.prefix :]
         places = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
         places = places.scatter(1, seen[..., None].expand_as(patches), patches) + self.positions
         x = torch.cat((first, places), 1)
         for block in self.blocks:
             x = block(x)
-        return linear(self.norm(x)[:, self.prefix :], self.leave)
+        return self.leave(self.norm(x)[:, self.prefix :])
 
 
 class MaeTask(PretrainTask):
