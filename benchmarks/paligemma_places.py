@@ -4,7 +4,8 @@
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
-`looking` is the share of the attention of `tapetum.systems.paligemma.nano.attention_supervision`'s heads that is on the thing's tokens.
+`looking` is the share of the attention of `tapetum.systems.paligemma.nano.attention_supervision`'s heads that is on the thing's
+tokens.
 """
 
 import argparse

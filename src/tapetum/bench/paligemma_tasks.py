@@ -1,7 +1,8 @@
 """A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
 
-The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`. Answers are
-kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the model:
+The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`.
+Answers are kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the
+model:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask

@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 __all__ = ["PaliGemma", "PaliGemmaConfig", "build", "join", "load", "named", "resized", "save", "to_state"]
 
 __getattr__ = lazy_attributes(
-    __name__, {"halves": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
+    __name__, {"official.join": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
 )
