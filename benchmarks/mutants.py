@@ -35,7 +35,7 @@ from mutants_run import FAULT, KILLER, Tests, broken, fork, record, run_tests, w
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
-    account/closed_form account/energy account/phases
+    account/closed_form account/energy account/parts
     systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
     systems/adapters/retention systems/adapters/weaving
     layers/*
