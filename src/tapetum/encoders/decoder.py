@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.account.phases import tell
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.layers.transformer import TokenEmbedding, attend, causal_mask
@@ -245,8 +244,6 @@ class Decoder(nn.Module):
             capped: apply the config's logit_soft_cap, if it has one.
             count: of the vocabulary's first tokens; all by default.
         """
-        if isinstance(self.token_embedding.weight, Tensor):
-            tell(x, self.token_embedding.weight[:count].T)
         logits = self.token_embedding.project(x, count)
         cap = self.config.logit_soft_cap
         return logits if cap is None or not capped else torch.tanh(logits / cap) * cap

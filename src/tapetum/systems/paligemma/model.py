@@ -38,8 +38,8 @@ from tapetum.layers.generate import Written, greedy, stream, write
 from tapetum.layers.generate_config import Choice
 from tapetum.layers.generate_steps import Generated
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.decoding import Session
 from tapetum.systems.paligemma.mask import lay_out
-from tapetum.systems.paligemma.session import Session
 
 
 class PaliGemma(nn.Module):
