@@ -27,7 +27,7 @@ STEMS = (
     "photo 📷 of a cat 🐈‍⬛ & a dog",
     "  many   spaces\tand\nlines  ",
 )
-SENTENCES = [f"{a} {b} {k}" for k in range(4) for a in STEMS for b in STEMS[: 11 if k else 12]][:500] + ["", "   ", "x " * 200]
+SENTENCES = [*[f"{a} {b} {k}" for k in range(4) for a in STEMS for b in STEMS[: 11 if k else 12]][:500], "", "   ", "x " * 200]
 
 
 def trained(kind: str, **ids: int) -> bytes:
@@ -97,7 +97,7 @@ def test_siglip_2_is_that_of_transformers(bpe: bytes) -> None:
     theirs = Siglip2Tokenizer(vocabulary, merges).backend_tokenizer
     expected = []
     for text in SENTENCES:
-        ids = theirs.encode(text, add_special_tokens=False).ids[:63] + [1]
+        ids = [*theirs.encode(text, add_special_tokens=False).ids[:63], 1]
         expected.append(ids + [0] * (64 - len(ids)))
     np.testing.assert_array_equal(siglip2(bpe)(SENTENCES), expected)
     no_end = [row[: row.index(1)] if len(set(row)) > 2 else [] for row in expected[:500]]
