@@ -57,7 +57,7 @@ class VectorIndex:
     ...     index.put("a.png", "f1", [IndexedPiece(path="a.png")], np.array([[3.0, 4.0]]))
     ...     index.put("b.png", "f2", [IndexedPiece(path="b.png")], np.array([[-1.0, 0.0]]))
     ...     rows, cosines = index.search(np.array([[1.0, 0.0]]), 2)
-    ...     [piece.path for piece in index.pieces(rows[0])], cosines.round(2).tolist()
+    ...     [piece.path for piece in index.pieces(rows[0])], cosines.astype(float).round(2).tolist()
     (['a.png', 'b.png'], [[0.6, -1.0]])
     """
 
