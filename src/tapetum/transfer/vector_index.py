@@ -233,7 +233,7 @@ class VectorIndex:
         The largest group first, rows in order.
         """
         rows = self._numbers()
-        parent = np.arange(len(rows))
+        parent = list(range(len(rows)))
 
         def root(k: int) -> int:
             while parent[k] != k:
