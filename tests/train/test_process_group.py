@@ -73,7 +73,7 @@ def test_signals_are_wishes_while_the_world_parts_too(tmp_path, monkeypatch):
         def loss(self, model, batch, moment):
             return model(batch).mean(), {}
 
-    monkeypatch.setattr("tapetum.train.loop.join_world", parting)
+    monkeypatch.setattr("tapetum.train.loop.join_process_group", parting)
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("usual"))
     try:
         result = fit(Constant(), TrainConfig(steps=1, batch_size=1, tensorboard=False), tmp_path)
