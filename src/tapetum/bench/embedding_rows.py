@@ -1,4 +1,4 @@
-"""What `tapetum embed` has made of long videos so far, on the disk, so that a run that was killed goes on.
+"""Embeddings of long videos in the making, on the disk, so that a run of `tapetum embed` that was killed goes on.
 
     OUT.unfinished         a line a piece (`tapetum.bench.rows`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
@@ -73,13 +73,13 @@ class _Keep:
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.last = unfinished, time.monotonic()
         self.about = [str(file), stamp, unfinished.settings]
-        found = unfinished.stopped
+        stopped = unfinished.stopped
         self.stopped: Stopped | None = None
         self.pieces = 0
-        if found is None or found.about[:3] != self.about:
+        if stopped is None or stopped.about[:3] != self.about:
             return
-        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[3])):
-            self.stopped, self.pieces = found, found.about[3]
+        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(stopped.about[3])):
+            self.stopped, self.pieces = stopped, stopped.about[3]
 
     def begin(self) -> Stopped | None:
         """Give what was kept of this file."""
