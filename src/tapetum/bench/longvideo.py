@@ -90,7 +90,7 @@ def _score_options(model: Watcher, encoded: Any, question: Question) -> list[flo
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
-    """Compute accuracy with its interval of 95%, chance, and the blind one, overall and by kind; of questions with an answer."""
+    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, of questions with an answer."""
     answered = [each for each in questions if each.right is not None]
     table: Table = {"questions": len(questions), "with_answer": len(answered)}
     if not answered:
@@ -108,14 +108,12 @@ def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[s
                 row[label] = right / len(group)
                 row[f"{label}_interval"] = list(wilson_interval(right, len(group)))
         if "blind" in row:  # of the same questions, so in pairs
-            row["visual"], row["visual_interval"] = _compute_visual_gain(group, answers)
+            row["visual"], row["visual_interval"] = _visual_gain(group, answers)
         table[name] = row
     return table
 
 
-def _compute_visual_gain(
-    group: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]
-) -> tuple[float, list[float]]:
+def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
     """Accuracy less the blind one, and its interval of 95% by samples of videos drawn anew."""
     right = np.array([each.right for each in group])
     correct, blind = (

@@ -148,9 +148,9 @@ def evaluate(
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
     made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
-    fixed_settings = {"scalings": list(scalings), **made_by, **(settings or {})}
+    wanted = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
-    with Rows(rows, fixed_settings, note) as kept:
+    with Rows(rows, wanted, note) as kept:
         stamps = {job.key: kept.stamp(**job.files()) for job in jobs}
         for job in jobs:
             row = kept.get(job.key, stamps[job.key])
@@ -175,12 +175,10 @@ def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
 
 def check_shape(clip: Clip3D, predicted: Prediction) -> None:
     """Raise `Damage` where the prediction has another shape than the clip."""
-    shape, expected = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape
-    if shape != expected:
-        turned = "; it looks like (n, t, 3)" if shape == (expected[1], expected[0], 3) else ""
-        raise Damage(
-            "shape", f"{clip.name}: predicted tracks_XYZ has shape {shape}; for this clip it must be {expected}{turned}"
-        )
+    found, wanted = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape
+    if found != wanted:
+        turned = "; it looks like (n, t, 3)" if found == (wanted[1], wanted[0], 3) else ""
+        raise Damage("shape", f"{clip.name}: predicted tracks_XYZ has shape {found}; for this clip it must be {wanted}{turned}")
 
 
 def score_clip(clip: Clip3D, predicted: Prediction, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
