@@ -22,8 +22,16 @@ from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.towers import VideoText
-from tapetum.systems.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
+from tapetum.systems.longvideo.streaming import (
+    FrameSelection,
+    StreamingModel,
+    embed_answers,
+    embed_video,
+    embed_words,
+    encode_video,
+    stream_features,
+)
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.transfer.config import ProbeConfig
 from tapetum.transfer.linear import linear_probe
 from tapetum.transfer.probing import Labelled
@@ -38,7 +46,7 @@ def _silent(done: int, total: int | None) -> None:
 
 
 def answer_questions(
-    model: Watcher,
+    model: StreamingModel,
     questions: Sequence[Question],
     rows: Rows,
     *,
@@ -61,12 +69,12 @@ def answer_questions(
         stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
         waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
-            view = View(rate=rate, stop_s=float(until) if until else None)
+            view = FrameSelection(rate=rate, stop_s=float(until) if until else None)
             with open_video(path) as video:
                 views = {"scores": _encode(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _encode(model, video, View(rate=rate, stop_s=view.stop_s, grey=True))
+                    grey[count] = _encode(model, video, FrameSelection(rate=rate, stop_s=view.stop_s, grey=True))
             if blind:
                 views["blind"] = grey[count]
             for each in waiting:
@@ -79,18 +87,18 @@ def answer_questions(
     return answers
 
 
-def _encode(model: Watcher, video: Video, view: View) -> Any:
-    return see_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
+def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
+    return encode_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
 
 
-def _score_options(model: Watcher, encoded: Any, question: Question) -> list[float]:
+def _score_options(model: StreamingModel, encoded: Any, question: Question) -> list[float]:
     if isinstance(model, Captioner):
-        return model.likelihoods(encoded, question.question, question.options)
+        return model.score_options(encoded, question.question, question.options)
     return (embed_answers(model, question.question, question.options) @ encoded).tolist()
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
-    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, of questions with an answer."""
+    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, where answers are known."""
     answered = [each for each in questions if each.right is not None]
     table: Table = {"questions": len(questions), "with_answer": len(answered)}
     if not answered:
@@ -124,9 +132,11 @@ def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, S
     return float(np.mean(gain)), [float(end) for end in interval]
 
 
-def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> View:
+def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> FrameSelection:
     """Choose the frames of a clip: the first 16, or for a summary 256."""
-    return View(rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP)
+    return FrameSelection(
+        rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
+    )
 
 
 def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def describe(
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                row = {"text": model.write(see_video(model, video, view_of(each, measure, rate)))[0]}
+                row = {"text": model.generate(encode_video(model, video, view_of(each, measure, rate)))[0]}
             rows.add(str(each.key), about, row)
         texts[each.key] = row["text"]
         progress(done, len(clips))
@@ -193,8 +203,8 @@ def answer_freely(
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                latents = see_video(model, video, View(rate=rate))
-            row = {"text": model.write(latents, f"{each.question} ", max_new_tokens=32)[0]}
+                latents = encode_video(model, video, FrameSelection(rate=rate))
+            row = {"text": model.generate(latents, f"{each.question} ", max_new_tokens=32)[0]}
             rows.add(str(each.key), about, row)
         texts[each.key] = row["text"]
         progress(done, len(questions))
@@ -204,7 +214,7 @@ def answer_freely(
 
 
 def probe(
-    model: Watcher,
+    model: StreamingModel,
     train: Listing,
     test: Listing,
     rows: Rows,
@@ -237,14 +247,14 @@ def probe(
     }
 
 
-def _pooled(model: Watcher, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
+def _pooled(model: StreamingModel, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
     for k in range(len(part)):
         file = part.files["video"][k]
         about = rows.stamp(video=file.content)
         row = rows.get(f"{name} {k}", about)
         if row is None:
             with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
-                *_, (_, _, features) = looks(model, video, View(rate=rate, frames=CLIP))
+                *_, (_, _, features) = stream_features(model, video, FrameSelection(rate=rate, frames=CLIP))
             row = {"vector": features.pooled[0].float().tolist()}
             rows.add(f"{name} {k}", about, row)
         yield row["vector"]

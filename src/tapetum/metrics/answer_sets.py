@@ -20,7 +20,7 @@ from tapetum.metrics.answers import any_match, count_of, exact_match, option_let
 from tapetum.metrics.pairing import paired, text
 
 Key = TypeVar("Key", bound=Hashable)
-Target = TypeVar("Truth")
+Target = TypeVar("Target")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
 Key = TypeVar("Key", bound=Hashable)
-Prediction = TypeVar("Said")
-Target = TypeVar("Truth")
+Prediction = TypeVar("Prediction")
+Target = TypeVar("Target")
 
 _NAMED = 3
 """Ids that a message names."""

@@ -29,7 +29,7 @@ def images(batch: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (batch, 16, 16, 3), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
 
-def prepared(vit: Any, shown: torch.Tensor) -> torch.Tensor:
+def preprocess_frames(vit: Any, shown: torch.Tensor) -> torch.Tensor:
     mean, std = (torch.tensor(value, dtype=torch.float64) for value in (vit.preprocessing.mean, vit.preprocessing.std))
     return ((shown.double() - mean) / std).movedim(-1, 1)
 
@@ -47,7 +47,7 @@ def equal(a: torch.Tensor, b: torch.Tensor) -> None:
 def test_a_image_is_seen_as_by_the_image_network(name: str) -> None:
     base = encoders.build(name, **{**VIT, "class_token": False, "pooling": "mean"}).double()
     video = longvideo.inflate(base, "vivit-nano")
-    features, wanted = video.see_images(plain(images())), base(prepared(base, images()))
+    features, wanted = video.encode_images(plain(images())), base(preprocess_frames(base, images()))
     equal(features.tokens[:, 0], wanted.tokens)
     equal(features.pooled, wanted.pooled)
 
@@ -59,7 +59,7 @@ def test_without_time_each_moment_is_its_image(attention: str) -> None:
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=8, attention=attention, frames=8)
     shown = images(6)
     clip = plain(shown).unflatten(0, (2, 3)).repeat_interleave(2, 1)  # each image stands still for a tubelet
-    equal(video(clip).tokens[:, 0, :12].unflatten(1, (3, 4)).flatten(0, 1), vit(prepared(vit, shown)).tokens)
+    equal(video(clip).tokens[:, 0, :12].unflatten(1, (3, 4)).flatten(0, 1), vit(preprocess_frames(vit, shown)).tokens)
 
 
 @torch.no_grad()
@@ -69,7 +69,7 @@ def test_a_video_that_stands_still_begins_as_its_image() -> None:
     still = plain(images())[:, None].expand(-1, 6, -1, -1, -1)
     found = video(still).tokens
     for moment in range(3):
-        equal(found[:, moment], vit(prepared(vit, images())).tokens)
+        equal(found[:, moment], vit(preprocess_frames(vit, images())).tokens)
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def test_each_frame_of_a_tubelet_has_its_part_of_the_images_weights(stem: bool) 
     vit = stemmed() if stem else image_vit()
     video, shown = longvideo.inflate(vit, "vivit-nano", tubelet=(3, 8, 8), segment_frames=6), images(3)
     found = video.tubelets.video(plain(shown)[None].movedim(-1, 1))  # (1, 3, 3, 16, 16): one tubelet of three frames
-    each = vit.patches(prepared(vit, shown))
+    each = vit.patches(preprocess_frames(vit, shown))
     equal(found[0, 0], (each[0] + each[1] + each[2]) / 3)
 
 
@@ -120,8 +120,8 @@ def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     vit = stemmed()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2).train()
     shown = images(2)
-    wanted = vit(prepared(vit, shown)).tokens
-    equal(video.see_images(plain(shown)).tokens[:, 0], wanted)
+    wanted = vit(preprocess_frames(vit, shown)).tokens
+    equal(video.encode_images(plain(shown)).tokens[:, 0], wanted)
     still = plain(shown)[:, None].expand(-1, 4, -1, -1, -1)
     found = video(still).tokens  # in training, and yet of the statistics that came with it
     equal(found[:, 1], wanted)

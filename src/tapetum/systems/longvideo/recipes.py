@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.config import Memory, Tune
-from tapetum.systems.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
+from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 
 Stage = Literal["images", "short", "long", "consolidated", "questions", "language", "video-to-text"]
 MADE_UP = "ordered-events"
@@ -87,7 +87,7 @@ class VideoTextRun:
     @property
     def config(self) -> VideoTextConfig:
         """Give the sizes of both towers. Raises BadInput for what there is not."""
-        config = named_towers(self.model, **self.video_changes)
+        config = named_video_text(self.model, **self.video_changes)
         return replace(config, text=replace(config.text, vocabulary=BYTES))
 
     @property
