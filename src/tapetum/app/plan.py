@@ -115,10 +115,11 @@ def plan_training(run: "VideoTextRun") -> Planned:
     from dataclasses import replace
 
     from tapetum.systems.longvideo.cost import compute_cost, step_flops
+    from tapetum.systems.longvideo.run import make_task
 
     if run.stage == "language":
         raise BadInput("the stage language looks at no video; leave --plan out")
-    config = run.config.video
+    config = make_task(run).model().video.config if run.encoder else run.config.video  # pyright: ignore
     frames = 1 if run.stage == "images" else run.frames
     frozen = run.stage == "video-to-text"
     once = compute_cost(config, frames, training=True)

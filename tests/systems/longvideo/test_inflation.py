@@ -1,16 +1,25 @@
 """From images to video: a video that stands still is its image, and additions change nothing at first."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import tapetum
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import from_state
 from tapetum.encoders.vit import ViT
 from tapetum.systems import longvideo
+from tapetum.systems.longvideo.recipes import recipe
+from tapetum.systems.longvideo.run import make_task, train_longvideo
+from tapetum.systems.pretraining.recipes import recipe as pretraining_recipe
+from tapetum.systems.pretraining.run import pretrain
+from tapetum.train.launch_config import Launch
 
 VIT = {"width": 24, "depth": 5, "heads": 2, "mlp_width": 48, "patch": 8, "image_size": (16, 16)}
 
@@ -193,3 +202,53 @@ def test_what_cannot_be_inflated_is_said() -> None:
         longvideo.inflate(image_vit(), "vivit-nano", width=32)
     with pytest.raises(BadInput, match="has patches of 8"):
         longvideo.inflate(image_vit(), "vivit-nano", tubelet=(2, 16, 16))
+
+
+RUN: dict[str, Any] = {"size": 64, "frames": 4, "event_frames": 2, "steps": 1, "batch_size": 2, "checks": 1, "memories": 2}
+
+
+def launch(out: Path) -> Launch:
+    return Launch(out=out, threads=1, workers=0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of MAE that learned a tiny ViT for a step."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "images").mkdir()
+    for k in range(4):
+        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{k}.png")
+    network = {"encoder": "vit-nano", "change": ("patch=8", "width=24", "depth=2", "heads=2", "mlp_width=48")}
+    run = pretraining_recipe("mae", str(folder / "images"), **network, size=16, batch_size=2, steps=1, micro_batch=2)
+    pretrain(run, launch(folder / "run"), lambda text: None)
+    return folder / "run"
+
+
+def test_an_encoder_that_pretrain_made_begins_a_run(pretrained: Path, tmp_path: Path) -> None:
+    vit = tapetum.load(pretrained)
+    made = recipe("short", "ordered-events", **RUN, encoder=str(pretrained))
+    video = make_task(made).model().video
+    assert (video.config.width, video.config.depth, video.config.tubelet) == (24, 2, (2, 8, 8))
+    state = vit.state_dict()
+    ours = {name: value for name, value in video.state_dict().items() if name.startswith(("blocks.", "norm."))}
+    assert len(ours) > 20
+    for name, value in ours.items():
+        torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+    finished = train_longvideo(made, launch(tmp_path / "run"), lambda text: None)
+    assert finished is not None
+    trained = tapetum.load(finished[0])
+    assert trained.config.video == video.config
+    moved = {name for name, value in trained.video.state_dict().items() if not torch.equal(value, video.state_dict()[name])}
+    assert "blocks.0.attention.query.weight" in moved
+    continued = make_task(recipe("consolidated", "ordered-events", **RUN, start=str(finished[0]))).model()
+    assert continued.video.config.memory == "consolidated"
+
+
+def test_an_encoder_by_name_begins_a_run_and_a_resnet_is_refused(tmp_path: Path) -> None:
+    small = recipe("long", "ordered-events", **RUN, encoder="random:vit-nano")
+    assert make_task(small).model().video.config.tune == "last-4"
+    with pytest.raises(BadInput, match=r"random:resnet-18: a ResNet cannot become a video encoder; give a ViT"):
+        make_task(replace(small, encoder="random:resnet-18")).model()
+    with pytest.raises(BadInput, match="--start has an encoder of its own; leave one out"):
+        replace(small, start=str(tmp_path))

@@ -256,5 +256,5 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(torch.equal(value, model.own_language.state_dict()[name]) for name, value in old.items())
     assert float(model.cross_attention[0].gate.detach().abs()) > 0
     assert model.config.video.mask_always
-    with pytest.raises(BadInput, match="video-to-text wants --start"):
+    with pytest.raises(BadInput, match="video-to-text wants --encoder, or --start"):
         train_longvideo(narrow(recipe("video-to-text", str(place), **small), monkeypatch), launch(tmp_path / "x"), silent)

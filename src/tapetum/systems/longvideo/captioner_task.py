@@ -17,7 +17,7 @@ from tapetum.metrics.captions import caption_scores
 from tapetum.systems.longvideo.captioner import Captioner, next_token_loss, padded
 from tapetum.systems.longvideo.data import CaptionedClip, open_clips
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.task import NOT_COMPARED, ShuffledClips, pad_clips, scale_pixels
@@ -75,15 +75,16 @@ class CaptionerTask(Task):
     """Say the next token of what is said of a video."""
 
     def __init__(self, run: VideoTextRun):
-        if not run.start:
+        if not (run.start or run.encoder):
             raise BadInput(
-                "video-to-text wants --start, a video encoder of an earlier stage, or a run of this one to go on from"
+                "video-to-text wants --encoder, or --start with a video encoder of an earlier stage or a run of this one"
             )
         self.run, self.clips = run, open_clips(run)
 
     def model(self) -> Captioner:
         """Put new layers between the encoder and the language model that the run names; or go on with a captioner."""
-        start = load(self.run.start)
+        run = self.run
+        start = inflate_from(run.encoder, run.model, **run.video_changes) if run.encoder else load(run.start)
         if isinstance(start, Captioner):
             return start.train()
         if not self.run.language:

@@ -49,7 +49,7 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
         BadInput: the network is not a ViT, or a change contradicts it.
     """
     if not isinstance(image_vit, ViT):
-        raise BadInput(f"a {type(image_vit).__name__} cannot be inflated; give a ViT of tapetum.encoders")
+        raise BadInput(f"a {type(image_vit).__name__} cannot become a video encoder; give a ViT of tapetum.encoders")
     config = _config(image_vit.config, name, changes)
     kind = next(image_vit.parameters()).dtype
     encoder = VideoEncoder(replace(config, tune="all")).to(kind)
@@ -61,6 +61,17 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
         encoder = VideoEncoder(config).to(kind)
         _load(encoder, trained)
     return encoder.eval()
+
+
+def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
+    """Inflate the image ViT that a reference of `tapetum.encoders.references` stands for. Raises BadInput as both."""
+    from tapetum.encoders import references
+
+    image_encoder = references.load(reference)
+    try:
+        return inflate(image_encoder, name, **changes)  # pyright: ignore[reportArgumentType]
+    except BadInput as error:
+        raise BadInput(f"{reference}: {error}") from error
 
 
 def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:

@@ -19,14 +19,15 @@ from tapetum.encoders import byte_text
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.scenes.ordered_events import gallery
 from tapetum.systems.longvideo.data import CaptionedClip, ClipSource, SyntheticClips, open_clips, validation_number
-from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.weights import load
 from tapetum.train import JointTask, Moment
 
-NOT_COMPARED = "data", "start", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed", "checkpointing"
+NOT_COMPARED = "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
+NOT_COMPARED += ("checkpointing",)
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
 
 
@@ -49,9 +50,15 @@ class VideoTextTask(JointTask):
         run.config  # noqa: B018, an impossible one is refused at once
 
     def model(self) -> VideoText:
-        """Make new towers, or those of the stage before with this one's settings."""
-        if not self.run.start:
-            return VideoText(self.run.config).train()
+        """Build new towers, with an inflated video encoder where the run names one, or continue those of the stage before."""
+        run = self.run
+        if run.encoder:
+            encoder = inflate_from(run.encoder, run.model, **run.video_changes)
+            model = VideoText(replace(run.config, video=encoder.config))
+            model.video.load_state_dict(encoder.state_dict())
+            return model.train()
+        if not run.start:
+            return VideoText(run.config).train()
         model = load(self.run.start)
         if not isinstance(model, VideoText):
             raise BadInput(f"{self.run.start} has no text tower; give weights of tapetum train longvideo")
