@@ -24,7 +24,7 @@ from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.weights import load
-from tapetum.train import JointTask, Moment
+from tapetum.train import JointTask, StepContext
 
 NOT_COMPARED = "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
 NOT_COMPARED += ("checkpointing",)
@@ -88,7 +88,7 @@ class VideoTextTask(JointTask):
             batch["hard_valid"] = torch.tensor([[bool(text) for text in row] for row in rows])
         return batch
 
-    def embed(self, model: nn.Module, batch: Mapping[str, Any], moment: Moment) -> dict[str, Tensor]:
+    def embed(self, model: nn.Module, batch: Mapping[str, Any], context: StepContext) -> dict[str, Tensor]:
         """Give the vectors of clips and of texts, of each kind."""
         assert isinstance(model, VideoText)
         embeddings: dict[str, Tensor] = {}
@@ -108,7 +108,7 @@ class VideoTextTask(JointTask):
         return embeddings
 
     def joint_loss(
-        self, model: nn.Module, embeddings: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, embeddings: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Take the mean of the losses of the kinds."""
         assert isinstance(model, VideoText)
