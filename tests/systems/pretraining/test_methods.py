@@ -40,8 +40,8 @@ def begun(method: Method, data: Path, **changes: object) -> tuple[Any, nn.Module
     for average in task.averages:
         teachers[average.name] = task.model().requires_grad_(False).eval()
         teachers[average.name].load_state_dict(model.state_dict())
-    showings = task.dataset()
-    return task, model, teachers, task.collate([showings[number] for number in range(task.run.batch_size)])
+    samples = task.dataset()
+    return task, model, teachers, task.collate([samples[number] for number in range(task.run.batch_size)])
 
 
 def test_a_batch_tells_the_numbers_of_its_samples(data: Path) -> None:
@@ -100,11 +100,11 @@ def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) 
 
 def test_a_task_goes_to_workers_without_its_images(data: Path) -> None:
     task, _, _, batch = begun("supervised", data)
-    showings = task.dataset()
+    samples = task.dataset()
     copied = pickle.loads(pickle.dumps(task))
-    again = copied.collate([showings[number] for number in range(8)])
+    again = copied.collate([samples[number] for number in range(8)])
     assert torch.equal(again["views"][0], batch["views"][0])
-    assert len(pickle.dumps(task)) < 10_000 < len(pickle.dumps(showings))
+    assert len(pickle.dumps(task)) < 10_000 < len(pickle.dumps(samples))
 
 
 def test_weights_that_decay_are_matrices_and_filters(data: Path) -> None:
@@ -269,8 +269,8 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
 
 def test_labels_and_names_of_methods(data: Path) -> None:
     task, _, _, batch = begun("supervised", data)
-    showings = task.dataset()
-    assert batch["label"].tolist() == [showings[number].index % 2 for number in range(8)]
+    samples = task.dataset()
+    assert batch["label"].tolist() == [samples[number].index % 2 for number in range(8)]
     with pytest.raises(BadInput, match="there is no method 'swav'; it is one of supervised, clip"):
         task_of("swav")  # pyright: ignore[reportArgumentType]
     assert np.array_equal(task.source.classes, ("square", "stripes"))

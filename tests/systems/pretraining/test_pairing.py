@@ -26,8 +26,8 @@ def begun(method: Method, data: Path, **changes: object) -> tuple[Any, Any, Any,
     """A task, a student and a teacher in float64 with weights of their own, and a batch of 4."""
     task = task_for(tiny(method, data, **changes))
     student, teacher = ((torch.manual_seed(seed), task.model().double())[1] for seed in (0, 1))
-    showings = task.dataset()
-    batch = task.collate([showings[number] for number in range(4)])
+    samples = task.dataset()
+    batch = task.collate([samples[number] for number in range(4)])
     batch["views"] = [view.double() for view in batch["views"]]
     return task, student, teacher.requires_grad_(False), batch
 
