@@ -34,9 +34,9 @@ from tapetum.app.shell.allocator import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
-from tapetum.systems.pretraining.sources import RawImages
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import recipe
+from tapetum.systems.pretraining.sources import RawImages
 from tapetum.train import StepContext
 from tapetum.train.state import MovingAverage
 
