@@ -157,9 +157,9 @@ def _flush(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Asks about what is pending, and empties it."""
     from tapetum.layers.generate_config import Choice
-    from tapetum.systems.paligemma.labels import things_of
+    from tapetum.systems.paligemma.labels import requested_objects
 
-    words, things = request.kind == "words", things_of(request.prompt)
+    words, things = request.kind == "words", requested_objects(request.prompt)
     examples = [
         (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
     ]

@@ -24,8 +24,8 @@ from tapetum.hub.registry import known, resolve
 from tapetum.layers.generate_config import Choice
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.images import Resize, prepare
-from tapetum.systems.paligemma.labels import only_asked
-from tapetum.systems.paligemma.locations import Found, Reading, parse
+from tapetum.systems.paligemma.labels import keep_requested
+from tapetum.systems.paligemma.locations import ParsedRegions, Reading, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
@@ -132,10 +132,10 @@ class Answerer:
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
         ids = self.tokens.encode_prefix(prompt)
-        seen = images * self.model.config.image_tokens
-        if seen + len(ids) + room > CONTEXT:
+        image_tokens = images * self.model.config.image_tokens
+        if image_tokens + len(ids) + room > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {seen} of {images} images and {room} for the answer; together "
+                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {room} for the answer; together "
                 f"they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
@@ -177,14 +177,14 @@ class Answerer:
 
     def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
         """The first place of answers about places, where there is more to say than nothing; see `first_places`."""
-        asked = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
-        if self.official or not asked:
+        rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
+        if self.official or not rows:
             return None
-        logits = self.model.start(pixels[asked], self.padded([prefixes[row] for row in asked]), 1).logits
-        found: list[list[int]] = [[] for _ in prompts]
-        for row, first in zip(asked, first_places(logits, self.tokens, self.model.config.end), strict=True):
-            found[row] = first
-        return found
+        logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
+        forced: list[list[int]] = [[] for _ in prompts]
+        for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):
+            forced[row] = first
+        return forced
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
         """Put rows of ids into one tensor, 0 on the right."""
@@ -200,9 +200,9 @@ class Answerer:
         masks: bool,
         reading: Reading = "edges",
         things: Sequence[str] | None = None,
-    ) -> Found:
+    ) -> ParsedRegions:
         """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
         pairs = zip(reply.ids, reply.log_probabilities, strict=False)
         places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None
-        return only_asked(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)
+        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)

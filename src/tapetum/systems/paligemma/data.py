@@ -31,7 +31,7 @@ from tapetum.systems.paligemma.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class TextPair:
     """What is said to the model, and what it should say."""
 
     prefix: str
@@ -47,15 +47,15 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class ImageTexts:
     """An image, or several that belong together, and its texts."""
 
     pixels: Float[np.ndarray, "i 3 h w"]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TextPair, ...]
 
 
 @dataclass(frozen=True)
-class Rows:
+class TextRows:
     """Texts of a batch, in numbers."""
 
     of: Int[Tensor, " b"]
@@ -71,21 +71,21 @@ class Batch:
     """A micro-batch."""
 
     pixels: Float[Tensor, "e i 3 h w"]
-    groups: tuple[Rows, ...]
+    groups: tuple[TextRows, ...]
     """Short rows, then long ones; a group without rows is left out."""
 
 
-class Samples(Protocol):
+class SampleSource(Protocol):
     """Samples by number: a function of (seed, number)."""
 
-    def draw(self, seed: int, number: int) -> Sample:
+    def draw(self, seed: int, number: int) -> ImageTexts:
         """Give sample `number` of the endless stream of a seed."""
         ...
 
     def __len__(self) -> int: ...
 
 
-def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) -> Batch:
+def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = None) -> Batch:
     """Make a batch of samples with as many images each.
 
     Args:
@@ -108,20 +108,20 @@ def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) 
                     texts.append(_numbers(pair, tokens, length))
         if texts:
             prefix, suffix, learned = (_padded([text[k] for text in texts]) for k in range(3))
-            groups.append(Rows(torch.tensor(of), prefix, suffix, learned.bool()))
+            groups.append(TextRows(torch.tensor(of), prefix, suffix, learned.bool()))
     return Batch(torch.from_numpy(np.stack([item.pixels for item in items])), tuple(groups))
 
 
-def _numbers(pair: Pair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
+def _numbers(pair: TextPair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
     prefix, suffix = tokens.encode_prefix(pair.prefix), tokens.encode_suffix(pair.suffix)
-    asked = len(prefix)
+    prefix_length = len(prefix)
     if length is not None:
         prefix = prefix[:length]
         suffix = suffix[: length + 1 - len(prefix)]
     learned = [1] * len(suffix)
     if pair.unlearned:
         learned = unlearned(suffix, tokens, pair.unlearned)
-    return prefix, suffix, learned if len(prefix) == asked else [0] * len(suffix)
+    return prefix, suffix, learned if len(prefix) == prefix_length else [0] * len(suffix)
 
 
 def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:
@@ -142,13 +142,13 @@ def _padded(rows: list[list[int]]) -> Int[Tensor, "b n"]:
     return out
 
 
-class Drawn(Dataset):
+class SampleDataset(Dataset):
     """Samples by number, for `tapetum.train`."""
 
-    def __init__(self, samples: Samples, seed: int):
+    def __init__(self, samples: SampleSource, seed: int):
         self.samples, self.seed = samples, seed
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> ImageTexts:
         return self.samples.draw(self.seed, number)
 
 
@@ -159,7 +159,7 @@ class _Entry:
     """Prefixes, each with its suffixes."""
 
 
-class JsonLines:
+class JsonLinesSamples:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
     def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
@@ -180,19 +180,19 @@ class JsonLines:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def draw(self, seed: int, number: int) -> Sample:
+    def draw(self, seed: int, number: int) -> ImageTexts:
         """Give sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         entry = self.entries[Shuffle(len(self), seed)(number)]
         texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_image]]
-        pairs = tuple(Pair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
-        return Sample(pixels=self.pixels(entry.images), pairs=pairs)
+        pairs = tuple(TextPair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
+        return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs)
 
-    def read(self, index: int) -> tuple[Sample, tuple[tuple[str, ...], ...]]:
+    def read(self, index: int) -> tuple[ImageTexts, tuple[tuple[str, ...], ...]]:
         """Give example `index` of the file with all its texts, and all right answers to each."""
         entry = self.entries[index]
-        pairs = tuple(Pair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
-        return Sample(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
+        pairs = tuple(TextPair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
+        return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
         """Read images and squash them to the size of the model's."""

@@ -45,7 +45,7 @@ _DIGITS = {"loc": (4, PLACES), "seg": (3, CODES)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class ParsedRegions:
     """What a text of a model says of places, in its order."""
 
     boxes: Boxes
@@ -137,7 +137,7 @@ def parse(
     *,
     reading: Reading = "edges",
     chances: Sequence[float] | None = None,
-) -> Found:
+) -> ParsedRegions:
     """Read boxes and masks in the text of a model, in pixels of an image. Without `unpack`, masks are left as their boxes.
 
     Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
@@ -164,7 +164,7 @@ def parse(
         for mask, each, k in zip(made, soft, of_box, strict=True):
             mask[:] = paste(each, numbers[k], (height, width), reading)
     masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=scores[of_box])
-    return Found(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
+    return ParsedRegions(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
 
 
 def paste(

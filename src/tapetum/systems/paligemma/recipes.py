@@ -40,7 +40,7 @@ class Learning:
     answer counts as the root of its tokens."""
     smoothing: float = 0.0
     """Label smoothing: so much of the target is spread over all other tokens."""
-    spread: float = 0.0
+    location_std: float = 0.0
     """Deviation of the target of a place among its neighbours, in places; 0: only the place itself is right."""
     length: int | None = None
     """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
@@ -97,9 +97,9 @@ class PaliGemmaStage:
     """Texts of an image."""
     learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
     """How texts are learned."""
-    places: float = 0.3
-    """Weight of the loss of stage 0 beside that of texts."""
-    looking: float = 0.0
+    dense_weight: float = 0.3
+    """Weight of the dense loss of stage 0 beside that of texts."""
+    attention_weight: float = 0.0
     """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
     """Optimiser steps."""
@@ -118,9 +118,9 @@ class PaliGemmaStage:
     """Factor on the vision encoder's learning rate."""
     vision_encoder_warmup_steps: int = 0
     """Steps over which the vision encoder's rate rises linearly, besides."""
-    ruler: bool = False
-    """Write where things are into the weights that the run begins with, as `nano.position_init` does: in stage 0
-    into the vision encoder's positions, in stage 1 into the decoder's rows of places."""
+    position_init: bool = False
+    """Write positions into the weights that the run begins with (`nano.position_init`): in stage 0 into the vision encoder's
+    positions, in stage 1 into the embeddings of locations."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0

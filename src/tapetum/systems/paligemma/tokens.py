@@ -88,11 +88,11 @@ class Tokens:
             return cls(source)
         path = Path(source)
         if path.is_dir():
-            found = [path / name for name in FILES if (path / name).is_file()]
-            if not found:
+            files = [path / name for name in FILES if (path / name).is_file()]
+            if not files:
                 other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
                 raise BadInput(f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there")
-            path = found[0]
+            path = files[0]
         try:
             model = read_bytes(path)
         except OSError as error:
@@ -112,10 +112,10 @@ class Tokens:
         if path.is_dir():
             return cls.load(path)
         places = [path.with_suffix(".model"), *(path.with_name(name) for name in FILES)]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
+        path_there = next((place for place in places if place.is_file()), None)
+        if path_there is None:
             raise BadInput(f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there")
-        return cls.load(found)
+        return cls.load(path_there)
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
@@ -194,7 +194,7 @@ class Tokens:
         check_length(text, "a text for the model")
         if not _whole(text):
             raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
-        found: list[int] = []
+        ids: list[int] = []
         at = 0
         for match in _LIKE_EXTRA.finditer(text):
             number = self._numbers.get(match[0])
@@ -203,9 +203,9 @@ class Tokens:
                     f"{match[0]} is no token; places are <loc0000> to <loc{LOCATIONS - 1}>, pieces of masks <seg000> to "
                     f"<seg{SEGMENTS - 1}>"
                 )
-            found += [*self._encode_text(text[at : match.start()]), number]
+            ids += [*self._encode_text(text[at : match.start()]), number]
             at = match.end()
-        return found + self._encode_text(text[at:])
+        return ids + self._encode_text(text[at:])
 
     def encode_prefix(self, text: str) -> list[int]:
         """Give BOS, the text and a newline."""

@@ -179,14 +179,14 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
     return model
 
 
-def _fitting(wanted: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
-    """The arrays as tensors of the shapes that are `wanted`."""
+def _fitting(expected: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
+    """The arrays as tensors of the shapes that are `expected`."""
     state = {}
-    for ours, tensor in wanted.items():
+    for ours, tensor in expected.items():
         array = arrays.get(ours)
         if array is None or tuple(array.shape) != tuple(tensor.shape):
-            found = "missing" if array is None else tuple(array.shape)
-            raise BadInput(f"{names[ours]} in {name} is {found}; wanted {tuple(tensor.shape)}: get the file again")
+            actual = "missing" if array is None else tuple(array.shape)
+            raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
         value = torch.as_tensor(array)
         if not value.is_floating_point() or not torch.isfinite(value).all():
             raise BadInput(f"{names[ours]} in {name} holds something else than finite numbers; get the file again")
@@ -212,8 +212,8 @@ def load(
     """
     path = resolve(name_or_path, "segment")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
-        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise BadInput(f"{found}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
+        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise BadInput(f"{problem}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
     model = _from_npz(path) if path.suffix == ".npz" else _from_ours(path)
     return model.requires_grad_(False).eval().to(device=device, dtype=dtype)
 
@@ -242,15 +242,15 @@ def _from_ours(path: Path) -> MaskCodec:
     if text is None:
         raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
     try:
-        said = parse_json(text)
-        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+        stored = parse_json(text)
+        check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         config = MaskCodecConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error
     with blueprint(config, len(tensors), path):
-        wanted = MaskCodec(config).state_dict()
-    state = _fitting(wanted, tensors, {name: name for name in wanted}, str(path))
+        expected = MaskCodec(config).state_dict()
+    state = _fitting(expected, tensors, {name: name for name in expected}, str(path))
     model = MaskCodec(config)
     model.load_state_dict(state)
     return model

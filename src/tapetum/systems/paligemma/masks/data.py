@@ -69,14 +69,14 @@ def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2
 
 def read_crops(places: Sequence[str | Path]) -> list[Bool[np.ndarray, "_h _w"]]:
     """Read all masks of folders and files, cut out along their boxes. Raises BadInput where one cannot be read or has none."""
-    found: list[np.ndarray] = []
+    crops: list[np.ndarray] = []
     for place in map(Path, places):
-        before = len(found)
+        before = len(crops)
         masks = _of_folder(place) if place.is_dir() else _of_coco(place)
-        found += [mask for mask in masks if mask.sum() >= LEAST]
-        if len(found) == before:
+        crops += [mask for mask in masks if mask.sum() >= LEAST]
+        if len(crops) == before:
             raise BadInput(f"{place} holds no masks of {LEAST} pixels or more; give one that does")
-    return found
+    return crops
 
 
 def _of_folder(folder: Path) -> Iterator[np.ndarray]:

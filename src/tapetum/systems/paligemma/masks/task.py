@@ -49,35 +49,35 @@ class LearningCodec(nn.Module):
         self, masks: Float[Tensor, "n 64 64"], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "n 64 64"], Float[Tensor, ""], Int[Tensor, "n 16"]]:
         """Draw masks again; give them, how far from its codes was what was said, and the codes, which move in training."""
-        said = self.codec.features(masks)
-        chosen = self.codec.nearest(said.detach())
+        features = self.codec.features(masks)
+        chosen = self.codec.nearest(features.detach())
         codes = self.codec.codebook[chosen]
-        distance = mse_loss(said, codes)
-        drawn = self.codec.draw(said + (codes - said).detach())
+        distance = mse_loss(features, codes)
+        decoded = self.codec.draw(features + (codes - features).detach())
         if self.training:
-            self.follow(said.detach().flatten(0, 1), chosen.flatten(), generator)
-        return drawn, distance, chosen
+            self.follow(features.detach().flatten(0, 1), chosen.flatten(), generator)
+        return decoded, distance, chosen
 
     @torch.no_grad()
-    def follow(self, said: Float[Tensor, "m d"], chosen: Int[Tensor, " m"], generator: torch.Generator | None) -> None:
+    def follow(self, features: Float[Tensor, "m d"], chosen: Int[Tensor, " m"], generator: torch.Generator | None) -> None:
         """Move codes to the mean of what was said near them, over all processes."""
         decay = self.run.code_decay
-        choice = one_hot(chosen, self.run.config.codes).to(said)
+        choice = one_hot(chosen, self.run.config.codes).to(features)
         self.counts.mul_(decay).add_(all_reduce(choice.sum(0)), alpha=1 - decay)
-        self.sums.mul_(decay).add_(all_reduce(choice.T @ said), alpha=1 - decay)
-        self._restart(said, generator)
+        self.sums.mul_(decay).add_(all_reduce(choice.T @ features), alpha=1 - decay)
+        self._restart(features, generator)
         total = self.counts.sum()
         smooth = (self.counts + _EPSILON) / (total + len(self.counts) * _EPSILON) * total
         self.codec.codebook.copy_(self.sums / smooth[:, None])
 
-    def _restart(self, said: Tensor, generator: torch.Generator | None) -> None:
+    def _restart(self, features: Tensor, generator: torch.Generator | None) -> None:
         """Puts codes that hardly any place chooses where something of this batch was said; one process draws for all."""
-        lost = self.counts < self.run.restart_below
+        unused = self.counts < self.run.restart_below
         world = current_world()
-        drawn = said[torch.randint(len(said), (len(self.counts),), generator=generator, device=said.device)]
-        drawn = all_reduce(drawn if world.rank == 0 else torch.zeros_like(drawn))
-        self.sums.copy_(torch.where(lost[:, None], drawn, self.sums))
-        self.counts.copy_(torch.where(lost, 1.0, self.counts))
+        restarted = features[torch.randint(len(features), (len(self.counts),), generator=generator, device=features.device)]
+        restarted = all_reduce(restarted if world.rank == 0 else torch.zeros_like(restarted))
+        self.sums.copy_(torch.where(unused[:, None], restarted, self.sums))
+        self.counts.copy_(torch.where(unused, 1.0, self.counts))
 
 
 class MaskCodecTask(Task):
@@ -96,12 +96,12 @@ class MaskCodecTask(Task):
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], moment: Moment) -> tuple[Tensor, dict[str, Any]]:
         """Compute the squared error of what is drawn and the commitment; log both, the IoU, and how many codes are in use."""
-        drawn, distance, chosen = model(batch, moment.generator)
-        error = mse_loss(drawn, 2 * batch - 1)
+        decoded, distance, chosen = model(batch, moment.generator)
+        error = mse_loss(decoded, 2 * batch - 1)
         used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
         share = used / used.sum()
         perplexity = (-(share * (share + 1e-10).log()).sum()).exp()
-        numbers = {"drawn": error.detach(), "said": distance.detach(), "iou": iou(drawn.detach(), batch).mean()}
+        numbers = {"drawn": error.detach(), "said": distance.detach(), "iou": iou(decoded.detach(), batch).mean()}
         return error + self.run.commitment * distance, {**numbers, "codes_used": perplexity}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
@@ -118,9 +118,9 @@ class MaskCodecTask(Task):
         return {**asdict(self.run), "masks": len(self.masks), "checks": len(self.checks)}
 
 
-def iou(drawn: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, " n"]:
+def iou(decoded: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, " n"]:
     """Compare what was drawn, above 0, with masks from 0 to 1, above a half."""
-    one, other = drawn > 0, masks > 0.5
+    one, other = decoded > 0, masks > 0.5
     return (one & other).sum((1, 2)) / (one | other).sum((1, 2)).clamp(min=1)
 
 

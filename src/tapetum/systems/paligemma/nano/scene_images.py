@@ -26,7 +26,7 @@ _SIDES = {"left": "right", "right": "left"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class SceneObject:
     """One thing, or the hand, of which a part is seen."""
 
     id: int
@@ -44,7 +44,7 @@ class Thing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SceneQuestion:
     """A question with its answer."""
 
     template: str
@@ -60,11 +60,11 @@ class SceneImage:
     rgb: UInt8[np.ndarray, "h w 3"]
     ids: UInt8[np.ndarray, "h w"]
     """Which thing each pixel shows; 0 for what is fixed."""
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
     short: str
     long: str
     """Captions."""
-    questions: tuple[Asked, ...]
+    questions: tuple[SceneQuestion, ...]
 
 
 class SceneFolder:
@@ -110,7 +110,7 @@ class SceneFolder:
             short=row["captions"]["short"],
             long=row["captions"]["long"],
             questions=tuple(
-                Asked(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
+                SceneQuestion(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
             ),
         )
 
@@ -130,15 +130,15 @@ class SceneFolder:
         """Count the questions of all images by template and answer."""
         counts: dict[tuple[str, str], int] = {}
         for index in range(len(self)):
-            for asked in self.truth(index).get("candidates", ()):
-                key = asked["template"], asked["answer"]
+            for question in self.truth(index).get("candidates", ()):
+                key = question["template"], question["answer"]
                 counts[key] = counts.get(key, 0) + 1
         return counts
 
 
-def _thing(row: Mapping[str, Any]) -> Thing:
+def _thing(row: Mapping[str, Any]) -> SceneObject:
     names = "id", "noun", "colour", "material", "seen_share", "caption"
-    return Thing(box=tuple(row["box"]), **{name: row[name] for name in names})
+    return SceneObject(box=tuple(row["box"]), **{name: row[name] for name in names})
 
 
 def mirrored(image: SceneImage) -> SceneImage:
@@ -148,20 +148,20 @@ def mirrored(image: SceneImage) -> SceneImage:
     """
     width = image.rgb.shape[1]
 
-    def told(text: str) -> str:
-        return "" if "that says" in text else re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], text)
+    def mirrored_text(text: str) -> str:
+        return "" if "that says" in text else re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
 
     return SceneImage(
         name=image.name,
         rgb=image.rgb[:, ::-1],
         ids=image.ids[:, ::-1],
         things=tuple(
-            replace(t, box=(width - t.box[2], t.box[1], width - t.box[0], t.box[3]), caption=told(t.caption))
+            replace(t, box=(width - t.box[2], t.box[1], width - t.box[0], t.box[3]), caption=mirrored_text(t.caption))
             for t in image.things
         ),
         short=image.short,
-        long=told(image.long),
-        questions=tuple(replace(q, text=told(q.text), answer=told(q.answer)) for q in image.questions if q.template != "read"),
+        long=mirrored_text(image.long),
+        questions=tuple(replace(q, text=mirrored_text(q.text), answer=mirrored_text(q.answer)) for q in image.questions if q.template != "read"),
     )
 
 
@@ -189,6 +189,6 @@ def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
     return replace(image, rgb=image.rgb[rows][:, columns], ids=ids, things=tuple(things))
 
 
-def pixels_of(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
+def normalize_pixels(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
     """Give pixels as the vision encoder takes them: -1..1."""
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 127.5 - 1

@@ -36,7 +36,7 @@ Id = tuple[str, Key]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class TransferExample:
     """One thing that is asked of a model."""
 
     id: Id
@@ -47,7 +47,7 @@ class Example:
     """All right answers as the set has them; none where they are hidden, or where truth is places."""
     kind: str = ""
     """By which scores are told apart."""
-    asked: Question | None = None
+    question: Question | None = None
     """The question, where there is one."""
     referred: Referred | None = None
     """What an expression means."""
@@ -60,7 +60,7 @@ class Example:
         return self.video or self.images[0]
 
 
-def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[TransferExample]:
     """Read examples of a task; by default the splits that can be scored here.
 
     Raises BadInput for a folder that is not there, files that are missing or damaged, unknown splits, and splits without an
@@ -69,16 +69,16 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")
-    found: list[Example] = []
+    examples: list[TransferExample] = []
     for split in splits or task.scored:
         records = READERS[task.reader](folder, split)
         part = [example for record in records for example in _examples(task, record, split)]
         if task.kinds:
             part = [example for example in part if example.kind in task.kinds]
-        found += part
-    if not found:
+        examples += part
+    if not examples:
         raise BadInput(f"{folder} has nothing for {task.title} ({', '.join(task.kinds)}); give its official files")
-    return found
+    return examples
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
@@ -91,62 +91,62 @@ def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence
     return [part.replace("\0", "+/") for part in splits.replace("+/", "\0").split("+")] if splits else default
 
 
-def there(examples: Sequence[Example]) -> list[Example]:
+def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
     """Leave out examples whose video is not there, as many are no more; each file is looked for once."""
     known: dict[Path, bool] = {}
     return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
 
 
-def answers_of(task: Transfer, asked: Question) -> tuple[str, ...]:
+def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
     """Give what the model should say to a question: one of these; none where answers are hidden."""
     if task.prompt in ("choose", "letter"):
-        if asked.right is None:
+        if question.right is None:
             return ()
-        said = f"The answer is {chr(65 + asked.right)}." if task.prompt == "letter" else asked.options[asked.right]
-        return (said,)
-    return tuple(answer.lower() for answer in asked.answers) if task.lower else asked.answers
+        text = f"The answer is {chr(65 + question.right)}." if task.prompt == "letter" else question.options[question.right]
+        return (text,)
+    return tuple(answer.lower() for answer in question.answers) if task.lower else question.answers
 
 
-def shuffled(task: Transfer, example: Example, rng: np.random.Generator) -> Example:
+def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator) -> TransferExample:
     """Give the example with its options in another order, where the task has them so."""
-    asked = example.asked
-    if not task.shuffle_options or asked is None or asked.right is None:
+    question = example.question
+    if not task.shuffle_options or question is None or question.right is None:
         return example
-    order = rng.permutation(len(asked.options)).tolist()
-    asked = replace(asked, options=tuple(asked.options[k] for k in order), right=order.index(asked.right))
-    return replace(example, asked=asked, prefix=task.prompt_of(asked), references=answers_of(task, asked))
+    order = rng.permutation(len(question.options)).tolist()
+    question = replace(question, options=tuple(question.options[k] for k in order), right=order.index(question.right))
+    return replace(example, asked=question, prefix=task.prompt_of(question), references=answers_of(task, question))
 
 
-def _examples(task: Transfer, record: Question | Captioned | Referred | Instances, split: str) -> Iterator[Example]:
+def _examples(task: Transfer, record: Question | Captioned | Referred | Instances, split: str) -> Iterator[TransferExample]:
     if isinstance(record, Referred):
         for k, expression in enumerate(record.expressions):
-            asked = Question(key=f"{record.key}/{k}", question=expression)
-            yield Example(id=(split, asked.key), images=(record.image,), prefix=task.prompt_of(asked), referred=record)
+            question = Question(key=f"{record.key}/{k}", question=expression)
+            yield TransferExample(id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record)
     elif isinstance(record, Instances):
-        asked = Question(key=record.key, question=getattr(record, "prompt", ""))
-        yield Example(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(asked), things=record)
+        question = Question(key=record.key, question=getattr(record, "prompt", ""))
+        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(question), things=record)
     else:
         if isinstance(record, Captioned):
             record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
         yield _of_question(task, record, split)
 
 
-def _of_question(task: Transfer, asked: Question, split: str) -> Example:
-    where = f"example {asked.key!r} of {split}"
-    if asked.video is None and len(asked.images) != task.images:
-        raise BadInput(f"{where} has {len(asked.images)} images; {task.title} wants {task.images} of each")
-    if (asked.video is not None) != (task.frames is not None):
-        raise BadInput(f"{where} has {'a video' if asked.video else 'no video'}; that is another form than {task.title}'s")
-    if task.prompt in ("choose", "letter") and not asked.options:
+def _of_question(task: Transfer, question: Question, split: str) -> TransferExample:
+    where = f"example {question.key!r} of {split}"
+    if question.video is None and len(question.images) != task.images:
+        raise BadInput(f"{where} has {len(question.images)} images; {task.title} wants {task.images} of each")
+    if (question.video is not None) != (task.frames is not None):
+        raise BadInput(f"{where} has {'a video' if question.video else 'no video'}; that is another form than {task.title}'s")
+    if task.prompt in ("choose", "letter") and not question.options:
         raise BadInput(f"{where} has no options to choose from; give them")
-    return Example(
-        id=(split, asked.key),
-        images=asked.images,
-        video=asked.video,
-        prefix=task.prompt_of(asked),
-        references=answers_of(task, asked),
-        kind=asked.kind,
-        asked=asked,
+    return TransferExample(
+        id=(split, question.key),
+        images=question.images,
+        video=question.video,
+        prefix=task.prompt_of(question),
+        references=answers_of(task, question),
+        kind=question.kind,
+        asked=question,
     )
 
 
@@ -225,9 +225,9 @@ def read_expressions(folder: Path, split: str) -> list[Referred]:
         return read_refcoco(folder, part, name)
     if split != "train":
         raise BadInput(f"there is no split {split!r}; it is train, or such as refcoco/val, refcoco+/testA, refcocog/test")
-    held = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
+    held_out = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
     every = [replace(r, key=f"{name}/{r.key}") for name in _EXPRESSIONS for r in read_refcoco(folder, "train", name)]
-    return [referred for referred in every if referred.image not in held]
+    return [referred for referred in every if referred.image not in held_out]
 
 
 def _coco_instances(folder: Path, split: str) -> list[Instances]:

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import prompts
 
 if TYPE_CHECKING:
-    from tapetum.data.asked import Question
+    from tapetum.data.question import Question
     from tapetum.systems.paligemma.images import Resize
 
 Metric = Literal[
@@ -40,14 +40,14 @@ Prompt = Literal["caption", "caption-language", "answer", "choose", "letter", "b
 """What is said to the model; `prompt_of` says it letter by letter."""
 
 PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
-    "caption": lambda asked: prompts.caption(),
-    "caption-language": lambda asked: prompts.caption(asked.kind),
-    "answer": lambda asked: prompts.answer(asked.question),
-    "choose": lambda asked: prompts.choose(asked.question, asked.options),
-    "letter": lambda asked: prompts.choose_letter(asked.question, asked.context, asked.options),
-    "bare": lambda asked: asked.question,
-    "expression": lambda asked: asked.question,
-    "detect-all": lambda asked: prompts.DETECT_ALL,
+    "caption": lambda question: prompts.caption(),
+    "caption-language": lambda question: prompts.caption(question.kind),
+    "answer": lambda question: prompts.answer(question.question),
+    "choose": lambda question: prompts.choose(question.question, question.options),
+    "letter": lambda question: prompts.choose_letter(question.question, question.context, question.options),
+    "bare": lambda question: question.question,
+    "expression": lambda question: question.question,
+    "detect-all": lambda question: prompts.DETECT_ALL,
 }
 """By name. A bare question is one without any words of ours; so is the expression of RefCOCO."""
 
@@ -82,7 +82,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
+class FrameSampling:
     """What of a video is shown."""
 
     count: int
@@ -115,7 +115,7 @@ class Transfer:
     """Splits to score where the answers of those are hidden on a server; they are held out only if `train` is without them."""
     images: int = 1
     """Images of an example."""
-    frames: Frames | None = None
+    frames: FrameSampling | None = None
     """Of an example that is a video."""
     beams: int = 1
     """Of the search for the answer; 1 takes the likeliest token."""
@@ -151,7 +151,7 @@ class Transfer:
         return self.local or self.evaluate
 
     @property
-    def shown(self) -> int:
+    def visible_objects(self) -> int:
         """Give how many images or frames an example shows."""
         return self.frames.count if self.frames else self.images
 
@@ -168,14 +168,14 @@ class Transfer:
     def changes(self, size: int | None = None) -> dict[str, Any]:
         """Give what the recipe changes of the fields of `PaliGemmaTransfer`, but for its `learning`."""
         recipe = self.recipe(size)
-        found = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
-        found = {name: value for name, value in found.items() if value is not None}
+        fields = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
+        fields = {name: value for name, value in fields.items() if value is not None}
         freeze = "vision-encoder" if recipe.freeze else "nothing"
-        return found | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
+        return fields | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
-    def prompt_of(self, asked: "Question") -> str:
+    def prompt_of(self, question: "Question") -> str:
         """Say what the model is told of an example."""
-        return PROMPTS[self.prompt](asked)
+        return PROMPTS[self.prompt](question)
 
 
 def at(
