@@ -21,7 +21,12 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.data import TextPair, collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss
-from tapetum.systems.paligemma.nano.attention_supervision import supervised_attention, attention_loss, attention_targets, record_inputs
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    attention_loss,
+    attention_targets,
+    record_inputs,
+    supervised_attention,
+)
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, normalize_pixels
 from tapetum.systems.paligemma.nano.scene_texts import SceneSample, format_objects, visible_objects
 

@@ -37,7 +37,7 @@ from tapetum.data.json_files import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.data import JsonLinesSamples, ImageTexts
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.recipes import Learning, transfer

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from support.scene_folder import write_scene_folder
-from tapetum.bench.paligemma import SceneTestSet, summarize_by_template, evaluate, score_questions, scored_boxes, embed_all, greedy_answers
+from tapetum.bench.paligemma import (
+    SceneTestSet,
+    embed_all,
+    evaluate,
+    greedy_answers,
+    score_questions,
+    scored_boxes,
+    summarize_by_template,
+)
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip

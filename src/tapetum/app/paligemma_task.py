@@ -44,7 +44,7 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
     examples, unpack = spaced_subset(kept, options.limit), None
     if options.predictions is not None:
         answers = read_answers(options.predictions, kept)
-        examples = [e for e in examples if e.id in answers.said] if options.limit else examples
+        examples = [e for e in examples if e.id in answers.texts] if options.limit else examples
         if task.metric == "referred":
             from tapetum.systems.paligemma.masks import codec as mask_codec
 

@@ -189,7 +189,9 @@ def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], widt
     )
 
 
-def detection_results(model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]) -> dict[str, Any]:
+def detection_results(
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
+) -> dict[str, Any]:
     """Detect all classes in each image; gives COCO's average precisions."""
     truths, found = {}, {}
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])

@@ -24,7 +24,7 @@ from tapetum.data.entries import Entry
 from tapetum.data.listings import text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer.data import TransferExample, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 from tapetum.systems.paligemma.transfer.form import Transfer
 from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of
@@ -116,7 +116,9 @@ def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answe
     return Answers(texts=texts, chances=chances)
 
 
-def score_answers(task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None) -> list[ScoreRow]:
+def score_answers(
+    task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
+) -> list[ScoreRow]:
     """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer_scores.score`."""
     return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tapetum.systems.paligemma.labels import label_matches, keep_requested
+from tapetum.systems.paligemma.labels import keep_requested, label_matches
 from tapetum.systems.paligemma.locations import parse
 
 

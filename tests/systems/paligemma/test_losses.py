@@ -11,7 +11,15 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import TextRows
-from tapetum.systems.paligemma.losses import SoftLocationTargets, mean_loss, pack_texts, packed_loss, packed_mask, suffix_loss, token_losses
+from tapetum.systems.paligemma.losses import (
+    SoftLocationTargets,
+    mean_loss,
+    pack_texts,
+    packed_loss,
+    packed_mask,
+    suffix_loss,
+    token_losses,
+)
 from tapetum.systems.paligemma.model import build
 
 LANGUAGE = DecoderConfig(width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=24, vocabulary=40)
@@ -116,7 +124,9 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     assert abs(found[40] - found[0] - 50) < 1e-2
     # Words lose what they lost, and a packed row what it loses alone.
     drawn = torch.randn(1, 3, 1034)
-    torch.testing.assert_close(token_losses(drawn, suffix, soft_locations=soft_locations)[0, 1], token_losses(drawn, suffix)[0, 1])
+    torch.testing.assert_close(
+        token_losses(drawn, suffix, soft_locations=soft_locations)[0, 1], token_losses(drawn, suffix)[0, 1]
+    )
     r, model = rows(), build(tiny("blocks"))
     pixels = torch.randn(2, 1, 3, 28, 28)
     table = model.language.table.weight
@@ -128,7 +138,9 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     with torch.no_grad():
         logits = model.language.logits(model.read(model.embed_images(pixels)[r.of], r.prefix, moved.suffix))
         alone = mean_loss(token_losses(logits, moved.suffix, soft_locations=near), moved.suffix != 0, "tokens")
-        shared, _ = packed_loss(model, model.embed_images(pixels), pack_texts([moved], 2, "tokens", "blocks"), soft_locations=near)
+        shared, _ = packed_loss(
+            model, model.embed_images(pixels), pack_texts([moved], 2, "tokens", "blocks"), soft_locations=near
+        )
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 

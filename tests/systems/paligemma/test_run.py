@@ -17,9 +17,9 @@ from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.data import JsonLinesSamples, TextPair, ImageTexts, collate, unlearned
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.nano.position_init import location_embeddings, add_position_waves
+from tapetum.systems.paligemma.nano.position_init import add_position_waves, location_embeddings
 from tapetum.systems.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
 from tapetum.systems.paligemma.run import train_stage
 from tapetum.systems.paligemma.task import reference_groups

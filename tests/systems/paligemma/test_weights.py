@@ -319,7 +319,7 @@ def test_forged_headers(folder, damage):
     changed = {"kind": {"dtype": "I64"}, "offsets": {"data_offsets": [0, 10**15]}, "shape": {"shape": [-1]}, "json": {}}
     header[name] = changed[damage] if damage == "json" else header[name] | changed[damage]
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack_texts("<Q", len(text)) + text + content[8 + length :])
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
     with pytest.raises(BadInput, match=r"model-00001-of-00003\.safetensors"):
         load(folder)
 

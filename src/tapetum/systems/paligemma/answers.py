@@ -135,8 +135,8 @@ class Answerer:
         image_tokens = images * self.model.config.image_tokens
         if image_tokens + len(ids) + room > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {room} for the answer; together "
-                f"they may be {CONTEXT}: give a shorter one, or fewer images"
+                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {room} for the answer; "
+                f"together they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
 

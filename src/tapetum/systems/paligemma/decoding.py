@@ -49,7 +49,9 @@ class PrefixDecodingState:
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
         with using_packed(self._packed):
-            hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), image_tokens, valid if not whole else None)
+            hidden = self._prefill(
+                torch.cat((images, model.language.embed(prefix)), 1), image_tokens, valid if not whole else None
+            )
             last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
             self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
             """Of the next token."""

@@ -11,8 +11,8 @@ The reference takes the mean over an example's tokens first and then over exampl
 than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
 them: an example counts as the root of its tokens.
 
-A place may be missed by little or by much, which the cross-entropy does not know: with `SoftLocationTargets` the target of a place is spread
-over its neighbours, a normal distribution around it (not in the reference).
+A place may be missed by little or by much, which the cross-entropy does not know: with `SoftLocationTargets` the target of a
+place is spread over its neighbours, a normal distribution around it (not in the reference).
 
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
@@ -192,13 +192,19 @@ def packed_mask(packed: PackedTexts, images: int) -> Bool[Tensor, "e 1 n n"]:
 
 
 def packed_loss(
-    model: PaliGemma, images: Float[Tensor, "e n d"], packed: PackedTexts, smoothing: float = 0.0, soft_locations: SoftLocationTargets | None = None
+    model: PaliGemma,
+    images: Float[Tensor, "e n d"],
+    packed: PackedTexts,
+    smoothing: float = 0.0,
+    soft_locations: SoftLocationTargets | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Compute the loss of all rows, and shares of tokens that are right."""
     image_tokens = images.shape[1]
     x = torch.cat((images, model.language.embed(packed.ids)), 1)
     before = torch.arange(image_tokens, device=x.device).expand(len(x), -1)
-    hidden = model.language(x, positions=torch.cat((before, image_tokens + packed.place), 1), mask=packed_mask(packed, image_tokens))
+    hidden = model.language(
+        x, positions=torch.cat((before, image_tokens + packed.place), 1), mask=packed_mask(packed, image_tokens)
+    )
     at = packed.target > 0
     target, weight = packed.target[at], packed.weight[at]
     logits = model.language.logits(hidden[:, image_tokens:][at], capped=model.config.soft_cap == "transformers")

@@ -87,7 +87,9 @@ def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
     if not run.start:
         return None
     return StartFrom(
-        Path(run.start), Path(run.vision_encoder) if run.vision_encoder else None, tokens.location_ids[0] if run.position_init else None
+        Path(run.start),
+        Path(run.vision_encoder) if run.vision_encoder else None,
+        tokens.location_ids[0] if run.position_init else None,
     )
 
 

@@ -21,8 +21,8 @@ from tapetum.core.reading import no_pipe
 from tapetum.hub.renamed import current_tensors
 from tapetum.layers.positions import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
-from tapetum.systems.paligemma.data import Batch, SampleDataset, ImageTexts, SampleSource, collate
-from tapetum.systems.paligemma.losses import SoftLocationTargets, PackedTexts, mean_loss, pack_texts, packed_loss, token_losses
+from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
+from tapetum.systems.paligemma.losses import PackedTexts, SoftLocationTargets, mean_loss, pack_texts, packed_loss, token_losses
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.nano.position_init import location_embeddings
 from tapetum.systems.paligemma.recipes import Learning
@@ -85,7 +85,9 @@ class PaliGemmaTask(Task):
     @property
     def soft_locations(self) -> SoftLocationTargets | None:
         """How targets of places are spread."""
-        return SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
+        return (
+            SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
+        )
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Matrices of vision encoder and projector decay, nothing else does."""

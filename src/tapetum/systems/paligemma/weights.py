@@ -162,8 +162,10 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
     shapes = {plain: file.shapes[name] for plain, (file, name) in places.items()}
     second = any(name.endswith("pre_feedforward_layernorm.weight") for name in shapes)
     if second != config.language.post_norms:
-        weights_kind, wanted = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
-        raise BadInput(f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one")
+        weights_kind, config_kind = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
+        raise BadInput(
+            f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one"
+        )
 
     def read(piece: Piece, target: Tensor) -> None:
         file, name = places[piece.theirs]

@@ -14,7 +14,14 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mask
 from tapetum.systems.paligemma.model import build
-from tapetum.systems.paligemma.nano.attention_supervision import HEADS, AttentionTargets, attention_loss, attention_targets, patches_showing, record_inputs
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    HEADS,
+    AttentionTargets,
+    attention_loss,
+    attention_targets,
+    patches_showing,
+    record_inputs,
+)
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.nano.scene_texts import SceneTexts
 from tapetum.systems.paligemma.recipes import Mixture

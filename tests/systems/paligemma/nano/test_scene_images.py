@@ -13,11 +13,11 @@ from tapetum.systems.paligemma.nano.dense_task import (
     NOUNS,
     PARTS,
     TINTS,
-    unfold_cells,
     cell_targets,
     collate_cells,
-    edge_positions,
     dense_loss,
+    edge_positions,
+    unfold_cells,
 )
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, mirrored, shifted
 from tapetum.systems.paligemma.nano.scene_texts import SceneTexts, format_objects, visible_objects

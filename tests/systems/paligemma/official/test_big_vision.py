@@ -15,7 +15,7 @@ from tapetum.layers.generate import nucleus
 from tapetum.layers.generate_config import Choice
 from tapetum.systems.paligemma import load
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import TextPair, ImageTexts, collate
+from tapetum.systems.paligemma.data import ImageTexts, TextPair, collate
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.losses import suffix_loss
 from tapetum.systems.paligemma.mask import prefix_lm_mask

@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.paligemma.locations import box_text
 from tapetum.systems.paligemma.transfer.box_scores import first_mask
-from tapetum.systems.paligemma.transfer.data import TransferExample, Id, read_examples
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample, read_examples
 from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import suffix_of
 from tapetum.systems.paligemma.transfer.scores import score

@@ -179,7 +179,9 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
     return model
 
 
-def _fitting(expected: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
+def _fitting(
+    expected: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str
+) -> dict[str, Tensor]:
     """The arrays as tensors of the shapes that are `expected`."""
     state = {}
     for ours, tensor in expected.items():

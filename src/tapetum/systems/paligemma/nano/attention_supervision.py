@@ -121,7 +121,11 @@ def record_inputs(attention: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def attention_loss(
-    attention: DecoderAttention, x: Float[Tensor, "e n d"], angles: tuple[Tensor, Tensor], mask: Tensor, targets: AttentionTargets
+    attention: DecoderAttention,
+    x: Float[Tensor, "e n d"],
+    angles: tuple[Tensor, Tensor],
+    mask: Tensor,
+    targets: AttentionTargets,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Compute the mean of -log of the attention on the target tokens, and the mean attention on them.
 

@@ -19,7 +19,7 @@ Differs from the paper, which has no such stage. `recipes.stage0` can start a vi
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,7 +166,9 @@ class DenseTask(Task):
                 state = current_tensors(load_file(no_pipe(self.start)))
                 own_head = {f"dense_head.{k}": v for k, v in model.dense_head.state_dict().items()}
                 head = {} if "dense_head.weight" in state else own_head
-                model.load_state_dict({k: v for k, v in state.items() if k.startswith(("vision_encoder.", "dense_head."))} | head)
+                model.load_state_dict(
+                    {k: v for k, v in state.items() if k.startswith(("vision_encoder.", "dense_head."))} | head
+                )
             except (RuntimeError, OSError) as error:
                 raise BadInput(
                     f"{self.start} is no start for this vision encoder ({str(error)[:100]}); give weights of stage 0 or 1"
@@ -212,7 +214,12 @@ class DenseTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
-        return {"vision_encoder": asdict(self.config), "images": len(self.train), "seed": self.seed, "position_init": self.position_init}
+        return {
+            "vision_encoder": asdict(self.config),
+            "images": len(self.train),
+            "seed": self.seed,
+            "position_init": self.position_init,
+        }
 
 
 class _SceneDataset(torch.utils.data.Dataset):

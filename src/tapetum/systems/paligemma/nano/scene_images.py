@@ -161,7 +161,11 @@ def mirrored(image: SceneImage) -> SceneImage:
         ),
         short=image.short,
         long=mirrored_text(image.long),
-        questions=tuple(replace(q, text=mirrored_text(q.text), answer=mirrored_text(q.answer)) for q in image.questions if q.template != "read"),
+        questions=tuple(
+            replace(q, text=mirrored_text(q.text), answer=mirrored_text(q.answer))
+            for q in image.questions
+            if q.template != "read"
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 
 from tapetum.scenes.physics.props import PROPS
 from tapetum.systems.paligemma import prompts
-from tapetum.systems.paligemma.data import TextPair, ImageTexts
+from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.locations import box_text, suffix
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, SceneObject, normalize_pixels
 from tapetum.systems.paligemma.recipes import Mixture

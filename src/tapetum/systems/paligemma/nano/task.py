@@ -12,12 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.systems.paligemma.data import TextRows, ImageTexts, collate
+from tapetum.systems.paligemma.data import ImageTexts, TextRows, collate
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.attention_supervision import AttentionTargets, supervised_attention, attention_loss, attention_targets, record_inputs
-from tapetum.systems.paligemma.nano.dense_task import CELL, CellTargets, unfold_cells, collate_cells, dense_loss, dense_head
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    AttentionTargets,
+    attention_loss,
+    attention_targets,
+    record_inputs,
+    supervised_attention,
+)
+from tapetum.systems.paligemma.nano.dense_task import CELL, CellTargets, collate_cells, dense_head, dense_loss, unfold_cells
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import SceneTexts, SceneSample
+from tapetum.systems.paligemma.nano.scene_texts import SceneSample, SceneTexts
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
@@ -57,7 +63,9 @@ class SceneTask(PaliGemmaTask):
         attention = None
         if self.attention_weight and plain.packed is not None:
             texts, ids = [item.pairs for item in items], [image.ids for image in images]
-            attention = attention_targets(texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens)
+            attention = attention_targets(
+                texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens
+            )
         return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
     def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
@@ -68,7 +76,7 @@ class SceneTask(PaliGemmaTask):
         images = model.projector(features.tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = supervised_attention(model.language)
         with record_inputs(attention) as inputs:
-            text, told = text_loss(model, images, batch, self.learning, self.soft_locations)
+            text, _told = text_loss(model, images, batch, self.learning, self.soft_locations)
         loss, logged = text, {"text": text.detach(), **logged}
         if batch.attention is not None:
             loss_of_attention, logged["attention"] = attention_loss(attention, **inputs, targets=batch.attention)

@@ -16,7 +16,7 @@ from tapetum.metrics.text import spotting_f1
 from tapetum.systems.paligemma.locations import CODES, MASK_TOKENS, PLACES, Unpack, box_pixels, parse, paste
 from tapetum.systems.paligemma.transfer.data import TransferExample
 from tapetum.systems.paligemma.transfer.form import Transfer
-from tapetum.systems.paligemma.transfer.rows import TaskAnswers, ScoreRow, row_of
+from tapetum.systems.paligemma.transfer.rows import ScoreRow, TaskAnswers, row_of
 from tapetum.types import Boxes
 
 THRESHOLDS = (0.5, 0.75)

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Captioned, Key, Question, Referred, once
 from tapetum.data.entries import Entry, line_entries
 from tapetum.data.instances import Instances, Thing, read_instances
+from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.data.vision_language.referring import read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
@@ -49,7 +49,7 @@ class TransferExample:
     """By which scores are told apart."""
     question: Question | None = None
     """The question, where there is one."""
-    referred: Referred | None = None
+    referred: ReferredObject | None = None
     """What an expression means."""
     things: Instances | None = None
     """What is to be found."""
@@ -114,19 +114,23 @@ def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator)
         return example
     order = rng.permutation(len(question.options)).tolist()
     question = replace(question, options=tuple(question.options[k] for k in order), right=order.index(question.right))
-    return replace(example, asked=question, prefix=task.prompt_of(question), references=answers_of(task, question))
+    return replace(example, question=question, prefix=task.prompt_of(question), references=answers_of(task, question))
 
 
-def _examples(task: Transfer, record: Question | Captioned | Referred | Instances, split: str) -> Iterator[TransferExample]:
-    if isinstance(record, Referred):
+def _examples(
+    task: Transfer, record: Question | CaptionedImage | ReferredObject | Instances, split: str
+) -> Iterator[TransferExample]:
+    if isinstance(record, ReferredObject):
         for k, expression in enumerate(record.expressions):
             question = Question(key=f"{record.key}/{k}", question=expression)
-            yield TransferExample(id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record)
+            yield TransferExample(
+                id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record
+            )
     elif isinstance(record, Instances):
         question = Question(key=record.key, question=getattr(record, "prompt", ""))
         yield TransferExample(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(question), things=record)
     else:
-        if isinstance(record, Captioned):
+        if isinstance(record, CaptionedImage):
             record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
         yield _of_question(task, record, split)
 
@@ -146,7 +150,7 @@ def _of_question(task: Transfer, question: Question, split: str) -> TransferExam
         prefix=task.prompt_of(question),
         references=answers_of(task, question),
         kind=question.kind,
-        asked=question,
+        question=question,
     )
 
 
@@ -166,7 +170,7 @@ def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
             "question and answers there, as docs/guides/teach-a-task.md says"
         )
     rows = [(entry.key("id") if "id" in entry else k, entry) for k, entry in enumerate(line_entries(file))]
-    return once([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
+    return check_unique([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
 
 
 def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
@@ -217,7 +221,7 @@ _EXPRESSIONS = {
 """Sets of expressions, with their splits that are held out."""
 
 
-def read_expressions(folder: Path, split: str) -> list[Referred]:
+def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
     """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image
     of a split that is held out."""
     name, _, part = split.rpartition("/")

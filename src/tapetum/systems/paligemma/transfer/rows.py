@@ -7,7 +7,7 @@ import numpy as np
 
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer.data import TransferExample, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 
 
 @dataclass(frozen=True, kw_only=True)

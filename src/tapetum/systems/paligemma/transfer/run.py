@@ -18,7 +18,7 @@ from tapetum.layers.lora import add_lora, merge_lora
 from tapetum.layers.quantised import is_quantised
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import JsonLinesSamples, TextPair, TextRows, ImageTexts, SampleSource, collate
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleSource, TextPair, TextRows, collate
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.model import PaliGemma

@@ -23,7 +23,7 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.layers.generate_config import Choice
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import TextPair, ImageTexts
+from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.images import prepare, read_images, strided_frames
 from tapetum.systems.paligemma.locations import box_text, mask_text, suffix
 from tapetum.systems.paligemma.masks import codec as mask_codec
@@ -32,7 +32,7 @@ from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.paligemma.task import Checks
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.data import UNREAD, TransferExample, Id, read_examples, shuffled, split_names, there
+from tapetum.systems.paligemma.transfer.data import UNREAD, Id, TransferExample, read_examples, shuffled, split_names, there
 from tapetum.systems.paligemma.transfer.form import Transfer
 from tapetum.systems.paligemma.transfer.noise import first_boxes, forbidden_ids, label_chances
 from tapetum.systems.paligemma.transfer.scores import score
@@ -46,7 +46,9 @@ PLACED = "detection", "spotting"
 """Metrics of boxes, which go by how sure an answer is of each."""
 
 
-def frames_of(task: Transfer, example: TransferExample, rng: np.random.Generator | None = None) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
+def frames_of(
+    task: Transfer, example: TransferExample, rng: np.random.Generator | None = None
+) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
     """Read the images or frames of an example. With `rng` frames begin anywhere, without at the first one.
 
     Raises BadInput for a file that is not there or cannot be read.

@@ -24,9 +24,9 @@ from tapetum.metrics.teds import teds
 from tapetum.metrics.text import error_rate
 from tapetum.systems.paligemma.locations import Unpack
 from tapetum.systems.paligemma.transfer.box_scores import detection_rows, referred_rows, spotting_rows
-from tapetum.systems.paligemma.transfer.data import TransferExample, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 from tapetum.systems.paligemma.transfer.form import Metric, Transfer
-from tapetum.systems.paligemma.transfer.rows import TaskAnswers, ScoreRow, row_of
+from tapetum.systems.paligemma.transfer.rows import ScoreRow, TaskAnswers, row_of
 
 
 def score(
@@ -82,7 +82,9 @@ def _mean_of_kinds(values: Sequence[float], examples: Sequence[TransferExample])
     return ScoreRow(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores))
 
 
-def _single(judge: Callable[[str, TransferExample], float], name: str = "accuracy") -> Callable[[Transfer, TaskAnswers], list[ScoreRow]]:
+def _single(
+    judge: Callable[[str, TransferExample], float], name: str = "accuracy"
+) -> Callable[[Transfer, TaskAnswers], list[ScoreRow]]:
     """A score of one answer at a time, also by kind."""
 
     def scored(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
@@ -116,7 +118,7 @@ def _letter(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     def right(text: str, example: TransferExample) -> float:
         return float(answers.option_letter(text) == answers.option_letter(example.references[0]))
 
-    lost = [float(answers.option_letter(predicted.text[e.id]) is None) for e in predicted.examples]
+    lost = [float(answers.option_letter(predicted.texts[e.id]) is None) for e in predicted.examples]
     rows = _single(right)(task, predicted)
     return [rows[0], row_of("without a letter", lost, predicted.examples), *rows[1:]]
 
@@ -126,7 +128,7 @@ def _count(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
         return float(answers.count_of(text) == answers.count_of(example.references[0]))
 
     true = [answers.count_of(e.references[0]) for e in predicted.examples]
-    values = [right(predicted.text[e.id], e) for e in predicted.examples]
+    values = [right(predicted.texts[e.id], e) for e in predicted.examples]
     names = sorted(set(true), key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0, t))
     return [*_single(right)(task, predicted), *_by(names, true, values, predicted.examples, "count ")]
 
@@ -166,7 +168,9 @@ def _cider(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
 
 
 def _captions(predicted: TaskAnswers, word: str) -> list[ScoreRow]:
-    scores = caption_scores({e.id: predicted.texts[e.id] for e in predicted.examples}, {e.id: e.references for e in predicted.examples})
+    scores = caption_scores(
+        {e.id: predicted.texts[e.id] for e in predicted.examples}, {e.id: e.references for e in predicted.examples}
+    )
     each = [float(scores.cider_each[e.id]) for e in predicted.examples]
     rouge = [float(scores.rouge_each[e.id]) for e in predicted.examples]
     return [
