@@ -186,10 +186,14 @@ class _Eye:
 
     def look(self, frame: int) -> "Boxes":
         """Give the boxes of the things in a frame."""
-        from tapetum.layers.generate_config import Choice
+        from tapetum.layers.generate import SamplingConfig
 
         [reply] = self.answerer.ask(
-            [self.video[[frame]]], [self.prompt], self.tokens, resize=self.options.resize, how=Choice(beams=self.options.beams)
+            [self.video[[frame]]],
+            [self.prompt],
+            self.tokens,
+            resize=self.options.resize,
+            sampling=SamplingConfig(beams=self.options.beams),
         )
         from tapetum.systems.paligemma.labels import requested_objects
 

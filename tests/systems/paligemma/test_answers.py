@@ -9,7 +9,7 @@ import torch
 
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import BadInput
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import CONTEXT, Answerer, first_places
 from tapetum.systems.paligemma.tokens import Tokens
@@ -31,7 +31,7 @@ def test_it_says_what_it_learned(answerer: Answerer):
     assert all(reply.ended and 0.5 < reply.score <= 1 for reply in replies)
     mixed = answerer.ask(visible_objects[:2], [prompt, prompts.caption()], 16)
     assert [reply.text for reply in mixed] == ["red", "a blue square"]
-    [beamed] = answerer.ask(visible_objects[:1], [prompts.caption()], 16, how=Choice(beams=3))
+    [beamed] = answerer.ask(visible_objects[:1], [prompts.caption()], 16, sampling=SamplingConfig(beams=3))
     assert beamed.text == "a red square"
 
 

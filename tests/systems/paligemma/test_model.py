@@ -8,7 +8,7 @@ import torch
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.core.errors import BadInput
 from tapetum.layers import kernels
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.layers.packed import has_copies
 from tapetum.systems.paligemma import PaliGemma, build
 from tapetum.systems.paligemma.mask import prefix_lm_mask
@@ -134,8 +134,8 @@ def test_scores_of_several_answers_are_those_of_each(model):
 def test_beams_and_draws_over_the_model():
     model = tiny()
     plain = model.generate(pixels(), PREFIX, 5)
-    beams = model.generate(pixels(), PREFIX, 5, Choice(beams=4))
-    best = model.generate(pixels(), PREFIX, 5, Choice(temperature=1, best_of=4, seed=1))
+    beams = model.generate(pixels(), PREFIX, 5, SamplingConfig(beams=4))
+    best = model.generate(pixels(), PREFIX, 5, SamplingConfig(temperature=1, best_of=4, seed=1))
     for texts in (plain, beams, best):
         for row, text in enumerate(texts):
             ids = torch.tensor([text.ids + ((1,) if text.ended else ())])

@@ -21,8 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.layers.generate import write
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig, generate
 from tapetum.systems.longvideo.captioner_config import CaptionerConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
@@ -159,7 +158,11 @@ class Captioner(nn.Module):
 
     @torch.no_grad()
     def write(
-        self, latents: Float[Tensor, "b l w"], begin: str = "", how: Choice | None = None, max_new_tokens: int | None = None
+        self,
+        latents: Float[Tensor, "b l w"],
+        begin: str = "",
+        sampling: SamplingConfig | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[str]:
         """Write a text for each video, after words with which all begin.
 
@@ -172,7 +175,7 @@ class Captioner(nn.Module):
                 f"texts begin with {len(ids)} tokens, and {room} are to follow; together at most {self.config.length}"
             )
         steps = Writing(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), room)
-        return [self.language.decode(made.ids).strip() for made in write(steps, room, self.language.ends, how)]
+        return [self.language.decode(made.ids).strip() for made in generate(steps, room, self.language.ends, sampling)]
 
 
 class Writing:

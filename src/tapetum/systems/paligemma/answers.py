@@ -21,7 +21,7 @@ from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.labels import keep_requested
@@ -148,7 +148,7 @@ class Answerer:
         max_new_tokens: int = 64,
         *,
         resize: Resize = "reference",
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
         """Answer prompts, each about one or several images; all examples have as many.
@@ -170,7 +170,7 @@ class Answerer:
             forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
         else:
             forced = self._begun(pixels, prefixes, prompts)
-        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, how, forced=forced)
+        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced)
         return [
             Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
         ]

@@ -33,9 +33,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import squashed
-from tapetum.layers.generate import Written, greedy, stream, write
-from tapetum.layers.generate_config import Choice
-from tapetum.layers.generate_steps import Generated
+from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
 from tapetum.layers.linear import linear
 from tapetum.layers.quantised import quantise
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
@@ -149,13 +147,13 @@ class PaliGemma(nn.Module):
         pixels: Float[Tensor, "b i 3 h w"],
         prefix: Int[Tensor, "b p"],
         max_new_tokens: int,
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
         numbers: Sequence[int] | None = None,
-        on_step: Callable[[Written], object] | None = None,
+        on_step: Callable[[StepTokens], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
         """Write an answer for each example, with the log-probability of each token.
@@ -164,7 +162,7 @@ class PaliGemma(nn.Module):
             pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             max_new_tokens: at most, forced ones and the end token included.
-            how: tokens are chosen: greedy by default; drawn, best of several, beams.
+            sampling: tokens are chosen: greedy by default; drawn, best of several, beams.
             forced: for each example the ids with which its answer begins.
             forbidden: ids that are never chosen.
             stops: ids that end an answer, beside the end token.
@@ -176,22 +174,24 @@ class PaliGemma(nn.Module):
             BadInput: as for `logits`; or settings do not go together.
         """
         steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
-        return write(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step)
+        return generate(
+            steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step
+        )
 
     def stream(
         self,
         pixels: Float[Tensor, "b i 3 h w"],
         prefix: Int[Tensor, "b p"],
         max_new_tokens: int,
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
-    ) -> Iterator[Written]:
+    ) -> Iterator[StepTokens]:
         """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
         steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
-        yield from stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden)
+        yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
 
     @torch.no_grad()
     def score(

@@ -11,8 +11,7 @@ import torch
 
 from support.paligemma import TINY, TINY_2
 from support.scripts import GOLDEN, script
-from tapetum.layers.generate import nucleus
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig, nucleus
 from tapetum.systems.paligemma import load
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, TextPair, collate
@@ -157,8 +156,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "greedy bfloat16": {"cache_dtype": torch.bfloat16},
     "greedy begun": {"forced": [TOKENS.encode_suffix(text, end=False) for text in maker.BEGUN]},
     "greedy forbidden": {"forbidden": maker.FORBIDDEN},
-    "beam 2": {"how": Choice(beams=2)},
-    "beam 3": {"how": Choice(beams=3)},
+    "beam 2": {"sampling": SamplingConfig(beams=2)},
+    "beam 3": {"sampling": SamplingConfig(beams=3)},
 }
 
 

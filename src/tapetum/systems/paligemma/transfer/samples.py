@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, TextPair
@@ -212,7 +212,7 @@ def answer_examples(
     for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
-    how, forbidden = Choice(beams=beams or task.beams), ()
+    sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()
     if noise_boxes:
         labels = {thing.label for example in examples if example.things for thing in example.things.things}
         forbidden = forbidden_ids(answerer.tokens, sorted(labels))
@@ -221,7 +221,7 @@ def answer_examples(
         some = examples[start : start + batch]
         pixels = torch.stack([read_pixels(task, example, size) for example in some]).to(answerer.device)
         prefixes = [answerer.prefix(example.prefix, task.visible_objects, most) for example in some]
-        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, how, forbidden=forbidden)
+        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, sampling, forbidden=forbidden)
         for example, g in zip(some, made, strict=True):
             count = first_boxes(answerer.tokens, g.ids, noise_boxes) if noise_boxes else len(g.ids)
             ids, values = g.ids[:count], g.log_probabilities[: count + (not noise_boxes)]
