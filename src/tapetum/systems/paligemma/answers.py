@@ -1,4 +1,4 @@
-"""Images and words in, words out: a model with its tokenizer and its codec of masks.
+"""Inference: a model with its tokenizer and its codec of masks; images and prompts in, answers out.
 
 Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `mask_codec`, which this puts together.
 """
@@ -42,7 +42,7 @@ PLACED = "detect ", "segment "
 
 
 def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list[list[int]]:
-    """Give the likeliest place where all places together are likelier than the end token, else nothing.
+    """Choose the likeliest location where all locations together are likelier than the end token, else nothing.
 
     A small model is sure that a thing is there long before it is sure to the pixel where: the likeliest of a hundred places may
     have a chance of 0.03, beside 0.2 for the end, and to take the likeliest token would be to say that nothing is there.
@@ -55,14 +55,14 @@ def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a model answered."""
+    """The answer of a model."""
 
     text: str
     ids: tuple[int, ...]
     log_probabilities: tuple[float, ...]
     """Of the ids, then of the end if it came."""
     ended: bool
-    """By the end token; else there was no room for more."""
+    """By the end token; else `max_new_tokens` was reached."""
 
     @property
     def score(self) -> float:
@@ -71,7 +71,7 @@ class Reply:
 
 
 class Answerer:
-    """A model that is asked about images."""
+    """A model that answers prompts about images."""
 
     def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
@@ -81,7 +81,7 @@ class Answerer:
         tokens.check(model.config.language.vocabulary)
         self.model, self.tokens = model, tokens
         self.official = model.config.language.vocabulary >= OFFICIAL_ROWS
-        """Whether it is of the published ones."""
+        """True for the published models."""
         self._codec = codec or (mask_codec.OFFICIAL if self.official else mask_codec.DEFAULT)
 
     @classmethod
@@ -123,11 +123,11 @@ class Answerer:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, room: int = 1) -> list[int]:
-        """Give the tokens of a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
+        """Encode a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")

@@ -1,4 +1,4 @@
-"""What a model is taught with: images, each with one or several (prefix, suffix), by number.
+"""Training data: images, each with one or several (prefix, suffix), by number.
 
 A sample is an image with its texts; a batch holds each image once, and rows of text that name theirs:
 
@@ -32,7 +32,7 @@ from tapetum.systems.paligemma.tokens import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class TextPair:
-    """What is said to the model, and what it should say."""
+    """A prompt and its answer."""
 
     prefix: str
     suffix: str
@@ -41,9 +41,9 @@ class TextPair:
     long: bool = False
     """Goes with the long rows of a batch."""
     kind: str = ""
-    """What it is scored with, such as the template of a question."""
+    """Group of its scores, such as the template of a question."""
     about: tuple[int, ...] = ()
-    """Numbers, in the image's mask, of the things whose places are told, in their order."""
+    """Ids, in the image's mask, of the objects whose locations the text has, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,10 +56,10 @@ class ImageTexts:
 
 @dataclass(frozen=True)
 class TextRows:
-    """Texts of a batch, in numbers."""
+    """Texts of a batch, as ids."""
 
     of: Int[Tensor, " b"]
-    """Which of the batch's examples each row is about."""
+    """Index of each row's example in the batch."""
     prefix: Int[Tensor, "b p"]
     suffix: Int[Tensor, "b s"]
     learned: Bool[Tensor, "b s"]
@@ -79,7 +79,7 @@ class SampleSource(Protocol):
     """Samples by number: a function of (seed, number)."""
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Give sample `number` of the endless stream of a seed."""
+        """Draw sample `number` of the endless stream of a seed."""
         ...
 
     def __len__(self) -> int: ...
@@ -90,7 +90,7 @@ def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = No
 
     Args:
         items: samples.
-        tokens: make numbers of texts.
+        tokens: the tokenizer.
         length: tokens of text that are read at most, BOS, prefix, newline and suffix; as in the reference one more may be
             said, the end of a suffix that just fits, and the tail is cut. Where nothing of a suffix would be left its first
             token is kept, which carries no loss.
@@ -125,7 +125,7 @@ def _numbers(pair: TextPair, tokens: Tokens, length: int | None) -> tuple[list[i
 
 
 def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:
-    """Give 0 for the four places before each label in `marks`, 1 for all other tokens of a suffix."""
+    """Compute the loss mask of a suffix: 0 for the four locations before each label in `marks`, 1 for all other tokens."""
     learned = [1] * len(suffix)
     heads = [tokens.encode(f" {mark}") for mark in marks]
     for at in range(len(suffix)):
@@ -181,7 +181,7 @@ class JsonLinesSamples:
         return len(self.entries)
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         entry = self.entries[Shuffle(len(self), seed)(number)]
         texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_image]]
@@ -189,7 +189,7 @@ class JsonLinesSamples:
         return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs)
 
     def read(self, index: int) -> tuple[ImageTexts, tuple[tuple[str, ...], ...]]:
-        """Give example `index` of the file with all its texts, and all right answers to each."""
+        """Read example `index` of the file with all its texts, and all right answers to each."""
         entry = self.entries[index]
         pairs = tuple(TextPair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
         return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)

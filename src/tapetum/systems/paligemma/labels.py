@@ -1,4 +1,4 @@
-"""Whether a box that a model labelled is one that was asked for.
+"""Matching of the labels of a model's boxes with the objects that a prompt names.
 
 A model that knows few nouns answers `detect cat` with the box of a cup and calls it "cup". The published models repeat what
 they were asked for. So a box counts where its label names what was asked: the same words, but for case, articles and plural, or
@@ -26,7 +26,7 @@ _TAIL = frozenset(
 
 
 def requested_objects(prompt: str) -> list[str] | None:
-    """Give the things that a prompt of `detect` or `segment` names; None for other prompts and for all things.
+    """List the objects that a prompt of `detect` or `segment` names; None for other prompts and for all objects.
 
     >>> requested_objects("detect cat ; red dog"), requested_objects("detect all classes"), requested_objects("caption en")
     (['cat', 'red dog'], None, None)
@@ -36,7 +36,7 @@ def requested_objects(prompt: str) -> list[str] | None:
 
 
 def label_matches(label: str, things: Sequence[str]) -> bool:
-    """Tell whether a label names one of the things.
+    """Check whether a label names one of the objects.
 
     >>> label_matches("cup", ["cat"]), label_matches("cup", ["the red Cups"]), label_matches("table", ["cup on a table"])
     (False, True, False)
@@ -46,7 +46,7 @@ def label_matches(label: str, things: Sequence[str]) -> bool:
 
 
 def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> ParsedRegions:
-    """Leave out boxes and masks that are of other things than `things`, and note their labels as `unasked`."""
+    """Keep boxes and masks of `things`, and note the labels of others as `unasked`."""
     if things is None:
         return parsed
     boxes, masks = parsed.boxes, parsed.masks

@@ -5,7 +5,7 @@ Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix a
 
     input    i i i  BOS  p  p  \n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss
-             no loss          loss on what the suffix says
+             no loss          loss on the suffix
 
 The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
 than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
@@ -51,12 +51,12 @@ from tapetum.systems.paligemma.recipes import POWERS, Mean
 
 @dataclass(frozen=True)
 class SoftLocationTargets:
-    """Places near the right one are nearly right."""
+    """Targets of locations: a normal distribution around the right one."""
 
     first: int
-    """Id of the first place; the others follow it."""
+    """Id of the first location; the others follow it."""
     std: float
-    """Deviation of the target, in places."""
+    """Standard deviation, in locations."""
 
     def losses(self, given: Float[Tensor, "n v"], suffix: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Compute the cross-entropy of log-probabilities of places; all of `suffix` are places."""
@@ -128,7 +128,7 @@ def mean_loss(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: 
 
 
 def token_weights(counted: Bool[Tensor, "b s"], mean: Mean) -> Float[Tensor, "b s"]:
-    """Give what each token counts beside others: 1 over those of its example, 1, or 1 over the root."""
+    """Compute the weight of each token: 1 over the tokens of its example, 1, or 1 over their root."""
     if mean not in POWERS:
         raise BadInput(f"mean is {mean!r}; it is one of {', '.join(POWERS)}")
     return counted / counted.sum(1, keepdim=True).clamp_min(1) ** POWERS[mean]
@@ -140,15 +140,15 @@ class PackedTexts:
 
     ids: Int[Tensor, "e t"]
     row: Int[Tensor, "e t"]
-    """Which of the example's texts a token is of, from 1; 0 is padding."""
+    """Number of the token's text in its example, from 1; 0 is padding."""
     step: Int[Tensor, "e t"]
-    """A token sees those of its row with the same or a smaller step."""
+    """A token attends to those of its row with the same or a smaller step."""
     place: Int[Tensor, "e t"]
     """In its text, from 0."""
     target: Int[Tensor, "e t"]
-    """The token that it should say; 0 for none."""
+    """The next token, which it predicts; 0 for none."""
     weight: Float[Tensor, "e t"]
-    """What the loss on the target counts."""
+    """Weight of the loss on the target."""
 
 
 def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> PackedTexts:
@@ -182,7 +182,7 @@ def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Lite
 
 
 def packed_mask(packed: PackedTexts, images: int) -> Bool[Tensor, "e 1 n n"]:
-    """Tell which tokens see which, images first. Padding sees the images and nobody sees it."""
+    """Make the attention mask, images first. Padding attends to the images, and nothing attends to padding."""
     row, step = packed.row, packed.step
     texts = (row[:, :, None] == row[:, None, :]) & (step[:, None, :] <= step[:, :, None]) & (row > 0)[:, None, :]
     mask = torch.zeros(len(row), 1, images + row.shape[1], images + row.shape[1], dtype=torch.bool, device=row.device)

@@ -27,12 +27,12 @@ TOKENIZER = "tokenizer.model"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a run ends with."""
+    """The result of a run."""
 
     weights: Path
     """A file for `tapetum.load`; of stage 0, the vision encoder's weights for stage 1."""
     scores: Mapping[str, float]
-    """On what was never trained on."""
+    """On held-out data."""
 
 
 def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
@@ -83,7 +83,7 @@ def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
 
 
 def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
-    """What makes the first weights."""
+    """The initial weights."""
     if not run.start:
         return None
     return StartFrom(
@@ -94,7 +94,7 @@ def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
 
 
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
-    """Give the sizes of the model, with the rows and the newline of its tokens."""
+    """Make the config of the model, with the vocabulary and the newline of its tokenizer."""
     config = named(run.model)
     vision_encoder = replace(config.vision_encoder, image_size=(run.image_size, run.image_size))
     return replace(
@@ -159,7 +159,7 @@ def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
 
 
 def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
-    """List what is said of the first images of a folder, and every word of the world."""
+    """List the texts of the first images of a folder, and every word of the scenes."""
     from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
     from tapetum.systems.paligemma import prompts
     from tapetum.systems.paligemma.transfer.noise import NOISE
@@ -177,7 +177,7 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
 
 
 def _encoder(codec: str) -> Encode | None:
-    """What makes codes of masks; None where no codec is named."""
+    """The function that encodes masks; None where no codec is named."""
     if not codec:
         return None
     import numpy as np

@@ -1,4 +1,4 @@
-"""Teaching a PaliGemma, for `tapetum.train.fit`.
+"""The training task of PaliGemma, for `tapetum.train.fit`.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of
 vision encoder and projector alone: nothing of the decoder ever decays. "Freezing the vision encoder" in the published transfers
@@ -41,7 +41,7 @@ class Step:
 
 
 class PaliGemmaTask(Task):
-    """A model learns to answer. With workers all of this is pickled, so weights are named by their file."""
+    """Trains a model to write suffixes. With workers all of this is pickled, so weights are named by their file."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PaliGemmaTask(Task):
         return model
 
     def dataset(self) -> SampleDataset:
-        """Give samples by number."""
+        """Make the data set of samples by number."""
         return SampleDataset(self.samples, self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> Step:
@@ -78,13 +78,13 @@ class PaliGemmaTask(Task):
         return Step(batch, packed)
 
     def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Measure the loss of the suffixes."""
+        """Compute the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
         return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.soft_locations)
 
     @property
     def soft_locations(self) -> SoftLocationTargets | None:
-        """How targets of places are spread."""
+        """Targets of locations, where they are a normal distribution."""
         return (
             SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
         )
@@ -94,11 +94,11 @@ class PaliGemmaTask(Task):
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score what is never trained on."""
+        """Score held-out data."""
         return {} if self.checks is None else self.checks(model)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         about = getattr(self.samples, "about", dict)()
         return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
 
@@ -116,7 +116,7 @@ class Start:
 
     @property
     def trained(self) -> bool:
-        """Whether they are of a training."""
+        """True if they are trained weights."""
         return True
 
     def __call__(self, model: PaliGemma) -> None:

@@ -110,7 +110,7 @@ def save(
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
-    """Give the weights under other names, as copies: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision"."""
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
     if is_quantised(model):

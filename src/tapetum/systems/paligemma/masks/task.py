@@ -1,9 +1,9 @@
-"""Learning the codec of masks: what is drawn again from 16 codes, and codes that follow what the encoder says.
+"""Training of the codec of masks: a reconstruction loss, and codes that are moving averages of the encoder's output.
 
 Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving averages after VQ-VAE (arXiv 1711.00937, A.1).
 
-    loss = mean (drawn - mask)^2 + commitment x mean (said - stop(code))^2         masks from -1 to 1
-    code = moving average of what was said where it was nearest; gradients pass the choice as if it were not there
+    loss = mean (decoded - mask)^2 + commitment x mean (features - stop(code))^2         masks from -1 to 1
+    code = moving average of the features nearest to it; gradients pass the choice straight through
 
 Differs from it: see `mask_config`.
 """
@@ -33,7 +33,7 @@ _EPSILON = 1e-5
 
 
 class LearningCodec(nn.Module):
-    """A codec with the moving averages that make its codes: how many places chose each, and the sum of what they said."""
+    """A codec with the moving averages that make its codes: how many cells chose each, and the sum of their features."""
 
     counts: Tensor
     sums: Tensor
@@ -48,7 +48,7 @@ class LearningCodec(nn.Module):
     def forward(
         self, masks: Float[Tensor, "n 64 64"], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "n 64 64"], Float[Tensor, ""], Int[Tensor, "n 16"]]:
-        """Draw masks again; give them, how far from its codes was what was said, and the codes, which move in training."""
+        """Reconstruct masks; also the squared distance of features to their codes, and the codes, which move in training."""
         features = self.codec.features(masks)
         chosen = self.codec.nearest(features.detach())
         codes = self.codec.codebook[chosen]
@@ -60,7 +60,7 @@ class LearningCodec(nn.Module):
 
     @torch.no_grad()
     def follow(self, features: Float[Tensor, "m d"], chosen: Int[Tensor, " m"], generator: torch.Generator | None) -> None:
-        """Move codes to the mean of what was said near them, over all processes."""
+        """Move codes to the mean of the features nearest to them, over all processes (arXiv 1711.00937, A.1)."""
         decay = self.run.code_decay
         choice = one_hot(chosen, self.run.config.codes).to(features)
         self.counts.mul_(decay).add_(all_reduce(choice.sum(0)), alpha=1 - decay)
@@ -71,7 +71,7 @@ class LearningCodec(nn.Module):
         self.codec.codebook.copy_(self.sums / smooth[:, None])
 
     def _restart(self, features: Tensor, generator: torch.Generator | None) -> None:
-        """Puts codes that hardly any place chooses where something of this batch was said; one process draws for all."""
+        """Replace codes that hardly any cell chooses by features of this batch; one process draws for all."""
         unused = self.counts < self.run.restart_below
         world = current_world()
         restarted = features[torch.randint(len(features), (len(self.counts),), generator=generator, device=features.device)]
@@ -91,11 +91,11 @@ class MaskCodecTask(Task):
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Give masks by number."""
+        """Return the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], moment: Moment) -> tuple[Tensor, dict[str, Any]]:
-        """Compute the squared error of what is drawn and the commitment; log both, the IoU, and how many codes are in use."""
+        """Compute the squared error of the reconstruction and the commitment; log both, IoU, and the codes in use."""
         decoded, distance, chosen = model(batch, moment.generator)
         error = mse_loss(decoded, 2 * batch - 1)
         used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
@@ -114,12 +114,12 @@ class MaskCodecTask(Task):
         return {"iou": float(torch.cat(scores).mean())}
 
     def describe(self) -> Mapping[str, Any]:
-        """List what the run depends on."""
+        """Describe the run, for checkpoints."""
         return {**asdict(self.run), "masks": len(self.masks), "checks": len(self.checks)}
 
 
 def iou(decoded: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, " n"]:
-    """Compare what was drawn, above 0, with masks from 0 to 1, above a half."""
+    """Compute the IoU of reconstructions, above 0, with masks from 0 to 1, above a half."""
     one, other = decoded > 0, masks > 0.5
     return (one & other).sum((1, 2)) / (one | other).sum((1, 2)).clamp(min=1)
 

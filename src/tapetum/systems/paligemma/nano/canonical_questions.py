@@ -1,13 +1,13 @@
-r"""Free questions brought to the words that `paligemma-nano` was taught.
+r"""Rewriting of free questions in the wording that `paligemma-nano` was trained on.
 
-The small model has seen every question of `scenes.words.images` in one wording only, and knows no other. So a question is
-made plain, and if it is then one of the known ones in other words, it is said in the known ones:
+The small model was trained on every question of `scenes.words.images` in one wording only, and knows no other. So a question
+is normalized, and if it is then a known one in other words, it is rewritten in the known ones:
 
     "Hey, what's the color of that mug-like object?"        spelling, contractions, punctuation, articles, courtesies
       -> what is the colour of the mug-like thing           patterns, a few for each template
       -> What colour is the mug-like thing?
 
-What is no such question is left exactly as it is. The published models are told the user's own words; they need none of this.
+Any other question is left exactly as it is. The published models get the user's own words; they need none of this.
 """
 
 import re
@@ -60,7 +60,7 @@ _STAND = r"(?:is|are|stands|lies|sits|is standing|is lying)"
 
 
 def canonical_question(question: str) -> str:
-    """Say a question about an image of scenes in the words that the small model knows; any other stays as it is.
+    """Rewrite a question about an image of scenes in the wording that the small model knows; any other stays as it is.
 
     >>> canonical_question("whats the color of that gray mug"), canonical_question("count the cubes, please")
     ('What colour is the grey mug?', 'How many cubes can be seen?')
@@ -251,4 +251,4 @@ _PATTERNS: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
     (rf"{_N} (?:contains|holds) what", _IN),
     (rf"(?:in|inside)(?: of)? {_N},? what {_FOUND}", _IN),
 ]  # fmt: skip
-"""Patterns of plain questions, and what says each in the known words; the first that fits counts."""
+"""Patterns of normalized questions, each with the function that rewrites it; the first that fits counts."""

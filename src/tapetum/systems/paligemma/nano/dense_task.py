@@ -213,7 +213,7 @@ class DenseTask(Task):
         return {name: float(np.mean(values)) for name, values in right.items()}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         return {
             "vision_encoder": asdict(self.config),
             "images": len(self.train),

@@ -1,4 +1,4 @@
-"""Images of a folder that `tapetum scenes images` made, with all that is known of them, drawn by number.
+"""Images of a folder that `tapetum scenes images` made, with their truth, drawn by number.
 
     DIR/images/NAME.jpg   DIR/masks/NAME.png   DIR/truth/NAME.json
 
@@ -27,7 +27,7 @@ _SIDES = {"left": "right", "right": "left"}
 
 @dataclass(frozen=True, kw_only=True)
 class SceneObject:
-    """One thing, or the hand, of which a part is seen."""
+    """One object, or the hand, of which a part is visible."""
 
     id: int
     """Its value in the mask."""
@@ -36,11 +36,11 @@ class SceneObject:
     """Empty where nobody would say one."""
     material: str
     box: tuple[int, int, int, int]
-    """Around what is seen: x1, y1, x2, y2 in raster pixels."""
+    """Around its visible part: x1, y1, x2, y2 in raster pixels."""
     seen_share: float
-    """Of its outline, how much is seen."""
+    """Share of its outline that is visible."""
     caption: str
-    """What is said of it; empty where it is not clear."""
+    """Its caption; empty where it is ambiguous."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,12 @@ class SceneQuestion:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneImage:
-    """An image and what is known of it."""
+    """An image and its truth."""
 
     name: str
     rgb: UInt8[np.ndarray, "h w 3"]
     ids: UInt8[np.ndarray, "h w"]
-    """Which thing each pixel shows; 0 for what is fixed."""
+    """Id of the object that each pixel shows; 0 for what is fixed."""
     things: tuple[SceneObject, ...]
     short: str
     long: str
@@ -83,7 +83,7 @@ class SceneFolder:
         return len(self.names)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """Read what was written of an image."""
+        """Read the truth of an image."""
         path = self.folder / "truth" / f"{self.names[index]}.json"
         try:
             return read_json(path)
@@ -115,7 +115,7 @@ class SceneFolder:
         )
 
     def draw(self, seed: int, number: int) -> tuple[SceneImage, np.random.Generator]:
-        """Give sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
+        """Draw sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
         rng = sample_generator(seed, number)
         image = self.read(self._order(seed)(number))
         if rng.random() < 0.5:
@@ -142,9 +142,9 @@ def _thing(row: Mapping[str, Any]) -> SceneObject:
 
 
 def mirrored(image: SceneImage) -> SceneImage:
-    """Turn an image left to right, and what is said of it; questions about letters are left out.
+    """Mirror an image, and left and right in its texts; questions about letters are left out.
 
-    Captions that tell what is written are left empty.
+    Captions that quote what is written are left empty.
     """
     width = image.rgb.shape[1]
 
@@ -194,5 +194,5 @@ def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
 
 
 def normalize_pixels(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
-    """Give pixels as the vision encoder takes them: -1..1."""
+    """Normalize pixels to -1..1, as the vision encoder takes them."""
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 127.5 - 1

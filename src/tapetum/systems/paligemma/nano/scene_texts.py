@@ -3,13 +3,13 @@
     answer en {question}        answer          of all questions that could be asked, rare answers more often than they come
     caption en                  short caption
     describe en                 long caption
-    caption {four places}       what is said of the thing there (LocCa, arXiv 2403.19596)
+    caption {four locations}    caption of the object there (LocCa, arXiv 2403.19596)
     detect all classes          boxes and nouns of all things, from left to right
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
 
-Differs from the paper: things are told from left to right, which a small model learns sooner than a random order. (From top to
-bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
+Differs from the paper: objects are listed from left to right, which a small model learns sooner than a random order. (From top
+to bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.types import Boxes
 
 LEAST_PIXELS = 12
-"""Of a thing that is told of in lists of boxes."""
+"""Of an object that is listed among boxes."""
 NOUNS = (*PROPS, "hand")
 Encode = Callable[[Float[np.ndarray, "n h w"], Float[np.ndarray, "n 4"]], Int[np.ndarray, "n 16"]]
 """Makes codes of masks (n, h, w) and their boxes x1, y1, x2, y2."""
@@ -47,12 +47,12 @@ TEMPLATES: Mapping[str, float] = {
     "read": 0.7,
     "present": 1.0,
 }
-"""How often questions of a template are asked, where an image has some of each."""
+"""Weights of the templates of questions, where an image has some of each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneSample(ImageTexts):
-    """A sample of which all is known."""
+    """A sample with the truth of its image."""
 
     image: SceneImage
 
@@ -67,11 +67,11 @@ class SceneTexts:
         return len(self.folder)
 
     def draw(self, seed: int, number: int) -> SceneSample:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         return self.sample(*self.folder.draw(seed, number))
 
     def sample(self, image: SceneImage, rng: np.random.Generator) -> SceneSample:
-        """Give an image with texts that `rng` draws."""
+        """Draw texts about an image with `rng`."""
         return SceneSample(pixels=normalize_pixels(image.rgb)[None], pairs=tuple(self.pairs(image, rng)), image=image)
 
     def pairs(self, image: SceneImage, rng: np.random.Generator) -> list[TextPair]:
@@ -141,14 +141,14 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
 
 
 def visible_objects(image: SceneImage) -> list[SceneObject]:
-    """List things of which enough is seen to be found, from left to right."""
+    """List the objects of which enough is visible, from left to right."""
     sizes = np.bincount(image.ids.ravel(), minlength=256)
     things = [t for t in image.things if sizes[t.id] >= LEAST_PIXELS]
     return sorted(things, key=lambda t: (t.box[0], t.box[1]))
 
 
 def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> list[str]:
-    """Draw nouns to look for: mostly of things that are there."""
+    """Draw nouns to detect: mostly of objects that are there."""
     there = sorted({t.noun for t in visible_objects(image)})
     count = min(int(rng.integers(1, most + 1)), max(len(there), 1))
     nouns = [there[i] for i in rng.permutation(len(there))[:count]]

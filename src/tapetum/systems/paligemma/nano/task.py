@@ -89,7 +89,7 @@ class SceneTask(PaliGemmaTask):
         return loss + self.dense_weight * loss_of_cells, {**logged, **parts}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         return {**super().describe(), "dense_weight": self.dense_weight, "attention_weight": self.attention_weight}
 
 
@@ -101,7 +101,7 @@ class AnswerChecks(Checks):
     tokens: Tokens
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask a few questions about each image."""
+        """Score a few questions about each image."""
         assert isinstance(model, PaliGemma)
         pairs = SceneTexts(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
         right: dict[str, list[float]] = {}
@@ -120,6 +120,6 @@ class AnswerChecks(Checks):
 
 
 def _whole(model: PaliGemma, image_tokens: Tensor, rows: TextRows) -> list[bool]:
-    """Whether each answer would be written letter for letter."""
+    """Check whether each answer would be written letter for letter."""
     logits = model.language.logits(model.read(image_tokens[rows.of], rows.prefix, rows.suffix))
     return ((logits.argmax(-1) == rows.suffix) | (rows.suffix == 0)).all(1).tolist()

@@ -22,7 +22,7 @@ from tapetum.systems.paligemma.official.pieces import Piece, check_names, check_
 
 _POSITIONS, _TABLE = "vision_encoder.positions", "language.table.weight"
 _DRAWN, _UNUSED = 0.02, 128
-"""How far rows of new tokens are drawn from 0, and rows that a raw table of Gemma may have too many."""
+"""Standard deviation of the embeddings of new tokens, and rows that a raw vocabulary of Gemma may have too many."""
 
 
 def empty(

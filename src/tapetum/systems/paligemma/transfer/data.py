@@ -1,4 +1,4 @@
-"""Examples of transfer tasks: official files in; images, what the model is told, what it should say, what it is scored with.
+"""Examples of transfer tasks, read from official files: images, prompts, references.
 
 Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others are read
 from lines of JSON, DIR/SPLIT.jsonl beside the images:
@@ -37,7 +37,7 @@ Id = tuple[str, Key]
 
 @dataclass(frozen=True, kw_only=True)
 class TransferExample:
-    """One thing that is asked of a model."""
+    """One example: images or a video, a prompt and its references."""
 
     id: Id
     images: tuple[Path, ...] = ()
@@ -50,9 +50,9 @@ class TransferExample:
     question: Question | None = None
     """The question, where there is one."""
     referred: ReferredObject | None = None
-    """What an expression means."""
+    """Object of an expression."""
     things: Instances | None = None
-    """What is to be found."""
+    """Objects to be detected."""
 
     @property
     def source(self) -> Path:
@@ -82,7 +82,7 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
-    """Give the splits of a text such as "train+val". Splits of `refcoco+` have a plus of their own: refcoco+/val.
+    """Split a text such as "train+val" into names of splits. Those of `refcoco+` have a plus of their own: refcoco+/val.
 
     >>> from tapetum.systems.paligemma.transfer.tasks import TASKS
     >>> split_names(TASKS["refcoco"], "refcoco/val+refcoco+/testA", ())
@@ -98,7 +98,7 @@ def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
 
 
 def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
-    """Give what the model should say to a question: one of these; none where answers are hidden."""
+    """List the right answers to a question; none where they are hidden."""
     if task.prompt in ("choose", "letter"):
         if question.right is None:
             return ()
@@ -108,7 +108,7 @@ def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
 
 
 def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator) -> TransferExample:
-    """Give the example with its options in another order, where the task has them so."""
+    """Shuffle the options of an example, where the task has them shuffled."""
     question = example.question
     if not task.shuffle_options or question is None or question.right is None:
         return example

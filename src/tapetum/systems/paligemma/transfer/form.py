@@ -1,4 +1,4 @@
-"""What is said of a transfer task: where its examples come from, what the model is told, how it learns, how it is scored.
+"""The description of a transfer task: its examples, prompt, recipes and metric.
 
 Source: PaliGemma (arXiv 2407.07726, 3.3 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs. The tasks
 themselves are in `transfers`. Imports no torch.
@@ -35,9 +35,9 @@ Metric = Literal[
     "music",
     "none",
 ]
-"""How answers are scored (`transfer_scores`); none: by another model, which is not here."""
+"""Names of metrics (`transfer.scores`); none: scored by another model, which is not here."""
 Prompt = Literal["caption", "caption-language", "answer", "choose", "letter", "bare", "expression", "detect-all"]
-"""What is said to the model; `prompt_of` says it letter by letter."""
+"""Names of prompts; `PROMPTS` has their text."""
 
 PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
     "caption": lambda question: prompts.caption(),
@@ -54,7 +54,7 @@ PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a task is learned at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
+    """Hyperparameters of a transfer at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
 
     epochs: float | None = None
     """Visits of each example."""
@@ -73,7 +73,7 @@ class Recipe:
 
     @property
     def decay(self) -> float:
-        """Give the decay that is multiplied by the rate, as in AdamW.
+        """Compute the decay that is multiplied by the learning rate, as in AdamW.
 
         >>> Recipe(lr=1e-5, weight_decay=1e-6).decay
         0.1
@@ -83,7 +83,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """What of a video is shown."""
+    """Sampling of the frames of a video."""
 
     count: int
     stride: int
@@ -122,7 +122,7 @@ class Transfer:
     lower: bool = False
     """Answers are learned in lower case."""
     resize: "Resize" = "reference-plain"
-    """How images are made square in training."""
+    """Resizing of images to a square in training."""
     evaluation_resize: "Resize | None" = None
     """In evaluation, where that differs."""
     white_square: bool = False
@@ -138,25 +138,25 @@ class Transfer:
     examples: int | None = None
     """For training, as the paper counts them."""
     remark: str = ""
-    """What is unusual, or not published."""
+    """Remarks on what is unusual, or not published."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Give the sides of images for which there is a recipe."""
+        """List the sides of images for which there is a recipe."""
         return tuple(sorted(self.recipes))
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Give the splits that can be scored here."""
+        """List the splits that can be scored here."""
         return self.local or self.evaluate
 
     @property
     def visible_objects(self) -> int:
-        """Give how many images or frames an example shows."""
+        """Count the images or frames of an example."""
         return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Give the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
+        """Look up the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
 
         Raises BadInput for a task that is not learned.
         """
@@ -166,7 +166,7 @@ class Transfer:
         return self.recipes[max(fitting, default=self.sizes[0])]
 
     def changes(self, size: int | None = None) -> dict[str, Any]:
-        """Give what the recipe changes of the fields of `PaliGemmaTransfer`, but for its `learning`."""
+        """List the fields of `PaliGemmaTransfer` that the recipe changes, but for its `learning`."""
         recipe = self.recipe(size)
         fields = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
         fields = {name: value for name, value in fields.items() if value is not None}
@@ -174,7 +174,7 @@ class Transfer:
         return fields | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
     def prompt_of(self, question: "Question") -> str:
-        """Say what the model is told of an example."""
+        """Write the prompt of an example."""
         return PROMPTS[self.prompt](question)
 
 
@@ -188,7 +188,7 @@ def at(
     smooth: float = 0.0,
     **more: Any,
 ) -> dict[int, Recipe]:
-    """Give the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    """Make the same recipe for several sizes, its numbers in the order in which the paper writes them."""
     made = Recipe(
         epochs=epochs,
         batch_size=batch,

@@ -59,7 +59,7 @@ def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.ra
 
 
 def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
-    """Give what is never to be written when boxes of these classes are asked for: the beginning of noise, and the end.
+    """List the ids that are forbidden when boxes of these classes are detected: the beginning of noise, and the end.
 
     Raises BadInput for a class that begins as noise does.
     """
@@ -74,7 +74,7 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
 
 
 def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
-    """Give for each token of a place or mask in an answer how likely the model found its box's label, up to the `;`."""
+    """Compute for each token of a location or mask in an answer the probability of its box's label, up to the `;`."""
     chances: list[float] = []
     waiting, label, named = 0, 0.0, False
     for number, value in zip(ids, log_probabilities, strict=False):

@@ -1,4 +1,4 @@
-"""Numbers of a transfer task with their intervals, and what they are made of: see `transfer_scores`."""
+"""Scores of a transfer task with their intervals, and the answers that they are computed from; see `transfer.scores`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,22 +25,22 @@ class ScoreRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAnswers:
-    """What is scored: the examples of one split, and what was said."""
+    """Examples of one split, and the answers to them."""
 
     examples: Sequence[TransferExample]
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
-    """Probabilities of all tokens of places and masks in an answer, one after the other; boxes are scored by them."""
+    """Probabilities of all tokens of locations and masks in an answer, one after the other; boxes are scored by them."""
     unpack: Unpack | None = None
     """Makes masks of codes."""
 
     def of(self, part: Sequence[TransferExample]) -> "TaskAnswers":
-        """Give some of the examples alone."""
+        """Select some of the examples."""
         return TaskAnswers(examples=part, texts=self.texts, chances=self.chances, unpack=self.unpack)
 
 
 def row_of(name: str, values: Sequence[float], examples: Sequence[TransferExample]) -> ScoreRow:
-    """A mean over examples with its interval."""
+    """Compute a mean over examples with its interval."""
     sources = [example.source for example in examples]
     if set(values) <= {0.0, 1.0} and len(set(sources)) == len(sources):
         low, high = wilson_interval(int(sum(values)), len(values))

@@ -1,4 +1,4 @@
-"""Stage 3: a model is taught one task, of the papers or from a file of JSON lines; the same call goes on after a stop."""
+"""Stage 3: transfer to one task, of the papers or from a file of JSON lines; the same call resumes a stopped run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,9 +41,9 @@ PROBE = 1000.0
 
 
 def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
-    """Teach a task in the folder `launch.out`; None if there is more to do.
+    """Train on a task in the folder `launch.out`; None if there is more to do.
 
-    `say` is told of the data and of the memory that a step takes. Raises BadInput for data and weights that do not fit.
+    `say` is called with the data and the memory that a step takes. Raises BadInput for data and weights that do not fit.
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
@@ -126,11 +126,11 @@ class TransferStart(Start):
 
     @property
     def trained(self) -> bool:
-        """Whether they are of a training."""
+        """True if they are trained weights."""
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
-        """Give the sizes of the model: those of the weights, with what the run changes."""
+        """Make the config of the model: that of the weights, with what the run changes."""
         theirs = weights.load(self.run.start)
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
@@ -169,7 +169,7 @@ class TransferTask(PaliGemmaTask):
         self.prefix_too = prefix_too
 
     def loss(self, model: nn.Module, batch: Any, moment: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Measure the loss of the suffixes, or of all text, each token from those before it."""
+        """Compute the loss of the suffixes, or of all text, each token from those before it."""
         if not self.prefix_too:
             return super().loss(model, batch, moment)
         assert isinstance(model, PaliGemma)
@@ -177,7 +177,7 @@ class TransferTask(PaliGemmaTask):
         return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         return {**super().describe(), "prefix_too": self.prefix_too}
 
 
@@ -213,7 +213,7 @@ class WithNoise:
         return len(self.samples)
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Give a sample; all that its texts say beside boxes is lost."""
+        """Draw a sample; all text beside boxes is lost."""
         sample, rng = self.samples.draw(seed, number), np.random.default_rng([seed, number, 71])
         return replace(sample, pairs=tuple(self._filled(pair, rng) for pair in sample.pairs))
 
@@ -228,7 +228,7 @@ class WithNoise:
 
 @dataclass(frozen=True)
 class ExactChecks(Checks):
-    """How many answers, written greedily, are letter for letter one of the right ones."""
+    """Scores the share of greedy answers that are letter for letter one of the right ones."""
 
     lines: JsonLinesSamples
     tokens: Tokens
@@ -236,7 +236,7 @@ class ExactChecks(Checks):
     longest: int = 64
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask everything, up to `most` images."""
+        """Score all texts, of up to `most` images."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
         for start in range(0, min(len(self.lines), self.most), BATCH):

@@ -66,13 +66,13 @@ def frames_of(
 def read_pixels(
     task: Transfer, example: TransferExample, size: int, rng: np.random.Generator | None = None
 ) -> Float[Tensor, "i 3 size size"]:
-    """Read an example as a model sees it: as in training with `rng`, as in evaluation without."""
+    """Read an example as a model takes it: as in training with `rng`, as in evaluation without."""
     resize = task.resize if rng is not None else task.evaluation_resize or task.resize
     return torch.cat([prepare(frames, size, resize) for frames in frames_of(task, example, rng)])
 
 
 def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
-    """Say what a model should answer; one of the right answers.
+    """Write the suffix of an example: one of the right answers.
 
     Raises BadInput where answers are hidden, and for an expression without `codec`.
     """
@@ -113,11 +113,11 @@ class TaskSamples:
 
     @property
     def images(self) -> int:
-        """Give how many images or frames a sample has."""
+        """Count the images or frames of a sample."""
         return self.task.visible_objects
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         several = self.visits[Shuffle(len(self), seed)(number)]
         example = shuffled(self.task, several[int(rng.integers(len(several)))], rng)
@@ -168,7 +168,7 @@ class TaskChecks(Checks):
         return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask, and score; a task that is scored elsewhere has no scores."""
+        """Generate answers, and score them; a task that is scored elsewhere has no scores."""
         assert isinstance(model, PaliGemma)
         if self.task.metric == "none":
             return {}
@@ -205,7 +205,7 @@ def answer_examples(
     noise_boxes: int = 0,
     heard: Callable[[Id, Reply], None] = lambda key, reply: None,
 ) -> dict[Id, Reply]:
-    """Have a model answer, `batch` examples at a time; `heard` is told of each answer as it comes.
+    """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
     has so many boxes, none of noise: neither noise nor the end may be said (see `noise`). Raises BadInput as `frames_of`, and
@@ -232,7 +232,7 @@ def answer_examples(
 
 
 def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
-    """Give the probability of each token of a place or mask in an answer; with `noise_boxes` that of its box's label."""
+    """Compute the probability of each token of a location or mask in an answer; with `noise_boxes` that of its box's label."""
     tokens = answerer.tokens
     if noise_boxes:
         return label_chances(tokens, reply.ids, reply.log_probabilities)

@@ -1,7 +1,7 @@
 """All transfer tasks of PaliGemma and PaliGemma 2, as data.
 
 Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, section 4), with the public
-transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer_results`.
+transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer.results`.
 
     tapetum train paligemma-transfer --task vqav2 --data DIR --image-size 448
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
@@ -156,7 +156,7 @@ TASKS: Mapping[str, Transfer] = {task.name: task for task in (*_CAPTIONS, *QUEST
 
 
 def task_named(name: str) -> Transfer:
-    """Give a task of `TASKS`. Raises BadInput for another name.
+    """Look up a task of `TASKS`. Raises BadInput for another name.
 
     >>> task_named("docvqa").metric
     'anls'
