@@ -64,7 +64,7 @@ MODULES = """
     systems/tapvid3d/reconstruction/rotations
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
-    train/averages train/contrastive train/gather train/gradient_cache train/lars train/objective train/optim train/schedule
+    train/accumulation train/contrastive train/gather train/gradient_cache train/lars train/optim train/state
     train/stream
     transfer/attentive transfer/crops transfer/detection transfer/fcn transfer/knn transfer/linear transfer/propagation
     transfer/segmentation

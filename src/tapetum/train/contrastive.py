@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.train.gather import all_gather
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 
 def info_nce(
@@ -97,4 +97,4 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 def own_rows(rows: Tensor) -> Tensor:
     """Say where this process's rows are among those of all."""
-    return current_world().rank * len(rows) + torch.arange(len(rows), device=rows.device)
+    return current_process_group().rank * len(rows) + torch.arange(len(rows), device=rows.device)

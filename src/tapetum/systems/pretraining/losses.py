@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
 """What a network says of each view of a batch."""
@@ -129,7 +129,7 @@ def mae(
 
 
 def _check_negatives(rows: Tensor) -> None:
-    if rows.shape[0] * current_world().size < 2:
+    if rows.shape[0] * current_process_group().size < 2:
         raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell an image from; give batch_size 2 or more")
 
 

@@ -23,11 +23,11 @@ from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.masks.data import MaskCrops, read_crops
-from tapetum.train import Moment, Task, fit
+from tapetum.train import StepContext, Task, fit
 from tapetum.train.gather import all_reduce
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 _EPSILON = 1e-5
 
@@ -73,7 +73,7 @@ class LearningCodec(nn.Module):
     def _restart(self, features: Tensor, generator: torch.Generator | None) -> None:
         """Replace codes that hardly any cell chooses by features of this batch; one process draws for all."""
         unused = self.counts < self.run.restart_below
-        world = current_world()
+        world = current_process_group()
         restarted = features[torch.randint(len(features), (len(self.counts),), generator=generator, device=features.device)]
         restarted = all_reduce(restarted if world.rank == 0 else torch.zeros_like(restarted))
         self.sums.copy_(torch.where(unused[:, None], restarted, self.sums))
@@ -94,9 +94,9 @@ class MaskCodecTask(Task):
         """Return the data set of masks by number."""
         return self.masks
 
-    def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         """Compute the squared error of the reconstruction and the commitment; log both, IoU, and the codes in use."""
-        decoded, distance, chosen = model(batch, moment.generator)
+        decoded, distance, chosen = model(batch, context.generator)
         error = mse_loss(decoded, 2 * batch - 1)
         used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
         share = used / used.sum()

@@ -36,7 +36,7 @@ from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
 """Classes of a cell: objects, colours and materials; the first of each is none."""
@@ -185,7 +185,7 @@ class DenseTask(Task):
         """Make a batch of images."""
         return collate_cells(items)
 
-    def loss(self, model: nn.Module, batch: CellTargets, moment: Moment) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: CellTargets, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Compute the dense loss."""
         return dense_loss(model(batch.pixels), batch)
 

@@ -27,7 +27,7 @@ from tapetum.systems.paligemma.nano.scene_texts import SceneSample, SceneTexts
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SceneTask(PaliGemmaTask):
             )
         return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
-    def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of texts, and the dense losses."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels

@@ -29,10 +29,10 @@ from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.noise import detection_pair
 from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
 from tapetum.train import TrainConfig, fit
-from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.memory import TrainingMemory, training_memory
+from tapetum.train.optim import freeze_where
 
 BATCH = 16
 """Images that are asked about together."""
@@ -168,10 +168,10 @@ class TransferTask(PaliGemmaTask):
         super().__init__(*about, **more)
         self.prefix_too = prefix_too
 
-    def loss(self, model: nn.Module, batch: Any, moment: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of the suffixes, or of all text, each token from those before it."""
         if not self.prefix_too:
-            return super().loss(model, batch, moment)
+            return super().loss(model, batch, context)
         assert isinstance(model, PaliGemma)
         groups = tuple(all_text(rows) for rows in batch.batch.groups)
         return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)

@@ -23,7 +23,7 @@ from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.heads import Learner, by_batch, projection
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Average, Moment
+from tapetum.train import Average, StepContext
 
 
 class ByolTask(PretrainTask):
@@ -47,9 +47,9 @@ class ByolTask(PretrainTask):
         )
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        teacher: Any = by_batch(moment.teachers["teacher"])
+        teacher: Any = by_batch(context.teachers["teacher"])
         with torch.no_grad():
             wanted = [teacher.heads["projection"](teacher.encoder(view).pooled) for view in batch["views"]]
         features = [model.encoder(view).pooled for view in batch["views"]]

@@ -26,7 +26,7 @@ from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems.pretraining import captions, losses
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 from tapetum.train.contrastive import learned_scale
 
 
@@ -91,7 +91,7 @@ class ClipTask(PretrainTask):
         return {"text": captions.tokens(texts, self.settings.length), "caption": captions.numbers(texts)}
 
     def method_loss(
-        self, model: ClipLearner, batch: Mapping[str, Any], moment: Moment
+        self, model: ClipLearner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
         read = model.text(batch["text"]).pooled

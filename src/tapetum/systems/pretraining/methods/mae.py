@@ -30,7 +30,7 @@ from tapetum.systems.pretraining.config import Mae
 from tapetum.systems.pretraining.data import Shown
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 _HIDING = 0x68696465
 """Begins the stream of random numbers that say what is hidden."""
@@ -109,7 +109,7 @@ class MaeTask(PretrainTask):
         return super().collate(items) | {"seen": seen}
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         encoder, (images,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
         tokens = see_some(encoder, images, seen)

@@ -19,7 +19,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.heads import Learner, projection
 from tapetum.systems.pretraining.task import PretrainTask, whole
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 class SimClrTask(PretrainTask):
@@ -35,7 +35,7 @@ class SimClrTask(PretrainTask):
         return Learner(encoder, projection=head)
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(whole(batch)).pooled
         first, second = model.heads["projection"](features).chunk(2)

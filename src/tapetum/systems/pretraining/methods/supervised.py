@@ -19,7 +19,7 @@ from tapetum.data.views import View, supervised
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 class SupervisedTask(PretrainTask):
@@ -40,7 +40,7 @@ class SupervisedTask(PretrainTask):
         return {"label": torch.from_numpy(self.source.labels[indices])}
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
         logits = model.heads["classes"](features).float()
