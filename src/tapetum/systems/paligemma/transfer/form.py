@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import prompts
 
 if TYPE_CHECKING:
-    from tapetum.data.question import Question
+    from tapetum.data.questions import Question
     from tapetum.systems.paligemma.images import Resize
 
 Metric = Literal[
