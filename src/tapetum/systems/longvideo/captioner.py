@@ -25,16 +25,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
-<<<<<<< HEAD
-from tapetum.layers.generate import SamplingConfig, generate
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
-from tapetum.systems.longvideo.encoder import VideoEncoder
-=======
 from tapetum.encoders.vit import start_linear
 from tapetum.layers.attention import Attention
+from tapetum.layers.generate import SamplingConfig, generate
 from tapetum.layers.mlp import Mlp
 from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
->>>>>>> words
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 
@@ -250,19 +245,11 @@ class Captioner(nn.Module):
         return ((log_probabilities * counts).sum(1) / counts.sum(1)).tolist()
 
     @torch.no_grad()
-<<<<<<< HEAD
-    def write(
-        self,
-        latents: Float[Tensor, "b l w"],
-        begin: str = "",
-        sampling: SamplingConfig | None = None,
-=======
     def generate(
         self,
         latents: Float[Tensor, "b l w"],
         begin: str = "",
         settings: SamplingConfig | None = None,
->>>>>>> words
         max_new_tokens: int | None = None,
     ) -> list[str]:
         """Generate a text for each video, after words with which all begin.
@@ -275,13 +262,8 @@ class Captioner(nn.Module):
             raise BadInput(
                 f"texts begin with {len(ids)} tokens, and {count} are to follow; together at most {self.config.length}"
             )
-<<<<<<< HEAD
-        steps = Writing(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), room)
-        return [self.language.decode(made.ids).strip() for made in generate(steps, room, self.language.ends, settings)]
-=======
         steps = CaptionState(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), count)
-        return [self.language.decode(made.ids).strip() for made in write(steps, count, self.language.ends, settings)]
->>>>>>> words
+        return [self.language.decode(made.ids).strip() for made in generate(steps, count, self.language.ends, settings)]
 
 
 class CaptionState:

@@ -100,14 +100,7 @@ def spotting_rows(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     for example in predicted.examples:
         things = example.things.things if example.things is not None else ()
         truths[example.id] = Boxes(xyxy=np.array([t.xyxy for t in things]).reshape(-1, 4), labels=[t.label for t in things])
-<<<<<<< HEAD
         boxes[example.id] = _boxes(example, predicted)[0]
     scores = spotting_f1(boxes, truths)
-    counts = {"F1": scores.said + scores.wanted, "precision": scores.said, "recall": scores.wanted}
+    counts = {"F1": scores.n_predictions + scores.n_targets, "precision": scores.n_predictions, "recall": scores.n_targets}
     return [ScoreRow(name=name, value=getattr(scores, name.lower()), count=count) for name, count in counts.items()]
-=======
-        boxes[example.id] = _boxes(example, told)[0]
-    found = spotting_f1(boxes, truths)
-    counts = {"F1": found.n_predictions + found.n_targets, "precision": found.n_predictions, "recall": found.n_targets}
-    return [Row(name=name, value=getattr(found, name.lower()), count=count) for name, count in counts.items()]
->>>>>>> words
