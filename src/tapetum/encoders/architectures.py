@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
+from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
 from tapetum.encoders.config import (
     EncoderConfig,
     Preprocessing,
@@ -108,6 +109,10 @@ def architecture(name: str, **changes: Any) -> Architecture:
     Raises BadInput for an unknown name or field.
     """
     known = _named()
+    if is_reference(name, "encoder") and name not in known:
+        config = family_class(name, "config")()
+        preprocessing = Preprocessing(size=getattr(family_class(name, "model"), "image_size", (224, 224)))
+        return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
     source, colon, theirs = name.partition(":")
     if colon and source in SOURCES:
         descriptions = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
@@ -146,17 +151,29 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
         raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
 
 
-def as_json(match: Architecture) -> dict[str, Any]:
-    """Write an architecture for the header of a file of weights."""
-    return {"family": match.family, "config": asdict(match.config), "preprocessing": asdict(match.preprocessing)}
+def family_class(family: str, part: Literal["config", "model"]) -> Any:
+    """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
+    if family in FAMILIES:
+        return dotted(getattr(FAMILIES[family], part))
+    own = resolve_class(family, "encoder")
+    return own if part == "model" else getattr(own, "Config", EncoderConfig)
+
+
+def as_json(architecture: Architecture) -> dict[str, Any]:
+    """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
+    header = asdict(architecture)
+    if architecture.family not in FAMILIES:
+        record = record_of_class(architecture.family, "encoder")
+        header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
+    return header
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:
     """Read an architecture that `as_json` wrote. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
-    config = dotted(FAMILIES[header["family"]].config)
+    family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
     return Architecture(
-        family=header["family"],
-        config=config(**_tuples(header["config"])),
+        family=family,
+        config=family_class(family, "config")(**_tuples(header["config"])),
         preprocessing=Preprocessing(**_tuples(header["preprocessing"])),
     )
 

@@ -7,13 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.layers.transformer import causal_mask
-from tapetum.systems.paligemma.mask import lay_out
+from tapetum.systems.paligemma.mask import prefix_lm_mask
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.model import PaliGemma
 
 
-class Session:
+class PrefixDecodingState:
     """Answers in the making, one a row; what `tapetum.layers.generate` asks for."""
 
     def __init__(
@@ -34,20 +34,20 @@ class Session:
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
         """
         self.model = model
-        batch, seen = images.shape[:2]
-        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
+        batch, image_tokens = images.shape[:2]
+        valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
         self._room = valid.shape[1] + room
         self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
         self.cache = model.language.cache(batch, self._room, cache_dtype)
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
-        hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), seen, valid if not whole else None)
+        hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), image_tokens, None if whole else valid)
         last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
         self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
         """Of the next token."""
 
-    def _prefill(self, x: Tensor, seen: int, valid: Tensor | None) -> Tensor:
+    def _prefill(self, x: Tensor, image_tokens: int, valid: Tensor | None) -> Tensor:
         config, language = self.model.config, self.model.language
         window = config.language.window
         if valid is None and config.prefix_mask == "full":  # all see all, at whatever distance
@@ -55,7 +55,7 @@ class Session:
         if valid is None and config.prefix_mask == "causal" and window is None:
             return language(x, cache=self.cache)
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
-        layout = lay_out(valid, seen, x.shape[1] - seen, config.prefix_mask, window)
+        layout = prefix_lm_mask(valid, image_tokens, x.shape[1] - image_tokens, config.prefix_mask, window)
         return language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
@@ -70,11 +70,11 @@ class Session:
         """
         valid = ids != 0
         if not bool(valid.all()):
-            seen = self.cache.length
+            length = self.cache.length
             if self._valid is None:
                 self._valid = torch.ones(len(ids), self._room, dtype=torch.bool, device=ids.device)
             self._valid = self._valid.clone()
-            self._valid[:, seen : seen + ids.shape[1]] = valid
+            self._valid[:, length : length + ids.shape[1]] = valid
         return self._read(ids, valid)
 
     def _read(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
