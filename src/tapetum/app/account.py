@@ -14,7 +14,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.app.account_inputs import forward_pass, many
 from tapetum.app.ledger import FILE
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.config import Method
@@ -28,7 +28,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class AccountOptions:
-    """What may be asked of `account`."""
+    """Say what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL|RUN")]
     """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
@@ -49,7 +49,7 @@ class AccountOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class Cost(Result):
     """What something costs."""
 
     name: str
@@ -105,6 +105,36 @@ class Cost:
             "measured": self.measured,
             "constants": list(self.constants),
         }
+
+    def as_text(self) -> str:
+        """Write it, a line for each part."""
+        """Write a cost for people."""
+        a_run = not self.engines
+        whole = "of the run" if a_run else f"of {MILLION:,} inputs"
+        said = "" if self.measured else ", estimated, not measured"
+        lines = [f"{self.name}: {self.of}"]
+        if self.parameters:
+            parts = ", ".join(f"{name} {count:,}" for name, count in self.parameters.items())
+            lines.append(f"parameters  {parts}")
+        lines += [f"{name:11} {_flops(count)}" for name, count in self.phases.items()]
+        lines.append(f"{'in all':11} {_flops(self.flops)} (2 a multiply-add)" + _each(self))
+        if self.recomputed:
+            model = _flops(self.flops - self.recomputed)
+            lines.append(f"{'model':11} {model}: without {_flops(self.recomputed)} of backward that does forward's work again")
+        if self.logits:
+            lines.append(f"{'logits':11} {_flops(self.logits)} of it, forward and backward: grows with the square of the batch")
+        if len(self.engines) > 1:
+            one, other = self.engines["closed_form"], self.engines["counted"]
+            lines.append(f"{'check':11} counting of operations finds {other / one - 1:+.2%} beside the closed form")
+        elif not a_run:
+            lines.append(f"{'check':11} none: operations were counted as they ran, and this network has no closed form here")
+        lines += [
+            f"{'time':11} {self.hours.text('core-hours')} {whole}" + ("" if a_run else said),
+            f"{'energy':11} {self.energy_kwh.text('kWh')}{said}",
+            f"{'CO2':11} {self.co2_kg.text('kg')}{said}",
+            *(f"  {line}" for line in self.constants),
+        ]
+        return "\n".join(lines)
 
 
 @verb(AccountOptions)
@@ -287,3 +317,14 @@ def _stored_parameters(run: Path) -> dict[str, int]:
         except (SafetensorError, OSError):
             continue
     return counts
+
+
+def _each(cost: Cost) -> str:
+    return f", {_flops(cost.flops / cost.inputs)} an input" if cost.inputs > 1 else ""
+
+
+def _flops(count: float) -> str:
+    for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+        if count >= size:
+            return f"{count / size:,.2f} {unit}"
+    return f"{count:,.0f} FLOP"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class Answered(Result):
     """How well each answer fits."""
 
     answer: str
@@ -65,6 +65,10 @@ class Answered:
         """Say it as JSON values."""
         name = "cosines" if self.by == "similarity" else "log_probabilities"
         return {"answer": self.answer, "options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+
+    def as_text(self) -> str:
+        """Return the answer alone."""
+        return self.answer
 
 
 @verb(AnswerOptions)

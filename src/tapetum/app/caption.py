@@ -14,7 +14,10 @@ from tapetum.systems.paligemma import prompts
 
 @dataclass(frozen=True)
 class CaptionOptions(SeeSettings):
-    """What may be asked of `caption`."""
+    """Say in a sentence what is to be seen in images, or in a video.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
     """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""

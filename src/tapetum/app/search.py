@@ -8,13 +8,16 @@ import tyro
 
 from tapetum.app.answer import load_towers
 from tapetum.app.embedding_table import read_table
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What may be asked of `search`."""
+    """Find the moments of videos that words describe, in a table that tapetum embed made of them.
+
+    A line a moment: from and to in seconds, how alike it is, the file.
+    """
 
     words: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")]
     """What to look for."""
@@ -53,7 +56,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class Searched(Result):
     """What was found."""
 
     moments: tuple[Found, ...]
@@ -65,6 +68,14 @@ class Searched:
         """Say it as JSON values."""
         moments = [asdict(each) for each in self.moments]
         return {"moments": moments} | ({} if self.sheet is None else {"sheet": str(self.sheet)})
+
+    def as_text(self) -> str:
+        """List the moments, a line for each."""
+        lines = []
+        for each in self.moments:
+            span = "        image    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
+            lines.append(f"{span}  {each.cosine:6.3f}  {each.path}")
+        return "\n".join(lines if self.sheet is None else [*lines, f"{self.sheet}: images of them"])
 
 
 @verb(SearchOptions)

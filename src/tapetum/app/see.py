@@ -62,7 +62,7 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     seen = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not seen:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
-    return Seeing(seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder)
+    return Seeing(seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words")
 
 
 def _free(answers: Path, jobs: Sequence[Job]) -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.app.verb import Result
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -156,7 +158,7 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seeing:
+class Seeing(Result):
     """What a model said of some images and videos."""
 
     seen: tuple[Seen, ...]
@@ -165,6 +167,8 @@ class Seeing:
     """Images that could not be read: path and trouble."""
     out: Path | None = None
     """The folder with what was drawn and said, if there is one."""
+    regions: bool = False
+    """It was about boxes or masks, not about words."""
 
     @property
     def text(self) -> str:
@@ -174,6 +178,23 @@ class Seeing:
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
         return {"images": [each.as_json() for each in self.seen], "failed": list(self.failed)}
+
+    def as_text(self) -> str:
+        """List words, or boxes with corners, score and label, of each image."""
+        lines = []
+        several = len(self.seen) + len(self.failed) > 1
+        for each in self.seen:
+            if several:
+                lines.append(each.path if each.frame is None else f"{each.path}  frame {each.frame}")
+            content = _region_lines(each) if self.regions else [each.answer.text or "(nothing)"]
+            lines += [f"  {line}" if several else line for line in content]
+        lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.seen if each.drawn)]
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.seen)
+        return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 
 
 def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
@@ -204,3 +225,14 @@ def _with_regions(large: tuple["np.ndarray", int], each: Seen) -> "np.ndarray":
     boxes = replace(each.boxes, xyxy=each.boxes.xyxy * times)
     masks = replace(each.masks, masks=each.masks.masks.repeat(times, 1).repeat(times, 2))
     return draw_regions(frame, boxes, masks)
+
+
+def _region_lines(seen: Seen) -> list[str]:
+    pixels = [int(mask.sum()) for mask in seen.masks.masks]
+    lines = []
+    for k, (corners, label) in enumerate(zip(seen.boxes.xyxy.tolist(), seen.boxes.labels, strict=True)):
+        assert seen.boxes.scores is not None
+        box = " ".join(f"{v:7.1f}" for v in corners)
+        area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(seen.boxes) else ""
+        lines.append(f"{box}  {seen.boxes.scores[k]:5.2f}{area}  {label}")
+    return lines or ["(nothing)"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, count_frames, one_text, verb
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
@@ -72,7 +72,11 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class ShowOptions(DrawSettings):
-    """What may be asked of `show`."""
+    """Draw saved tracks on the video that they come from, as tapetum track does in overlay.mp4.
+
+    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded.
+    """
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
@@ -89,7 +93,7 @@ class ShowOptions(DrawSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
+class Shown(Result):
     """Tracks that were drawn on their video."""
 
     tracks_file: Path
@@ -111,6 +115,11 @@ class Shown:
             "visible_share": float(self.tracks.visible.mean()),
             "overlay": str(self.overlay),
         }
+
+    def as_text(self) -> str:
+        """Summarise."""
+        what = f"{self.tracks.points} points on {self.tracks.frames} frames of {self.video}"
+        return f"drew {what}\noverlay  {self.overlay}"
 
 
 @verb(ShowOptions)

@@ -6,13 +6,17 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.shell.commands import Command, Group, print_result, with_json
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What may be asked of `run`."""
+    """Pre-train by many methods, sizes, budgets and kinds of data, and transfer each; the same command goes on after a stop.
+
+    What it costs is said before it begins. A killed study loses at most what lies between two checkpoints of one point.
+    """
 
     plan: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "small"
     """What is compared: tiny (minutes, to see that it works), small (an afternoon of one core), paper (accelerators), or a file
@@ -36,7 +40,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyDone:
+class StudyDone(Result):
     """What `run` did."""
 
     out: Path
@@ -54,6 +58,14 @@ class StudyDone:
         """Summarise."""
         table = None if self.table is None else str(self.table)
         return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
+
+    def as_text(self) -> str:
+        """Count the points, and say where the table is."""
+        lines = [f"{self.done} of {self.wanted} points"]
+        lines[0] += f"; the same command goes on in {self.out}" if self.stopped else ""
+        if self.table is not None:
+            lines += [f"table   {self.table}", f"report  tapetum study report {self.out}"]
+        return "\n".join(lines)
 
 
 @verb(RunOptions, apart=("images", "pixels"))
@@ -85,14 +97,14 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What may be asked of `report`."""
+    """Write the report of a study, finished or not: charts, Pareto front, crossings and claims in one HTML file."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder of a study, finished or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reported:
+class Reported(Result):
     """A report."""
 
     report: Path
@@ -110,6 +122,11 @@ class Reported:
         """Summarise."""
         paths = {"report": str(self.report), "results": str(self.results)}
         return {**paths, "points": self.points, "wanted": self.wanted, "claims": self.claims}
+
+    def as_text(self) -> str:
+        """Count the points, and list the claims."""
+        claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
+        return f"points  {self.points} of {self.wanted}\nclaims  {claims}\nreport  {self.report}"
 
 
 @verb(ReportOptions)
@@ -129,3 +146,21 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
         wanted=found.wanted,
         claims={claim.name: claim.verdict for claim in found.claims},
     )
+
+
+def _run(given: Any) -> None:
+    from tapetum.app.shell.allocator import keep_freed_memory
+    from tapetum.app.shell.output import stopped, terminal
+
+    keep_freed_memory()
+    with terminal() as listener:
+        done = run.run(given, listener)
+    print_result(done, given.json)
+    if done.stopped:
+        stopped(done.out, None)
+
+
+COMMANDS = Group(
+    """Find where FLOPs of pre-training are best spent: methods, sizes, budgets and data under one meter.""",
+    {"run": Command(with_json(RunOptions), _run), "report": report},
+)

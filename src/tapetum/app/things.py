@@ -11,7 +11,7 @@ import tyro
 
 from tapetum.app.see_settings import SeeSettings, load_answerer
 from tapetum.app.seen import labels_of
-from tapetum.app.verb import Listener, count_frames, verb
+from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
 from tapetum.systems.paligemma import prompts
@@ -51,7 +51,7 @@ class ThingsOptions(FollowSettings, SeeSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Things:
+class Things(Result):
     """Things through a video."""
 
     video: str
@@ -98,6 +98,15 @@ class Things:
             suffix = self.file.suffix.lower()
             content["overlay" if suffix in VIDEOS else "table" if suffix == ".csv" else "boxes"] = str(self.file)
         return content
+
+    def as_text(self) -> str:
+        """List the things, and the files."""
+        content = self.as_json()
+        lines = [
+            f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
+            for row in content["things"]
+        ] or ["(nothing)"]
+        return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table") if k in content)])
 
 
 @verb(ThingsOptions)

@@ -1,10 +1,11 @@
-"""Training by recipe: any system's config, and where and with what it runs."""
+"""`tapetum train`: any system's recipe, a config of its whole run, and where and with what it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tapetum.app.verb import Result
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
@@ -35,13 +36,21 @@ Recipe = (
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Result):
     """What a finished run leaves."""
 
     weights: Path
     """File for `tapetum.load` or the system's own `load`."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Scores on examples that were never trained on, where the run makes any at its end."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of it."""
+        return {"weights": str(self.weights), "scores": dict(self.scores)}
+
+    def as_text(self) -> str:
+        """List the scores, and the file."""
+        return "\n".join([*(f"{name}  {value:.4f}" for name, value in self.scores.items()), f"weights  {self.weights}"])
 
 
 @guarding_data

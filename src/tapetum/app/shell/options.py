@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
-from tapetum.train.launch_config import Launch
-
 Config = TypeVar("Config")
 
 
@@ -52,11 +50,11 @@ def options(
     0.5 replace
     """
     kind, names = type(next(iter(presets.values()))), list(presets)
-    asked = _Asked(by, required, {*hidden, by}, markers or {})
-    change, parameters = _changes(list(presets.values()), asked)
+    requested = _Request(by, required, {*hidden, by}, markers or {})
+    change, parameters = _changes(list(presets.values()), requested)
     if by:
         choice = Annotated[Literal[tuple(names)], tyro.conf.arg(help=_docstrings(kind).get(by, about))]
-        for mark in _marks(asked.markers.get(by, ())):
+        for mark in _marks(requested.markers.get(by, ())):
             choice = Annotated[choice, mark]
         parameters.insert(0, _parameter(by, names[0], choice))
 
@@ -68,8 +66,8 @@ def options(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What `options` was asked for."""
+class _Request:
+    """Arguments of `options`."""
 
     by: str | None
     required: Collection[str]
@@ -77,27 +75,29 @@ class _Asked:
     markers: Mapping[str, Any]
 
 
-def _changes(presets: Sequence[Any], asked: _Asked) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
+def _changes(
+    presets: Sequence[Any], requested: _Request
+) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
     """What makes a config of a preset and the options given, and these options."""
     kind = type(presets[0])
     types, docs = get_type_hints(kind, include_extras=True), _docstrings(kind)
     parameters, inner, differ = [], {}, set()
     for field in fields(kind):
         name, values = field.name, [getattr(preset, field.name) for preset in presets]
-        if name in asked.hidden:
+        if name in requested.hidden:
             continue
         if is_dataclass(values[0]):
-            inner[name], below = _changes(values, asked)
+            inner[name], below = _changes(values, requested)
             make = _as_constructor(lambda **given: given, type(values[0]), below)
             parameters.append(_parameter(name, inspect.Parameter.empty, Annotated[Any, tyro.conf.arg(constructor=make)]))
             continue
         help_, type_ = docs.get(name, ""), types[name]
-        default = tyro.MISSING if name in asked.required else values[0]
+        default = tyro.MISSING if name in requested.required else values[0]
         if any(value != values[0] for value in values):
             differ.add(name)
-            help_, type_, default = f"{help_} By default as the {asked.by} has it.".strip(), type_ | None, None
+            help_, type_, default = f"{help_} By default as the {requested.by} has it.".strip(), type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
-        for mark in _marks(asked.markers.get(name, ())):
+        for mark in _marks(requested.markers.get(name, ())):
             annotation = Annotated[annotation, mark]
         parameters.append(_parameter(name, default, annotation))
 
@@ -140,7 +140,3 @@ def _docstrings(kind: type) -> dict[str, str]:
             assert isinstance(field.target, ast.Name)
             found[field.target.id] = " ".join(str(text.value.value).split())
     return found
-
-
-LaunchOptions = Annotated[Launch, options({"": Launch(out=Path())}, required=("out",), hidden=("settings",))]
-"""Where and with what a training command runs."""

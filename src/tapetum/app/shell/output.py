@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from tapetum.app.shell.signals import Ended, heed
-from tapetum.app.verb import Listener
+from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import visible
 from tapetum.train.stopping import stopped_by
 
@@ -71,17 +71,31 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-class _Terminal(Listener):
-    """Shows a bar for each task that is not done, and prints remarks."""
+class _Printing(Listener):
+    """Prints remarks on stderr, and parts of the result on stdout."""
 
-    def __init__(self, bars: Progress):
+    def __init__(self, json: bool):
+        self._json = json
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def part(self, result: Result) -> None:
+        if self._json:
+            print_line(result.as_json())
+        elif text := result.as_text():
+            print(text, flush=True)
+
+
+class _Terminal(_Printing):
+    """Shows a bar for each task that is not done."""
+
+    def __init__(self, bars: Progress, json: bool):
+        super().__init__(json)
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
         self._waiting: TaskID | None = bars.add_task("loading", total=None)
         bars.refresh()
-
-    def note(self, text: str) -> None:
-        note(text)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
         heed()
@@ -110,19 +124,17 @@ class _Terminal(Listener):
             self._waiting = None
 
 
-class _Log(Listener):
-    """Prints remarks, and how far a task is where that takes long: for stderr that is a file or a pipe."""
+class _Log(_Printing):
+    """Prints how far a task is where that takes long: for stderr that is a file or a pipe."""
 
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def note(self, text: str) -> None:
-        note(text)
+    def __init__(self, json: bool) -> None:
+        super().__init__(json)
+        self._noted: dict[str, float] = {}
 
     def progress(self, task: str, done: int, total: int | None) -> None:
         heed()
         if done == total:
-            self._said.pop(task, None)
+            self._noted.pop(task, None)
         elif self._due(task):
             note(f"{task}: {done}" if total is None else f"{task}: {done} of {total}")
 
@@ -134,9 +146,9 @@ class _Log(Listener):
     def _due(self, task: str) -> bool:
         """Whether it is `EVERY` seconds ago that the task began, or was last spoken of."""
         now = time.monotonic()
-        if now - self._said.setdefault(task, now) < EVERY:
+        if now - self._noted.setdefault(task, now) < EVERY:
             return False
-        self._said[task] = now
+        self._noted[task] = now
         return True
 
 
@@ -145,14 +157,10 @@ EVERY = 5.0
 
 
 @contextmanager
-def terminal(counts: ProgressColumn | None = None) -> Iterator[Listener]:
-    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case."""
-    with progress(counts) as bars:
-        yield _Log() if bars.disable else _Terminal(bars)
+def terminal(counts: Literal["items", "bytes"] = "items", json: bool = False) -> Iterator[Listener]:
+    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case.
 
-
-@contextmanager
-def downloads() -> Iterator[Listener]:
-    """Listen to a verb whose progress is in bytes, in the same way."""
-    with terminal(DownloadColumn()) as listener:
-        yield listener
+    Parts of the result are printed as soon as they are known, as lines of JSON or as text.
+    """
+    with progress(DownloadColumn() if counts == "bytes" else None) as bars:
+        yield _Log(json) if bars.disable else _Terminal(bars, json)

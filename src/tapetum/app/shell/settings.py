@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum import __version__
-from tapetum.app.shell.known import Option, options_of, plain
+from tapetum.app.shell.parsing import Option, options_of, plain
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 
@@ -63,9 +63,8 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     return [*words, *added]
 
 
-def settings_of(command: Any, recipe: str, verb: str = "train") -> str:
-    """Give the text of a file of settings that repeats a command, which was parsed of words or made otherwise."""
-    verb = {"bootstrap": "tapetum bootstrap FOLDER", "adapt": "tapetum adapt DATA"}.get(recipe, f"tapetum {verb} {recipe}")
+def settings_of(command: Any, recipe: str, verb: str) -> str:
+    """Write the text of a file of settings that repeats a command, which begins with `verb`."""
     lines = [f"# tapetum {__version__}; {verb} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
     for option in options_of(type(command)):
         value = _value(command, option.place)
