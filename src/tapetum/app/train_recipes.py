@@ -17,10 +17,10 @@ from tapetum.systems.longvideo.recipes import RECIPES as LONG_VIDEO
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
-from tapetum.systems.paligemma.mask_config import RECIPES as MASK_CODEC
-from tapetum.systems.paligemma.mask_config import MaskCodecRun
+from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
+from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, PaliGemmaTransfer
-from tapetum.systems.paligemma.transfers import TASKS, task_run
+from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
