@@ -46,7 +46,7 @@ WRITING = {
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
     "data perception-test": "data perception-test --out FILE",
-    "weights": "weights convert FILE --out FILE",
+    "weights convert": "weights convert FILE --out FILE",
     "export": "export FILE FILE",
     "bootstrap": "bootstrap FILE --out FILE",
     "adapt learn": "adapt FILE --task classify --trunk FILE --out FILE",
@@ -88,9 +88,9 @@ def test_no_command_replaces_a_file_that_it_is_given(run: Run, tmp_path: Path, p
 
 def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None:
     """An option that writes, and is not in OUTPUTS, would be guarded only when its file is put in place."""
-    for path, kind in commands():
-        types = get_type_hints(kind)
-        for field in fields(kind):
+    for path, command in every_command():
+        types = get_type_hints(command.options)
+        for field in fields(command.options):
             if "Path" in str(types[field.name]) and not is_dataclass(types[field.name]):
                 assert field.name in OUTPUTS | set(INPUTS.split()), f"tapetum {path} --{field.name}: is it read or written?"
     assert not OUTPUTS & set(INPUTS.split())

@@ -53,7 +53,7 @@ def test_a_run_repeats_itself_by_its_settings(tmp_path: Path) -> None:
             "--lr",
             "3e-5",
         ]
-    ).recipe
+    )
     (tmp_path / "run.toml").write_text(settings_of(made, "paligemma-transfer", "tapetum train paligemma-transfer"))
     assert parsed(f"--config {tmp_path / 'run.toml'} --out other") == made.recipe
 
