@@ -17,12 +17,12 @@ from PIL import Image
 import tapetum
 import tapetum.app
 from support.files import listed
+from tapetum.app.commands import Command, Group
 from tapetum.app.convert import ConvertOptions
 from tapetum.app.embed import EmbedOptions
 from tapetum.app.evaluate.tapvid import TapVidScores
 from tapetum.app.live import TrackedLive, TrackLiveOptions
 from tapetum.app.many import TrackedMany, TrackManyOptions
-from tapetum.app.shell.commands import Command, Group
 from tapetum.app.shell.main import VERBS, command
 from tapetum.app.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener

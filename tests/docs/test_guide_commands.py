@@ -14,7 +14,7 @@ import pytest
 
 from support.docs_pages import DOCS, README, blocks, commands, name_of
 from support.guide_inputs import write_inputs
-from tapetum.app.shell.commands import Command, resolve_command
+from tapetum.app.commands import Command, resolve_command
 from tapetum.app.shell.main import command, main
 from tapetum.app.shell.parsing import options_of
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tapetum.app.shell.commands import Command, Group, as_command
+from tapetum.app.commands import Command, Group, as_command
 from tapetum.app.shell.main import VERBS, command
 
 

@@ -13,11 +13,11 @@ One pattern holds everywhere, so that no option is typed twice:
                      def show(options, listener) -> Shown          the work
     python           tapetum.show("tracks.npz", "clip.mp4")        takes the fields of ShowOptions, and so knows their types
                      tapetum.show.run(ShowOptions(...), listener)  the same, with a listener that hears of its progress
-    command line     tapetum show tracks.npz clip.mp4 --json       `tapetum.app.shell.commands` makes the command of the verb;
+    command line     tapetum show tracks.npz clip.mp4 --json       `tapetum.app.commands` makes the command of the verb;
                                                                   --json, progress and exit codes are the same for all
 
 Verbs that train (`train`, `pretrain`, `bootstrap`, `adapt`) differ: their options are whole configs already (a recipe, and a
-`Launch` for where and with what it runs), which the function takes and the command line opens up (`tapetum.app.shell.recipes`).
+`Launch` for where and with what it runs), which the function takes and the command line opens up (`tapetum.app.recipes`).
 
 Annotations such as `tyro.conf.arg(metavar="FILE")` say how the command line writes an option; they mean nothing elsewhere. A
 function raises `BadInput` for all that the user can mend, whose message names options as the command line does (--grid). It

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.shell.commands import Group
-from tapetum.app.shell.options import options
-from tapetum.app.shell.recipes import RecipeOptions, recipe_command
+from tapetum.app.commands import Group
+from tapetum.app.options import options
+from tapetum.app.recipes import RecipeOptions, recipe_command
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import guarding_data
@@ -171,8 +171,8 @@ class Adaptation(Result):
         return "\n".join([*rows, f"weights  {self.finished.weights}"])
 
 
-def _learn(given: AdaptOptions, launch: Launch, say: Callable[[str], None]) -> Adaptation | None:
-    finished = adapt(replace(given.recipe, data=str(given.data)), launch, say)
+def _learn(given: AdaptOptions, launch: Launch, listener: Listener) -> Adaptation | None:
+    finished = adapt(replace(given.recipe, data=str(given.data)), launch, listener.note)
     return finished and Adaptation(finished)
 
 
@@ -181,6 +181,6 @@ COMMANDS = Group(
 
     `tapetum adapt DATA ...` is short for `tapetum adapt learn DATA ...`.
     """,
-    {"learn": recipe_command("tapetum adapt DATA", "adapt", AdaptOptions, _learn, aside=True), "verify": verify},
+    {"learn": recipe_command("adapt", AdaptOptions, _learn), "verify": verify},
     default="learn",
 )

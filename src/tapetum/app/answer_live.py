@@ -8,7 +8,6 @@ import tyro
 
 from tapetum.app.answer import Answered, AnswerOptions, answer, load_watcher, similarities
 from tapetum.app.plan import Planned, plan_watching
-from tapetum.app.shell.commands import command_of
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 
@@ -205,6 +204,3 @@ def _answer(options: AnswerCommandOptions, listener: Listener) -> Answered | Ans
     if options.online:
         return answer_live.run(narrowed(AnswerLiveOptions, options, each=listener.part), listener)
     return answer.run(options, listener)
-
-
-COMMAND = command_of(_answer)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.shell.options import options
-from tapetum.app.shell.recipes import RecipeOptions, recipe_command
-from tapetum.app.verb import Result
-from tapetum.core.errors import visible
+from tapetum.app.options import options
+from tapetum.app.recipes import RecipeOptions, recipe_command
+from tapetum.app.verb import Listener, Result
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.tap.bootstrap.config import Ingredient
 from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
@@ -126,20 +125,13 @@ def _compared(before: float, after: float) -> str:
     return "better" if then > first else "worse" if then < first else "no different"
 
 
-def _work(given: BootstrapOptions, launch: Launch, say: Callable[[str], None]) -> Bootstrapped | None:
-    from tapetum.app.shell.output import progress
+def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
+    def show(done: int, count: int, name: str) -> None:
+        listener.progress("cutting clips", done, count)
 
-    with progress() as bars:
-        task = bars.add_task("cutting clips", total=None)
-
-        def show(done: int, count: int, name: str) -> None:
-            bars.update(task, completed=done, total=count, description=visible(f"clips of {name}"))
-            if done == count:
-                bars.stop()  # what follows is learning, which has lines of its own
-
-        recipe = without(given.recipe, given.without)
-        outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=say, progress=show)
+    recipe = without(given.recipe, given.without)
+    outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=show)
     return outcome and Bootstrapped(outcome, launch.out)
 
 
-COMMAND = recipe_command("tapetum bootstrap FOLDER", "bootstrap", BootstrapOptions, _work, product="tracker", aside=True)
+COMMAND = recipe_command("bootstrap", BootstrapOptions, _work, product="tracker")

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.demos import make as make_demos
 from tapetum.app.fetch_perception_test import fetch_perception_test
-from tapetum.app.shell.commands import Command, Group, print_result, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.files import whole_folder, write_text
 
@@ -260,15 +260,9 @@ _BENCHMARKS = {
 
 
 def _fetch_command(name: str) -> Command:
-    def run(given: Any) -> None:
-        from tapetum.app.shell.output import terminal
-
-        with terminal("bytes") as listener:
-            print_result(benchmark.run(BenchmarkOptions(name), listener), given.json)
-
     options = make_dataclass("FetchOptions", [], frozen=True)
     options.__doc__ = f"Fetch {_BENCHMARKS[name]}; a fetch that was cut off goes on where it was."
-    return Command(with_json(options), run)
+    return Command(with_json(options), lambda given, listener: benchmark.run(BenchmarkOptions(name), listener), "bytes")
 
 
 COMMANDS = Group(

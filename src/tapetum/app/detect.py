@@ -9,7 +9,6 @@ import tyro
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
 from tapetum.app.seen import Seeing
-from tapetum.app.shell.commands import command_of
 from tapetum.app.things import FollowSettings, Things, ThingsOptions, track_things
 from tapetum.app.verb import Listener, narrowed, one_text, verb
 from tapetum.core.errors import BadInput
@@ -62,6 +61,3 @@ def _detect_or_follow(options: DetectCommandOptions, listener: Listener) -> Seei
     [video] = options.images
     out = options.out or Path(f"{plain_name(video)}-boxes")
     return track_things.run(narrowed(ThingsOptions, options, video=video, out=out), listener)
-
-
-COMMAND = command_of(_detect_or_follow)

@@ -10,7 +10,6 @@ import tyro
 
 from tapetum.app.embedding_table import check_table, write_table
 from tapetum.app.plan import Planned, plan_watching
-from tapetum.app.shell.commands import command_of
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
@@ -299,6 +298,3 @@ EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 def _embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | Planned:
     """Do what `tapetum embed` does, with --plan or without."""
     return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)
-
-
-COMMAND = command_of(_embed_or_plan)

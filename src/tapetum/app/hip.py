@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.shell.commands import Group
+from tapetum.app.commands import Group
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import VARIANTS, HipConfig, Modality, variant

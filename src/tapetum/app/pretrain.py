@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.shell.commands import Command, Group
-from tapetum.app.shell.options import options
-from tapetum.app.shell.recipes import RecipeOptions, recipe_command, recipe_options
-from tapetum.app.verb import Result
+from tapetum.app.commands import Command, Group
+from tapetum.app.options import options
+from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
+from tapetum.app.verb import Listener, Result
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.pretraining.config import METHODS, Method
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
@@ -151,8 +151,8 @@ _HELP: dict[Method, str] = {
 }
 
 
-def _work(given: RecipeOptions, launch: Launch, say: Callable[[str], None]) -> PretrainedEncoder | None:
-    return pretrain(given.recipe, launch, say)
+def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> PretrainedEncoder | None:
+    return pretrain(given.recipe, launch, listener.line)
 
 
 def _command(method: Method) -> Command:
@@ -161,7 +161,7 @@ def _command(method: Method) -> Command:
     bf16 = {"bf16": tyro.conf.FlagConversionOff}
     recipe = options(RECIPES[method], by="preset", required=("data",), hidden=("method", *others), markers=bf16)
     kind = recipe_options(_HELP[method], Annotated[PretrainRun, recipe])
-    return recipe_command(f"tapetum pretrain {method}", method, kind, _work, product="encoder")
+    return recipe_command(method, kind, _work, product="encoder")
 
 
 COMMANDS = Group(

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Group
 from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
 from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
-from tapetum.app.shell.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.shell.commands import Group
+from tapetum.app.commands import Group
 from tapetum.app.show import show
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput

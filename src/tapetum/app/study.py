@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.shell.commands import Command, Group, print_result, with_json
+from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
@@ -58,6 +58,11 @@ class StudyDone(Result):
         """Summarise."""
         table = None if self.table is None else str(self.table)
         return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
+
+    @property
+    def goes_on_from(self) -> Path | None:
+        """The folder of the study, where a signal stopped it."""
+        return self.out if self.stopped else None
 
     def as_text(self) -> str:
         """Count the points, and say where the table is."""
@@ -148,16 +153,11 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
     )
 
 
-def _run(given: Any) -> None:
-    from tapetum.app.shell.allocator import keep_freed_memory
-    from tapetum.app.shell.output import stopped, terminal
+def _run(given: Any, listener: Listener) -> StudyDone:
+    from tapetum.core.allocator import keep_freed_memory
 
     keep_freed_memory()
-    with terminal() as listener:
-        done = run.run(given, listener)
-    print_result(done, given.json)
-    if done.stopped:
-        stopped(done.out, None)
+    return run.run(given, listener)
 
 
 COMMANDS = Group(

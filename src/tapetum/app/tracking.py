@@ -8,13 +8,13 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.app.commands import JSON
 from tapetum.app.live import TrackedLive, TrackLiveOptions, track_live
 from tapetum.app.many import TrackedMany, TrackManyOptions, find_sources, track_many
 from tapetum.app.preview import preview
-from tapetum.app.shell.allocator import keep_freed_memory
-from tapetum.app.shell.commands import JSON, Command, command_of
 from tapetum.app.track import Tracked, TrackOptions, track
 from tapetum.app.verb import Listener, narrowed, verb
+from tapetum.core.allocator import keep_freed_memory
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 
@@ -76,6 +76,3 @@ def _live_folder(source: str) -> Path:
     """Name the folder of results of a live source."""
     name = Path(source).stem if "://" not in source and source != "-" and not source.isdecimal() else "live"
     return Path(f"{name or 'live'}-tracks")
-
-
-COMMAND: Command = command_of(_track)

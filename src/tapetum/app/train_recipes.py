@@ -1,16 +1,17 @@
 """The commands of `tapetum train`, one for each recipe: its presets, and how its fields become options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Command, Group
+from tapetum.app.options import options
 from tapetum.app.plan import Planned, plan_training
-from tapetum.app.shell.commands import Command, Group
-from tapetum.app.shell.options import options
-from tapetum.app.shell.recipes import RecipeOptions, recipe_command, recipe_options
+from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
 from tapetum.app.train import Trained, train
+from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import RECIPES as LONG_VIDEO
@@ -157,14 +158,14 @@ _OPTIONS: dict[str, type] = {
 }
 
 
-def _work(given: Any, launch: Launch, say: Callable[[str], None]) -> Trained | Planned | None:
+def _work(given: Any, launch: Launch, listener: Listener) -> Trained | Planned | None:
     if isinstance(given, LongVideoOptions) and given.plan:
         return plan_training(given.recipe)
-    return train(given.recipe, launch, say)
+    return train(given.recipe, launch, listener.line)
 
 
 def _command(name: str) -> Command:
-    return recipe_command(f"tapetum train {name}", name, _OPTIONS[name], _work)
+    return recipe_command(name, _OPTIONS[name], _work)
 
 
 COMMANDS = Group(

@@ -48,6 +48,11 @@ class Result:
     came_in_parts: ClassVar[bool] = False
     """It sums up what the listener has had in parts."""
 
+    @property
+    def goes_on_from(self) -> Path | None:
+        """The folder in which the same command goes on, where the work was stopped before its end."""
+        return None
+
     def as_json(self) -> dict[str, Any]:
         """Make a dictionary of it for other programs."""
         raise NotImplementedError
@@ -66,6 +71,9 @@ class Listener:
 
     def note(self, text: str) -> None:
         """Take a remark that is not a result, such as that frames are damaged."""
+
+    def line(self, text: str) -> None:
+        """Take a line that belongs with the result, such as how many images a run learns from."""
 
     def progress(self, task: str, done: int, total: int | None) -> None:
         """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
@@ -93,7 +101,7 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
     """A function that takes the fields of a dataclass of options."""
 
     options: type
-    """The dataclass; its docstring is the help of the command that `tapetum.app.shell.commands` makes of the verb."""
+    """The dataclass; its docstring is the help of the command that `tapetum.app.commands` makes of the verb."""
     counts: Literal["items", "bytes"]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> OutcomeOut:

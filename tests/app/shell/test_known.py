@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tapetum.app.shell.commands import Command, Group, as_command
+from tapetum.app.commands import Command, Group, as_command
 from tapetum.app.shell.completion import script
 from tapetum.app.shell.main import VERBS, command
 from tapetum.app.shell.parsing import options_of

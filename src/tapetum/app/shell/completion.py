@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
-from tapetum.app.shell.commands import Command, Group, as_command
+from tapetum.app.commands import Command, Group, as_command
 from tapetum.app.shell.parsing import SETTINGS
+from tapetum.app.verb import Result
 
 PLACES = {
     "bash": "~/.local/share/bash-completion/completions/tapetum",
@@ -33,11 +34,18 @@ class CompletionOptions:
     """For which shell."""
 
 
-def _run(options: CompletionOptions) -> None:
-    print(script(options.shell), end="")
+@dataclass(frozen=True)
+class Script(Result):
+    """The script of a shell."""
+
+    text: str
+
+    def as_text(self) -> str:
+        """Return the script."""
+        return self.text.rstrip("\n")
 
 
-COMMAND = Command(CompletionOptions, _run)
+COMMAND = Command(CompletionOptions, lambda options, listener: Script(script(options.shell)))
 
 
 def script(shell: Literal["bash", "zsh", "fish"]) -> str:

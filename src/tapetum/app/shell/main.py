@@ -1,7 +1,7 @@
 """`tapetum VERB ...`: reads the command line, runs one verb, and turns errors into one line and an exit code.
 
 `VERBS` is all that is known of the verbs until one is chosen; then the module of that one is imported, and its command made
-(`tapetum.app.shell.commands`). So `tapetum --help` imports next to nothing, and `tapetum VERB --help` nothing heavy.
+(`tapetum.app.commands`). So `tapetum --help` imports next to nothing, and `tapetum VERB --help` nothing heavy.
 
 Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
 SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
@@ -26,7 +26,7 @@ from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
 
 if TYPE_CHECKING:
-    from tapetum.app.shell.commands import Command, Group
+    from tapetum.app.commands import Command, Group
 
 
 class Entry(NamedTuple):
@@ -51,7 +51,7 @@ GROUPS = {
 """What verbs are for, in the order of `tapetum --help`."""
 
 VERBS = {
-    "track": Entry("track", "track points through videos, a camera or a stream, in the image or in space", "tracking.COMMAND"),
+    "track": Entry("track", "track points through videos, a camera or a stream, in the image or in space", "tracking._track"),
     "show": Entry(
         "track", "draw saved tracks on their video; a video of a benchmark as a page", "show_perception_test.COMMANDS"
     ),
@@ -59,12 +59,12 @@ VERBS = {
     "classify": Entry("see", "say what is in images, by name"),
     "ask": Entry("see", "answer a question about images or a video"),
     "caption": Entry("see", "say in a sentence what is to be seen"),
-    "detect": Entry("see", "find things that words name, or follow them through a video", "detect.COMMAND"),
+    "detect": Entry("see", "find things that words name, or follow them through a video", "detect._detect_or_follow"),
     "segment": Entry("see", "outline things that words name"),
-    "answer": Entry("see", "say which of several answers fits a video, however long", "answer_live.COMMAND"),
+    "answer": Entry("see", "say which of several answers fits a video, however long", "answer_live._answer"),
     "search": Entry("see", "find the moments of videos that words describe"),
     "discover": Entry("see", "find objects in images without labels"),
-    "embed": Entry("see", "make vectors of images, recordings and videos", "embed.COMMAND"),
+    "embed": Entry("see", "make vectors of images, recordings and videos", "embed._embed_or_plan"),
     "hip": Entry("see", "say what a Hierarchical Perceiver will be before anything runs", "hip.COMMANDS"),
     "train": Entry("learn", "train a model by a recipe", "train_recipes.COMMANDS"),
     "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "pretrain.COMMANDS"),
@@ -178,7 +178,7 @@ def _unheard(args: Any) -> None:
 
 def command(verb: str) -> "Command | Group":
     """Import the module of a verb of `VERBS`, and make its command."""
-    from tapetum.app.shell.commands import as_command
+    from tapetum.app.commands import as_command
 
     module, _, name = (VERBS[verb].command or f"{verb}.{verb}").rpartition(".")
     return as_command(getattr(import_module(f"tapetum.app.{module}"), name))
@@ -198,6 +198,7 @@ def parse(arguments: Sequence[str]) -> Any:
 
 class _Parsed(NamedTuple):
     command: "Command"
+    path: str
     options: Any
     threads: int | None
     """That it is to compute with."""
@@ -211,8 +212,8 @@ def _read(arguments: Sequence[str]) -> _Parsed:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
+    from tapetum.app.commands import Group, resolve_command
     from tapetum.app.shell import parsing
-    from tapetum.app.shell.commands import Group, group_help, resolve_command
     from tapetum.app.shell.threads import HELP, has_threads, take_threads
 
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
@@ -220,7 +221,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     found, path, rest = resolve_command(command(verb), rest, f"tapetum {verb}")
     if isinstance(found, Group):
         if rest and rest[0] in ("-h", "--help"):
-            print(group_help(found, path))
+            print(found.as_text(path))
             raise SystemExit(0)
         if rest and not rest[0].startswith("-"):
             raise BadInput(f"{path} has no {rest[0]!r}; {parsing.nearest(rest[0], found.commands)} (see: {path} --help)")
@@ -229,12 +230,24 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(found.options, rest, path)
     try:
-        options = parsing.parse(found.options, found.prepare(rest), path)
+        options = parsing.parse(found.options, _arranged(found, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
     check_sizes(options, dashes=True)
-    return _Parsed(found, options, threads, shares)
+    return _Parsed(found, path, options, threads, shares)
+
+
+def _arranged(command: "Command", words: list[str]) -> list[str]:
+    """Add what the file of --config says, and put names behind options where there are several."""
+    from tapetum.app.shell.parsing import names_last, positionals_of
+    from tapetum.app.shell.settings import with_settings
+
+    if command.recipe is not None:
+        return with_settings(command.options, command.recipe, words)
+    positionals = positionals_of(command.options)
+    several = len(positionals) > 1 and any(each.several for each in positionals)
+    return names_last(command.options, words) if several else words
 
 
 def _run(arguments: list[str]) -> int:
@@ -262,8 +275,26 @@ def _run(arguments: list[str]) -> int:
     with computing(chosen.threads, sharing), guarded(chosen.options), visible_results(), warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
         warnings.showwarning = _shown
-        chosen.command.run(chosen.options)
+        _work(chosen)
     return 0
+
+
+def _work(chosen: _Parsed) -> None:
+    """Run a command and print its result; under torchrun one process prints."""
+    from tapetum.app.shell.output import Log, print_result, terminal
+    from tapetum.app.shell.settings import with_settings_text
+    from tapetum.app.verb import Listener
+    from tapetum.train.launch import is_main
+
+    json = getattr(chosen.options, "json", False)
+    if chosen.command.recipe is None:
+        with terminal(chosen.command.counts, json) as listener:
+            result = chosen.command.work(chosen.options, listener)
+    else:
+        options = with_settings_text(chosen.options, chosen.command.recipe, chosen.path)
+        result = chosen.command.work(options, Log(json) if is_main() else Listener())
+    if result is not None:
+        print_result(result, json, is_main())
 
 
 def _shown(

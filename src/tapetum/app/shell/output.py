@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -20,25 +20,34 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tapetum.app.recipes import Stopped
 from tapetum.app.shell.signals import Ended, heed
 from tapetum.app.verb import Listener, Result
-from tapetum.core.errors import visible
+from tapetum.core.errors import BadInput, visible
 from tapetum.train.stopping import stopped_by
 
 
-def stopped(out: Any, say: Callable[[str], None] | None = print) -> None:
-    """Say that a run was stopped and from where the same command goes on; without `say`, nothing.
+def print_result(result: Result, json: bool, main: bool = True) -> None:
+    """Print a result on stdout; of the processes of torchrun the main one alone does.
 
-    Raises `Ended` where a signal stopped it, so that no other command follows in `a && b`.
+    Raises BadInput where it says that something failed, and `Ended` where a signal stopped the work, so that no other command
+    follows in `a && b`.
     """
-    where = f"the same command goes on from {out}"
-    if (number := stopped_by()) is None:
-        if say is not None:
-            say(f"stopped; {where}")
-        return
-    ended = Ended(number)
-    ended.add_note(where)
-    raise ended
+    number = None if result.goes_on_from is None else stopped_by()
+    if not main:
+        pass
+    elif json and result.came_in_parts:
+        print_line({"type": "summary", **result.as_json()})
+    elif json:
+        print_json(result.as_json())
+    elif number is None or not isinstance(result, Stopped):  # else the line on stderr says it
+        print(result.as_text())
+    if number is not None:
+        ended = Ended(number)
+        ended.add_note(f"the same command goes on from {result.goes_on_from}")
+        raise ended
+    if (failure := result.failure()) is not None:
+        raise BadInput(failure)
 
 
 def progress(counts: ProgressColumn | None = None) -> Progress:
@@ -79,6 +88,9 @@ class _Printing(Listener):
 
     def note(self, text: str) -> None:
         note(text)
+
+    def line(self, text: str) -> None:
+        (note if self._json else print)(text)
 
     def part(self, result: Result) -> None:
         if self._json:
@@ -124,7 +136,7 @@ class _Terminal(_Printing):
             self._waiting = None
 
 
-class _Log(_Printing):
+class Log(_Printing):
     """Prints how far a task is where that takes long: for stderr that is a file or a pipe."""
 
     def __init__(self, json: bool) -> None:
@@ -163,4 +175,4 @@ def terminal(counts: Literal["items", "bytes"] = "items", json: bool = False) ->
     Parts of the result are printed as soon as they are known, as lines of JSON or as text.
     """
     with progress(DownloadColumn() if counts == "bytes" else None) as bars:
-        yield _Log(json) if bars.disable else _Terminal(bars, json)
+        yield Log(json) if bars.disable else _Terminal(bars, json)

@@ -109,7 +109,7 @@ def explain(options: type, words: Sequence[str]) -> str:
 
 
 def options_of(kind: type) -> list[Option]:
-    """List the options of a command, those of its configs (`tapetum.app.shell.options`) too."""
+    """List the options of a command, those of its configs (`tapetum.app.options`) too."""
     return [option for name, annotation, default in _fields(kind) for option in _below(name, annotation, default, ())]
 
 

@@ -12,15 +12,16 @@ from support.files import listed
 from support.raw_adt import write_sequence
 from support.raw_pstudio import write_studio
 from support.raw_waymo import write_segment
-from tapetum.app.shell.commands import command_of
 from tapetum.app.shell.main import parse
+from tapetum.app.shell.output import print_result
 from tapetum.app.tapvid3d import make as make_verb
+from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
 
 
 def make(*arguments: object) -> None:
-    command_of(make_verb).run(parse(["tapvid3d", "make", *map(str, arguments)]))
+    print_result(make_verb.run(parse(["tapvid3d", "make", *map(str, arguments)]), Listener()), json=False)
 
 
 @pytest.fixture(scope="module")
