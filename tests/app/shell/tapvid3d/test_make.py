@@ -13,15 +13,17 @@ from support.raw_adt import write_sequence
 from support.raw_pstudio import write_studio
 from support.raw_waymo import write_segment
 from tapetum.app.shell.main import parse
-from tapetum.app.shell.output import print_result
+from tapetum.app.shell.output import print_result, terminal
 from tapetum.app.tapvid3d import make as make_verb
-from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
 
 
 def make(*arguments: object) -> None:
-    print_result(make_verb.run(parse(["tapvid3d", "make", *map(str, arguments)]), Listener()), json=False)
+    given = parse(["tapvid3d", "make", *map(str, arguments)])
+    with terminal() as listener:
+        result = make_verb.run(given, listener)
+    print_result(result, given.json)
 
 
 @pytest.fixture(scope="module")
