@@ -111,7 +111,7 @@ class Cost(Result):
         """Write a cost for people."""
         a_run = not self.engines
         whole = "of the run" if a_run else f"of {MILLION:,} inputs"
-        said = "" if self.measured else ", estimated, not measured"
+        caveat = "" if self.measured else ", estimated, not measured"
         lines = [f"{self.name}: {self.of}"]
         if self.parameters:
             parts = ", ".join(f"{name} {count:,}" for name, count in self.parameters.items())
@@ -129,9 +129,9 @@ class Cost(Result):
         elif not a_run:
             lines.append(f"{'check':11} none: operations were counted as they ran, and this network has no closed form here")
         lines += [
-            f"{'time':11} {self.hours.text('core-hours')} {whole}" + ("" if a_run else said),
-            f"{'energy':11} {self.energy_kwh.text('kWh')}{said}",
-            f"{'CO2':11} {self.co2_kg.text('kg')}{said}",
+            f"{'time':11} {self.hours.text('core-hours')} {whole}" + ("" if a_run else caveat),
+            f"{'energy':11} {self.energy_kwh.text('kWh')}{caveat}",
+            f"{'CO2':11} {self.co2_kg.text('kg')}{caveat}",
             *(f"  {line}" for line in self.constants),
         ]
         return "\n".join(lines)
@@ -165,10 +165,10 @@ def _of_step(options: AccountOptions) -> Cost:
     convolves = options.what.startswith(("resnet", "nfnet", "efficientnet", "swin"))
     preset = "resnet" if convolves and "resnet" in presets else "vit"
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
-    said, counted = account_step(run), count_step(run)
+    closed_form, counted = account_step(run), count_step(run)
     heads = {"clip": ", a text of 77 tokens each", "supervised": ", 1,000 classes", "dino": f", {len(run.views)} views each"}
     about = f"a step of {method} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
-    return _estimated(options.what, about, batch, parameters(run), said, counted)
+    return _estimated(options.what, about, batch, parameters(run), closed_form, counted)
 
 
 def _known_name(name: str) -> None:
@@ -196,16 +196,16 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     name = options.what.removeprefix("random:")
     of_library = name.partition(":")[0] in ("timm", "torchvision") and "=" not in name and not Path(name).exists()
     if name not in known() and (name in names() or of_library):
-        found = encoder_architecture(name, options.size or 224)
+        architecture = encoder_architecture(name, options.size or 224)
     elif find_loader(name).startswith("tapetum.encoders."):
         loaded = load(name)
         assert isinstance(loaded, Encoder)
-        found = describe(loaded)
+        architecture = describe(loaded)
     else:
         return None
-    rows, columns = (options.size, options.size) if options.size else found.preprocessing.size
+    rows, columns = (options.size, options.size) if options.size else architecture.preprocessing.size
     with torch.device("meta"):
-        model, images = make(found), torch.empty(options.batch_size, 3, rows, columns)
+        model, images = make(architecture), torch.empty(options.batch_size, 3, rows, columns)
 
     def run() -> Any:
         with torch.no_grad(), by_part({"encoder": model}):
@@ -227,10 +227,10 @@ def _of_model(options: AccountOptions) -> Cost:
     model = getattr(loaded, "model", loaded)
     if not isinstance(model, torch.nn.Module):
         raise BadInput(f"{options.what} holds a {type(loaded).__name__}, which account knows nothing of; give a network")
-    found = forward_pass(model, options.batch_size, options.size)
-    if found is None:
+    passed = forward_pass(model, options.batch_size, options.size)
+    if passed is None:
         raise BadInput(f"{options.what} holds a {type(model).__name__}, of which account does not know what it takes")
-    about, run = found
+    about, run = passed
     with torch.no_grad():
         counted = count_flops(run)
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
@@ -241,15 +241,15 @@ def _of_model(options: AccountOptions) -> Cost:
 
 
 def _estimated(
-    name: str, about: str, inputs: int, parameters: dict[str, int], said: "ClosedForm | None", counted: "Flops"
+    name: str, about: str, inputs: int, parameters: dict[str, int], closed_form: "ClosedForm | None", counted: "Flops"
 ) -> Cost:
     """FLOPs with energy and CO2 of a million inputs on cores like those of `constants`."""
     from tapetum.account.energy import of_flops
 
-    engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
-    best = said or counted
-    phases = said.by_part() if said else counted.by_part
-    logits = said.parts.get("loss") if said else None
+    engines = {"counted": counted.model, **({"closed_form": closed_form.model} if closed_form else {})}
+    best = closed_form or counted
+    phases = closed_form.by_part() if closed_form else counted.by_part
+    logits = closed_form.parts.get("loss") if closed_form else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
     names = "gflops_per_core", "watts_per_core", "overhead", "grams_co2_per_kwh"

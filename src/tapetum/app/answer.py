@@ -48,7 +48,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered(Result):
+class ChosenAnswer(Result):
     """How well each answer fits."""
 
     answer: str
@@ -72,7 +72,7 @@ class Answered(Result):
 
 
 @verb(AnswerOptions)
-def answer(options: AnswerOptions, listener: Listener) -> Answered:
+def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
     likeliest for a language model that looks at it.
 
@@ -91,25 +91,25 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
             latents = see_video(model, video, View(rate=options.rate), lambda done: tell(done, None))
             scores = tuple(model.likelihoods(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
-        seen = None
+        vector = None
         for number, passage in enumerate(watch(model, video, View(rate=options.rate))):
             listener.progress("watching", number, None)
-            seen = passage.so_far
-    assert seen is not None
-    return _answered(options, "similarity", similarities(model, options.question, options.options, seen))
+            vector = passage.so_far
+    assert vector is not None
+    return _answered(options, "similarity", similarities(model, options.question, options.options, vector))
 
 
-def similarities(model: "VideoText", question: str, options: "Sequence[str]", seen: "np.ndarray") -> tuple[float, ...]:
+def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
     """Give the cosines of a video's vector with the question and each answer after it."""
     from tapetum.systems.longvideo.watching import embed_answers
 
-    return tuple(float(value) for value in embed_answers(model, question, options) @ seen)
+    return tuple(float(value) for value in embed_answers(model, question, options) @ vector)
 
 
-def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Answered:
+def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> ChosenAnswer:
     best = max(range(len(scores)), key=scores.__getitem__)
     name = "cosines" if by == "similarity" else "log_probabilities"
-    return Answered(answer=options.options[best], options=options.options, by=by, **{name: scores})
+    return ChosenAnswer(answer=options.options[best], options=options.options, by=by, **{name: scores})
 
 
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tapetum.app.answer import Answered, AnswerOptions, answer, load_watcher, similarities
-from tapetum.app.plan import Planned, plan_watching
+from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, load_watcher, similarities
+from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 
@@ -65,7 +65,7 @@ class AnswerLiveOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnsweredLive(Result):
+class ChosenLive(Result):
     """What was seen of a live source, in all."""
 
     came_in_parts = True
@@ -88,7 +88,7 @@ class AnsweredLive(Result):
 
 
 @verb(AnswerLiveOptions)
-def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
+def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
     """Choose the answer that fits each passage of a camera, an address, a pipe or a file as it comes.
 
     Memory stays the same however long it lasts. It ends with the source, or with Ctrl-C. Raises BadInput for a source that
@@ -130,7 +130,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
     if last is None:
         raise BadInput(f"{options.video} gave no frame; is anything sent there?")
     assert config.memory != "joint"
-    return AnsweredLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
+    return ChosenLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
 
 
 def bounded(model: "Watcher", memories: int) -> "Watcher":
@@ -197,7 +197,7 @@ class AnswerCommandOptions(AnswerOptions):
 
 
 @verb(AnswerCommandOptions)
-def _answer(options: AnswerCommandOptions, listener: Listener) -> Answered | AnsweredLive | Planned:
+def _answer(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
     """Do what `tapetum answer` does, with --plan, with --online, or with neither."""
     if options.plan:
         return plan_watching((options.video,), options.model, options.rate)

@@ -7,7 +7,7 @@ import tyro
 
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
-from tapetum.app.seen import Seeing
+from tapetum.app.seen import ImageReplies
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
@@ -34,7 +34,7 @@ class AskOptions(SeeSettings):
 
 
 @verb(AskOptions)
-def ask(options: AskOptions, listener: Listener) -> Seeing:
+def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     """Answer a question about each image or video, or about all images together.
 
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the question

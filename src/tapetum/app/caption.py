@@ -7,7 +7,7 @@ import tyro
 
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import Seeing
+from tapetum.app.seen import ImageReplies
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
@@ -29,7 +29,7 @@ class CaptionOptions(SeeSettings):
 
 
 @verb(CaptionOptions)
-def caption(options: CaptionOptions, listener: Listener) -> Seeing:
+def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
     """Say what is to be seen in each image or video.
 
     Raises BadInput as `tapetum.ask`.

@@ -69,8 +69,8 @@ class Classified(Result):
             columns = zip(image.names, image.numbers, image.probabilities.tolist(), strict=True)
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
 
-        found = [{"path": image.path, "classes": rows(image)} for image in self.images]
-        return {"images": found, "failed": list(self.failed)}
+        images = [{"path": image.path, "classes": rows(image)} for image in self.images]
+        return {"images": images, "failed": list(self.failed)}
 
     def as_text(self) -> str:
         """List the classes of each image with their probabilities."""
@@ -99,7 +99,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     if options.top < 1:
         raise BadInput(f"--top is {options.top}; it must be 1 or more")
     encoder = _classifier(options.model)
-    found: list[Classes] = []
+    classified: list[Classes] = []
     failed: list[str] = []
     waiting: list[tuple[str, Any]] = []
     for done, (name, source) in enumerate(files, 1):
@@ -111,12 +111,12 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
             listener.note(str(error))
             failed.append(name)
         if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
-            found += _look(encoder, waiting, options.top)
+            classified += _look(encoder, waiting, options.top)
             waiting.clear()
         listener.progress("classifying", done, len(files))
-    if not found:
+    if not classified:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
-    return Classified(images=tuple(found), failed=tuple(failed))
+    return Classified(images=tuple(classified), failed=tuple(failed))
 
 
 def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
@@ -127,12 +127,12 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
     from tapetum.video.images import images_below
     from tapetum.video.sources import in_memory, list_sources, name_of
 
-    found: list[Any] = []
+    sources: list[Any] = []
     for source in list_sources(given):
-        found += images_below(source) if not in_memory(source) and source.is_dir() else [source]
-    if not found:
+        sources += images_below(source) if not in_memory(source) and source.is_dir() else [source]
+    if not sources:
         raise BadInput(f"there are no IMAGES; give files or folders, as in: tapetum {verb} photo.jpg")
-    return [(name_of(source, number), source) for number, source in enumerate(found)]
+    return [(name_of(source, number), source) for number, source in enumerate(sources)]
 
 
 def _classifier(model: str) -> "Encoder | Headed":

@@ -55,11 +55,11 @@ class Group:
         return "\n".join([text, "", "commands:", *lines, "", f"options of a command: {path} COMMAND --help"])
 
 
-def as_command(found: "Verb[..., Any, Result | None] | Command | Group") -> Command | Group:
+def as_command(chosen: "Verb[..., Any, Result | None] | Command | Group") -> Command | Group:
     """Make the command of a verb: its options and --json; a command or a group stays as it is."""
-    if isinstance(found, Command | Group):
-        return found
-    return Command(with_json(found.options), found.run, found.counts)
+    if isinstance(chosen, Command | Group):
+        return chosen
+    return Command(with_json(chosen.options), chosen.run, chosen.counts)
 
 
 def with_json(options: type) -> type:
@@ -71,17 +71,17 @@ def with_json(options: type) -> type:
     return made
 
 
-def resolve_command(found: Command | Group, words: Sequence[str], path: str) -> tuple[Command | Group, str, list[str]]:
+def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) -> tuple[Command | Group, str, list[str]]:
     """Follow the commands that `words` begin with; return the last, the path that leads to it, and the rest of the words."""
     rest = list(words)
-    while isinstance(found, Group):
-        if found.default and rest and rest[0] not in (*found.commands, "-h", "--help"):
-            rest = [found.default, *rest]
-        if not rest or rest[0] not in found.commands:
+    while isinstance(chosen, Group):
+        if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):
+            rest = [chosen.default, *rest]
+        if not rest or rest[0] not in chosen.commands:
             break
         name, *rest = rest
-        found, path = as_command(found.commands[name]), f"{path} {name}"
-    return found, path, rest
+        chosen, path = as_command(chosen.commands[name]), f"{path} {name}"
+    return chosen, path, rest
 
 
 def _help_of(command: Command | Group) -> str:

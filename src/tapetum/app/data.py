@@ -15,7 +15,7 @@ from tapetum.core.files import whole_folder, write_text
 
 
 @dataclass(frozen=True)
-class WriteOptions:
+class ShardsWriteOptions:
     """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
 
     The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt).
@@ -61,8 +61,8 @@ class ShardsWritten(Result):
         return f"wrote {self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}, into {self.out}"
 
 
-@verb(WriteOptions, apart=("source",))
-def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
+@verb(ShardsWriteOptions, apart=("source",))
+def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
     """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
 
     The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt). Classes
@@ -108,7 +108,7 @@ def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
 
 
 @dataclass(frozen=True)
-class ShowOptions:
+class ShardsShowOptions:
     """Say what shards hold: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
@@ -116,7 +116,7 @@ class ShowOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class ShownField:
     """One field of a sample."""
 
     name: str
@@ -138,12 +138,12 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ShownSample:
     """One sample."""
 
     key: str
     """Its name."""
-    fields: tuple[Field, ...]
+    fields: tuple[ShownField, ...]
     """What it holds."""
 
     def as_json(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class ShardsShown(Result):
     """Tar files."""
     bytes: int
     """Size of all."""
-    first: Sample
+    first: ShownSample
     """The first sample."""
 
     def as_json(self) -> dict[str, Any]:
@@ -178,8 +178,8 @@ class ShardsShown(Result):
         return "\n".join(lines)
 
 
-@verb(ShowOptions)
-def show(options: ShowOptions, listener: Listener) -> ShardsShown:
+@verb(ShardsShowOptions)
+def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
     """Say what shards hold: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
     from tapetum.data.shards import KEY, Shards
 
@@ -187,15 +187,17 @@ def show(options: ShowOptions, listener: Listener) -> ShardsShown:
     stored, first = shards.read(0), shards[0]
     fields = tuple(_field(name, len(stored[name]), first[name]) for name in shards.fields)
     size = sum(tar.stat().st_size for tar in shards.tars)
-    return ShardsShown(samples=len(shards), shards=len(shards.tars), bytes=size, first=Sample(key=first[KEY], fields=fields))
+    return ShardsShown(
+        samples=len(shards), shards=len(shards.tars), bytes=size, first=ShownSample(key=first[KEY], fields=fields)
+    )
 
 
-def _field(name: str, size: int, value: Any) -> Field:
+def _field(name: str, size: int, value: Any) -> ShownField:
     rate = getattr(value, "rate", None)
     array = value if rate is None else value.samples
     if hasattr(array, "dtype"):
-        return Field(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
-    return Field(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
+        return ShownField(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
+    return ShownField(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True)

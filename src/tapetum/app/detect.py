@@ -8,7 +8,7 @@ import tyro
 
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import Seeing
+from tapetum.app.seen import ImageReplies
 from tapetum.app.things import FollowSettings, Things, ThingsOptions, track_things
 from tapetum.app.verb import Listener, narrowed, one_text, verb
 from tapetum.core.errors import BadInput
@@ -27,7 +27,7 @@ class DetectOptions(SeeSettings):
 
 
 @verb(DetectOptions)
-def detect(options: DetectOptions, listener: Listener) -> Seeing:
+def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
     """Find boxes, with labels, around things in each image, or in frames of videos.
 
     What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.
@@ -50,7 +50,7 @@ class DetectCommandOptions(FollowSettings, DetectOptions):
 
 
 @verb(DetectCommandOptions)
-def _detect_or_follow(options: DetectCommandOptions, listener: Listener) -> Seeing | Things:
+def _detect_or_follow(options: DetectCommandOptions, listener: Listener) -> ImageReplies | Things:
     """Do what `tapetum detect` does, with --track or without."""
     if not options.track:
         if options.look_every is not None:

@@ -82,9 +82,9 @@ class Discovered(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
-        found = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
+        images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         return {
-            "images": found,
+            "images": images,
             "failed": list(self.failed),
             "page": str(self.page),
             "instances": str(self.instances),
@@ -111,12 +111,12 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """
     options.check()
     from tapetum.app.classify import image_sources
-    from tapetum.app.looks import look_of
+    from tapetum.app.looks import image_features_of
     from tapetum.core.files import whole_folder
 
-    files, look, out = image_sources(options.images, "discover"), look_of(options.model), Path(options.out)
+    files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
-        images, failed = _found(options, files, look, folder, listener)
+        images, failed = _discover_all(options, files, look, folder, listener)
     return Discovered(
         images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),
@@ -127,7 +127,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     )
 
 
-def _found(
+def _discover_all(
     options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...]]":
     """Find the objects of all images and write what there is to see into the folder."""
@@ -157,9 +157,9 @@ def _found(
         Image.fromarray(drawn).save(folder / f"{number:05d}-{Path(name).stem}.jpg", quality=90)
         cells.append(_cell(image, drawn, Path(name).name, len(masks)))
         scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
-        found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
         height, width = image.shape[:2]
-        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=found))
+        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
     if not images:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
     write_text(folder / PAGE, "\n".join(_page(cells, options)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.embedding_table import check_table, write_table
-from tapetum.app.plan import Planned, plan_watching
+from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
@@ -162,8 +162,8 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     if options.neighbours:
         from tapetum.app.neighbours import nearest
 
-        found, cosines = nearest(made.vectors, made.paths, options.neighbours)
-        made = replace(made, neighbours=found, cosines=cosines)
+        neighbours, cosines = nearest(made.vectors, made.paths, options.neighbours)
+        made = replace(made, neighbours=neighbours, cosines=cosines)
     if options.out is not None:
         write_table(made, Path(options.out))
         made = replace(made, out=Path(options.out))
@@ -228,12 +228,12 @@ def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
 
 def _inside(folder: Path) -> list[Path]:
     """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
-    found: list[Path] = []
+    files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        wanted = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
-        found += [path for name in wanted if (path := Path(place, name)).is_file()]
-    return sorted(found)
+        visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        files += [path for name in visible if (path := Path(place, name)).is_file()]
+    return sorted(files)
 
 
 def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
@@ -254,16 +254,16 @@ def _pieces(
     """The pieces of files that can be read; the others go into `unread`."""
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
-        told = f"seconds of {file.name}"
+        task = f"seconds of {file.name}"
         try:
             kept = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
             for piece in embedder.pieces(file) if kept is None else kept.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
-                listener.progress(told, int(piece.stop or 0), None)
+                listener.progress(task, int(piece.stop or 0), None)
                 yield piece
         except BadInput as error:
             listener.note(str(error))
             unread.append(file)
-        listener.progress(told, 1, 1)
+        listener.progress(task, 1, 1)
     listener.progress("embedding", len(files), len(files))
 
 
@@ -295,6 +295,6 @@ EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 
 
 @verb(EmbedCommandOptions)
-def _embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | Planned:
+def _embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
     """Do what `tapetum embed` does, with --plan or without."""
     return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)

@@ -90,9 +90,9 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: --size is '256'; give width and height in pixels, as in 640x480
     """
-    if not (found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
+    if not (sizes := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
         raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
-    width, height = (int(number) for number in found.groups())
+    width, height = (int(number) for number in sizes.groups())
     import tapetum
     from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
 

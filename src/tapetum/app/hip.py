@@ -17,7 +17,7 @@ _NAMED = "image", "video", "audio", "points", "label"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions:
+class NetworkPlanOptions:
     """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A SHAPE is extents and channels, such as 224x224x3 or 48000x1. Modalities are packed in the order of these options.
@@ -44,7 +44,7 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned(Result):
+class PlannedNetwork(Result):
     """What a network will be."""
 
     variant: str
@@ -105,8 +105,8 @@ class Planned(Result):
         return "\n".join(lines)
 
 
-@verb(PlanOptions)
-def plan(options: PlanOptions, listener: Listener) -> Planned:
+@verb(NetworkPlanOptions)
+def plan(options: NetworkPlanOptions, listener: Listener) -> PlannedNetwork:
     """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A shape is extents and channels, such as 224x224x3 or 48000x1. Raises BadInput for a shape that is none, an unknown variant,
@@ -127,7 +127,7 @@ def plan(options: PlanOptions, listener: Listener) -> Planned:
         config = replace(config, labels=options.bottleneck)
     if not set(modalities) - set(config.labels):
         raise BadInput("all modalities are labels; give one or more that are not")
-    return Planned(variant=options.variant, batch=options.batch, plan=plan_network(config, modalities))
+    return PlannedNetwork(variant=options.variant, batch=options.batch, plan=plan_network(config, modalities))
 
 
 def variants() -> dict[str, HipConfig]:
@@ -152,7 +152,7 @@ def parse_shape(name: str, text: str) -> Modality:
     return Modality(tuple(shape), channels)
 
 
-def _modalities(options: PlanOptions) -> dict[str, Modality]:
+def _modalities(options: NetworkPlanOptions) -> dict[str, Modality]:
     named = {name: shape for name in _NAMED if (shape := getattr(options, name)) is not None}
     for text in options.modality:
         name, equals, shape = text.partition("=")

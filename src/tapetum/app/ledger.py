@@ -24,7 +24,7 @@ class LedgerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs(Result):
+class RunCosts(Result):
     """What runs cost, in the order in which they were given."""
 
     ledgers: dict[str, dict[str, Any]]
@@ -45,12 +45,12 @@ class Costs(Result):
 
 
 @verb(LedgerOptions)
-def ledger(options: LedgerOptions, listener: Listener) -> Costs:
+def ledger(options: LedgerOptions, listener: Listener) -> RunCosts:
     """Read the ledgers of runs. Raises BadInput where one has none, or its ledger is damaged."""
     if not options.runs:
         raise BadInput("there is no RUN; give folders of runs, such as tapetum train makes")
     files = {file: None for run in map(Path, options.runs) for file in _files(run)}  # each once
-    return Costs(ledgers={str(file.parent): _read(file) for file in files})
+    return RunCosts(ledgers={str(file.parent): _read(file) for file in files})
 
 
 def _files(run: Path) -> list[Path]:
@@ -59,10 +59,10 @@ def _files(run: Path) -> list[Path]:
         return [run]
     if not run.is_dir():
         raise BadInput(f"there is no folder {run}; give the folder of a run, such as tapetum train makes")
-    found = [run / FILE] if (run / FILE).is_file() else sorted(run.glob(f"*/{FILE}"))
-    if not found:
+    files = [run / FILE] if (run / FILE).is_file() else sorted(run.glob(f"*/{FILE}"))
+    if not files:
         raise BadInput(f"{run} has no {FILE}, nor has a folder in it; give the folder of a run, such as tapetum train makes")
-    return found
+    return files
 
 
 def _read(file: Path) -> dict[str, Any]:

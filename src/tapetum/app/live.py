@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import asked_of, needs_network, open_reference
+from tapetum.app.asked import needs_network, open_reference, requested_points
 from tapetum.app.live_run import LiveFrame, LiveRun
-from tapetum.app.points import Asked
+from tapetum.app.points import PointRequest
 from tapetum.app.track import OVERLAY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, verb
@@ -224,11 +224,13 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
     return None
 
 
-def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+def _shown(
+    options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener
+) -> "tuple[np.ndarray, PointRequest]":
     """The image that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
-    asked = asked_of(options, video.width, video.height, len(video))
+    asked = requested_points(options, video.width, video.height, len(video))
     frames = {point[0] for point in asked.points}
     if len(frames) > 1 or (frame := frames.pop()) != round(frame):
         raise BadInput("points are on several frames of --reference; with --online give those of one frame, or an image")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import asked_of
+from tapetum.app.asked import requested_points
 from tapetum.app.cut import sizes_of
-from tapetum.app.points import Asked
+from tapetum.app.points import PointRequest
 from tapetum.app.show import DrawSettings
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput
@@ -63,7 +63,7 @@ class LiveRun:
         tracker: "Tracker",
         options: "TrackLiveOptions",
         listener: Listener,
-        shown: "tuple[np.ndarray, Asked] | None" = None,
+        shown: "tuple[np.ndarray, PointRequest] | None" = None,
     ):
         """`shown` is another image, and points in that."""
         self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
@@ -205,9 +205,9 @@ def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
     return np.column_stack([best, xy[np.arange(len(xy)), best]])
 
 
-def _asked(options: "TrackLiveOptions", width: int, height: int) -> Asked:
+def _asked(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
     """The points that are asked for in frames, of which nobody knows how many will come."""
-    asked = asked_of(options, width, height, None)
+    asked = requested_points(options, width, height, None)
     if asked.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
     return asked

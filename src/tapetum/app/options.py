@@ -132,11 +132,11 @@ def _as_constructor(make: Callable[..., Any], kind: type, parameters: Sequence[i
 
 def _docstrings(kind: type) -> dict[str, str]:
     """What stands below the fields of a dataclass, and of those that it extends, by name."""
-    found = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in _docstrings(base).items()}
+    texts = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in _docstrings(base).items()}
     [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)
     for field, text in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             assert isinstance(field.target, ast.Name)
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+            texts[field.target.id] = " ".join(str(text.value.value).split())
+    return texts

@@ -117,7 +117,7 @@ def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
         label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
         names.append(label + source.images.name(k))
     vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
-    found, cosines = nearest(vectors, names, _NEIGHBOURS)
+    neighbours, cosines = nearest(vectors, names, _NEIGHBOURS)
     nothing = (None,) * len(names)
     made = Embedded(
         paths=tuple(names),
@@ -127,7 +127,7 @@ def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
         vectors=vectors,
         files=len(names),
         failed=0,
-        neighbours=found,
+        neighbours=neighbours,
         cosines=cosines,
     )
     return write_page(made, path, lambda k: images[k])

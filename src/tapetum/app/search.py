@@ -44,7 +44,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundMoment:
     """A moment of a video, or an image."""
 
     path: str
@@ -59,7 +59,7 @@ class Found:
 class Searched(Result):
     """What was found."""
 
-    moments: tuple[Found, ...]
+    moments: tuple[FoundMoment, ...]
     """The best first."""
     sheet: Path | None = None
     """A page that shows them, where one was asked for."""
@@ -104,7 +104,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
     cosines = vectors @ embed_words(model, [options.words])[0]
     best = np.argsort(-cosines, kind="stable")[: options.count]
     moments = tuple(
-        Found(
+        FoundMoment(
             path=str(rows["path"][k]),
             start_s=_seconds(rows["start_s"][k]),
             stop_s=_seconds(rows["stop_s"][k]),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seen:
+class ImageReply:
     """What a model said of one image, or of some frames of a video together."""
 
     path: str
@@ -55,7 +55,7 @@ class Seen:
         size: tuple[int, int],
         frames: int,
         frame: int | None,
-    ) -> "Seen":
+    ) -> "ImageReply":
         """Make it of a model's reply and what was found in that, for an image of `size` (width, height)."""
         import numpy as np
 
@@ -108,8 +108,8 @@ def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, An
     return [{"label": label, "score": round(score, 6), key: value} for label, score, value in triples]
 
 
-def from_json(row: dict[str, Any]) -> Seen:
-    """Read what `Seen.as_json` gave."""
+def from_json(row: dict[str, Any]) -> ImageReply:
+    """Read what `ImageReply.as_json` gave."""
     import numpy as np
 
     from tapetum.data.rle import decode_mask
@@ -117,7 +117,7 @@ def from_json(row: dict[str, Any]) -> Seen:
 
     size = row["height"], row["width"]
     boxes, masks = row["boxes"], row["masks"]
-    return Seen(
+    return ImageReply(
         path=row["path"],
         prompt=row["prompt"],
         width=row["width"],
@@ -158,10 +158,10 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seeing(Result):
+class ImageReplies(Result):
     """What a model said of some images and videos."""
 
-    seen: tuple[Seen, ...]
+    seen: tuple[ImageReply, ...]
     """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
     failed: tuple[dict[str, Any], ...] = ()
     """Images that could not be read: path and trouble."""
@@ -197,7 +197,7 @@ class Seeing(Result):
         return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 
 
-def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
+def draw(path: Path, frames: "np.ndarray", seen: list[ImageReply]) -> None:
     """Draw what was said of an image, or of frames side by side; words stand below."""
     import numpy as np
     from PIL import Image
@@ -218,7 +218,7 @@ def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
         )
 
 
-def _with_regions(large: tuple["np.ndarray", int], each: Seen) -> "np.ndarray":
+def _with_regions(large: tuple["np.ndarray", int], each: ImageReply) -> "np.ndarray":
     from tapetum.video.draw_regions import draw_regions
 
     frame, times = large
@@ -227,7 +227,7 @@ def _with_regions(large: tuple["np.ndarray", int], each: Seen) -> "np.ndarray":
     return draw_regions(frame, boxes, masks)
 
 
-def _region_lines(seen: Seen) -> list[str]:
+def _region_lines(seen: ImageReply) -> list[str]:
     pixels = [int(mask.sum()) for mask in seen.masks.masks]
     lines = []
     for k, (corners, label) in enumerate(zip(seen.boxes.xyxy.tolist(), seen.boxes.labels, strict=True)):

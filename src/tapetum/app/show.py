@@ -93,7 +93,7 @@ class ShowOptions(DrawSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown(Result):
+class DrawnTracks(Result):
     """Tracks that were drawn on their video."""
 
     tracks_file: Path
@@ -123,7 +123,7 @@ class Shown(Result):
 
 
 @verb(ShowOptions)
-def show(options: ShowOptions, listener: Listener) -> Shown:
+def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     """Draw saved tracks on the video that they come from; no model is loaded.
 
     Raises BadInput for files that cannot be read or do not belong together, and where the overlay cannot be written.
@@ -154,7 +154,7 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return Shown(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
+    return DrawnTracks(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
 
 
 def _both(options: ShowOptions) -> tuple[Path, Any]:
@@ -225,15 +225,15 @@ def write_overlay(
     write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
 
 
-def copies_of(number: int, rate: float, wanted: float | None) -> int:
-    """Say how often frame `number` of a video of this rate stands in one of the `wanted` rate that is as fast.
+def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
+    """Say how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
 
     >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
     ([1, 0, 0, 1, 0, 0], [2, 2])
     """
-    if wanted is None:
+    if target_rate is None:
         return 1
-    return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
+    return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
 
 
 def _some(points: int) -> "np.ndarray":

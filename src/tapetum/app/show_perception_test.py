@@ -79,7 +79,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
         raise BadInput(f"the page would be called {out}; give --out a name that ends in .html")
     refuse_folder(out)
     video, labels = read_one(options.annotations, name)
-    path, recording = _found(options, name)
+    path, recording = _find_video(options, name)
     contents = gather(name, video, {str(file): read_json(file) for file in options.predictions}, labels)
     film = film_uri(path, recording, video.metadata, listener.counting("coding the video"))
     sound = footage_sound(path, recording, video.metadata, _SOUND_RATE)
@@ -88,7 +88,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     return ShownVideo(video=name, page=out, bytes=out.stat().st_size, scores=contents.scores, remarks=remarks)
 
 
-def _found(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Path | None]:
+def _find_video(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Path | None]:
     from tapetum.systems.perception_test.footage import find_videos
 
     if options.videos is not None:

@@ -49,7 +49,7 @@ class StudyDone(Result):
     """A line of JSON for each point that is done; None where nothing was done but to say what it costs."""
     done: int
     """Points that are done, in this call and before."""
-    wanted: int
+    planned: int
     """Points of the plan."""
     stopped: bool
     """A signal ended it; the same call goes on."""
@@ -57,7 +57,7 @@ class StudyDone(Result):
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         table = None if self.table is None else str(self.table)
-        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
+        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.planned, "stopped": self.stopped}
 
     @property
     def goes_on_from(self) -> Path | None:
@@ -66,7 +66,7 @@ class StudyDone(Result):
 
     def as_text(self) -> str:
         """Count the points, and say where the table is."""
-        lines = [f"{self.done} of {self.wanted} points"]
+        lines = [f"{self.done} of {self.planned} points"]
         lines[0] += f"; the same command goes on in {self.out}" if self.stopped else ""
         if self.table is not None:
             lines += [f"table   {self.table}", f"report  tapetum study report {self.out}"]
@@ -90,14 +90,14 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
     torch.set_num_threads(options.threads)
     images, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.images, options.pixels))
-    told, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
-    costs = predict_study(told, out, listener.note)
-    wanted, done = len(costs.points), len(costs.points) - len(costs.left)
+    plan, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
+    costs = predict_study(plan, out, listener.note)
+    planned, done = len(costs.points), len(costs.points) - len(costs.left)
     if options.dry:
-        return StudyDone(out=out, table=None, done=done, wanted=wanted, stopped=False)
+        return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
     rows = run_study(costs, engine=options.engine, most=options.most, say=listener.note)
     table = out / TABLE
-    return StudyDone(out=out, table=table, done=rows.done, wanted=wanted, stopped=rows.stopped)
+    return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Reported(Result):
     """Claims, fronts and crossings as JSON."""
     points: int
     """Points that are done."""
-    wanted: int
+    planned: int
     """Points of the plan."""
     claims: dict[str, str]
     """Verdicts by the names of the claims: held, falsified, undecided."""
@@ -126,12 +126,12 @@ class Reported(Result):
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         paths = {"report": str(self.report), "results": str(self.results)}
-        return {**paths, "points": self.points, "wanted": self.wanted, "claims": self.claims}
+        return {**paths, "points": self.points, "wanted": self.planned, "claims": self.claims}
 
     def as_text(self) -> str:
         """Count the points, and list the claims."""
         claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
-        return f"points  {self.points} of {self.wanted}\nclaims  {claims}\nreport  {self.report}"
+        return f"points  {self.points} of {self.planned}\nclaims  {claims}\nreport  {self.report}"
 
 
 @verb(ReportOptions)
@@ -141,15 +141,15 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
     from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
 
     out = Path(options.out)
-    found = studied(out)
-    write_results(found, out / RESULTS)
-    write_report(found, out / REPORT)
+    results = studied(out)
+    write_results(results, out / RESULTS)
+    write_report(results, out / REPORT)
     return Reported(
         report=out / REPORT,
         results=out / RESULTS,
-        points=len(found.rows),
-        wanted=found.wanted,
-        claims={claim.name: claim.verdict for claim in found.claims},
+        points=len(results.rows),
+        planned=results.wanted,
+        claims={claim.name: claim.verdict for claim in results.claims},
     )
 
 

@@ -85,12 +85,12 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     from tapetum.systems.perception_test.submission import nested
 
     annotations = read_annotations(options.annotations)
-    found = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
-    findings = sorted(found.findings, key=lambda finding: not finding.error)
+    predictions = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
+    findings = sorted(predictions.findings, key=lambda finding: not finding.error)
     if options.out is None:
         return Submission(findings=findings, out=None, checked=options.check)
-    found.refuse()
-    out = write_mapping(options.out, nested(options.task, found, annotations))
+    predictions.refuse()
+    out = write_mapping(options.out, nested(options.task, predictions, annotations))
     size = out.stat().st_size
     if size > 200 << 20:
         listener.note(f"{out} has {size >> 20} MB; above 200 MB the servers take files by their command line only")

@@ -53,8 +53,8 @@ class Checked(Result):
             numbers = f"{counts['with_frames']:12} {counts['frames']:9} {counts['tracks']:9} {visible:>8}"
             lines.append(f"{source:11} {clips:>13} {numbers}")
         width = max((len(finding["kind"]) for finding in self.findings), default=0)
-        found = [f"{finding['kind']:{width}}  {finding['file']}: {finding['text']}" for finding in self.findings]
-        return "\n".join([*lines, "", *(found or ["nothing wrong was found"])])
+        findings = [f"{finding['kind']:{width}}  {finding['file']}: {finding['text']}" for finding in self.findings]
+        return "\n".join([*lines, "", *(findings or ["nothing wrong was found"])])
 
     def failure(self) -> str | None:
         """Count the findings."""
@@ -153,7 +153,7 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
 
 
 @dataclass(frozen=True)
-class MakeOptions:
+class ClipsOptions:
     """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
 
     Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. With
@@ -231,8 +231,8 @@ class ClipsMade(Result):
         return None
 
 
-@verb(MakeOptions)
-def make(options: MakeOptions, listener: Listener) -> ClipsMade:
+@verb(ClipsOptions)
+def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
     """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
 
     Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. Raises BadInput
@@ -251,7 +251,7 @@ def make(options: MakeOptions, listener: Listener) -> ClipsMade:
     return ClipsMade(source=options.source, raw=Path(options.raw), out=Path(options.out), report=report)
 
 
-def _jobs(options: MakeOptions) -> "Iterator[Job]":
+def _jobs(options: ClipsOptions) -> "Iterator[Job]":
     from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
 
     raw, source = Path(options.raw), options.source

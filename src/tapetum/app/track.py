@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.asked import find_task
+from tapetum.app.asked import find_point_task
 from tapetum.app.cut import CutSettings
 from tapetum.app.show import DrawSettings, View, write_overlay
 from tapetum.app.space import SPACE, Lifting, View3D, write_space
@@ -236,7 +236,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
         written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
-        task = find_task(options, video, cleanup, listener)
+        task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
         lifting = lifted(options, listener) if options.three_d else None
         tracker = make_tracker(options, MODEL)
@@ -290,9 +290,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     from tapetum.bench.baselines import load_tracker
 
     tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
-    asked = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
-    if asked and (model := getattr(tracker, "model", None)):
-        model.config = replace(model.config, **asked)
+    switches = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
+    if switches and (model := getattr(tracker, "model", None)):
+        model.config = replace(model.config, **switches)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
         check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()

@@ -36,7 +36,7 @@ Recipe = (
 
 
 @dataclass(frozen=True)
-class Trained(Result):
+class TrainedModel(Result):
     """What a finished run leaves."""
 
     weights: Path
@@ -54,7 +54,7 @@ class Trained(Result):
 
 
 @guarding_data
-def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Trained | None:
+def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
 
     `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
@@ -64,26 +64,26 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.systems.hip.run import train_hip
 
         finished = train_hip(recipe, launch, say)
-        return finished and Trained(finished.weights, finished.scores)
+        return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
         finished = _train_paligemma(recipe, launch, say)
-        return finished and Trained(finished.weights, finished.scores)
+        return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.systems.paligemma.masks.task import train_masks
 
-        return (made := train_masks(recipe, launch, say)) and Trained(*made)
+        return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, VideoTextRun):
         from tapetum.systems.longvideo.run import train_longvideo
 
-        return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
+        return (made := train_longvideo(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, FcnRun):
         from tapetum.transfer.fcn import train_fcn
 
-        return (made := train_fcn(recipe, launch, say)) and Trained(*made)
+        return (made := train_fcn(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, CocoRun):
         from tapetum.transfer.coco import train_coco
 
-        return (made := train_coco(recipe, launch, say)) and Trained(*made)
+        return (made := train_coco(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, OdinRun):
         from tapetum.systems.odin.run import train_odin
 
@@ -100,7 +100,7 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.systems.tap.training.run_scenes import train_tap_nano
 
         weights = train_tap_nano(recipe, launch)
-    return weights and Trained(weights)
+    return weights and TrainedModel(weights)
 
 
 def _train_paligemma(

@@ -8,9 +8,9 @@ import tyro
 
 from tapetum.app.commands import Command, Group
 from tapetum.app.options import options
-from tapetum.app.plan import Planned, plan_training
+from tapetum.app.plan import PlannedWork, plan_training
 from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
-from tapetum.app.train import Trained, train
+from tapetum.app.train import TrainedModel, train
 from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
@@ -158,7 +158,7 @@ _OPTIONS: dict[str, type] = {
 }
 
 
-def _work(given: Any, launch: Launch, listener: Listener) -> Trained | Planned | None:
+def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | PlannedWork | None:
     if isinstance(given, LongVideoOptions) and given.plan:
         return plan_training(given.recipe)
     return train(given.recipe, launch, listener.line)

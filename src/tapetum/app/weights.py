@@ -57,7 +57,7 @@ def show(name: str) -> KnownWeights:
 
 
 @dataclass(frozen=True)
-class FetchOptions:
+class WeightsFetchOptions:
     """Fetch weights by name; an interrupted fetch goes on where it stopped.
 
     They are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their SHA-256, which is
@@ -86,8 +86,8 @@ class Fetched(Result):
         return _lines(self.as_json())
 
 
-@verb(FetchOptions, counts="bytes")
-def fetch(options: FetchOptions, listener: Listener) -> Fetched:
+@verb(WeightsFetchOptions, counts="bytes")
+def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
     """Fetch weights by name, unless they are here; an interrupted fetch goes on where it stopped.
 
     Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
@@ -98,7 +98,7 @@ def fetch(options: FetchOptions, listener: Listener) -> Fetched:
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class WeightsConvertOptions:
     """Convert a checkpoint of a tracker (.pt, or .npy of JAX), or an encoder from or for another library."""
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
@@ -135,8 +135,8 @@ class WeightsConverted(Result):
         return _lines(self.as_json())
 
 
-@verb(ConvertOptions)
-def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
+@verb(WeightsConvertOptions)
+def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
     """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or an encoder of another library to a file of ours; or with `to`
     an encoder of ours for another library.
 
@@ -155,7 +155,7 @@ def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
     return WeightsConverted(source=source, path=target)
 
 
-def _encoder(options: ConvertOptions) -> WeightsConverted:
+def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
     """An encoder of another library as a file of ours."""
     from tapetum.core.files import same_place
     from tapetum.encoders import load, save
@@ -176,12 +176,12 @@ def _encoder(options: ConvertOptions) -> WeightsConverted:
     return WeightsConverted(source=source, path=target)
 
 
-def _refuse_settings_of_trackers(options: ConvertOptions, but: str) -> None:
+def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> None:
     if options.causal is not None or options.softmax_temperature is not None:
         raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
 
 
-def _for_library(options: ConvertOptions, library: str) -> WeightsConverted:
+def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
     """An encoder of ours as a file of another library."""
     import tapetum
     from tapetum.encoders.exchange import write_for
@@ -219,7 +219,7 @@ def _lines(entry: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class ListOptions:
+class WeightsListOptions:
     """List the weights known by name, and say which are on this machine."""
 
 
@@ -239,22 +239,22 @@ class ListedWeights(Result):
         return "\n".join(f"{name:22} {place:5} {summary}" for name, place, summary in names)
 
 
-@verb(ListOptions)
-def _list(options: ListOptions, listener: Listener) -> ListedWeights:
+@verb(WeightsListOptions)
+def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
     """Do what `tapetum weights list` does."""
     return ListedWeights(known())
 
 
 @dataclass(frozen=True)
-class ShowOptions:
+class WeightsShowOptions:
     """Show where weights come from, and where they lie."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """Name of the weights."""
 
 
-@verb(ShowOptions)
-def _show(options: ShowOptions, listener: Listener) -> KnownWeights:
+@verb(WeightsShowOptions)
+def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
     """Do what `tapetum weights show` does."""
     return show(options.name)
 

@@ -126,7 +126,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     options.check()
     from dataclasses import asdict
 
-    from tapetum.app.looks import look_of
+    from tapetum.app.looks import image_features_of
     from tapetum.bench.davis import evaluate, followed, read_predictions, write_predictions
     from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
 
@@ -134,14 +134,14 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]
     if options.predictions is not None:
         folder, settings = Path(options.predictions), {}
-        found = evaluate(videos, lambda video: read_predictions(folder, video), listener.counting("videos"))
+        scores = evaluate(videos, lambda video: read_predictions(folder, video), listener.counting("videos"))
     else:
         if options.save_predictions is not None:  # what is in the way is said before hours of work
             for video in videos:
                 for path in video.masks:
                     check(Path(options.save_predictions) / video.name / path.name)
         settings = {**asdict(config), "stride": options.stride}
-        look = look_of(str(options.model), config.short_side, options.stride, options.device)
+        look = image_features_of(str(options.model), config.short_side, options.stride, options.device)
 
         def masks_of(video: MaskedVideo) -> Any:
             ids = followed(video, look, config)
@@ -149,5 +149,5 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
                 write_predictions(Path(options.save_predictions), video, ids)
             return ids[scored_frames]
 
-        found = evaluate(videos, masks_of, listener.counting("videos"))
-    return DavisResult(model=options.model, j_and_f=found.j_and_f, scores=found, settings=settings)
+        scores = evaluate(videos, masks_of, listener.counting("videos"))
+    return DavisResult(model=options.model, j_and_f=scores.j_and_f, scores=scores, settings=settings)

@@ -113,31 +113,31 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
     from tapetum.bench.rows import Rows
 
-    found, measure = find_benchmark(options.task, options.measure)
-    wanted = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
-    model: Any = load_watcher(options.model, wanted.get(measure, options.by))
+    benchmark, measure = find_benchmark(options.task, options.measure)
+    ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
+    model: Any = load_watcher(options.model, ways.get(measure, options.by))
     by = _way(model) if measure == "options" else ""
-    split, folder = options.split or found.split, Path(options.data)
-    rate = found.rate if options.rate is None else options.rate
+    split, folder = options.split or benchmark.split, Path(options.data)
+    rate = benchmark.rate if options.rate is None else options.rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}
     settings["weights"] = _identity(model)
     how: Any = {"rate": rate, "progress": listener.counting("looking")}
     missing = 0
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
         if measure in ("options", "free"):
-            asked, missing = _there(found.read(folder, split), options, listener)
+            questions, missing = _there(benchmark.read(folder, split), options, listener)
             if measure == "free":
-                table = bench.answer_freely(model, asked, rows, **how)
+                table = bench.answer_freely(model, questions, rows, **how)
             else:
-                table = _options(model, asked, rows, options, how)
+                table = _options(model, questions, rows, options, how)
         elif measure == "classes":
             if split != "val":
                 raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
-            train, test = (_first(found.read(folder, part), options.limit) for part in ("train", "val"))
+            train, test = (_first(benchmark.read(folder, part), options.limit) for part in ("train", "val"))
             table = bench.probe(model, train, test, rows, **how)
             missing = table["missing"]
         else:
-            clips, missing = _there(read_texts(found, folder, split, measure), options, listener)
+            clips, missing = _there(read_texts(benchmark, folder, split, measure), options, listener)
             if measure == "retrieval":
                 table = bench.retrieve(model, clips, rows, **how)
             else:
@@ -145,19 +145,20 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
 
 
-def _options(model: Any, asked: "list[Question]", rows: "Rows", options: LongVideoEvalOptions, how: Any) -> dict[str, Any]:
+def _options(model: Any, questions: "list[Question]", rows: "Rows", options: LongVideoEvalOptions, how: Any) -> dict[str, Any]:
     import numpy as np
 
     from tapetum.bench.longvideo import answer_questions, option_scores
     from tapetum.data.json_files import write_mapping
 
-    scores = answer_questions(model, asked, rows, blind=options.blind, **how)
+    scores = answer_questions(model, questions, rows, blind=options.blind, **how)
     if options.save_predictions is not None:
-        said = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in asked}
+        predictions = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in questions}
         of_nextqa = options.task == "nextqa"  # its program reads what is right from the same file
-        entries = ((str(e.key), {"prediction": said[e.key], "answer": e.right} if of_nextqa else said[e.key]) for e in asked)
+        answers = {each.key: each.right for each in questions}
+        entries = ((str(k), {"prediction": v, "answer": answers[k]} if of_nextqa else v) for k, v in predictions.items())
         write_mapping(options.save_predictions, entries)
-    return option_scores(asked, scores)
+    return option_scores(questions, scores)
 
 
 def _way(model: Any) -> str:
@@ -169,13 +170,13 @@ def _way(model: Any) -> str:
 
 def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
     """Leave out what has no video, then all but the first ones."""
-    found = [each for each in items if each.video.is_file()]
-    missing = len(items) - len(found)
-    if not found:
+    present = [each for each in items if each.video.is_file()]
+    missing = len(items) - len(present)
+    if not present:
         raise BadInput(f"none of the videos is there, such as {items[0].video}; put them into {Path(options.data) / 'videos'}")
     if missing:
         listener.note(f"{missing} of {len(items)} have no video, such as {_absent(items)}; they are left out")
-    return found[: options.limit], missing
+    return present[: options.limit], missing
 
 
 def _absent(items: Sequence[Any]) -> Path:

@@ -91,20 +91,20 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
     """
     options.check()
-    from tapetum.app.looks import look_of
+    from tapetum.app.looks import image_features_of
     from tapetum.bench.objects import coco_objects, evaluate, summary, voc_objects
 
     if options.voc is not None:
         sought = voc_objects(Path(options.voc), options.split)
     else:
         sought = coco_objects(Path(str(options.annotations)), Path(str(options.images)))
-    look = look_of(options.model, options.short_side, device=options.device)
+    look = image_features_of(options.model, options.short_side, device=options.device)
     how = {"most": options.proposals, "clusters": options.clusters, "seed": options.seed}
-    found = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("images")))
-    scores = summary(found)
+    results = list(evaluate(sought[: options.most], look, **how, progress=listener.counting("images")))
+    scores = summary(results)
     return ObjectScores(
         model=options.model,
-        images=len(found),
+        images=len(results),
         corloc=scores["corloc"],
         abo=scores.get("abo"),
         object_recovery=scores.get("object_recovery"),

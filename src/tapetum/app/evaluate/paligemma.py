@@ -137,8 +137,8 @@ def _scene_lines(table: dict[str, Any]) -> str:
     for name, row in table["questions"].items():
         others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
         lines.append(f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}")
-    found = table["detection"]
-    lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['images']} images)"]
+    boxes = table["detection"]
+    lines += ["", f"boxes  AP50 {boxes['ap50']:.3f}  AP {boxes['ap']:.3f}  ({boxes['boxes']} in {boxes['images']} images)"]
     if "segmentation" in table:
         lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
     if "detection_shuffled" in table:

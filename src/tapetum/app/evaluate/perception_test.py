@@ -81,15 +81,15 @@ class PerceptionTestOptions:
         return self._models() if self.model else {}
 
     def _models(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        models: dict[str, str] = {}
         for given in self.model:
             task, _, name = given.rpartition("=")
             if task and task not in get_args(Task):
                 raise BadInput(f"--model {given}: {task} is no task; it is one of {', '.join(get_args(Task))}")
-            found |= {task: name} if task else {each: name for each in self.task if each not in found}
-        if lacking := [task for task in self.task if task not in found]:
+            models |= {task: name} if task else {each: name for each in self.task if each not in models}
+        if lacking := [task for task in self.task if task not in models]:
             raise BadInput(f"no --model is named for the task {lacking[0]}; add {lacking[0]}=NAME")
-        return {task: found[task] for task in self.task}
+        return {task: models[task] for task in self.task}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
         if models
         else {task: Path(options.predictions or "") for task in options.task}
     )
-    found: list[PerceptionTestScores] = []
+    results: list[PerceptionTestScores] = []
     for task, file in files.items():
         predictions = read_predictions(task, read_json(file), annotations)
         remarks = [finding for finding in predictions.findings if not finding.error]
@@ -157,10 +157,10 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
             more = f", and {len(remarks) - 1} more such remarks" if len(remarks) > 1 else ""
             listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
         made = {"model": models[task], "predictions": file} if models else {}
-        found.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
+        results.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
     if options.report is not None:
-        _write_report(options, found, files, annotations)
-    first, *others = reversed(found)
+        _write_report(options, results, files, annotations)
+    first, *others = reversed(results)
     for each in others:
         first = PerceptionTestScores(**{**vars(each), "others": (first, *first.others)})
     return first
@@ -204,7 +204,7 @@ def _predicted(
 
 def _write_report(
     options: PerceptionTestOptions,
-    found: "Sequence[PerceptionTestScores]",
+    results: "Sequence[PerceptionTestScores]",
     files: Mapping[str, Path],
     annotations: "Mapping[str, Video]",
 ) -> None:
@@ -213,17 +213,17 @@ def _write_report(
 
     parts = [
         Part(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
-        for each in found
+        for each in results
     ]
     write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)
 
 
-def _table(found: PerceptionTestScores) -> str:
-    scores = found.scores
+def _table(result: PerceptionTestScores) -> str:
+    scores = result.scores
     rows: list[tuple[str, Any]] = [(name, value) for name, value in scores.numbers.items() if not isinstance(value, Mapping)]
     rows += [(f"map at {at}", value) for at, value in scores.numbers.get("map_at", {}).items()]
     for group, values in scores.groups.items():
         rows += [(f"{group.removeprefix('by_')} {name}", value) for name, value in values.items()]
     width = max(len(name) for name, _ in rows)
     counted = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in scores.counts.items())
-    return "\n".join([*(f"{name:{width}}  {value:6.3f}" for name, value in rows), "", f"{counted}; reading {found.reading}"])
+    return "\n".join([*(f"{name:{width}}  {value:6.3f}" for name, value in rows), "", f"{counted}; reading {result.reading}"])

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tapetum.app.shell.signals import ended_by_signals, heeded, number_of, remember
+from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signals, remember
 from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
 from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ended_by_signals(for_good=whole_process), sturdy_streams():
             before = sys.unraisablehook, threading.excepthook
-            sys.unraisablehook = threading.excepthook = _unheard
+            sys.unraisablehook = threading.excepthook = _print_thread_error
             try:
                 return _guarded(list(sys.argv[1:] if arguments is None else arguments))
             finally:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(arguments: list[str]) -> int:
     """The one place that errors come to."""
     try:
-        with heeded():
+        with pending_signals():
             code = _run(arguments)
         sys.stdout.flush()
         return code
@@ -162,7 +162,7 @@ def _stdout_works() -> bool:
     return True
 
 
-def _unheard(args: Any) -> None:
+def _print_thread_error(args: Any) -> None:
     """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
     if args.exc_type is None or issubclass(args.exc_type, SystemExit):
         return
@@ -218,24 +218,24 @@ def _read(arguments: Sequence[str]) -> _Parsed:
 
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
-    found, path, rest = resolve_command(command(verb), rest, f"tapetum {verb}")
-    if isinstance(found, Group):
+    chosen, path, rest = resolve_command(command(verb), rest, f"tapetum {verb}")
+    if isinstance(chosen, Group):
         if rest and rest[0] in ("-h", "--help"):
-            print(found.as_text(path))
+            print(chosen.as_text(path))
             raise SystemExit(0)
         if rest and not rest[0].startswith("-"):
-            raise BadInput(f"{path} has no {rest[0]!r}; {parsing.nearest(rest[0], found.commands)} (see: {path} --help)")
-        raise BadInput(f"give one of {', '.join(found.commands)} (see: {path} --help)")
-    shares = has_threads(verb, found.options)
+            raise BadInput(f"{path} has no {rest[0]!r}; {parsing.nearest(rest[0], chosen.commands)} (see: {path} --help)")
+        raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
+    shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
-    parsing.check_words(found.options, rest, path)
+    parsing.check_words(chosen.options, rest, path)
     try:
-        options = parsing.parse(found.options, _arranged(found, rest), path)
+        options = parsing.parse(chosen.options, _arranged(chosen, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
     check_sizes(options, dashes=True)
-    return _Parsed(found, path, options, threads, shares)
+    return _Parsed(chosen, path, options, threads, shares)
 
 
 def _arranged(command: "Command", words: list[str]) -> list[str]:
@@ -268,7 +268,7 @@ def _run(arguments: list[str]) -> int:
     from tapetum.core.threads import Load
 
     load = Load()
-    with starting(verb), heeded():
+    with starting(verb), pending_signals():
         chosen = _read(arguments)
         from tapetum.core.provenance import guarded
     sharing = load if chosen.shares else None

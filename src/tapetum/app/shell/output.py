@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from tapetum.app.recipes import Stopped
-from tapetum.app.shell.signals import Ended, heed
+from tapetum.app.shell.signals import Ended, raise_pending
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput, visible
 from tapetum.train.stopping import stopped_by
@@ -110,7 +110,7 @@ class _Terminal(_Printing):
         bars.refresh()
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        heed()
+        raise_pending()
         self._awake()
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(visible(task), total=total)
@@ -119,7 +119,7 @@ class _Terminal(_Printing):
             self._bars.remove_task(self._tasks.pop(task))
 
     def status(self, text: str) -> None:
-        heed()
+        raise_pending()
         self._awake()
         task, text = self._tasks.get(""), visible(text)
         if task is None and text:
@@ -144,14 +144,14 @@ class Log(_Printing):
         self._noted: dict[str, float] = {}
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        heed()
+        raise_pending()
         if done == total:
             self._noted.pop(task, None)
         elif self._due(task):
             note(f"{task}: {done}" if total is None else f"{task}: {done} of {total}")
 
     def status(self, text: str) -> None:
-        heed()
+        raise_pending()
         if text and self._due(""):
             note(text)
 
