@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.towers import VideoText
+    from tapetum.systems.longvideo.video_text import VideoText
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.watching import View, see_video, watch
+    from tapetum.systems.longvideo.streaming import FrameSelection, encode_video, stream_passages
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
-            latents = see_video(model, video, View(rate=options.rate), lambda done: tell(done, None))
-            scores = tuple(model.likelihoods(latents, options.question, options.options))
+            latents = encode_video(model, video, FrameSelection(rate=options.rate), lambda done: tell(done, None))
+            scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
         vector = None
-        for number, passage in enumerate(watch(model, video, View(rate=options.rate))):
+        for number, passage in enumerate(stream_passages(model, video, FrameSelection(rate=options.rate))):
             listener.progress("watching", number, None)
             vector = passage.so_far
     assert vector is not None
@@ -101,7 +101,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
 def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
     """Give the cosines of a video's vector with the question and each answer after it."""
-    from tapetum.systems.longvideo.watching import embed_answers
+    from tapetum.systems.longvideo.streaming import embed_answers
 
     return tuple(float(value) for value in embed_answers(model, question, options) @ vector)
 
@@ -115,7 +115,7 @@ def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Cho
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
     """Load weights that answer by similarity or by likelihood; None takes either. Raises BadInput for others."""
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.towers import VideoText
+    from tapetum.systems.longvideo.video_text import VideoText
     from tapetum.systems.longvideo.weights import load
 
     model = load(place)

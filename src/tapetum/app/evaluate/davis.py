@@ -127,7 +127,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     from dataclasses import asdict
 
     from tapetum.app.looks import image_features_of
-    from tapetum.bench.davis import evaluate, followed, read_predictions, write_predictions
+    from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
     from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()
@@ -144,7 +144,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
         look = image_features_of(str(options.model), config.short_side, options.stride, options.device)
 
         def masks_of(video: MaskedVideo) -> Any:
-            ids = followed(video, look, config)
+            ids = propagate(video, look, config)
             if options.save_predictions is not None:
                 write_predictions(Path(options.save_predictions), video, ids)
             return ids[scored_frames]

@@ -24,7 +24,7 @@ from tapetum.app.recipes import Stopped
 from tapetum.app.shell.signals import Ended, raise_pending
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput, visible
-from tapetum.train.stopping import stopped_by
+from tapetum.train.launch import stopped_by
 
 
 def print_result(result: Result, json: bool, main: bool = True) -> None:
