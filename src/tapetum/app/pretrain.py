@@ -34,7 +34,7 @@ class PretrainedEncoder(Result):
     encoder: Path
     """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
     curves: Path
-    """An image of loss, spread of the features, rate and so on over the steps."""
+    """An image of loss, deviation of the features, learning rate and so on over the steps."""
     neighbours: Path
     """A page of images, each beside those that are most alike to the encoder."""
     images: int
