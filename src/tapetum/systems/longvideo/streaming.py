@@ -18,7 +18,7 @@ from torch import Tensor
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.stream_files import StreamStore
@@ -212,17 +212,17 @@ class VideoEmbedder:
         """Tell where the model is."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
         """Give the passages of a file, which are watched one after the other; `store` as in `stream_features`.
 
         Raises BadInput if it cannot be read.
         """
         with open_video(path) as video:
             if len(video) == 1:
-                yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
+                yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
             for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
-                yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
+                yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()
@@ -230,7 +230,7 @@ class VideoEmbedder:
         """Give the vector of an image."""
         return self.model.embed_images(preprocess_frames(self.model, frame[None])[0])[0].float().cpu()
 
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n e"]:
         """Give the vectors, which were made when the pieces were watched."""
         return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
 
