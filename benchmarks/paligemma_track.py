@@ -22,7 +22,7 @@ from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.textures import procedural
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, as_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
 
@@ -62,7 +62,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         return Boxes(xyxy=truth[some, frame], labels=[str(k) for k in some])
 
     began = time.process_time()
-    follower = Follower(video, tracker, look, every=max(1, round(rate / 2)))
+    follower = BoxTracker(video, tracker, look, every=max(1, round(rate / 2)))
     boxes = as_tracks(follower.run(), video)
     seconds = time.process_time() - began
     values, ghosts, hidden = [], 0, 0

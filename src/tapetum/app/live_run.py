@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.app.points import Point
-    from tapetum.systems.tap.tracking.tracker import Stream, Tracker
+    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
-    from tapetum.video.live import Moment
+    from tapetum.video.live import CapturedFrame
 
 
 class LiveRun:
@@ -29,7 +29,7 @@ class LiveRun:
     def __init__(
         self,
         live: "LiveVideo",
-        tracker: "Tracker",
+        tracker: "TapirTracker",
         options: TrackLiveOptions,
         listener: Listener,
         shown: "tuple[np.ndarray, Asked] | None" = None,
@@ -59,7 +59,7 @@ class LiveRun:
                 break
         self.listener.status("")
 
-    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "Moment"]]:
+    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield place and confidence of all points in each frame, and the frame."""
         import numpy as np
 
@@ -131,7 +131,7 @@ class LiveRun:
             self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
         self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
 
-    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
             return self.tracker.start(frame, places, **sizes)

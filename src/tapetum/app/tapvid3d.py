@@ -11,7 +11,7 @@ from tapetum.app.verb import File, Listener, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.tapvid3d.makers.common import Job, Report
+    from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class ClipsMade:
     """Which of the three."""
     out: Path
     """Folder of the clips."""
-    report: "Report"
+    report: "MakeReport"
     """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def make(options: MakeOptions, listener: Listener) -> ClipsMade:
 
     options.check()
 
-    def show(report: "Report") -> None:
+    def show(report: "MakeReport") -> None:
         listener.progress(options.source, sum(map(len, (report.made, report.kept, report.empty, report.failed))), None)
 
     report = run(_jobs(options), Path(options.out), show)
@@ -202,7 +202,7 @@ def make(options: MakeOptions, listener: Listener) -> ClipsMade:
     return ClipsMade(source=options.source, out=Path(options.out), report=report)
 
 
-def _jobs(options: MakeOptions) -> "Iterator[Job]":
+def _jobs(options: MakeOptions) -> "Iterator[ClipJob]":
     from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
 
     raw, source = Path(options.raw), options.source

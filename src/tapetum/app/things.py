@@ -108,7 +108,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     for what cannot be opened, a model or tracker that is not there, and words that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
-    from tapetum.tracks.follow import Follower, as_tracks
+    from tapetum.tracks.follow import BoxTracker, as_tracks
     from tapetum.video import open_video
 
     options.check()
@@ -129,7 +129,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         eye = _Eye(options, prompt, video)
         tracker = load_tracker(options.tracker, options.device, "float32")
         every = options.look_every or max(1, round(video.rate / 2))
-        follower = Follower(video, tracker, eye.look, every, progress=listener.counting("following"))
+        follower = BoxTracker(video, tracker, eye.look, every, progress=listener.counting("following"))
         boxes = as_tracks(follower.run(), video)
         if eye.malformed:
             listener.note(f"{eye.malformed} boxes in the model's answers were malformed and left out")

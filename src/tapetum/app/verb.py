@@ -14,7 +14,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
-    from tapetum.video import Report, Video
+    from tapetum.video import DecodeReport, Video
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
@@ -138,7 +138,7 @@ def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> O
     return options(**{name: getattr(given, name) for name in names if hasattr(given, name)}, **others)
 
 
-def count_frames(video: "Video", name: Any, listener: Listener) -> "Report":
+def count_frames(video: "Video", name: Any, listener: Listener) -> "DecodeReport":
     """Decode a video once, so that its true number of frames is known; the listener hears of damaged ones.
 
     What fits in `video.held.HELD_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput where

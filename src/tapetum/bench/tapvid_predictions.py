@@ -36,7 +36,7 @@ Prediction = dict[str, np.ndarray]
 """Arrays of one video by field."""
 
 
-class Predictions:
+class TapVidPredictions:
     """Predictions on some videos. Raises BadInput where `path` is not there or is no such file."""
 
     def __init__(self, path: str | Path):
@@ -100,7 +100,7 @@ def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Pat
     >>> import tempfile
     >>> made = {"bear": {"tracks": np.ones((2, 3, 2)), "occluded": np.zeros((2, 3), bool)}}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Predictions(write_predictions(f"{folder}/a.pkl", made)).of("bear", np.zeros((2, 3)), 3)[0].shape
+    ...     TapVidPredictions(write_predictions(f"{folder}/a.pkl", made)).of("bear", np.zeros((2, 3)), 3)[0].shape
     (2, 3, 2)
     """
     path = Path(path)

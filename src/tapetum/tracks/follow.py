@@ -32,7 +32,7 @@ Look = Callable[[int], Boxes]
 
 
 @dataclass
-class Thing:
+class ObjectTrack:
     """One thing through the video, as far as it is known."""
 
     label: str
@@ -51,7 +51,7 @@ class Thing:
 
 
 @dataclass
-class Follower:
+class BoxTracker:
     """Follows things through one video."""
 
     video: Video
@@ -63,9 +63,9 @@ class Follower:
     """Frames that the detector saw."""
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
-    def run(self) -> list[Thing]:
+    def run(self) -> list[ObjectTrack]:
         """Follow what the detector finds through the whole video."""
-        things: list[Thing] = []
+        things: list[ObjectTrack] = []
         frame, end = 0, len(self.video)
         while frame < end:
             self.progress(frame, end)
@@ -81,11 +81,11 @@ class Follower:
         self.progress(end, end)
         return things
 
-    def _matched(self, things: list[Thing], boxes: Boxes, frame: int) -> list[tuple[Thing, np.ndarray, float]]:
+    def _matched(self, things: list[ObjectTrack], boxes: Boxes, frame: int) -> list[tuple[ObjectTrack, np.ndarray, float]]:
         """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
-        begun: list[tuple[Thing, np.ndarray, float]] = []
+        begun: list[tuple[ObjectTrack, np.ndarray, float]] = []
         assert boxes.scores is not None
         for k in np.argsort(-boxes.scores, kind="stable").tolist():
             box, label = boxes.xyxy[k], str(boxes.labels[k])
@@ -101,7 +101,7 @@ class Follower:
             begun.append((thing, box, float(boxes.scores[k])))
         return begun
 
-    def _carry(self, begun: list[tuple[Thing, np.ndarray, float]], frame: int) -> None:
+    def _carry(self, begun: list[tuple[ObjectTrack, np.ndarray, float]], frame: int) -> None:
         """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
         grids = [points_in(box) for _, box, _ in begun]
         owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
@@ -134,7 +134,7 @@ def carry_on(
     xy: Float[np.ndarray, "k t 2"],
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
-) -> Thing:
+) -> ObjectTrack:
     """Carry a box from a frame to the end of the video by the tracks of its points (`ask_in`), as trackers of objects do.
 
     A box that is lost stays where it was, not shown, until enough of its points are seen again; before `frame` it is not shown.
@@ -148,13 +148,13 @@ def carry_on(
     return thing
 
 
-def _unseen(label: str, frames: int) -> Thing:
+def _unseen(label: str, frames: int) -> ObjectTrack:
     none = np.zeros(frames, bool)
-    return Thing(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
+    return ObjectTrack(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
 
 
 def _along(
-    thing: Thing,
+    thing: ObjectTrack,
     anchor: int,
     way: range,
     xy: np.ndarray,
@@ -182,7 +182,7 @@ def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
-def as_tracks(things: list[Thing], video: Video) -> BoxTracks:
+def as_tracks(things: list[ObjectTrack], video: Video) -> BoxTracks:
     """Give things as boxes through time; short gaps are bridged, and where a thing is not shown its box stays where it was."""
     t = len(video)
     for thing in things:
@@ -197,7 +197,7 @@ def as_tracks(things: list[Thing], video: Video) -> BoxTracks:
     )
 
 
-def _bridge(thing: Thing) -> None:
+def _bridge(thing: ObjectTrack) -> None:
     """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
     frames = np.flatnonzero(thing.shown)
     for one, other in pairwise(frames):

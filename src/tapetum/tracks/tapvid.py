@@ -26,7 +26,7 @@ from tapetum.hub.unpickle import load_pickle
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class TapVidEntry:
     """One video of a file, whose fields have been checked against each other."""
 
     name: str
@@ -48,7 +48,7 @@ class Entry:
             yield image
 
 
-def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
+def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
 
     Raises:
@@ -70,7 +70,7 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
             yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry)
 
 
-def write_entries(path: str | os.PathLike[str], entries: Mapping[str, Entry]) -> Path:
+def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
     """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
 
     The file appears whole or not at all. Raises `BadInput` where it cannot be written, or could not be read again.
@@ -104,7 +104,7 @@ def _bad(name: str, field: str, found: str) -> BadInput:
     return BadInput(f"video {name!r}, field {field!r}: {found}")
 
 
-def _entry(name: str, entry: Any) -> Entry:
+def _entry(name: str, entry: Any) -> TapVidEntry:
     """Check one entry of a pickle."""
     if not isinstance(entry, dict):
         raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
@@ -134,7 +134,7 @@ def _entry(name: str, entry: Any) -> Entry:
         raise _bad(name, "video", "no frames")
     if len(video) != occluded.shape[1]:
         raise _bad(name, "video", f"{len(video)} frames, but points and occluded have {occluded.shape[1]}")
-    return Entry(name=name, video=video, points=points, occluded=occluded)
+    return TapVidEntry(name=name, video=video, points=points, occluded=occluded)
 
 
 def _decoded(name: str, index: int, frame: Any) -> UInt8[np.ndarray, "h w 3"]:

@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.types.checks import unmasked
-from tapetum.video.types import Frame, Report, Video, refuse_huge
+from tapetum.video.types import DecodeReport, Frame, Video, refuse_huge
 
 _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
 
@@ -50,8 +50,8 @@ class ArrayVideo(Video):
         return np.arange(len(self), dtype=np.float64) / self._rate
 
     @property
-    def report(self) -> Report:
-        return Report(promised=len(self), decoded=len(self), damaged=0, complete=True)
+    def report(self) -> DecodeReport:
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=True)
 
     def __iter__(self) -> Iterator[Frame]:
         return map(self._frame, range(len(self)))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.video.held import HELD_BYTES
-from tapetum.video.types import Frame, Report, Video, refuse_huge
+from tapetum.video.types import DecodeReport, Frame, Video, refuse_huge
 
 _MOMENT = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
 
@@ -34,9 +34,9 @@ class CutVideo(Video):
         return self._whole.timestamps[self.numbers]
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         count = len(self)
-        return Report(promised=count, decoded=count, damaged=0, complete=self._whole.report.complete)
+        return DecodeReport(promised=count, decoded=count, damaged=0, complete=self._whole.report.complete)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._whole._read(self.numbers.tolist())
@@ -70,7 +70,7 @@ class ResizedVideo(Video):
         return self._whole.timestamps
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         return self._whole.report
 
     def __iter__(self) -> Iterator[Frame]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from tapetum.core.errors import BadInput, check_several
 from tapetum.video.colours import point_colours
-from tapetum.video.labels import Labels
+from tapetum.video.labels import PointLabels
 from tapetum.video.types import Frame
 
 _HALO = 0.55
@@ -110,7 +110,7 @@ class TrackPainter:
         self._radius = radius or 0.8 + 0.004 * float(np.hypot(height, width))
         self._layer = _Trails(height, width, trail, 0.5 * self._radius)
         self._trail, self._rings = trail, rings
-        self._labels = None if labels is None else Labels(labels, colours, height, width, self._radius)
+        self._labels = None if labels is None else PointLabels(labels, colours, height, width, self._radius)
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
     def paint(self, frame: Frame, xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"]) -> Frame:

@@ -27,7 +27,7 @@ from tapetum.core.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
 from tapetum.video.decode import Cursor, Decoder, Packets
 from tapetum.video.held import HELD_BYTES, HeldFrames
-from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video, refuse_huge, usable_rate
+from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, DecodeReport, Frame, Video, refuse_huge, usable_rate
 
 
 class _IndexChanged(Exception):
@@ -62,7 +62,7 @@ class FileVideo(Video):
         self._held: HeldFrames[VideoFrame] | None = None
         self._packets: Packets | None = None
         self._now: _Index | None = None
-        self._final: Report | None = None
+        self._final: DecodeReport | None = None
         self._furthest = 1
         self._corrupt = 0
         decoder = Decoder(path)
@@ -104,14 +104,14 @@ class FileVideo(Video):
         return self._nominal if self._nominal and abs(measured / self._nominal - 1) < 0.01 else measured
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         if self._final is not None:
             return self._final
         packets = self._list()
         lost = packets.promised - len(packets.pts)
-        return Report(promised=packets.promised, decoded=self._furthest, damaged=lost + self._corrupt, complete=False)
+        return DecodeReport(promised=packets.promised, decoded=self._furthest, damaged=lost + self._corrupt, complete=False)
 
-    def check(self) -> Report:
+    def check(self) -> DecodeReport:
         if self._final is None:
             for _ in self._pass():
                 pass
@@ -176,7 +176,7 @@ class FileVideo(Video):
             times=pts * float(self._time_base) if clocked else None,
         )
         promised = max(packets.promised, count)
-        self._final = Report(promised=promised, decoded=count, damaged=promised - count + corrupt, complete=True)
+        self._final = DecodeReport(promised=promised, decoded=count, damaged=promised - count + corrupt, complete=True)
 
     def _list(self) -> Packets:
         if self._packets is None:

@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
-from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
+from tapetum.video.types import MAX_PIXELS, DecodeReport, Frame, Video, refuse_huge
 
 HEIC = frozenset((".heic", ".heif"))
 """File extensions of images for which Pillow needs the package pillow-heif (`tapetum[heic]`)."""
@@ -66,9 +66,9 @@ class ImageVideo(Video):
         return np.arange(len(self), dtype=np.float64) / self._rate
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         count, seen = len(self), len(self._seen)
-        return Report(promised=count, decoded=seen, damaged=0, complete=seen == count)
+        return DecodeReport(promised=count, decoded=seen, damaged=0, complete=seen == count)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))

@@ -46,7 +46,7 @@ _PROBE = {"probesize": "500000", "analyzeduration": "1000000"}
 
 
 @dataclass(frozen=True)
-class Moment:
+class CapturedFrame:
     """One frame of a live video."""
 
     frame: Frame
@@ -75,7 +75,7 @@ class LiveVideo:
         self.drop = is_live(self.name) if drop is None else drop
         self.rate = 30.0
         """Frames per second, as far as the source tells; 30 if it does not."""
-        self._waiting: deque[Moment] = deque()
+        self._waiting: deque[CapturedFrame] = deque()
         self._news = threading.Condition()
         self._opened = self._ended = self._closed = False
         self._error: Exception | None = None
@@ -104,7 +104,7 @@ class LiveVideo:
         if self._thread.is_alive():
             self._thread.join(timeout=2)
 
-    def __iter__(self) -> Iterator[Moment]:
+    def __iter__(self) -> Iterator[CapturedFrame]:
         seen = False
         while True:
             with self._news:
@@ -156,7 +156,7 @@ class LiveVideo:
             if display is None:
                 display = display_of(image)
             seconds = number / self.rate if image.time is None else float(image.time)
-            moment = Moment(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
+            moment = CapturedFrame(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
             with self._news:
                 while self._waiting and not self.drop and not self._closed:
                     self._news.wait(0.1)

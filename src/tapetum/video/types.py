@@ -62,7 +62,7 @@ def check_rate(rate: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DecodeReport:
     """What a source promised and what came out of it.
 
     Counts of a file grow while it is decoded, and are final once `complete` is true (see `Video.check`).
@@ -111,7 +111,7 @@ class Video(ABC):
 
     @property
     @abstractmethod
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         """Frames promised, decoded and damaged, as far as known now."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Video(ABC):
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Frames at `indices`, which are valid and strictly rising."""
 
-    def check(self) -> Report:
+    def check(self) -> DecodeReport:
         """Decode every frame once and return the final report; a length promised in error is mended by this."""
         for _ in self:
             pass

@@ -11,7 +11,7 @@ from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
 from tapetum.systems.tap.network.second_look import looks, looks_of_fixed_shape
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 TINY = replace(
     TAPIR, extra_convs=1, initial_resolution=(32, 32), antialias=True, refine_at_least=(48, 48), iterations=1, mixer_blocks=1
@@ -19,7 +19,7 @@ TINY = replace(
 SIZE, POINTS = (40, 56), 3
 
 
-def network(**changes) -> Tracker:
+def network(**changes) -> TapirTracker:
     return tracker(TINY, **changes)
 
 
@@ -67,7 +67,7 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
         asked = np.full_like(asked, np.nan)
 
 
-def seeing(tracker: Tracker) -> Tracker:
+def seeing(tracker: TapirTracker) -> TapirTracker:
     """The tracker, sure that it sees its points."""
     with torch.no_grad():
         tracker.model.mixer.outward.bias[2:4] -= 4

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, Int
 from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video import Report, Video, open_video
+from tapetum.video import DecodeReport, Video, open_video
 from tapetum.video.held import HELD_BYTES
 from tapetum.video.sound import has_sound, read_sound
 from tapetum.video.types import Frame
@@ -66,8 +66,8 @@ class Footage(Video):
         return np.arange(len(self)) / self.metadata.rate
 
     @property
-    def report(self) -> Report:
-        return Report(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
+    def report(self) -> DecodeReport:
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))

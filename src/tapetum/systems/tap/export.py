@@ -37,7 +37,7 @@ from tapetum.core.files import whole_file
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_look import looks_of_fixed_shape
 from tapetum.systems.tap.network.types import QueryFeatures, Size, State
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 OPSET = 20
 """Version of the ONNX operators."""
@@ -98,12 +98,12 @@ class _Step(nn.Module):
         return out.tracks, out.occlusion, out.expected_dist, *after
 
 
-def left_out(tracker: Tracker) -> tuple[str, ...]:
+def left_out(tracker: TapirTracker) -> tuple[str, ...]:
     """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
     return (POLISH,) if tracker.model.config.polish else ()
 
 
-def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> Program:
+def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int) -> Program:
     """Make the program that tracks `points` points through `frames` frames of (height, width) `size`."""
     _check(tracker, frames, size, points)
     video = torch.zeros(1, frames, *size, 3)
@@ -112,7 +112,7 @@ def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> P
     )
 
 
-def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Program, Program]:
+def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[Program, Program]:
     """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
     _check(tracker, 1, size, points)
     config = tracker.model.config
@@ -168,7 +168,7 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check(tracker: Tracker, frames: int, size: Size, points: int) -> None:
+def _check(tracker: TapirTracker, frames: int, size: Size, points: int) -> None:
     if min(frames, points, *size) < 1:
         raise BadInput(f"{frames} frames of {size[0]}x{size[1]} with {points} points; each must be 1 or more")
     dtype = next(tracker.model.parameters()).dtype

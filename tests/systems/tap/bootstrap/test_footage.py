@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import Footage, find_videos, prepare_all, report, write_report
+from tapetum.systems.tap.bootstrap.footage import FootageDataset, find_videos, prepare_all, report, write_report
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, shots
 from tapetum.video import open_video, write_video
 
@@ -24,7 +24,7 @@ Drift = Callable[..., np.ndarray]
 CONFIG = FootageConfig(size=32, shortest=5, longest=10, shard=2)
 
 
-def clips_of(folder: Path, out: Path, config: FootageConfig = CONFIG) -> Footage:
+def clips_of(folder: Path, out: Path, config: FootageConfig = CONFIG) -> FootageDataset:
     return prepare_all(folder, out, config)
 
 

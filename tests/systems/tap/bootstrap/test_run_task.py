@@ -17,14 +17,14 @@ from support.forks import Fork, Forks
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Estimate, Trajectories
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSamples
 from tapetum.systems.tap.training.task import PointTask
 from tapetum.train import Moment
@@ -78,8 +78,8 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, 
     visible[:, 0] = True
 
     class Scored(PointTask):
-        def checks(self) -> list[Tracked]:
-            return [Tracked(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
+        def checks(self) -> list[TrackedClip]:
+            return [TrackedClip(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
 
     class Right(nn.Module):
         """Knows all places, and which are seen, but how sure it is of them is as asked."""
@@ -90,7 +90,7 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, 
 
         def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
             sure = torch.from_numpy(np.where(visible, confidence, hidden)).float()[None]
-            estimate = Estimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
+            estimate = TrackEstimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
             return Trajectories(estimate.tracks, estimate.occlusion, estimate.expected_dist, (estimate,))
 
     scores = Scored(32, 6).evaluate(Right(), 0)
@@ -254,7 +254,7 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
 @pytest.mark.slow
 def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    footage = Footage(tmp_path / "footage")
+    footage = FootageDataset(tmp_path / "footage")
     learned, held = split(footage)
     assert sorted(learned + held) == [0, 1, 2]
     assert held == [2]
@@ -265,7 +265,7 @@ def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRu
     twice = [check_clips(footage, held, 2, size=32, frames=5, seed=1) for _ in range(2)]
     for a, b in zip(*twice, strict=True):
         np.testing.assert_array_equal(a.video, b.video)
-    one = Footage(tmp_path / "footage")
+    one = FootageDataset(tmp_path / "footage")
     one.clips = one.clips[:1]
     assert split(one) == ([0], [0])
 

@@ -14,16 +14,16 @@ from tapetum.systems.tap.config import NANO, TapirConfig
 from tapetum.systems.tap.network.model import places_of
 from tapetum.systems.tap.network.second_look import looks, seen_features
 from tapetum.systems.tap.network.types import Trajectories
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 TINY = replace(TAPIR, pyramid_level=0, iterations=1, stem_channels=4, channels=(6, 8, 10, 12))
 
 
-def network(**changes) -> Tracker:
+def network(**changes) -> TapirTracker:
     """With random weights, but for sure that points are visible."""
     model = tapir(TINY, **changes)
     torch.nn.init.constant_(model.matching.occlusion_out.bias, -5.0)
-    return Tracker(model)
+    return TapirTracker(model)
 
 
 def noise(frames: int = 6, height: int = 48, width: int = 64) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_both_looks_of_a_batch_are_those_of_each_clip():
             alone = looks(model, video[k : k + 1], queries[k : k + 1])
             for one, of_batch in zip(alone, both, strict=True):
                 torch.testing.assert_close(one.tracks[0], of_batch.tracks[k], atol=1e-4, rtol=0)
-        tracked = Tracker(model).track(noise(), queries[0].numpy())
+        tracked = TapirTracker(model).track(noise(), queries[0].numpy())
         np.testing.assert_allclose(tracked.xy, both[-1].tracks[0], atol=1e-4)
         once = looks(network().model, video, queries)
     assert len(both) == 2

@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss, tracking_losses
 
 SIZE = (256, 256)
 
 
-def estimate(x_error: list[float], occlusion: float = 0.0, expected_dist: float = 0.0) -> Estimate:
+def estimate(x_error: list[float], occlusion: float = 0.0, expected_dist: float = 0.0) -> TrackEstimate:
     """One point, a frame for each error along x."""
     tracks = torch.tensor([[[[100 + e, 50.0] for e in x_error]]])
     flat = torch.zeros(1, 1, len(x_error))
-    return Estimate(tracks, flat + occlusion, flat + expected_dist)
+    return TrackEstimate(tracks, flat + occlusion, flat + expected_dist)
 
 
 def truth(frames: int) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_distances_are_those_of_a_256_pixel_image():
     # Half as high and twice as wide: an error of 8 px along x is 4 px of 256.
     losses = estimate_losses(estimate([8.0]), truth(1), visible(1), (128, 512))
     assert losses.position.item() == pytest.approx(0.05 * 8, rel=1e-5)
-    down = Estimate(torch.tensor([[[[100.0, 53.0]]]]), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+    down = TrackEstimate(torch.tensor([[[[100.0, 53.0]]]]), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
     losses = estimate_losses(down, truth(1), visible(1), (128, 512))
     assert losses.position.item() == pytest.approx(0.05 * 16, rel=1e-5)
 
@@ -70,7 +70,7 @@ def test_masks():
 def test_gradient_stops_at_the_target_of_the_expected_distance():
     tracks = torch.tensor([[[[107.0, 50.0]]]], requires_grad=True)
     logit = torch.zeros(1, 1, 1, requires_grad=True)
-    losses = estimate_losses(Estimate(tracks, torch.zeros(1, 1, 1), logit), truth(1), visible(1), SIZE)
+    losses = estimate_losses(TrackEstimate(tracks, torch.zeros(1, 1, 1), logit), truth(1), visible(1), SIZE)
     losses.expected_dist.backward()
     assert tracks.grad is None
     assert logit.grad.item() == pytest.approx(-0.5)
@@ -78,7 +78,9 @@ def test_gradient_stops_at_the_target_of_the_expected_distance():
 
 def test_a_perfect_position_has_no_nan_gradient():
     tracks = truth(1).clone().requires_grad_()
-    estimate_losses(Estimate(tracks, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)), truth(1), visible(1), SIZE).total.backward()
+    estimate_losses(
+        TrackEstimate(tracks, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)), truth(1), visible(1), SIZE
+    ).total.backward()
     assert tracks.grad.abs().max() == 0
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss
 from tapetum.systems.tap.training.task import PointTask
@@ -13,14 +13,14 @@ from tapetum.train import Moment
 POINTS, FRAMES, SIZE = 4, 5, 32
 
 
-def drawn() -> tuple[TapSample, list[Estimate], Tensor]:
+def drawn() -> tuple[TapSample, list[TrackEstimate], Tensor]:
     """A batch, two estimates of it, and logits of all cells."""
     draw = torch.Generator().manual_seed(0)
     xy = 4 + 24 * torch.rand(1, POINTS, FRAMES, 2, generator=draw)
     occluded = torch.rand(1, POINTS, FRAMES, generator=draw) < 0.4
     queries = torch.cat([torch.zeros(1, POINTS, 1), xy[:, :, 0]], -1)
     made = [
-        Estimate(xy + scale * torch.randn(xy.shape, generator=draw), *torch.randn(2, 1, POINTS, FRAMES, generator=draw))
+        TrackEstimate(xy + scale * torch.randn(xy.shape, generator=draw), *torch.randn(2, 1, POINTS, FRAMES, generator=draw))
         for scale in (1.5, 3.0)
     ]
     return (

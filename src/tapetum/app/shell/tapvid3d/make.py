@@ -8,7 +8,7 @@ from tapetum.app.tapvid3d import MakeOptions, make
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.tapvid3d.makers.common import Report
+    from tapetum.systems.tapvid3d.makers.common import MakeReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Make(MakeOptions):
             raise BadInput(f"nothing was made: no clip in {self.raw} is long enough and has a point to track")
 
 
-def _summary(report: "Report") -> str:
+def _summary(report: "MakeReport") -> str:
     lines = [f"made        {len(report.made)}"]
     rows = {"kept": (report.kept, "there already"), "left out": (report.empty, "no point can be tracked")}
     lines += [f"{name:11} {len(names)} ({why})" for name, (names, why) in rows.items() if names]

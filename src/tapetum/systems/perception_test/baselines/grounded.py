@@ -25,7 +25,7 @@ from tapetum.systems.perception_test.baselines.seen import Seen
 from tapetum.systems.perception_test.baselines.tracking import box_row
 from tapetum.systems.perception_test.types import Video
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, as_tracks
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import open_video
@@ -95,7 +95,7 @@ class GroundedWords:
         """Find things in some frames, and follow them through all."""
         clip = open_video(seen.frames, rate=video.metadata.rate)
         every = -(-seen.count // LOOKS)
-        look = Follower(clip, self.tracker, lambda frame: self.detector.find_boxes(seen.frames[frame], words), every)
+        look = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(seen.frames[frame], words), every)
         return as_tracks(look.run(), clip)
 
     def _scores(self, tracks: BoxTracks, question: str, name: str, number: int) -> np.ndarray:

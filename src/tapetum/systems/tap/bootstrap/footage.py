@@ -170,7 +170,7 @@ def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[n
         record["trouble"] = str(error).removeprefix(f"{reader.name}: ")  # reports begin with the video's name
 
 
-class Footage:
+class FootageDataset:
     """The clips of a prepared folder, by number, in the order of their videos."""
 
     def __init__(self, out: Path):
@@ -194,7 +194,7 @@ class Footage:
 
 def prepare_all(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
-) -> Footage:
+) -> FootageDataset:
     """Make clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
     videos = find_videos(source)
     claim(out, config)
@@ -209,7 +209,7 @@ def prepare_all(
 
 def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
-) -> Footage:
+) -> FootageDataset:
     """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
     from tapetum.core.workers import over_ray
 
@@ -233,14 +233,14 @@ def name_of(video: Path, source: Path) -> str:
     return video.name if video == source else video.relative_to(source).as_posix()
 
 
-def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> Footage:
+def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:
     """Open the clips of the prepared videos with these keys, which `out` stands for from now on.
 
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
     with whole_file(out / "list.json", own=True) as temporary:
         write_text(temporary, json.dumps(keys))
-    footage = Footage(out)
+    footage = FootageDataset(out)
     if len(footage):
         return footage
     first = next((f"; {r['video']}: {r['trouble']}" for r in footage.records if r["trouble"]), "")
@@ -254,7 +254,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
     )
 
 
-def write_report(footage: Footage, file: Path) -> list[str]:
+def write_report(footage: FootageDataset, file: Path) -> list[str]:
     """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
 
     That is a line for each video that could not be read to its end, and the last line of the file.
@@ -275,7 +275,7 @@ def _read(file: Path) -> Any:
         raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error
 
 
-def report(footage: Footage) -> list[str]:
+def report(footage: FootageDataset) -> list[str]:
     """Tell what became of each video, for people: a line for each, and one for all."""
     lines = []
     for record in footage.records:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.network.types import Estimate, reduce_estimates
+from tapetum.systems.tap.network.types import TrackEstimate, reduce_estimates
 from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
 
 NO_DOUBT = 5.0
@@ -20,7 +20,7 @@ NO_DOUBT = 5.0
 
 
 @dataclass(frozen=True)
-class Labels:
+class PseudoLabels:
     """What a teacher says of a clip, and where the student starts."""
 
     xy: Float[Tensor, "b n t 2"]
@@ -36,7 +36,9 @@ class Labels:
     """The student's query in the clean clip."""
 
 
-def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Estimate:
+def polished_estimate(
+    taught: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
+) -> TrackEstimate:
     """Make a teacher's tracks exact by the images, and leave no doubt where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
     hidden, far = taught.occlusion.float().cpu(), taught.expected_dist.float().cpu()
@@ -48,23 +50,23 @@ def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queri
         agree.append(raised > SURELY_SEEN)
     seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
     hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
-    return Estimate(place, hidden, far)
+    return TrackEstimate(place, hidden, far)
 
 
-def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> Estimate:
+def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> TrackEstimate:
     """Ask the teacher about the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
         video = video[None, : int(frames[-1]) + 1]
         asked = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
-        seen: Estimate = looks(teacher, video, asked)[-1]
+        seen: TrackEstimate = looks(teacher, video, asked)[-1]
         if settings.polish:
             seen = polished_estimate(seen, video, asked)
-        clips.append(Estimate(seen.tracks[:, :, frames], seen.occlusion[:, :, frames], seen.expected_dist[:, :, frames]))
+        clips.append(TrackEstimate(seen.tracks[:, :, frames], seen.occlusion[:, :, frames], seen.expected_dist[:, :, frames]))
     return reduce_estimates(torch.cat, clips)
 
 
-def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> Labels:
+def pseudo_labels(taught: TrackEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
     """Make labels of the teacher's final estimate; the student's frame is drawn evenly from those in which the point is
     seen."""
     xy, occluded = taught.tracks.float(), taught.occlusion > 0
@@ -73,14 +75,16 @@ def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, se
     inside = ((xy >= 0) & (xy < size)).all(-1)
     seen = ~occluded & inside & sure
     if not settings.requery:
-        return Labels(xy, occluded, sure, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
+        return PseudoLabels(xy, occluded, sure, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
     rank = (draw * seen.sum(-1)).long()  # among the seen frames, from 0 on
     frame = (seen & (seen.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
     place = xy.gather(2, frame[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-    return Labels(xy, occluded, sure, seen.any(-1), frame, place)
+    return PseudoLabels(xy, occluded, sure, seen.any(-1), frame, place)
 
 
-def keep_mask(labels: Labels, student: Estimate, queries: Tensor, size: int, settings: Ingredients) -> Float[Tensor, "b n t"]:
+def keep_mask(
+    labels: PseudoLabels, student: TrackEstimate, queries: Tensor, size: int, settings: Ingredients
+) -> Float[Tensor, "b n t"]:
     """Give 1 to what counts in the loss, by the masks that `settings` ask for; `student` in pixels of the clean clip."""
     first = queries[..., 0].long()
     kept = labels.usable[..., None] & labels.sure

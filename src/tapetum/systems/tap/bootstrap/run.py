@@ -21,7 +21,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import FootageConfig
-from tapetum.systems.tap.bootstrap.footage import Footage, find_videos, prepare_all
+from tapetum.systems.tap.bootstrap.footage import FootageDataset, find_videos, prepare_all
 from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
 from tapetum.systems.tap.bootstrap.run_folder import (
     claim_run,
@@ -40,7 +40,7 @@ from tapetum.train.launch import is_main, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.world import claimed, join_world
 
-Prepare = Callable[[Path, Path, FootageConfig], Footage]
+Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
 """What makes clips of a folder of videos in another folder."""
 PREPARING = timedelta(days=7)
 """How long the other processes wait while the main one makes clips of the videos."""
@@ -159,7 +159,7 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     log = [parse_json(line) for line in read_text(out / "run" / "log.jsonl").splitlines()]
     before = read_json(out / "before.json")
     last = next(line["eval"] for line in reversed(log) if "eval" in line)
-    footage = Footage(task.footage)
+    footage = FootageDataset(task.footage)
     held = split(footage)[1]
     cycles = [cycle_summary(model, footage, held, device) for model in (task.run.model, out / TRACKER_FILE)]
     remove_scenes(out)

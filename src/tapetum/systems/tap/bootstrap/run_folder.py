@@ -27,7 +27,7 @@ from tapetum.core.identity import source_label
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
 from tapetum.hub.registry import resolve
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
 from tapetum.systems.tap.bootstrap.unlabelled_scores import split
 from tapetum.train.checkpoint import checkpoints
@@ -45,7 +45,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
     return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
 
 
-def footage_identity(footage: Footage) -> dict[str, Any]:
+def footage_identity(footage: FootageDataset) -> dict[str, Any]:
     """Tell the clips of a folder from those of another."""
     clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
     digest = hashlib.sha256("\n".join(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -90,7 +90,7 @@ def read_best(out: Path) -> dict[str, Any] | None:
     return read_json(file) if file.exists() else None
 
 
-def write_stills(footage: Footage, out: Path) -> None:
+def write_stills(footage: FootageDataset, out: Path) -> None:
     """Keep three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from tapetum.scenes import SceneConfig
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
 from tapetum.systems.tap.bootstrap.run_folder import footage_identity, read_best, run_identity, write_json
 from tapetum.systems.tap.bootstrap.showings import FootageSamples
@@ -19,7 +19,7 @@ from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Joined, SceneClips, Tracked
+from tapetum.systems.tap.training.clips import Joined, SceneClips, TrackedClip
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
@@ -49,7 +49,7 @@ class FootageTask(BootstrapTask):
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
         """Open clips to learn from, and scenes."""
-        run, footage = self.run, Footage(self.footage)
+        run, footage = self.run, FootageDataset(self.footage)
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
             return shown, None
@@ -78,9 +78,9 @@ class FootageTask(BootstrapTask):
             alterations=replace(FEW_CLIPS, motion=0.3),
         )
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Make clips with known tracks, of footage that is left out."""
-        run, footage = self.run, Footage(self.footage)
+        run, footage = self.run, FootageDataset(self.footage)
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ class FootageTask(BootstrapTask):
         """Tell all that decides what is learned."""
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
-        return {"run": run, "footage": footage_identity(Footage(self.footage))}
+        return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
 
 
 def start_network(run: BootstrapRun) -> Tapir:

@@ -32,8 +32,8 @@ from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
 from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.network.types import Estimate, Trajectories
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.systems.tap.training.task import PointTask
@@ -132,7 +132,7 @@ class BootstrapTask(PointTask):
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Give clips with known tracks, never trained on."""
         raise NotImplementedError
 
@@ -141,8 +141,8 @@ def _unwarped(look: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectorie
     """A student's estimates, in pixels of the clean clip."""
     back = torch.linalg.inv(maps)
 
-    def clean(estimate: Estimate) -> Estimate:
-        return Estimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
+    def clean(estimate: TrackEstimate) -> TrackEstimate:
+        return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
 
     final, unrefined = clean(look), tuple(clean(estimate) for estimate in look.unrefined)
     return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)

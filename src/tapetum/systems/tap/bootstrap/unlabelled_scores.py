@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.image_clips import image_clip
 
 Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Video (t, h, w, 3) and queries (n, 3), as (t, x, y), to xy (n, t, 2) and visible (n, t)."""
 
 
-def split(footage: Footage) -> tuple[list[int], list[int]]:
+def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
     """Give the numbers of the clips to learn from, and of those left out: every eighth, or the last of at least two.
 
     A single clip is on both sides.
@@ -35,7 +35,9 @@ def split(footage: Footage) -> tuple[list[int], list[int]]:
     return [k for k in every if k not in set(held)], held
 
 
-def check_clips(footage: Footage, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int) -> list[Tracked]:
+def check_clips(
+    footage: FootageDataset, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int
+) -> list[TrackedClip]:
     """Make `count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
     images = []
     for number in numbers:
@@ -98,7 +100,9 @@ def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 
     return CycleErrors(error)
 
 
-def cycle_summary(model: str | Path, footage: Footage, numbers: Sequence[int], device: torch.device) -> dict[str, float | None]:
+def cycle_summary(
+    model: str | Path, footage: FootageDataset, numbers: Sequence[int], device: torch.device
+) -> dict[str, float | None]:
     """Measure the cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
     loaded = tracker.load(model, device)
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.types import Estimate, Features, QueryFeatures, Trajectories
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
 
 VISIBLE = 0.5
 """Confidence of the first look above which its places take part."""
@@ -66,9 +66,9 @@ def looks_of_fixed_shape(model: Tapir, video: Float[Tensor, "b t h w 3"], querie
 
 def seen_features(
     model: Tapir,
-    features: Features,
+    features: FeatureGrids,
     points: QueryFeatures,
-    first: Estimate,
+    first: TrackEstimate,
     asked: Float[Tensor, "b n"],
     chunk: int | None = None,
 ) -> QueryFeatures:
@@ -104,7 +104,7 @@ def seen_features(
 
 
 def _weights(
-    features: Features, tracks: Float[Tensor, "b n t 2"], confidence: Float[Tensor, "b n t"], asked: Float[Tensor, "b n"]
+    features: FeatureGrids, tracks: Float[Tensor, "b n t 2"], confidence: Float[Tensor, "b n t"], asked: Float[Tensor, "b n"]
 ) -> Float[Tensor, "b n t"]:
     """How much what is seen at each place of the first look weighs: 0 where it is not seen."""
     size = tracks.new_tensor([features.video_size[1], features.video_size[0]])

@@ -1,4 +1,4 @@
-"""One whole video tracked: what `Tracker.track` does once its arguments are checked.
+"""One whole video tracked: what `TapirTracker.track` does once its arguments are checked.
 
 the clicks' own frames ---> features of each click --+    (from a reference, if there is one)
 frames, window by window -> features of frames ------+--> places, confidences --> polished --> clicks of a point joined
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, QueryFeatures
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures
 from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_looks
 from tapetum.systems.tap.tracking.polish import polished
 from tapetum.systems.tap.tracking.reference import Reference, seen_best
@@ -27,10 +27,10 @@ MATCHED_AT_A_TIME = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A video, and how its points are tracked; see `Tracker.track` for what is not said here."""
+    """A video, and how its points are tracked; see `TapirTracker.track` for what is not said here."""
 
     model: Tapir
-    look: Callable[[np.ndarray], Features]
+    look: Callable[[np.ndarray], FeatureGrids]
     """Gives features of frames, uint8 (t, h, w, 3)."""
     video: Video
     reference: Reference | None
@@ -72,7 +72,7 @@ class Clip:
         """The features of the video, as they are asked for; who waits hears of it."""
         frames = len(self.video)
 
-        def features_of(begin: int, end: int) -> Features:
+        def features_of(begin: int, end: int) -> FeatureGrids:
             features = self.look(self.video[begin:end])
             if self.progress:
                 self.progress(end, frames)

@@ -24,13 +24,13 @@ import torch
 from torch import nn
 
 from tapetum.core.reading import no_pipe, open_file, parse_json
-from tapetum.systems.tap.network.types import Features, Size
+from tapetum.systems.tap.network.types import FeatureGrids, Size
 
 FORMAT = 1
 _DIGEST = 16
 """Bytes by which a frame is known."""
 _LONGEST_HEADER = 1 << 16
-Look = Callable[[np.ndarray], Features]
+Look = Callable[[np.ndarray], FeatureGrids]
 """Gives features of frames, uint8 (t, h, w, 3)."""
 
 
@@ -58,7 +58,7 @@ class FeatureFile:
         weight = next(network.parameters())
         self._open(key)
 
-        def remembered(frames: np.ndarray) -> Features:
+        def remembered(frames: np.ndarray) -> FeatureGrids:
             names = [_digest(frame) for frame in frames]
             rows = [self._row(name) for name in names]
             missing = [k for k, row in enumerate(rows) if row is None]
@@ -121,7 +121,7 @@ class FeatureFile:
         row = self._records[place]
         return row["maps"] if zlib.crc32(row["maps"].data) == row["sum"] else None
 
-    def _features(self, given: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> Features:
+    def _features(self, given: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> FeatureGrids:
         """Features of frames in a row, of which those that are None are left 0."""
         assert self._header is not None
         floats = sum(int(np.prod(shape)) for shape in self._header["shapes"])
@@ -135,9 +135,9 @@ class FeatureFile:
         height, width = self._header["video"]
         resolutions = tuple((int(h), int(w)) for h, w in self._header["resolutions"])
         pyramids = tuple(tuple(maps[k] for k in pyramid) for pyramid in self._header["pyramids"])
-        return Features((height, width), resolutions, maps[self._header["initial"]], pyramids)
+        return FeatureGrids((height, width), resolutions, maps[self._header["initial"]], pyramids)
 
-    def _keep(self, key: str, names: list[bytes], features: Features) -> None:
+    def _keep(self, key: str, names: list[bytes], features: FeatureGrids) -> None:
         """Adds frames to the target, as long as there is room."""
         if self.target is None:
             return
@@ -159,7 +159,7 @@ class FeatureFile:
                 self._places[name] = -1  # where it is, only the next command needs to know
 
 
-def _filled(features: Features, new: Features, places: list[int]) -> Features:
+def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> FeatureGrids:
     """Features with those of some frames put in their places."""
     for maps, more in zip(features.maps, new.maps, strict=True):
         maps[:, places] = more.to(maps.dtype)
@@ -181,7 +181,7 @@ def _digest(frame: np.ndarray) -> bytes:
     return name.digest()
 
 
-def _header_of(key: str, features: Features) -> dict[str, Any]:
+def _header_of(key: str, features: FeatureGrids) -> dict[str, Any]:
     number = {id(maps): k for k, maps in enumerate(features.maps)}
     header = {
         "format": FORMAT,

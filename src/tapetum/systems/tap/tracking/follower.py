@@ -1,7 +1,6 @@
 """Points followed frame by frame, as frames arrive: what a live video needs.
 
-`Follower` holds the network and how it looks at frames; `tapetum.systems.tap.tracking.tracker.Tracker`, which people use, is
-one.
+`OnlineTracker` holds the network and computes features of frames; `TapirTracker` (`tapetum.systems.tap.tracking.tracker`) is one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.systems.tap.tracking.inputs import check_frame, check_queries
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
 from tapetum.systems.tap.tracking.reference import Reference
@@ -25,8 +24,8 @@ from tapetum.types.checks import unmasked
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Points on their way through a live video; never changed in place. See `Tracker.start`."""
+class OnlineState:
+    """Points on their way through a live video; never changed in place. See `TapirTracker.start`."""
 
     size: Size
     """Height and width of the frames."""
@@ -49,7 +48,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameTracks:
     """Where the points of a stream are in one frame."""
 
     xy: Float[np.ndarray, "n 2"]
@@ -61,7 +60,7 @@ class Seen:
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
 
 
-class Follower:
+class OnlineTracker:
     """Follows points through frames that come one by one, with a `Tapir` network that is causal."""
 
     def __init__(self, model: Tapir):
@@ -82,7 +81,7 @@ class Follower:
         reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
-    ) -> Stream:
+    ) -> OnlineState:
         """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
         Then give every frame to `step`, this one first:
@@ -107,14 +106,14 @@ class Follower:
             if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
                 raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
             found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
-            return _numbered(Stream(size, resolutions, found, None))
+            return _numbered(OnlineState(size, resolutions, found, None))
         found, asked = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
-        return _numbered(Stream(size, resolutions, found, None, asked, anchors))
+        return _numbered(OnlineState(size, resolutions, found, None, asked, anchors))
 
     @full_precision()
     @torch.inference_mode()
-    def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
+    def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
         """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
@@ -122,7 +121,9 @@ class Follower:
         """
         frame = check_frame(frame, stream.size)
         if not len(stream):
-            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
+            return stream, FrameTracks(
+                np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64)
+            )
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.asked is None else stream.asked[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
@@ -132,12 +133,12 @@ class Follower:
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
         ids = np.array(stream.ids, np.int64)
-        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
+        seen = FrameTracks(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
     @full_precision()
     @torch.inference_mode()
-    def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
+    def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
         """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
 
         Call it before the `step` with the same frame. The new points have no past.
@@ -156,7 +157,7 @@ class Follower:
 
     @full_precision()
     @torch.inference_mode()
-    def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
+    def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
         """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
 
         `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
@@ -182,7 +183,7 @@ class Follower:
         size = (frame.shape[0], frame.shape[1])
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
 
-    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
+    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
         images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
         return self.model.features(images[None], resolutions)
 
@@ -198,7 +199,7 @@ class Follower:
         return self.model.query_features(self._features(frame[None], resolutions), asked), asked[..., 1:]
 
 
-def _numbered(stream: Stream) -> Stream:
+def _numbered(stream: OnlineState) -> OnlineState:
     """The stream with ids for those of its points that came last."""
     new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
     return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)

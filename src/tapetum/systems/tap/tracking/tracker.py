@@ -1,6 +1,6 @@
 """The tracker that people use: videos and points in, tracks out.
 
-`Tracker` wraps a network (`Tapir`) with everything around it:
+`TapirTracker` wraps a network (`Tapir`) with everything around it:
 
     track, correct           a whole video                 clip.py: frames looked at, clicks joined, tracks polished
                              a long one in windows         windows.py, and how long they may be: memory.py
@@ -24,33 +24,33 @@ from tapetum.hub.registry import resolve
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, Size
+from tapetum.systems.tap.network.types import FeatureGrids, Size
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
 from tapetum.systems.tap.tracking.clip import Clip
 from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.systems.tap.tracking.feature_file import FeatureFile
-from tapetum.systems.tap.tracking.follower import Follower, Seen, Stream
+from tapetum.systems.tap.tracking.follower import FrameTracks, OnlineState, OnlineTracker
 from tapetum.systems.tap.tracking.inputs import check_queries
 from tapetum.systems.tap.tracking.memory import frames_at_a_time, plan_windows
 from tapetum.systems.tap.tracking.reference import Reference
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
-__all__ = ["Seen", "Stream", "Tracker", "build", "load"]
+__all__ = ["FrameTracks", "OnlineState", "TapirTracker", "build", "load"]
 
 
-class Tracker(Follower):
+class TapirTracker(OnlineTracker):
     """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`.
 
     The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
     """
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Tracker":
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
         """Move the network, as `torch.nn.Module.to`; returns this tracker."""
         self.model.to(device=device, dtype=dtype)
         return self
 
-    def compile(self, **options: Any) -> "Tracker":
+    def compile(self, **options: Any) -> "TapirTracker":
         """Compile the image network and the mixer, which take most of the time, with `torch.compile(**options)`.
 
         The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
@@ -128,7 +128,7 @@ class Tracker(Follower):
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
 
-        def look(frames: np.ndarray) -> Features:
+        def look(frames: np.ndarray) -> FeatureGrids:
             return self._features(frames, resolutions)
 
         return Clip(
@@ -170,7 +170,7 @@ class Tracker(Follower):
         return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
 
 
-def build(name: str, seed: int = 0) -> Tracker:
+def build(name: str, seed: int = 0) -> TapirTracker:
     """Build a tracker of a known architecture with random weights, the same for the same seed.
 
     Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano. Raises BadInput for others.
@@ -179,12 +179,12 @@ def build(name: str, seed: int = 0) -> Tracker:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Tracker(Tapir(ARCHITECTURES[name]))
+        return TapirTracker(Tapir(ARCHITECTURES[name]))
 
 
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> Tracker:
+) -> TapirTracker:
     """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
 
     Args:
@@ -201,4 +201,4 @@ def load(
     model = weights.load(path, causal=wanted.causal if wanted else None)
     if known and model.config != wanted and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    return Tracker(model).to(device, dtype)
+    return TapirTracker(model).to(device, dtype)

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from tapetum.systems.tap.network.model import Tapir, places_of
 from tapetum.systems.tap.network.second_look import seen_features
-from tapetum.systems.tap.network.types import Features, QueryFeatures, State
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, State
 from tapetum.systems.tap.tracking.clicks import share_looks, share_places
 
-FeaturesOf = Callable[[int, int], Features]
+FeaturesOf = Callable[[int, int], FeatureGrids]
 """Computes the features of frames begin..end-1 of a video."""
 
 
@@ -72,10 +72,10 @@ class Reel:
         `half` keeps float32 features in float16.
         """
         self._features_of, self._chunk, self._room, self._half = features_of, chunk, room, half
-        self._held: Features | None = None
+        self._held: FeatureGrids | None = None
         self._begin = self._end = 0
 
-    def show(self, begin: int, end: int) -> Features:
+    def show(self, begin: int, end: int) -> FeatureGrids:
         """Return features of frames begin..end-1, where begin never falls. They last until the next call."""
         kept = max(0, self._end - begin)
         if self._held is not None and kept and begin > self._begin:

@@ -23,7 +23,7 @@ POINTS_PER_CLIP = 384
 """Tracks kept with a cached clip; each showing picks some of them."""
 
 
-class Frames(Protocol):
+class FrameSequence(Protocol):
     """The frames of a clip, uint8 (t, h, w, 3): an array, or what reads them when they are asked for."""
 
     def __len__(self) -> int: ...
@@ -32,20 +32,20 @@ class Frames(Protocol):
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackedClip:
     """A clip as it is stored: frames, xy float32 (n, t, 2) raster pixels, visible bool (n, t)."""
 
-    video: Frames
+    video: FrameSequence
     xy: np.ndarray
     visible: np.ndarray
 
 
-class Clips(Protocol):
+class ClipDataset(Protocol):
     """A finite collection of clips by number."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int, /) -> Tracked: ...
+    def __getitem__(self, k: int, /) -> TrackedClip: ...
 
 
 class SceneClips:
@@ -77,24 +77,24 @@ class SceneClips:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, k: int) -> Tracked:
+    def __getitem__(self, k: int) -> TrackedClip:
         return kept(self.cache, k, self._draw)
 
-    def _draw(self, k: int) -> Tracked:
+    def _draw(self, k: int) -> TrackedClip:
         clip = make_clip((self.seed, k), self.config, open_textures(self.textures, self.part), POINTS_PER_CLIP)
-        return Tracked(clip.video, clip.truth.xy, clip.truth.visible)
+        return TrackedClip(clip.video, clip.truth.xy, clip.truth.visible)
 
 
 class Joined:
     """The clips of several collections, one after the other."""
 
-    def __init__(self, *parts: Clips):
+    def __init__(self, *parts: ClipDataset):
         self.parts = parts
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    def __getitem__(self, k: int) -> Tracked:
+    def __getitem__(self, k: int) -> TrackedClip:
         for part in self.parts:
             if k < len(part):
                 return part[k]
@@ -108,14 +108,14 @@ def open_textures(textures: str | Path | None, part: str) -> Textures:
     return procedural if textures is None else from_images(textures, part)
 
 
-def kept(cache: Path | None, k: int, draw: Callable[[int], Tracked]) -> Tracked:
+def kept(cache: Path | None, k: int, draw: Callable[[int], TrackedClip]) -> TrackedClip:
     """Read clip number `k` from a folder, or draw it and keep it there; without a folder just draw it."""
     if cache is None:
         return draw(k)
     file = cache / f"clip-{k:06d}.npz"
     if file.exists():
         with np.load(no_pipe(file)) as stored:
-            return Tracked(stored["video"], stored["xy"], stored["visible"])
+            return TrackedClip(stored["video"], stored["xy"], stored["visible"])
     tracked = draw(k)
     with whole_file(file, own=True) as temporary:
         np.savez(temporary, video=tracked.video[:], xy=tracked.xy, visible=tracked.visible)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle
-from tapetum.systems.tap.training.clips import Clips, Tracked
+from tapetum.systems.tap.training.clips import ClipDataset, TrackedClip
 from tapetum.systems.tap.training.warping import random_motion, warp_frames, warp_points
 
 
@@ -68,7 +68,7 @@ class TapSamples(torch.utils.data.Dataset[TapSample]):
 
     def __init__(
         self,
-        clips: Clips,
+        clips: ClipDataset,
         *,
         size: int,
         points: int,
@@ -93,7 +93,7 @@ def collate(samples: Sequence[TapSample]) -> TapSample:
     return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
 
 
-def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
+def shorten(clip: TrackedClip, rng: np.random.Generator, frames: int) -> TrackedClip:
     """Cut out a part of `frames` frames: neighbours, or as often every second frame if there are enough."""
     have = len(clip.video)
     if frames >= have:
@@ -103,11 +103,11 @@ def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
     part = slice(begin, begin + step * (frames - 1) + 1, step)
     if not clip.visible[:, part].any():
         return shorten(clip, rng, frames)  # nothing to see in that part: take another
-    return Tracked(clip.video[part], clip.xy[:, part], clip.visible[:, part])
+    return TrackedClip(clip.video[part], clip.xy[:, part], clip.visible[:, part])
 
 
 def augment(
-    clip: Tracked,
+    clip: TrackedClip,
     rng: np.random.Generator,
     size: int,
     points: int,

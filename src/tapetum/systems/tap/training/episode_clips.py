@@ -19,7 +19,7 @@ from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.physics.model import mujoco
-from tapetum.systems.tap.training.clips import POINTS_PER_CLIP, Tracked, claim, kept, open_textures
+from tapetum.systems.tap.training.clips import POINTS_PER_CLIP, TrackedClip, claim, kept, open_textures
 
 RATES = 12.0, 24.0
 """Frames per second of episodes that are simulated for this."""
@@ -65,10 +65,10 @@ class EpisodeClips:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, k: int) -> Tracked:
+    def __getitem__(self, k: int) -> TrackedClip:
         return kept(self.cache, k, self._film)
 
-    def _film(self, k: int) -> Tracked:
+    def _film(self, k: int) -> TrackedClip:
         key, (episode, frames) = first_that_starts((self.seed, k), lambda key: self._part(k, key))
         config = varied(np.random.default_rng((key, 6)))
         shots = film(episode, open_textures(self.textures, self.part), config, frames)
@@ -76,7 +76,7 @@ class EpisodeClips:
         truth = Truth(episode)
         points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)
         followed = truth.follow(points, frames)
-        return Tracked(video, followed.xy, followed.visible)
+        return TrackedClip(video, followed.xy, followed.visible)
 
     def _part(self, k: int, key: int) -> tuple[Episode, range]:
         """Give the episode of clip `k`, and which of its frames the clip has."""

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
 SIZE = (256, 256)
 """Height and width of the image in whose pixels all distances of the losses are meant."""
@@ -71,7 +71,7 @@ def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Te
 
 
 def estimate_losses(
-    estimate: Estimate,
+    estimate: TrackEstimate,
     xy: Float[Tensor, "b n t 2"],
     occluded: Bool[Tensor, "b n t"],
     video_size: tuple[int, int],
@@ -148,7 +148,7 @@ def tracking_losses(
 ) -> TrackLosses:
     """Sum the losses over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
 
-    def losses(estimate: Estimate) -> TrackLosses:
+    def losses(estimate: TrackEstimate) -> TrackLosses:
         return estimate_losses(
             estimate, xy, occluded, video_size, mask=mask, occlusion_mask=occlusion_mask, rebalance=rebalance
         )

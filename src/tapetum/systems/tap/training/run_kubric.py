@@ -20,7 +20,7 @@ from torch import nn
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import PAPER, TapSamples
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences
 from tapetum.systems.tap.training.recipes import TapKubric
@@ -57,10 +57,10 @@ class KubricTask(PointTask):
         clips = KubricClips(Path(run.data), self.names)
         return TapSamples(clips, size=run.size, points=run.points, seed=run.seed, frames=run.frames, alterations=PAPER)
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Read the beginnings of the sequences that are kept for it."""
         clips, part = KubricClips(Path(self.run.data), self.held_out), slice(self.run.frames)
-        return [Tracked(c.video[part], c.xy[:, part], c.visible[:, part]) for c in (clips[k] for k in range(len(clips)))]
+        return [TrackedClip(c.video[part], c.xy[:, part], c.visible[:, part]) for c in (clips[k] for k in range(len(clips)))]
 
     def describe(self) -> Mapping[str, Any]:
         """Tell all that decides what is learned; the folder may move."""

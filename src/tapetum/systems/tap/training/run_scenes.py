@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Clips, Joined, SceneClips, Tracked, open_textures
+from tapetum.systems.tap.training.clips import ClipDataset, Joined, SceneClips, TrackedClip, open_textures
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes
 from tapetum.systems.tap.training.image_clips import ImageClips
@@ -73,7 +73,7 @@ class SceneTask(PointTask):
             alterations=replace(FEW_CLIPS, motion=phase.motion),
         )
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Draw scenes with held-out textures."""
         run = self.run
         clips = Joined(*world_clips(run, run.checks, seed=run.seed + 1000, part="held-out"))
@@ -90,10 +90,10 @@ class SceneTask(PointTask):
         return json.loads(json.dumps({"run": run, "phase": phase}))
 
 
-def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[Clips]:
+def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[ClipDataset]:
     """Give `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
     bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
-    made: list[Clips] = []
+    made: list[ClipDataset] = []
     if count > bodies:
         made.append(SceneClips(count - bodies, seed=seed, textures=run.textures, part=part, cache=cache))
     if bodies:

@@ -16,7 +16,7 @@ from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
@@ -37,9 +37,9 @@ class PointTask(Task):
     def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
         self.size, self.points = size, points
         self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
-        self._checks: list[Tracked] | None = None
+        self._checks: list[TrackedClip] | None = None
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Give clips that are never trained on."""
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class PointTask(Task):
             "best_average_jaccard": max(scores["average_jaccard"] for scores in means.values()),
         }
 
-    def _scores(self, model: nn.Module, clip: Tracked) -> dict[float, dict[str, float]]:
+    def _scores(self, model: nn.Module, clip: TrackedClip) -> dict[float, dict[str, float]]:
         """TAP-Vid scores of one clip, by the confidence above which a point is called visible."""
         size, device, frames = self.size, next(model.parameters()).device, clip.video[:]
         seen = np.flatnonzero(clip.visible.any(1))[: self.points]

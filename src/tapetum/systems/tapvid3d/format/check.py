@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.systems.tapvid3d.format.data import Clip3D, read_clip
-from tapetum.systems.tapvid3d.format.folders import Place, find_clips
+from tapetum.systems.tapvid3d.format.folders import ClipPath, find_clips
 from tapetum.systems.tapvid3d.format.frames import decode, jpeg_size
 from tapetum.systems.tapvid3d.format.npz import Damage, Kind
 from tapetum.systems.tapvid3d.geometry import project
@@ -39,7 +39,7 @@ EDGE_TOLERANCE = 1.0
 _NAMES = ("fx", "fy", "cx", "cy")
 
 
-class Finding(NamedTuple):
+class ClipProblem(NamedTuple):
     """One thing that is wrong."""
 
     file: str
@@ -64,7 +64,7 @@ def check(
     """
     folder = Path(folder)
     places = find_clips(folder, split)
-    findings: list[Finding] = []
+    findings: list[ClipProblem] = []
     sources: dict[str, dict[str, Any]] = {}
     for number, place in enumerate(places, 1):
         counts = sources.setdefault(
@@ -75,9 +75,9 @@ def check(
         try:
             clip = read_clip(place.path)
         except Damage as damage:
-            findings.append(Finding(name, damage.kind, str(damage)))
+            findings.append(ClipProblem(name, damage.kind, str(damage)))
         else:
-            findings.extend(Finding(name, kind, text) for kind, text in check_clip(clip))
+            findings.extend(ClipProblem(name, kind, text) for kind, text in check_clip(clip))
             _count(counts, clip)
         progress(number, len(places))
     if split is not None:
@@ -185,11 +185,11 @@ def _count(counts: dict[str, Any], clip: Clip3D) -> None:
     counts["all"] += clip.visibility.size
 
 
-def _missing_sources(folder: Path, places: list[Place], split: Split) -> Iterator[Finding]:
+def _missing_sources(folder: Path, places: list[ClipPath], split: Split) -> Iterator[ClipProblem]:
     """A finding for each source of which a folder of several has nothing at all."""
     present = {place.source for place in places}
     if folder.absolute().name in SOURCES:
         return
     for source in SOURCES:
         if source not in present:
-            yield Finding(source, "missing", f"there is nothing of {source}: {len(files(split, source))} clips of {split}")
+            yield ClipProblem(source, "missing", f"there is nothing of {source}: {len(files(split, source))} clips of {split}")

@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import ArrayLike
 
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.format.frames import KEY, Stored, decode, jpeg_size
+from tapetum.systems.tapvid3d.format.frames import KEY, StoredJpegs, decode, jpeg_size
 from tapetum.systems.tapvid3d.format.npz import Damage, Npz
 from tapetum.systems.tapvid3d.splits import SIZES, SOURCES, Source, source_of
 
@@ -142,7 +142,7 @@ class Clip3D:
         return array.astype(np.float64)
 
 
-class Prediction(NamedTuple):
+class Prediction3D(NamedTuple):
     """What a model says about a clip."""
 
     tracks_XYZ: Float[np.ndarray, "t n 3"]
@@ -167,19 +167,19 @@ def read_clip(path: str | os.PathLike[str]) -> Clip3D:
         official = source_of(path.name)
         images, size = None, None if official is None else SIZES[official]
         if KEY in file.names:
-            images = Stored(path, file)
+            images = StoredJpegs(path, file)
             size = images.size
     return Clip3D(name, **arrays, extrinsics_w2c=poses, images=images, size=size, source=source)
 
 
-def read_prediction(path: str | os.PathLike[str]) -> Prediction:
+def read_prediction(path: str | os.PathLike[str]) -> Prediction3D:
     """Read a prediction for a clip. Raises `Damage` as `read_clip`; NaN is let through, and the metrics count it as wrong."""
     with Npz(path) as file:
         tracks, visible = (file.numbers(_spelled(file, key)) for key in ("tracks_XYZ", "visibility"))
     name = Path(path).name.removesuffix(".npz")
     if tracks.dtype.kind not in "fiu" or tracks.ndim != 3 or tracks.shape[-1] != 3:
         raise Damage("shape", f"{name}: tracks_XYZ is {tracks.dtype} {tracks.shape}; it must be numbers (t, n, 3)")
-    return Prediction(tracks.astype(np.float64), as_visibility(name, visible, tracks.shape[:2]))
+    return Prediction3D(tracks.astype(np.float64), as_visibility(name, visible, tracks.shape[:2]))
 
 
 def write_clip(

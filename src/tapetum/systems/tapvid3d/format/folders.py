@@ -24,7 +24,7 @@ MADE = "tapvid3d"
 
 
 @dataclass(frozen=True)
-class Place:
+class ClipPath:
     """Where a clip is, or ought to be."""
 
     source: str
@@ -38,7 +38,7 @@ class Place:
         return flat if self.source == OTHER or (flat.is_file() and not official.is_file()) else official
 
 
-def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[Place]:
+def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[ClipPath]:
     """Find the clips of a folder, by source and name.
 
     With a split, the clips that its lists name, there or not, of every source of which the folder has anything.
@@ -53,14 +53,16 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
         folder /= MADE
     here: list[Source] = [source for source in SOURCES if (folder / source).is_dir()]
     if here:
-        found = [Place(source, path) for source in here for path in _npz(folder / source)]
+        found = [ClipPath(source, path) for source in here for path in _npz(folder / source)]
     else:
-        found = [Place(_source(path), path) for path in _npz(folder)]
+        found = [ClipPath(_source(path), path) for path in _npz(folder)]
         found.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
     if split is not None:
         present = here or [source for source in SOURCES if any(place.source == source for place in found)]
         found = [
-            Place(source, (folder / source if here else folder) / name) for source in present for name in files(split, source)
+            ClipPath(source, (folder / source if here else folder) / name)
+            for source in present
+            for name in files(split, source)
         ]
     if not found:
         wanted = "clip of the official lists" if split else "npz file"

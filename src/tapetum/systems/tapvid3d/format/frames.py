@@ -57,7 +57,7 @@ def decode(data: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
         raise Damage("images", f"{where} is no whole JPEG ({' '.join(str(error).split())})") from error
 
 
-class Stored(Sequence[bytes]):
+class StoredJpegs(Sequence[bytes]):
     """The frames of a file, read when one is asked for; `size` is (height, width). Raises `Damage`."""
 
     def __init__(self, path: Path, file: Npz):

@@ -28,12 +28,12 @@ from tapetum.core.reading import no_pipe
 from tapetum.systems.tapvid3d.format.frames import encode
 from tapetum.systems.tapvid3d.format.npz import Npz
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
-from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene, open_frames, read_scene
+from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, AriaFrame, AriaFrames, AriaScene, open_frames, read_scene
 from tapetum.systems.tapvid3d.makers.common import (
     I64,
     Arrays,
     Bool,
-    Job,
+    ClipJob,
     annotations_of,
     depth_test,
     fails,
@@ -79,7 +79,7 @@ def v1_name(folder: str) -> str:
     return v1 if v2_name(v1) == folder else folder
 
 
-def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
+def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I64]:
     """Return times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
 
     A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
@@ -88,7 +88,7 @@ def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
     return [inside[part] for part in whole_chunks(len(inside), length)]
 
 
-def _with_truth(scene: Scene, frames: Frames) -> I64:
+def _with_truth(scene: AriaScene, frames: AriaFrames) -> I64:
     start, end = scene.device_times[[0, -1]]
     return frames.timestamps[(frames.timestamps > start) & (frames.timestamps < end)]
 
@@ -97,7 +97,7 @@ def _with_truth(scene: Scene, frames: Frames) -> I64:
 class Moments:
     """The frames of one clip with all that is known about each."""
 
-    frames: list[Frame]
+    frames: list[AriaFrame]
     camera_from_scene: F64
     """(t, 4, 4)"""
     camera_from_object: Poses
@@ -108,7 +108,7 @@ class Moments:
         return [frame.depth / 1000 for frame in self.frames]
 
 
-def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Moments:
+def read_moments(scene: AriaScene, frames: AriaFrames, times: Sequence[int] | I64) -> Moments:
     """Read the frames of these times that have colour, depth and labels. Raises `BadInput` where none has."""
     pairs = [(int(time), frame) for time in times if (frame := frames.frame(int(time))) is not None]
     if not pairs:
@@ -246,7 +246,9 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     return {"images_jpeg_bytes": [encode(image) for image in images(moments)], **kept}
 
 
-def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
+def jobs(
+    raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None
+) -> Iterator[ClipJob]:
     """Yield every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
 
     `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` where there is no sequence.
@@ -260,12 +262,14 @@ def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES
             continue
         for number, times in enumerate(chunks(scene, frames, length)):
             clip = f"{name}_{number}"
-            yield Job(
+            yield ClipJob(
                 clip, partial(_job, scene, frames, times, generator(seed, clip), tracks, people and people / f"{clip}.npy")
             )
 
 
-def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tracks: int, people: Path | None) -> Arrays:
+def _job(
+    scene: AriaScene, frames: AriaFrames, times: I64, rng: np.random.Generator, tracks: int, people: Path | None
+) -> Arrays:
     person = None
     if people is not None:
         try:
@@ -275,10 +279,10 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
     return make_clip(read_moments(scene, frames, times), rng, tracks, person)
 
 
-def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
+def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
     """Return the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
     files = annotations_of("adt", annotations)
-    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:

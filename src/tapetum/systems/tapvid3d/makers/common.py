@@ -134,7 +134,7 @@ def is_rigid(matrices: ArrayLike) -> bool:
 
 
 @dataclass(frozen=True)
-class Job:
+class ClipJob:
     """One file that can be made."""
 
     name: str
@@ -144,7 +144,7 @@ class Job:
 
 
 @dataclass
-class Report:
+class MakeReport:
     """What became of the files."""
 
     made: list[str] = field(default_factory=list)
@@ -156,13 +156,13 @@ class Report:
     """What was wrong, by name."""
 
 
-def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lambda report: None) -> Report:
+def run(jobs: Iterable[ClipJob], out: Path, progress: Callable[[MakeReport], None] = lambda report: None) -> MakeReport:
     """Make the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    report = Report()
+    report = MakeReport()
     for job in jobs:
         path = out / f"{job.name}.npz"
         if path.exists():
@@ -173,7 +173,7 @@ def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lam
     return report
 
 
-def _one(job: Job, path: Path, report: Report) -> None:
+def _one(job: ClipJob, path: Path, report: MakeReport) -> None:
     try:
         arrays = job.make()
     except BadInput as error:
@@ -197,13 +197,13 @@ def annotations_of(source: str, folder: Path) -> list[Path]:
     return files
 
 
-def fails(name: str, error: BadInput) -> Job:
+def fails(name: str, error: BadInput) -> ClipJob:
     """Return a job for what cannot even be opened."""
 
     def make() -> Arrays:
         raise error
 
-    return Job(name, make)
+    return ClipJob(name, make)
 
 
 def generator(seed: int, name: str) -> np.random.Generator:

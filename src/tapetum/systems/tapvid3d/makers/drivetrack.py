@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform
-from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, Job, fails, generator, random_queries
-from tapetum.systems.tapvid3d.makers.waymo import Boxes, Camera, Segment, segments, yawed
+from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, fails, generator, random_queries
+from tapetum.systems.tapvid3d.makers.waymo import VehicleBoxes, WaymoCamera, WaymoSegment, segments, yawed
 
 CAMERAS = (1, 2, 3)
 """Front, front left, front right."""
@@ -46,14 +46,14 @@ OPENCV_FROM_WAYMO: F64 = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0],
 class Vehicle:
     """One vehicle in one camera, over the frames that have a box for it."""
 
-    camera: Camera
+    camera: WaymoCamera
     uid: str
     times: I64
     """(t,) microseconds."""
     frames: I64
     """(t,) numbers of these frames in the video."""
     boxes: F64
-    """(t, 7) as in `Boxes`."""
+    """(t, 7) as in `VehicleBoxes`."""
     world_from_vehicle: F64
     """(t, 4, 4) poses of the vehicle that carries the camera."""
 
@@ -65,14 +65,14 @@ class Vehicle:
         return yawed(self.boxes[:, 6] + heading, centre)
 
 
-def candidates(segment: Segment) -> Iterator[Vehicle]:
+def candidates(segment: WaymoSegment) -> Iterator[Vehicle]:
     """Yield every vehicle in every front camera that shows it best in some frame."""
     for boxes in segment.vehicles:
         if boxes.camera in CAMERAS and boxes.camera in segment.cameras:
             yield _vehicle(segment, boxes)
 
 
-def _vehicle(segment: Segment, boxes: Boxes) -> Vehicle:
+def _vehicle(segment: WaymoSegment, boxes: VehicleBoxes) -> Vehicle:
     video = np.array(sorted(segment.vehicle), np.int64)
     known = np.isin(boxes.times, video)
     times = boxes.times[known]
@@ -87,7 +87,7 @@ def corners(boxes: F64) -> F64:
     return transform(yawed(boxes[:, 6], boxes[:, :3]), signs * boxes[:, None, 3:6])
 
 
-def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
+def in_image(points: F64, camera: WaymoCamera) -> tuple[F64, Bool]:
     """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the image."""
     seen = to_opencv(points, camera)
     xy = project(seen, camera.intrinsics)
@@ -95,7 +95,7 @@ def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
     return xy, ((xy >= 0) & (xy < [w, h])).all(-1) & (seen[..., 2] >= 0)
 
 
-def to_opencv(points: F64, camera: Camera) -> F64:
+def to_opencv(points: F64, camera: WaymoCamera) -> F64:
     """Return points (..., 3) in the vehicle's coordinates as the camera has them, in OpenCV's axes."""
     return transform(OPENCV_FROM_WAYMO @ np.linalg.inv(camera.vehicle_from_camera), points)
 
@@ -133,7 +133,7 @@ def transport(vehicle: Vehicle, points: F64) -> F64:
     return transform(np.linalg.inv(vehicle.world_from_vehicle) @ vehicle.world_from_object, points)
 
 
-def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
+def visible(tracks: F64, camera: WaymoCamera, ranges: list[F64]) -> Bool:
     """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen.
 
     A point must be in the image. It is hidden where the largest of the ranges at the four pixels around it is less than
@@ -161,7 +161,7 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
     return seen
 
 
-def ranges_in(segment: Segment, camera: int, time: int) -> F64:
+def ranges_in(segment: WaymoSegment, camera: int, time: int) -> F64:
     """Return lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
     sweep = segment.sweeps[time]
     distance = np.linalg.norm(sweep.points, axis=1)
@@ -170,7 +170,7 @@ def ranges_in(segment: Segment, camera: int, time: int) -> F64:
     return np.concatenate([xy, np.concatenate([distance[first], distance[second]])[:, None]], 1, dtype=np.float64)
 
 
-def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
+def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
     """Make the arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
 
     The n tracks are drawn at random from all that are visible in some frame.
@@ -218,7 +218,7 @@ def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
     return replace(vehicle, **part)
 
 
-def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[Job]:
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:
     """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
 
     Raises `BadInput` where there is no segment.
@@ -231,4 +231,4 @@ def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[Job]:
             continue
         for vehicle in found:
             name = f"tapvid3d_{segment.name}_{vehicle.camera.name}_{vehicle.uid}"
-            yield Job(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))
+            yield ClipJob(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))

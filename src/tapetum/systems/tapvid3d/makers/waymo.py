@@ -32,7 +32,7 @@ _MAY_BE_EMPTY = "beam_inclination.values"
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
+class WaymoCamera:
     """One camera of the vehicle."""
 
     name: int
@@ -56,7 +56,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class VehicleBoxes:
     """The boxes of one vehicle while one camera sees it best."""
 
     camera: int
@@ -67,7 +67,7 @@ class Boxes:
     """(t, 7) centre x, y, z, length, width, height, heading in the vehicle's coordinates, moved to the camera's moment."""
 
 
-class Segment:
+class WaymoSegment:
     """One drive of 20 seconds. Raises `BadInput`, naming file and column, where something is missing or damaged."""
 
     def __init__(self, root: Path, name: str):
@@ -82,13 +82,13 @@ class Segment:
         return {time: self._pose("vehicle_pose", pose) for time, pose in zip(*table.values(), strict=True)}
 
     @cached_property
-    def cameras(self) -> dict[int, Camera]:
+    def cameras(self) -> dict[int, WaymoCamera]:
         """Cameras by name."""
         at = "[CameraCalibrationComponent]."
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
         return {
-            name: Camera(name, np.array(intrinsics), self._pose("camera_calibration", pose), (height, width))
+            name: WaymoCamera(name, np.array(intrinsics), self._pose("camera_calibration", pose), (height, width))
             for name, pose, height, width, *intrinsics in zip(*table.values(), strict=True)
         }
 
@@ -99,7 +99,7 @@ class Segment:
         return dict(zip(*table.values(), strict=True))
 
     @cached_property
-    def vehicles(self) -> list[Boxes]:
+    def vehicles(self) -> list[VehicleBoxes]:
         """Boxes of vehicles by camera and id, where both tables have them: that of labels and that of camera-synced boxes."""
         keys = ["key.frame_timestamp_micros", "key.laser_object_id"]
         types = self._read("lidar_box", [*keys, "[LiDARBoxComponent].type"])
@@ -113,7 +113,7 @@ class Segment:
             if (time, uid) in vehicle:
                 found.setdefault((camera, uid), []).append((time, box))
         return [
-            Boxes(
+            VehicleBoxes(
                 camera,
                 uid,
                 np.array([time for time, _ in sorted(rows)]),
@@ -197,12 +197,12 @@ class Segment:
         return self.root / component / f"{self.name}.parquet"
 
 
-def segments(root: Path) -> Iterator[Segment]:
+def segments(root: Path) -> Iterator[WaymoSegment]:
     """Yield all segments of a split, one by one, since each comes to hold its lidar. Raises `BadInput` where there are none."""
     names = sorted(path.stem for path in (root / "camera_image").glob("*.parquet"))
     if not names:
         raise BadInput(f"{root} has no camera_image/*.parquet; give a split of Waymo Open's version 2, such as .../training")
-    yield from (Segment(root, name) for name in names)
+    yield from (WaymoSegment(root, name) for name in names)
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:

@@ -25,7 +25,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
 from tapetum.systems.tapvid3d.reconstruction.incremental import first_reconstruction, rotation_errors, unplaced
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views, crowding
+from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction, crowding
 from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
@@ -121,8 +121,7 @@ class AdjustedTracker:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h2 w2"] | None = None,
     ) -> Tracks3D:
-        """Track points through all frames, in an unknown unit; see `tapetum.systems.tapvid3d.lift.Lifted.track`. Depth is not
-        looked at."""
+        """Track points through all frames, in an unknown unit; see `baselines.Lifted.track`. Depth is ignored."""
         size = video.shape[1:3]
         asked = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
         both = self.tracker.track(video, np.concatenate([asked, support_queries(len(video), size)]))
@@ -172,7 +171,7 @@ def reconstruct(
     within = TOLERANCE * float(np.hypot(h, w))
     expected = FOCAL * max(size)
     camera = np.array([expected, expected, w / 2, h / 2]) if intrinsics is None else np.asarray(intrinsics, np.float64)
-    views = Views(tracks.xy.astype(np.float64), seen, crowding(tracks.queries[:, 1:], (w, h)), camera, within)
+    views = Observations(tracks.xy.astype(np.float64), seen, crowding(tracks.queries[:, 1:], (w, h)), camera, within)
     keys = np.unique(np.linspace(0, t - 1, min(t, KEYS)).round().astype(int)).tolist()
     partial = first_reconstruction(views, keys, np.random.default_rng(seed))
     partial.expected = expected if intrinsics is None else None
@@ -242,7 +241,7 @@ def _parallax(partial: PartialReconstruction) -> float:
     return most
 
 
-def _depth_deviation(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F64:
+def _depth_deviation(bundle: Bundle, views: Observations, anchor: np.ndarray, error: float) -> F64:
     """(n,) standard deviation of the logarithm of each point's depth in its frame `anchor`; cameras are taken as known."""
     points = bundle.points
     tangents = tangents_at(points)

@@ -18,7 +18,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views
+from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction
 from tapetum.systems.tapvid3d.reconstruction.twoview import (
     camera_points,
     five_point,
@@ -37,7 +37,7 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 """Frames of a trial, pairs of them that begin one, poses of a pair, and trials that are adjusted before one is chosen."""
 
 
-def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
+def first_reconstruction(views: Observations, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
     """Return the cameras of the frames `keys`, and all points.
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
@@ -65,7 +65,7 @@ def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Gener
     raise unplaced(lost)
 
 
-def _window(views: Views, keys: Sequence[int]) -> list[int]:
+def _window(views: Observations, keys: Sequence[int]) -> list[int]:
     """The frames of the trials: around the two that make the best pair."""
     some = keys[:: -(-len(keys) // 24)]
     pairs = _pairs(views, some)
@@ -76,7 +76,7 @@ def _window(views: Views, keys: Sequence[int]) -> list[int]:
     return [around[k] for k in np.unique(np.linspace(0, len(around) - 1, TRIAL).round().astype(int))]
 
 
-def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
+def _pairs(views: Observations, frames: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs that share many points which differ by more than a turn of the camera; best first, each unlike those before it."""
     places, found = views.places, []
     for k, i in enumerate(frames):
@@ -121,7 +121,7 @@ def _gain(error: F64, within: float) -> F64:
     return 1 - np.log1p((np.minimum(error, most) / sharp) ** 2) / np.log1p((most / sharp) ** 2)
 
 
-def _hypotheses(views: Views, i: int, j: int, rng: np.random.Generator) -> list[F64]:
+def _hypotheses(views: Observations, i: int, j: int, rng: np.random.Generator) -> list[F64]:
     """Poses of frame j seen from frame i that explain most, each other than those before it; then those of a flat scene."""
     both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
     a, b, weight = views.places[both, i], views.places[both, j], views.weight[both]
@@ -155,7 +155,7 @@ def _in_front(essential: F64, a: F64, b: F64) -> F64:
     return max(poses_of(essential), key=ahead)
 
 
-def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
+def _trial(views: Observations, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
     """The frames placed from two of them; None where that fails."""
     n = len(views.xy)
     partial = PartialReconstruction(views, start, np.zeros((n, 4)), np.zeros(n, bool))

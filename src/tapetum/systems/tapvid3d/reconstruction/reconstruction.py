@@ -25,7 +25,7 @@ AGREES = 0.8
 
 
 @dataclass(frozen=True)
-class Views:
+class Observations:
     """What was seen of n points in t frames."""
 
     xy: F64
@@ -38,7 +38,7 @@ class Views:
     within: float
     """Pixels by which a place may miss."""
 
-    def of(self, frames: Sequence[int]) -> "Views":
+    def of(self, frames: Sequence[int]) -> "Observations":
         """Return the same points in some of the frames."""
         return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
 
@@ -68,7 +68,7 @@ def crowding(places: F64, size: tuple[int, int]) -> F64:
 class PartialReconstruction:
     """A reconstruction on its way: some frames have a pose, and the points are what those frames say."""
 
-    views: Views
+    views: Observations
     poses: dict[int, F64]
     points: F64
     still: Bool[np.ndarray, " n"]
@@ -135,7 +135,7 @@ def centres(poses: F64) -> F64:
     return -np.einsum("tji,tj->ti", poses[..., :3], poses[..., 3])
 
 
-def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
+def settled(poses: F64, views: Observations, rounds: int = 3) -> tuple[F64, F64]:
     """Return points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
     pixels."""
     weight = views.seen.astype(np.float64)
@@ -147,7 +147,7 @@ def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
     return points, error
 
 
-def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
+def place(near: F64, points: F64, xy: F64, weight: F64, views: Observations) -> F64:
     """Find the pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
     rotation_matrix, shift = near[:, :3], near[:, 3]
     for scale in (8 * views.within, 3 * views.within, views.within):

@@ -24,7 +24,7 @@ import numpy as np
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file
 from tapetum.systems.tapvid3d.format.frames import encode
-from tapetum.systems.tapvid3d.views.scene import Scene, bounds, check_rate, choose, images
+from tapetum.systems.tapvid3d.views.scene import TrackScene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 
 TRAIL = 10
@@ -66,7 +66,7 @@ def write_rerun(
     return path
 
 
-def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> None:
+def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray] | None, rate: float) -> None:
     shown = images(scene, video if video is not None else ())
     image = next(shown) if video is not None else None
     h, w = size = scene.size(image)

@@ -19,7 +19,7 @@ POINTS, FRAMES = 300, 100
 
 
 @dataclass(frozen=True)
-class Scene:
+class TrackScene:
     """The part of `tracks` that is shown: n of its points, in its first t frames."""
 
     tracks: Tracks3D
@@ -78,7 +78,7 @@ class Scene:
         return point, begin + step
 
 
-def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -> Scene:
+def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -> TrackScene:
     """Choose at most so many tracks, drawn at random but always the same ones, in at most so many first frames; all where None.
 
     Raises:
@@ -94,7 +94,7 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
     rows = np.arange(tracks.points)
     if most_points is not None and tracks.points > most_points:
         rows = np.sort(np.random.default_rng(0).choice(rows, most_points, replace=False))
-    return Scene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
+    return TrackScene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
 
 
 def check_rate(rate: float) -> None:
@@ -103,7 +103,7 @@ def check_rate(rate: float) -> None:
         raise BadInput(f"{rate} frames per second cannot be played; give a rate above 0")
 
 
-def images(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def images(scene: TrackScene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames of `video` that are shown, one by one; `BadInput` where they are no images, of several sizes or too
     few."""
     first: tuple[int, ...] | None = None
@@ -133,12 +133,12 @@ def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: fl
     return np.concatenate([np.zeros((1, 3)), corners])
 
 
-def in_first(scene: Scene, world: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+def in_first(scene: TrackScene, world: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
     """Return points of the world in the camera of the first frame."""
     return transform(scene.world_to_first, world.reshape(-1, 3)).reshape(world.shape)
 
 
-def bounds(scene: Scene) -> Float[np.ndarray, "2 3"]:
+def bounds(scene: TrackScene) -> Float[np.ndarray, "2 3"]:
     """Return lowest and highest X, Y, Z in the first camera of what a view is centred on.
 
     That is where most visible points are (of a few that fly off nothing would be left to see), and the camera's way.

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.systems.tapvid3d.geometry import transform
-from tapetum.systems.tapvid3d.views.scene import POINTS, Scene, bounds, choose, frustum, in_first
+from tapetum.systems.tapvid3d.views.scene import POINTS, TrackScene, bounds, choose, frustum, in_first
 from tapetum.types import Tracks3D
 
 TRAIL = 16
@@ -165,7 +165,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
         canvas.text(tuple(at), _NAMES[axis] + unit, _INK, font, name_anchor)
 
 
-def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int, pixel: float) -> int:
+def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: TrackScene, frame: int, pixel: float) -> int:
     """Paths and points, the farthest first; the number of points that lie outside the box and are not drawn."""
     xyz = in_first(scene, scene.world)
     inside, placed = box.holds(xyz), box.place(xyz)
@@ -188,7 +188,7 @@ def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int
     return len(inside) - len(shown)
 
 
-def _draw_camera(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int, pixel: float) -> None:
+def _draw_camera(canvas: ImageDraw.ImageDraw, box: Box, scene: TrackScene, frame: int, pixel: float) -> None:
     """The way of the camera up to the frame, and its frustum there, with a mark at the upper side of the image."""
     poses = scene.camera_to_world
     way = box.place(in_first(scene, poses[: frame + 1, :3, 3]))
