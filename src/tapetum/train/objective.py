@@ -34,6 +34,10 @@ class Objective(nn.Module):
         """Give averages, as models, to the loss."""
         self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
 
+    def parts(self) -> dict[str, nn.Module]:
+        """List the parts whose FLOPs are counted apart: those that the task names, and teachers, where it has any."""
+        return {**self.task.cost_parts(self.model), **self._teachers[0]}
+
     def forward(self, what: Job, content: Any, step: int, seed: int, **others: Any) -> Any:
         """Do one of the jobs below; all go through here, where FSDP2 gathers the weights."""
         return getattr(self, f"_{what}")(content, step, seed, **others)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tapetum.account.flops import Flops, count_flops
+from tapetum.account.parts import by_part
 from tapetum.data.samples import LOSS, mix_seed
 from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
@@ -87,7 +88,7 @@ class Passes:
         """
         count, size = self.config.accumulation, self.world.size
         found: dict[str, Flops] = {}
-        with self.objective.thrown_away():
+        with self.objective.thrown_away(), by_part(self.objective.parts()):
             for name in self._names:
                 own = batch[name] if name else batch
                 found[name] = self._flops_of_cached(own, step) if self.cached else self._flops_of_plain(own, step)
@@ -110,7 +111,7 @@ class Passes:
             joint = count_flops(lambda: self.objective("joint_loss", kept[0].replays[-1].joint, step, 0))
         phases: dict[str, int] = {}
         for flops, times in ((embedded, parts), (joint, 1)):
-            for name, found in flops.by_phase.items():
+            for name, found in flops.by_part.items():
                 phases[name] = phases.get(name, 0) + found * times
         forward = parts * embedded.total + joint.total
         return Flops(forward, total - forward, {}, {**phases, "backward": total - forward}, forward)

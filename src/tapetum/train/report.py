@@ -46,7 +46,7 @@ class Report:
         self.ledger.flops_per_step = per_step
         phases: dict[str, int] = {}
         for flops in micro_batch.values():
-            for name, found in {**flops.by_phase, "recomputed": flops.recomputed}.items():
+            for name, found in {**flops.by_part, "recomputed": flops.recomputed}.items():
                 phases[name] = phases.get(name, 0) + found * count
         self.ledger.phases_per_step = {name: found for name, found in phases.items() if found}
         self.ticker.flops_per_step = sum(per_step.values())

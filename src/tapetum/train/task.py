@@ -80,6 +80,10 @@ class Task(Protocol):
         """
         return ()
 
+    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+        """Name parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
+        return {}
+
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process, alone.
 

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.colour import blur_radius, recolour
@@ -110,7 +109,7 @@ class OdinTask(PretrainTask):
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
             target: Any = by_batch(moment.teachers["target"])
-            with torch.no_grad(), phase("teacher"):
+            with torch.no_grad():
                 seen = [_held(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
                 wanted = [target.project(_taken(seen[k], chosen[k]), there[k]) for k in range(2)]
             said = [model.predict(each, own) for each, own in zip(projections, there, strict=True)]
@@ -137,8 +136,7 @@ class OdinTask(PretrainTask):
         source = mask_source(how, discovery)
         drawn = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(drawn))
-        with phase("discovery"):
-            found = source(batch["views"][2], batch.get("given"), generator)
+        found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
         if "given" in batch:  # they are of whole images, not of the spanning view
             zeros = torch.zeros_like(batch["sizes"])

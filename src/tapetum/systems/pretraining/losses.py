@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tapetum.account.phases import phase, tell
 from tapetum.core.errors import BadInput
 from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
 from tapetum.train.world import current_world
@@ -102,8 +101,7 @@ def dino(
         )
     found = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
     wanted = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
-    with unrounded(found), phase("logits"):
-        tell(wanted.flatten(1), found.flatten(1).T)
+    with unrounded(found):
         table = wanted.flatten(1) @ found.flatten(1).T  # (teachers, students), minus the sums of the cross entropies
     return -(table.sum() - table.diagonal().sum()) / (teachers * (students - 1) * found.shape[1])
 

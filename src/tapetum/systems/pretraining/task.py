@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
@@ -107,8 +106,7 @@ class PretrainTask(Task):
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the spread of the features, which says whether they have collapsed."""
-        with phase("student"):
-            loss, features, metrics = self.method_loss(model, batch, moment)
+        loss, features, metrics = self.method_loss(model, batch, moment)
         found = spread(features)
         self._tell(batch["damaged"].tolist(), float(found), len(features), moment)
         return loss, {"spread": found, **metrics}
@@ -124,6 +122,10 @@ class PretrainTask(Task):
                 f"step {moment.step + 1}: collapse, the features of all images are the same but for {found:.1e} of their "
                 "length; stop, and try a lower --rate or a larger --batch-size"
             )
+
+    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+        """Name the encoder and what stands on it."""
+        return dict(model.named_children())
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Make two groups: matrices and filters, which decay; and biases, norms, positions and tokens, which don't."""

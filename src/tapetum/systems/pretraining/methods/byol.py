@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, byol
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining import losses
@@ -51,10 +50,9 @@ class ByolTask(PretrainTask):
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         teacher: Any = by_batch(moment.teachers["teacher"])
-        with torch.no_grad(), phase("teacher"):
+        with torch.no_grad():
             wanted = [teacher.heads["projection"](teacher.encoder(view).pooled) for view in batch["views"]]
         features = [model.encoder(view).pooled for view in batch["views"]]
-        with phase("heads"):
-            said = [model.heads["prediction"](model.heads["projection"](each)) for each in features]
+        said = [model.heads["prediction"](model.heads["projection"](each)) for each in features]
         loss = (losses.byol(said[0], wanted[1]) + losses.byol(said[1], wanted[0])) / 2
         return loss, torch.cat(features), {}

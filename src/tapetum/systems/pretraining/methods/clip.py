@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, clip
 from tapetum.encoders.features import Encoder
@@ -95,11 +94,9 @@ class ClipTask(PretrainTask):
         self, model: ClipLearner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
-        with phase("text"):
-            read = model.text(batch["text"]).pooled
+        read = model.text(batch["text"]).pooled
         groups = batch["caption"] if self.settings.equal_captions else None
         scale = model.scale()
-        with phase("heads"):
-            images, texts = model.heads["image"](features), model.heads["text"](read)
+        images, texts = model.heads["image"](features), model.heads["text"](read)
         loss = losses.clip(images, texts, scale, groups)
         return loss, features, {"scale": scale.detach()}

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, dino
 from tapetum.data.views.make import runs
 from tapetum.encoders.features import Encoder
@@ -81,11 +80,10 @@ class DinoTask(PretrainTask):
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         how, views = self.settings, batch["views"]
         teacher: Any = by_batch(moment.teachers["teacher"])
-        with torch.no_grad(), phase("teacher"):
+        with torch.no_grad():
             wanted = teacher.heads["head"](teacher.encoder(torch.cat(views[:2])).pooled)
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
-        with phase("heads"):
-            said = model.heads["head"](torch.cat(features), frozen=moment.step < self.frozen_steps)
+        said = model.heads["head"](torch.cat(features), frozen=moment.step < self.frozen_steps)
         loss = losses.dino(
             said.unflatten(0, (len(views), -1)),
             wanted.unflatten(0, (2, -1)),

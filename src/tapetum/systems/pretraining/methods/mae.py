@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, mae
 from tapetum.data.views.uniforms import uniforms
@@ -115,8 +114,7 @@ class MaeTask(PretrainTask):
         encoder, (images,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
         tokens = see_some(encoder, images, seen)
         target = to_patches(images, encoder.config.patch)
-        with phase("decoder"):
-            prediction = model.heads["decoder"](tokens, seen)
+        prediction = model.heads["decoder"](tokens, seen)
         loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
         return loss, tokens[:, encoder.config.prefix :].mean(1), {}
 

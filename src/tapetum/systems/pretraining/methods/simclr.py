@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, simclr
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining import losses
@@ -39,6 +38,5 @@ class SimClrTask(PretrainTask):
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(whole(batch)).pooled
-        with phase("heads"):
-            first, second = model.heads["projection"](features).chunk(2)
+        first, second = model.heads["projection"](features).chunk(2)
         return losses.simclr(first, second, self.settings.temperature), features, {}

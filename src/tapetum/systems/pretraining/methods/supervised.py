@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, supervised
 from tapetum.encoders.features import Encoder
@@ -44,7 +43,6 @@ class SupervisedTask(PretrainTask):
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
-        with phase("heads"):
-            logits = model.heads["classes"](features).float()
+        logits = model.heads["classes"](features).float()
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.settings.smoothing)
         return loss, features, {"accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()}

@@ -20,7 +20,6 @@ from tapetum.account.closed_form import closed_form
 from tapetum.account.config import LedgerConfig
 from tapetum.account.ledger import read as read_ledger
 from tapetum.account.ledger import write_json_atomic
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.config import Architecture
@@ -240,8 +239,7 @@ def _counted(architecture: Architecture, batch: int, size: tuple[int, int], clas
         images, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
 
     def loss() -> torch.Tensor:
-        with phase("student"):
-            return pixel_loss(model(images), truth)
+        return pixel_loss(model(images), truth)
 
     found = closed_form(loss)
     return found.total, found.forward
