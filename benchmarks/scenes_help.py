@@ -30,7 +30,7 @@ from tapetum.systems.tap.training.clips import SceneClips
 from tapetum.systems.tap.training.episode_clips import EpisodeClips
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
 from tapetum.systems.tap.training.run_scenes import train_tap_nano, world_clips
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.train.launch_config import Launch
 
 WORLDS = "facets", "both"
@@ -77,7 +77,7 @@ def held_out(given: argparse.Namespace) -> dict[str, Path]:
                 rows = np.flatnonzero(clip.visible.any(1))[:POINTS]
                 h, w = clip.video[:].shape[1:3]
                 points = clip.xy[rows] / np.array([w, h], np.float32)
-                entries[f"{name}-{k:03d}"] = Entry(f"{name}-{k:03d}", clip.video[:], points, ~clip.visible[rows])
+                entries[f"{name}-{k:03d}"] = TapVidEntry(f"{name}-{k:03d}", clip.video[:], points, ~clip.visible[rows])
             write_entries(file, entries)
         made[name] = file
     return made

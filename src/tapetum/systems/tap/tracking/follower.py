@@ -1,6 +1,6 @@
 """Points followed frame by frame, as frames arrive: what a live video needs.
 
-`OnlineTracker` holds the network and computes features of frames; `TapirTracker` (`tapetum.systems.tap.tracking.tracker`) is one.
+`OnlineTracker` holds the network and computes features of frames; `tracker.TapirTracker` is one for whole videos too.
 """
 
 from collections.abc import Sequence
