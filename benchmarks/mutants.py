@@ -61,7 +61,7 @@ MODULES = """
     systems/tap/bootstrap/labels systems/tap/bootstrap/task systems/tap/network/* systems/tap/tracking/polish
     systems/tap/training/losses systems/tap/training/task
     systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/metrics
-    systems/tapvid3d/reconstruction/rotations
+    systems/tapvid3d/reconstruction/twoview
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
     train/averages train/contrastive train/gather train/gradient_cache train/lars train/objective train/optim train/schedule

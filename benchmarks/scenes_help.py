@@ -26,8 +26,7 @@ from tap_real import load
 from tapetum.bench.tapvid import evaluate
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.config import NANO
-from tapetum.systems.tap.training.clips import SceneClips
-from tapetum.systems.tap.training.episode_clips import EpisodeClips
+from tapetum.systems.tap.training.clips import EpisodeClips, SceneClips
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
 from tapetum.systems.tap.training.run_scenes import train_tap_nano, world_clips
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
@@ -37,7 +36,7 @@ WORLDS = "facets", "both"
 TRACKERS = "start", *WORLDS
 START, SEED = "tapir-nano-synthetic", 11
 STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
-AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_look=False, polish=False)
+AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_pass=False, polish=False)
 USES = {"as-trained": AS_TRAINED, "as-bundled": NANO}
 SCORES = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
 

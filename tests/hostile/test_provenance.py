@@ -15,7 +15,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, whole_folder
 from tapetum.core.provenance import RECORD, guarded
 from tapetum.core.workers import over_processes
-from tapetum.systems.tap.bootstrap.run_folder import claim_run, remove_scenes
+from tapetum.systems.tap.bootstrap.run_task import claim_run, remove_scenes
 from tapetum.systems.tap.training.clips import claim
 from tapetum.train.log import JsonLines
 from tapetum.train.world import locked

@@ -146,7 +146,7 @@ def _segments(live: "LiveVideo", model: "Watcher", rate: float) -> "Iterator[tup
     """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
     import numpy as np
 
-    from tapetum.video.cut import resized
+    from tapetum.video.subset import resize_frame
 
     rows, columns = model.config.video.size
     part, times, due = [], [], None
@@ -154,7 +154,7 @@ def _segments(live: "LiveVideo", model: "Watcher", rate: float) -> "Iterator[tup
         due = moment.time_s if due is None else due
         if moment.time_s < due - 1e-6:
             continue
-        part.append(resized(moment.frame, columns, rows))
+        part.append(resize_frame(moment.frame, columns, rows))
         times.append(moment.time_s)
         due = max(due + 1 / rate, moment.time_s)  # what was missed is not made up for
         if len(part) == model.config.video.segment_frames:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:

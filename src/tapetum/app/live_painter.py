@@ -38,6 +38,6 @@ class LivePainter:
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
         """Return the frame, in the size of the overlay, with n points (n, 2) on it."""
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return self._painter.paint(resized(frame, *self._size), xy * self._scale, visible)
+        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

@@ -98,19 +98,19 @@ class LiveRun:
         """Choose points for frames such as the first, and the size in which the tracker sees them."""
         import numpy as np
 
-        from tapetum.video.cut import size_of
+        from tapetum.video.subset import parse_size
 
         height, width = frame.shape[:2]
         self.size = (width, height)
-        self.small = size_of(self.options.resize, width, height) if self.options.resize else self.size
+        self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
         self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
         self._choose(width, height)
         self.places = np.array([query[1:] for query in self.queries], np.float32)
 
     def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return resized(frame, *self.small)
+        return resize_frame(frame, *self.small)
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
         """Let the listener hear how it goes."""

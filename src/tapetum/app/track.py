@@ -76,7 +76,7 @@ class TrackSettings(DrawSettings, CutSettings):
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
-    second_look: Literal["auto", "yes", "no"] = "auto"
+    second_pass: Literal["auto", "yes", "no"] = "auto"
     """Seek each point once more, with what it looks like wherever it was seen; auto: tapir-nano does. Takes a network that is
     not causal."""
     polish: Literal["auto", "yes", "no"] = "auto"
@@ -276,7 +276,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     from tapetum.bench.baselines import load_tracker
 
     tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
-    asked = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
+    asked = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if asked and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **asked)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):

@@ -141,10 +141,10 @@ def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> O
 def count_frames(video: "Video", name: Any, listener: Listener) -> "DecodeReport":
     """Decode a video once, so that its true number of frames is known; the listener hears of damaged ones.
 
-    What fits in `video.held.HELD_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput where
-    nothing can be decoded.
+    What fits in `video.types.FRAME_CACHE_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput
+    where nothing can be decoded.
     """
-    video.hold()
+    video.cache_frames()
     report = video.check()
     if report.damaged:
         shown = name if isinstance(name, str | Path) else video.name

@@ -165,7 +165,7 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool =
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result with None in place of NaN, which JSON does not have.
+    """Replace NaN in the result by None, as JSON has no NaN.
 
     >>> as_json({"average_jaccard": float("nan"), "per_video": [{"name": "a"}]})
     {'average_jaccard': None, 'per_video': [{'name': 'a'}]}

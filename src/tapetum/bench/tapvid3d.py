@@ -31,11 +31,10 @@ from tapetum.core.errors import BadInput
 from tapetum.core.workers import over_processes
 from tapetum.systems.tapvid3d.baselines import Tracker3D
 from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
-from tapetum.systems.tapvid3d.format.folders import find_clips
+from tapetum.systems.tapvid3d.format.folders import SOURCES, Split, find_clips
 from tapetum.systems.tapvid3d.format.npz import Damage
 from tapetum.systems.tapvid3d.geometry import scaled
 from tapetum.systems.tapvid3d.metrics import Scaling, tapvid3d_metrics
-from tapetum.systems.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
 
 SIZE = 256
@@ -140,7 +139,7 @@ def evaluate(
 
 
 def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
-    """Return the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
+    """Compute the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
     if clip.size is None:
         raise Damage("images", f"{clip.name} has no frames and no official name, so that its size is not known; add its frames")
     return scaled(clip.fx_fy_cx_cy, SIZE / min(clip.size))

@@ -55,7 +55,7 @@ class TapVidPredictions:
     def of(
         self, name: str, queries: Float[np.ndarray, "q 3"], frames: int
     ) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
-        """Return tracks and occluded of a video. Raises BadInput where they are missing or do not belong to `queries`."""
+        """Load tracks and occluded of a video. Raises BadInput where they are missing or do not belong to `queries`."""
         arrays = self._video(name)
         tracks, occluded = (np.asarray(arrays[field]) for field in FIELDS[:2])
         shape = len(queries), frames

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 _SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".m4a"}
 _MANY = 2000

@@ -9,7 +9,7 @@ from typing import Any
 
 TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "picture_projection": "image_projection"}
 """Parts of the dotted names of tensors, each with its name of today."""
-FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size"}
+FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size", "second_look": "second_pass"}
 """Fields of configs, each with its name of today."""
 VALUES = {"pictures": "images"}
 """Values of fields that choose among names, each with its name of today."""

@@ -81,7 +81,7 @@ class BoxTracks:
         return self.xyxy.shape[1]
 
     def at(self, frame: int) -> Boxes:
-        """Give the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
+        """Select the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
         some = np.flatnonzero(self.shown[:, frame]).tolist()
         return Boxes(xyxy=self.xyxy[some, frame], labels=[self.labels[k] for k in some], scores=self.scores[some, frame])
 
@@ -100,7 +100,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Give points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
+    """Place points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37

@@ -36,12 +36,12 @@ class CameraMotion:
     """Points that moved with the camera alone."""
 
     def stabilised(self, xy: Float64[np.ndarray, "n t 2"], frame: int) -> Float64[np.ndarray, "n t 2"]:
-        """Return places of the first frames, as they would lie in `frame` if the camera had stood still there."""
+        """Map places of the first frames to where they would lie in `frame` if the camera had stood still there."""
         return through((np.linalg.inv(self.to_reference[frame]) @ self.to_reference)[: xy.shape[1]], xy)
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Return places, those of each frame through its homography; NaN where that sends them behind the camera.
+    """Map places, those of each frame through its homography; NaN where that sends them behind the camera.
 
     >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
     [[[2.0, 2.0]]]
@@ -94,7 +94,7 @@ def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.nd
 def robust_homography(
     a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"], within: float, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, "3 3"], Bool[np.ndarray, " n"]] | None:
-    """Return the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
+    """Find the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
     best = np.zeros(len(a), bool)
     if len(a) < LEAST:
         return None
@@ -121,7 +121,7 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
 
 
 def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
-    """Return the camera's motion and the points that belong to the background.
+    """Estimate the camera's motion and the points that belong to the background.
 
     Args:
         within: pixels by which a point of the background may miss the camera's motion from a frame to the next.

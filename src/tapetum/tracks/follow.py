@@ -21,7 +21,7 @@ from tapetum.tracks.boxes import BoxTracks, carry, points_in
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import Video
-from tapetum.video.cut import CutVideo
+from tapetum.video.subset import VideoSubset
 
 PATIENCE = 3
 """Frames in a row without enough points after which a thing is lost; a shorter gap is bridged."""
@@ -110,7 +110,7 @@ class BoxTracker:
         owners, points = owners[inside], points[inside]
         firsts = [int(before[-1]) + 1 if len(before := np.flatnonzero(thing.shown[:frame])) else 0 for thing, _, _ in begun]
         start, end = min(firsts), len(self.video)
-        part = self.video if start == 0 else CutVideo(self.video, list(range(start, end)))
+        part = self.video if start == 0 else VideoSubset(self.video, list(range(start, end)))
         queries = np.concatenate([np.full((len(points), 1), frame - start, np.float32), points], 1)
         tracks = self.tracker.track(part, queries)
         for k, ((thing, box, score), first) in enumerate(zip(begun, firsts, strict=True)):
@@ -121,7 +121,7 @@ class BoxTracker:
 
 
 def ask_in(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-    """Give queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
+    """Make queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
     height) are left out."""
     points = points_in(box)
     inside = (points >= 0).all(1) & (points <= size).all(1)
@@ -183,7 +183,7 @@ def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
 
 
 def as_tracks(things: list[ObjectTrack], video: Video) -> BoxTracks:
-    """Give things as boxes through time; short gaps are bridged, and where a thing is not shown its box stays where it was."""
+    """Assemble boxes through time; short gaps are bridged, and where an object is not shown its box stays where it was."""
     t = len(video)
     for thing in things:
         _bridge(thing)

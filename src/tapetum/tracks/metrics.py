@@ -45,7 +45,7 @@ def tapvid_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     mode: Mode,
 ) -> dict[str, float]:
-    """Return the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+    """Compute the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
 
     Args:
         queries: frame, x, y of each query; only the frame is used.
@@ -86,7 +86,7 @@ def tapvid_metrics(
 
 
 def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mode) -> Bool[np.ndarray, "n t"]:
-    """Tell where a frame of a query counts.
+    """Mark the frames that count for each query.
 
     >>> evaluated_frames(np.array([1]), 4, "first").astype(int)
     array([[0, 0, 1, 1]])

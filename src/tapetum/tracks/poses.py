@@ -35,7 +35,7 @@ _FIRST_PIXEL = 0.5
 
 
 def point_names(tracks: Tracks) -> list[str]:
-    """Return a name for each point, no two alike: its own, or else point0, point1, ...
+    """Choose a name for each point, no two alike: its own, or else point0, point1, ...
 
     >>> point_names(Tracks(xy=np.zeros((3, 1, 2)), visible=np.ones((3, 1), bool), confidence=np.ones((3, 1)),
     ...                    queries=np.zeros((3, 3)), names=("nose", "", "nose")))
@@ -49,7 +49,7 @@ def point_names(tracks: Tracks) -> list[str]:
 
 
 def frame_numbers(tracks: Tracks) -> np.ndarray:
-    """Return int64 (t,): the number of each frame in its video."""
+    """List int64 (t,): the number of each frame in its video."""
     return np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
 
 
@@ -117,7 +117,7 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 
 
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
-    """Return a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
+    """Make a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
 
     Images are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
     holds the points that are seen; `score` is their mean confidence.

@@ -35,7 +35,7 @@ _Row = tuple[str, list[str]]
 
 
 def columns(path: Path) -> list[str]:
-    """Return the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
+    """Read the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
     none."""
     for _, cells in _rows(path):
         return [cell.strip().removeprefix("# ").lower() for cell in cells]
@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def from_dlc(path: Path) -> Tracks:
-    """Return tracks of a table of DeepLabCut. Raises `BadInput` for any damage."""
+    """Read tracks from a table of DeepLabCut. Raises `BadInput` for any damage."""
     rows = list(_rows(path))
     levels = [cells[0].strip() for _, cells in rows[:4]]
     if levels[:3] != ["scorer", "bodyparts", "coords"] and levels != ["scorer", "individuals", "bodyparts", "coords"]:
@@ -124,7 +124,7 @@ def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def from_napari(path: Path, frames: int = 0) -> Tracks:
-    """Return tracks of a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
+    """Read tracks from a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
     header = columns(path)
 
     def column(*allowed: str) -> int:
@@ -162,7 +162,7 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], confidence: Float[np.ndarray, "n t"]) -> Tracks:
-    """Return tracks from positions that are NaN where nothing is known; these are filled in, and queries made, see
+    """Make tracks of positions that are NaN where nothing is known; these are filled in, and queries made, see
     `exchange`."""
     time = np.arange(xy.shape[1])
     for places in xy:

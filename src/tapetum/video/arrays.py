@@ -66,7 +66,7 @@ class ArrayVideo(Video):
 
 
 def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
-    """Return floats 0..1 as uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
+    """Convert floats 0..1 to uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
 
     >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
     [[0, 128, 255]]
@@ -78,7 +78,7 @@ def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Return fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
+    """Make fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
 
     >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
     [[[100, 50, 25]]]
@@ -118,7 +118,7 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def to_numpy(array: Any, name: str) -> np.ndarray:
-    """Return what is in memory as an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
+    """Convert what is in memory to an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
 
     Raises BadInput, which names `name`, for what has no numbers (sparse and meta tensors) and for lists of different shapes.
     """

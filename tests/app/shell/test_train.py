@@ -18,8 +18,7 @@ from tapetum.app.shell.bootstrap import Bootstrap
 from tapetum.app.shell.train import Train
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.recipes import RECIPES, recipe
-from tapetum.systems.tap.bootstrap.config import Ingredient
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredient, without
 from tapetum.systems.tap.training.recipes import TAP_NANO, tap_kubric
 from tapetum.train.launch_config import Launch
 

@@ -30,7 +30,7 @@ from tapetum.scenes.words.grounded import grounded_questions
 from tapetum.systems.tapvid3d.format.data import write_clip
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
-from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
+from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 
 PART_S = 60.0
 """Longer episodes are made in parts of about so many seconds."""

@@ -12,8 +12,7 @@ from tapetum.app.shell.options import LaunchOptions, options
 from tapetum.app.shell.output import note, print_json, progress, stopped
 from tapetum.app.shell.settings import WithSettings, settings_of, with_settings
 from tapetum.core.errors import visible
-from tapetum.systems.tap.bootstrap.config import Ingredient
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
 from tapetum.train.launch import is_main
 
 if TYPE_CHECKING:

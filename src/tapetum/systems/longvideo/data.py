@@ -28,7 +28,7 @@ from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.video import open_video
-from tapetum.video.cut import resized
+from tapetum.video.subset import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 _HELD_OUT = 1 << 32
@@ -161,7 +161,7 @@ class FilesTold:
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
                 image = np.asarray(opened_image(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
-                frames = resized(image, self.run.size, self.run.size)[None]
+                frames = resize_frame(image, self.run.size, self.run.size)[None]
             else:
                 with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
                     file.write(content["mp4"])
@@ -183,7 +183,7 @@ class FilesTold:
                 times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
             at = chosen_frames(times, self.run.frames, self.run.rate, rng)
             frames = video[at]
-        return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
+        return np.stack([resize_frame(frame, self.run.size, self.run.size) for frame in frames])
 
 
 def chosen_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:

@@ -24,8 +24,8 @@ from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.keeping import Kept
 from tapetum.systems.longvideo.towers import VideoText
 from tapetum.video import Video, open_video
-from tapetum.video.cut import resized
-from tapetum.video.sources import label_of
+from tapetum.video.read import label_of
+from tapetum.video.subset import resize_frame
 
 _ALL = 1000.0
 """So many frames a second are all there are."""
@@ -236,6 +236,6 @@ class VideoEmbedder:
 def prepared(model: Watcher, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
     """Bring frames to the size and the range that the encoder takes."""
     rows, columns = model.config.video.size
-    small = np.stack([resized(frame, columns, rows) for frame in frames])
+    small = np.stack([resize_frame(frame, columns, rows) for frame in frames])
     parameter = model.video.tubelets.positions
     return (torch.from_numpy(small).to(parameter.device).float() / 127.5 - 1).to(parameter.dtype)[None]

@@ -31,8 +31,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.video import Video
 from tapetum.video.images import ImageVideo
-from tapetum.video.read import open_video
-from tapetum.video.sources import in_memory, read_image
+from tapetum.video.read import in_memory, open_video, read_image
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
 """A way to make an image square, as the module's docstring has it."""

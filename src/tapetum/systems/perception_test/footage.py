@@ -15,9 +15,8 @@ from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import DecodeReport, Video, open_video
-from tapetum.video.held import HELD_BYTES
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.types import Frame
+from tapetum.video.types import FRAME_CACHE_BYTES, Frame
 
 
 def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) -> Int[np.ndarray, " t"]:
@@ -81,8 +80,8 @@ class Footage(Video):
             last = number
             yield frame
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        self._whole.hold(room)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._whole.cache_frames(max_bytes)
 
     def close(self) -> None:
         self._whole.close()

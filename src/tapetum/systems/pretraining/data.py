@@ -26,7 +26,7 @@ from tapetum.data.layouts import listing
 from tapetum.data.media import Files, opened_image, stored
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 Image = UInt8[np.ndarray, "h w 3"]
 _HELD_BYTES = 512 << 20

@@ -48,7 +48,7 @@ class DepthSource(Protocol):
     """What gives depth to frames."""
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Return a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
+        """Compute a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
         ...
 
 
@@ -127,7 +127,7 @@ class DepthFiles:
 
 
 def reachable(patience: float = PATIENCE) -> bool:
-    """Tell whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
+    """Check whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         return False
     try:
@@ -177,7 +177,7 @@ class DepthNetwork:
         self._model.to(device or "cpu")
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Return what the network says of each frame, at the frame's size."""
+        """Predict the depth of each frame, at the frame's size."""
         import torch
 
         for frame in frames:

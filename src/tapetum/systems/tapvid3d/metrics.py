@@ -79,7 +79,7 @@ def tapvid3d_metrics(
     *,
     compat: Literal["tapnet"] | None = None,
 ) -> dict[str, Any]:
-    """Return the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
+    """Compute the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
     function's.
 
     Args:

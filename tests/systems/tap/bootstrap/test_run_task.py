@@ -16,9 +16,8 @@ import tapetum
 from support.forks import Fork, Forks
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
@@ -129,7 +128,7 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
         {"between": False},
         {"moving": 0.0},
         {"matching": False},
-        {"second_look": False},
+        {"second_pass": False},
         {"teacher": "start"},
     ],
 )
@@ -178,7 +177,7 @@ def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
 
 @pytest.mark.slow
 def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_look=True))
+    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_pass=True))
     start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
     torch.nn.init.constant_(start.matching.occlusion_out.bias, -5.0)  # all is seen, so that both looks differ
     weights.save(start, tmp_path / "twice.safetensors")
@@ -186,15 +185,15 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
     bootstrap(videos, recipe, Launch(out=tmp_path / "out", workers=0, threads=1, minutes=0))
     found = {}
     for twice in (True, False):
-        run = replace(recipe, settings=replace(recipe.settings, second_look=twice))
+        run = replace(recipe, settings=replace(recipe.settings, second_pass=twice))
         task = FootageTask(run, tmp_path / "out" / "footage", tmp_path / "out")
         model, teacher = task.model().train(), task.model().eval()
         assert isinstance(model, Tapir)
-        assert model.config.second_look is twice
+        assert model.config.second_pass is twice
         batch = task.collate([task.dataset()[0]])
         found[twice] = [task.loss(model, part, Moment(teachers={"ema": teacher}))[0].item() for part in batch.values()]
     assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
-    assert start_network(recipe).config.second_look  # what comes out is used as before
+    assert start_network(recipe).config.second_pass  # what comes out is used as before
 
 
 @pytest.mark.slow
@@ -274,7 +273,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.train.launch_config import Launch
 

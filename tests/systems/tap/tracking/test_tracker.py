@@ -50,7 +50,7 @@ def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_tracker_does_not_keep_what_training_needs():
     model = tapir().train()
     assert not TapirTracker(model).model.training
-    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heat is None
+    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heatmap is None
 
 
 def test_one_window_is_the_plain_network():

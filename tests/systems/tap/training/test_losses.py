@@ -94,25 +94,25 @@ def test_all_iterates_count_equally():
 
 def test_matching_term_shares_a_place_among_four_cells():
     torch.manual_seed(0)
-    heat = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in an image 64 px high and 128 px wide
-    log = heat.flatten(-2).log_softmax(-1).view(2, 4, 8)
+    heatmap = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in an image 64 px high and 128 px wide
+    log = heatmap.flatten(-2).log_softmax(-1).view(2, 4, 8)
     # frame 0: a quarter of a cell right of the centre of cell (row 1, column 2), on the line to row 2; frame 1: hidden
     xy = torch.tensor([[[[2.75 * 16, 2.0 * 16], [5.0, 5.0]]]])
     want = -(0.75 * 0.5 * (log[0, 1, 2] + log[0, 2, 2]) + 0.25 * 0.5 * (log[0, 1, 3] + log[0, 2, 3])) / 2
-    assert matching_loss(heat, xy, visible(1, 0), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
+    assert matching_loss(heatmap, xy, visible(1, 0), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
     corner = torch.tensor([[[[127.9, 63.9], [0.0, 0.0]]]])  # beyond the last centre: the last cell
     want = -(log[0, 3, 7] + log[1, 0, 0]) / 2
-    assert matching_loss(heat, corner, visible(1, 1), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
+    assert matching_loss(heatmap, corner, visible(1, 1), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_matching_term_is_least_where_soft_argmax_is_right():
     from tapetum.systems.tap.network.matching import soft_argmax
 
     place = torch.tensor([3.3, 4.6])
-    heat = torch.zeros(1, 1, 1, 8, 8, requires_grad=True)
-    optimizer = torch.optim.Adam([heat], 0.3)
+    heatmap = torch.zeros(1, 1, 1, 8, 8, requires_grad=True)
+    optimizer = torch.optim.Adam([heatmap], 0.3)
     for _ in range(300):
         optimizer.zero_grad()
-        matching_loss(heat, place.expand(1, 1, 1, 2), visible(1), (8, 8)).backward()
+        matching_loss(heatmap, place.expand(1, 1, 1, 2), visible(1), (8, 8)).backward()
         optimizer.step()
-    torch.testing.assert_close(soft_argmax(heat.detach()[0, 0])[0], place, atol=0.02, rtol=0)
+    torch.testing.assert_close(soft_argmax(heatmap.detach()[0, 0])[0], place, atol=0.02, rtol=0)

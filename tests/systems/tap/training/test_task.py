@@ -32,13 +32,13 @@ def drawn() -> tuple[TapSample, list[TrackEstimate], Tensor]:
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
-    batch, (last, first), heat = drawn()
+    batch, (last, first), heatmap = drawn()
     asked = []
 
     class Says(nn.Module):
         def forward(self, video: Tensor, queries: Tensor, **chunks: object) -> Trajectories:
             asked.append((queries, chunks))
-            return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heat=heat)
+            return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heatmap=heatmap)
 
     task = PointTask(SIZE, POINTS, matching_weight=weight, refine_with_gradient=3)
     total, logs = task.loss(Says(), batch, Moment(step=0, steps=1))
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
         assert float(logs[name]) == pytest.approx(sum(float(getattr(part, name)) for part in parts), rel=1e-5)
     wanted = sum(float(logs[name]) for name in ("position", "occlusion", "expected_dist"))
     if weight:
-        matching = float(matching_loss(heat, batch.xy, batch.occluded, (SIZE, SIZE)))
+        matching = float(matching_loss(heatmap, batch.xy, batch.occluded, (SIZE, SIZE)))
         assert float(logs["matching"]) == pytest.approx(matching)
         wanted += weight * matching
     assert float(total) == pytest.approx(wanted, rel=1e-5)

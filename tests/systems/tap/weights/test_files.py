@@ -39,7 +39,7 @@ NARROW = replace(
     iterations=4,
     average_positions=True,
     refine_at_least=None,
-    second_look=False,
+    second_pass=False,
     polish=False,
 )
 """`NANO` with the published values of what shapes do not tell."""

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project, unproject
 from tapetum.systems.tapvid3d.makers.common import (
     ClipJob,

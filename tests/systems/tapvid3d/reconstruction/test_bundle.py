@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, Problem, adjust, tangents_at
-from tapetum.systems.tapvid3d.reconstruction.rotations import left_jacobian, rotation
 from tapetum.systems.tapvid3d.reconstruction.twoview import (
     five_point,
     homogeneous,
+    left_jacobian,
     poses_of,
     poses_of_plane,
     refined,
+    rotation,
     sampson,
     triangulate,
 )

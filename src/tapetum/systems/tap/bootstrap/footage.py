@@ -32,14 +32,7 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
-
-ENDINGS = {
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp"),
-    *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
-}
-"""Endings of files that are taken to be videos."""
-OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
-"""What `tapetum track` leaves in a folder of results, which may lie among the videos."""
+from tapetum.video.folders import find_videos, relative_name
 
 
 @dataclass(frozen=True)
@@ -57,48 +50,15 @@ class ClipOf:
     frames: int
 
 
-def find_videos(source: Path) -> list[Path]:
-    """List all files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
-
-    Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise BadInput(f"there is no folder {source}; give one with videos in it")
-    found = videos_below(source)
-    if not found:
-        others = sum(p.is_file() for p in source.rglob("*"))
-        raise BadInput(
-            f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
-        )
-    return found
-
-
-def videos_below(folder: Path) -> list[Path]:
-    """List what `find_videos` finds, which may be nothing."""
-    found, been = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in been:  # a link that leads back
-            folders.clear()
-            continue
-        been.add(real)
-        folders.sort()  # the same way goes first each time
-        files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
-        found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
-    return sorted(found)
-
-
 def claim(out: Path, config: FootageConfig) -> None:
     """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)
     if file.exists():
-        found = _read(file)
-        if found != label:
-            changed = ", ".join(f"{k} {found.get(k)!r} (now {v!r})" for k, v in label.items() if found.get(k) != v)
+        stored = _read(file)
+        if stored != label:
+            changed = ", ".join(f"{k} {stored.get(k)!r} (now {v!r})" for k, v in label.items() if stored.get(k) != v)
             raise BadInput(f"{out} keeps clips made with {changed}; choose another folder, or delete that one")
         return
     for folder in (out / "videos", out / "shards"):
@@ -114,8 +74,8 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
     """
     stat = video.stat()
-    told = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
-    key = hashlib.sha256(told).hexdigest()[:16]
+    identity = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
+    key = hashlib.sha256(identity).hexdigest()[:16]
     file = out / "videos" / f"{key}.json"
     if file.exists() and (known := _read(file))["frames"]:  # else it may be readable by now
         return known
@@ -200,7 +160,7 @@ def prepare_all(
     claim(out, config)
     keys = []
     for number, video in enumerate(videos):
-        name = name_of(video, source)
+        name = relative_name(video, source)
         if progress:
             progress(number, len(videos), name)
         keys.append(prepare(video, name, out, config)["key"])
@@ -218,19 +178,14 @@ def prepare_on_ray(
     claim(out, config)
 
     def work(video: Path) -> str:
-        return prepare(video, name_of(video, source), out, config)["key"]
+        return prepare(video, relative_name(video, source), out, config)["key"]
 
     keys = [""] * len(videos)
     for done, (number, key) in enumerate(over_ray(work, videos)):
         keys[number] = key
         if progress:
-            progress(done + 1, len(videos), name_of(videos[number], source))
+            progress(done + 1, len(videos), relative_name(videos[number], source))
     return collected(keys, source, out, config)
-
-
-def name_of(video: Path, source: Path) -> str:
-    """Name a video for reports: by its path below the folder."""
-    return video.name if video == source else video.relative_to(source).as_posix()
 
 
 def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:
@@ -276,13 +231,13 @@ def _read(file: Path) -> Any:
 
 
 def report(footage: FootageDataset) -> list[str]:
-    """Tell what became of each video, for people: a line for each, and one for all."""
+    """Describe what became of each video, for people: a line for each, and one for all."""
     lines = []
     for record in footage.records:
         left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())
-        told = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
-        told += [f"left out: {left}"] if left else []
-        told += [record["trouble"]] if record["trouble"] else []
-        lines.append(f"{record['video']}: {'; '.join(told)}")
+        parts = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
+        parts += [f"left out: {left}"] if left else []
+        parts += [record["trouble"]] if record["trouble"] else []
+        lines.append(f"{record['video']}: {'; '.join(parts)}")
     frames = sum(clip.frames for clip in footage.clips)
     return [*lines, f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos"]

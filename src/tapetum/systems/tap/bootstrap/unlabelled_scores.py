@@ -24,15 +24,15 @@ Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
-    """Give the numbers of the clips to learn from, and of those left out: every eighth, or the last of at least two.
+    """Split the numbers of clips into those to learn from, and of those left out: every eighth, or the last of at least two.
 
     A single clip is on both sides.
     """
     every = list(range(len(footage)))
     if len(every) == 1:
         return every, every
-    held = every[7::8] or every[-1:]
-    return [k for k in every if k not in set(held)], held
+    holdout = every[7::8] or every[-1:]
+    return [k for k in every if k not in set(holdout)], holdout
 
 
 def check_clips(
@@ -62,11 +62,11 @@ class CycleErrors:
 
     @property
     def judged(self) -> Bool[np.ndarray, " n"]:
-        """Tell which points were seen at the end."""
+        """Check which points were visible at the end."""
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Give median and mean of those judged, the fraction that was, and that of all points that came back within 4 pixels.
+        """Compute median and mean of those judged, their fraction, and that of all points that came back within 4 pixels.
 
         >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
         {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}

@@ -83,7 +83,7 @@ class Backbone(nn.Module):
         return unit_length(hires), unit_length(lowres)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
+        """List the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
         return tuple(f"groups.{i}.{j}" for i, group in enumerate(self.groups) for j in range(len(group)))  # pyright: ignore[reportArgumentType]
 
 

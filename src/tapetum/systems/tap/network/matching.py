@@ -21,18 +21,18 @@ DISC_RADIUS = 5
 """Cells strictly nearer than this to the maximum take part in the soft-argmax."""
 
 
-def soft_argmax(heat: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
+def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
     """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
 
-    >>> heat = torch.full((1, 9, 9), -1e9)
-    >>> heat[0, 2, 6] = 0.0
-    >>> soft_argmax(heat).tolist()
+    >>> heatmap = torch.full((1, 9, 9), -1e9)
+    >>> heatmap[0, 2, 6] = 0.0
+    >>> soft_argmax(heatmap).tolist()
     [[6.5, 2.5]]
     """
-    height, width = heat.shape[-2:]
-    flat = heat.float().flatten(1)
+    height, width = heatmap.shape[-2:]
+    flat = heatmap.float().flatten(1)
     best = flat.argmax(1)
-    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heat.device)
+    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heatmap.device)
     dy, dx = (grid.flatten() for grid in torch.meshgrid(reach, reach, indexing="ij"))
     disc = dx.square() + dy.square() < DISC_RADIUS**2
     y = (best // width)[:, None] + dy[disc]
@@ -67,12 +67,12 @@ class Matching(nn.Module):
         if not torch.is_autocast_enabled(cost.device.type):
             cost = cost.to(self.trunk.weight.dtype)
         trunk = F.relu(self.trunk(cost), inplace=not torch.is_grad_enabled())
-        heat = self.position(trunk)[:, 0].float() * self.temperature
-        position = soft_argmax(heat)
+        heatmap = self.position(trunk)[:, 0].float() * self.temperature
+        position = soft_argmax(heatmap)
         same = F.pad(trunk, (width % 2, 1, height % 2, 1))
         strided = F.relu(self.occlusion_conv(same))
         pooled = F.avg_pool2d(strided, strided.shape[-2:]).flatten(1)
         logits = self.occlusion_out(F.relu(self.occlusion_hidden(pooled))).float()
         both = torch.cat([position, logits], -1).view(batch, frames, -1, 4).transpose(1, 2)
-        heat = heat.view(batch, frames, -1, height, width).transpose(1, 2)
-        return both[..., :2], both[..., 2], both[..., 3], heat
+        heatmap = heatmap.view(batch, frames, -1, height, width).transpose(1, 2)
+        return both[..., :2], both[..., 2], both[..., 3], heatmap

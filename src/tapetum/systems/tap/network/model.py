@@ -64,7 +64,7 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
 
 def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
-    """Give the place of each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
+    """Place each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
 
     >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
     [[nan, nan], [5.0, 6.0], [nan, nan]]
@@ -183,11 +183,11 @@ class Tapir(nn.Module):
         for begin in range(0, max(count, 1), step):
             part = slice(begin, min(begin + step, count))
             before = None if state is None else select_state(state, part, count)
-            held = None if known is None else known[:, part]
-            now, heat = self._match(features, points.initial[:, part], held, frame_chunk)
+            known_part = None if known is None else known[:, part]
+            now, heatmap = self._match(features, points.initial[:, part], known_part, frame_chunk)
             learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
             tracked = self._refined(features, points.select(part), now, before, keep_state, learn)
-            parts.append(replace(tracked, heat=heat))
+            parts.append(replace(tracked, heatmap=heatmap))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
     def _refined(
@@ -212,13 +212,13 @@ class Tapir(nn.Module):
                     now, vectors, after = self._refine(pyramid, size, now, vectors, before)
                     iterates.append(now)
                     states.append(after)
-        seen = [
+        in_video = [
             TrackEstimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates
         ]
-        final = reduce_estimates(lambda last: torch.stack(last).mean(0), seen[iterations::iterations])
-        tracks = final.tracks if self.config.average_positions else seen[-1].tracks
+        final = reduce_estimates(lambda last: torch.stack(last).mean(0), in_video[iterations::iterations])
+        tracks = final.tracks if self.config.average_positions else in_video[-1].tracks
         kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
-        return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
+        return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)
 
     def _match(
         self, features: FeatureGrids, vectors: Tensor, known: Tensor | None, frame_chunk: int | None
@@ -227,12 +227,12 @@ class Tapir(nn.Module):
         base, maps = self.config.initial_resolution, features.initial
         parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
         place, occlusion, expected_dist = (torch.cat([part[k] for part in parts], 2) for k in range(3))
-        heat = torch.cat([part[3] for part in parts], 2) if self.training else None
+        heatmap = torch.cat([part[3] for part in parts], 2) if self.training else None
         place = scale_xy(place, (maps.shape[2], maps.shape[3]), base)
         if known is not None:
             known = scale_xy(known.float(), features.video_size, base)
             place = torch.where(known.isnan(), place, known)
-        return TrackEstimate(place, occlusion, expected_dist), heat
+        return TrackEstimate(place, occlusion, expected_dist), heatmap
 
     def _refine(
         self,

@@ -109,7 +109,7 @@ class Trajectories(TrackEstimate):
     """All iterates but the last: matching first, then every refinement iteration."""
     state: State | None = field(default=None, repr=False)
     """From a causal model that was asked for it: the state after the last frame."""
-    heat: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
+    heatmap: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
     """From a model in training: matching's logits of every cell being the place of the point."""
 
 
@@ -132,9 +132,9 @@ def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
     unrefined = tuple(reduce_estimates(beside, iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
     states = [part.state for part in parts if part.state is not None]
     state = join_states(states, batch) if states else None
-    heats = [part.heat for part in parts if part.heat is not None]
-    heat = torch.cat(heats, 1) if heats else None
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heat)
+    heatmaps = [part.heatmap for part in parts if part.heatmap is not None]
+    heatmap = torch.cat(heatmaps, 1) if heatmaps else None
+    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heatmap)
 
 
 def map_states(function: Callable[..., Tensor], *states: State) -> State:

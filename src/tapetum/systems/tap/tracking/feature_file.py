@@ -1,4 +1,4 @@
-"""What the image network saw of the frames of a video, kept in a file, so that further points need no second look at them.
+"""Features of the frames of a video, kept in a file, so that further points need not compute them again.
 
 Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
 header, a line of JSON, and then a record a frame:
@@ -30,8 +30,8 @@ FORMAT = 1
 _DIGEST = 16
 """Bytes by which a frame is known."""
 _LONGEST_HEADER = 1 << 16
-Look = Callable[[np.ndarray], FeatureGrids]
-"""Gives features of frames, uint8 (t, h, w, 3)."""
+Compute = Callable[[np.ndarray], FeatureGrids]
+"""Computes features of frames, uint8 (t, h, w, 3)."""
 
 
 class FeatureFile:
@@ -46,19 +46,19 @@ class FeatureFile:
         free = room if target is None else shutil.disk_usage(target.parent).free // 2
         self.source, self.target, self.room = source, target, min(room, free)
         self.read = self.computed = 0
-        """How many frames' features were read, and how many the network looked at."""
+        """How many frames' features were read, and how many were computed."""
         self._places: dict[bytes, int] = {}
         self._header: dict[str, Any] | None = None
         self._records: np.ndarray | None = None
         self._written: Any = None
 
-    def remembering(self, look: Look, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Look:
-        """Give `look` that asks the file first; `about` is the config of the network."""
+    def wrap(self, compute: Compute, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Compute:
+        """Wrap `compute` so that it reads the file first; `about` is the config of the network."""
         key = network_key(network, about, resolutions)
         weight = next(network.parameters())
         self._open(key)
 
-        def remembered(frames: np.ndarray) -> FeatureGrids:
+        def cached(frames: np.ndarray) -> FeatureGrids:
             names = [_digest(frame) for frame in frames]
             rows = [self._row(name) for name in names]
             missing = [k for k, row in enumerate(rows) if row is None]
@@ -66,16 +66,16 @@ class FeatureFile:
             self.computed += len(missing)
             if not missing:
                 return self._features(rows, weight.device, weight.dtype)
-            new = look(frames[missing] if len(missing) < len(frames) else frames)
+            new = compute(frames[missing] if len(missing) < len(frames) else frames)
             try:
                 self._keep(key, [names[k] for k in missing], new)
             except OSError:  # the tracks need what room is left on the disk
-                self._give_up()
+                self._discard_target()
             if len(missing) == len(frames):
                 return new
             return _filled(self._features(rows, weight.device, weight.dtype), new, missing)
 
-        return remembered
+        return cached
 
     def close(self) -> None:
         """Finish the target."""
@@ -84,8 +84,8 @@ class FeatureFile:
             self._written = None
         self._records = None
 
-    def _give_up(self) -> None:
-        """Keeps nothing more, and takes away what was written."""
+    def _discard_target(self) -> None:
+        """Stops writing, and removes what was written."""
         target, self.target = self.target, None
         with suppress(OSError):
             if self._written is not None:
@@ -121,11 +121,11 @@ class FeatureFile:
         row = self._records[place]
         return row["maps"] if zlib.crc32(row["maps"].data) == row["sum"] else None
 
-    def _features(self, given: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> FeatureGrids:
+    def _features(self, records: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> FeatureGrids:
         """Features of frames in a row, of which those that are None are left 0."""
         assert self._header is not None
         floats = sum(int(np.prod(shape)) for shape in self._header["shapes"])
-        rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in given])
+        rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in records])
         maps, first = [], 0
         for shape in self._header["shapes"]:
             count = int(np.prod(shape))

@@ -26,13 +26,12 @@ from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, Size
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
-from tapetum.systems.tap.tracking.clip import Clip
+from tapetum.systems.tap.tracking.clip import VideoTracking
 from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.systems.tap.tracking.feature_file import FeatureFile
 from tapetum.systems.tap.tracking.follower import FrameTracks, OnlineState, OnlineTracker
-from tapetum.systems.tap.tracking.inputs import check_queries
-from tapetum.systems.tap.tracking.memory import frames_at_a_time, plan_windows
-from tapetum.systems.tap.tracking.reference import Reference
+from tapetum.systems.tap.tracking.inputs import Reference, check_queries
+from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -78,7 +77,7 @@ class TapirTracker(OnlineTracker):
         frame_chunk: int | None = None,
         half_features: bool = True,
         refinement_resolutions: Sequence[Size] | None = None,
-        second_look: bool | None = None,
+        second_pass: bool | None = None,
         polish: bool | None = None,
         features: FeatureFile | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -103,7 +102,7 @@ class TapirTracker(OnlineTracker):
             half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
                 That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_look: seek each point once more, with what it looks like wherever it was seen (`tap.network.second_look`),
+            second_pass: match each point once more, by features averaged over where it was visible (`network.second_pass`),
                 which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
             polish: align each point's first look with every frame (`polish`); None does what the network's config
                 says, which is yes for the bundled ones and no for the published ones.
@@ -118,31 +117,31 @@ class TapirTracker(OnlineTracker):
         video = open_video(video)
         config, size = self.model.config, (video.height, video.width)
         shown = None if reference is None else Reference(reference, size)
-        asked = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
-        numbers = None if ids is None else number_points(as_ids(ids), asked)
-        again = config.second_look if second_look is None else second_look
+        clicks = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
+        numbers = None if ids is None else number_points(as_ids(ids), clicks)
+        again = config.second_pass if second_pass is None else second_pass
         if again and config.causal:
             raise BadInput(
-                "a second look needs the future, and this network is causal; leave second_look out, or take tapir-nano"
+                "a second pass needs the future, and this network is causal; leave second_pass out, or take tapir-nano"
             )
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
 
-        def look(frames: np.ndarray) -> FeatureGrids:
+        def compute(frames: np.ndarray) -> FeatureGrids:
             return self._features(frames, resolutions)
 
-        return Clip(
+        return VideoTracking(
             model=self.model,
-            look=look if features is None else features.remembering(look, self.model, config, resolutions),
+            compute=compute if features is None else features.wrap(compute, self.model, config, resolutions),
             video=video,
             reference=shown,
-            asked=asked,
+            clicks=clicks,
             numbers=numbers,
             windows=plan_windows(config, resolutions, len(video), half, window, overlap),
             frame_chunk=frame_chunk or frames_at_a_time(config, resolutions, size),
             query_chunk=query_chunk,
             half=half,
-            second_look=again,
+            second_pass=again,
             polish=self._polishes(polish),
             progress=progress,
         ).track()
@@ -197,8 +196,8 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
-    wanted = ARCHITECTURES[known.architecture] if known else None
-    model = weights.load(path, causal=wanted.causal if wanted else None)
-    if known and model.config != wanted and record_of(path) is None:  # what was fetched is known by its checksum
+    config = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=config.causal if config else None)
+    if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
     return TapirTracker(model).to(device, dtype)

@@ -130,10 +130,10 @@ def augment(
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
     visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
     video = _recolour(video / 255, *_colour(rng))
-    seen = np.flatnonzero(visible.any(1))
-    if len(seen) == 0:
+    visible_rows = np.flatnonzero(visible.any(1))
+    if len(visible_rows) == 0:
         return augment(clip, rng, size, points, first, alterations)  # the window missed all points: take another
-    rows = rng.choice(seen, points, replace=len(seen) < points)
+    rows = rng.choice(visible_rows, points, replace=len(visible_rows) < points)
     xy, visible = xy[rows], visible[rows]
     frames = (rng.random(visible.shape) * visible).argmax(1)
     if first > 0:

@@ -33,7 +33,7 @@ class Layer:
     maps: Maps
 
     def covers(self, xy: Float32[np.ndarray, "n t 2"]) -> Bool[np.ndarray, "n t"]:
-        """Tell which raster places of the frames lie on this layer."""
+        """Check which raster places of the frames lie on this layer."""
         x, y = np.moveaxis(warp_points(np.linalg.inv(self.maps), xy), -1, 0)
         h, w = self.alpha.shape
         inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
@@ -122,11 +122,11 @@ def _tracks(
             own = np.linalg.inv(layer.maps)[start]
             local = np.einsum("nij,nj->ni", own[:, :2, :2], place[:, 0]) + own[:, :2, 2]
             xy = warp_points(layer.maps, np.repeat(local[:, None], frames, 1))
-            seen = layer.covers(xy) & (xy >= 0).all(-1) & (xy < size).all(-1)
+            shown = layer.covers(xy) & (xy >= 0).all(-1) & (xy < size).all(-1)
             for above in layers[number + 1 :]:
-                seen &= ~above.covers(xy)
-            chosen = np.flatnonzero(seen[np.arange(many), start])[: max(1, points // (2 * len(layers)))]
-            rows += [(xy[n], seen[n]) for n in chosen]
+                shown &= ~above.covers(xy)
+            chosen = np.flatnonzero(shown[np.arange(many), start])[: max(1, points // (2 * len(layers)))]
+            rows += [(xy[n], shown[n]) for n in chosen]
         if len(rows) >= points:
             break
     if not rows:

@@ -18,9 +18,16 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import ClipDataset, Joined, SceneClips, TrackedClip, open_textures
+from tapetum.systems.tap.training.clips import (
+    ClipDataset,
+    EpisodeClips,
+    Joined,
+    SceneClips,
+    TrackedClip,
+    check_episodes,
+    open_textures,
+)
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
-from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import PointTask, save_finished
@@ -46,7 +53,7 @@ class SceneTask(PointTask):
             initial_resolution=(phase.size, phase.size),
             iterations=phase.iterations,
             refine_at_least=None,
-            second_look=False,
+            second_pass=False,
         )
 
     def model(self) -> nn.Module:
@@ -80,10 +87,11 @@ class SceneTask(PointTask):
         return [clips[k] for k in range(run.checks)]
 
     def describe(self) -> Mapping[str, Any]:
-        """Tell all that decides what is learned."""
+        """Collect all that decides what is learned."""
         run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
         if self.run.world == "facets":
             del run["world"], run["episodes"]  # as runs were told before there were bodies
+        run["model"] = {"second_look" if k == "second_pass" else k: v for k, v in run["model"].items()}
         for outside in {"start", "textures", "episodes"} & set(run):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {_SAVED_AS.get(k, k): v for k, v in asdict(self.phase).items() if k != "micro_batch"}
@@ -91,7 +99,7 @@ class SceneTask(PointTask):
 
 
 def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[ClipDataset]:
-    """Give `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
+    """Open `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
     bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
     made: list[ClipDataset] = []
     if count > bodies:

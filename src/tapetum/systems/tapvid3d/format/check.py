@@ -24,11 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.systems.tapvid3d.format.data import Clip3D, read_clip
-from tapetum.systems.tapvid3d.format.folders import ClipPath, find_clips
-from tapetum.systems.tapvid3d.format.frames import decode, jpeg_size
-from tapetum.systems.tapvid3d.format.npz import Damage, Kind
+from tapetum.systems.tapvid3d.format.folders import SOURCES, ClipPath, Split, files, find_clips
+from tapetum.systems.tapvid3d.format.npz import Damage, Kind, decode, jpeg_size
 from tapetum.systems.tapvid3d.geometry import project
-from tapetum.systems.tapvid3d.splits import SOURCES, Split, files
 
 QUERY_TOLERANCE = 0.5
 """Pixels by which a query may lie beside its projected point."""
@@ -89,7 +87,7 @@ def check(
 
 
 def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """Return what is wrong with a clip that could be read, as kinds and lines."""
+    """List what is wrong with a clip that could be read, as kinds and lines."""
     yield from _images(clip)
     never = ~clip.visibility.any(axis=0)
     if never.any():

@@ -31,15 +31,11 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import ArrayLike
 
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.format.frames import KEY, StoredJpegs, decode, jpeg_size
-from tapetum.systems.tapvid3d.format.npz import Damage, Npz
-from tapetum.systems.tapvid3d.splits import SIZES, SOURCES, Source, source_of
+from tapetum.systems.tapvid3d.format.folders import DEPTH, SIZES, SOURCES, Source, source_of
+from tapetum.systems.tapvid3d.format.npz import KEY, Damage, Npz, StoredJpegs, decode, jpeg_size
 
 SPELLINGS = {"tracks_XYZ": "tracks_xyz", "visibility": "visible", "fx_fy_cx_cy": "intrinsics"}
 """Keys of the public code, and what its README calls them."""
-
-DEPTH = ".depth.npz"
-"""Ending of a clip's depth maps, in place of .npz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +117,7 @@ class Clip3D:
             yield image
 
     def video(self) -> UInt8[np.ndarray, "t h w 3"]:
-        """Return all frames, decoded; raises as `images`."""
+        """Decode all frames; raises as `images`."""
         images = self.decoded_images()
         first = next(images)
         video = np.empty((self.frames, *first.shape), np.uint8)
@@ -232,7 +228,7 @@ def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np
 
 
 def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Bool[np.ndarray, "t n"]:
-    """Return `visible` as bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
+    """Convert `visible` to bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
     if visible.shape != shape:
         raise Damage("shape", f"{name}: visibility has shape {visible.shape}; with tracks_XYZ {(*shape, 3)} it must be {shape}")
     if visible.dtype.kind not in "biuf" or not (visible.dtype == np.bool_ or np.isin(visible, (0, 1)).all()):

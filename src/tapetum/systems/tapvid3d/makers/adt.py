@@ -25,8 +25,7 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.tapvid3d.format.frames import encode
-from tapetum.systems.tapvid3d.format.npz import Npz
+from tapetum.systems.tapvid3d.format.npz import Npz, encode
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, AriaFrame, AriaFrames, AriaScene, open_frames, read_scene
 from tapetum.systems.tapvid3d.makers.common import (
@@ -60,7 +59,7 @@ Poses = Sequence[dict[int, F64]]
 
 
 def v2_name(v1: str) -> str:
-    """Return the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
+    """Name the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
     family.
 
     Source: the 215 entries of google-deepmind/tapnet's adt_v1v2_mappings.py, which all follow this rule.
@@ -74,13 +73,13 @@ def v2_name(v1: str) -> str:
 
 
 def v1_name(folder: str) -> str:
-    """Return the name that the benchmark's files begin with; folders of other devices keep theirs."""
+    """Choose the name that the benchmark's files begin with; folders of other devices keep theirs."""
     v1 = folder.rpartition("_")[0]
     return v1 if v2_name(v1) == folder else folder
 
 
 def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I64]:
-    """Return times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
+    """List times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
 
     A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
     """
@@ -123,7 +122,7 @@ def read_moments(scene: AriaScene, frames: AriaFrames, times: Sequence[int] | I6
 
 
 def seeds(moments: Moments, n: int, rng: np.random.Generator) -> F64:
-    """Return random pixels of random frames, as queries (n, 3) in the upright image."""
+    """Draw random pixels of random frames, as queries (n, 3) in the upright image."""
     sideways = pixel_centres(np.ones((len(moments.frames), SIZE, SIZE), bool), n, rng)
     return np.stack([SIZE - sideways[:, 1], sideways[:, 0], sideways[:, 2]], 1)
 
@@ -158,12 +157,12 @@ def transport(ids: I64, points: F64, moments: Moments) -> F64:
 
 
 def visible(tracks: F64, moments: Moments) -> Bool:
-    """Return (t, n): in the image and within 2 cm of the depth map; for tracks in the sideways camera."""
+    """Compute (t, n): in the image and within 2 cm of the depth map; for tracks in the sideways camera."""
     return depth_test(tracks, moments.depth, INTRINSICS, TOLERANCE)
 
 
 def upright(tracks: F64) -> F64:
-    """Return tracks as the camera of the upright image has them.
+    """Transform tracks to the camera of the upright image has them.
 
     >>> upright(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[-2.0, 1.0, 3.0]]]
@@ -218,7 +217,7 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
 
 
 def images(moments: Moments) -> Iterator[np.ndarray]:
-    """Return the upright frames (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
+    """Rotate the frames upright (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
     return (np.ascontiguousarray(np.rot90(frame.rgb, -1)) for frame in moments.frames)
 
 
@@ -280,7 +279,7 @@ def _job(
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
-    """Return the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
+    """List the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
     files = annotations_of("adt", annotations)
     return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
 

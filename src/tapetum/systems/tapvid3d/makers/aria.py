@@ -60,7 +60,7 @@ class AriaFrames(Protocol):
     """(4, 4)"""
 
     def frame(self, timestamp: int) -> AriaFrame | None:
-        """Return the frame of that time; None where colour, depth or segmentation is missing."""
+        """Read the frame of that time; None where colour, depth or segmentation is missing."""
         ...
 
 
@@ -80,11 +80,11 @@ class AriaScene:
     """m times: poses of the other objects."""
 
     def device_at(self, timestamp: int) -> F64:
-        """Return the pose (4, 4) of the glasses in the scene."""
+        """Look up the pose (4, 4) of the glasses in the scene."""
         return self.scene_from_device[_nearest(self.device_times, timestamp)]
 
     def objects_at(self, timestamp: int) -> dict[int, F64]:
-        """Return poses (4, 4) in the scene of all objects that have a box."""
+        """Look up poses (4, 4) in the scene of all objects that have a box."""
         if not self.moving:
             return self.still
         return {**self.moving[_nearest(self.moving_times, timestamp)], **self.still}
@@ -166,7 +166,7 @@ class RectifiedFrames:
             )
 
     def frame(self, timestamp: int) -> AriaFrame | None:
-        """Return the frame; None where its images are empty."""
+        """Read the frame; None where its images are empty."""
         content = self._read(timestamp)
         if not content["rgb"].size:
             return None
@@ -212,7 +212,7 @@ class VrsFrames:
         self.device_from_camera: F64 = self._provider.get_aria_transform_device_camera(self._stream).to_matrix()
 
     def frame(self, timestamp: int) -> AriaFrame | None:
-        """Return the frame, with colour, depth and labels each resampled in the way of the tools."""
+        """Read the frame, with colour, depth and labels each resampled in the way of the tools."""
         rgb = self._provider.get_aria_image_by_timestamp_ns(timestamp, self._stream)
         depth = self._provider.get_depth_image_by_timestamp_ns(timestamp, self._stream)
         instances = self._provider.get_segmentation_image_by_timestamp_ns(timestamp, self._stream)

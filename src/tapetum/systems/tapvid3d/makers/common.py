@@ -27,7 +27,7 @@ Bool = NDArray[np.bool_]
 
 
 def whole_chunks(count: int, length: int) -> list[slice]:
-    """Return consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
+    """List consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
 
     >>> whole_chunks(700, 300)
     [slice(0, 300, None), slice(300, 600, None)]
@@ -45,7 +45,7 @@ def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """Return one query for each track, at one of the frames where it is visible, each as likely as the other.
+    """Choose one query for each track, at one of the frames where it is visible, each as likely as the other.
 
     Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
 
@@ -60,8 +60,8 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
 
 
 def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
-    """Return values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
-    on.
+    """Interpolate values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value
+    counts on.
 
     >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
     [5.0, 7.5, 10.0]
@@ -94,7 +94,7 @@ def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, t
 
 
 def rotations(quaternions: ArrayLike) -> F64:
-    """Return rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
+    """Compute rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
 
     >>> rotations([1.0, 0.0, 0.0, 1.0]).round(9).tolist()
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -110,7 +110,7 @@ def rotations(quaternions: ArrayLike) -> F64:
 
 
 def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
-    """Return rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
+    """Assemble rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
     rotation, shift = np.asarray(rotation, np.float64), np.asarray(shift, np.float64)
     out = np.zeros((*shift.shape[:-1], 4, 4))
     out[..., :3, :3], out[..., :3, 3], out[..., 3, 3] = rotation, shift, 1
@@ -118,7 +118,7 @@ def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
 
 
 def is_rigid(matrices: ArrayLike) -> bool:
-    """Tell whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+    """Check whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
 
     >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
     (True, False, False)
@@ -190,7 +190,7 @@ def _one(job: ClipJob, path: Path, report: MakeReport) -> None:
 
 
 def annotations_of(source: str, folder: Path) -> list[Path]:
-    """Return the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+    """List the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
@@ -198,7 +198,7 @@ def annotations_of(source: str, folder: Path) -> list[Path]:
 
 
 def fails(name: str, error: BadInput) -> ClipJob:
-    """Return a job for what cannot even be opened."""
+    """Make a job for what cannot even be opened."""
 
     def make() -> Arrays:
         raise error
@@ -207,5 +207,5 @@ def fails(name: str, error: BadInput) -> ClipJob:
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Return random numbers that depend on the seed and the name of the file only."""
+    """Make a generator of random numbers that depend on the seed and the name of the file only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))])

@@ -82,13 +82,13 @@ def _vehicle(segment: WaymoSegment, boxes: VehicleBoxes) -> Vehicle:
 
 
 def corners(boxes: F64) -> F64:
-    """Return the corners (t, 8, 3) of boxes (t, 7)."""
+    """Compute the corners (t, 8, 3) of boxes (t, 7)."""
     signs = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3, indexing="ij"), -1).reshape(8, 3)
     return transform(yawed(boxes[:, 6], boxes[:, :3]), signs * boxes[:, None, 3:6])
 
 
 def in_image(points: F64, camera: WaymoCamera) -> tuple[F64, Bool]:
-    """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the image."""
+    """Project points (..., 3) of the vehicle's coordinates to raster pixels (..., 2), and mark those ahead and in the image."""
     seen = to_opencv(points, camera)
     xy = project(seen, camera.intrinsics)
     h, w = camera.size
@@ -96,12 +96,12 @@ def in_image(points: F64, camera: WaymoCamera) -> tuple[F64, Bool]:
 
 
 def to_opencv(points: F64, camera: WaymoCamera) -> F64:
-    """Return points (..., 3) in the vehicle's coordinates as the camera has them, in OpenCV's axes."""
+    """Transform points (..., 3) in the vehicle's coordinates to the camera's, in OpenCV's axes."""
     return transform(OPENCV_FROM_WAYMO @ np.linalg.inv(camera.vehicle_from_camera), points)
 
 
 def kept(vehicle: Vehicle) -> Bool | None:
-    """Return the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
+    """Mark the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
 
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
@@ -113,13 +113,13 @@ def kept(vehicle: Vehicle) -> Bool | None:
 
 
 def inside(points: F64, box: F64) -> Bool:
-    """Tell which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
+    """Check which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
     local = transform(np.linalg.inv(yawed(box[6], box[:3])), points)
     return np.all(abs(local) <= (box[3:6] - SHRINK) / 2, axis=1)
 
 
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
-    """Return points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
+    """Collect points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
     object_from_vehicle = np.linalg.inv(vehicle.world_from_object) @ vehicle.world_from_vehicle
     found = [
         transform(move, cloud[inside(cloud, box)])
@@ -162,7 +162,7 @@ def visible(tracks: F64, camera: WaymoCamera, ranges: list[F64]) -> Bool:
 
 
 def ranges_in(segment: WaymoSegment, camera: int, time: int) -> F64:
-    """Return lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
+    """Select lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
     sweep = segment.sweeps[time]
     distance = np.linalg.norm(sweep.points, axis=1)
     first, second = sweep.projection[:, 0] == camera, sweep.projection[:, 3] == camera

@@ -25,7 +25,7 @@ from tapetum.scenes.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
 from tapetum.scenes.unfinished import goes_on, write_note
 from tapetum.systems.tapvid3d.format.data import depth_path, write_clip
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project
 
 _UNFINISHED = ".unfinished.json"

@@ -153,7 +153,7 @@ def _touches(splats: Splats, size: tuple[int, int]) -> Iterator[tuple[I64, I64, 
 
 
 def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
-    """Return for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
+    """Find for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
     there."""
     rotation = rotations(scene.quaternions[moment])
     opacity = np.log(scene.opacity)

@@ -125,7 +125,7 @@ def follow(queries: F64, scene: Gaussians, camera: PanopticCamera, view: Rendere
 
 
 def visible(tracks: F64, camera: PanopticCamera, view: RenderedView) -> Bool:
-    """Return (t, n): in the image and within 5 cm of the rendered depth."""
+    """Compute (t, n): in the image and within 5 cm of the rendered depth."""
     return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
 
 
@@ -179,7 +179,7 @@ def _job(scene: Gaussians, camera: PanopticCamera, folder: Path, rng: np.random.
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
-    """Return the clips of a folder of downloaded annotations, with the images of RAW/data."""
+    """List the clips of a folder of downloaded annotations, with the images of RAW/data."""
     files = annotations_of("pstudio", annotations)
     return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
 

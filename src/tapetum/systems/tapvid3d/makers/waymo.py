@@ -93,7 +93,7 @@ class WaymoSegment:
         }
 
     def images(self, camera: int) -> dict[int, bytes]:
-        """Return JPEGs by time."""
+        """Read JPEGs by time."""
         columns = ["key.frame_timestamp_micros", "[CameraImageComponent].image"]
         table = self._read("camera_image", columns, ("key.camera_name", camera))
         return dict(zip(*table.values(), strict=True))
@@ -206,7 +206,7 @@ def segments(root: Path) -> Iterator[WaymoSegment]:
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
-    """Return pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
+    """Compute pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
     high.
 
     Raises `BadInput` where there is not one beam for each row.
@@ -220,7 +220,7 @@ def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | No
 def lidar_points(
     ranges: ArrayLike, vehicle_from_lidar: F64, pitch: F64, world_from_pixel: ArrayLike, world_from_vehicle: F64
 ) -> F64:
-    """Return the points of a range image, row by row, where it has a return.
+    """Compute the points of a range image, row by row, where it has a return.
 
     Args:
         ranges: (h, w) metres; 0 or less is no return. Columns go from behind, over the left side, once around the lidar.
@@ -258,5 +258,5 @@ def _about(angle: ArrayLike, axis: int) -> F64:
 
 
 def yawed(heading: ArrayLike, centre: ArrayLike) -> F64:
-    """Return poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
+    """Compute poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
     return poses(_about(heading, 2), centre)

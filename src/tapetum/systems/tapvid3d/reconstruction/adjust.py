@@ -68,7 +68,7 @@ def adjusted(
     *,
     support: Tracks | None = None,
 ) -> Tracks3D:
-    """Return tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
+    """Lift tracks of a video of `size` (height, width) into space, with the poses of the camera; in an unknown unit.
 
     Args:
         tracks: the points that are wanted.
@@ -130,7 +130,7 @@ class AdjustedTracker:
 
 
 def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
-    """Return queries (t, x, y) of grids over an image of (height, width), on several frames from the first to the last."""
+    """Make queries (t, x, y) of grids over an image of (height, width), on several frames from the first to the last."""
     count = min(frames, int(np.clip(-(-frames // EVERY) + 1, 3, 9)))
     cells = (np.arange(GRID) + 0.5) / GRID
     moments = np.linspace(0, frames - 1, count).round()

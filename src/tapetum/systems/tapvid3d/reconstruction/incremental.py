@@ -38,7 +38,7 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 
 
 def first_reconstruction(views: Observations, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
-    """Return the cameras of the frames `keys`, and all points.
+    """Reconstruct the cameras of the frames `keys`, and all points.
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
@@ -97,7 +97,7 @@ def _pairs(views: Observations, frames: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def rotation_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """Return (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
+    """Measure (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
     `scale`."""
     a1, b1 = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (homogeneous(a), homogeneous(b)))
     counts, error = weight, np.zeros(len(a))
@@ -183,7 +183,7 @@ def _complete(trial: PartialReconstruction, keys: Sequence[int]) -> int | None:
 
 
 def unplaced(frame: int) -> BadInput:
-    """Return the one line to say of a frame that has no pose."""
+    """Make the error about a frame that has no pose."""
     return BadInput(
         f"the camera of frame {frame} cannot be found: fewer than {LEAST} points that stand still are seen there and in the "
         "frames beside it; track more points of the background, or cut the video there"

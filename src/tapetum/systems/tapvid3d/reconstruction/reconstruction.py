@@ -11,8 +11,7 @@ from jaxtyping import Bool
 
 from tapetum.systems.tapvid3d.geometry import F64
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, adjust, by_rays
-from tapetum.systems.tapvid3d.reconstruction.rotations import cross, rotation
-from tapetum.systems.tapvid3d.reconstruction.twoview import triangulate
+from tapetum.systems.tapvid3d.reconstruction.twoview import cross, rotation, triangulate
 
 LEAST = 8
 """Points that a camera must see to be placed, or that two frames must share."""
@@ -39,7 +38,7 @@ class Observations:
     """Pixels by which a place may miss."""
 
     def of(self, frames: Sequence[int]) -> "Observations":
-        """Return the same points in some of the frames."""
+        """Select the same points in some of the frames."""
         return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
 
     @property
@@ -54,7 +53,7 @@ class Observations:
 
 
 def crowding(places: F64, size: tuple[int, int]) -> F64:
-    """Return weights (n,) of points asked for at places (n, 2) of an image of (width, height): one over how many share a cell.
+    """Compute weights (n,) of points queried at places (n, 2) of an image of (width, height): one over how many share a cell.
 
     >>> crowding(np.array([[1.0, 1], [2, 2], [90, 90]]), (100, 100)).tolist()
     [0.5, 0.5, 1.0]
@@ -89,7 +88,7 @@ class PartialReconstruction:
         self.still = ((error < 2 * here.within) & here.seen).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
-        """Give one more frame a pose; False where too few still points are seen in it."""
+        """Place one more frame; False where too few still points are seen in it."""
         usable = self.still & self.views.seen[:, frame]
         if usable.sum() < LEAST:
             return False
@@ -99,7 +98,7 @@ class PartialReconstruction:
         return True
 
     def place_all(self, frames: Sequence[int]) -> int | None:
-        """Give all these frames poses, the nearest to those that have one first; the first that cannot get one, if any."""
+        """Place all these frames, the nearest to those that have one first; the first that cannot get one, if any."""
         refused: list[int] = []
         while left := [k for k in frames if k not in self.poses and k not in refused]:
             frame = min(left, key=lambda k: min(abs(k - other) for other in self.poses))
@@ -136,7 +135,7 @@ def centres(poses: F64) -> F64:
 
 
 def settled(poses: F64, views: Observations, rounds: int = 3) -> tuple[F64, F64]:
-    """Return points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
+    """Triangulate points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
     pixels."""
     weight = views.seen.astype(np.float64)
     points, error = np.zeros((len(weight), 4)), weight

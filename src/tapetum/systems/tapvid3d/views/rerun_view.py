@@ -23,7 +23,7 @@ import numpy as np
 
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.views.scene import TrackScene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 

@@ -50,7 +50,7 @@ class Box:
         self._centre = np.array([0.48 * w, 0.5 * h])
 
     def place(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 2"]:
-        """Return x, y in the image of points in the first camera."""
+        """Project to x, y in the image the points in the first camera."""
         return (xyz - self.low - self.side / 2) @ self._turn[:2].T * self.scale + self._centre
 
     def away(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
@@ -58,11 +58,11 @@ class Box:
         return (xyz - self.low - self.side / 2) @ self._turn[2]
 
     def holds(self, xyz: Float[np.ndarray, "... 3"]) -> np.ndarray:
-        """Tell which points lie in it."""
+        """Check which points lie in it."""
         return ((xyz >= self.low) & (xyz <= self.low + self.side)).all(axis=-1)
 
     def ticks(self, axis: int) -> tuple[float, np.ndarray]:
-        """Return the step and the round numbers along an axis."""
+        """Choose the step and the round numbers along an axis."""
         power = 10.0 ** np.floor(np.log10(self.side / 4))
         step = float(power * max(k for k in (1, 2, 5) if k * power <= self.side / 4))
         low = self.low[axis]
@@ -72,7 +72,7 @@ class Box:
 def still(
     tracks: Tracks3D, frame: int | None = None, size: tuple[int, int] = SIZE, *, most_points: int | None = POINTS
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return an image of the tracks in one frame, the last one where None.
+    """Draw an image of the tracks in one frame, the last one where None.
 
     Args:
         tracks: n tracks of t frames.

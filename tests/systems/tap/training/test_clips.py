@@ -12,8 +12,7 @@ from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.textures import procedural
-from tapetum.systems.tap.training.clips import Joined
-from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes, records
+from tapetum.systems.tap.training.clips import EpisodeClips, Joined, check_episodes, records
 from tapetum.systems.tap.training.recipes import Phase, TapNano
 from tapetum.systems.tap.training.run_scenes import SceneTask, train_tap_nano, world_clips
 from tapetum.train.launch_config import Launch
