@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.account.config import LedgerConfig
-from tapetum.account.constants import Interval
+from tapetum.account.config import Interval, LedgerConfig
 from tapetum.app.account_inputs import forward_pass, many
 from tapetum.app.ledger import FILE
 from tapetum.app.verb import Listener, verb
@@ -241,7 +240,7 @@ def _estimated(
 
 def _of_run(file: Path) -> Cost:
     """A run, by its ledger."""
-    from tapetum.account.constants import Constant
+    from tapetum.account.config import Constant
     from tapetum.app.ledger import LedgerOptions, ledger
 
     (content,) = ledger.run(LedgerOptions((file,)), Listener()).ledgers.values()

@@ -168,6 +168,6 @@ def _first(listing: Any, limit: int | None) -> Any:
 
 
 def _identity(model: Any) -> str:
-    from tapetum.systems.longvideo.towers import identity_of
+    from tapetum.systems.longvideo.video_text import identity_of
 
     return identity_of(model)

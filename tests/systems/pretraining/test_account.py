@@ -14,7 +14,7 @@ from tapetum.systems.pretraining.account import account_step, parameters
 from tapetum.systems.pretraining.config import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.train import Moment, fit
+from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
 BACKBONES = {
@@ -41,11 +41,11 @@ def test_the_two_engines_agree(method: Method, backbone: str, data: object) -> N
     model, teachers = task.model(), {}
     for average in task.averages:
         teachers[average.name] = task.model().requires_grad_(False).eval()
-    showings = task.dataset()
-    batch = task.collate([showings[number] for number in range(4)])
+    samples = task.dataset()
+    batch = task.collate([samples[number] for number in range(4)])
 
     def loss() -> torch.Tensor:
-        return task.method_loss(model, batch, Moment(step=9, teachers=teachers))[0]
+        return task.method_loss(model, batch, StepContext(step=9, teachers=teachers))[0]
 
     with by_part({**task.cost_parts(model), **teachers}):
         counted = count_flops(loss)

@@ -23,11 +23,11 @@ from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.masks.data import MaskCrops, read_crops
-from tapetum.train import Moment, Task, fit
+from tapetum.train import StepContext, Task, fit
 from tapetum.train.gather import all_reduce
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 _EPSILON = 1e-5
 
@@ -73,7 +73,7 @@ class LearningCodec(nn.Module):
     def _restart(self, said: Tensor, generator: torch.Generator | None) -> None:
         """Puts codes that hardly any place chooses where something of this batch was said; one process draws for all."""
         lost = self.counts < self.run.restart_below
-        world = current_world()
+        world = current_process_group()
         drawn = said[torch.randint(len(said), (len(self.counts),), generator=generator, device=said.device)]
         drawn = all_reduce(drawn if world.rank == 0 else torch.zeros_like(drawn))
         self.sums.copy_(torch.where(lost[:, None], drawn, self.sums))
@@ -94,9 +94,9 @@ class MaskCodecTask(Task):
         """Give masks by number."""
         return self.masks
 
-    def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         """Compute the squared error of what is drawn and the commitment; log both, the IoU, and how many codes are in use."""
-        drawn, distance, chosen = model(batch, moment.generator)
+        drawn, distance, chosen = model(batch, context.generator)
         error = mse_loss(drawn, 2 * batch - 1)
         used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
         share = used / used.sum()

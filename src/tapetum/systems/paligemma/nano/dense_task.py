@@ -36,7 +36,7 @@ from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
 from tapetum.systems.paligemma.nano.position_init import write_positions
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, pixels_of
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
 """Classes of a cell: things, colours and materials; the first of each is none."""
@@ -182,7 +182,7 @@ class PlacesTask(Task):
         """Join images."""
         return cells_of(items)
 
-    def loss(self, model: nn.Module, batch: Cells, moment: Moment) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: Cells, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Measure."""
         return places_loss(model(batch.pixels), batch)
 

@@ -22,7 +22,7 @@ from tapetum.systems.paligemma.nano.scene_texts import ScenePairs, SceneSample
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ScenesTask(PaliGemmaTask):
             looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens)
         return SceneStep(plain.batch, plain.packed, cells_of(images) if self.places else None, looks)
 
-    def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of texts, and of places."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels

@@ -102,5 +102,5 @@ def spotting_rows(task: Transfer, told: Answered) -> list[Row]:
         truths[example.id] = Boxes(xyxy=np.array([t.xyxy for t in things]).reshape(-1, 4), labels=[t.label for t in things])
         boxes[example.id] = _boxes(example, told)[0]
     found = spotting_f1(boxes, truths)
-    counts = {"F1": found.said + found.wanted, "precision": found.said, "recall": found.wanted}
+    counts = {"F1": found.n_predictions + found.n_targets, "precision": found.n_predictions, "recall": found.n_targets}
     return [Row(name=name, value=getattr(found, name.lower()), count=count) for name, count in counts.items()]

@@ -29,10 +29,10 @@ from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.noise import detection_pair
 from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
 from tapetum.train import TrainConfig, fit
-from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.memory import TrainingMemory, training_memory
+from tapetum.train.optim import freeze_where
 
 BATCH = 16
 """Images that are asked about together."""

@@ -35,7 +35,7 @@ from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Poin
 from tapetum.systems.pretraining.study.shapes import shape_source
 from tapetum.systems.pretraining.study.variants import balanced, varied
 from tapetum.train.launch_config import Launch
-from tapetum.train.world import pick_device
+from tapetum.train.process_group import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
 from tapetum.transfer.fine_tune import SegmentationTask, fine_tune
 from tapetum.transfer.knn import knn_accuracy
