@@ -22,7 +22,7 @@ from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.image import first_that_starts
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.textures import procedural
-from tapetum.tracks.follow import BoxTracker, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
 
@@ -63,7 +63,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
 
     began = time.process_time()
     follower = BoxTracker(video, tracker, look, every=max(1, round(rate / 2)))
-    boxes = as_tracks(follower.run(), video)
+    boxes = to_box_tracks(follower.run(), video)
     seconds = time.process_time() - began
     values, ghosts, hidden = [], 0, 0
     for k, label in enumerate(boxes.labels):
@@ -72,7 +72,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
             if shares[true, t] == 0:
                 hidden += 1
                 ghosts += bool(boxes.shown[k, t])
-            elif shares[true, t] >= SEEN and not boxes.found[k, t]:
+            elif shares[true, t] >= SEEN and not boxes.detected[k, t]:
                 overlap = box_iou(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
                 values.append(float(overlap) if boxes.shown[k, t] else 0.0)
     return {
@@ -81,7 +81,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         "places": len(values),
         "ghosts": ghosts,
         "hidden": hidden,
-        "looks": len(follower.looked),
+        "looks": len(follower.detector_frames),
         "frames": boxes.frames,
         "seconds": seconds,
     }

@@ -61,7 +61,7 @@ def boxes() -> BoxTracks:
     return BoxTracks(
         xyxy=xyxy,
         shown=shown,
-        found=np.array([[True, False, False], [False, True, False]]),
+        detected=np.array([[True, False, False], [False, True, False]]),
         scores=np.full((2, 3), 0.5),
         labels=["red cup", 'a "b"'],
         times=[0, 0.5, 1],

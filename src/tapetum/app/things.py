@@ -77,7 +77,7 @@ class Things:
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
-        shown, found = self.boxes.shown, self.boxes.found
+        shown, found = self.boxes.shown, self.boxes.detected
         objects = zip(self.boxes.labels, shown.sum(1).tolist(), found.sum(1).tolist(), strict=True)
         content: dict[str, Any] = {
             "video": self.video,
@@ -108,7 +108,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     for what cannot be opened, a model or tracker that is not there, and words that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
-    from tapetum.tracks.follow import BoxTracker, as_tracks
+    from tapetum.tracks.follow import BoxTracker, to_box_tracks
     from tapetum.video import open_video
 
     options.check()
@@ -130,7 +130,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         tracker = load_tracker(options.tracker, options.device, "float32")
         every = options.look_every or max(1, round(video.rate / 2))
         follower = BoxTracker(video, tracker, eye.look, every, progress=listener.counting("following"))
-        boxes = as_tracks(follower.run(), video)
+        boxes = to_box_tracks(follower.run(), video)
         if eye.malformed:
             listener.note(f"{eye.malformed} boxes in the model's answers were malformed and left out")
         if eye.unasked:
@@ -153,7 +153,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             model=options.model,
             tracker=options.tracker,
             boxes=boxes,
-            looked=tuple(follower.looked),
+            looked=tuple(follower.detector_frames),
             malformed=eye.malformed,
             seconds=time.perf_counter() - began,
             out=out,

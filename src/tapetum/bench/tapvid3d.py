@@ -120,9 +120,9 @@ def evaluate(
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
     made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
-    wanted = {"scalings": list(scalings), **made_by, **(settings or {})}
+    identity = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
-    with Rows(rows, wanted, note) as kept:
+    with Rows(rows, identity, note) as kept:
         stamps = {job.key: kept.stamp(**job.files()) for job in jobs}
         for job in jobs:
             row = kept.get(job.key, stamps[job.key])
@@ -147,10 +147,11 @@ def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
 
 def check_shape(clip: Clip3D, predicted: Prediction3D) -> None:
     """Raise `Damage` where the prediction has another shape than the clip."""
-    found, wanted = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape
-    if found != wanted:
-        turned = "; it looks like (n, t, 3)" if found == (wanted[1], wanted[0], 3) else ""
-        raise Damage("shape", f"{clip.name}: predicted tracks_XYZ has shape {found}; for this clip it must be {wanted}{turned}")
+    shape, expected = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape  # both (t, n, 3)
+    if shape != expected:
+        turned = "; it looks like (n, t, 3)" if shape == (expected[1], expected[0], 3) else ""
+        message = f"predicted tracks_XYZ has shape {shape}; for this clip it must be {expected}{turned}"
+        raise Damage("shape", f"{clip.name}: {message}")
 
 
 def score_clip(clip: Clip3D, predicted: Prediction3D, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:

@@ -162,8 +162,8 @@ def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
         (name,) = entries
     if name not in entries:
         some = ", ".join(islice(entries, 5)) + (", ..." if len(entries) > 5 else "")
-        found = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
-        raise BadInput(f"{path} {found}; name one of {some}")
+        content = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
+        raise BadInput(f"{path} {content}; name one of {some}")
     entry = entries[name]
     if video is None:
         height, width = next(entry.images()).shape[:2]

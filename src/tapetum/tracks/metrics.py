@@ -136,11 +136,11 @@ def _check_shapes(
     if gt_occluded.ndim != 2:
         raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
     n, t = gt_occluded.shape
-    for name, array, wanted in (
+    for name, array, expected in (
         ("queries", queries, (n, 3)),
         ("gt_tracks", gt_tracks, (n, t, 2)),
         ("pred_occluded", pred_occluded, (n, t)),
         ("pred_tracks", pred_tracks, (n, t, 2)),
     ):
-        if array.shape != wanted:
-            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {wanted}")
+        if array.shape != expected:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")

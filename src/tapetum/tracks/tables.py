@@ -128,10 +128,10 @@ def from_napari(path: Path, frames: int = 0) -> Tracks:
     header = columns(path)
 
     def column(*allowed: str) -> int:
-        found = [index for index, name in enumerate(header) if name in allowed]
-        if len(found) != 1:
-            raise BadInput(f"{path} has {len(found)} columns {allowed[0].upper()}; a table for napari has ID,T,Y,X, each once")
-        return found[0]
+        places = [index for index, name in enumerate(header) if name in allowed]
+        if len(places) != 1:
+            raise BadInput(f"{path} has {len(places)} columns {allowed[0].upper()}; a table for napari has ID,T,Y,X, each once")
+        return places[0]
 
     identity, time, y, x = column(*TRACK_ID), column("t", "frame"), column("y"), column("x")
     body = _body(path, list(_rows(path)), 1)
@@ -203,11 +203,11 @@ def _whole(row: _Row, column: int, what: str, most: int) -> int:
 
 
 def _once(rows: Sequence[_Row], keys: Sequence[object], what: str) -> None:
-    seen = set()
+    met = set()
     for (name, _), key in zip(rows, keys, strict=True):
-        if key in seen:
+        if key in met:
             raise BadInput(f"{name} is another row for {what.format(key)}; give one")
-        seen.add(key)
+        met.add(key)
 
 
 def _room(path: Path, points: int, frames: int) -> None:

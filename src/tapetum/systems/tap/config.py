@@ -7,6 +7,7 @@ with different numbers.
 from dataclasses import dataclass, replace
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class TapirConfig:
     """Widening inside a mixer block, of the depthwise branch and of the MLP."""
 
     def __post_init__(self) -> None:
+        check_fields(self, pyramid_level="[0, inf)", extra_convs="[0, inf)", iterations="[1, inf)", blocks_per_group="[1, inf)")
         h, w = self.initial_resolution
         if h <= 0 or w <= 0 or h % 8 or w % 8:
             raise BadInput(f"initial_resolution is {h}x{w}; it must be positive multiples of 8, such as 256x256")
@@ -64,8 +66,6 @@ class TapirConfig:
             raise BadInput(f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3")
         if self.causal and self.second_pass:
             raise BadInput("second_pass needs the future, and a causal network has none; leave one of them out")
-        if self.pyramid_level < 0 or self.extra_convs < 0 or self.iterations < 1 or min(self.blocks_per_group) < 1:
-            raise BadInput("pyramid_level and extra_convs must be 0 or more, iterations and blocks_per_group 1 or more")
 
     @property
     def hires_dim(self) -> int:

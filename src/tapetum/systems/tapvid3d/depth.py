@@ -81,9 +81,9 @@ class DepthFiles:
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".npy", ".png") and not p.name.startswith("."))
             kinds = {p.suffix.lower() for p in files}
             if len(kinds) != 1:
-                found = "both .npy and .png files" if kinds else "no .npy or .png file"
+                content = "both .npy and .png files" if kinds else "no .npy or .png file"
                 raise BadInput(
-                    f"{path} has {found}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
+                    f"{path} has {content}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
                 )
             self._each = files
         elif path.suffix == ".npz":
@@ -245,6 +245,6 @@ def _npy(path: Path) -> np.ndarray:
 
 def _checked(depth: np.ndarray, axes: int, path: Path) -> np.ndarray:
     if depth.ndim != axes or depth.dtype.kind != "f" or not depth.size:
-        wanted = "(t, h, w)" if axes == 3 else "(h, w)"
-        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {wanted}, in metres")
+        expected = "(t, h, w)" if axes == 3 else "(h, w)"
+        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {expected}, in metres")
     return depth

@@ -25,7 +25,7 @@ from tapetum.systems.perception_test.baselines.seen import Seen
 from tapetum.systems.perception_test.baselines.tracking import box_row
 from tapetum.systems.perception_test.types import Video
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import BoxTracker, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import open_video
@@ -96,7 +96,7 @@ class GroundedWords:
         clip = open_video(seen.frames, rate=video.metadata.rate)
         every = -(-seen.count // LOOKS)
         look = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(seen.frames[frame], words), every)
-        return as_tracks(look.run(), clip)
+        return to_box_tracks(look.run(), clip)
 
     def _scores(self, tracks: BoxTracks, question: str, name: str, number: int) -> np.ndarray:
         """One for each thing; 0 for what is no answer."""

@@ -76,16 +76,11 @@ class Ingredients:
     """Queries a clip."""
 
     def __post_init__(self) -> None:
+        check_fields(self, moving="[0, 1]", confident="[0, 1)", within="(0, inf)", points="[1, inf)", stride="[1, inf)")
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
+            raise BadInput(f"area is {self.area} and aspect {self.aspect}; give least and largest, an area within 0..1")
         if not 1 <= self.quality[0] <= self.quality[1] <= 95:
-            raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
-        if not 0 <= self.confident < 1 or not self.within > 0:
-            raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
-        if not 0 <= self.moving <= 1:
-            raise BadInput(f"moving is {self.moving}; wanted a fraction, 0..1")
-        if self.points < 1 or self.stride < 1:
-            raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
+            raise BadInput(f"quality is {self.quality}; give lowest and highest, within 1..95")
 
     def length(self, frames: int) -> int:
         """Count the most frames that a teacher sees where a student sees `frames`."""
@@ -118,12 +113,11 @@ class FootageConfig:
     """Clips in a file."""
 
     def __post_init__(self) -> None:
+        check_fields(self, shard="[1, inf)", fastest="(0, inf)")
         if not 2 <= self.shortest <= self.longest:
             raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
         if self.size < 16 or self.size % 8:
             raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
-        if self.shard < 1 or not self.fastest > 0:
-            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
 
 
 Ingredient = Literal[
@@ -213,10 +207,11 @@ class BootstrapRun:
     """Learn under bfloat16 autocast."""
 
     def __post_init__(self) -> None:
-        if self.clips < 1 or self.frames < 2:
-            raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
-        counts, from_zero = ("steps", "iterations", "checks", "scored"), ("extra_convs", "scenes", "image_clips", "seed")
-        check_fields(self, **dict.fromkeys(counts, "[1, inf)"), **dict.fromkeys(from_zero, "[0, inf)"))
+        counts, from_zero = (
+            ("clips", "steps", "iterations", "checks", "scored"),
+            ("extra_convs", "scenes", "image_clips", "seed"),
+        )
+        check_fields(self, frames="[2, inf)", **dict.fromkeys(counts, "[1, inf)"), **dict.fromkeys(from_zero, "[0, inf)"))
         if not self.scenes + self.image_clips:
             raise BadInput("scenes and image_clips are 0; give some of one kind, of which the tracker learns what is true")
 

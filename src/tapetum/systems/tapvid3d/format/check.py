@@ -81,8 +81,8 @@ def check(
     if split is not None:
         findings.extend(_missing_sources(folder, places, split))
     for counts in sources.values():
-        seen, every = counts.pop("seen"), counts.pop("all")
-        counts["visible"] = seen / every if every else None
+        visible, every = counts.pop("seen"), counts.pop("all")
+        counts["visible"] = visible / every if every else None
     return {"files": len(places), "sources": sources, "findings": [finding._asdict() for finding in findings]}
 
 
@@ -96,10 +96,10 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     hidden = ~clip.visibility[frame, point] & ~never
     if hidden.any():
         yield "query-hidden", f"{_count_of(hidden, 'queries')} at a frame where the point is not visible"
-    asked = clip.tracks_XYZ[frame, point]
-    off = _distance(asked, clip.fx_fy_cx_cy, clip.queries_xyt)
+    query_points = clip.tracks_XYZ[frame, point]
+    off = _distance(query_points, clip.fx_fy_cx_cy, clip.queries_xyt)
     beside = off >= QUERY_TOLERANCE
-    other = _other_order(asked, clip) if beside.any() else None
+    other = _other_order(query_points, clip) if beside.any() else None
     if other is not None:
         yield "intrinsics", f"fx_fy_cx_cy is in the order {other}: read so, the points land on their queries"
     else:
@@ -145,8 +145,8 @@ def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         yield "outside", f"{_count_of(outside, 'visible positions')} outside the image of {size[0]}x{size[1]}"
     centre = clip.fx_fy_cx_cy[2:]
     if (np.abs(centre - size / 2) > size / 4).any():
-        found = f"the principal point is at {centre[0]:g}, {centre[1]:g} of an image of {size[0]}x{size[1]}"
-        yield "intrinsics", f"{found}; fx_fy_cx_cy must be in pixels of that image, in that order"
+        problem = f"the principal point is at {centre[0]:g}, {centre[1]:g} of an image of {size[0]}x{size[1]}"
+        yield "intrinsics", f"{problem}; fx_fy_cx_cy must be in pixels of that image, in that order"
 
 
 def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -154,12 +154,12 @@ def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.nd
     return np.nan_to_num(np.linalg.norm(project(xyz, camera) - queries[:, :2], axis=-1), nan=np.inf)
 
 
-def _other_order(asked: np.ndarray, clip: Clip3D) -> str | None:
+def _other_order(query_points: np.ndarray, clip: Clip3D) -> str | None:
     """The order of the four numbers in which the points land on their queries, if there is one."""
     for order in permutations(range(4)):
         camera = np.empty(4)
         camera[list(order)] = clip.fx_fy_cx_cy
-        if (_distance(asked, camera, clip.queries_xyt) < QUERY_TOLERANCE).all():
+        if (_distance(query_points, camera, clip.queries_xyt) < QUERY_TOLERANCE).all():
             return ", ".join(_NAMES[index] for index in order)
     return None
 

@@ -131,8 +131,8 @@ class Clip3D:
         array, axes = np.asarray(getattr(self, name)), shape.split()
         if array.dtype.kind not in "fiu":
             raise Damage("dtype", f"{self.name}: {name} has dtype {array.dtype}; it must be numbers")
-        wanted = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
-        if array.ndim != len(wanted) or any(w not in (None, have) for w, have in zip(wanted, array.shape, strict=True)):
+        expected = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
+        if array.ndim != len(expected) or any(w not in (None, have) for w, have in zip(expected, array.shape, strict=True)):
             given = f" with {', '.join(f'{axis} = {size}' for axis, size in sizes.items())}" if sizes else ""
             raise Damage("shape", f"{self.name}: {name} has shape {array.shape}; it must be ({', '.join(axes)}){given}")
         return array.astype(np.float64)

@@ -73,8 +73,8 @@ def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(get_args(Split))}")
     if source not in (None, *SOURCES):
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
-    wanted = {"minival": ("minival",), "full": ("full",), "all": ("minival", "full")}[split]
-    return tuple(name for name, (where, part) in _catalogue().items() if part in wanted and source in (None, where))
+    parts = {"minival": ("minival",), "full": ("full",), "all": ("minival", "full")}[split]
+    return tuple(name for name, (where, part) in _catalogue().items() if part in parts and source in (None, where))
 
 
 def source_of(name: str) -> Source | None:
@@ -140,21 +140,21 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
         folder /= MADE
     here: list[Source] = [source for source in SOURCES if (folder / source).is_dir()]
     if here:
-        found = [ClipPath(source, path) for source in here for path in _npz(folder / source)]
+        clips = [ClipPath(source, path) for source in here for path in _npz(folder / source)]
     else:
-        found = [ClipPath(_source(path), path) for path in _npz(folder)]
-        found.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
+        clips = [ClipPath(_source(path), path) for path in _npz(folder)]
+        clips.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
     if split is not None:
-        present = here or [source for source in SOURCES if any(place.source == source for place in found)]
-        found = [
+        present = here or [source for source in SOURCES if any(place.source == source for place in clips)]
+        clips = [
             ClipPath(source, (folder / source if here else folder) / name)
             for source in present
             for name in files(split, source)
         ]
-    if not found:
-        wanted = "clip of the official lists" if split else "npz file"
-        raise BadInput(f"{folder} holds no {wanted}; give a folder with npz files, or with adt, drivetrack and pstudio in it")
-    return found
+    if not clips:
+        expected = "clip of the official lists" if split else "npz file"
+        raise BadInput(f"{folder} holds no {expected}; give a folder with npz files, or with adt, drivetrack and pstudio in it")
+    return clips
 
 
 def _npz(folder: Path) -> Iterable[Path]:

@@ -132,8 +132,8 @@ class Npz:
             raise self.damage("pickled", f"holds a pickled {type(content).__name__} in {name}, not an array of shape {shape}")
         for index, item in enumerate(content):
             if not isinstance(item, bytes):
-                found = type(item).__name__
-                raise self.damage("pickled", f"holds a {found} as item {index} of {name}; it must be bytes")
+                kind = type(item).__name__
+                raise self.damage("pickled", f"holds a {kind} as item {index} of {name}; it must be bytes")
         return content.tolist()
 
     def _open(self, name: str) -> IO[bytes]:

@@ -170,8 +170,8 @@ def upright(tracks: F64) -> F64:
     return transform(TURN, tracks)
 
 
-def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
-    """Hide `seen` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
+def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
+    """Hide `visible` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
 
     Args:
         seen: visibility so far.
@@ -180,12 +180,12 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
             FCN-ResNet50 (softmax), at 520x520.
     """
     mask = np.asarray(person) > PERSON
-    if mask.ndim != 3 or len(mask) != len(seen):
+    if mask.ndim != 3 or len(mask) != len(visible):
         raise BadInput(
-            f"probabilities of people are {np.shape(person)}; wanted ({len(seen)}, height, width), a map for each frame"
+            f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map for each frame"
         )
-    out = seen.copy()
-    frame, track = np.nonzero(seen)
+    out = visible.copy()
+    frame, track = np.nonzero(visible)
     xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the image takes that of the map at its centre
     column, row = (((xy + 0.5) * np.array(mask.shape[:0:-1]) / SIZE).astype(int)).T
     out[frame, track] = ~mask[frame, row, column]
@@ -202,15 +202,15 @@ def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
 
 def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> Arrays:
     """Make the arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
-    tracks, seen, _ = follow(seeds(moments, n, rng), moments)
+    tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
-        seen = hide_people(seen, tracks, person)
-    queries, kept = random_queries(tracks, seen, INTRINSICS, rng)
+        visibility = hide_people(visibility, tracks, person)
+    queries, kept = random_queries(tracks, visibility, INTRINSICS, rng)
     return {
         "images_jpeg_bytes": [encode(image) for image in images(moments)],
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
-        "visibility": seen[:, kept],
+        "visibility": visibility[:, kept],
         "fx_fy_cx_cy": np.array(INTRINSICS),
         "extrinsics_w2c": TURN @ moments.camera_from_scene,
     }
@@ -228,15 +228,15 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
     """
     means = np.stack([image.mean((0, 1)) for image in images(moments)])
-    wanted = np.asarray(annotations["video_means"])
-    if wanted.shape != means.shape:
+    expected = np.asarray(annotations["video_means"])
+    if expected.shape != means.shape:
         raise BadInput(
-            f"the frames that were read have {means.shape} means, the annotation {wanted.shape}; is the sequence whole?"
+            f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is the sequence whole?"
         )
-    same = np.isclose(means, wanted, atol=1e-3).all(1)
+    same = np.isclose(means, expected, atol=1e-3).all(1)
     if not same.all():
         frame = int(same.argmin())
-        off = abs(means[frame] - wanted[frame]).max()
+        off = abs(means[frame] - expected[frame]).max()
         raise BadInput(
             f"the mean colour of frame {frame} is {off:.3g} off that of the annotation; is this the right sequence, rectified "
             "by the projectaria-tools of the public build (1.5.2)?"
@@ -300,7 +300,7 @@ def _annotated(raw: Path, path: Path) -> Arrays:
 def _sequences(raw: Path) -> list[Path]:
     if (raw / "aria_trajectory.csv").is_file():
         return [raw]
-    found = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
-    if not found:
+    sequences = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
+    if not sequences:
         raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
-    return found
+    return sequences

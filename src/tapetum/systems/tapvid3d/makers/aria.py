@@ -102,12 +102,12 @@ def read_scene(sequence: Path) -> AriaScene:
     place = dict.fromkeys(("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z"), float)
     path = sequence / "scene_objects.csv"
     rows = [row for row in _table(path, {"object_uid": int, "timestamp[ns]": int, **place}) if row[0] in boxed]
-    found = _poses(
+    object_poses = _poses(
         path, np.array([row[2:5] for row in rows]).reshape(-1, 3), np.array([row[5:] for row in rows]).reshape(-1, 4)
     )
     still: dict[int, F64] = {}
     moving: dict[int, dict[int, F64]] = {}
-    for (uid, time, *_), pose in zip(rows, found, strict=True):
+    for (uid, time, *_), pose in zip(rows, object_poses, strict=True):
         (still if time == -1 else moving.setdefault(time, {}))[uid] = pose
     times = sorted(moving)
     path = sequence / "aria_trajectory.csv"

@@ -35,12 +35,12 @@ def whole_chunks(count: int, length: int) -> list[slice]:
     return [slice(start, start + length) for start in range(0, count - length + 1, length)]
 
 
-def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
-    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); all, if fewer."""
-    seen = np.asarray(seen, bool)
-    there = np.flatnonzero(seen)
+def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
+    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `mask` (t, h, w); all, if fewer."""
+    mask = np.asarray(mask, bool)
+    there = np.flatnonzero(mask)
     chosen = rng.choice(there, min(n, len(there)), replace=False)
-    frame, row, column = np.unravel_index(chosen, seen.shape)
+    frame, row, column = np.unravel_index(chosen, mask.shape)
     return np.stack([column + 0.5, row + 0.5, frame], axis=1).astype(np.float64)
 
 

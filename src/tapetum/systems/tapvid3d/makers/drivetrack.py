@@ -89,10 +89,10 @@ def corners(boxes: F64) -> F64:
 
 def in_image(points: F64, camera: WaymoCamera) -> tuple[F64, Bool]:
     """Project points (..., 3) of the vehicle's coordinates to raster pixels (..., 2), and mark those ahead and in the image."""
-    seen = to_opencv(points, camera)
-    xy = project(seen, camera.intrinsics)
+    in_camera = to_opencv(points, camera)
+    xy = project(in_camera, camera.intrinsics)
     h, w = camera.size
-    return xy, ((xy >= 0) & (xy < [w, h])).all(-1) & (seen[..., 2] >= 0)
+    return xy, ((xy >= 0) & (xy < [w, h])).all(-1) & (in_camera[..., 2] >= 0)
 
 
 def to_opencv(points: F64, camera: WaymoCamera) -> F64:
@@ -106,10 +106,10 @@ def kept(vehicle: Vehicle) -> Bool | None:
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
     edges = corners(vehicle.boxes)
-    seen: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
+    shown: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
     near = (np.linalg.norm(edges, axis=-1) <= FARTHEST).any()
-    together = bool((np.diff(vehicle.frames[seen]) == 1).all())
-    return seen if near and together and seen.sum() >= LEAST_FRAMES else None
+    together = bool((np.diff(vehicle.frames[shown]) == 1).all())
+    return shown if near and together and shown.sum() >= LEAST_FRAMES else None
 
 
 def inside(points: F64, box: F64) -> Bool:
@@ -121,11 +121,11 @@ def inside(points: F64, box: F64) -> Bool:
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
     """Collect points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
     object_from_vehicle = np.linalg.inv(vehicle.world_from_object) @ vehicle.world_from_vehicle
-    found = [
+    clouds = [
         transform(move, cloud[inside(cloud, box)])
         for move, cloud, box in zip(object_from_vehicle, points, vehicle.boxes, strict=True)
     ]
-    return np.concatenate(found)
+    return np.concatenate(clouds)
 
 
 def transport(vehicle: Vehicle, points: F64) -> F64:
@@ -147,18 +147,18 @@ def visible(tracks: F64, camera: WaymoCamera, ranges: list[F64]) -> Bool:
     from scipy.spatial import KDTree
 
     h, w = camera.size
-    xy, seen = in_image(tracks, camera)
+    xy, visibility = in_image(tracks, camera)
     distance = np.linalg.norm(tracks, axis=-1)
     for t, here in enumerate(ranges):
-        at = np.flatnonzero(seen[t])
+        at = np.flatnonzero(visibility[t])
         if not len(at) or not len(here):
             continue
         low, high = np.floor(xy[t, at]).astype(int), np.ceil(xy[t, at]).astype(int)
         x, y = np.clip(np.stack([low, high]), 0, np.array([w, h]) - 1).transpose(2, 0, 1)
         four = np.stack([np.stack([a, b], -1) for a in x for b in y])
         nearest = KDTree(here[:, :2], leafsize=16).query(four)[1]  # so ties fall as in DriveTrack
-        seen[t, at] = here[nearest, 2].max(0) >= OCCLUDED * distance[t, at]
-    return seen
+        visibility[t, at] = here[nearest, 2].max(0) >= OCCLUDED * distance[t, at]
+    return visibility
 
 
 def ranges_in(segment: WaymoSegment, camera: int, time: int) -> F64:
@@ -184,15 +184,15 @@ def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator,
     points = object_points(vehicle, [segment.sweeps[time].points for time in times])
     clip = _at(vehicle, np.zeros(len(times), bool) if shown is None else shown)
     ranges = [ranges_in(segment, camera.name, int(time)) for time in clip.times]
-    tracks, seen = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
+    tracks, visibility = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
     xyz = to_opencv(tracks, camera)
-    queries, _ = random_queries(xyz, seen, camera.intrinsics, rng)
+    queries, _ = random_queries(xyz, visibility, camera.intrinsics, rng)
     camera_from_world = np.linalg.inv(clip.world_from_vehicle @ camera.vehicle_from_camera)
     return {
         "images_jpeg_bytes": [images[int(time)] for time in clip.times],
         "queries_xyt": queries,
         "tracks_XYZ": xyz,
-        "visibility": seen,
+        "visibility": visibility,
         "fx_fy_cx_cy": camera.intrinsics,
         "extrinsics_w2c": OPENCV_FROM_WAYMO @ camera_from_world,
     }
@@ -201,15 +201,15 @@ def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator,
 def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: int = 1024) -> tuple[F64, Bool]:
     """The first n tracks of `points` (m, 3) that are ever visible, worked out some at a time."""
     t = len(clip.times)
-    tracks, seen = np.zeros((t, 0, 3)), np.zeros((t, 0), bool)
+    tracks, visibility = np.zeros((t, 0, 3)), np.zeros((t, 0), bool)
     for start in range(0, len(points), block):
         more = transport(clip, points[start : start + block])
         sees = visible(more, clip.camera, ranges)
         ever = sees.any(0)
-        tracks, seen = np.concatenate([tracks, more[:, ever]], 1), np.concatenate([seen, sees[:, ever]], 1)
-        if seen.shape[1] >= n:
+        tracks, visibility = np.concatenate([tracks, more[:, ever]], 1), np.concatenate([visibility, sees[:, ever]], 1)
+        if visibility.shape[1] >= n:
             break
-    return tracks[:, :n], seen[:, :n]
+    return tracks[:, :n], visibility[:, :n]
 
 
 def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
@@ -225,10 +225,10 @@ def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]
     """
     for segment in segments(raw):
         try:
-            found = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
+            vehicles = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
         except BadInput as error:
             yield fails(f"tapvid3d_{segment.name}", error)
             continue
-        for vehicle in found:
+        for vehicle in vehicles:
             name = f"tapvid3d_{segment.name}_{vehicle.camera.name}_{vehicle.uid}"
             yield ClipJob(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))

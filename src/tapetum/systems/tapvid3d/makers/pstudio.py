@@ -139,13 +139,13 @@ def make_clip(
         )
     view = look(scene, camera)
     tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
-    seen = visible(tracks, camera, view)
-    queries, kept = random_queries(tracks, seen, camera.intrinsics, rng)
+    visibility = visible(tracks, camera, view)
+    queries, kept = random_queries(tracks, visibility, camera.intrinsics, rng)
     return {
         "images_jpeg_bytes": images,
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
-        "visibility": seen[:, kept],
+        "visibility": visibility[:, kept],
         "fx_fy_cx_cy": camera.intrinsics,
     }
 
@@ -159,10 +159,10 @@ def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[ClipJob]:
     """Yield every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
-    found = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
-    if not found:
+    sequences = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
+    if not sequences:
         raise BadInput(f"{raw} has no data/SEQUENCE/train_meta.json; unpack data.zip of Dynamic 3D Gaussians there")
-    for folder in found:
+    for folder in sequences:
         try:
             scene = read_gaussians(raw / "output" / experiment / folder.name / "params.npz")
             cameras = read_cameras(folder / "train_meta.json")

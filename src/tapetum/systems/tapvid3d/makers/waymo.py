@@ -108,10 +108,10 @@ class WaymoSegment:
         fields = [f"camera_synced_box.{part}.{axis}" for part in ("center", "size") for axis in "xyz"]
         names = ["most_visible_camera_name", *fields, "camera_synced_box.heading"]
         table = self._read("lidar_camera_synced_box", [*keys, *(at + name for name in names)])
-        found: dict[tuple[int, str], list[tuple[int, list[float]]]] = {}
+        rows_by_vehicle: dict[tuple[int, str], list[tuple[int, list[float]]]] = {}
         for time, uid, camera, *box in zip(*table.values(), strict=True):
             if (time, uid) in vehicle:
-                found.setdefault((camera, uid), []).append((time, box))
+                rows_by_vehicle.setdefault((camera, uid), []).append((time, box))
         return [
             VehicleBoxes(
                 camera,
@@ -119,7 +119,7 @@ class WaymoSegment:
                 np.array([time for time, _ in sorted(rows)]),
                 np.array([box for _, box in sorted(rows)], np.float64),
             )
-            for (camera, uid), rows in sorted(found.items())
+            for (camera, uid), rows in sorted(rows_by_vehicle.items())
         ]
 
     @cached_property
@@ -158,8 +158,8 @@ class WaymoSegment:
         for batch in self._batches(component, names, ("key.laser_name", TOP)):
             for time, values, shape in zip(*(batch.column(name) for name in names), strict=True):
                 flat, dims = values.values.to_numpy(), shape.as_py()
-                wanted = like.get(time.as_py(), np.empty(dims[:2])).shape
-                if flat.size != np.prod(dims) or tuple(dims[:2]) != wanted or dims[2] != (6 if like else 4):
+                expected = like.get(time.as_py(), np.empty(dims[:2])).shape
+                if flat.size != np.prod(dims) or tuple(dims[:2]) != expected or dims[2] != (6 if like else 4):
                     raise BadInput(f"{self._path(component)}: {flat.size} values for a range image of {dims}; get it again")
                 yield time.as_py(), flat.reshape(dims)
 
@@ -175,13 +175,13 @@ class WaymoSegment:
         """Some rows at a time, of those where the column `only[0]` is `only[1]`."""
         arrow, parquet = pyarrow_for("reading Waymo Open")
         path = self._path(component)
-        wanted = columns if only is None else [*columns, only[0]]
+        names = columns if only is None else [*columns, only[0]]
         try:
             with parquet.ParquetFile(parquet_file(path, "reading Waymo Open")) as file:
-                missing = [name for name in wanted if name not in file.schema_arrow.names]
+                missing = [name for name in names if name not in file.schema_arrow.names]
                 if missing:
                     raise BadInput(f"{path} has no column {missing[0]!r}; wanted a component of Waymo Open's version 2")
-                for batch in file.iter_batches(batch_size=8, columns=wanted):
+                for batch in file.iter_batches(batch_size=8, columns=names):
                     if only is not None:
                         batch = batch.filter(arrow.array(batch.column(only[0]).to_numpy() == only[1]))
                     empty = [name for name in columns if batch.column(name).null_count and not name.endswith(_MAY_BE_EMPTY)]

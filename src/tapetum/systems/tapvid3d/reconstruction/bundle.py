@@ -163,7 +163,7 @@ def tangents_at(points: F64) -> F64:
 def adjust(
     start: Bundle,
     xy: F64,
-    seen: np.ndarray,
+    visible: np.ndarray,
     *,
     scale: float,
     fixed: tuple[int, int],
@@ -175,7 +175,7 @@ def adjust(
 
     Args:
         xy: (n, t, 2) places in pixels.
-        seen: bool (n, t): which of them count.
+        visible: bool (n, t): which of them count.
         scale: pixels beyond which Cauchy's loss takes an error for a mistake.
         fixed: the frame that stays where it is, and the one that keeps the largest component of its way there.
         focal_prior: see `Problem`; None keeps the focal length.
@@ -183,7 +183,7 @@ def adjust(
     """
     from scipy.optimize import least_squares
 
-    point, frame = np.nonzero(seen)
+    point, frame = np.nonzero(visible)
     t, n = len(start.poses), len(start.points)
     free = np.ones(6 * t + 3 * n + 1, bool)
     free[6 * fixed[0] : 6 * fixed[0] + 6] = False
@@ -199,5 +199,5 @@ def adjust(
     )
     nothing = np.zeros(int(free.sum()))
     jac: Any = problem.jacobian  # scipy's types know of names only
-    found = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
-    return problem.bundle(found.x)
+    solution = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
+    return problem.bundle(solution.x)

@@ -78,19 +78,19 @@ def _window(views: Observations, keys: Sequence[int]) -> list[int]:
 
 def _pairs(views: Observations, frames: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs that share many points which differ by more than a turn of the camera; best first, each unlike those before it."""
-    places, found = views.places, []
+    places, candidates = views.places, []
     for k, i in enumerate(frames):
         for j in frames[k + 1 :]:
-            both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
+            both = np.flatnonzero(views.visible[:, i] & views.visible[:, j])
             if len(both) < LEAST:
                 continue
             weight = views.weight[both]
             parallax = views.focal * _median(
                 rotation_errors(places[both, i], places[both, j], weight, 10 / views.focal), weight
             )
-            found.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
+            candidates.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
     chosen: list[tuple[int, int]] = []
-    for _, i, j in sorted(found, reverse=True):
+    for _, i, j in sorted(candidates, reverse=True):
         if all(abs(i - a) + abs(j - b) > (frames[-1] - frames[0]) // 6 for a, b in chosen):
             chosen.append((i, j))
     return chosen
@@ -123,7 +123,7 @@ def _gain(error: F64, within: float) -> F64:
 
 def _hypotheses(views: Observations, i: int, j: int, rng: np.random.Generator) -> list[F64]:
     """Poses of frame j seen from frame i that explain most, each other than those before it; then those of a flat scene."""
-    both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
+    both = np.flatnonzero(views.visible[:, i] & views.visible[:, j])
     a, b, weight = views.places[both, i], views.places[both, j], views.weight[both]
     # The five first of a random order in which heavy points tend to come early (Efraimidis and Spirakis 2006).
     order = np.argsort(rng.exponential(size=(SAMPLES, len(both))) / weight, axis=1)[:, :5]
@@ -166,8 +166,8 @@ def _trial(views: Observations, start: dict[int, F64], frames: Sequence[int]) ->
 def _score(trial: PartialReconstruction) -> float:
     """How well what is seen in the trial's frames agrees with it, from 0 to 1."""
     here = trial.views.of(list(trial.poses))
-    count = here.seen.sum(1)
-    agreement = (_gain(trial.bundle.errors(here.xy), here.within) * here.seen).sum(1) / np.maximum(count, 1)
+    count = here.visible.sum(1)
+    agreement = (_gain(trial.bundle.errors(here.xy), here.within) * here.visible).sum(1) / np.maximum(count, 1)
     weight = here.weight * (count > 2)
     return float(agreement @ weight / max(weight.sum(), 1e-9))
 

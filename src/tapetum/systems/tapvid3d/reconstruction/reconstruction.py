@@ -29,7 +29,7 @@ class Observations:
 
     xy: F64
     """(n, t, 2) pixels."""
-    seen: Bool[np.ndarray, "n t"]
+    visible: Bool[np.ndarray, "n t"]
     weight: F64
     """(n,) of each point, see `crowding`."""
     intrinsics: F64
@@ -39,7 +39,7 @@ class Observations:
 
     def of(self, frames: Sequence[int]) -> "Observations":
         """Select the same points in some of the frames."""
-        return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
+        return replace(self, xy=self.xy[:, frames], visible=self.visible[:, frames])
 
     @property
     def places(self) -> F64:
@@ -84,12 +84,12 @@ class PartialReconstruction:
         """Triangulate points anew from all frames placed so far."""
         here, poses = self.views.of(list(self.poses)), np.stack(list(self.poses.values()))
         self.points, error = settled(poses, here, rounds)
-        count = here.seen.sum(1)
-        self.still = ((error < 2 * here.within) & here.seen).sum(1) >= np.maximum(AGREES * count, 2)
+        count = here.visible.sum(1)
+        self.still = ((error < 2 * here.within) & here.visible).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
         """Place one more frame; False where too few still points are seen in it."""
-        usable = self.still & self.views.seen[:, frame]
+        usable = self.still & self.views.visible[:, frame]
         if usable.sum() < LEAST:
             return False
         near = self.poses[min(self.poses, key=lambda other: abs(other - frame))]
@@ -117,7 +117,7 @@ class PartialReconstruction:
         better = adjust(
             replace(bundle, points=self.points[still]),
             here.xy[still],
-            here.seen[still],
+            here.visible[still],
             scale=here.within,
             fixed=(0, far),
             focal_prior=None if self.expected is None else here.within / 2 / FOCAL_SPREAD,
@@ -137,12 +137,12 @@ def centres(poses: F64) -> F64:
 def settled(poses: F64, views: Observations, rounds: int = 3) -> tuple[F64, F64]:
     """Triangulate points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
     pixels."""
-    weight = views.seen.astype(np.float64)
+    weight = views.visible.astype(np.float64)
     points, error = np.zeros((len(weight), 4)), weight
     for _ in range(rounds):
         points = triangulate(poses, views.places, weight)
         error = Bundle(poses, points, views.intrinsics).errors(views.xy)
-        weight = views.seen / (1 + (np.minimum(error, 1e6) / views.within) ** 2)
+        weight = views.visible / (1 + (np.minimum(error, 1e6) / views.within) ** 2)
     return points, error
 
 

@@ -72,9 +72,9 @@ def five_point(a: F64, b: F64) -> F64:
     solved = vectors[sample, :, root].real
     with np.errstate(divide="ignore", invalid="ignore"):
         xyz1 = solved[:, 6:] / solved[:, 9:]
-    found = np.einsum("kp,kpij->kij", xyz1, basis[sample])
-    found = found[np.isfinite(found).all((1, 2))]
-    return found / np.linalg.norm(found, axis=(1, 2), keepdims=True)
+    essential = np.einsum("kp,kpij->kij", xyz1, basis[sample])
+    essential = essential[np.isfinite(essential).all((1, 2))]
+    return essential / np.linalg.norm(essential, axis=(1, 2), keepdims=True)
 
 
 def homogeneous(xy: F64) -> F64:
@@ -145,14 +145,14 @@ def poses_of_plane(homography: F64) -> F64:
     most, least = values[0] ** 2, values[2] ** 2
     if most - least < 1e-9:
         return np.zeros((0, 3, 4))
-    found = []
+    poses = []
     for sign in (1, -1):
         u = (np.sqrt(max(1 - least, 0)) * v[0] + sign * np.sqrt(max(most - 1, 0)) * v[2]) / np.sqrt(most - least)
         normal = np.cross(v[1], u)
         hv, hu = h @ v[1], h @ u
         r = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
-        found.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
-    return np.stack(found)
+        poses.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
+    return np.stack(poses)
 
 
 def triangulate(poses: F64, places: F64, weight: F64) -> F64:

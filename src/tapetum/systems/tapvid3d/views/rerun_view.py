@@ -95,11 +95,11 @@ def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray]
         recording.set_time("frame", sequence=frame)
         recording.set_time("time", duration=frame / rate)
         recording.log("world/camera", _pose(rr, scene.camera_to_world[frame]))
-        seen = visible[:, frame]
+        is_visible = visible[:, frame]
         points = rr.Points3D(
             world[:, frame],
-            colors=np.where(seen[:, None], colours, colours // 3),
-            radii=np.where(seen, 0.004, 0.002) * extent,
+            colors=np.where(is_visible[:, None], colours, colours // 3),
+            radii=np.where(is_visible, 0.004, 0.002) * extent,
             labels=labels,
             show_labels=False,
         )
