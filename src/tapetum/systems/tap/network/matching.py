@@ -1,4 +1,4 @@
-"""Stage 1 of TAPIR: look for a point in every frame on its own.
+"""Stage 1 of TAPIR, matching: the cost volume of a point and every frame on its own, and the heads on it.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query
 and a frame goes through a small shared convolution; one head turns it into a position, another into two logits: is the
@@ -44,7 +44,7 @@ def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
 
 
 class Matching(nn.Module):
-    """Query features and the lowres maps of a clip to a position, an occlusion logit and an expected-distance logit."""
+    """Heads on the cost volume of query features and lowres maps: a position, an occlusion and an expected-distance logit."""
 
     def __init__(self, config: TapirConfig):
         super().__init__()
@@ -59,14 +59,13 @@ class Matching(nn.Module):
     def forward(
         self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
     ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"], Float[Tensor, "b n t h w"]]:
-        """Find positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the
-        place."""
+        """Compute positions (x, y) in raster coordinates of the maps, the two logits, and the logits of all cells."""
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
-        cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
-        if not torch.is_autocast_enabled(cost.device.type):
-            cost = cost.to(self.trunk.weight.dtype)
-        trunk = F.relu(self.trunk(cost), inplace=not torch.is_grad_enabled())
+        cost_volume = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)  # btn 1 h w
+        if not torch.is_autocast_enabled(cost_volume.device.type):
+            cost_volume = cost_volume.to(self.trunk.weight.dtype)
+        trunk = F.relu(self.trunk(cost_volume), inplace=not torch.is_grad_enabled())
         heatmap = self.position(trunk)[:, 0].float() * self.temperature
         position = soft_argmax(heatmap)
         same = F.pad(trunk, (width % 2, 1, height % 2, 1))

@@ -1,10 +1,10 @@
-"""The tracker that people use: videos and points in, tracks out.
+"""The tracker of the TAPIR family: videos and points in, tracks out.
 
 `TapirTracker` wraps a network (`Tapir`) with everything around it:
 
-    track, correct           a whole video                 clip.py: frames looked at, clicks joined, tracks polished
-                             a long one in windows         windows.py, and how long they may be: memory.py
-                             clicks, corrections           clicks.py, corrections.py; of another image: reference.py
+    track, correct           a whole video                 clip.py; in windows if it is long: windows.py
+                             clicks, corrections           clicks.py, corrections.py; of another image: inputs.py
+                             positions made exact          polish.py
     start, step, add, keep   frames as they come           follower.py
 """
 
