@@ -155,7 +155,7 @@ def test_frames_that_came_first_stay() -> None:
         held.put(number, "another", 1)
     assert [number in held for number in range(4)] == [True, True, True, False]
     assert held[0] == "frame 0"
-    assert (len(held), held.room) == (3, 0)
+    assert (len(held), held.free_bytes) == (3, 0)
 
 
 CHILD = """
@@ -171,7 +171,7 @@ for frame in open_video(sys.argv[1]):  # whatever a pass takes for itself
     pass
 before = resident()
 video = open_video(sys.argv[1])
-video.hold(int(sys.argv[2]) << 20)
+video.cache_frames(int(sys.argv[2]) << 20)
 video.check()
 for frame in video:
     pass
