@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.bench.rows import Rows
-    from tapetum.data.asked import Question
+    from tapetum.data.questions import Question
 
 
 @dataclass(frozen=True, kw_only=True)

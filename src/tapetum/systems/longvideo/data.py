@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question
 from tapetum.data.entries import Entry, line_entries
 from tapetum.data.fields import IMAGES
 from tapetum.data.media import Stored, opened_image
+from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
