@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.predictions import Finding
+    from tapetum.systems.perception_test.predicted import PredictionFinding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SubmissionOptions:
 class Submission(Result):
     """What was found in predictions, and where the submission is."""
 
-    findings: Sequence["Finding"]
+    findings: Sequence["PredictionFinding"]
     """Errors first."""
     out: Path | None
     checked: File | None = None

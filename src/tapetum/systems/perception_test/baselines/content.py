@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
-from tapetum.systems.perception_test.types import Metadata, Video
+from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
 from tapetum.video.cut import resized, size_of
 
 SIDE = 256
@@ -21,7 +21,7 @@ SOUND_RATE = 16000
 
 
 @dataclass(frozen=True)
-class Seen:
+class VideoContent:
     """Images and sound of a video, read when they are first asked for."""
 
     metadata: Metadata
@@ -57,7 +57,7 @@ class Seen:
         if self._whole is not None:
             return self._whole.frames[: self.count]
         width, height = self.size
-        with open_footage(self._found(self.path), self.metadata) as video:
+        with open_footage(self._require(self.path), self.metadata) as video:
             frames = np.empty((len(video), height, width, 3), np.uint8)
             for number, frame in enumerate(video):
                 frames[number] = resized(frame, width, height)
@@ -67,10 +67,10 @@ class Seen:
     def sound(self) -> Float32[np.ndarray, " n"]:
         """Samples -1..1 at `SOUND_RATE`; none of a video without sound."""
         if self._whole is not None:
-            return self._whole.sound[: round(self.count / self.metadata.rate * SOUND_RATE)]
-        return footage_sound(self._found(self.path or self.sound_path), self.sound_path, self.metadata, SOUND_RATE)
+            return self._whole.sound[: round(self.count / self.metadata.frame_rate * SOUND_RATE)]
+        return footage_sound(self._require(self.path or self.sound_path), self.sound_path, self.metadata, SOUND_RATE)
 
-    def _found(self, path: Path | None) -> Path:
+    def _require(self, path: Path | None) -> Path:
         if path is None:
             raise BadInput(f"this model looks at {self.metadata.video_id}; say with --videos where videos are")
         return path
@@ -79,7 +79,7 @@ class Seen:
 class Predictor(Protocol):
     """What a model, or a rule, says about a video."""
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Give for each task what stands below the task's key in a file of predictions, as JSON values.
 
         Of `video` only what a test split tells may be looked at: starts of tracks, questions and options.

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.seen import Seen
-from tapetum.systems.perception_test.types import Question, Video
+from tapetum.systems.perception_test.baselines.content import VideoContent
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
 
 
 class OptionScorer(Protocol):
@@ -33,7 +33,7 @@ class OptionScorer(Protocol):
 class Frequency:
     """Chooses what was right most often."""
 
-    def __init__(self, train: Mapping[str, Video], shots: int = -1, seed: int = 0):
+    def __init__(self, train: Mapping[str, AnnotatedVideo], shots: int = -1, seed: int = 0):
         """Learn the right answers of a split.
 
         Args:
@@ -54,21 +54,21 @@ class Frequency:
         if not self.answers and shots:
             raise BadInput("the annotations to learn from have no answered question; give those of the train split")
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Answer the questions of a video."""
         name = video.metadata.video_id
         return {"mcqa": [answer_row(q, self.choose(q, self._generator(name, q))) for q in video.questions]}
 
-    def choose(self, question: Question, rng: np.random.Generator) -> int:
+    def choose(self, question: ChoiceQuestion, rng: np.random.Generator) -> int:
         """Give the place of the chosen option."""
-        said = self.answers.get(question.question, []) if self.shots else []
-        if 0 <= self.shots < len(said):
-            said = [said[k] for k in rng.choice(len(said), self.shots, replace=False).tolist()]
-        votes = Counter(said)
+        answers = self.answers.get(question.question, []) if self.shots else []
+        if 0 <= self.shots < len(answers):
+            answers = [answers[k] for k in rng.choice(len(answers), self.shots, replace=False).tolist()]
+        votes = Counter(answers)
         counts = np.array([votes[option] for option in question.options])
         return int(rng.choice(np.flatnonzero(counts == counts.max())))
 
-    def _generator(self, name: str, question: Question) -> np.random.Generator:
+    def _generator(self, name: str, question: ChoiceQuestion) -> np.random.Generator:
         return np.random.default_rng([self.seed, zlib.crc32(name.encode("utf-8", "surrogatepass")), question.id, 5])
 
 
@@ -79,17 +79,17 @@ class ChosenOptions:
         """`scorer`: such as `tapetum.bench.perception_test.ImageOptions`."""
         self.scorer = scorer
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Answer the questions of a video."""
         rows = []
         for question in video.questions:
-            scores = self.scorer.score_options(seen.until(question.cut).frames, question.question, question.options)
+            scores = self.scorer.score_options(content.until(question.cut).frames, question.question, question.options)
             if len(scores) != len(question.options) or not np.isfinite(scores).all():
                 raise BadInput(f"the model gave {list(scores)} for {len(question.options)} options; it must score each")
             rows.append(answer_row(question, int(np.argmax(scores))))
         return {"mcqa": rows}
 
 
-def answer_row(question: Question, chosen: int) -> dict[str, Any]:
+def answer_row(question: ChoiceQuestion, chosen: int) -> dict[str, Any]:
     """Say an answer as the benchmark does."""
     return {"id": question.id, "answer_id": chosen, "answer": question.options[chosen]}
