@@ -10,8 +10,8 @@ from tapetum.scenes.motion import STILL, Path, bezier, rotation
 from tapetum.scenes.render import Renderer
 from tapetum.scenes.sample import sample_world
 from tapetum.scenes.shapes import bending_sheet, box, prism, sheet
-from tapetum.scenes.truth import Oracle, frame_times
-from tapetum.scenes.world import Thing, World
+from tapetum.scenes.truth import FacetGroundTruth, frame_times
+from tapetum.scenes.world import FacetObject, FacetWorld
 
 SMALL = SceneConfig(size=(96, 128), frames=6)
 
@@ -24,16 +24,16 @@ def plain(value: int, size: int = 64) -> np.ndarray:
     return np.full((size, size, 3), value, np.uint8)
 
 
-def two_squares(frames: int = 5) -> World:
+def two_squares(frames: int = 5) -> FacetWorld:
     """A wall at z = 10 and a 2x2 square at z = 5 that goes from x = -2 to x = 2; focal length 100 px, 100x100 px."""
-    wall = Thing(sheet(40, 40, 64), [plain(50)], None, at(0, 0, 10), wall=True)
-    square = Thing(sheet(2, 2, 64), [plain(200)], None, at(-2, 0, 5, (2, 0, 5)))
+    wall = FacetObject(sheet(40, 40, 64), [plain(50)], None, at(0, 0, 10), wall=True)
+    square = FacetObject(sheet(2, 2, 64), [plain(200)], None, at(-2, 0, 5, (2, 0, 5)))
     config = SceneConfig(size=(100, 100), frames=frames)
-    return World(config, [wall, square], at(0, 0, 0), np.array([[100.0], [100.0]]), np.array([0, 0, 1, 1.0]), 0)
+    return FacetWorld(config, [wall, square], at(0, 0, 0), np.array([[100.0], [100.0]]), np.array([0, 0, 1, 1.0]), 0)
 
 
 def test_hand_made_world():
-    oracle = Oracle(two_squares())
+    oracle = FacetGroundTruth(two_squares())
     frames = np.array([0, 2])
     points, met = oracle.pick(frames, np.array([[10.0, 50.0], [60.0, 45.0]]))
     assert met.all()
@@ -51,7 +51,7 @@ def test_hand_made_world():
 def test_out_of_frame_and_behind_the_camera():
     world = two_squares()
     world = replace(world, camera=at(0, 0, 0, (0, 0, 7)))
-    oracle = Oracle(world)
+    oracle = FacetGroundTruth(world)
     points, _ = oracle.pick(np.array([2]), np.array([[50.0, 50.0]]))
     truth = oracle.follow(points)
     assert truth.instance[0] == 1
@@ -64,7 +64,7 @@ def test_out_of_frame_and_behind_the_camera():
 def test_renderer_and_oracle_agree_on_depth_and_instances(seed):
     world = sample_world(SMALL, seed)
     drawn = Renderer(world).render(frame_times(SMALL.frames))
-    oracle = Oracle(world)
+    oracle = FacetGroundTruth(world)
     for t in range(SMALL.frames):
         depth = oracle.depth(t)
         # silhouettes of soft-edged cut-outs may differ by a pixel where the painting is sampled from a smaller copy
@@ -135,7 +135,7 @@ def test_a_painted_dot_is_where_the_truth_says():
         dark = [replace(t, sheets=[np.zeros_like(s) for s in t.sheets]) for t in world.things[:-1]]
         dotted = replace(world, things=[*dark, replace(thing, sheets=[painting])])
         drawn = Renderer(dotted).render(frame_times(5)).frames.mean(-1)
-        oracle = Oracle(dotted)
+        oracle = FacetGroundTruth(dotted)
         facet = int(np.flatnonzero(oracle.world.owner == len(world.things) - 1)[0])
         points = type(oracle.sample(np.random.default_rng(0), 1)[0])(
             np.array([facet]), oracle.view.front[facet, :1], np.zeros((1, 2))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body, Material
 from tapetum.scenes.bodies.episode import Contacts
 from tapetum.scenes.bodies.shapes import Ground, Shape
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.materials import STUFF
+from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.physics.solids import measures
 
@@ -14,7 +14,7 @@ MOMENTS = 240
 
 
 def body(name: str, shape: Shape, material: Material = "wood", **rest: object) -> Body:
-    mass = STUFF[material].density * measures(shape)[0]
+    mass = PHYSICS_MATERIALS[material].density * measures(shape)[0]
     return Body(**{"name": name, "noun": name, "shape": shape, "material": material, "mass": mass, **rest})
 
 
@@ -35,4 +35,4 @@ def run(
 
 
 def at(x: float, y: float, z: float, quaternion: np.ndarray | None = None) -> np.ndarray:
-    return turns.at(x, y, z, quaternion)
+    return quaternions.at(x, y, z, quaternion)

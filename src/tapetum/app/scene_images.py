@@ -22,9 +22,9 @@ from tapetum.core.reading import read_bytes
 
 if TYPE_CHECKING:
     from tapetum.data.coco import CocoImage
-    from tapetum.scenes.image import Image
+    from tapetum.scenes.image import SceneImage
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import ChoiceQuestion
 
 OPTIONS = 4
 """Of a question."""
@@ -90,7 +90,7 @@ def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") ->
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
-def _write_image(out: Path, number: int, made: "Image") -> None:
+def _write_image(out: Path, number: int, made: "SceneImage") -> None:
     """Write the image and the mask of what is seen."""
     import numpy as np
     from PIL import Image
@@ -109,7 +109,7 @@ def _write_image(out: Path, number: int, made: "Image") -> None:
             temporary.write_bytes(data.getvalue())
 
 
-def _truth(number: int, made: "Image") -> dict[str, Any]:
+def _truth(number: int, made: "SceneImage") -> dict[str, Any]:
     h, w = made.rgb.shape[:2]
     captions = made.captions
     return {
@@ -126,7 +126,7 @@ def _truth(number: int, made: "Image") -> dict[str, Any]:
     }
 
 
-def _objects(made: "Image") -> Iterator[dict[str, Any]]:
+def _objects(made: "SceneImage") -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
     from tapetum.data.rle import encode_mask
     from tapetum.types import Masks
@@ -163,7 +163,7 @@ def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
         yield truth | {"questions": [_question(q) for q in asked]}
 
 
-def _question(question: "Question") -> dict[str, Any]:
+def _question(question: "ChoiceQuestion") -> dict[str, Any]:
     return {
         "question": question.text,
         "options": list(question.options),

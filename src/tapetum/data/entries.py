@@ -12,7 +12,7 @@ _LONGEST = 1 << 20
 """Characters of a text in an entry, which may be a packed mask."""
 
 
-class Entry:
+class JsonEntry:
     """Fields of one entry, by name, of the kind that is asked for. Every method raises BadInput where there is none."""
 
     def __init__(self, fields: Any, where: str):
@@ -54,9 +54,9 @@ class Entry:
             raise self._wrong(name, "a list of texts")
         return tuple(self._short(name, value) for value in values)
 
-    def entries(self, name: str) -> list["Entry"]:
+    def entries(self, name: str) -> list["JsonEntry"]:
         """Return a list of entries."""
-        return [Entry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
+        return [JsonEntry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
 
     def _short(self, name: str, value: str) -> str:
         check_length(value, f"{name} of {self.where}", _LONGEST)
@@ -83,31 +83,31 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
 
 
-def entries(path: Path, *under: str) -> list[Entry]:
+def entries(path: Path, *under: str) -> list[JsonEntry]:
     """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput where there is none."""
     found = read_json(path)
     for name in under:
         found = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(found, list):
         raise BadInput(f"{path} has no list{' under ' + ', '.join(under) if under else ''}; give the official file")
-    return [Entry(item, f"entry {k} of {path}") for k, item in enumerate(found)]
+    return [JsonEntry(item, f"entry {k} of {path}") for k, item in enumerate(found)]
 
 
-def named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+def named_entries(path: Path) -> Iterator[tuple[str, JsonEntry]]:
     """Read the entries of a JSON file that is one object, with their names. Raises BadInput where it is none."""
     found = read_json(path)
     if not isinstance(found, Mapping):
         raise BadInput(f"{path} is {_shown(found)}; wanted an object of entries: give the official file")
-    return ((str(name), Entry(item, f"entry {name!r} of {path}")) for name, item in found.items())
+    return ((str(name), JsonEntry(item, f"entry {name!r} of {path}")) for name, item in found.items())
 
 
-def line_entries(path: Path) -> list[Entry]:
+def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for a line that is none."""
     found = []
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(Entry(parse_json(line), f"line {k} of {path}"))
+                found.append(JsonEntry(parse_json(line), f"line {k} of {path}"))
             except ValueError as error:
                 raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
     return found

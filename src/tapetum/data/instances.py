@@ -17,7 +17,7 @@ from jaxtyping import Bool
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Key
-from tapetum.data.entries import Entry, entries
+from tapetum.data.entries import JsonEntry, entries
 from tapetum.data.polygons import segmentation_mask
 
 _FARTHEST = 1e6
@@ -86,7 +86,7 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
     ]
 
 
-def corners(entry: Entry) -> tuple[float, float, float, float]:
+def corners(entry: JsonEntry) -> tuple[float, float, float, float]:
     """Return the corners of the `bbox` of an entry. Raises BadInput where it is none."""
     box = entry.fields.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_number, box)) or min(box[2:]) < 0:
@@ -95,7 +95,7 @@ def corners(entry: Entry) -> tuple[float, float, float, float]:
     return x, y, x + w, y + h
 
 
-def _thing(entry: Entry, label: str) -> Thing:
+def _thing(entry: JsonEntry, label: str) -> Thing:
     x1, y1, x2, y2 = corners(entry)
     area = entry.fields.get("area")
     area = area if area is not None else (x2 - x1) * (y2 - y1)

@@ -12,7 +12,7 @@ import numpy as np
 from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
-from tapetum.data.media import Stored, stored
+from tapetum.data.media import StoredFile, stored_file
 from tapetum.video.images import IMAGES
 
 VOC_CLASSES = (
@@ -29,7 +29,7 @@ def list_imagenet(place: Path, split: Split) -> Listing:
     """List images in one folder a class."""
     folder = place / split
     names = _subfolders(folder, "one folder of images a class")
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
+    found = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
     files, labels = _columns(found, folder, "images")
     return Listing({"image": files}, np.array(labels), names, "class")
 
@@ -45,14 +45,14 @@ def list_classes(place: Path, split: Split) -> Listing:
         raise BadInput(
             f"{place} has {len(names)} folders with images; give a folder with one of {_HELD_OUT} images or more for each class"
         )
-    return Listing({"image": [stored(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
+    return Listing({"image": [stored_file(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
 
 
 def list_modelnet40(place: Path, split: Split) -> Listing:
     """List meshes in one folder a class."""
     names = _subfolders(place, "one folder of meshes a class")
     folder = {"train": "train", "val": "test"}[split]
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
+    found = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
     files, labels = _columns(found, place, f"{folder}/*.off meshes")
     return Listing({"points": files}, np.array(labels), names, "class")
 
@@ -63,8 +63,8 @@ def list_voc(place: Path, split: Split) -> Listing:
     names = text_of(file).split()
     if not names:
         raise BadInput(f"{file} names no images; copy it anew")
-    images = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
-    masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
+    images = [stored_file(place / "JPEGImages" / f"{name}.jpg") for name in names]
+    masks = [stored_file(place / "SegmentationClass" / f"{name}.png") for name in names]
     return Listing({"image": images, "mask": masks}, None, VOC_CLASSES, "elements")
 
 
@@ -88,7 +88,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
             truth = np.zeros(len(classes), np.float32)
             truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
             if row[0] in at and truth.any():
-                found.append((stored(at[row[0]]), truth))
+                found.append((stored_file(at[row[0]]), truth))
             else:
                 missing += 1
     files, labels = _columns(found, place, "recordings of the videos in the lists")
@@ -106,12 +106,12 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
-    found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
+    found = [(stored_file(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
     files, labels = _columns(found, place, f"videos that {file.name} lists")
     return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(found))
 
 
-def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[Stored], list]:
+def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[StoredFile], list]:
     if not found:
         raise BadInput(f"{place} holds no {what}; tapetum.data.layouts says what the folder looks like")
     return [row[0] for row in found], [row[1] for row in found]

@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.media import StoredFile, opened_image
 
 _READING = "reading parquet"
 
@@ -26,11 +26,11 @@ def list_parquet(place: Path, split: Split) -> Listing:
             f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
         )
 
-    def media(name: str) -> list[Stored]:
+    def media(name: str) -> list[StoredFile]:
         rows = table.column(name).to_pylist()
         if not rows or not all(isinstance(row, dict) and isinstance(row.get("bytes"), bytes) for row in rows):
             raise BadInput(f"the column {name} of {files[0]} is no struct with the bytes of files in every row; write it so")
-        return [Stored(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
+        return [StoredFile(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
 
     if "mask" in table.column_names:
         names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
@@ -105,6 +105,6 @@ def _classes_beside(file: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in text_of(beside).splitlines() if line.strip()) if beside.is_file() else ()
 
 
-def _largest(masks: Sequence[Stored]) -> int:
+def _largest(masks: Sequence[StoredFile]) -> int:
     numbers = [int(np.asarray(opened_image(mask, None)).max()) for mask in masks]
     return max((n for n in numbers if n < 255), default=0)

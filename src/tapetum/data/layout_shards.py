@@ -9,7 +9,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
 from tapetum.data.fields import IMAGES, last
 from tapetum.data.listings import Listing, Split, numbered_classes, text_of
-from tapetum.data.media import Files, Stored
+from tapetum.data.media import Files, StoredFile
 from tapetum.data.shards import Shards
 
 
@@ -25,10 +25,10 @@ class _Members:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, k: int) -> Stored:
+    def __getitem__(self, k: int) -> StoredFile:
         k = int(self.rows[k])
         tar, key = self.shards.locate(k)
-        return Stored(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
+        return StoredFile(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
 
 
 def list_shards(place: Path, split: Split) -> Listing:

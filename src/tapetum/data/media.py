@@ -25,7 +25,7 @@ from tapetum.video.sound import read_sound
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFile:
     """A file, or bytes that stand for one."""
 
     name: str
@@ -38,9 +38,9 @@ class Stored:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
 
-def stored(path: Path) -> Stored:
+def stored_file(path: Path) -> StoredFile:
     """Return a file by its path."""
-    return Stored(str(path), path)
+    return StoredFile(str(path), path)
 
 
 class Files(Protocol):
@@ -48,7 +48,7 @@ class Files(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int, /) -> Stored: ...
+    def __getitem__(self, k: int, /) -> StoredFile: ...
 
 
 class Values(Protocol):
@@ -65,7 +65,7 @@ class Values(Protocol):
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFiles:
     """Images as uint8 RGB of one size."""
 
     files: Files
@@ -88,8 +88,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Masks:
-    """Images of class numbers, int64, cut as `Images` cuts; numbers beyond the classes become -1."""
+class MaskFiles:
+    """Images of class numbers, int64, cut as `ImageFiles` cuts; numbers beyond the classes become -1."""
 
     files: Files
     size: tuple[int, int]
@@ -113,7 +113,7 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Sounds:
+class SoundFiles:
     """Recordings, or the sound of videos, as samples -1..1; silence follows where they are too short."""
 
     files: Files
@@ -135,7 +135,7 @@ class Sounds:
 
 
 @dataclass(frozen=True)
-class Clips:
+class VideoFiles:
     """Frames of videos at a rate of one's choice; the last frame is repeated where a video is too short."""
 
     files: Files
@@ -169,7 +169,7 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Points:
+class MeshFiles:
     """Points on the surfaces of meshes (OFF files), evenly by area, scaled into the unit ball; in a fixed order: by height."""
 
     files: Files
@@ -189,7 +189,7 @@ class Points:
         return points[np.argsort(points[:, 2], kind="stable")].astype(np.float32)
 
 
-def opened_image(file: Stored, mode: str | None) -> Image.Image:
+def opened_image(file: StoredFile, mode: str | None) -> Image.Image:
     """Return an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])

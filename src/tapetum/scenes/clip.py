@@ -10,9 +10,9 @@ from tapetum.scenes.render import Renderer, Rendering
 from tapetum.scenes.sample import sample_world
 from tapetum.scenes.sensor import expose
 from tapetum.scenes.textures import Textures, procedural
-from tapetum.scenes.truth import Oracle, Truth, frame_times
+from tapetum.scenes.truth import FacetGroundTruth, FacetTracks, frame_times
 from tapetum.scenes.types import F32, F64, U8
-from tapetum.scenes.world import World
+from tapetum.scenes.world import FacetWorld
 from tapetum.video.types import refuse_huge
 
 _PIXEL_BYTES, _POINT_BYTES = 150, 500
@@ -20,7 +20,7 @@ _PIXEL_BYTES, _POINT_BYTES = 150, 500
 
 
 @dataclass(frozen=True)
-class Clip:
+class SyntheticClip:
     """A rendered clip and everything that is known about it."""
 
     video: U8
@@ -31,12 +31,12 @@ class Clip:
     """(t, h, w) object ids, 0 is the background."""
     queries: F32
     """(n, 3) as (t, x, y): where each point was picked; visible there."""
-    truth: Truth
+    truth: FacetTracks
     intrinsics: F32
     """(t, 4) fx, fy, cx, cy in pixels."""
     world_to_camera: F32
     """(t, 4, 4)"""
-    world: World
+    world: FacetWorld
 
 
 def make_clip(
@@ -44,19 +44,19 @@ def make_clip(
     config: SceneConfig | None = None,
     textures: Textures = procedural,
     points: int = 256,
-) -> Clip:
+) -> SyntheticClip:
     """Draw the world of `seed`, film it, and follow `points` of its surface points."""
     config = config or SceneConfig()
     world = sample_world(config, seed, textures)
     rng = np.random.default_rng(world.seed)
-    oracle = Oracle(world)
+    oracle = FacetGroundTruth(world)
     picked, frame, xy = oracle.sample(rng, points)
     blur = rng.random() < config.blur_share
-    rendering, frames = film(world, rng.uniform(0.3, 1.0) if blur else 0.0)
+    rendering, frames = render_world(world, rng.uniform(0.3, 1.0) if blur else 0.0)
     rotate, shift = world.world_to_camera(oracle.times)
     pose = np.tile(np.eye(4), (config.frames, 1, 1))
     pose[:, :3, :3], pose[:, :3, 3] = rotate, shift
-    return Clip(
+    return SyntheticClip(
         video=expose(frames, config, rng),
         depth=rendering.depth,
         instances=rendering.instances,
@@ -76,7 +76,7 @@ def check_clip(config: SceneConfig, points: int) -> None:
     check_room(config.frames * (_PIXEL_BYTES * h * w + _POINT_BYTES * points), work, "make it smaller or shorter")
 
 
-def film(world: World, shutter: float) -> tuple[Rendering, F32]:
+def render_world(world: FacetWorld, shutter: float) -> tuple[Rendering, F32]:
     """Return the sharp rendering, and the frames as exposed for a `shutter` fraction of the frame's time, around its moment."""
     renderer = Renderer(world)
     times: F64 = frame_times(world.config.frames)

@@ -28,10 +28,10 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe
-from tapetum.scenes.clip import Clip, check_clip, make_clip
+from tapetum.scenes.clip import SyntheticClip, check_clip, make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.textures import textures as texture_source
-from tapetum.scenes.unfinished import goes_on, write_note
+from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.video import write_video
 
 FOLDERS = "tapvid3d", "truth", "videos"
@@ -90,7 +90,7 @@ def finished(out: str | Path) -> int:
 def _begin(out: Path, settings: dict[str, Any]) -> None:
     """Make the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
-    begun = goes_on(note, settings, out, finished(out))
+    begun = continues_run(note, settings, out, finished(out))
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))
     if not begun and scenes:
         raise BadInput(f"{out} holds {scenes} files of scenes and no tapvid.pkl; remove them or choose another folder")
@@ -122,7 +122,7 @@ def _piece(value: Any) -> bytes:
     return buffer.getvalue()[2:-1]
 
 
-def tapvid_entry(clip: Clip) -> dict[str, np.ndarray]:
+def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
     """Return one video of a TAP-Vid pickle; points in 0..1 of width and height."""
     _, h, w, _ = clip.video.shape
     return {
@@ -132,7 +132,7 @@ def tapvid_entry(clip: Clip) -> dict[str, np.ndarray]:
     }
 
 
-def tapvid3d_entry(clip: Clip) -> dict[str, np.ndarray]:
+def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
     """Return the arrays of one TAPVid-3D file."""
     jpegs = []
     for frame in clip.video:
@@ -149,7 +149,7 @@ def tapvid3d_entry(clip: Clip) -> dict[str, np.ndarray]:
     }
 
 
-def _write_clip(out: Path, name: str, clip: Clip) -> None:
+def _write_clip(out: Path, name: str, clip: SyntheticClip) -> None:
     with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
         np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
     with whole_file(out / "tapvid3d" / f"{name}.depth.npz") as temporary:

@@ -3,10 +3,10 @@
 import numpy as np
 
 
-def dealt(seed: int, purpose: int, number: int, kinds: int) -> int:
+def balanced_choice(seed: int, purpose: int, number: int, kinds: int) -> int:
     """Choose one of `kinds` for sample `number`: of every `kinds` samples from a multiple of it on, each gets another one.
 
-    >>> sorted(dealt(0, 1, number, 4) for number in range(8, 12))
+    >>> sorted(balanced_choice(0, 1, number, 4) for number in range(8, 12))
     [0, 1, 2, 3]
     """
     block, place = divmod(number, kinds)

@@ -23,7 +23,7 @@ from itertools import product
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import dealt
+from tapetum.scenes.dealing import balanced_choice
 from tapetum.scenes.types import U8, Bool
 
 SHAPES = "circle", "square", "triangle", "cross"
@@ -173,7 +173,7 @@ def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -
     captions = [text for events in families.values() for text in _orders(events, config.exchanges, rng)]
     right = captions[0]  # the own one as it was
     order = rng.permutation(len(captions))
-    place = dealt(seed, _PLACE, number, len(captions))
+    place = balanced_choice(seed, _PLACE, number, len(captions))
     at = int(np.flatnonzero(order == 0)[0])
     order[at], order[place] = order[place], 0
     shown = tuple(captions[k] for k in order)

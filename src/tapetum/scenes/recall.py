@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import dealt
+from tapetum.scenes.dealing import balanced_choice
 from tapetum.scenes.types import F32, U8
 
 _LABEL, _SAMPLE, _SIGNS, _TEXTURES = range(0x6B76, 0x6B7A)
@@ -127,7 +127,7 @@ def make_recall(seed: int, number: int, config: RecallConfig | None = None) -> R
     """Make sample `number`: a pure function of the arguments."""
     config = config or RecallConfig()
     rng = np.random.default_rng([seed, _SAMPLE, number])
-    label = dealt(seed, _LABEL, number, config.values)
+    label = balanced_choice(seed, _LABEL, number, config.values)
     segments = _segments(config, rng)
     near = config.gap is None or segments == config.segments - 1 - config.gap
     asked = int(rng.choice(np.flatnonzero(np.broadcast_to(near, segments.shape))))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.scenes.types import F32, F64, U8
-from tapetum.scenes.world import Thing, View, World
+from tapetum.scenes.world import FacetObject, FacetView, FacetWorld
 
 NEAR = 0.05
 """Nothing nearer to the camera than this is seen, in world units."""
@@ -36,7 +36,7 @@ class Rendering:
 class Renderer:
     """Draws one world; the paintings are prepared once."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: FacetWorld):
         self.world = world
         self.paints = [[_pyramid(thing, i) for i in range(len(thing.sheets))] for thing in world.things]
         facets = [(k, j) for k, thing in enumerate(world.things) for j in range(len(thing.facets.bounds))]
@@ -63,7 +63,7 @@ class Renderer:
 
     def _paint(
         self,
-        view: View,
+        view: FacetView,
         f: int,
         t: int,
         window: tuple[int, int, int, int],
@@ -111,7 +111,7 @@ class Renderer:
         ids[y0:y1, x0:x1] = torch.where(solid, int(self.world.instance[f]), ids[y0:y1, x0:x1])
 
 
-def _pyramid(thing: Thing, sheet: int) -> list[Tensor]:
+def _pyramid(thing: FacetObject, sheet: int) -> list[Tensor]:
     """(1, c, h, w) in 0..1, each half the size of the one before; 3 channels, or 4 with alpha."""
     image = torch.tensor(thing.sheets[sheet]).permute(2, 0, 1)[None].float() / 255
     if thing.alpha is not None:

@@ -11,23 +11,23 @@ from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.motion import STILL, Path
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import F64, U8
-from tapetum.scenes.world import Thing, World
+from tapetum.scenes.world import FacetObject, FacetWorld
 
 Rng = np.random.Generator
 
 
-def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Textures = procedural) -> World:
+def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Textures = procedural) -> FacetWorld:
     """Sample a random world; the same seed and textures give the same world."""
     rng = np.random.default_rng(seed)
     focal = _focal(rng, config)
     camera = _camera(rng, config)
-    empty = World(config, [], camera, focal, np.zeros(4), 0)
+    empty = FacetWorld(config, [], camera, focal, np.zeros(4), 0)
     walls = _room(rng, textures) if rng.random() < config.room_share else [_backdrop(rng, textures)]
     count = int(rng.integers(config.objects[0], config.objects[1] + 1))
     things = walls + [_object(rng, empty, textures) for _ in range(count)]
     light = rng.normal(size=3)
     light = np.append(light / np.linalg.norm(light), rng.uniform(0.5, 1.0))
-    return World(config, things, camera, focal, light, int(rng.integers(2**31)))
+    return FacetWorld(config, things, camera, focal, light, int(rng.integers(2**31)))
 
 
 def _focal(rng: Rng, config: SceneConfig) -> F64:
@@ -60,17 +60,17 @@ def _crop(rng: Rng, image: U8, least: float) -> U8:
     return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
-def _wall(image: U8, across: float, size: tuple[float, float], path: Path) -> Thing:
+def _wall(image: U8, across: float, size: tuple[float, float], path: Path) -> FacetObject:
     """A wall of `size` whose image is `across` units wide and repeats, mirrored."""
     half = np.array(size) / 2
     texel = image.shape[1] / across
     paint = np.array([[[texel, 0, image.shape[1] / 2], [0, texel, image.shape[0] / 2]]])
     still = shapes.sheet(*size, 1)
     facets = shapes.Facets(np.array([[-half[0], half[0], -half[1], half[1]]]), paint, [0], still.frames)
-    return Thing(facets, [image], None, path, wall=True)
+    return FacetObject(facets, [image], None, path, wall=True)
 
 
-def _backdrop(rng: Rng, textures: Textures) -> Thing:
+def _backdrop(rng: Rng, textures: Textures) -> FacetObject:
     depth = rng.uniform(5, 8)
     tilt = rng.normal(0, 0.2, 3) * np.array([1, 1, 2])
     drift = rng.normal(0, 0.35, (3, 3)) * (rng.random() < 0.5)
@@ -79,7 +79,7 @@ def _backdrop(rng: Rng, textures: Textures) -> Thing:
     return _wall(_crop(rng, textures(rng), 0.5), depth * rng.uniform(0.6, 1.8), (80, 80), path)
 
 
-def _room(rng: Rng, textures: Textures) -> list[Thing]:
+def _room(rng: Rng, textures: Textures) -> list[FacetObject]:
     depth, half_width, floor, ceiling = rng.uniform(6, 9), rng.uniform(3, 5), rng.uniform(1.5, 2.5), rng.uniform(2, 4)
     quarter = np.pi / 2
     places = [
@@ -113,7 +113,7 @@ def _compose(first: F64, second: F64) -> F64:
     return imaginary * (2 * np.arctan2(length, real) / length if length > 1e-9 else 2.0)
 
 
-def _object(rng: Rng, world: World, textures: Textures) -> Thing:
+def _object(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
     """A cut-out, a bending card, a box or a rolling tube on its way through the image."""
     config = world.config
     h, w = config.size
@@ -146,7 +146,7 @@ def _object(rng: Rng, world: World, textures: Textures) -> Thing:
     else:
         facets = shapes.prism(size / 3, size * rng.uniform(0.5, 1.2), texels, 10)
         paintings = [_fit(paintings[0], texels)]
-    return Thing(facets, paintings, alpha, _way(rng, world, depth, solid=kind in ("box", "tube")))
+    return FacetObject(facets, paintings, alpha, _way(rng, world, depth, solid=kind in ("box", "tube")))
 
 
 def _fit(image: U8, texels: int) -> U8:
@@ -155,7 +155,7 @@ def _fit(image: U8, texels: int) -> U8:
     return np.asarray(Image.fromarray(image).resize((texels, texels), Image.Resampling.BOX))
 
 
-def _way(rng: Rng, world: World, depth: float, solid: bool) -> Path:
+def _way(rng: Rng, world: FacetWorld, depth: float, solid: bool) -> Path:
     """A path given in pixels and depths as the camera sees it, then carried into the world."""
     h, w = world.config.size
     steps = 4

@@ -13,14 +13,14 @@ import numpy as np
 
 from tapetum.scenes.render import EDGE, NEAR
 from tapetum.scenes.types import F32, F64, I64, Bool
-from tapetum.scenes.world import View, World
+from tapetum.scenes.world import FacetView, FacetWorld
 
 DEPTH_TOLERANCE = 1e-3
 """Share of its depth by which another facet must be nearer to hide a point; facets that meet do not hide their edges."""
 
 
 @dataclass(frozen=True)
-class SurfacePoints:
+class FacetPoints:
     """n points fixed to facets."""
 
     facet: I64
@@ -35,7 +35,7 @@ class SurfacePoints:
 
 
 @dataclass(frozen=True)
-class Truth:
+class FacetTracks:
     """Tracks of n points over t frames, in the terms of TAP-Vid and TAPVid-3D."""
 
     xy: F32
@@ -55,13 +55,13 @@ def frame_times(frames: int) -> F64:
     return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
 
 
-class Oracle:
+class FacetGroundTruth:
     """Answers about one world at the moments of its frames (or at other given times (t,))."""
 
-    def __init__(self, world: World, times: F64 | None = None):
+    def __init__(self, world: FacetWorld, times: F64 | None = None):
         self.world = world
         self.times = frame_times(world.config.frames) if times is None else times
-        self.view: View = world.view(self.times)
+        self.view: FacetView = world.view(self.times)
         self.intrinsics = world.intrinsics(self.times)
         self._alpha = {
             f: (thing.alpha, thing.facets.paint[j])
@@ -85,12 +85,12 @@ class Oracle:
             ok[f, at] = _alpha_at(alpha, uv[f, at] @ paint[:, :2].T + paint[:, 2]) > 0.5
         return np.where(ok, z, np.inf), uv
 
-    def pick(self, frame: I64, xy: F64) -> tuple[SurfacePoints, Bool]:
+    def pick(self, frame: I64, xy: F64) -> tuple[FacetPoints, Bool]:
         """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays met anything at all."""
         z, uv = self.hits(frame, xy)
         facet = z.argmin(0)
         n = np.arange(len(xy))
-        return SurfacePoints(facet, self.view.front[facet, frame], uv[facet, n]), np.isfinite(z[facet, n])
+        return FacetPoints(facet, self.view.front[facet, frame], uv[facet, n]), np.isfinite(z[facet, n])
 
     def depth(self, frame: int) -> F64:
         """Return depth (h, w) at the pixel centres of one frame."""
@@ -99,7 +99,7 @@ class Oracle:
         xy = np.stack([x.ravel(), y.ravel()], axis=1)
         return self.hits(np.full(len(xy), frame), xy)[0].min(0).reshape(h, w)
 
-    def follow(self, points: SurfacePoints) -> Truth:
+    def follow(self, points: FacetPoints) -> FacetTracks:
         """Find where the points are in every frame."""
         n = len(points)
         h, w = self.world.config.size
@@ -115,9 +115,9 @@ class Oracle:
         rows, frames = np.nonzero(visible)
         nearest = self.hits(frames, xy[rows, frames])[0].min(0)
         visible[rows, frames] = nearest >= z[rows, frames] * (1 - DEPTH_TOLERANCE)
-        return Truth(xy.astype(np.float32), xyz.astype(np.float32), visible, in_frame, self.world.instance[points.facet])
+        return FacetTracks(xy.astype(np.float32), xyz.astype(np.float32), visible, in_frame, self.world.instance[points.facet])
 
-    def sample(self, rng: np.random.Generator, n: int) -> tuple[SurfacePoints, I64, F64]:
+    def sample(self, rng: np.random.Generator, n: int) -> tuple[FacetPoints, I64, F64]:
         """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
 
         As in Kubric's sampling, small objects get more than their share of pixels: candidates are drawn evenly over space
@@ -139,7 +139,7 @@ class Oracle:
             take = min(round(room / left), max(1, round(0.25 * have))) if left > 1 else room
             chosen.append(rng.choice(np.flatnonzero(instance == ids[k]), take, replace=take > have))
         rows = rng.permutation(np.concatenate(chosen))
-        return SurfacePoints(points.facet[rows], points.front[rows], points.uv[rows]), frame[rows], xy[rows]
+        return FacetPoints(points.facet[rows], points.front[rows], points.uv[rows]), frame[rows], xy[rows]
 
 
 def _alpha_at(alpha: F32, texel: F64) -> F64:

@@ -1,6 +1,6 @@
 """A world: painted planar facets that move, a moving camera, a light.
 
-Camera coordinates: x right, y down, z forward; a point projects to raster pixels (fx * x/z + cx, fy * y/z + cy). World
+Camera coordinates: x right, y down, z forward; a point projects to raster pixels (fx * x/z + cx, fy * y/z + cy). FacetWorld
 coordinates are the camera's of a camera at rest at the origin.
 """
 
@@ -16,7 +16,7 @@ from tapetum.scenes.types import F32, F64, I64, U8
 
 
 @dataclass(frozen=True)
-class Thing:
+class FacetObject:
     """An object: facets, what is painted on them, where it goes."""
 
     facets: Facets
@@ -30,7 +30,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class View:
+class FacetView:
     """The facets of a world as one camera sees them at given times."""
 
     maps: F64
@@ -44,11 +44,11 @@ class View:
 
 
 @dataclass(frozen=True)
-class World:
+class FacetWorld:
     """Everything that is needed to draw a clip and to know the truth about it."""
 
     config: SceneConfig
-    things: list[Thing]
+    things: list[FacetObject]
     camera: Path
     focal: F64
     """Bezier control values (k, 1) of the focal length in pixels, the same along x and y."""
@@ -85,7 +85,7 @@ class World:
         back = np.swapaxes(turn, 1, 2)
         return back, -np.einsum("tij,tj->ti", back, position)
 
-    def view(self, times: F64) -> View:
+    def view(self, times: F64) -> FacetView:
         """Return the facets at `times` (t,) in 0..1."""
         rotate, shift = self.world_to_camera(times)
         columns, lit = [], []
@@ -107,4 +107,4 @@ class World:
         edge_on = abs(volume) < 1e-6
         inverse = np.linalg.inv(np.where(edge_on[..., None, None], np.eye(3), frames))
         maps = np.where(edge_on[..., None, None], 0.0, inverse @ to_ray)
-        return View(maps, volume > 0, np.concatenate(lit), frames)
+        return FacetView(maps, volume > 0, np.concatenate(lit), frames)

@@ -12,7 +12,7 @@ from support.scripts import script
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action, Contacts
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cylinder, Ground, Sphere
-from tapetum.scenes.words import Happenings, balance, episode_candidates, episode_caption
+from tapetum.scenes.words import EpisodeEvents, balance, episode_candidates, episode_caption
 from tapetum.scenes.words.episodes import TEMPLATES
 
 still_life = script("benchmarks/still_life.py")
@@ -83,7 +83,7 @@ def skittles():
 
 
 def test_what_happened(skittles):
-    seen = Happenings(skittles)
+    seen = EpisodeEvents(skittles)
     assert [(d.verb, d.body, d.target, d.picked_s) for d in seen.deeds] == [("put-into", 3, 4, 0.4)]
     assert [(round(h.time_s, 3), h.bodies) for h in seen.hits] == [(0.5, (1, 2))]
     assert [(c.body, c.before, c.after) for c in seen.changes] == [(3, -1, 4)]

@@ -9,7 +9,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.media import opened_image, stored
+from tapetum.data.media import opened_image, stored_file
 
 IGNORE = 255
 """The number of pixels that don't count."""
@@ -34,7 +34,7 @@ class SegmentedImages:
 
         Raises BadInput for files that are not there or damaged, a mask in colours, and one of another size.
         """
-        image = np.asarray(opened_image(stored(self.images[k]), "RGB"))
+        image = np.asarray(opened_image(stored_file(self.images[k]), "RGB"))
         mask = self.classes_of(read_values(self.masks[k]))
         if mask.shape != image.shape[:2]:
             raise BadInput(f"{self.masks[k]} is {mask.shape[1]}x{mask.shape[0]}, and its image {self.images[k].name} is not")
@@ -50,7 +50,7 @@ class SegmentedImages:
 
 def read_values(path: Path) -> np.ndarray:
     """Read the numbers of a mask file, uint8 or uint16 (h, w): grey values or palette indices. Raises BadInput for others."""
-    mask: Image.Image = opened_image(stored(path), None)
+    mask: Image.Image = opened_image(stored_file(path), None)
     if mask.mode not in ("P", "L") and not mask.mode.startswith("I"):
         raise BadInput(f"{path} is an image of mode {mask.mode}; a mask has one number a pixel (P, L or 16-bit grey)")
     values = np.asarray(mask)

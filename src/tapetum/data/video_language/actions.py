@@ -20,7 +20,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries, first_of, inside, read_json
 from tapetum.data.listings import Listing, Split
-from tapetum.data.media import Stored, stored
+from tapetum.data.media import StoredFile, stored_file
 from tapetum.data.video_language import video_file, videos_of
 
 
@@ -67,14 +67,14 @@ def list_ssv2(place: Path, split: Split) -> Listing:
 
 def _listed(found: Sequence[tuple[str, int]], classes: tuple[str, ...], folder: Path, file: Path) -> Listing:
     """What is there of it."""
-    files: list[Stored] = []
+    files: list[StoredFile] = []
     truth: list[int] = []
     for name, label in found:
         if not 0 <= label < len(classes):
             raise BadInput(f"{name} in {file} has the class {label}, of {len(classes)}; give files that belong together")
         path = video_file(folder, inside(name, f"a name in {file}"))
         if path.is_file():
-            files.append(stored(path))
+            files.append(stored_file(path))
             truth.append(label)
     if not files:
         raise BadInput(f"{folder} has none of the {len(found)} videos in {file}, such as {found[0][0] if found else '?'}.mp4")

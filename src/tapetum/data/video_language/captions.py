@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Key
-from tapetum.data.entries import Entry, entries, first_of, inside, named_entries, one_of, read_json
+from tapetum.data.entries import JsonEntry, entries, first_of, inside, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
 
@@ -48,7 +48,7 @@ def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) ->
     if split == "1k-A":
         file = folder / "MSRVTT_JSFUSION_test.csv"
         for number, row in enumerate(records_of(file), 2):
-            entry = Entry(row, f"line {number} of {file}")
+            entry = JsonEntry(row, f"line {number} of {file}")
             texts.setdefault(entry.text("video_id"), []).append(entry.text("sentence"))
     else:
         file = first_of(folder, ("MSRVTT_data.json", "videodatainfo.json", "train_val_videodatainfo.json"))
@@ -81,7 +81,7 @@ def read_youcook2(folder: str | Path, split: str = "validation", whole: bool = F
         raise BadInput(f"{file} has no object under database; give the official file")
     found = []
     for name, fields in database.items():
-        entry = Entry(fields, f"{name} of {file}")
+        entry = JsonEntry(fields, f"{name} of {file}")
         if entry.text("subset") != split:
             continue
         place = folder / "raw_videos" / split / str(entry.fields.get("recipe_type", ""))

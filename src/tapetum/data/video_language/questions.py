@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
-from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
+from tapetum.data.entries import JsonEntry, entries, inside, line_entries, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
 
@@ -84,14 +84,14 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
     return once(found, folder / f"{split}.csv")
 
 
-def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[Entry, str]]:
+def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[JsonEntry, str]]:
     file = folder / f"{one_of(split, ('train', 'val', 'test'))}.csv"
     for number, fields in enumerate(records_of(file), 2):
-        row = Entry(fields, f"line {number} of {file}")
+        row = JsonEntry(fields, f"line {number} of {file}")
         yield row, row.where
 
 
-def _nextqa_question(folder: Path, row: Entry, **more: object) -> Question:
+def _nextqa_question(folder: Path, row: JsonEntry, **more: object) -> Question:
     video = inside(row.text("video"), f"video of {row.where}")
     kind = "TN" if row.text("type") == "TP" else row.text("type")
     place = _nextqa_places(folder).get(video, video)
@@ -123,7 +123,7 @@ def _nextqa_places(folder: Path) -> dict[str, str]:
 _PLACES: dict[tuple[str, int], dict[str, str]] = {}
 
 
-def _number(row: Entry, name: str) -> int:
+def _number(row: JsonEntry, name: str) -> int:
     try:
         return int(row.text(name))
     except ValueError:

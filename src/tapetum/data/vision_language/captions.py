@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Captioned, once
-from tapetum.data.entries import Entry, entries, inside, one_of
+from tapetum.data.entries import JsonEntry, entries, inside, one_of
 
 
 def read_coco_captions(folder: Path, split: str) -> list[Captioned]:
@@ -39,7 +39,7 @@ def read_karpathy(folder: Path, split: str) -> list[Captioned]:
     folder, file = Path(folder), Path(folder) / "dataset_coco.json"
     parts = one_of(split, ("train", "restval", "val", "test", "train+restval")).split("+")
 
-    def captioned(entry: Entry) -> Captioned:
+    def captioned(entry: JsonEntry) -> Captioned:
         image = folder / entry.file_name("filepath") / entry.file_name("filename")
         captions = tuple(sentence.text("raw") for sentence in entry.entries("sentences"))
         return Captioned(key=entry.key("cocoid"), image=image, captions=captions)

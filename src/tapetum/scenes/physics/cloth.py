@@ -3,7 +3,7 @@
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.physics import frame
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.grasp import world_outline
 from tapetum.scenes.physics.reach import FIST, Reach
 from tapetum.scenes.physics.script import Grip
@@ -39,8 +39,8 @@ class ClothHand(Reach):
 
     def _pinch(self, sheet: int, spot: F64, points: list[int]) -> None:
         stage = self.stage
-        low = frame.tips(0.48)[1]
-        z = max(spot[2] - frame.pinch_point()[2], self.support - low + 0.011)
+        low = hand_model.tips(0.48)[1]
+        z = max(spot[2] - hand_model.pinch_point()[2], self.support - low + 0.011)
         palm = np.array([spot[0], spot[1], z, stage.goal[3], 0.0, 0.0])
         end = stage.plan_over(palm + np.array([0, 0, 0.06, 0, 0, 0]), stage.now)
         stage.plan_fingers(np.full(4, 0.48), stage.now, (end - stage.now) * stage.step * 0.8)
@@ -55,7 +55,7 @@ class ClothHand(Reach):
         """Carry the pinched sheet high, lower the pinch to a place, let go."""
         stage = self.stage
         palm = stage.goal[:6].copy()
-        palm[:3] = spot - frame.pinch_point()
+        palm[:3] = spot - hand_model.pinch_point()
         high = max(float(stage.goal[2]), palm[2]) + rise
         up = stage.goal[:6].copy()
         up[2] = high

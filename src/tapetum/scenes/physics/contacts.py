@@ -12,7 +12,7 @@ PAUSE_S = 0.012
 """Seconds without touch after which a touch counts as a new one."""
 
 
-class Gatherer:
+class ContactAccumulator:
     """Keeps raw touches of steps until `merge`; all pairs' last touches for ever."""
 
     def __init__(self, count: int, step: float, steps_per_moment: int):

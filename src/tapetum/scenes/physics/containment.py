@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
-from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.solids import cup_radius, measures, outline
 from tapetum.scenes.types import F64, I64, Bool
 
@@ -30,9 +30,9 @@ def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | 
         for j in things:
             if j == holder or (j in holders and _room(bodies[j]) > _room(bodies[holder])):
                 continue
-            held = in_cavity(bodies[holder].shape, turns.unplace(poses[:, holder], poses[:, j, :3]))
+            held = in_cavity(bodies[holder].shape, quaternions.unplace(poses[:, holder], poses[:, j, :3]))
             if j in holders and _room(bodies[j]) == _room(bodies[holder]):
-                held &= turns.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
+                held &= quaternions.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
             found[held, j] = holder
     return found
 

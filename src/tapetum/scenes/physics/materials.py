@@ -15,7 +15,7 @@ TOUCH_S = 0.010
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stuff:
+class PhysicsMaterial:
     """Numbers of one material."""
 
     density: float
@@ -30,17 +30,17 @@ class Stuff:
     """Metres: torque against spinning on the spot over normal force."""
 
 
-STUFF: dict[Material, Stuff] = {
-    "wood": Stuff(density=650, friction=0.4, bounce=0.5),
-    "metal": Stuff(density=5000, friction=0.25, bounce=0.6, rolling=0.0002),
-    "plastic": Stuff(density=950, friction=0.35, bounce=0.6),
-    "rubber": Stuff(density=1100, friction=0.85, bounce=0.75, rolling=0.0008),
-    "ceramic": Stuff(density=2200, friction=0.35, bounce=0.35),
-    "glass": Stuff(density=2500, friction=0.25, bounce=0.55, rolling=0.0002),
-    "paper": Stuff(density=250, friction=0.4, bounce=0.25, rolling=0.001),
-    "cloth": Stuff(density=200, friction=0.6, bounce=0.2, rolling=0.0015),
-    "skin": Stuff(density=1000, friction=0.35, bounce=0.2, rolling=0.001),
-    "stone": Stuff(density=2600, friction=0.5, bounce=0.7),
+PHYSICS_MATERIALS: dict[Material, PhysicsMaterial] = {
+    "wood": PhysicsMaterial(density=650, friction=0.4, bounce=0.5),
+    "metal": PhysicsMaterial(density=5000, friction=0.25, bounce=0.6, rolling=0.0002),
+    "plastic": PhysicsMaterial(density=950, friction=0.35, bounce=0.6),
+    "rubber": PhysicsMaterial(density=1100, friction=0.85, bounce=0.75, rolling=0.0008),
+    "ceramic": PhysicsMaterial(density=2200, friction=0.35, bounce=0.35),
+    "glass": PhysicsMaterial(density=2500, friction=0.25, bounce=0.55, rolling=0.0002),
+    "paper": PhysicsMaterial(density=250, friction=0.4, bounce=0.25, rolling=0.001),
+    "cloth": PhysicsMaterial(density=200, friction=0.6, bounce=0.2, rolling=0.0015),
+    "skin": PhysicsMaterial(density=1000, friction=0.35, bounce=0.2, rolling=0.001),
+    "stone": PhysicsMaterial(density=2600, friction=0.5, bounce=0.7),
 }
 """By material."""
 

@@ -18,7 +18,7 @@ from tapetum.scenes.bodies.shapes import (
     Sheet,
     Sphere,
 )
-from tapetum.scenes.physics.materials import STUFF
+from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
 from tapetum.scenes.physics.solids import measures
 
 Rng = np.random.Generator
@@ -186,7 +186,7 @@ def make_body(
         material=made,
         surface=surface,
         colour_name="" if kind == "photo" else name,
-        mass=STUFF[made].density * measures(form)[0],
+        mass=PHYSICS_MATERIALS[made].density * measures(form)[0],
     )
 
 

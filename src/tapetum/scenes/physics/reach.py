@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Action
-from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.distance import distance
-from tapetum.scenes.physics.grasp import Feeler, Grasp, from_above, from_side, world_outline
+from tapetum.scenes.physics.grasp import Grasp, GraspPlanner, from_above, from_side, world_outline
 from tapetum.scenes.physics.script import Grip
-from tapetum.scenes.physics.stage import Stage
+from tapetum.scenes.physics.scripted import Stage
 from tapetum.scenes.types import F64
 
 RELAXED = np.array([0.3, 0.3, 0.3, 0.3])
-FIST = np.full(4, frame.PINCH)
+FIST = np.full(4, hand_model.PINCH)
 BACK_OFF = 0.09
 """Metres before a grasp at which the hand looks again."""
 
@@ -23,7 +24,7 @@ class Reach:
 
     def __init__(self, stage: Stage, home: F64, support: float = 0.0):
         self.stage, self.home, self.support = stage, np.asarray(home, float), support
-        self.feeler = Feeler(stage.sim)
+        self.feeler = GraspPlanner(stage.sim)
         self.grip: Grip | None = None
         self.roomy = RELAXED
         """(4,) how far fingers are shut with some room around what they hold: they open no further to let it go."""
@@ -47,14 +48,16 @@ class Reach:
         """Tell whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""
         stage = self.stage
         assert stage.script
-        turn = frame.palm_quaternion(*palm[3:6])
-        back = turns.rotate(turn, np.array([0.0, 0.0, 1.0])) * BACK_OFF
+        turn = hand_model.palm_quaternion(*palm[3:6])
+        back = quaternions.rotate(turn, np.array([0.0, 0.0, 1.0])) * BACK_OFF
         palms = np.stack([np.concatenate([palm[:3] + share * back, turn]) for share in (0.0, 0.5, 1.0)])
-        forearm, _ = frame.arm(palms, np.array(stage.script.shoulder))
-        points = turns.place(forearm[:, None], np.linspace(-0.5, 0.4, 13)[:, None] * np.array([0, 0, frame.BONES[1]]))
+        forearm, _ = hand_model.arm(palms, np.array(stage.script.shoulder))
+        points = quaternions.place(
+            forearm[:, None], np.linspace(-0.5, 0.4, 13)[:, None] * np.array([0, 0, hand_model.BONES[1]])
+        )
         poses = stage.sim.poses_now()
         return all(
-            distance(other.shape, turns.unplace(poses[j][None, None], points)).min() > 0.03
+            distance(other.shape, quaternions.unplace(poses[j][None, None], points)).min() > 0.03
             for j, other in enumerate(stage.bodies)
             if j not in (body, stage.sim.held) and other.group != "hand"
         )
@@ -81,11 +84,11 @@ class Reach:
         end = stage.plan_straight(grasp.palm, stage.now, speed=0.42)
         end = stage.plan_fingers(grasp.shut, end, 0.22)
         poses = stage.sim.poses_now()
-        palm = np.concatenate([grasp.palm[:3], frame.palm_quaternion(*grasp.palm[3:6])])
+        palm = np.concatenate([grasp.palm[:3], hand_model.palm_quaternion(*grasp.palm[3:6])])
         self.grip = Grip(
             body=stage.bodies[body].name,
             on=end,
-            expected=turns.relative(palm, poses[body]).tolist(),
+            expected=quaternions.relative(palm, poses[body]).tolist(),
             action=len(stage.actions),
         )
         assert stage.script
@@ -111,7 +114,7 @@ class Reach:
     def rise(self, closure: F64 | None = None) -> None:
         """Back off along the fingers."""
         stage = self.stage
-        way = turns.rotate(frame.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
+        way = quaternions.rotate(hand_model.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
         palm = stage.goal[:6].copy()
         palm[:3] -= way * BACK_OFF
         end = stage.plan_straight(palm, stage.now)

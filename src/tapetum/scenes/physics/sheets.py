@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
-from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.distance import gradient
-from tapetum.scenes.physics.frame import HandParts, pinch_point
+from tapetum.scenes.physics.hand_model import HandParts, pinch_point
 from tapetum.scenes.physics.model import GRAVITY
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.solids import outline
@@ -36,7 +36,7 @@ def flat(shape: Sheet, pose: F64) -> F64:
     """Lay a sheet flat at a pose (7,): points (rows, columns, 3)."""
     rows, columns = shape.grid
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, columns) * shape.size[0], np.linspace(-0.5, 0.5, rows) * shape.size[1])
-    return turns.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
+    return quaternions.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
 
 
 def drape(
@@ -128,10 +128,10 @@ class _Net:
         for i, points in held:
             if i not in offsets:
                 last = self.poses[k - 1, self.hand.palm]
-                offsets[i] = turns.unplace(last[None], before.reshape(-1, 3)[points])
+                offsets[i] = quaternions.unplace(last[None], before.reshape(-1, 3)[points])
             middle = offsets[i].mean(0)
             offsets[i] = offsets[i] + (pinch_point() - middle) * 0.08
-            pins |= dict(zip(points, turns.place(palm[None], offsets[i]), strict=True))
+            pins |= dict(zip(points, quaternions.place(palm[None], offsets[i]), strict=True))
         return pins
 
     def _restore(self, pins: dict[int, F64], *, bend: bool) -> None:
@@ -185,7 +185,7 @@ class _Net:
                 x[rows, columns] += 0.5 * share
 
     def _rotation(self, k: int, j: int) -> F64:
-        return turns.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
+        return quaternions.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
 
     def _stirred(self, k: int) -> bool:
         """Tell whether a body near the sheet moves."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Contacts
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.contacts import Gatherer
-from tapetum.scenes.physics.frame import HandParts
+from tapetum.scenes.physics.contacts import ContactAccumulator
+from tapetum.scenes.physics.hand_model import HandParts
 from tapetum.scenes.physics.model import GRAVITY, Model, build, mujoco
 from tapetum.scenes.physics.solids import measures
 from tapetum.scenes.types import F64, I64
@@ -51,7 +51,7 @@ class Simulation:
             self.data.qvel[self.qvel_index] = np.asarray(velocities)[self.model.free]
         self.count = 0
         self.held: int | None = None
-        self.gatherer = Gatherer(len(self.bodies), step, steps_per_moment)
+        self.gatherer = ContactAccumulator(len(self.bodies), step, steps_per_moment)
         self._poses: list[F64] = []
         self._qvel: list[F64] = []
         self._in_model = np.flatnonzero(self.model.ids >= 0)
@@ -110,7 +110,7 @@ class Simulation:
         """Weld a body to the palm as it is now."""
         assert self.hand is not None
         poses = self.poses_now()
-        rel = turns.relative(poses[self.hand.palm], poses[body])
+        rel = quaternions.relative(poses[self.hand.palm], poses[body])
         weld = self.model.welds[body]
         self.model.mj.eq_data[weld] = [0, 0, 0, *rel, 1.0]
         self.data.eq_active[weld] = 1
@@ -154,7 +154,7 @@ class Simulation:
         spin = data.cvel[ids]
         arm = place[:, None] - data.subtree_com[roots]
         turn, shift = spin[..., :3], spin[..., 3:]
-        point = shift + turns.cross(turn, arm)
+        point = shift + quaternions.cross(turn, arm)
         over = point[:, 1] - point[:, 0]
         rolling = turn[:, 1] - turn[:, 0]
         meeting = (over * normal).sum(1)
@@ -173,7 +173,7 @@ def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
     inertia = mass[:, None] * np.array([m[2] for m in known])
     centre = np.array([[0, 0, m[1]] for m in known])
     pose, spin = poses[:, free], speeds[..., 3:]
-    shift = speeds[..., :3] + turns.rotate(pose[..., 3:], np.cross(spin, centre))
-    height = turns.place(pose, centre)[..., 2]
+    shift = speeds[..., :3] + quaternions.rotate(pose[..., 3:], np.cross(spin, centre))
+    height = quaternions.place(pose, centre)[..., 2]
     kinetic = 0.5 * mass * (shift**2).sum(-1) + 0.5 * (inertia * spin**2).sum(-1)
     return (kinetic + mass * GRAVITY * height).sum(-1)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.words.question import Candidate, Question
+from tapetum.scenes.words.question import Candidate, ChoiceQuestion
 
 BLOCK = 64
 """Scenes whose questions are balanced together."""
@@ -39,7 +39,7 @@ def block_of(number: int) -> range:
 
 def balance(
     scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK, first: int = 0
-) -> list[list[Question]]:
+) -> list[list[ChoiceQuestion]]:
     """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments.
 
     `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is
@@ -47,19 +47,19 @@ def balance(
     """
     if first % block:
         raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
-    chosen: list[list[Question]] = []
+    chosen: list[list[ChoiceQuestion]] = []
     for start in range(0, len(scenes), block):
         chosen += _block(scenes[start : start + block], seed + first + start, options, most)
     return chosen
 
 
-def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most: int) -> list[list[Question]]:
+def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most: int) -> list[list[ChoiceQuestion]]:
     rng = np.random.default_rng((seed & 0xFFFFFFFF, 4127))
     pools: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     for number, candidates in enumerate(scenes):
         for candidate in candidates:
             pools.setdefault((candidate.template, candidate.key), []).append((number, candidate))
-    chosen: list[list[Question]] = [[] for _ in scenes]
+    chosen: list[list[ChoiceQuestion]] = [[] for _ in scenes]
     used: dict[tuple[int, str], int] = {}
     for name in sorted(pools):
         pool = pools[name]
@@ -122,8 +122,8 @@ def _nearness(candidate: Candidate, group: list[tuple[int, Candidate]]) -> int:
     return sum((c.answer in candidate.near) + (candidate.answer in c.near) for _, c in group)
 
 
-def _asked(candidate: Candidate, options: tuple[str, ...]) -> Question:
-    return Question(
+def _asked(candidate: Candidate, options: tuple[str, ...]) -> ChoiceQuestion:
+    return ChoiceQuestion(
         template=candidate.template,
         text=candidate.text,
         answer=candidate.answer,

@@ -7,10 +7,10 @@ falls and hits in their order.
 from collections import Counter
 from dataclasses import dataclass
 
-from tapetum.scenes.words.graph import SIDES, Graph, Thing
-from tapetum.scenes.words.happenings import Deed, Happenings
+from tapetum.scenes.words.events import EpisodeEvents, Manipulation
+from tapetum.scenes.words.graph import SIDES, SceneGraph, SceneObject
 from tapetum.scenes.words.images import NUMBERS
-from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
+from tapetum.scenes.words.referring import ADJECTIVES, a, phrases, plural, spoken
 
 VERBS = {
     "place": "moves {body} to another place",
@@ -38,14 +38,14 @@ class Captions:
     """For each clear thing the number of its body and what is said of it."""
 
 
-def image_captions(graph: Graph) -> Captions:
+def image_captions(graph: SceneGraph) -> Captions:
     """Describe a frame from its scene graph. A pure function of it."""
     things = sorted(graph.clear, key=lambda t: -t.area)
     hand = ["a hand"] if graph.hand else []
     counts = Counter(t.noun for t in things)
     named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
     short = _sentence(named) if named else "Nothing but the ground."
-    told: list[Thing] = []
+    told: list[SceneObject] = []
     parts: list[str] = []
     for thing in things:
         where = _where(graph, thing, told)
@@ -59,7 +59,7 @@ def image_captions(graph: Graph) -> Captions:
     return Captions(short=short, long=" ".join(parts) or short, regions=regions)
 
 
-def episode_caption(happenings: Happenings) -> str:
+def episode_caption(happenings: EpisodeEvents) -> str:
     """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
     lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
@@ -69,7 +69,7 @@ def episode_caption(happenings: Happenings) -> str:
                 (hit.time_s, _upper(f"{_called(happenings, hit.bodies[0])} and {_called(happenings, hit.bodies[1])} meet."))
             )
             met.add(hit.bodies)
-    for j in happenings.things:
+    for j in happenings.objects:
         fate = happenings.fate(j)
         if fate in ("falls over", "leaves"):
             what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
@@ -77,24 +77,24 @@ def episode_caption(happenings: Happenings) -> str:
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
 
 
-def _deed(happenings: Happenings, deed: Deed) -> str:
+def _deed(happenings: EpisodeEvents, deed: Manipulation) -> str:
     told = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
     return f"The hand {told}."
 
 
-def _called(happenings: Happenings, body: int) -> str:
+def _called(happenings: EpisodeEvents, body: int) -> str:
     if body < 0:
         return "something"
     found = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
     return str(found[0]) if found else a(happenings.episode.bodies[body].noun)
 
 
-def _full(thing: Thing) -> str:
+def _full(thing: SceneObject) -> str:
     material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
 
 
-def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
+def _where(graph: SceneGraph, thing: SceneObject, told: list[SceneObject]) -> str:
     """Say how a thing stands to one that was named before; nothing where that is hard to say."""
     for other in reversed(told):
         for relation in ("in", "under", "on", *SIDES):
@@ -104,7 +104,7 @@ def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
     return ""
 
 
-def _region(graph: Graph, thing: Thing) -> str:
+def _region(graph: SceneGraph, thing: SceneObject) -> str:
     said = f' that says "{thing.text}"' if thing.text else ""
     for other in graph.clear:
         for relation in ("in", "on"):

@@ -16,10 +16,10 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.words import episodes_memory as memory
 from tapetum.scenes.words import episodes_physics as physics
-from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.context import QuestionContext, Told
+from tapetum.scenes.words.counterfactual import Counterfactuals
+from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.question import Candidate, Kind
-from tapetum.scenes.words.watched import Told, Watched
-from tapetum.scenes.words.without import Without
 
 PER_TEMPLATE = 16
 """Candidates of one template for one episode."""
@@ -31,7 +31,7 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     Counterfactual ones simulate the episode again, twice at most (with the hand or one thing left out), and need MuJoCo; leave
     them out for recorded episodes without a script.
     """
-    view = Watched(Happenings(episode), Without(episode, seed) if counterfactual else None)
+    view = QuestionContext(EpisodeEvents(episode), Counterfactuals(episode, seed) if counterfactual else None)
     found: list[Candidate] = []
     for number, (template, (area, kind, make)) in enumerate(TEMPLATES.items()):
         if kind == "counterfactual" and not counterfactual:
@@ -44,7 +44,7 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     return found
 
 
-Maker = Callable[[Watched], Iterator[Told]]
+Maker = Callable[[QuestionContext], Iterator[Told]]
 TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "nth": ("memory", "descriptive", memory.nth),
     "unseen": ("memory", "explanatory", memory.unseen),

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming.truth import Truth
-from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.solids import outline
+from tapetum.scenes.rendering.ground_truth import GroundTruth
 from tapetum.scenes.words.reading import readable
 
 Relation = Literal["left of", "right of", "in front of", "behind", "on", "in", "under"]
@@ -36,7 +36,7 @@ LOOK = 96
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class SceneObject:
     """One movable thing in an image."""
 
     number: int
@@ -80,34 +80,34 @@ class Thing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class SceneGraph:
     """All movable things of one frame, the hand left out."""
 
     frame: int
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
     hand: bool
     """Whether a hand can be seen."""
     upturned: tuple[int, ...] = ()
     """Numbers of hollow bodies that stand on their head, and of sheets: what they hold is under them."""
 
     @property
-    def visible(self) -> tuple[Thing, ...]:
+    def visible(self) -> tuple[SceneObject, ...]:
         """Things of which anything is seen."""
-        return tuple(t for t in self.things if t.visible)
+        return tuple(t for t in self.objects if t.visible)
 
     @property
-    def clear(self) -> tuple[Thing, ...]:
+    def clear(self) -> tuple[SceneObject, ...]:
         """Things of which enough is seen to be asked about."""
-        return tuple(t for t in self.things if t.clear)
+        return tuple(t for t in self.objects if t.clear)
 
-    def find(self, number: int) -> Thing:
+    def find(self, number: int) -> SceneObject:
         """Return the thing of a body; raise BadInput where the body is no movable thing."""
-        for thing in self.things:
+        for thing in self.objects:
             if thing.number == number:
                 return thing
-        raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.things]}")
+        raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.objects]}")
 
-    def holds(self, a: Thing, relation: str, b: Thing) -> bool | None:
+    def holds(self, a: SceneObject, relation: str, b: SceneObject) -> bool | None:
         """Tell whether `a` is `relation` `b`: True, False, or None where people would differ."""
         if relation in ("in", "under"):
             return a.holder == b.number and (relation == "under") == (b.number in self.upturned)
@@ -131,7 +131,7 @@ class Graph:
         seen = self.visible
         return [(a.number, r, b.number) for a in seen for b in seen for r in kinds if a is not b and self.holds(a, r, b)]
 
-    def larger(self, a: Thing, b: Thing) -> bool | None:
+    def larger(self, a: SceneObject, b: SceneObject) -> bool | None:
         """Tell whether `a` is larger than `b`; None where it is hard to say."""
         if a.size_m > LARGER * b.size_m:
             return True
@@ -162,8 +162,8 @@ def form(body: Body) -> str:
     return "ground"
 
 
-def things_of(episode: Episode) -> list[int]:
-    """List the numbers of movable things: neither fixed nor part of a hand."""
+def movable_bodies(episode: Episode) -> list[int]:
+    """List the numbers of movable objects: neither fixed nor part of a hand."""
     return [j for j, b in enumerate(episode.bodies) if not b.fixed and b.group != "hand"]
 
 
@@ -176,10 +176,10 @@ def small(episode: Episode, longest: int = LOOK) -> Episode:
     return replace(episode, size=size, camera=replace(episode.camera, intrinsics=intrinsics))
 
 
-def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
+def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> SceneGraph:
     """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
     watched = small(episode, look)
-    truth = Truth(watched)
+    truth = GroundTruth(watched)
     masks = truth.masks(frame)
     instance = episode.instance
     h, w = watched.size
@@ -191,7 +191,7 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
     scale = np.array([episode.size[1] / w, episode.size[0] / h] * 2)
     standing = _supports(episode, moment)
     things = []
-    for j in things_of(episode):
+    for j in movable_bodies(episode):
         body = episode.bodies[j]
         row = int(np.searchsorted(masks.ids, instance[j]))
         seen, whole = masks.seen[row], masks.whole[row]
@@ -201,7 +201,7 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
             rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
             box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale
         things.append(
-            Thing(
+            SceneObject(
                 number=j,
                 noun=body.noun,
                 colour=body.colour_name,
@@ -221,14 +221,14 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
         )
     hands = [j for j, b in enumerate(episode.bodies) if b.group == "hand"]
     upturned = tuple(j for j in range(len(episode.bodies)) if _upturned(episode, j, moment))
-    return Graph(frame=frame, things=tuple(things), hand=bool(np.isin(masks.bodies, hands).any()), upturned=upturned)
+    return SceneGraph(frame=frame, objects=tuple(things), hand=bool(np.isin(masks.bodies, hands).any()), upturned=upturned)
 
 
 def _upturned(episode: Episode, body: int, moment: int) -> bool:
     shape = episode.bodies[body].shape
     if isinstance(shape, Sheet):
         return True
-    up = turns.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
+    up = quaternions.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
     return isinstance(shape, Cup | Bowl) and bool(up < -0.5)
 
 
@@ -237,7 +237,7 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
     contacts = episode.contacts
     near = (contacts.moment > moment - 12) & (contacts.moment <= moment)
     found: dict[int, int] = {}
-    loose = set(things_of(episode))
+    loose = set(movable_bodies(episode))
     grounded = set()
     for (a, b), normal in zip(contacts.bodies[near].tolist(), contacts.normal[near], strict=True):
         if abs(normal[2]) < 0.8:

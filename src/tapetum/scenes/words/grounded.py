@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.question import Kind
 
 TAKEN = ("place", "stack", "drop", "put-into", "show", "hold", "pour")
@@ -20,12 +20,12 @@ class Grounded:
     kind: Kind = "descriptive"
 
 
-def grounded_questions(happenings: Happenings) -> list[Grounded]:
+def grounded_questions(happenings: EpisodeEvents) -> list[Grounded]:
     """List such questions of an episode, those that some but not all of its things answer."""
     episode, deeds = happenings.episode, happenings.deeds
-    things = set(happenings.things)
-    inside = {int(j) for j in happenings.things if (episode.inside[:, j] >= 0).any()}
-    holders = {int(h) for j in happenings.things for h in episode.inside[:, j] if h >= 0} & things
+    things = set(happenings.objects)
+    inside = {int(j) for j in happenings.objects if (episode.inside[:, j] >= 0).any()}
+    holders = {int(h) for j in happenings.objects for h in episode.inside[:, j] if h >= 0} & things
     told = (
         ("Track everything that the hand picks up.", {d.body for d in deeds if d.verb in TAKEN}, "semantics"),
         ("Track everything that the hand pushes or spins.", {d.body for d in deeds if d.verb in ("push", "spin")}, "semantics"),

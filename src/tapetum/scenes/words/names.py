@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.filming.truth import Truth
-from tapetum.scenes.words.graph import things_of
+from tapetum.scenes.rendering.ground_truth import GroundTruth
+from tapetum.scenes.words.graph import movable_bodies
 from tapetum.types import Boxes, Masks
 
 
@@ -24,10 +24,10 @@ class Named:
     """What is seen of each."""
 
 
-def named_objects(episode: Episode, frame: int, least: int = 1, truth: Truth | None = None) -> Named:
+def annotate_objects(episode: Episode, frame: int, least: int = 1, truth: GroundTruth | None = None) -> Named:
     """Name the objects of which a frame shows `least` pixels or more, at the episode's own size."""
-    found = (truth or Truth(episode)).masks(frame)
-    nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in things_of(episode)}
+    found = (truth or GroundTruth(episode)).masks(frame)
+    nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in movable_bodies(episode)}
     nouns |= {int(episode.instance[j]): b.group for j, b in enumerate(episode.bodies) if b.group and not b.fixed}
     shown = [i for i in range(len(found.ids)) if found.seen[i].sum() >= max(least, 1)]
     labels = [nouns[int(found.ids[i])] for i in shown]

@@ -9,7 +9,7 @@ Kind = Literal["picture", "descriptive", "explanatory", "predictive", "counterfa
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ChoiceQuestion:
     """A question about an image or an episode, with three to five options of which one is right."""
 
     template: str

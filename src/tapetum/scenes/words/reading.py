@@ -3,15 +3,15 @@
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import RoundedBox
-from tapetum.scenes.filming.paint import word_height
-from tapetum.scenes.filming.printing import printed_sides
-from tapetum.scenes.filming.truth import SurfacePoints, Truth
+from tapetum.scenes.rendering.atlas import word_height
+from tapetum.scenes.rendering.ground_truth import GroundTruth, SurfacePoints
+from tapetum.scenes.rendering.printed_text import printed_sides
 
 LETTER = 5.0
 """Pixels of width from which on a letter can be read."""
 
 
-def readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
+def readable(truth: GroundTruth, body: int, frame: int, enlarged: float) -> bool:
     """Tell whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
 
     `enlarged`: how much larger the real image is than the one looked at.

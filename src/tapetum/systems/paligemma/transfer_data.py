@@ -23,7 +23,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Captioned, Key, Question, Referred, once
-from tapetum.data.entries import Entry, line_entries
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.instances import Instances, Thing, read_instances
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.data.vision_language.referring import read_refcoco
@@ -169,7 +169,7 @@ def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
     return once([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
 
 
-def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
+def _line(key: Key, entry: JsonEntry, folder: Path) -> Question | Instances:
     question = entry.text("question") if "question" in entry else ""
     if "boxes" in entry:
         return _words(key, entry, folder, question)
@@ -193,7 +193,7 @@ def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
     )
 
 
-def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
+def _words(key: Key, entry: JsonEntry, folder: Path, prompt: str) -> Words:
     labels, boxes = entry.texts("labels"), entry.fields["boxes"]
     if not isinstance(boxes, list) or len(boxes) != len(labels):
         raise BadInput(f"boxes of {entry.where} are not as many as its {len(labels)} labels; give x1, y1, x2, y2 of each")
@@ -207,8 +207,8 @@ def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
     return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
 
 
-def _inside(name: str, entry: Entry) -> str:
-    return Entry({"image": name}, entry.where).file_name("image")
+def _inside(name: str, entry: JsonEntry) -> str:
+    return JsonEntry({"image": name}, entry.where).file_name("image")
 
 
 _EXPRESSIONS = {

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_image, stored
+from tapetum.data.media import Files, opened_image, stored_file
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
 from tapetum.video.images import IMAGES
@@ -205,7 +205,7 @@ def _folder(place: Path, captions: bool) -> Source:
     if None not in folders and len(names) > 1:
         number = {name: k for k, name in enumerate(names)}
         labels = np.array([number[str(name)] for name in folders])
-    found = Source(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
+    found = Source(FileImages([stored_file(path) for path in files]), labels, names if labels is not None else ())
     return replace(found, captions=_beside(files)) if captions else found
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tapetum.scenes.physics import turns
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.physics.builder import Setting, rolling
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import COMMON
-from tapetum.scenes.physics.setting import Setting, rolling
 from tapetum.scenes.physics.solids import outline
 
 Act = Callable[[Hand], None]
@@ -50,9 +50,9 @@ def add_roller(scene: Setting, noun: str, start: np.ndarray, velocity: np.ndarra
     """Add a rolling ball, or a can on its side that rolls."""
     yaw = float(np.arctan2(velocity[1], velocity[0]))
     turn = (
-        turns.multiply(turns.about((0, 0, 1), yaw), turns.about((1, 0, 0), np.pi / 2))
+        quaternions.multiply(quaternions.about((0, 0, 1), yaw), quaternions.about((1, 0, 0), np.pi / 2))
         if noun == "can"
-        else turns.about((0, 0, 1), yaw)
+        else quaternions.about((0, 0, 1), yaw)
     )
     number = scene.add(noun, (start[0], start[1]), turn=turn, velocity=velocity)
     shape = scene.bodies[number].shape

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import Cup, Sphere
-from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.builder import Setting
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL
-from tapetum.scenes.physics.setting import Setting
 from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot, one_of, outline_of, tidy
 
 
 def _flat(scene: Setting, body: int) -> np.ndarray:
-    return turns.place(scene.poses[body][None], outline_of(scene, body))[:, :2]
+    return quaternions.place(scene.poses[body][None], outline_of(scene, body))[:, :2]
 
 
 def stack(scene: Setting) -> Act:
@@ -39,7 +39,7 @@ def stack(scene: Setting) -> Act:
         below = blocks[state["level"] - 1]
         poses = hand.stage.sim.poses_now()
         if hand.pick(thing):
-            points = turns.place(hand.stage.sim.poses_now()[below][None], outline_of(scene, below))
+            points = quaternions.place(hand.stage.sim.poses_now()[below][None], outline_of(scene, below))
             x, y = poses[below, :2] + rng.normal(0, 0.002, 2)
             hand.place(float(x), float(y), height=float(points[:, 2].max()), target=below)
         state["level"] += 1
@@ -162,7 +162,7 @@ def cups_shuffle(scene: Setting) -> Act:
     alike = str(rng.choice(["red", "blue", "green", "yellow", "purple", "white", "brown"]))
     free = int(rng.choice([0, count]))
     used = [i for i in range(count + 1) if i != free]
-    upside = turns.about((1, 0, 0), np.pi)
+    upside = quaternions.about((1, 0, 0), np.pi)
     cups = [scene.add("cup", (slots[i], 0.0), turn=upside, shape=shape, material="plastic", colour=alike) for i in used]
     look = scene.bodies[cups[0]].surface
     for j in cups[1:]:
@@ -201,7 +201,7 @@ def cover(scene: Setting) -> Act:
     rng = scene.rng
     if rng.random() < 0.5:
         thing = scene.add(one_of(rng, ("ball", "dice", "egg")), (-0.12, float(rng.normal(0, 0.03))))
-        cup = scene.add("cup", (0.1, float(rng.normal(0, 0.03))), turn=turns.about((1, 0, 0), np.pi))
+        cup = scene.add("cup", (0.1, float(rng.normal(0, 0.03))), turn=quaternions.about((1, 0, 0), np.pi))
         scene.keep_free(-0.12, 0, 0.1)
         distract(scene, 1, 3)
         state = {"on": bool(rng.random() < 0.4)}
@@ -215,7 +215,7 @@ def cover(scene: Setting) -> Act:
 
         return act
     thing = scene.add(one_of(rng, ("can", "cup", "lemon", "block", "cone", "ball")), (-0.13, float(rng.normal(0, 0.02))))
-    cloth = scene.add("cloth", (0.15, float(rng.normal(0, 0.02))), turn=turns.about((0, 0, 1), float(rng.normal(0, 0.3))))
+    cloth = scene.add("cloth", (0.15, float(rng.normal(0, 0.02))), turn=quaternions.about((0, 0, 1), float(rng.normal(0, 0.3))))
     scene.keep_free(-0.13, 0, 0.14)
     distract(scene, 0, 2)
     flag = {"on": False, "x": 0.15}

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import RoundedBox
-from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.builder import Setting
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL, TALL
-from tapetum.scenes.physics.setting import Setting
 from tapetum.scenes.physics.stories.common import Act, add_roller, aim, distract, empty_spot, one_of, tidy, within_reach
 
 
@@ -115,7 +115,7 @@ def topple(scene: Setting) -> Act:
         side = float(rng.uniform(0.035, 0.05))
         for i in range(int(rng.integers(3, 6))):
             looks = {"shape": RoundedBox(size=(side, side, side), rounding=0.0015), "material": "wood"}
-            yaw = turns.about((0, 0, 1), float(rng.normal(0, 0.1)))
+            yaw = quaternions.about((0, 0, 1), float(rng.normal(0, 0.1)))
             shift = tuple(rng.normal(0, 0.0015, 2))
             tall.append(scene.add("block", shift, bottom=i * side, turn=yaw, **looks))
     else:
@@ -123,7 +123,9 @@ def topple(scene: Setting) -> Act:
         for i in range(count):
             shape = RoundedBox(size=(0.016, 0.045, 0.085), rounding=0.001)
             tall.append(
-                scene.add("block", (-0.1 + 0.045 * i, 0.0), turn=turns.about((0, 0, 1), 0.0), shape=shape, material="wood")
+                scene.add(
+                    "block", (-0.1 + 0.045 * i, 0.0), turn=quaternions.about((0, 0, 1), 0.0), shape=shape, material="wood"
+                )
             )
     if rng.random() < 0.6:
         start = np.array([-0.3, float(rng.normal(0, 0.01))])
@@ -167,7 +169,7 @@ def occluder(scene: Setting) -> Act:
     yaw = front + np.pi / 2 + float(rng.normal(0, 0.15))
     toward = np.array([np.cos(front), np.sin(front)])
     along = np.array([np.cos(yaw), np.sin(yaw)])
-    scene.add("board", tuple(0.03 * toward), turn=turns.about((0, 0, 1), yaw))
+    scene.add("board", tuple(0.03 * toward), turn=quaternions.about((0, 0, 1), yaw))
     behind = -0.07 * toward
     scene.view = {"elevation": (0.2, 0.4)}
     side = float(rng.choice([-1, 1]))

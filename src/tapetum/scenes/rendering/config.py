@@ -9,7 +9,7 @@ from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmConfig:
+class RenderConfig:
     """How an episode is drawn. What happens in it, its light and its lens are the episode's own."""
 
     edges: bool = True
@@ -34,7 +34,7 @@ class FilmConfig:
             raise BadInput(f"compress is {self.compress!r} at quality {self.quality}; wanted no, jpeg or mpeg4 at 1 to 95")
 
 
-def varied(rng: np.random.Generator) -> FilmConfig:
+def random_render_config(rng: np.random.Generator) -> RenderConfig:
     """Draw the settings of one film as cameras differ: mostly little noise and JPEG, sometimes much noise or a video codec."""
     codec = rng.choice(["no", "jpeg", "mpeg4"], p=[0.3, 0.5, 0.2])
-    return FilmConfig(noise=float(0.002 + 0.04 * rng.uniform() ** 2), compress=codec, quality=int(rng.integers(45, 96)))
+    return RenderConfig(noise=float(0.002 + 0.04 * rng.uniform() ** 2), compress=codec, quality=int(rng.integers(45, 96)))

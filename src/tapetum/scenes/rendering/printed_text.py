@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import RoundedBox, Shape, Sheet
-from tapetum.scenes.filming.view import bounds
+from tapetum.scenes.rendering.camera import bounds
 from tapetum.scenes.types import F64
 
 LYING = 0.5

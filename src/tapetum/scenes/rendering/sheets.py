@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.filming.view import NEAR
+from tapetum.scenes.rendering.camera import NEAR
 from tapetum.scenes.types import F32, F64, I64
 
 

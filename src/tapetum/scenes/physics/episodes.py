@@ -10,12 +10,12 @@ from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action, Episode
 from tapetum.scenes.physics.assemble import episode_of, fineness, moment_times
+from tapetum.scenes.physics.builder import Setting
+from tapetum.scenes.physics.cameras import draw_camera, draw_light
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.setting import Setting
-from tapetum.scenes.physics.stage import Curtain, Stage
+from tapetum.scenes.physics.scripted import EpisodeEnd, Stage
 from tapetum.scenes.physics.stories import STORIES
-from tapetum.scenes.physics.views import draw_camera, draw_light
 from tapetum.scenes.types import F64
 
 TRIES = 6
@@ -68,19 +68,21 @@ def _frames(seconds: float, rate: float, size: tuple[int, int]) -> int:
     return frames
 
 
-def _begin(seed: int, story: str | None, frames: int, size: tuple[int, int], rate: float, per_frame: int | None) -> "_Telling":
+def _begin(
+    seed: int, story: str | None, frames: int, size: tuple[int, int], rate: float, per_frame: int | None
+) -> "_EpisodeRun":
     if story is not None and story not in STORIES:
         raise BadInput(f"there is no story {story!r}; take one of {', '.join(STORIES)}")
     names = list(STORIES)
     chosen = story or names[int(np.random.default_rng((seed, 77)).integers(len(names)))]
     for attempt in range(TRIES):
-        told = _Telling(seed, attempt, chosen, frames, size, rate, per_frame)
+        told = _EpisodeRun(seed, attempt, chosen, frames, size, rate, per_frame)
         if told.stage.overlap() <= OVERLAP:
             return told
     raise BadInput(f"story {chosen!r} found no start for seed {seed} in {TRIES} tries; take another seed")
 
 
-class _Telling:
+class _EpisodeRun:
     """A story being told, part after part."""
 
     def __init__(
@@ -136,7 +138,7 @@ class _Telling:
                     hand.rest()
                     stage.wait(0.5)
             stage.run_to(-(-stage.now // frame) * frame)
-        except Curtain:
+        except EpisodeEnd:
             pass
         return stage.now // frame
 

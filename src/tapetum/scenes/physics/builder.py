@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.frame import hand_bodies
+from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
 from tapetum.scenes.physics.reach import RELAXED
 from tapetum.scenes.physics.script import Script
@@ -59,10 +59,10 @@ class Setting:
         """
         taken = [(b.noun, b.colour_name) for b in self.bodies]
         body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, taken=taken, **looks)
-        q = turns.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
+        q = quaternions.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
         if turn is None and noun in LYING:
-            q = turns.multiply(q, turns.about((1, 0, 0), np.pi / 2))
-        points = turns.rotate(q[None], outline(body.shape))
+            q = quaternions.multiply(q, quaternions.about((1, 0, 0), np.pi / 2))
+        points = quaternions.rotate(q[None], outline(body.shape))
         radius = float(np.linalg.norm(points[:, :2], axis=1).max())
         spot = self.free_spot(radius, region) if at is None else np.array(at, float)
         if spot is None:
@@ -71,7 +71,7 @@ class Setting:
             self.spots.append((spot, radius))
         z = bottom - float(points[:, 2].min()) + (0.002 if isinstance(body.shape, Sheet) else 0.0)
         self.bodies.append(body)
-        self.poses.append(turns.at(spot[0], spot[1], z, q))
+        self.poses.append(quaternions.at(spot[0], spot[1], z, q))
         still = np.zeros(3)
         self.velocities.append(np.concatenate([still if velocity is None else velocity, still if spin is None else spin]))
         return len(self.bodies) - 1
@@ -101,13 +101,13 @@ class Setting:
         self.script = Script(start=[*home.tolist(), *RELAXED.tolist()], shoulder=[*(0.68 * way).tolist(), 0.75])
         for body in hand_bodies(linear(skin), sleeve):
             self.bodies.append(body)
-            self.poses.append(turns.at(*home[:3]))
+            self.poses.append(quaternions.at(*home[:3]))
             self.velocities.append(np.zeros(6))
         return home
 
     def height(self, body: int) -> float:
         """Compute how high a body is, from its lowest to its highest point as it stands."""
-        points = turns.rotate(self.poses[body][None, 3:], outline(self.bodies[body].shape))
+        points = quaternions.rotate(self.poses[body][None, 3:], outline(self.bodies[body].shape))
         return float(np.ptp(points[:, 2]))
 
     def _support(self) -> None:
@@ -130,14 +130,14 @@ class Setting:
         floor = str(rng.choice(["wood", "stone", "cloth"] if not on_table else ["wood", "stone"]))
         ground = Body(name="floor", noun="floor", shape=Ground(), material=floor, surface=surface(floor, 0.15), fixed=True)  # pyright: ignore[reportArgumentType]
         self.bodies.append(ground)
-        self.poses.append(turns.at(0, 0, -TABLE_HEIGHT if on_table else 0.0))
+        self.poses.append(quaternions.at(0, 0, -TABLE_HEIGHT if on_table else 0.0))
         self.velocities.append(np.zeros(6))
         if on_table:
             top = str(rng.choice(["wood", "wood", "plastic", "stone"]))
             shape = RoundedBox(size=TABLE, rounding=0.004)
             table = Body(name="table", noun="table", shape=shape, material=top, surface=surface(top, 0.1), fixed=True)  # pyright: ignore[reportArgumentType]
             self.bodies.append(table)
-            self.poses.append(turns.at(0, 0, -TABLE[2] / 2))
+            self.poses.append(quaternions.at(0, 0, -TABLE[2] / 2))
             self.velocities.append(np.zeros(6))
 
 
@@ -149,4 +149,4 @@ def _rgb(values: F64) -> Rgb:
 def rolling(velocity: F64, radius: float, turn: F64 | None = None) -> F64:
     """Compute the spin (3,) about the body's axes of something that rolls without slipping at a velocity (3,)."""
     spin = np.cross(np.array([0.0, 0.0, 1.0]), velocity) / radius
-    return spin if turn is None else turns.rotate(turns.conjugate(turn), spin)
+    return spin if turn is None else quaternions.rotate(quaternions.conjugate(turn), spin)

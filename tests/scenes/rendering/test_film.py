@@ -11,14 +11,14 @@ from support.scripts import script
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Cylinder, Ground, RoundedBox, Sphere
-from tapetum.scenes.filming import FilmConfig, Truth, film, varied
-from tapetum.scenes.filming.view import view_at
+from tapetum.scenes.rendering import GroundTruth, RenderConfig, random_render_config, render_episode
+from tapetum.scenes.rendering.camera import view_at
 
 still_life = script("benchmarks/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
 
 
-CLEAN = FilmConfig(noise=0, compress="no", blur=False)
+CLEAN = RenderConfig(noise=0, compress="no", blur=False)
 
 
 def body(shape, name="thing", material="wood", **surface):
@@ -66,8 +66,8 @@ def test_painted_dots_are_where_the_truth_says(shape):
         eye=lambda s: (0.0, -0.8, 0.0),
         target=lambda s: (0.0, 0.0, 0.0),
     )
-    found = [blobs(f.rgb) for f in film(made, dots, replace(CLEAN, shadows=False))]
-    truth = Truth(made)
+    found = [blobs(f.rgb) for f in render_episode(made, dots, replace(CLEAN, shadows=False))]
+    truth = GroundTruth(made)
     points, met = truth.pick(np.full(len(found[2]), 2), found[2])
     assert met.all()
     followed = truth.follow(points)
@@ -85,10 +85,10 @@ def test_painted_dots_are_where_the_truth_says(shape):
 
 def test_frames_carry_depth_normals_and_places():
     made = still_life.kitchen((48, 64), frames=2)
-    truth = Truth(made)
+    truth = GroundTruth(made)
     y, x = np.mgrid[:48, :64] + 0.5
     xy = np.stack([x.ravel(), y.ravel()], 1)
-    for frame in film(made, config=CLEAN):
+    for frame in render_episode(made, config=CLEAN):
         points, met = truth.pick(np.full(len(xy), frame.number), xy)
         same = met & (points.body == frame.bodies.ravel())
         assert same.mean() > 0.998
@@ -102,8 +102,8 @@ def test_frames_carry_depth_normals_and_places():
 
 def test_a_ball_in_a_cup_is_dark_and_its_contact_darker():
     made = still_life.kitchen((64, 64), frames=1)
-    lit = next(iter(film(made, config=replace(CLEAN, shadows=False)))).rgb.astype(float)
-    real = next(iter(film(made, config=CLEAN))).rgb.astype(float)
+    lit = next(iter(render_episode(made, config=replace(CLEAN, shadows=False)))).rgb.astype(float)
+    real = next(iter(render_episode(made, config=CLEAN))).rgb.astype(float)
     assert (real <= lit + 1).all()
     assert (real < lit - 10).mean() > 0.05
 
@@ -130,7 +130,7 @@ def test_a_streak_is_centred_on_the_sharp_body_and_as_long_as_its_way():
     wide = []
     for shutter in (0.0, 0.4, 0.8):
         shot = replace(made, camera=replace(made.camera, shutter=shutter))
-        frame = next(iter(film(shot, config=replace(CLEAN, blur=True, shadows=False), frames=range(4, 5))))
+        frame = next(iter(render_episode(shot, config=replace(CLEAN, blur=True, shadows=False), frames=range(4, 5))))
         light = ((frame.rgb / 255) ** 2.2).sum((0, 2))
         x = np.arange(96) + 0.5
         middle = (light * x).sum() / light.sum()
@@ -143,36 +143,38 @@ def test_a_streak_is_centred_on_the_sharp_body_and_as_long_as_its_way():
 
 def test_depth_of_field_blurs_what_is_out_of_focus_alone():
     made = still_life.garden((64, 64), frames=1, aperture=0.0)
-    sharp = next(iter(film(made, config=replace(CLEAN, blur=True)))).rgb.astype(float)
+    sharp = next(iter(render_episode(made, config=replace(CLEAN, blur=True)))).rgb.astype(float)
     near = made.camera.focus * 0 + 0.3
     blurred_camera = replace(made.camera, aperture=0.02, focus=near, shutter=0.0)
-    blurred = next(iter(film(replace(made, camera=blurred_camera), config=replace(CLEAN, blur=True)))).rgb.astype(float)
+    blurred = next(iter(render_episode(replace(made, camera=blurred_camera), config=replace(CLEAN, blur=True)))).rgb.astype(
+        float
+    )
     rough = lambda image: np.abs(np.diff(image, axis=1)).mean()  # noqa: E731
     assert rough(blurred) < 0.8 * rough(sharp)
     tiny = replace(made.camera, aperture=1e-5)
-    assert (next(iter(film(replace(made, camera=tiny), config=replace(CLEAN, blur=True)))).rgb == sharp).all()
+    assert (next(iter(render_episode(replace(made, camera=tiny), config=replace(CLEAN, blur=True)))).rgb == sharp).all()
 
 
 def test_the_same_seed_gives_the_same_film_and_frames_do_not_depend_on_others():
     made = still_life.table((48, 48), frames=4)
-    once = [f.rgb for f in film(made)]
-    again = [f.rgb for f in film(made)]
+    once = [f.rgb for f in render_episode(made)]
+    again = [f.rgb for f in render_episode(made)]
     assert all((a == b).all() for a, b in zip(once, again, strict=True))
-    assert (next(iter(film(made, frames=range(3, 4)))).rgb == once[3]).all()
-    assert (next(iter(film(replace(made, seed=1)))).rgb != once[0]).any()
+    assert (next(iter(render_episode(made, frames=range(3, 4)))).rgb == once[3]).all()
+    assert (next(iter(render_episode(replace(made, seed=1)))).rgb != once[0]).any()
 
 
 def test_a_film_is_made_as_it_is_asked_for():
     """A thousand frames are not drawn when two are wanted."""
     made = still_life.kitchen((16, 16), frames=1000, per_frame=1)
-    assert [f.number for f in itertools.islice(film(made), 2)] == [0, 1]
+    assert [f.number for f in itertools.islice(render_episode(made), 2)] == [0, 1]
 
 
 @pytest.mark.parametrize("codec", ["no", "jpeg", "mpeg4"])
 def test_codecs_change_little(codec):
     made = still_life.kitchen((48, 48), frames=3)
-    plain = [f.rgb.astype(float) for f in film(made, config=FilmConfig(noise=0, compress="no"))]
-    through = [f.rgb.astype(float) for f in film(made, config=FilmConfig(noise=0, compress=codec, quality=90))]
+    plain = [f.rgb.astype(float) for f in render_episode(made, config=RenderConfig(noise=0, compress="no"))]
+    through = [f.rgb.astype(float) for f in render_episode(made, config=RenderConfig(noise=0, compress=codec, quality=90))]
     off = [np.abs(a - b).mean() for a, b in zip(plain, through, strict=True)]
     assert (max(off) == 0) == (codec == "no")
     assert max(off) < 5
@@ -180,10 +182,10 @@ def test_codecs_change_little(codec):
 
 def test_exposure_and_noise():
     made = still_life.kitchen((48, 48), frames=2, exposure=(1.0, 0.5))
-    first, second = (f.rgb.astype(float).mean() for f in film(made, config=CLEAN))
+    first, second = (f.rgb.astype(float).mean() for f in render_episode(made, config=CLEAN))
     assert second < 0.85 * first
-    noisy = next(iter(film(made, config=replace(CLEAN, noise=0.05)))).rgb.astype(float)
-    clean = next(iter(film(made, config=CLEAN))).rgb.astype(float)
+    noisy = next(iter(render_episode(made, config=replace(CLEAN, noise=0.05)))).rgb.astype(float)
+    clean = next(iter(render_episode(made, config=CLEAN))).rgb.astype(float)
     assert 3 < np.abs(noisy - clean).std() < 12
 
 
@@ -212,7 +214,7 @@ def test_patterns_show_two_colours_near_and_their_mean_far_away(pattern):
             sky=(1, 1, 1),
             light=(0, 0, 0),
         )
-        frame = next(iter(film(made, config=replace(CLEAN, shadows=False))))
+        frame = next(iter(render_episode(made, config=replace(CLEAN, shadows=False))))
         spread.append(frame.rgb[16:32, 16:32].astype(float).std())
     assert spread[0] > 12
     assert spread[1] < 0.35 * spread[0]
@@ -230,7 +232,7 @@ def test_words_are_printed_on_all_sides_of_a_box(quarter):
         target=lambda s: (0.0, 0.0, 0.0),
         focal=1.2,
     )
-    rgb = next(iter(film(made, config=CLEAN))).rgb.mean(-1)
+    rgb = next(iter(render_episode(made, config=CLEAN))).rgb.mean(-1)
     dark = rgb < 80
     assert dark.sum() > 20
     rows, columns = np.nonzero(dark)
@@ -240,29 +242,29 @@ def test_words_are_printed_on_all_sides_of_a_box(quarter):
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 33)])
 def test_small_and_odd_sizes(size):
-    assert next(iter(film(still_life.table(size, frames=1)))).rgb.shape == (*size, 3)
+    assert next(iter(render_episode(still_life.table(size, frames=1)))).rgb.shape == (*size, 3)
 
 
 def test_a_camera_inside_a_body_and_an_empty_world():
     inside = episode([body(Sphere(radius=2.0))], lambda i, s: (np.zeros(3), REST), (16, 16), frames=1)
-    assert np.isfinite(next(iter(film(inside))).depth).all()
+    assert np.isfinite(next(iter(render_episode(inside))).depth).all()
     empty = episode([], lambda i, s: (np.zeros(3), REST), (16, 16), frames=1)
     empty = replace(empty, poses=np.zeros((1, 0, 7)), inside=np.zeros((1, 0), int))
-    frame = next(iter(film(empty)))
+    frame = next(iter(render_episode(empty)))
     assert np.isinf(frame.depth).all()
     assert (frame.bodies == -1).all()
     with pytest.raises(BadInput, match="sees no surface"):
-        Truth(empty).sample(np.random.default_rng(0), 4)
+        GroundTruth(empty).sample(np.random.default_rng(0), 4)
 
 
 def test_settings_vary_with_the_generator_alone():
-    drawn = [varied(np.random.default_rng(i)) for i in range(20)]
-    assert drawn == [varied(np.random.default_rng(i)) for i in range(20)]
+    drawn = [random_render_config(np.random.default_rng(i)) for i in range(20)]
+    assert drawn == [random_render_config(np.random.default_rng(i)) for i in range(20)]
     assert {d.compress for d in drawn} == {"no", "jpeg", "mpeg4"}
 
 
 def test_bad_settings_are_refused():
     with pytest.raises(BadInput, match="wanted no, jpeg or mpeg4"):
-        FilmConfig(quality=0)
+        RenderConfig(quality=0)
     with pytest.raises(BadInput, match="two taps or more"):
-        FilmConfig(blur_taps=1)
+        RenderConfig(blur_taps=1)

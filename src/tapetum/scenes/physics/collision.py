@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
-from tapetum.scenes.physics import turns
 from tapetum.scenes.types import F64
 
 SIDES = 16
@@ -30,7 +30,7 @@ class Piece:
     """sphere, ellipsoid, capsule, cylinder, box, plane or mesh."""
     size: tuple[float, ...] = ()
     """As MuJoCo wants it: radii and half lengths."""
-    pose: F64 = field(default_factory=lambda: turns.at(0, 0, 0))
+    pose: F64 = field(default_factory=lambda: quaternions.at(0, 0, 0))
     """(7,) in the body."""
     vertices: F64 | None = None
     """(v, 3) of a mesh, in the body; its hull counts."""
@@ -70,7 +70,7 @@ def pieces(shape: Shape) -> list[Piece]:
 
 def _beads(radius: float, z: float, bead: float, count: int = BEADS) -> list[Piece]:
     angles = np.arange(count) * (2 * np.pi / count)
-    return [Piece(kind="sphere", size=(bead,), pose=turns.at(radius * np.cos(a), radius * np.sin(a), z)) for a in angles]
+    return [Piece(kind="sphere", size=(bead,), pose=quaternions.at(radius * np.cos(a), radius * np.sin(a), z)) for a in angles]
 
 
 def _box(half: F64, rounding: float) -> list[Piece]:
@@ -79,7 +79,7 @@ def _box(half: F64, rounding: float) -> list[Piece]:
     core = np.maximum(half - rounding, 1e-4)
     crossed = [Piece(kind="box", size=tuple(np.where(np.arange(3) == axis, half, core))) for axis in range(3)]
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * core
-    return crossed + [Piece(kind="sphere", size=(rounding,), pose=turns.at(*c)) for c in corners]
+    return crossed + [Piece(kind="sphere", size=(rounding,), pose=quaternions.at(*c)) for c in corners]
 
 
 def _cup(cup: Cup) -> list[Piece]:
@@ -91,11 +91,11 @@ def _cup(cup: Cup) -> list[Piece]:
     made = []
     for i in range(SIDES):
         angle = 2 * np.pi * i / SIDES
-        quaternion = turns.multiply(turns.about((0, 0, 1), angle), turns.about((0, 1, 0), slope))
-        pose = turns.at(middle * np.cos(angle), middle * np.sin(angle), 0, quaternion)
+        quaternion = quaternions.multiply(quaternions.about((0, 0, 1), angle), quaternions.about((0, 1, 0), slope))
+        pose = quaternions.at(middle * np.cos(angle), middle * np.sin(angle), 0, quaternion)
         made.append(Piece(kind="box", size=(across / 2, width, long / 2), pose=pose))
     floor = cup.radius_bottom - cup.wall / 2
-    at = turns.at(0, 0, -cup.height / 2 + cup.wall / 2 + LIFT / 2)
+    at = quaternions.at(0, 0, -cup.height / 2 + cup.wall / 2 + LIFT / 2)
     made.append(Piece(kind="cylinder", size=(floor, cup.wall / 2 - LIFT / 2), pose=at))
     bead = cup.wall / 2
     made += _beads(cup.radius_bottom - bead, -cup.height / 2 + bead, bead)
@@ -121,13 +121,13 @@ def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
         for column in range(columns):
             angle = 2 * np.pi * (column + row / 2) / columns
             out = np.array([np.cos(down) * np.cos(angle), np.cos(down) * np.sin(angle), -np.sin(down)])
-            quaternion = turns.multiply(turns.about((0, 0, 1), angle), turns.about((0, 1, 0), down))
+            quaternion = quaternions.multiply(quaternions.about((0, 0, 1), angle), quaternions.about((0, 1, 0), down))
             shorter = 0.94 if row == 0 else 1.0
-            pose = turns.at(out[0] * middle, out[1] * middle, out[2] * middle, quaternion)
+            pose = quaternions.at(out[0] * middle, out[1] * middle, out[2] * middle, quaternion)
             made.append(Piece(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
     flat = inner * np.tan(foot) * 1.05
     top, bottom = -inner + inner * (1 - np.cos(foot)) / 2, -bowl.radius + LIFT
-    made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=turns.at(0, 0, (top + bottom) / 2)))
+    made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=quaternions.at(0, 0, (top + bottom) / 2)))
     bead = bowl.wall / 2
     made += _beads(flat - bead, -bowl.radius + bead, bead)
     return made + _beads(bowl.radius - bead, -bead, bead, 8)

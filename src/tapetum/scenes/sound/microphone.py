@@ -8,9 +8,9 @@ import numpy as np
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.sound.contacts import Rub
 from tapetum.scenes.sound.materials import TIMBRES
 from tapetum.scenes.sound.modes import Modes
-from tapetum.scenes.sound.touches import Rub
 from tapetum.scenes.types import F64, I64, Bool
 
 GAIN = 1.1

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Capsule, RoundedBox
-from tapetum.scenes.physics import turns
 from tapetum.scenes.types import F64
 
 OPEN, SHUT = (-0.95, 0.35), (0.5, 1.1)
@@ -112,8 +112,8 @@ def palm_quaternion(yaw: F64, pitch: F64, roll: F64) -> F64:
 
     pitch 0: fingers point down; pitch pi/2: they point along (-sin(yaw), cos(yaw), 0).
     """
-    first = turns.multiply(turns.about((0, 0, 1), yaw), turns.about((1, 0, 0), pitch))
-    return turns.multiply(first, turns.about((0, 0, 1), roll))
+    first = quaternions.multiply(quaternions.about((0, 0, 1), yaw), quaternions.about((1, 0, 0), pitch))
+    return quaternions.multiply(first, quaternions.about((0, 0, 1), roll))
 
 
 def tips(closure: float, finger: Finger = FINGERS[1]) -> tuple[float, float]:
@@ -133,7 +133,7 @@ def arm(palm: F64, shoulder: F64) -> tuple[F64, F64]:
 
     Two bones reach from shoulder to wrist with the elbow up; where the wrist is too far the shoulder leans after it.
     """
-    wrist = turns.place(palm, np.array([0, 0, WRIST + 0.012]))
+    wrist = quaternions.place(palm, np.array([0, 0, WRIST + 0.012]))
     way = shoulder - wrist
     distance = np.linalg.norm(way, axis=-1, keepdims=True)
     along = way / np.maximum(distance, 1e-9)
@@ -150,4 +150,4 @@ def arm(palm: F64, shoulder: F64) -> tuple[F64, F64]:
 def _bone(start: F64, end: F64) -> F64:
     way = end - start
     unit = way / np.linalg.norm(way, axis=-1, keepdims=True)
-    return np.concatenate([(start + end) / 2, turns.between(np.array([0.0, 0.0, 1.0]), unit)], -1)
+    return np.concatenate([(start + end) / 2, quaternions.between(np.array([0.0, 0.0, 1.0]), unit)], -1)

@@ -6,9 +6,9 @@ import numpy as np
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.filming import sheets
-from tapetum.scenes.filming.cast import hit
-from tapetum.scenes.filming.view import View, window
+from tapetum.scenes.rendering import sheets
+from tapetum.scenes.rendering.camera import View, window
+from tapetum.scenes.rendering.rays import hit
 from tapetum.scenes.types import F32, I64
 
 OFFSETS = np.array([(-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125)])

@@ -9,13 +9,13 @@ import numpy as np
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
-from tapetum.scenes.filming import sheets
-from tapetum.scenes.filming.cast import normals
-from tapetum.scenes.filming.shadow import Blocks, casters, sky_seen, sun_seen
-from tapetum.scenes.filming.sheet_shadow import SheetShadow
-from tapetum.scenes.filming.surface import Paint
-from tapetum.scenes.filming.trace import Trace
-from tapetum.scenes.filming.view import View, bounds
+from tapetum.scenes.rendering import sheets
+from tapetum.scenes.rendering.camera import View, bounds
+from tapetum.scenes.rendering.rays import normals
+from tapetum.scenes.rendering.shadow import Blocks, casters, sky_visibility, sun_visibility
+from tapetum.scenes.rendering.shadow_map import ShadowMap
+from tapetum.scenes.rendering.texturing import Paint
+from tapetum.scenes.rendering.trace import Trace
 from tapetum.scenes.types import F32, F64
 
 HAZE = 14.0
@@ -36,10 +36,10 @@ def shade(episode: Episode, found: Trace, view: View, paints: list[Paint], shado
     open_sky = np.ones(len(depth), np.float32)
     if shadows:
         things, blocks = casters(episode.bodies, view), Blocks(points, owner)
-        direct *= sun_seen(blocks, direct, things, sun, episode.light.softness)
+        direct *= sun_visibility(blocks, direct, things, sun, episode.light.softness)
         for i in view.sheets:
-            direct *= SheetShadow(i, view.sheets[i], sun).seen(points, owner, episode.light.softness)
-        open_sky = sky_seen(blocks, n, things, _step(episode.bodies))
+            direct *= ShadowMap(i, view.sheets[i], sun).seen(points, owner, episode.light.softness)
+        open_sky = sky_visibility(blocks, n, things, _step(episode.bodies))
     sky, ray = _sky(episode, found, view), np.stack([found.rx[at], found.ry[at], np.ones_like(depth)])
     bounce = 0.28 * (episode.light.colour * max(0.0, float(sun @ up)) + episode.light.sky)
     high = up.astype(np.float32) @ n

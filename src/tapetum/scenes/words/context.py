@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tapetum.scenes.physics.props import PROPS
-from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.counterfactual import Counterfactuals
+from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.images import NUMBERS
-from tapetum.scenes.words.refer import Phrase, a, named, phrases
-from tapetum.scenes.words.without import Without
+from tapetum.scenes.words.referring import Phrase, a, named, phrases
 
 Told = dict[str, Any]
 """Fields of a candidate."""
@@ -78,10 +78,10 @@ CAUSES = {
 }
 
 
-class Watched:
+class QuestionContext:
     """An episode, what happened in it, and what its things are called."""
 
-    def __init__(self, happenings: Happenings, without: Without | None):
+    def __init__(self, happenings: EpisodeEvents, without: Counterfactuals | None):
         """Prepare; `without` answers counterfactual questions."""
         self.events, self.episode = happenings, happenings.episode
         self.without = without
@@ -106,7 +106,7 @@ class Watched:
 
     def each(self) -> Iterator[tuple[int, str, str]]:
         """Bodies with a phrase and a key, for each of their names."""
-        for body in self.events.things:
+        for body in self.events.objects:
             yield from ((body, phrase, key) for phrase, key in self.names(body))
 
 
@@ -115,10 +115,10 @@ def chosen(table: dict[str, str], answer: str) -> Told:
     return {"answer": table[answer], "others": tuple(v for k, v in table.items() if k != answer)}
 
 
-def a_noun(view: Watched, body: int, unsaid: str = "") -> Told:
+def a_noun(view: QuestionContext, body: int, unsaid: str = "") -> Told:
     """Answer with a noun; the other nouns are wrong. `unsaid` is not offered: the text tells whether there are more of it."""
     noun = view.noun(body)
-    here = {view.noun(j) for j in view.events.things}
+    here = {view.noun(j) for j in view.events.objects}
     bad = {noun, unsaid}
     return {
         "answer": a(noun),

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Action, Episode
 from tapetum.scenes.bodies.shapes import Cone, Cup, Cylinder, RoundedBox, Sheet
-from tapetum.scenes.physics import turns
 from tapetum.scenes.types import F64
-from tapetum.scenes.words.graph import Graph, Thing, scene_graph, things_of
+from tapetum.scenes.words.graph import SceneGraph, SceneObject, movable_bodies, scene_graph
 
 STAYED, MOVED = 0.01, 0.03
 """Metres."""
@@ -27,7 +27,7 @@ LOOKS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class Manipulation:
     """Something whole that the hand did: what was picked up and put down again is one deed."""
 
     verb: str
@@ -61,37 +61,37 @@ class Change:
     after: int
 
 
-class Happenings:
+class EpisodeEvents:
     """An episode's events, computed when asked for."""
 
     def __init__(self, episode: Episode):
         """Prepare."""
         self.episode = episode
-        self.things = things_of(episode)
+        self.objects = movable_bodies(episode)
         self.hand = [j for j, b in enumerate(episode.bodies) if b.group == "hand"]
         self.step = episode.time(1)
 
     @cached_property
-    def looks(self) -> list[Graph]:
+    def looks(self) -> list[SceneGraph]:
         """Scene graphs of `LOOKS` frames, first and last among them."""
         frames = sorted({round(f) for f in np.linspace(0, self.episode.frames - 1, LOOKS)})
         return [scene_graph(self.episode, f, look=64) for f in frames]
 
     @cached_property
-    def cast(self) -> Graph:
+    def cast(self) -> SceneGraph:
         """All movable things as if everything could be seen: names that fit one of them fit it all through the episode."""
         first = self.looks[0]
-        shown = [self._shown(t) for t in first.things]
-        return Graph(frame=0, things=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
+        shown = [self._shown(t) for t in first.objects]
+        return SceneGraph(frame=0, objects=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
 
     def shown(self, body: int) -> bool:
         """Tell whether a body is clear in some look."""
-        return any(t.clear for look in self.looks for t in look.things if t.number == body)
+        return any(t.clear for look in self.looks for t in look.objects if t.number == body)
 
     @cached_property
-    def deeds(self) -> list[Deed]:
+    def deeds(self) -> list[Manipulation]:
         """Deeds of the hand in order."""
-        found: list[Deed] = []
+        found: list[Manipulation] = []
         actions = sorted(self.episode.actions, key=lambda action: action.start_s)
         i = 0
         while i < len(actions):
@@ -108,7 +108,9 @@ class Happenings:
             cover = action.verb in ("cover", "uncover") and action.target >= 0
             body, target = (action.target, action.body) if cover else (action.body, action.target)
             found.append(
-                Deed(verb=action.verb, body=body, target=target, start_s=action.start_s, end_s=action.end_s, picked_s=None)
+                Manipulation(
+                    verb=action.verb, body=body, target=target, start_s=action.start_s, end_s=action.end_s, picked_s=None
+                )
             )
         return found
 
@@ -116,7 +118,7 @@ class Happenings:
     def hits(self) -> list[Hit]:
         """Meetings of two things that move by themselves, in order; one for each time that they come together."""
         contacts = self.episode.contacts
-        loose = np.isin(contacts.bodies, self.things).all(1) & (contacts.approach > HARD)
+        loose = np.isin(contacts.bodies, self.objects).all(1) & (contacts.approach > HARD)
         rows = zip(contacts.moment[loose].tolist(), contacts.bodies[loose].tolist(), strict=True)
         return [Hit(time_s=m * self.step, bodies=(int(a), int(b))) for m, (a, b) in rows]
 
@@ -125,7 +127,7 @@ class Happenings:
         """Changes of containment that last a quarter of a second or longer, in order."""
         least = max(1, round(0.25 / self.step))
         found: list[Change] = []
-        for j in self.things:
+        for j in self.objects:
             holder = self.episode.inside[:, j]
             edges = np.flatnonzero(np.diff(holder)) + 1
             before = int(holder[0])
@@ -139,7 +141,7 @@ class Happenings:
     def held(self, moment: int) -> dict[int, list[int]]:
         """List what each holder holds at a moment, by holder."""
         found: dict[int, list[int]] = {}
-        for j in self.things:
+        for j in self.objects:
             if self.episode.inside[moment, j] >= 0:
                 found.setdefault(int(self.episode.inside[moment, j]), []).append(j)
         return found
@@ -171,7 +173,7 @@ class Happenings:
         """Compute the angle (k,) in radians between where the body's z axis points and pointed at the start."""
         if isinstance(self.episode.bodies[body].shape, Sheet):
             return np.zeros(len(self.episode.poses))
-        axis = turns.rotate(self.episode.poses[:, body, 3:], np.array([0.0, 0.0, 1.0]))
+        axis = quaternions.rotate(self.episode.poses[:, body, 3:], np.array([0.0, 0.0, 1.0]))
         return np.arccos(np.clip(axis @ axis[0], -1, 1))
 
     def handled(self, body: int, start: int = 0) -> bool:
@@ -195,13 +197,13 @@ class Happenings:
         contacts = self.episode.contacts
         near = (contacts.moment > first - 0.3 / self.step) & (contacts.moment <= first) & (contacts.bodies == body).any(1)
         by_hand = near & np.isin(contacts.bodies, self.hand).any(1)
-        struck = near & np.isin(contacts.bodies, self.things).all(1) & (contacts.approach > HARD)
+        struck = near & np.isin(contacts.bodies, self.objects).all(1) & (contacts.approach > HARD)
         lifted = any(body in (a.body, a.target) and a.start_s <= first * self.step <= a.end_s for a in self.episode.actions)
         if (by_hand.any() or lifted) and not struck.any():
             return "hand"
         return "hit" if struck.any() and not by_hand.any() and not lifted else ""
 
-    def _shown(self, thing: Thing) -> Thing:
+    def _shown(self, thing: SceneObject) -> SceneObject:
         return replace(thing, seen=1.0, area=1.0)
 
 
@@ -217,9 +219,9 @@ def tall(shape: object) -> bool:
     return False
 
 
-def _lifted(pick: Action, after: Action | None) -> Deed:
+def _lifted(pick: Action, after: Action | None) -> Manipulation:
     verb = "hold" if after is None else "stack" if after.verb == "place" and after.target >= 0 else after.verb
-    return Deed(
+    return Manipulation(
         verb=verb,
         body=pick.body,
         target=-1 if after is None else after.target,

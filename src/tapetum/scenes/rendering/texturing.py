@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground
-from tapetum.scenes.filming.paint import Atlas, photo, word
-from tapetum.scenes.filming.printing import Side, printed_sides
-from tapetum.scenes.filming.view import bounds
+from tapetum.scenes.rendering.atlas import Atlas, photo, word
+from tapetum.scenes.rendering.camera import bounds
+from tapetum.scenes.rendering.printed_text import Side, printed_sides
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
 

@@ -13,8 +13,18 @@ film        the whole chain for each frame
 pieces      shapes as cut quadrics, and Truth on top of them in `truth`
 """
 
-from tapetum.scenes.filming.config import FilmConfig, varied
-from tapetum.scenes.filming.film import Frame, film
-from tapetum.scenes.filming.truth import Followed, InstanceBoxes, InstanceMasks, SurfacePoints, Truth
+from tapetum.scenes.rendering.config import RenderConfig, random_render_config
+from tapetum.scenes.rendering.frames import RenderedFrame, render_episode
+from tapetum.scenes.rendering.ground_truth import GroundTruth, InstanceBoxes, InstanceMasks, PointTracks, SurfacePoints
 
-__all__ = ["FilmConfig", "Followed", "Frame", "InstanceBoxes", "InstanceMasks", "SurfacePoints", "Truth", "film", "varied"]
+__all__ = [
+    "GroundTruth",
+    "InstanceBoxes",
+    "InstanceMasks",
+    "PointTracks",
+    "RenderConfig",
+    "RenderedFrame",
+    "SurfacePoints",
+    "random_render_config",
+    "render_episode",
+]

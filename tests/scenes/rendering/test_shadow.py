@@ -6,12 +6,12 @@ import pytest
 from support.scripts import script
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming import pieces
-from tapetum.scenes.filming.distance import distance
-from tapetum.scenes.filming.shadow import Blocks, casters, sun_seen
-from tapetum.scenes.filming.sheet_shadow import SheetShadow
-from tapetum.scenes.filming.sheets import triangles
-from tapetum.scenes.filming.view import matrices, view_at
+from tapetum.scenes.rendering import quadrics as pieces
+from tapetum.scenes.rendering.camera import matrices, view_at
+from tapetum.scenes.rendering.distance import distance
+from tapetum.scenes.rendering.shadow import Blocks, casters, sun_visibility
+from tapetum.scenes.rendering.shadow_map import ShadowMap
+from tapetum.scenes.rendering.sheets import triangles
 
 still_life = script("benchmarks/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
@@ -63,7 +63,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
     start = (points - [0, 0, 0.15]) @ rotation
     blocked = np.array([np.isfinite(pieces.meet(surface, s, (sun @ rotation)[None], 1e-3)[0][0]) for s in start])
     seen = points @ view.world[:3, :3].T + view.world[:3, 3]
-    share = sun_seen(
+    share = sun_visibility(
         Blocks(seen.T.astype(np.float32), owner),
         np.ones(len(points), np.float32),
         casters(made.bodies, view),
@@ -91,7 +91,7 @@ def test_shadow_of_a_sheet():
     corners = points.reshape(-1, 3)[triangles(7, 9)]
     blocked = np.array([np.isfinite(pieces.meet_triangles(corners - s, sun[None], 1e-3)[0][0]) for s in spot])
     seen = (spot @ view.world[:3, :3].T + view.world[:3, 3]).T.astype(np.float32)
-    share = SheetShadow(0, view.sheets[0], view.world[:3, :3] @ sun).seen(seen, np.ones(400, int), 0.003)
+    share = ShadowMap(0, view.sheets[0], view.world[:3, :3] @ sun).seen(seen, np.ones(400, int), 0.003)
     assert 0.1 < blocked.mean() < 0.6
     assert ((share < 0.5) == blocked).mean() > 0.96
 
@@ -109,7 +109,7 @@ def test_shadows_soften_away_from_the_body(height, thick):
     view = view_at(made, 0)
     across = np.linspace(-0.1, 0.1, 2001)
     world = np.stack([across, 0 * across, 0 * across, 0 * across + 1])
-    share = sun_seen(
+    share = sun_visibility(
         Blocks((view.world @ world)[:3].astype(np.float32), np.ones(2001, int)),
         np.ones(2001, np.float32),
         casters(made.bodies, view),

@@ -10,10 +10,10 @@ from support.scripts import script
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming import Truth
-from tapetum.scenes.filming.trace import trace
-from tapetum.scenes.filming.truth import CONTAINED, OCCLUDED, OUTSIDE, SEEN
-from tapetum.scenes.filming.view import view_at
+from tapetum.scenes.rendering import GroundTruth
+from tapetum.scenes.rendering.camera import view_at
+from tapetum.scenes.rendering.ground_truth import CONTAINED, OCCLUDED, OUTSIDE, SEEN
+from tapetum.scenes.rendering.trace import trace
 
 still_life = script("benchmarks/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
@@ -104,7 +104,7 @@ def test_rays_meet_the_shape_that_its_formula_draws(name):
     made = episode(
         [thing(shape)], lambda i, s: (np.array([0.02, 0, 0.05]), spins[round(3 * s)]), (64, 64), frames=4, per_frame=1
     )
-    truth = Truth(made)
+    truth = GroundTruth(made)
     tree = cKDTree(cloud)
     for frame in range(4):
         view = view_at(made, frame)
@@ -132,7 +132,7 @@ def test_a_normal_is_across_the_surface(name):
     made = above([thing(SHAPES[name])], [(0, 0, 0)], [turned((1, 0.3, 0), 0.5)], focal=3.0)
     rng = np.random.default_rng(0)
     xy = rng.uniform(20, 80, (400, 2))
-    truth = Truth(made)
+    truth = GroundTruth(made)
     frame = np.zeros(400, int)
     (a, met), (b, other) = truth.pick(frame, xy), truth.pick(frame, xy + 0.01)
     way = b.place - a.place
@@ -146,11 +146,11 @@ def test_a_normal_is_across_the_surface(name):
 def test_sphere_outline_by_hand():
     """A ball of radius r at distance d from the eye is a disc of radius f r / sqrt(d² - r²) in the middle of the image."""
     made = above([thing(Sphere(radius=0.2))], [(0, 0, 0)], size=(101, 101))
-    mask = Truth(made).masks(0).seen[0]
+    mask = GroundTruth(made).masks(0).seen[0]
     radius = 101 * 0.2 / np.sqrt(1 - 0.04)
     y, x = np.mgrid[:101, :101] + 0.5 - 50.5
     assert (mask == (x * x + y * y < radius**2)).all()
-    assert Truth(made).depth(0)[50, 50] == pytest.approx(0.8)
+    assert GroundTruth(made).depth(0)[50, 50] == pytest.approx(0.8)
 
 
 def test_cone_tip_and_cup_from_above_by_hand():
@@ -159,7 +159,7 @@ def test_cone_tip_and_cup_from_above_by_hand():
         thing(Cup(radius_bottom=0.1, radius_top=0.2, height=0.4, wall=0.05), "cup"),
     ]
     made = above(bodies, [(-0.2, 0.1, 0.15), (0.2, 0, 0.2)])
-    truth = Truth(made)
+    truth = GroundTruth(made)
     points, met = truth.pick(
         np.zeros(4, int),
         np.array(
@@ -203,7 +203,7 @@ def test_states_of_a_point_by_hand():
     poses[:, 2, :3] = np.stack([(step - 1) * 0.4, 0 * step, 0.3 + 0 * step], 1)
     poses[:, 3, :3] = np.stack([0.35 + 0.3 * step, 0.3 + 0 * step, 0.05 + 0 * step], 1)
     made = replace(made, poses=poses)
-    truth = Truth(made)
+    truth = GroundTruth(made)
     points, _ = truth.pick(np.zeros(3, int), np.array([[50, 50], [50 + 35 / 0.9, 50 - 30 / 0.9], [52.0, 60.0]]))
     assert points.body.tolist() == [1, 3, 0]
     states = truth.follow(points).state
@@ -216,7 +216,7 @@ def test_states_of_a_point_by_hand():
 def test_film_and_truth_agree_on_every_pixel(scene):
     """Depth, bodies, places: float32 rays of the film, float64 cut quadrics of the truth."""
     made = still_life.SCENES[scene]((64, 80), frames=3)
-    truth = Truth(made)
+    truth = GroundTruth(made)
     for frame in range(3):
         view = view_at(made, made.moment(frame))
         found = trace(made.bodies, view, made.size, edges=False)
@@ -233,7 +233,7 @@ def test_film_and_truth_agree_on_every_pixel(scene):
 @pytest.mark.parametrize("scene", ["table", "kitchen"])
 def test_tracks_reproject_and_return_to_where_they_were_picked(scene):
     made = still_life.SCENES[scene]((64, 64), frames=5)
-    truth = Truth(made)
+    truth = GroundTruth(made)
     points, frame, xy = truth.sample(np.random.default_rng(0), 64)
     followed = truth.follow(points)
     rows = np.arange(64)
@@ -251,18 +251,18 @@ def test_tracks_reproject_and_return_to_where_they_were_picked(scene):
 
 def test_whole_masks_are_those_of_a_thing_alone():
     made = still_life.kitchen((64, 64), frames=2)
-    masks = Truth(made).masks(1)
+    masks = GroundTruth(made).masks(1)
     instance = made.instance
     for row, number in enumerate(masks.ids):
         alone = [i for i in range(len(made.bodies)) if instance[i] == number]
         single = replace(
             made, bodies=tuple(made.bodies[i] for i in alone), poses=made.poses[:, alone], inside=made.inside[:, alone]
         )
-        assert (Truth(single).masks(1).seen[0] == masks.whole[row]).all()
+        assert (GroundTruth(single).masks(1).seen[0] == masks.whole[row]).all()
         assert (masks.seen[row] <= masks.whole[row]).all()
     hidden = masks.whole & ~masks.seen
     assert hidden.any()
-    boxes = Truth(made).boxes(1)
+    boxes = GroundTruth(made).boxes(1)
     x, y = np.nonzero(masks.whole[0].any(0))[0], np.nonzero(masks.whole[0].any(1))[0]
     assert boxes.whole[0].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
@@ -280,7 +280,7 @@ def test_sheet_by_hand():
     x, y = np.meshgrid(np.linspace(-0.2, 0.2, 5), np.linspace(-0.1, 0.1, 3))
     flat = np.stack([x, y, 0 * x], -1)
     made = above([thing(sheet)], [(0, 0, 0)], frames=2, sheets={0: lambda s: flat * ([1, 1, 1] if s < 0.5 else [-1, 1, 1])})
-    truth = Truth(made)
+    truth = GroundTruth(made)
     points, met = truth.pick(np.array([0, 1]), np.array([[60.0, 45.0], [60.0, 45.0]]))
     assert met.all()
     assert np.allclose(points.place, [[0.1, 0.05, 0], [-0.1, 0.05, 0]])
@@ -292,4 +292,4 @@ def test_sheet_by_hand():
 
 def test_frames_outside_of_the_episode_are_refused():
     with pytest.raises(BadInput, match="wanted 0 to 1"):
-        Truth(still_life.kitchen((32, 32), frames=2)).masks(2)
+        GroundTruth(still_life.kitchen((32, 32), frames=2)).masks(2)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.containment import containment
-from tapetum.scenes.physics.frame import find_hand
+from tapetum.scenes.physics.hand_model import find_hand
 from tapetum.scenes.physics.script import SLACK, Grip, Script
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.physics.solids import outline
@@ -17,7 +18,7 @@ SPEED = 0.62
 """Metres per second of an unhurried hand, about."""
 
 
-class Curtain(Exception):
+class EpisodeEnd(Exception):
     """The episode's time is over."""
 
 
@@ -69,7 +70,7 @@ class Stage:
         """Simulate until a step, with all grips on the way; raise Curtain at the end of the episode."""
         if self.end is not None and step > self.end:
             self.run_to(self.end)
-            raise Curtain
+            raise EpisodeEnd
         while self.now < step:
             stops = [s for g in (self.script.grips if self.script else ()) for s in (g.on, g.off) if self.now < s < step]
             self._grips()
@@ -137,7 +138,7 @@ class Stage:
         q, v = self.script.states(self.now, 1, self.step)
         self.sim.set_hand((q[0], v[0]))
         poses = self.sim.poses_now()
-        found = turns.relative(poses[self.hand.palm], poses[body])
+        found = quaternions.relative(poses[self.hand.palm], poses[body])
         if np.linalg.norm(found[:3] - np.array(grip.expected[:3])) > SLACK:
             self.failed.add(number)
         else:
@@ -195,13 +196,13 @@ class Stage:
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
         held = self.sim.held
         if held is not None and self.hand:
-            points = turns.place(poses[held][None], outline(self.bodies[held].shape))
+            points = quaternions.place(poses[held][None], outline(self.bodies[held].shape))
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
         top, inside = 0.0, containment(self.bodies, poses[None])[0]
         for j, body in enumerate(self.bodies):
             if j == held or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
                 continue
-            points = turns.place(poses[j][None], outline(body.shape))
+            points = quaternions.place(poses[j][None], outline(body.shape))
             middle, radius = points.mean(0), float(np.ptp(points[:, :2], axis=0).max()) / 2
             if held is not None and inside[j] == held:
                 continue
@@ -214,19 +215,19 @@ class Stage:
         assert self.hand is not None
         assert self.sim.held is not None
         poses = self.sim.poses_now()
-        return turns.relative(poses[self.hand.palm], poses[self.sim.held])
+        return quaternions.relative(poses[self.hand.palm], poses[self.sim.held])
 
     def palm_for(self, origin: F64, turn: F64 | None = None) -> F64:
         """Compute the palm (6,) that brings the held body's origin to a place (3,), at channels yaw, pitch, roll (3,)."""
         angles = self.goal[3:6] if turn is None else turn
-        q = frame.palm_quaternion(*angles)
-        return np.concatenate([origin - turns.rotate(q, self.held_pose()[:3]), angles])
+        q = hand_model.palm_quaternion(*angles)
+        return np.concatenate([origin - quaternions.rotate(q, self.held_pose()[:3]), angles])
 
     def hangs(self) -> float:
         """Compute how far the held body's lowest point will be below its origin."""
         assert self.sim.held is not None
-        q = turns.multiply(frame.palm_quaternion(*self.goal[3:6]), self.held_pose()[3:])
-        return float(-turns.rotate(q[None], outline(self.bodies[self.sim.held].shape))[:, 2].min())
+        q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.held_pose()[3:])
+        return float(-quaternions.rotate(q[None], outline(self.bodies[self.sim.held].shape))[:, 2].min())
 
 
 def _near(point: F64, start: F64, end: F64) -> float:

@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
-from tapetum.scenes.filming.sheets import cells, triangles
+from tapetum.scenes.rendering.sheets import cells, triangles
 from tapetum.scenes.types import F32, F64, I64
 
 
-class SheetShadow:
+class ShadowMap:
     """A sheet as the sun sees it: a small map of how far it is, and softened copies of its outline.
 
     Looked up as outline(u, v) at a softness that grows with the way from the sheet to the point.

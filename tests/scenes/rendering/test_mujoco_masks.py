@@ -11,7 +11,7 @@ import pytest
 
 from support.scripts import script
 from tapetum.scenes.bodies.files import save_episode
-from tapetum.scenes.filming import Truth
+from tapetum.scenes.rendering import GroundTruth
 
 pytest.importorskip("mujoco")
 still_life = script("benchmarks/still_life.py")
@@ -59,7 +59,7 @@ def test_masks_and_depth_are_those_of_another_renderer(name, tmp_path):
     )
     with np.load(tmp_path / "out.npz") as stored:
         bodies, depth = stored["bodies"], stored["depth"]
-    truth = Truth(episode).masks(frame)
+    truth = GroundTruth(episode).masks(frame)
     near = truth.depth < 15  # MuJoCo's endless plane ends, and its depth is float32
     differ = (bodies != truth.bodies) & near
     padded = np.pad(truth.bodies, 1, mode="edge")

@@ -12,7 +12,7 @@ A piece tells sides with a sharp edge between them apart: 0 the outer side, 1 to
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
-from tapetum.scenes.filming.view import NEAR
+from tapetum.scenes.rendering.camera import NEAR
 from tapetum.scenes.types import F32
 
 Point = tuple[float, float, float]

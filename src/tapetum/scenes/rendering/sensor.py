@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from tapetum.scenes.filming.config import FilmConfig
+from tapetum.scenes.rendering.config import RenderConfig
 from tapetum.scenes.types import F32, U8
 
 STEPS = 4096
@@ -37,7 +37,7 @@ def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Gene
     return np.ascontiguousarray(_TONES.take(root.astype(np.int16)).reshape(3, *size).transpose(1, 2, 0))
 
 
-def codec(config: FilmConfig, size: tuple[int, int], rate: float) -> Callable[[U8], U8]:
+def codec(config: RenderConfig, size: tuple[int, int], rate: float) -> Callable[[U8], U8]:
     """Return a function that passes frames, in their order, through the codec of the settings."""
     if config.compress == "no":
         return lambda frame: frame

@@ -13,8 +13,8 @@ import numpy as np
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.filming.trace import Trace
-from tapetum.scenes.filming.view import View
+from tapetum.scenes.rendering.camera import View
+from tapetum.scenes.rendering.trace import Trace
 from tapetum.scenes.types import F32
 
 LEAST = 0.6

@@ -11,9 +11,9 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, Sheet
-from tapetum.scenes.filming import pieces
-from tapetum.scenes.filming.sheets import flat_places, triangles
-from tapetum.scenes.filming.view import NEAR, View, view_at, window
+from tapetum.scenes.rendering import quadrics as pieces
+from tapetum.scenes.rendering.camera import NEAR, View, view_at, window
+from tapetum.scenes.rendering.sheets import flat_places, triangles
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 SEEN, OCCLUDED, OUTSIDE, CONTAINED = range(4)
@@ -39,7 +39,7 @@ class SurfacePoints:
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
+class PointTracks:
     """Tracks of n points over t frames, in the terms of TAP-Vid and TAPVid-3D."""
 
     xy: F32
@@ -84,7 +84,7 @@ class InstanceBoxes:
     """(m, 4) around all of it that lies in the image, hidden or not."""
 
 
-class Truth:
+class GroundTruth:
     """Answers about one episode, frame by frame."""
 
     def __init__(self, episode: Episode):
@@ -105,7 +105,7 @@ class Truth:
             met[at] = np.isfinite(depth)
         return SurfacePoints(body, place, normal), met
 
-    def follow(self, points: SurfacePoints, frames: range | None = None) -> Followed:
+    def follow(self, points: SurfacePoints, frames: range | None = None) -> PointTracks:
         """Find where the points are in every frame (or those given) and what hides them."""
         chosen = range(self.episode.frames) if frames is None else frames
         self._check(np.array(chosen))
@@ -124,7 +124,7 @@ class Truth:
             held = self.episode.inside[self.episode.moment(f), points.body] >= 0
             state[:, k] = np.where(open_view, SEEN, np.where(~inside, OUTSIDE, np.where(held, CONTAINED, OCCLUDED)))
             xy[:, k], xyz[:, k] = at, place
-        return Followed(xy, xyz, state, self.episode.instance[points.body])
+        return PointTracks(xy, xyz, state, self.episode.instance[points.body])
 
     def masks(self, frame: int) -> InstanceMasks:
         """Cast a ray through the centre of every pixel."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Ground, Shape, Sheet, Sphere
-from tapetum.scenes.filming.distance import distance, opening, within
-from tapetum.scenes.filming.view import View, bounds
+from tapetum.scenes.rendering.camera import View, bounds
+from tapetum.scenes.rendering.distance import distance, opening, within
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 GOLDEN = 0.6180339887
@@ -98,7 +98,7 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
     return out
 
 
-def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softness: float) -> F32:
+def sun_visibility(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softness: float) -> F32:
     """Return the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
 
     `sun` (3,) points at it, `softness` is its radius in radians.
@@ -208,7 +208,7 @@ def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) 
     return np.asarray(1 - (1 - x * x * (3 - 2 * x)) * np.minimum(np.float32(c.wide / a) / t, 1), np.float32)
 
 
-def sky_seen(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:
+def sky_visibility(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:
     """Return the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
     seen = np.ones(normals.shape[1], np.float32)
     for c in things:

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.filming.config import FilmConfig
-from tapetum.scenes.filming.lens import focus_blur, motion_blur, speeds
-from tapetum.scenes.filming.light import shade
-from tapetum.scenes.filming.sensor import codec, develop
-from tapetum.scenes.filming.surface import Paint
-from tapetum.scenes.filming.trace import Trace, trace
-from tapetum.scenes.filming.view import View, view_at
+from tapetum.scenes.rendering.blur import focus_blur, motion_blur, speeds
+from tapetum.scenes.rendering.camera import View, view_at
+from tapetum.scenes.rendering.config import RenderConfig
+from tapetum.scenes.rendering.sensor import codec, develop
+from tapetum.scenes.rendering.shading import shade
+from tapetum.scenes.rendering.texturing import Paint
+from tapetum.scenes.rendering.trace import Trace, trace
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import F32, I64, U8
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class RenderedFrame:
     """One frame of a film."""
 
     number: int
@@ -36,14 +36,14 @@ class Frame:
     """(h, w, 3) points in the coordinates of their bodies (of sheets: on the flat sheet); 0 for the sky."""
 
 
-def film(
+def render_episode(
     episode: Episode,
     textures: Textures = procedural,
-    config: FilmConfig | None = None,
+    config: RenderConfig | None = None,
     frames: range | None = None,
-) -> Iterator[Frame]:
+) -> Iterator[RenderedFrame]:
     """Draw the frames of an episode, one at a time; noise depends on the episode's seed and the number of the frame alone."""
-    config = config or FilmConfig()
+    config = config or RenderConfig()
     paints = [Paint(b, textures, max(episode.size)) for b in episode.bodies]
     through = codec(config, episode.size, episode.rate)
     ids = np.append(episode.instance, 0).astype(np.uint8)
@@ -73,7 +73,7 @@ def _settle(found: Trace, colour: F32) -> F32:
 
 def _blur(
     episode: Episode, number: int, found: Trace, view: View, places: F32, image: F32,
-    config: FilmConfig, rng: np.random.Generator,
+    config: RenderConfig, rng: np.random.Generator,
 ) -> F32:  # fmt: skip
     camera = episode.camera
     moment = episode.moment(number)
@@ -89,11 +89,11 @@ def _blur(
     return image
 
 
-def _frame(number: int, rgb: U8, found: Trace, normals: F32, places: F32, ids: U8) -> Frame:
+def _frame(number: int, rgb: U8, found: Trace, normals: F32, places: F32, ids: U8) -> RenderedFrame:
     h, w = found.size
     count = h * w
     body = found.body[:count].reshape(h, w)
-    return Frame(
+    return RenderedFrame(
         number,
         rgb,
         found.depth[:count].reshape(h, w),
