@@ -77,7 +77,7 @@ def render_episode(folder, name):
         sheet.paste(Image.fromarray(frame.rgb))
         draw = ImageDraw.Draw(sheet)
         boxes = truth.boxes(frame.number)
-        for identity, box in zip(boxes.ids.tolist(), boxes.whole.tolist(), strict=True):
+        for identity, box in zip(boxes.ids.tolist(), boxes.amodal.tolist(), strict=True):
             if names[identity] != "hand" and box[0] == box[0]:
                 draw.rectangle(box, outline=colour(identity))
                 draw.text((box[0], box[1] - 11), names[identity], fill="white", stroke_width=1, stroke_fill="black")

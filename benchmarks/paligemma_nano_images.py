@@ -26,7 +26,7 @@ from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.image import LONGEST_S, SceneImage, first_valid_start
 from tapetum.scenes.physics import episodes as make
 from tapetum.scenes.physics.assemble import moment_times
-from tapetum.scenes.physics.builder import Setting
+from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.cameras import draw_camera, draw_light
 from tapetum.scenes.physics.props import PROPS, make_body
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
@@ -48,7 +48,7 @@ def story_images(seed: int, story: int, shots: int, size: int, textures: Texture
     return [_shot(np.random.default_rng((key, 9, shot)), key + shot, scene, episode, textures) for shot in range(shots)]
 
 
-def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, textures: Textures) -> SceneImage:
+def _shot(rng: np.random.Generator, key: int, scene: SceneBuilder, episode: Episode, textures: Textures) -> SceneImage:
     frame = int(rng.integers(2, episode.frames))
     times = moment_times(RATE, episode.frames, episode.moments_per_frame)
     view: dict[str, Any] = {"whole": LONGEST_S, "target": scene.target, **scene.view}
@@ -74,12 +74,12 @@ def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, 
 
 def _redressed(rng: np.random.Generator, bodies: tuple[Body, ...]) -> tuple[Body, ...]:
     """Draw colours, materials and surfaces of things and of what they stand on anew; shapes stay."""
-    grounds = {b.noun: b for b in Setting(rng).bodies}
+    grounds = {b.noun: b for b in SceneBuilder(rng).bodies}
     made: list[Body] = []
     for body in bodies:
         if body.noun in PROPS and not body.fixed and not body.group:
             taken = [(b.noun, b.colour_name) for b in made]
-            other = make_body(rng, body.noun, number=1, taken=taken, shape=body.shape)
+            other = make_body(rng, body.noun, number=1, used=taken, shape=body.shape)
         else:
             other = grounds.get(body.noun, body)
         made.append(replace(body, surface=other.surface, material=other.material, colour_name=other.colour_name))

@@ -76,7 +76,7 @@ def test_boxes_and_segments_agree_with_the_record(made: Path) -> None:
     for track in tracks:
         frame = track["frame_ids"][0]
         boxes = truth.boxes(frame)
-        same = [boxes.whole[boxes.ids.tolist().index(episode.instance[j])] for j, n in enumerate(names) if n == track["label"]]
+        same = [boxes.amodal[boxes.ids.tolist().index(episode.instance[j])] for j, n in enumerate(names) if n == track["label"]]
         found = np.array(track["bounding_boxes"][0]) * SIZE
         assert min(np.abs(box - found).max() for box in same) < 1e-3
     actions = sorted(episode.actions, key=lambda a: a.start_s)

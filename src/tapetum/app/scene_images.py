@@ -98,7 +98,7 @@ def _write_image(out: Path, number: int, made: "SceneImage") -> None:
     from tapetum.core.files import whole_file
 
     name = f"{number:06d}"
-    seen = (made.masks.seen * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
+    seen = (made.masks.visible * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
         (out / "images" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
         (out / "masks" / f"{name}.png", seen, {"format": "PNG"}),
@@ -132,9 +132,9 @@ def _objects(made: "SceneImage") -> Iterator[dict[str, Any]]:
     from tapetum.types import Masks
 
     episode, regions = made.episode, dict(made.captions.regions)
-    boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.seen, made.masks.whole))
+    boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.visible, made.masks.amodal))
     for row, identity in enumerate(made.masks.ids.tolist()):
-        seen, whole = made.masks.seen[row], made.masks.whole[row]
+        seen, whole = made.masks.visible[row], made.masks.amodal[row]
         if not seen.any():
             continue
         number = episode.instance.tolist().index(identity)

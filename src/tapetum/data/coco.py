@@ -63,11 +63,11 @@ def write_instances(path: str | Path, images: Callable[[], Iterable[CocoImage]],
     def annotations() -> Iterator[dict[str, Any]]:
         number = 0
         for image in images():
-            for found in image.instances:
+            for entry in image.instances:
                 number += 1
-                if found["category_id"] not in categories:
-                    raise BadInput(f"an instance of {image.file_name} has category {found['category_id']}; give its name too")
-                yield {"id": number, "image_id": image.id, **found}
+                if entry["category_id"] not in categories:
+                    raise BadInput(f"an instance of {image.file_name} has category {entry['category_id']}; give its name too")
+                yield {"id": number, "image_id": image.id, **entry}
 
     named = [{"id": number, "name": name, "supercategory": "thing"} for number, name in sorted(categories.items())]
     return write_lists(path, info={}, licenses=[], images=_images(images), annotations=annotations(), categories=named)
@@ -87,9 +87,9 @@ def write_captions(path: str | Path, images: Callable[[], Iterable[CocoImage]]) 
 
 
 def _images(images: Callable[[], Iterable[CocoImage]]) -> Iterator[dict[str, Any]]:
-    seen: set[int] = set()
+    ids: set[int] = set()
     for image in images():
-        if image.id in seen:
+        if image.id in ids:
             raise BadInput(f"two images have the number {image.id}; numbers of images must differ")
-        seen.add(image.id)
+        ids.add(image.id)
         yield {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}

@@ -25,8 +25,8 @@ class JsonEntry:
 
     def text(self, name: str, *or_else: str) -> str:
         """Return a text, under the first of these names that is there."""
-        found = next((n for n in (name, *or_else) if n in self), name)
-        return self._short(found, self._of(found, str, "a text"))
+        field = next((n for n in (name, *or_else) if n in self), name)
+        return self._short(field, self._of(field, str, "a text"))
 
     def whole(self, name: str) -> int:
         """Return a whole number."""
@@ -62,17 +62,17 @@ class JsonEntry:
         check_length(value, f"{name} of {self.where}", _LONGEST)
         return value
 
-    def _of(self, name: str, kind: type, wanted: str) -> Any:
+    def _of(self, name: str, kind: type, expected: str) -> Any:
         value = self.fields.get(name)
         if not isinstance(value, kind):
-            raise self._wrong(name, wanted)
+            raise self._wrong(name, expected)
         return value
 
-    def _wrong(self, name: str, wanted: str) -> BadInput:
+    def _wrong(self, name: str, expected: str) -> BadInput:
         if name not in self.fields:
             some = ", ".join(map(str, list(self.fields)[:6]))
-            return BadInput(f"{self.where} has no {name} (it has {some}); wanted {wanted}: give the official file")
-        return BadInput(f"{name} of {self.where} is {_shown(self.fields[name])}; wanted {wanted}: give the official file")
+            return BadInput(f"{self.where} has no {name} (it has {some}); wanted {expected}: give the official file")
+        return BadInput(f"{name} of {self.where} is {_shown(self.fields[name])}; wanted {expected}: give the official file")
 
 
 def read_json(path: Path) -> Any:
@@ -85,32 +85,32 @@ def read_json(path: Path) -> Any:
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
     """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput where there is none."""
-    found = read_json(path)
+    content = read_json(path)
     for name in under:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if not isinstance(found, list):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(content, list):
         raise BadInput(f"{path} has no list{' under ' + ', '.join(under) if under else ''}; give the official file")
-    return [JsonEntry(item, f"entry {k} of {path}") for k, item in enumerate(found)]
+    return [JsonEntry(item, f"entry {k} of {path}") for k, item in enumerate(content)]
 
 
 def named_entries(path: Path) -> Iterator[tuple[str, JsonEntry]]:
     """Read the entries of a JSON file that is one object, with their names. Raises BadInput where it is none."""
-    found = read_json(path)
-    if not isinstance(found, Mapping):
-        raise BadInput(f"{path} is {_shown(found)}; wanted an object of entries: give the official file")
-    return ((str(name), JsonEntry(item, f"entry {name!r} of {path}")) for name, item in found.items())
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{path} is {_shown(content)}; wanted an object of entries: give the official file")
+    return ((str(name), JsonEntry(item, f"entry {name!r} of {path}")) for name, item in content.items())
 
 
 def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for a line that is none."""
-    found = []
+    parsed = []
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(JsonEntry(parse_json(line), f"line {k} of {path}"))
+                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}"))
             except ValueError as error:
                 raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
-    return found
+    return parsed
 
 
 def inside(name: str, what: str) -> str:

@@ -63,8 +63,8 @@ def encode(ending: str, value: Any) -> bytes:
     try:
         return _ENCODERS[last(ending)](value)
     except Exception as error:
-        found = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
-        raise BadInput(f"{found} cannot be stored as {ending}; give the bytes of such a file") from error
+        kind = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
+        raise BadInput(f"{kind} cannot be stored as {ending}; give the bytes of such a file") from error
 
 
 def last(ending: str) -> str:

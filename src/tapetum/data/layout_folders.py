@@ -29,8 +29,8 @@ def list_imagenet(place: Path, split: Split) -> Listing:
     """List images in one folder a class."""
     folder = place / split
     names = _subfolders(folder, "one folder of images a class")
-    found = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
-    files, labels = _columns(found, folder, "images")
+    rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
+    files, labels = _columns(rows, folder, "images")
     return Listing({"image": files}, np.array(labels), names, "class")
 
 
@@ -52,8 +52,8 @@ def list_modelnet40(place: Path, split: Split) -> Listing:
     """List meshes in one folder a class."""
     names = _subfolders(place, "one folder of meshes a class")
     folder = {"train": "train", "val": "test"}[split]
-    found = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
-    files, labels = _columns(found, place, f"{folder}/*.off meshes")
+    rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
+    files, labels = _columns(rows, place, f"{folder}/*.off meshes")
     return Listing({"points": files}, np.array(labels), names, "class")
 
 
@@ -79,7 +79,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
     if not present:
         raise BadInput(f"{place} holds no {' or '.join(lists)}; put the published lists there")
     at = _by_video(place)
-    found, missing = [], 0
+    rows, missing = [], 0
     for file in present:
         lines = [line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#")]
         for row in csv.reader(lines, skipinitialspace=True, delimiter=separator_of("\n".join(lines[:1]))):
@@ -88,10 +88,10 @@ def list_audioset(place: Path, split: Split) -> Listing:
             truth = np.zeros(len(classes), np.float32)
             truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
             if row[0] in at and truth.any():
-                found.append((stored_file(at[row[0]]), truth))
+                rows.append((stored_file(at[row[0]]), truth))
             else:
                 missing += 1
-    files, labels = _columns(found, place, "recordings of the videos in the lists")
+    files, labels = _columns(rows, place, "recordings of the videos in the lists")
     videos = all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files)
     names = tuple(row["display_name"] for row in classes)
     return Listing({"video": files, "audio": files} if videos else {"audio": files}, np.stack(labels), names, "labels", missing)
@@ -106,15 +106,15 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
-    found = [(stored_file(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
-    files, labels = _columns(found, place, f"videos that {file.name} lists")
-    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(found))
+    present = [(stored_file(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
+    files, labels = _columns(present, place, f"videos that {file.name} lists")
+    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(present))
 
 
-def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[StoredFile], list]:
-    if not found:
+def _columns(rows: list[tuple], place: Path, what: str) -> tuple[list[StoredFile], list]:
+    if not rows:
         raise BadInput(f"{place} holds no {what}; tapetum.data.layouts says what the folder looks like")
-    return [row[0] for row in found], [row[1] for row in found]
+    return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
@@ -130,8 +130,8 @@ def _files(folder: Path, endings: Set[str]) -> list[Path]:
 
 def _by_video(place: Path) -> dict[str, Path]:
     """Files by the eleven characters that name their video."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in _files(place, _MEDIA):
         name = path.stem[1:] if len(path.stem) == 12 and path.stem[0] == "Y" else path.stem
-        found[name[:11]] = path
-    return found
+        files[name[:11]] = path
+    return files

@@ -35,9 +35,9 @@ def list_parquet(place: Path, split: Split) -> Listing:
     if "mask" in table.column_names:
         names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
         return Listing({"image": media("image"), "mask": media("mask")}, None, names, "elements")
-    found = {name: media(name) for name in ("image", "audio") if name in table.column_names}
+    columns = {name: media(name) for name in ("image", "audio") if name in table.column_names}
     if "label" not in table.column_names:
-        return Listing(found, None, (), "nothing")
+        return Listing(columns, None, (), "nothing")
     labels = table.column("label").to_pylist()
     if words:
         labels, names = [words.index(label) for label in labels], words
@@ -47,7 +47,7 @@ def list_parquet(place: Path, split: Split) -> Listing:
         raise BadInput(
             f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
         )
-    return Listing(found, np.array(labels), names, "class")
+    return Listing(columns, np.array(labels), names, "class")
 
 
 def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str, ...]]:
@@ -64,9 +64,9 @@ def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str,
         table = table.set_column(table.column_names.index("label"), "label", arrow.array(labels))
     words = _words(table, place, split)
     if place.is_file():
-        held_out = np.arange(len(table)) % 10 == 0
+        validation = np.arange(len(table)) % 10 == 0
         rows = len(table)
-        table = table.filter(arrow.array(held_out if split == "val" else ~held_out))
+        table = table.filter(arrow.array(validation if split == "val" else ~validation))
         if not len(table):
             part = "to check on" if split == "val" else "to learn from"
             raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")

@@ -45,17 +45,17 @@ def list_shards(place: Path, split: Split) -> Listing:
     there, rows = opened.fields, np.arange(len(opened))
     if whole:
         rows = rows[(rows % 10 == 0) == (split == "val")]
-    found: dict[str, Files] = {}
+    columns: dict[str, Files] = {}
     for name in there:
         ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
         if ending in IMAGES:
-            found.setdefault("image", members)
+            columns.setdefault("image", members)
         elif ending in ("wav", "flac"):
-            found.setdefault("audio", members)
-    if not found:
+            columns.setdefault("audio", members)
+    if not columns:
         raise BadInput(f"{folder} has the fields {', '.join(there)}; wanted jpg, png, webp, wav or flac")
     if "cls" not in there:
-        return Listing(found, None, (), "nothing")
+        return Listing(columns, None, (), "nothing")
     column = Shards(folder, fields=["cls"]).column("cls")
     labels = np.array([int(column[int(k)]) for k in rows])
     try:
@@ -67,4 +67,4 @@ def list_shards(place: Path, split: Split) -> Listing:
         raise BadInput(
             f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
         )
-    return Listing(found, labels, names, "class")
+    return Listing(columns, labels, names, "class")

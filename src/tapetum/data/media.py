@@ -159,8 +159,8 @@ class VideoFiles:
             times = video.timestamps - video.timestamps[0]
             lasts = float(times[-1]) + 1 / video.rate
             start = begin(round(lasts * 1000), round(1000 * self.frames / self.rate), rng) / 1000
-            wanted = start + np.arange(self.frames) / self.rate
-            shown = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
+            times_s = start + np.arange(self.frames) / self.rate
+            shown = video[np.searchsorted(times, times_s + 1e-6, side="right") - 1]
             box = window(video.height, video.width, self.size, rng, self.area)
         height, width = self.size
         return np.stack(

@@ -84,9 +84,9 @@ def segment(
 ) -> dict[str, Any]:  # fmt: skip
     """Describe an action, or a sound where `visible` says whether its cause is in the image, of a video of so many frames."""
     ids = [min(max(round(s * rate), 0), frames - 1) for s in (start_s, end_s)]
-    told = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
-    told |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
-    return told if visible is None else told | {"is_visible": bool(visible)}
+    fields = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
+    fields |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
+    return fields if visible is None else fields | {"is_visible": bool(visible)}
 
 
 def mc_question(
@@ -101,8 +101,8 @@ def mc_question(
     **more: Any,
 ) -> dict[str, Any]:
     """Describe a multiple-choice question."""
-    told = {"id": number, "question": question, "options": list(options), "answer_id": answer}
-    return told | {"area": area, "reasoning": reasoning, "tag": list(tags), **more}
+    fields = {"id": number, "question": question, "options": list(options), "answer_id": answer}
+    return fields | {"area": area, "reasoning": reasoning, "tag": list(tags), **more}
 
 
 def grounded_question(number: int, question: str, answers: Sequence[int], *, area: str, reasoning: str) -> dict[str, Any]:

@@ -92,8 +92,8 @@ class Rows:
     def classes(self) -> Sequence[str] | None:
         """Names of the classes, where the files say them as Hugging Face's do."""
         try:
-            said = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
-            features = said["info"]["features"]
+            schema = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
+            features = schema["info"]["features"]
             names = next(features[name]["names"] for name in _LABELS if "names" in features.get(name, {}))
         except (KeyError, TypeError, ValueError, StopIteration):
             return None
@@ -199,7 +199,7 @@ def _by_classes(source: Path, files: Sequence[Path]) -> Files:
     elif len(counts) > 1:
         rarest = min(counts, key=lambda ending: counts[ending])
         example = next(path for path in files if endings[path] == rarest)
-        raise BadInput(f"there are files of several kinds, {_said(counts)}, such as {example}; keep one kind, or images alone")
+        raise BadInput(f"there are files of several kinds, {_kinds(counts)}, such as {example}; keep one kind, or images alone")
     numbers = {name: number for number, name in enumerate(folders)}
     entries: dict[str, dict[str, Path | bytes]] = {}
     for path, name in names.items():
@@ -226,7 +226,7 @@ def _by_stems(source: Path, files: Sequence[Path]) -> Files:
         rarest = min(counts, key=lambda fields: counts[fields])
         example = next(key for key, members in entries.items() if " ".join(sorted(members)) == rarest)
         raise BadInput(
-            f"files of one stem have different endings, {_said(counts)}, such as {example}; each stem needs the same "
+            f"files of one stem have different endings, {_kinds(counts)}, such as {example}; each stem needs the same "
             "(folders that are classes: --layout classes)"
         )
     return Files(list(entries.items()))
@@ -250,7 +250,7 @@ def _suffix(path: Path) -> str:
     return "jpg" if ending == "jpeg" else ending
 
 
-def _said(counts: Counter[str]) -> str:
+def _kinds(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counts.most_common(5))
 
 
@@ -280,8 +280,8 @@ def _ending(data: bytes, path: str) -> str:
         return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":
         return "mp4"
-    told = next((ending for magic, ending in _MAGIC.items() if data.startswith(magic)), None)
-    return told or _plain(Path(path).suffix[1:]) or "bin"
+    known = next((ending for magic, ending in _MAGIC.items() if data.startswith(magic)), None)
+    return known or _plain(Path(path).suffix[1:]) or "bin"
 
 
 def _plain(name: str) -> str:

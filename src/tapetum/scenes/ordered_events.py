@@ -185,14 +185,14 @@ def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -
 def _orders(events: tuple[Event, ...], exchanges: int, rng: np.random.Generator) -> list[str]:
     """The captions of all orders that exchanges of disjoint pairs give, the one without any first."""
     pairs = rng.permutation(len(events))[: 2 * exchanges].reshape(exchanges, 2)
-    found = []
+    captions = []
     for done in product((False, True), repeat=exchanges):
         row = list(events)
         for (a, b), exchanged in zip(pairs, done, strict=True):
             if exchanged:
                 row[a], row[b] = row[b], row[a]
-        found.append(caption_of(tuple(row)))
-    return found
+        captions.append(caption_of(tuple(row)))
+    return captions
 
 
 def _film(frames: U8, event: Event, config: OrderedEventsConfig, rng: np.random.Generator) -> None:

@@ -96,9 +96,9 @@ class FacetWorld:
             normal = np.cross(u, v)
             lambert = abs(normal @ self.light[:3])
             lit.append(np.ones_like(lambert) if thing.wall else self.light[3] + (1 - self.light[3]) * lambert)
-            seen = [np.einsum("tij,ftj->fti", rotate, part) for part in (u, v, o)]
-            seen[2] = seen[2] + shift
-            columns.append(np.stack(seen, axis=-1))
+            axes = [np.einsum("tij,ftj->fti", rotate, part) for part in (u, v, o)]
+            axes[2] = axes[2] + shift
+            columns.append(np.stack(axes, axis=-1))
         frames = np.concatenate(columns)
         fx, fy, cx, cy = self.intrinsics(times).T
         one, zero = np.ones_like(fx), np.zeros_like(fx)

@@ -73,7 +73,7 @@ def test_masks_and_depth_are_those_of_another_renderer(name, tmp_path):
     assert np.abs(depth / truth.depth - 1)[same].max() < 0.01
     assert np.median(np.abs(depth / truth.depth - 1)[same]) < 1e-4
     shown = np.append(episode.instance, 0)[bodies]
-    for i, seen in zip(truth.ids, truth.seen, strict=True):
+    for i, seen in zip(truth.ids, truth.visible, strict=True):
         union = ((shown == i) | seen).sum()
         if union > 150:
             assert ((shown == i) & seen).sum() / union > 0.93, i

@@ -91,7 +91,7 @@ def test_shadow_of_a_sheet():
     corners = points.reshape(-1, 3)[triangles(7, 9)]
     blocked = np.array([np.isfinite(pieces.meet_triangles(corners - s, sun[None], 1e-3)[0][0]) for s in spot])
     seen = (spot @ view.world[:3, :3].T + view.world[:3, 3]).T.astype(np.float32)
-    share = ShadowMap(0, view.sheets[0], view.world[:3, :3] @ sun).seen(seen, np.ones(400, int), 0.003)
+    share = ShadowMap(0, view.sheets[0], view.world[:3, :3] @ sun).visibility(seen, np.ones(400, int), 0.003)
     assert 0.1 < blocked.mean() < 0.6
     assert ((share < 0.5) == blocked).mean() > 0.96
 

@@ -146,7 +146,7 @@ def test_a_normal_is_across_the_surface(name):
 def test_sphere_outline_by_hand():
     """A ball of radius r at distance d from the eye is a disc of radius f r / sqrt(d² - r²) in the middle of the image."""
     made = above([thing(Sphere(radius=0.2))], [(0, 0, 0)], size=(101, 101))
-    mask = GroundTruth(made).masks(0).seen[0]
+    mask = GroundTruth(made).masks(0).visible[0]
     radius = 101 * 0.2 / np.sqrt(1 - 0.04)
     y, x = np.mgrid[:101, :101] + 0.5 - 50.5
     assert (mask == (x * x + y * y < radius**2)).all()
@@ -258,13 +258,13 @@ def test_whole_masks_are_those_of_a_thing_alone():
         single = replace(
             made, bodies=tuple(made.bodies[i] for i in alone), poses=made.poses[:, alone], inside=made.inside[:, alone]
         )
-        assert (GroundTruth(single).masks(1).seen[0] == masks.whole[row]).all()
-        assert (masks.seen[row] <= masks.whole[row]).all()
-    hidden = masks.whole & ~masks.seen
+        assert (GroundTruth(single).masks(1).visible[0] == masks.amodal[row]).all()
+        assert (masks.visible[row] <= masks.amodal[row]).all()
+    hidden = masks.amodal & ~masks.visible
     assert hidden.any()
     boxes = GroundTruth(made).boxes(1)
-    x, y = np.nonzero(masks.whole[0].any(0))[0], np.nonzero(masks.whole[0].any(1))[0]
-    assert boxes.whole[0].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    x, y = np.nonzero(masks.amodal[0].any(0))[0], np.nonzero(masks.amodal[0].any(1))[0]
+    assert boxes.amodal[0].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
 def test_parts_of_a_group_are_one_instance():

@@ -89,7 +89,7 @@ def test_what_happened(skittles):
     assert [(c.body, c.before, c.after) for c in seen.changes] == [(3, -1, 4)]
     assert [seen.fate(j) for j in (1, 2, 3, 5)] == ["moves", "falls over", "moves", "stays"]
     assert [seen.set_off(j) for j in (1, 2, 3, 5)] == ["start", "hit", "hand", "never"]
-    assert seen.held(-1) == {4: [3]}
+    assert seen.contents(-1) == {4: [3]}
     assert episode_caption(seen) == (
         "The hand puts the marble into the bowl. The ball and the can meet. The can has fallen over in the end."
     )

@@ -27,7 +27,7 @@ MATERIALS = {"wooden" if m == "wood" else m: m for m in PHYSICS_MATERIALS}
 
 
 def thing(number, noun, colour="", material="wood", at=(0.0, 0.0), **more):
-    given = {"form": "ball", "size_m": 0.05, "seen": 1.0, "area": 0.01, "text": "", "holder": -1, "on": -1, **more}
+    given = {"form": "ball", "size_m": 0.05, "visible_share": 1.0, "area": 0.01, "text": "", "holder": -1, "on": -1, **more}
     where = {"place": (at[0], at[1], 0.0), "side": at[0], "far": at[1], "box": (0, 0, 1, 1)}
     return SceneObject(number=number, noun=noun, colour=colour, material=material, **where, **given)
 
@@ -282,7 +282,7 @@ def test_the_things_in_a_bowl_are_answers_kind_by_kind():
         thing(2, "ball", holder=0),
         thing(3, "egg", holder=0),
         thing(4, "cup", form="cup"),
-        thing(5, "dice", holder=4, seen=0.1),
+        thing(5, "dice", holder=4, visible_share=0.1),
     )
     told = {(c.text, c.answer) for c in image_candidates(g, 0) if c.template == "inside"}
     assert told == {("What can be seen in the bowl?", "balls"), ("What can be seen in the bowl?", "an egg")}
@@ -295,11 +295,11 @@ WORDS = """
 from hashlib import sha256
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.image import make_image
-from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
+from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
 from tapetum.scenes.words.grounded import grounded_questions
 told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]
 episode = make_episode(3, "mixture", seconds=3.0, rate=12.0)
-events = Happenings(episode)
+events = EpisodeEvents(episode)
 told.append((episode_candidates(episode, 3), episode_caption(events), grounded_questions(events)))
 print(sha256(repr(told).encode()).hexdigest())
 """

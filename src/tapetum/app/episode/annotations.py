@@ -143,11 +143,11 @@ class Annotations:
     def _look(self, part: Episode, truth: GroundTruth, frame: int, start: int) -> None:
         """Note the boxes of one frame."""
         masks = truth.masks(frame)
-        boxes = Masks(masks=masks.whole).boxes.xyxy
+        boxes = Masks(masks=masks.amodal).boxes.xyxy
         inside = part.inside[part.moment(frame)]
         for body in movable_bodies(part):
             row = int(np.searchsorted(masks.ids, part.instance[body]))
-            seen, whole = bool(masks.seen[row].any()), bool(masks.whole[row].any())
+            seen, whole = bool(masks.visible[row].any()), bool(masks.amodal[row].any())
             if seen or (whole and inside[body] >= 0):
                 self._boxes.setdefault(body, []).append((start + frame, boxes[row], not seen))
 

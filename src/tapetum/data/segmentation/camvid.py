@@ -30,7 +30,7 @@ def read_camvid(folder: Path, split: str) -> SegmentedImages:
             parts = line.split()
             if len(parts) != 2:
                 raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted an image and its mask: copy it anew")
-            for found, path in zip((images, masks), parts, strict=True):
-                found.append(folder / inside("/".join(PurePosixPath(path).parts[-2:]), f"line {k} of {file}"))
+            for paths, path in zip((images, masks), parts, strict=True):
+                paths.append(folder / inside("/".join(PurePosixPath(path).parts[-2:]), f"line {k} of {file}"))
     images, masks = paired_files(images, masks, file)
     return SegmentedImages(images=images, masks=masks, classes=CLASSES)

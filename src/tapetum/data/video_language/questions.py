@@ -32,41 +32,41 @@ def read_egoschema(folder: str | Path, split: str = "subset") -> list[Question]:
     """Read EgoSchema: subset (questions with a public answer) or full (all; the right option is known of some)."""
     folder, file = Path(folder), Path(folder) / "questions.json"
     one_of(split, ("subset", "full"))
-    told = _egoschema_answers(folder / "subset_answers.json", needed=split == "subset")
-    found = []
+    answers = _egoschema_answers(folder / "subset_answers.json", needed=split == "subset")
+    questions = []
     for entry in entries(file):
         uid = entry.text("q_uid")
-        if split == "subset" and uid not in told:
+        if split == "subset" and uid not in answers:
             continue
-        right = told.get(uid)
+        right = answers.get(uid)
         options = tuple(entry.text(f"option {k}") for k in range(OPTIONS))
         if right is not None and not 0 <= right < OPTIONS:
             raise BadInput(f"the answer of {uid} is {right}; wanted 0 to {OPTIONS - 1}: give the official subset_answers.json")
         name = entry.file_name("video_id") if "video_id" in entry else inside(uid, f"q_uid of {entry.where}")
         video = video_file(videos_of(folder), name)
-        found.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
-    return once(found, file)
+        questions.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
+    return once(questions, file)
 
 
 def _egoschema_answers(file: Path, needed: bool) -> dict[str, int]:
     if not needed and not file.is_file():
         return {}
-    told = read_json(file)
-    if not isinstance(told, dict) or not all(isinstance(v, int) and not isinstance(v, bool) for v in told.values()):
+    answers = read_json(file)
+    if not isinstance(answers, dict) or not all(isinstance(v, int) and not isinstance(v, bool) for v in answers.values()):
         raise BadInput(f"{file} is no object of numbers of options by q_uid; give the official file")
-    return told
+    return answers
 
 
 def read_nextqa(folder: str | Path, split: str = "val") -> list[Question]:
     """Read NExT-QA with five options: train, val or test."""
-    found = []
+    questions = []
     for row, where in _nextqa_rows(Path(folder), split):
         options = tuple(row.text(f"a{k}") for k in range(OPTIONS))
         right = _number(row, "answer")
         if not 0 <= right < OPTIONS:
             raise BadInput(f"answer of {where} is {right}; wanted 0 to {OPTIONS - 1}: give the official file")
-        found.append(_nextqa_question(Path(folder), row, options=options, right=right))
-    return once(found, Path(folder) / f"{split}.csv")
+        questions.append(_nextqa_question(Path(folder), row, options=options, right=right))
+    return once(questions, Path(folder) / f"{split}.csv")
 
 
 def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
@@ -74,14 +74,14 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
     folder = Path(folder)
     more = folder / f"add_reference_answer_{split}.json"
     second = dict(named_entries(more)) if more.is_file() else {}
-    found = []
+    questions = []
     for row, _ in _nextqa_rows(folder, split):
         answers = [row.text("answer")]
         own = second.get(row.text("video"))
         if own is not None and row.text("qid") in own:
             answers.append(own.text(row.text("qid")))
-        found.append(_nextqa_question(folder, row, answers=tuple(answers)))
-    return once(found, folder / f"{split}.csv")
+        questions.append(_nextqa_question(folder, row, answers=tuple(answers)))
+    return once(questions, folder / f"{split}.csv")
 
 
 def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[JsonEntry, str]]:
@@ -111,12 +111,12 @@ def _nextqa_places(folder: Path) -> dict[str, str]:
     if key is None:
         return {}
     if key not in _PLACES:
-        found = read_json(file)
-        if not isinstance(found, dict):
+        places = read_json(file)
+        if not isinstance(places, dict):
             raise BadInput(f"{file} is no object of places by video; give the official file")
-        deep = any((videos_of(folder) / str(place)).parent.is_dir() and "/" in str(place) for place in found.values())
+        deep = any((videos_of(folder) / str(place)).parent.is_dir() and "/" in str(place) for place in places.values())
         _PLACES.clear()
-        _PLACES[key] = {str(name): str(place) for name, place in found.items()} if deep else {}
+        _PLACES[key] = {str(name): str(place) for name, place in places.items()} if deep else {}
     return _PLACES[key]
 
 
@@ -136,14 +136,14 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
     """Read the questions of `tapetum scenes episodes`: all of them. `context` is the second until which the video is seen."""
     folder = Path(folder)
     one_of(split, ("all",))
-    found = []
+    questions = []
     for number, entry in enumerate(line_entries(folder / "questions.jsonl")):
         options, right = entry.texts("options"), entry.whole("answer_id")
         if not 0 <= right < len(options):
             raise BadInput(f"answer_id of {entry.where} is {right}, of {len(options)} options; make the episodes again")
         span = entry.fields.get("span_s")
         until = str(float(span[1])) if isinstance(span, list) and len(span) == 2 else ""
-        found.append(
+        questions.append(
             Question(
                 key=number,
                 video=video_file(folder / "videos", entry.file_name("video")),
@@ -154,4 +154,4 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
                 context=until,
             )
         )
-    return once(found, folder / "questions.jsonl")
+    return once(questions, folder / "questions.jsonl")

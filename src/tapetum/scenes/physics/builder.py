@@ -24,7 +24,7 @@ LYING = ("egg", "lemon", "stick")
 """Nouns that do not stand on their ends."""
 
 
-class Setting:
+class SceneBuilder:
     """Bodies, poses and velocities, being put together; the support's top is z = 0."""
 
     def __init__(self, rng: np.random.Generator):
@@ -57,8 +57,8 @@ class Setting:
 
         `velocity` in the world; `spin` about the body's own axes. Returns its number, or -1 where no spot was free.
         """
-        taken = [(b.noun, b.colour_name) for b in self.bodies]
-        body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, taken=taken, **looks)
+        used = [(b.noun, b.colour_name) for b in self.bodies]
+        body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, used=used, **looks)
         q = quaternions.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
         if turn is None and noun in LYING:
             q = quaternions.multiply(q, quaternions.about((1, 0, 0), np.pi / 2))

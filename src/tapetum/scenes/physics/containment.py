@@ -21,20 +21,20 @@ def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | 
     Poses (k, n, 7); sheets: (k, rows, columns, 3) by body. Fixed bodies and hands are never inside.
     """
     holders = sorted((j for j, b in enumerate(bodies) if isinstance(b.shape, Cup | Bowl)), key=lambda j: -_room(bodies[j]))
-    things = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
-    found = np.full(poses.shape[:2], -1, np.int64)
+    movable = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
+    holder_of = np.full(poses.shape[:2], -1, np.int64)
     for sheet, points in (sheets or {}).items():
-        for j in things:
-            found[_under(points, poses[:, j], bodies[j]), j] = sheet
+        for j in movable:
+            holder_of[_under(points, poses[:, j], bodies[j]), j] = sheet
     for holder in holders:
-        for j in things:
+        for j in movable:
             if j == holder or (j in holders and _room(bodies[j]) > _room(bodies[holder])):
                 continue
-            held = in_cavity(bodies[holder].shape, quaternions.unplace(poses[:, holder], poses[:, j, :3]))
+            inside = in_cavity(bodies[holder].shape, quaternions.unplace(poses[:, holder], poses[:, j, :3]))
             if j in holders and _room(bodies[j]) == _room(bodies[holder]):
-                held &= quaternions.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
-            found[held, j] = holder
-    return found
+                inside &= quaternions.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
+            holder_of[inside, j] = holder
+    return holder_of
 
 
 def in_cavity(shape: object, points: F64) -> Bool:

@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action, Episode
 from tapetum.scenes.physics.assemble import episode_of, fineness, moment_times
-from tapetum.scenes.physics.builder import Setting
+from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.cameras import draw_camera, draw_light
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.script import Script
@@ -76,9 +76,9 @@ def _begin(
     names = list(STORIES)
     chosen = story or names[int(np.random.default_rng((seed, 77)).integers(len(names)))]
     for attempt in range(TRIES):
-        told = _EpisodeRun(seed, attempt, chosen, frames, size, rate, per_frame)
-        if told.stage.overlap() <= OVERLAP:
-            return told
+        run = _EpisodeRun(seed, attempt, chosen, frames, size, rate, per_frame)
+        if run.stage.overlap() <= OVERLAP:
+            return run
     raise BadInput(f"story {chosen!r} found no start for seed {seed} in {TRIES} tries; take another seed")
 
 
@@ -90,7 +90,7 @@ class _EpisodeRun:
     ):
         self.seed, self.key, self.story, self.size, self.rate = seed, (seed, attempt, *story.encode()), story, size, rate
         self.rng = np.random.default_rng(self.key)
-        self.scene = Setting(self.rng)
+        self.scene = SceneBuilder(self.rng)
         self.act = STORIES[story](self.scene)
         self.home = self.scene.give_hand()
         self.per_frame, self.per_moment, self.step = fineness(rate, per_frame)
@@ -193,7 +193,7 @@ def resimulate(
         speeds[_number(episode, key)] = speed
     remade = {_number(episode, key) for key in (*(changed or {}), *(moved or {}))}
     steps = int(episode.settings["steps_per_moment"])
-    found = episode.settings.get("script")
+    script = episode.settings.get("script")
     _, _, step = fineness(episode.rate, episode.moments_per_frame)
     stage = Stage(
         [bodies[j] for j in keep],
@@ -201,7 +201,7 @@ def resimulate(
         speeds[keep],
         step=step,
         steps_per_moment=steps,
-        script=Script.from_json(found) if found else None,
+        script=Script.from_json(script) if script else None,
     )
     stage.run_to(episode.frames * episode.moments_per_frame * steps)
     stage.close()

@@ -152,14 +152,14 @@ def make_body(
     noun: str,
     *,
     number: int,
-    taken: Sequence[tuple[str, str]] = (),
+    used: Sequence[tuple[str, str]] = (),
     shape: Shape | None = None,
     material: Material | None = None,
     colour: str | None = None,
 ) -> Body:
-    """Draw a body called `noun`; `taken`: (noun, colour) that are in use, avoided where colours are left."""
+    """Draw a body called `noun`; `used`: (noun, colour) that are in use, avoided where colours are left."""
     prop = PROPS[noun]
-    names = [c for c in (prop.colours or tuple(COLOURS)) if (noun, c) not in taken] or list(prop.colours or COLOURS)
+    names = [c for c in (prop.colours or tuple(COLOURS)) if (noun, c) not in used] or list(prop.colours or COLOURS)
     name = str(rng.choice(names)) if colour is None else colour
     made: Material = material or prop.materials[int(rng.integers(len(prop.materials)))]
     form = shape or prop.shape(rng)

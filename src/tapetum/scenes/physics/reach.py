@@ -64,10 +64,10 @@ class Reach:
 
     def reaches(self, x: float, y: float) -> bool:
         """Tell whether the arm stays out of other bodies where the held body is put down at x, y."""
-        held = self.stage.sim.held
-        if held is None:
+        body = self.stage.sim.body
+        if body is None:
             return True
-        return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), held)
+        return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
         """Go to a grasp, look again, shut the fingers and hold on."""
@@ -75,11 +75,11 @@ class Reach:
         self.roomy = grasp.open
         before = grasp.palm.copy()
         before[:3] -= BACK_OFF * grasp.approach
-        start, seen = stage.now, stage.sim.poses_now()[body]
+        start, expected = stage.now, stage.sim.poses_now()[body]
         end = stage.plan_over(before, start)
         stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
         stage.run_to(end)
-        if not stage.calm(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - seen[:3]) > 0.006:
+        if not stage.calm(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - expected[:3]) > 0.006:
             return False
         end = stage.plan_straight(grasp.palm, stage.now, speed=0.42)
         end = stage.plan_fingers(grasp.shut, end, 0.22)

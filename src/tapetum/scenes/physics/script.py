@@ -108,14 +108,14 @@ class Script:
         }
 
     @staticmethod
-    def from_json(found: Mapping[str, Any]) -> "Script":
+    def from_json(values: Mapping[str, Any]) -> "Script":
         """Read what `to_json` wrote; raise BadInput where it is damaged."""
         try:
             return Script(
-                start=[float(v) for v in found["start"]],
-                shoulder=[float(v) for v in found["shoulder"]],
-                moves=[(int(c), int(a), int(b), float(d)) for c, a, b, d in found["moves"]],
-                grips=[Grip(**g) for g in found["grips"]],
+                start=[float(v) for v in values["start"]],
+                shoulder=[float(v) for v in values["shoulder"]],
+                moves=[(int(c), int(a), int(b), float(d)) for c, a, b, d in values["moves"]],
+                grips=[Grip(**g) for g in values["grips"]],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"the script of the hand lacks or mistakes {error}; make the episode again") from None

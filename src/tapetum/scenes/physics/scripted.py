@@ -138,8 +138,8 @@ class Stage:
         q, v = self.script.states(self.now, 1, self.step)
         self.sim.set_hand((q[0], v[0]))
         poses = self.sim.poses_now()
-        found = quaternions.relative(poses[self.hand.palm], poses[body])
-        if np.linalg.norm(found[:3] - np.array(grip.expected[:3])) > SLACK:
+        pose = quaternions.relative(poses[self.hand.palm], poses[body])
+        if np.linalg.norm(pose[:3] - np.array(grip.expected[:3])) > SLACK:
             self.failed.add(number)
         else:
             self.sim.grip(body)
@@ -194,23 +194,23 @@ class Stage:
         """Compute the palm's height at which the hand and what it holds clear everything near the way between two places."""
         poses = self.sim.poses_now()
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
-        held = self.sim.held
-        if held is not None and self.hand:
-            points = quaternions.place(poses[held][None], outline(self.bodies[held].shape))
+        carried = self.sim.carried
+        if carried is not None and self.hand:
+            points = quaternions.place(poses[carried][None], outline(self.bodies[carried].shape))
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
         top, inside = 0.0, containment(self.bodies, poses[None])[0]
         for j, body in enumerate(self.bodies):
-            if j == held or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
+            if j == carried or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
                 continue
             points = quaternions.place(poses[j][None], outline(body.shape))
             middle, radius = points.mean(0), float(np.ptp(points[:, :2], axis=0).max()) / 2
-            if held is not None and inside[j] == held:
+            if carried is not None and inside[j] == carried:
                 continue
             if _near(middle[:2], start, end) < radius + 0.12:
                 top = max(top, float(points[:, 2].max()))
         return top + below + 0.025
 
-    def held_pose(self) -> F64:
+    def carried_pose(self) -> F64:
         """Compute the held body's pose (7,) in the palm, now."""
         assert self.hand is not None
         assert self.sim.held is not None
@@ -221,12 +221,12 @@ class Stage:
         """Compute the palm (6,) that brings the held body's origin to a place (3,), at channels yaw, pitch, roll (3,)."""
         angles = self.goal[3:6] if turn is None else turn
         q = hand_model.palm_quaternion(*angles)
-        return np.concatenate([origin - quaternions.rotate(q, self.held_pose()[:3]), angles])
+        return np.concatenate([origin - quaternions.rotate(q, self.carried_pose()[:3]), angles])
 
     def hangs(self) -> float:
         """Compute how far the held body's lowest point will be below its origin."""
         assert self.sim.held is not None
-        q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.held_pose()[3:])
+        q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.carried_pose()[3:])
         return float(-quaternions.rotate(q[None], outline(self.bodies[self.sim.held].shape))[:, 2].min())
 
 

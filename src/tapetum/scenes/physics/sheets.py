@@ -97,8 +97,8 @@ class _Net:
         v, quiet, asleep = np.zeros_like(self.x), 0, False
         offsets: dict[int, F64] = {}
         for k in range(1, count):
-            held = [(i, points) for i, (on, off, points) in enumerate(self.holds) if on <= k < off]
-            if asleep and (held or self._stirred(k)):
+            active = [(i, points) for i, (on, off, points) in enumerate(self.holds) if on <= k < off]
+            if asleep and (active or self._stirred(k)):
                 asleep, quiet = False, 0
             if asleep:
                 track[k] = self.x
@@ -107,25 +107,25 @@ class _Net:
             v[..., 2] -= GRAVITY * self.dt
             v *= 1 - DRAG * self.dt
             self.x = before + v * self.dt
-            pins = self._pins(k, held, offsets, before)
+            pins = self._pins(k, active, offsets, before)
             for sweep in range(SWEEPS):
                 self._restore(pins, bend=sweep % 2 == 0)
                 if sweep in (SWEEPS // 2, SWEEPS - 1):
                     self._push_out(k, before)
             v = (self.x - before) / self.dt
             fastest = float(np.abs(v).max())
-            quiet = quiet + 1 if fastest < 0.02 and not held else 0
+            quiet = quiet + 1 if fastest < 0.02 and not active else 0
             asleep = quiet > 30
             track[k] = self.x
         return track
 
-    def _pins(self, k: int, held: list[tuple[int, list[int]]], offsets: dict[int, F64], before: F64) -> dict[int, F64]:
+    def _pins(self, k: int, active: list[tuple[int, list[int]]], offsets: dict[int, F64], before: F64) -> dict[int, F64]:
         """Compute where held points must be; they keep their place in the palm, drawn to the pinch within 0.1 s."""
         pins: dict[int, F64] = {}
-        if not held or self.hand is None:
+        if not active or self.hand is None:
             return pins
         palm = self.poses[k, self.hand.palm]
-        for i, points in held:
+        for i, points in active:
             if i not in offsets:
                 last = self.poses[k - 1, self.hand.palm]
                 offsets[i] = quaternions.unplace(last[None], before.reshape(-1, 3)[points])

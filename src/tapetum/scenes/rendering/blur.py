@@ -21,16 +21,16 @@ LEAST = 0.6
 """Blur of fewer pixels than this is left out."""
 
 
-def speeds(bodies: tuple[Body, ...], found: Trace, places: F32, before: View, after: View) -> F32:
+def speeds(bodies: tuple[Body, ...], hits: Trace, places: F32, before: View, after: View) -> F32:
     """Return the way (2, h * w) in pixels that each pixel's surface point goes between two views; the open sky stands still."""
-    count = found.size[0] * found.size[1]
+    count = hits.size[0] * hits.size[1]
     out = np.zeros((2, count), np.float32)
     still = np.array_equal(before.world, after.world) and np.array_equal(before.intrinsics, after.intrinsics)
     for i, b in enumerate(bodies):
         sheet = b.shape if isinstance(b.shape, Sheet) else None
         if still and sheet is None and _same(before, after, i):
             continue
-        at = np.flatnonzero(found.body[:count] == i)
+        at = np.flatnonzero(hits.body[:count] == i)
         if len(at) == 0:
             continue
         ends = []

@@ -50,53 +50,53 @@ def render_episode(
     for number in frames if frames is not None else range(episode.frames):
         rng = np.random.default_rng((episode.seed, 79, number))
         view = view_at(episode, episode.moment(number))
-        found = trace(episode.bodies, view, episode.size, config.edges)
-        colour, normals, places = shade(episode, found, view, paints, config.shadows)
-        image = _settle(found, colour)
+        hits = trace(episode.bodies, view, episode.size, config.edges)
+        colour, normals, places = shade(episode, hits, view, paints, config.shadows)
+        image = _settle(hits, colour)
         if config.blur:
-            image = _blur(episode, number, found, view, places, image, config, rng)
+            image = _blur(episode, number, hits, view, places, image, config, rng)
         image = image * np.float32(episode.light.exposure[episode.moment(number)])
         rgb = through(develop(image, episode.size, config.noise, rng))
-        yield _frame(number, rgb, found, normals, places, ids)
+        yield _frame(number, rgb, hits, normals, places, ids)
 
 
-def _settle(found: Trace, colour: F32) -> F32:
+def _settle(hits: Trace, colour: F32) -> F32:
     """Give pixels with finer rays their mean."""
-    count = found.size[0] * found.size[1]
+    count = hits.size[0] * hits.size[1]
     image = np.ascontiguousarray(colour[:, :count])
-    if len(found.edges):
+    if len(hits.edges):
         # each ray is cut at white: the edge of a highlight is no stair
         fine = np.minimum(colour[:, count:], np.float32(1.5)).reshape(3, -1, 4)
-        image[:, found.edges] = fine.mean(-1)
+        image[:, hits.edges] = fine.mean(-1)
     return image
 
 
 def _blur(
-    episode: Episode, number: int, found: Trace, view: View, places: F32, image: F32,
+    episode: Episode, number: int, hits: Trace, view: View, places: F32, image: F32,
     config: RenderConfig, rng: np.random.Generator,
 ) -> F32:  # fmt: skip
     camera = episode.camera
     moment = episode.moment(number)
-    depth = np.minimum(found.depth[: image.shape[1]], np.float32(1e3))
+    depth = np.minimum(hits.depth[: image.shape[1]], np.float32(1e3))
     if camera.aperture > 0:
         focal = float(np.sqrt(view.intrinsics[0] * view.intrinsics[1]))
         image = focus_blur(image, depth, episode.size, focal, float(camera.focus[moment]), camera.aperture)
     if camera.shutter > 0 and len(episode.poses) > 1:
         half = camera.shutter * episode.moments_per_frame / 2
         ends = view_at(episode, moment - half), view_at(episode, moment + half)
-        speed = speeds(episode.bodies, found, places, *ends)
+        speed = speeds(episode.bodies, hits, places, *ends)
         image = motion_blur(image, depth, speed, episode.size, config.blur_taps, rng)
     return image
 
 
-def _frame(number: int, rgb: U8, found: Trace, normals: F32, places: F32, ids: U8) -> RenderedFrame:
-    h, w = found.size
+def _frame(number: int, rgb: U8, hits: Trace, normals: F32, places: F32, ids: U8) -> RenderedFrame:
+    h, w = hits.size
     count = h * w
-    body = found.body[:count].reshape(h, w)
+    body = hits.body[:count].reshape(h, w)
     return RenderedFrame(
         number,
         rgb,
-        found.depth[:count].reshape(h, w),
+        hits.depth[:count].reshape(h, w),
         ids[body],
         body.astype(np.int64),
         normals[:, :count].T.reshape(h, w, 3),

@@ -63,9 +63,9 @@ class InstanceMasks:
 
     ids: I64
     """(m,) of `Episode.instance`, without 0."""
-    seen: Bool
+    visible: Bool
     """(m, h, w)"""
-    whole: Bool
+    amodal: Bool
     """(m, h, w) as if nothing stood before it."""
     depth: F64
     """(h, w) metres of whatever is seen; inf for the open sky."""
@@ -78,9 +78,9 @@ class InstanceBoxes:
     """Boxes of m instances in one frame, x1, y1, x2, y2 in raster pixels; nan where there is nothing."""
 
     ids: I64
-    seen: F64
+    visible: F64
     """(m, 4) around what is seen."""
-    whole: F64
+    amodal: F64
     """(m, 4) around all of it that lies in the image, hidden or not."""
 
 
@@ -117,12 +117,12 @@ class GroundTruth:
             place, normal = self._place(view, points)
             at, inside = self._project(view, place)
             facing = inside & ((place * normal).sum(-1) < 0)
-            seen = np.flatnonzero(facing)
-            nearest = self._first(view, place[seen] / place[seen, 2:], plain=True)[0]
+            rows = np.flatnonzero(facing)
+            nearest = self._first(view, place[rows] / place[rows, 2:], plain=True)[0]
             open_view = np.zeros(n, bool)
-            open_view[seen] = nearest >= place[seen, 2] * (1 - TOLERANCE)
-            held = self.episode.inside[self.episode.moment(f), points.body] >= 0
-            state[:, k] = np.where(open_view, SEEN, np.where(~inside, OUTSIDE, np.where(held, CONTAINED, OCCLUDED)))
+            open_view[rows] = nearest >= place[rows, 2] * (1 - TOLERANCE)
+            contained = self.episode.inside[self.episode.moment(f), points.body] >= 0
+            state[:, k] = np.where(open_view, SEEN, np.where(~inside, OUTSIDE, np.where(contained, CONTAINED, OCCLUDED)))
             xy[:, k], xyz[:, k] = at, place
         return PointTracks(xy, xyz, state, self.episode.instance[points.body])
 
@@ -157,7 +157,7 @@ class GroundTruth:
     def boxes(self, frame: int) -> InstanceBoxes:
         """Return boxes around what is seen, and around what would be seen if nothing stood before it."""
         masks = self.masks(frame)
-        return InstanceBoxes(masks.ids, _boxes(masks.seen), _boxes(masks.whole))
+        return InstanceBoxes(masks.ids, _boxes(masks.visible), _boxes(masks.amodal))
 
     def sample(
         self, rng: np.random.Generator, n: int, frames: int = 16, within: range | None = None

@@ -114,8 +114,8 @@ def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]
     for number, (a, b, c) in enumerate(corners):
         z = np.array([a[2], b[2], c[2]])
         if z.min() > near:
-            seen = np.stack([a[:2] / a[2], b[:2] / b[2], c[:2] / c[2]])
-            inside = (flat >= seen.min(0) - 1e-9) & (flat <= seen.max(0) + 1e-9)
+            projected = np.stack([a[:2] / a[2], b[:2] / b[2], c[:2] / c[2]])
+            inside = (flat >= projected.min(0) - 1e-9) & (flat <= projected.max(0) + 1e-9)
             at = np.flatnonzero(inside.all(1))
         else:
             at = np.arange(len(rays)) if z.max() > near else np.zeros(0, np.int64)

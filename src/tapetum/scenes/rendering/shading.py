@@ -22,25 +22,25 @@ HAZE = 14.0
 """Metres after which an endless ground has faded two thirds into the horizon."""
 
 
-def shade(episode: Episode, found: Trace, view: View, paints: list[Paint], shadows: bool = True) -> tuple[F32, F32, F32]:
+def shade(episode: Episode, hits: Trace, view: View, paints: list[Paint], shadows: bool = True) -> tuple[F32, F32, F32]:
     """Return colours (3, s), normals (3, s) in camera coordinates and places on the bodies (3, s) of all rays."""
-    places, facing, albedo = _surfaces(episode.bodies, found, view, paints)
+    places, facing, albedo = _surfaces(episode.bodies, hits, view, paints)
     sun = -(view.world[:3, :3] @ episode.light.direction)
     up = view.world[:3, 2]
-    at = np.flatnonzero(found.body >= 0)
-    if len(at) == len(found.body):
+    at = np.flatnonzero(hits.body >= 0)
+    if len(at) == len(hits.body):
         at = slice(None)
-    owner, n, depth = found.body[at], facing[:, at], found.depth[at]
-    points = np.stack([found.rx[at] * depth, found.ry[at] * depth, depth])
+    owner, n, depth = hits.body[at], facing[:, at], hits.depth[at]
+    points = np.stack([hits.rx[at] * depth, hits.ry[at] * depth, depth])
     direct = np.maximum(sun.astype(np.float32) @ n, 0)
     open_sky = np.ones(len(depth), np.float32)
     if shadows:
-        things, blocks = casters(episode.bodies, view), Blocks(points, owner)
-        direct *= sun_visibility(blocks, direct, things, sun, episode.light.softness)
+        occluders, blocks = casters(episode.bodies, view), Blocks(points, owner)
+        direct *= sun_visibility(blocks, direct, occluders, sun, episode.light.softness)
         for i in view.sheets:
-            direct *= ShadowMap(i, view.sheets[i], sun).seen(points, owner, episode.light.softness)
-        open_sky = sky_visibility(blocks, n, things, _step(episode.bodies))
-    sky, ray = _sky(episode, found, view), np.stack([found.rx[at], found.ry[at], np.ones_like(depth)])
+            direct *= ShadowMap(i, view.sheets[i], sun).visibility(points, owner, episode.light.softness)
+        open_sky = sky_visibility(blocks, n, occluders, _step(episode.bodies))
+    sky, ray = _sky(episode, hits, view), np.stack([hits.rx[at], hits.ry[at], np.ones_like(depth)])
     bounce = 0.28 * (episode.light.colour * max(0.0, float(sun @ up)) + episode.light.sky)
     high = up.astype(np.float32) @ n
     ambient = _column(episode.light.sky) * (np.float32(0.5) + np.float32(0.5) * high)
@@ -55,25 +55,25 @@ def shade(episode: Episode, found: Trace, view: View, paints: list[Paint], shado
     return sky, facing, places
 
 
-def _surfaces(bodies: tuple[Body, ...], found: Trace, view: View, paints: list[Paint]) -> tuple[F32, F32, F32]:
+def _surfaces(bodies: tuple[Body, ...], hits: Trace, view: View, paints: list[Paint]) -> tuple[F32, F32, F32]:
     """Places on the bodies, normals in camera coordinates (towards the camera) and albedo, (3, s) each."""
-    places, facing, albedo = (np.zeros((3, len(found.body)), np.float32) for _ in range(3))
+    places, facing, albedo = (np.zeros((3, len(hits.body)), np.float32) for _ in range(3))
     focal = np.float32(np.sqrt(view.intrinsics[0] * view.intrinsics[1]))
     for i, b in enumerate(bodies):
-        at = np.flatnonzero(found.body == i)
+        at = np.flatnonzero(hits.body == i)
         if len(at) == 0:
             continue
-        rx, ry, t = found.rx[at], found.ry[at], found.depth[at]
+        rx, ry, t = hits.rx[at], hits.ry[at], hits.depth[at]
         r = view.rotation[i].astype(np.float32)
-        if isinstance(b.shape, Sheet) and found.triangle is not None:
-            p, n = sheets.surface(found.meshes[i], found.triangle[at], rx, ry)
+        if isinstance(b.shape, Sheet) and hits.triangle is not None:
+            p, n = sheets.surface(hits.meshes[i], hits.triangle[at], rx, ry)
             own = np.zeros_like(n)
-            own[2] = np.where(found.piece[at] == 1, np.float32(1), np.float32(-1))
+            own[2] = np.where(hits.piece[at] == 1, np.float32(1), np.float32(-1))
             n = n * own[2]
         else:
             o = view.origin[i].astype(np.float32)
             p = r.T @ np.stack([rx * t - o[0], ry * t - o[1], t - o[2]])
-            own = normals(b.shape, p, found.piece[at])
+            own = normals(b.shape, p, hits.piece[at])
             n = r @ own
         slant = n[0] * rx + n[1] * ry + n[2]
         if not isinstance(b.shape, Sheet):
@@ -120,11 +120,11 @@ def _mirror(
             colour[:, at] += mirrored * strength
 
 
-def _sky(episode: Episode, found: Trace, view: View) -> F32:
+def _sky(episode: Episode, hits: Trace, view: View) -> F32:
     """Colours (3, s) of the open sky behind everything: bright at the horizon, deeper above."""
     up = view.world[:3, 2].astype(np.float32)
-    height = up[0] * found.rx + up[1] * found.ry + up[2]
-    height /= np.sqrt(found.rx * found.rx + found.ry * found.ry + 1)
+    height = up[0] * hits.rx + up[1] * hits.ry + up[2]
+    height /= np.sqrt(hits.rx * hits.rx + hits.ry * hits.ry + 1)
     fraction = np.sqrt(np.clip(height, 0, 1))
     horizon = episode.light.sky * 0.7 + 0.5 * episode.light.sky.mean()
     above = episode.light.sky * np.array([0.55, 0.75, 1.1])

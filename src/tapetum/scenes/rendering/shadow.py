@@ -98,18 +98,18 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
     return out
 
 
-def sun_visibility(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softness: float) -> F32:
+def sun_visibility(blocks: Blocks, direct: F32, occluders: list[Caster], sun: F64, softness: float) -> F32:
     """Return the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
 
     `sun` (3,) points at it, `softness` is its radius in radians.
     """
-    seen = np.ones(len(direct), np.float32)
+    visibility = np.ones(len(direct), np.float32)
     a = np.float32(max(softness, 2e-3))
     e1 = np.cross(sun, [1.0, 0, 0] if abs(sun[0]) < 0.6 else [0, 1.0, 0])
     e1 /= np.linalg.norm(e1)
     axes = np.stack([e1, np.cross(sun, e1), sun]).astype(np.float32)
     placed = axes @ blocks.middle
-    for c in things:
+    for c in occluders:
         if isinstance(c.shape, Ground):
             continue
         hollow = opening(c.shape)
@@ -132,23 +132,23 @@ def sun_visibility(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, 
         p = np.asarray(c.rotation.T @ (blocks.points.take(at, 1) - c.origin), np.float32)
         along = axes[2] @ c.rotation
         if hollow is None:
-            seen[at] *= _past_hull(c, p, along, middle, float(a))
+            visibility[at] *= _past_hull(c, p, along, middle, float(a))
             continue
         inner = within(c.shape, p, SLACK)
         fraction = np.ones(len(at), np.float32)
         fraction[inner] = _through_opening(p[:, inner], along, hollow, float(a))
         outer = np.flatnonzero(~inner & (blocks.owner.take(at) != c.body))
         fraction[outer] = _past_hull(c, p.take(outer, 1), along, middle.take(outer), float(a))
-        seen[at] *= fraction
-    return seen
+        visibility[at] *= fraction
+    return visibility
 
 
 def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
     """Share (n,) of the sun seen past a filled shape from points (3, n) in its coordinates, `middle` (n,) metres before it."""
-    seen = np.ones(p.shape[1], np.float32)
+    visibility = np.ones(p.shape[1], np.float32)
     # outside of a box grown by the sun's radius, distance / t is above a
     grow = np.float32(a) * (middle + np.float32(c.radius)) + np.float32(1e-4)
-    low, high = np.full(len(seen), np.float32(1e-4)), middle + np.float32(c.radius)
+    low, high = np.full(len(visibility), np.float32(1e-4)), middle + np.float32(c.radius)
     for i in range(3):
         slope = along[i] if abs(along[i]) > 1e-6 else np.float32(1e-6)
         one, two = (c.box[0, i] - grow - p[i]) / slope, (c.box[1, i] + grow - p[i]) / slope
@@ -157,7 +157,7 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
         low, high = np.maximum(low, one), np.minimum(high, two)
     at = np.flatnonzero(low < high)
     if len(at) == 0:
-        return seen
+        return visibility
     p, low, high, step = p.take(at, 1), low.take(at), high.take(at), along[:, None]
 
     def ratio(t: F32) -> F32:
@@ -165,8 +165,8 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
 
     if isinstance(c.shape, Sphere):
         t = np.clip(middle.take(at), low, high)
-        seen[at] = _cover(ratio(t), a, c, t)
-        return seen
+        visibility[at] = _cover(ratio(t), a, c, t)
+        return visibility
     width = high - low
     t1, t2 = high - np.float32(GOLDEN) * width, low + np.float32(GOLDEN) * width
     f1, f2 = ratio(t1), ratio(t2)
@@ -181,8 +181,8 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
         best = np.minimum(best, f)
         t1, t2 = np.where(left, fresh, kept), np.where(left, kept, fresh)
         f1, f2 = np.where(left, f, value), np.where(left, value, f)
-    seen[at] = _cover(best, a, c, np.maximum(middle.take(at), np.float32(1e-4)))
-    return seen
+    visibility[at] = _cover(best, a, c, np.maximum(middle.take(at), np.float32(1e-4)))
+    return visibility
 
 
 def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) -> F32:
@@ -208,10 +208,10 @@ def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) 
     return np.asarray(1 - (1 - x * x * (3 - 2 * x)) * np.minimum(np.float32(c.wide / a) / t, 1), np.float32)
 
 
-def sky_visibility(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:
+def sky_visibility(blocks: Blocks, normals: F32, occluders: list[Caster], scale: float) -> F32:
     """Return the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
-    seen = np.ones(normals.shape[1], np.float32)
-    for c in things:
+    visibility = np.ones(normals.shape[1], np.float32)
+    for c in occluders:
         solid = opening(c.shape) is None
         keep = distance(c.shape, c.rotation.T @ (blocks.middle - c.origin)) < np.float32(scale) + blocks.radius
         if solid:
@@ -229,5 +229,5 @@ def sky_visibility(blocks: Blocks, normals: F32, things: list[Caster], scale: fl
             hidden += np.float32(weight) * np.clip(
                 1 - distance(c.shape, np.asarray(p + n * h, np.float32)) / h, 0, np.float32(1.6)
             )
-        seen[at] *= 1 - np.float32(0.58) * hidden
-    return seen
+        visibility[at] *= 1 - np.float32(0.58) * hidden
+    return visibility

@@ -51,7 +51,7 @@ class ShadowMap:
         nearest = np.asarray(ndimage.distance_transform_edt(outline == 0, return_distances=False, return_indices=True))
         self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
 
-    def seen(self, points: F32, owner: np.ndarray, a: float) -> F32:
+    def visibility(self, points: F32, owner: np.ndarray, a: float) -> F32:
         """Return the fraction (n,) of the sun that the sheet leaves to points (3, n)."""
         u, v, s = self.axes.astype(np.float32) @ points
         x, y = (u - np.float32(self.low[0])) / np.float32(self.texel), (v - np.float32(self.low[1])) / np.float32(self.texel)

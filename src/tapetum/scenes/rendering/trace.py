@@ -79,11 +79,11 @@ def _trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: b
         if which is not None and triangle is not None:
             np.copyto(triangle[part], which, where=nearer)
     rx, ry = (np.ascontiguousarray(np.broadcast_to(v, size)).ravel() for v in (x, y))
-    found = Trace(
+    hits = Trace(
         size, rx, ry, depth.ravel(), body.ravel(), piece.ravel(), None if triangle is None else triangle.ravel(), meshes,
         np.zeros(0, np.int64),
     )  # fmt: skip
-    return _refine(found, bodies, view, windows, body, piece) if edges else found
+    return _refine(hits, bodies, view, windows, body, piece) if edges else hits
 
 
 def _rays(view: View, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float], tuple[F32, F32, F32]]:
@@ -94,21 +94,21 @@ def _rays(view: View, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float
     return (float(o[0]), float(o[1]), float(o[2])), d
 
 
-def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, body: np.ndarray, piece: np.ndarray) -> Trace:
+def _refine(hits: Trace, bodies: tuple[Body, ...], view: View, windows: list, body: np.ndarray, piece: np.ndarray) -> Trace:
     """Add the finer rays."""
-    h, w = found.size
-    key, depth = body * np.int16(8) + piece, found.depth.reshape(h, w)
+    h, w = hits.size
+    key, depth = body * np.int16(8) + piece, hits.depth.reshape(h, w)
     jump = np.float32(6 / view.intrinsics[0])
-    meets = np.zeros(found.size, bool)
+    meets = np.zeros(hits.size, bool)
     for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         differ = key[a] != key[b]
-        for i in found.meshes:  # a fold hides another part of the same side
+        for i in hits.meshes:  # a fold hides another part of the same side
             differ |= (body[a] == i) & (body[b] == i) & (abs(depth[a] - depth[b]) > jump * depth[a])
         meets[a] |= differ
         meets[b] |= differ
     edges = np.flatnonzero(meets)
     if len(edges) == 0:
-        return found
+        return hits
     fx, fy, cx, cy = view.intrinsics
     column, row = edges % w, edges // w
     x = ((column[:, None] + 0.5 + OFFSETS[:, 0] - cx) / fx).astype(np.float32)
@@ -125,11 +125,11 @@ def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, b
         if len(at) == 0:
             continue
         which = None
-        if i in found.meshes:
+        if i in hits.meshes:
             number = np.full(h * w, -1)
             number[edges[at]] = np.arange(len(at))
-            t, which = sheets.meet(found.meshes[i], number.reshape(h, w), x[at], y[at])
-            side: np.ndarray | int = found.meshes[i].front[which].astype(np.int8)
+            t, which = sheets.meet(hits.meshes[i], number.reshape(h, w), x[at], y[at])
+            side: np.ndarray | int = hits.meshes[i].front[which].astype(np.int8)
         else:
             t, side = hit(b.shape, *_rays(view, i, x[at], y[at]))
         nearer = t < fine[at]
@@ -143,13 +143,13 @@ def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, b
         return np.concatenate([coarse, more.ravel()])
 
     return Trace(
-        found.size,
-        join(found.rx, x),
-        join(found.ry, y),
-        join(found.depth, fine),
-        join(found.body, owner),
-        join(found.piece, part),
-        None if found.triangle is None else join(found.triangle, triangle),
-        found.meshes,
+        hits.size,
+        join(hits.rx, x),
+        join(hits.ry, y),
+        join(hits.depth, fine),
+        join(hits.body, owner),
+        join(hits.piece, part),
+        None if hits.triangle is None else join(hits.triangle, triangle),
+        hits.meshes,
         edges,
     )

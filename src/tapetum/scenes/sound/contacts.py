@@ -96,7 +96,7 @@ def rubs(episode: Episode) -> list[Rub]:
     rolls = (rolled > LEAST_ROLLING) & (contacts.sliding < 0.4 * rolled)
     slides = (contacts.sliding > LEAST_SLIDING) & ~rolls
     apart = ~_together(episode, first, second)
-    found: list[Rub] = []
+    intervals: list[Rub] = []
     for kind, which, speed in (("sliding", slides & apart, contacts.sliding), ("rolling", rolls & apart, rolled)):
         rows = np.flatnonzero(which)
         pair = first[rows] * len(reach) + second[rows]
@@ -110,8 +110,8 @@ def rubs(episode: Episode) -> list[Rub]:
                 continue
             bodies = (int(first[part[0]]), int(second[part[0]]))
             time, force = step * (contacts.moment[part] + 0.5).astype(np.float64), contacts.impulse[part] / step
-            found.append(Rub(kind, bodies, time, force, speed[part], contacts.place[part]))
-    return sorted(found, key=lambda r: (float(r.time[0]), r.bodies, r.kind))
+            intervals.append(Rub(kind, bodies, time, force, speed[part], contacts.place[part]))
+    return sorted(intervals, key=lambda r: (float(r.time[0]), r.bodies, r.kind))
 
 
 def _together(episode: Episode, first: I64, second: I64) -> np.ndarray:

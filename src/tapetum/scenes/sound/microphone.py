@@ -52,9 +52,9 @@ def contact_s(bodies: tuple[Body, ...], pairs: I64, speed: F64) -> F64:
     return each[pairs].max(1) * np.clip(speed, 0.05, 5.0) ** -0.2
 
 
-def excited(found: Modes, touch_s: F64) -> F64:
+def excited(modes: Modes, touch_s: F64) -> F64:
     """Compute how strongly (c, m) blows that last `touch_s` (c,) set modes going: high modes need short blows."""
-    return found.strength / (1 + (2 * found.frequency * touch_s[:, None]) ** 2)
+    return modes.strength / (1 + (2 * modes.frequency * touch_s[:, None]) ** 2)
 
 
 def rub_amplitude(episode: Episode, rub: Rub) -> F64:

@@ -91,8 +91,8 @@ def _ring(radius: float, wall: float, speed: float) -> F64:
 
 def _plate(a: float, b: float, thickness: float, speed: float) -> F64:
     m, n = (g.ravel() for g in np.mgrid[1:6, 1:6])
-    found = np.pi / 2 * thickness * speed / np.sqrt(12 * 0.91) * (m**2 / a**2 + n**2 / b**2)
-    return np.sort(found)[:14]
+    frequencies = np.pi / 2 * thickness * speed / np.sqrt(12 * 0.91) * (m**2 / a**2 + n**2 / b**2)
+    return np.sort(frequencies)[:14]
 
 
 def _ball(radius: float, speed: float) -> F64:

@@ -70,7 +70,7 @@ def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most:
             for (number, candidate), place in zip(group, turn.tolist(), strict=True):
                 given = candidate.others if candidate.fixed else tuple(x for x in shared if x != candidate.answer)
                 rest = [given[i] for i in rng.permutation(len(given))]
-                chosen[number].append(_asked(candidate, (*rest[:place], candidate.answer, *rest[place:])))
+                chosen[number].append(_with_options(candidate, (*rest[:place], candidate.answer, *rest[place:])))
     return chosen
 
 
@@ -83,23 +83,23 @@ def _groups(
         by_role.setdefault(_role(item[1]), []).append(item)
     groups: list[list[tuple[int, Candidate]]] = []
     whole = {len(c.others) + 1 for _, c in pool if c.fixed}
-    wanted = min(whole) if whole else options
+    size = min(whole) if whole else options
     while True:
         group: list[tuple[int, Candidate]] = []
-        taken: dict[int, int] = {}
+        chosen: dict[int, int] = {}
         for role in sorted(by_role, key=lambda r: (-len(by_role[r]), str(r))):
             fitting = [
                 item
                 for item in by_role[role][: POOL * 4]
-                if used.get((item[0], item[1].template), 0) + taken.get(item[0], 0) < most and _agree(item[1], group)
+                if used.get((item[0], item[1].template), 0) + chosen.get(item[0], 0) < most and _agree(item[1], group)
             ][:POOL]
             if fitting:
                 best = max(range(len(fitting)), key=lambda i: (_nearness(fitting[i][1], group), -i))
                 group.append(fitting[best])
-                taken[fitting[best][0]] = taken.get(fitting[best][0], 0) + 1
-            if len(group) == wanted:
+                chosen[fitting[best][0]] = chosen.get(fitting[best][0], 0) + 1
+            if len(group) == size:
                 break
-        if len(group) < (wanted if whole else min(LEAST, wanted)):
+        if len(group) < (size if whole else min(LEAST, size)):
             return groups
         for item in group:
             by_role[_role(item[1])].remove(item)
@@ -122,7 +122,7 @@ def _nearness(candidate: Candidate, group: list[tuple[int, Candidate]]) -> int:
     return sum((c.answer in candidate.near) + (candidate.answer in c.near) for _, c in group)
 
 
-def _asked(candidate: Candidate, options: tuple[str, ...]) -> ChoiceQuestion:
+def _with_options(candidate: Candidate, options: tuple[str, ...]) -> ChoiceQuestion:
     return ChoiceQuestion(
         template=candidate.template,
         text=candidate.text,

@@ -45,14 +45,14 @@ def image_captions(graph: SceneGraph) -> Captions:
     counts = Counter(t.noun for t in things)
     named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
     short = _sentence(named) if named else "Nothing but the ground."
-    told: list[SceneObject] = []
+    described: list[SceneObject] = []
     parts: list[str] = []
     for thing in things:
-        where = _where(graph, thing, told)
-        said = f' that says "{thing.text}"' if thing.text else ""
-        name = a(_full(thing)) + said
+        where = _where(graph, thing, described)
+        text = f' that says "{thing.text}"' if thing.text else ""
+        name = a(_full(thing)) + text
         parts.append(f"{_upper(name)} is {where}." if where else f"There is {name}.")
-        told.append(thing)
+        described.append(thing)
     if graph.hand:
         parts.append("A hand is in the picture.")
     regions = tuple((t.number, a(_full(t)) + _region(graph, t)) for t in things)
@@ -78,15 +78,15 @@ def episode_caption(happenings: EpisodeEvents) -> str:
 
 
 def _deed(happenings: EpisodeEvents, deed: Manipulation) -> str:
-    told = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
-    return f"The hand {told}."
+    clause = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
+    return f"The hand {clause}."
 
 
 def _called(happenings: EpisodeEvents, body: int) -> str:
     if body < 0:
         return "something"
-    found = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
-    return str(found[0]) if found else a(happenings.episode.bodies[body].noun)
+    names = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
+    return str(names[0]) if names else a(happenings.episode.bodies[body].noun)
 
 
 def _full(thing: SceneObject) -> str:
@@ -94,9 +94,9 @@ def _full(thing: SceneObject) -> str:
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
 
 
-def _where(graph: SceneGraph, thing: SceneObject, told: list[SceneObject]) -> str:
+def _where(graph: SceneGraph, thing: SceneObject, described: list[SceneObject]) -> str:
     """Say how a thing stands to one that was named before; nothing where that is hard to say."""
-    for other in reversed(told):
+    for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))
             if names and graph.holds(thing, relation, other):
@@ -105,12 +105,12 @@ def _where(graph: SceneGraph, thing: SceneObject, told: list[SceneObject]) -> st
 
 
 def _region(graph: SceneGraph, thing: SceneObject) -> str:
-    said = f' that says "{thing.text}"' if thing.text else ""
+    text = f' that says "{thing.text}"' if thing.text else ""
     for other in graph.clear:
         for relation in ("in", "on"):
             if graph.holds(thing, relation, other):
-                return f"{said} {relation} {a(other.noun)}"
-    return said
+                return f"{text} {relation} {a(other.noun)}"
+    return text
 
 
 def _some(noun: str, number: int) -> str:

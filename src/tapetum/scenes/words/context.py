@@ -9,7 +9,7 @@ from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.referring import Phrase, a, named, phrases
 
-Told = dict[str, Any]
+CandidateFields = dict[str, Any]
 """Fields of a candidate."""
 DONE = {
     "place": "It moves it to another place.",
@@ -95,14 +95,14 @@ class QuestionContext:
         thing = self.events.cast.find(body)
         if not self.events.shown(body):
             return []
-        found: list[tuple[str, str]] = []
+        names: list[tuple[str, str]] = []
         plain = phrases(self.events.cast, thing, frozenset({"relation", "size"}))
         if plain:
-            found.append((str(plain[0]), plain[0].kind))
+            names.append((str(plain[0]), plain[0].kind))
         hidden = Phrase(colour=thing.colour)
         if thing.colour and named(self.events.cast, hidden) is thing:
-            found.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
-        return found
+            names.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
+        return names
 
     def each(self) -> Iterator[tuple[int, str, str]]:
         """Bodies with a phrase and a key, for each of their names."""
@@ -110,12 +110,12 @@ class QuestionContext:
             yield from ((body, phrase, key) for phrase, key in self.names(body))
 
 
-def chosen(table: dict[str, str], answer: str) -> Told:
+def chosen(table: dict[str, str], answer: str) -> CandidateFields:
     """Answer with one text of a table; the others are wrong."""
     return {"answer": table[answer], "others": tuple(v for k, v in table.items() if k != answer)}
 
 
-def a_noun(view: QuestionContext, body: int, unsaid: str = "") -> Told:
+def a_noun(view: QuestionContext, body: int, unsaid: str = "") -> CandidateFields:
     """Answer with a noun; the other nouns are wrong. `unsaid` is not offered: the text tells whether there are more of it."""
     noun = view.noun(body)
     here = {view.noun(j) for j in view.events.objects}
@@ -127,7 +127,7 @@ def a_noun(view: QuestionContext, body: int, unsaid: str = "") -> Told:
     }
 
 
-def a_number(number: int) -> Told:
+def a_number(number: int) -> CandidateFields:
     """Answer with a number in words."""
     return {
         "answer": NUMBERS[number],

@@ -16,7 +16,7 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.words import episodes_memory as memory
 from tapetum.scenes.words import episodes_physics as physics
-from tapetum.scenes.words.context import QuestionContext, Told
+from tapetum.scenes.words.context import CandidateFields, QuestionContext
 from tapetum.scenes.words.counterfactual import Counterfactuals
 from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.question import Candidate, Kind
@@ -32,19 +32,19 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     them out for recorded episodes without a script.
     """
     view = QuestionContext(EpisodeEvents(episode), Counterfactuals(episode, seed) if counterfactual else None)
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for number, (template, (area, kind, make)) in enumerate(TEMPLATES.items()):
         if kind == "counterfactual" and not counterfactual:
             continue
         rng = np.random.default_rng((seed & 0xFFFFFFFF, 71, number))
         made = list(make(view))
         for i in rng.permutation(len(made))[:PER_TEMPLATE]:
-            told = {"span": (0.0, episode.seconds), **made[i]}
-            found.append(Candidate(template=template, area=area, kind=kind, **told))
-    return found
+            fields = {"span": (0.0, episode.seconds), **made[i]}
+            candidates.append(Candidate(template=template, area=area, kind=kind, **fields))
+    return candidates
 
 
-Maker = Callable[[QuestionContext], Iterator[Told]]
+Maker = Callable[[QuestionContext], Iterator[CandidateFields]]
 TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "nth": ("memory", "descriptive", memory.nth),
     "unseen": ("memory", "explanatory", memory.unseen),

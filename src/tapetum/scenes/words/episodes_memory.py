@@ -6,21 +6,21 @@ from itertools import pairwise
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.words.context import CAUSES, PLACES, UNSEEN, QuestionContext, Told, a_noun, a_number, chosen
+from tapetum.scenes.words.context import CAUSES, PLACES, UNSEEN, CandidateFields, QuestionContext, a_noun, a_number, chosen
 from tapetum.scenes.words.images import NUMBERS
 
 ORDER = ("first", "second", "third")
 
 
-def nth(view: QuestionContext) -> Iterator[Told]:
+def nth(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand takes or pushes first, second, third."""
-    taken = list(dict.fromkeys(deed.body for deed in view.events.deeds))
-    for word, body in zip(ORDER, taken, strict=False):
+    handled = list(dict.fromkeys(deed.body for deed in view.events.deeds))
+    for word, body in zip(ORDER, handled, strict=False):
         if view.events.shown(body):
             yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **a_noun(view, body)}
 
 
-def unseen(view: QuestionContext) -> Iterator[Told]:
+def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask why a thing cannot be seen at the end."""
     last = view.events.looks[-1]
     for body, phrase, key in view.each():
@@ -48,7 +48,7 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
     return "behind" if min(u, 1 - u, v, 1 - v) > 0.05 else ""
 
 
-def which_cup(view: QuestionContext) -> Iterator[Told]:
+def which_cup(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask which of three upturned cups hides a thing at the end."""
     last = view.events.looks[-1]
     cups = sorted((t for t in last.objects if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
@@ -68,7 +68,7 @@ def which_cup(view: QuestionContext) -> Iterator[Told]:
             }
 
 
-def without_hand_place(view: QuestionContext) -> Iterator[Told]:
+def without_hand_place(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask where a thing would be without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
@@ -80,7 +80,7 @@ def without_hand_place(view: QuestionContext) -> Iterator[Told]:
             yield {"text": text, "key": key, **chosen(PLACES, fate)}
 
 
-def how_many(view: QuestionContext) -> Iterator[Told]:
+def how_many(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things the hand takes, and how often."""
     deeds = view.events.deeds
     if not deeds:
@@ -104,7 +104,7 @@ def _holders(view: QuestionContext) -> Iterator[tuple[int, str, str]]:
         yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
 
-def what_changed(view: QuestionContext) -> Iterator[Told]:
+def what_changed(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what changes the number of things in a holder."""
     for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
@@ -125,24 +125,24 @@ def _cause(view: QuestionContext, time_s: float, body: int, holder: int) -> str:
     return "self"
 
 
-def one_more(view: QuestionContext) -> Iterator[Told]:
+def one_more(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things a holder will have with one more."""
-    held = view.events.held(-1)
+    contents = view.events.contents(-1)
     for body, phrase, key in _holders(view):
-        number = len(held.get(body, [])) + 1
+        number = len(contents.get(body, [])) + 1
         if number < len(NUMBERS):
             text = f"If the hand puts one more thing into {phrase} after the end, how many things will be in it?"
             yield {"text": text, "key": key, **a_number(number)}
 
 
-def without_hand_number(view: QuestionContext) -> Iterator[Told]:
+def without_hand_number(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things a holder would have without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
         return
-    held = again.held(-1)
+    contents = again.contents(-1)
     for body, phrase, key in _holders(view):
-        number = len(held.get(again.number(view.episode.bodies[body].name), []))
+        number = len(contents.get(again.number(view.episode.bodies[body].name), []))
         if number < len(NUMBERS):
             text = f"If there had been no hand, how many things would be in {phrase} at the end?"
             yield {"text": text, "key": key, **a_number(number)}

@@ -40,7 +40,6 @@ class Manipulation:
     end_s: float
     picked_s: float | None
     """When it was lifted, of what is picked up."""
-    taken_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ class EpisodeEvents:
     @cached_property
     def deeds(self) -> list[Manipulation]:
         """Deeds of the hand in order."""
-        found: list[Manipulation] = []
+        merged: list[Manipulation] = []
         actions = sorted(self.episode.actions, key=lambda action: action.start_s)
         i = 0
         while i < len(actions):
@@ -99,7 +98,7 @@ class EpisodeEvents:
             after = actions[i + 1] if i + 1 < len(actions) else None
             if action.verb in ("pick", "take-out"):
                 ends = after is not None and after.body == action.body and after.verb in ("place", "drop", "put-into", "show")
-                found.append(_lifted(action, after if ends else None))
+                merged.append(_lifted(action, after if ends else None))
                 i += 2 if ends else 1
                 continue
             i += 1
@@ -107,12 +106,12 @@ class EpisodeEvents:
                 continue
             cover = action.verb in ("cover", "uncover") and action.target >= 0
             body, target = (action.target, action.body) if cover else (action.body, action.target)
-            found.append(
+            merged.append(
                 Manipulation(
                     verb=action.verb, body=body, target=target, start_s=action.start_s, end_s=action.end_s, picked_s=None
                 )
             )
-        return found
+        return merged
 
     @cached_property
     def hits(self) -> list[Hit]:
@@ -126,7 +125,7 @@ class EpisodeEvents:
     def changes(self) -> list[Change]:
         """Changes of containment that last a quarter of a second or longer, in order."""
         least = max(1, round(0.25 / self.step))
-        found: list[Change] = []
+        changes: list[Change] = []
         for j in self.objects:
             holder = self.episode.inside[:, j]
             edges = np.flatnonzero(np.diff(holder)) + 1
@@ -134,17 +133,17 @@ class EpisodeEvents:
             for start, end in zip(edges, np.append(edges, len(holder))[1:], strict=True):
                 after = int(holder[start])
                 if after != before and end - start >= min(least, len(holder) - start):
-                    found.append(Change(time_s=start * self.step, body=j, before=before, after=after))
+                    changes.append(Change(time_s=start * self.step, body=j, before=before, after=after))
                     before = after
-        return sorted(found, key=lambda c: (c.time_s, c.body))
+        return sorted(changes, key=lambda c: (c.time_s, c.body))
 
-    def held(self, moment: int) -> dict[int, list[int]]:
+    def contents(self, moment: int) -> dict[int, list[int]]:
         """List what each holder holds at a moment, by holder."""
-        found: dict[int, list[int]] = {}
+        contents: dict[int, list[int]] = {}
         for j in self.objects:
             if self.episode.inside[moment, j] >= 0:
-                found.setdefault(int(self.episode.inside[moment, j]), []).append(j)
-        return found
+                contents.setdefault(int(self.episode.inside[moment, j]), []).append(j)
+        return contents
 
     def places(self, body: int) -> F64:
         """Return the places (k, 3) of a body at all moments; of a sheet its middle."""
@@ -204,7 +203,7 @@ class EpisodeEvents:
         return "hit" if struck.any() and not by_hand.any() and not lifted else ""
 
     def _shown(self, thing: SceneObject) -> SceneObject:
-        return replace(thing, seen=1.0, area=1.0)
+        return replace(thing, visible_share=1.0, area=1.0)
 
 
 def tall(shape: object) -> bool:
@@ -228,5 +227,4 @@ def _lifted(pick: Action, after: Action | None) -> Manipulation:
         start_s=pick.start_s,
         end_s=pick.end_s if after is None else after.end_s,
         picked_s=pick.end_s,
-        taken_out=pick.verb == "take-out",
     )

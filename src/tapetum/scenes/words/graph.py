@@ -55,7 +55,7 @@ class SceneObject:
     """Metres to the right, as the camera sees it."""
     far: float
     """Metres away from the camera along the ground."""
-    seen: float
+    visible_share: float
     """Share of its outline that is seen, 0..1; 0 for what lies outside of the image."""
     area: float
     """Share of the image that shows it."""
@@ -76,7 +76,7 @@ class SceneObject:
     @property
     def clear(self) -> bool:
         """Whether enough of it is seen to be asked about."""
-        return self.seen >= CLEAR_SHARE and self.area >= CLEAR_AREA
+        return self.visible_share >= CLEAR_SHARE and self.area >= CLEAR_AREA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,8 @@ class SceneGraph:
     def relations(self) -> list[tuple[int, Relation, int]]:
         """List all relations between visible things that hold for certain, by numbers of bodies."""
         kinds: tuple[Relation, ...] = (*SIDES, "on", "in", "under")
-        seen = self.visible
-        return [(a.number, r, b.number) for a in seen for b in seen for r in kinds if a is not b and self.holds(a, r, b)]
+        visible = self.visible
+        return [(a.number, r, b.number) for a in visible for b in visible for r in kinds if a is not b and self.holds(a, r, b)]
 
     def larger(self, a: SceneObject, b: SceneObject) -> bool | None:
         """Tell whether `a` is larger than `b`; None where it is hard to say."""
@@ -194,11 +194,11 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> SceneGraph:
     for j in movable_bodies(episode):
         body = episode.bodies[j]
         row = int(np.searchsorted(masks.ids, instance[j]))
-        seen, whole = masks.seen[row], masks.whole[row]
+        visible, amodal = masks.visible[row], masks.amodal[row]
         place = episode.sheets[j][moment].reshape(-1, 3).mean(0) if j in episode.sheets else pose[j, :3]
         box = np.zeros(4)
-        if seen.any():
-            rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        if visible.any():
+            rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
             box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale
         things.append(
             SceneObject(
@@ -211,8 +211,8 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> SceneGraph:
                 place=(float(place[0]), float(place[1]), float(place[2])),
                 side=float(right @ place[:2]),
                 far=float(ahead @ place[:2]),
-                seen=float(seen.sum() / max(whole.sum(), 1)),
-                area=float(seen.mean()),
+                visible_share=float(visible.sum() / max(amodal.sum(), 1)),
+                area=float(visible.mean()),
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
                 text=body.surface.text if body.surface.text and readable(truth, j, frame, episode.size[1] / w) else "",
                 holder=int(episode.inside[moment, j]),
@@ -236,7 +236,7 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
     """Find what each thing stands on: the thing under it that it touches, contacts of the last few moments."""
     contacts = episode.contacts
     near = (contacts.moment > moment - 12) & (contacts.moment <= moment)
-    found: dict[int, int] = {}
+    supports: dict[int, int] = {}
     loose = set(movable_bodies(episode))
     grounded = set()
     for (a, b), normal in zip(contacts.bodies[near].tolist(), contacts.normal[near], strict=True):
@@ -245,7 +245,7 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
         # The normal goes from a to b: pointing up, b is above.
         above, below = (b, a) if normal[2] > 0 else (a, b)
         if above in loose and below in loose and episode.inside[moment, above] != below:
-            found[above] = below
+            supports[above] = below
         elif above in loose and below not in loose:
             grounded.add(above)
-    return {above: below for above, below in found.items() if above not in grounded}
+    return {above: below for above, below in supports.items() if above not in grounded}

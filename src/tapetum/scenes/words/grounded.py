@@ -26,7 +26,7 @@ def grounded_questions(happenings: EpisodeEvents) -> list[Grounded]:
     things = set(happenings.objects)
     inside = {int(j) for j in happenings.objects if (episode.inside[:, j] >= 0).any()}
     holders = {int(h) for j in happenings.objects for h in episode.inside[:, j] if h >= 0} & things
-    told = (
+    questions = (
         ("Track everything that the hand picks up.", {d.body for d in deeds if d.verb in TAKEN}, "semantics"),
         ("Track everything that the hand pushes or spins.", {d.body for d in deeds if d.verb in ("push", "spin")}, "semantics"),
         ("Track everything that is inside or under another thing at some time.", inside, "physics"),
@@ -35,7 +35,7 @@ def grounded_questions(happenings: EpisodeEvents) -> list[Grounded]:
         ("Track the first thing that the hand takes or pushes.", {d.body for d in deeds[:1]}, "memory"),
     )
     return [
-        Grounded(text=text, bodies=tuple(sorted(found & things)), area=area)
-        for text, found, area in told
-        if 0 < len(found & things) < len(things)
+        Grounded(text=text, bodies=tuple(sorted(bodies & things)), area=area)
+        for text, bodies, area in questions
+        if 0 < len(bodies & things) < len(things)
     ]

@@ -30,14 +30,14 @@ PER_TEMPLATE = 8
 
 def image_candidates(graph: SceneGraph, seed: int) -> list[Candidate]:
     """List questions that could be asked about an image; `balance` chooses among them. A pure function of its arguments."""
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for number, (template, (area, make)) in enumerate(TEMPLATES.items()):
         rng = np.random.default_rng((seed & 0xFFFFFFFF, graph.frame, number))
         made = list(make(graph, rng))
         for i in rng.permutation(len(made))[:PER_TEMPLATE]:
-            told = dict(made[i])
-            found.append(Candidate(template=template, area=area, kind="picture", frame=graph.frame, **told))
-    return found
+            fields = dict(made[i])
+            candidates.append(Candidate(template=template, area=area, kind="picture", frame=graph.frame, **fields))
+    return candidates
 
 
 def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
@@ -46,8 +46,8 @@ def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
 
 def _phrase(graph: SceneGraph, thing: SceneObject, rng: Rng, *unsaid: str) -> Phrase | None:
     """Draw one of the phrases that name a thing; plain ones come before those with a neighbour."""
-    found = phrases(graph, thing, frozenset(unsaid))
-    return found[0 if rng.random() < 0.6 else int(rng.integers(min(len(found), 4)))] if found else None
+    options = phrases(graph, thing, frozenset(unsaid))
+    return options[0 if rng.random() < 0.6 else int(rng.integers(min(len(options), 4)))] if options else None
 
 
 def _colour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
@@ -89,19 +89,19 @@ def _shape(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
 
 
 def _count(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
-    seen = graph.visible
-    sure = all(t.clear for t in seen)
-    asked: list[tuple[str, int]] = []
-    for noun in {*(t.noun for t in seen), *rng.choice(COMMON, 3).tolist()}:
-        named = [t for t in seen if t.noun == noun]
+    visible = graph.visible
+    sure = all(t.clear for t in visible)
+    counts: list[tuple[str, int]] = []
+    for noun in {*(t.noun for t in visible), *rng.choice(COMMON, 3).tolist()}:
+        named = [t for t in visible if t.noun == noun]
         if all(t.clear for t in named):
-            asked.append((plural(noun), len(named)))
-    if sure and all(t.colour for t in seen) and not graph.hand:
-        for colour in {*(t.colour for t in seen), *rng.choice(list(COLOURS), 2).tolist()}:
-            asked.append((f"{colour} things", sum(t.colour == colour for t in seen)))
+            counts.append((plural(noun), len(named)))
+    if sure and all(t.colour for t in visible) and not graph.hand:
+        for colour in {*(t.colour for t in visible), *rng.choice(list(COLOURS), 2).tolist()}:
+            counts.append((f"{colour} things", sum(t.colour == colour for t in visible)))
     if sure and not graph.hand:
-        asked.append(("things", len(seen)))
-    for words, number in sorted(asked):
+        counts.append(("things", len(visible)))
+    for words, number in sorted(counts):
         if number < len(NUMBERS):
             yield {
                 "text": f"How many {words} can be seen?",
@@ -117,14 +117,14 @@ def _named(graph: SceneGraph, thing: SceneObject, rng: Rng) -> list[tuple[str, s
 
     Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.
     """
-    found: list[tuple[str, str]] = []
+    names: list[tuple[str, str]] = []
     phrase = _phrase(graph, thing, rng, "relation")
     if phrase:
-        found.append((str(phrase), phrase.kind))
+        names.append((str(phrase), phrase.kind))
     hidden = Phrase(colour=thing.colour)
     if thing.colour and thing.noun not in PICKY and named(graph, hidden) is thing:
-        found.append((str(hidden), "thing"))
-    return found
+        names.append((str(hidden), "thing"))
+    return names
 
 
 def _relation(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
@@ -146,9 +146,9 @@ def _relation(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
 
 def _neighbour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for anchor, relation in product(graph.clear, (*SIDES, "on")):
-        told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
-        there = [t for t, holds in told if holds]
-        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in told):
+        relations = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
+        there = [t for t, holds in relations if holds]
+        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in relations):
             continue
         answer = a(there[0].noun)
         for phrase, key in _named(graph, anchor, rng):
@@ -169,10 +169,10 @@ def _inside(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
         phrase = _phrase(graph, holder, rng, "relation", "material")
         if holder.form not in ("cup", "bowl") or holder.number in graph.upturned or not phrase:
             continue
-        held = [t for t in graph.objects if t.holder == holder.number]
-        counts = Counter(t.noun for t in held)
-        seen = [t.noun for t in held if t.clear and all(x.clear for x in held if x.noun == t.noun)]
-        for noun in sorted(set(seen)) if held else [""]:
+        contents = [t for t in graph.objects if t.holder == holder.number]
+        counts = Counter(t.noun for t in contents)
+        countable = [t.noun for t in contents if t.clear and all(x.clear for x in contents if x.noun == t.noun)]
+        for noun in sorted(set(countable)) if contents else [""]:
             word = plural if counts[noun] > 1 else a
             answer = word(noun) if noun else "nothing"
             yield {

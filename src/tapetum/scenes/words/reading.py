@@ -27,11 +27,11 @@ def readable(truth: GroundTruth, body: int, frame: int, enlarged: float) -> bool
         wide, tall = side.fit(word_height(text))
         place = side.middle + np.outer(across * wide, side.across) + np.outer(up * tall, side.up)
         points = SurfacePoints(np.full(9, body), place, np.tile(side.facing, (9, 1)))
-        found = truth.follow(points, range(frame, frame + 1))
-        towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
-        x, y = (found.xy[7, 0] - found.xy[1, 0]).tolist()
-        letter = abs(found.xy[5, 0, 0] - found.xy[3, 0, 0]) * enlarged / len(text)
+        tracks = truth.follow(points, range(frame, frame + 1))
+        towards = -(tracks.xyz[:, 0] / np.linalg.norm(tracks.xyz[:, 0], axis=1, keepdims=True)).mean(0)
+        x, y = (tracks.xy[7, 0] - tracks.xy[1, 0]).tolist()
+        letter = abs(tracks.xy[5, 0, 0] - tracks.xy[3, 0, 0]) * enlarged / len(text)
         facing = towards @ (turn @ side.facing) > 0.5
-        if found.visible.all() and facing and -y > 2 * abs(x) and letter > LETTER and -y * enlarged > 1.5 * LETTER:
+        if tracks.visible.all() and facing and -y > 2 * abs(x) and letter > LETTER and -y * enlarged > 1.5 * LETTER:
             return True
     return False

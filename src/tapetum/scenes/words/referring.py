@@ -37,8 +37,8 @@ class Phrase:
     @property
     def kind(self) -> str:
         """Which words it needs. "The red block" says that there are other blocks, as in a tower: that may tell an answer."""
-        said = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
-        return " ".join(w for w in said if w)
+        parts = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
+        return " ".join(w for w in parts if w)
 
     def fits(self, graph: SceneGraph, thing: SceneObject) -> bool | None:
         """Tell whether the phrase fits a thing: True, False, or None where people would differ."""
@@ -65,9 +65,9 @@ class Phrase:
 
 def named(graph: SceneGraph, phrase: Phrase) -> SceneObject | None:
     """Return the one visible thing that a phrase names, or None where it names none, more than one, or nobody can say."""
-    found = [(t, phrase.fits(graph, t)) for t in graph.visible]
-    certain = [t for t, fits in found if fits]
-    return certain[0] if len(certain) == 1 and all(fits is not None for _, fits in found) else None
+    matches = [(t, phrase.fits(graph, t)) for t in graph.visible]
+    certain = [t for t, fits in matches if fits]
+    return certain[0] if len(certain) == 1 and all(fits is not None for _, fits in matches) else None
 
 
 def phrases(graph: SceneGraph, thing: SceneObject, unsaid: frozenset[str] = frozenset()) -> list[Phrase]:
@@ -75,17 +75,17 @@ def phrases(graph: SceneGraph, thing: SceneObject, unsaid: frozenset[str] = froz
 
     `unsaid` may hold noun, colour, material, size, relation; an anchor's colour is not said either where colour is unsaid.
     """
-    found = [p for p in _plain(thing, unsaid) if named(graph, p) is thing]
-    if found or "relation" in unsaid:
-        return found
+    matches = [p for p in _plain(thing, unsaid) if named(graph, p) is thing]
+    if matches or "relation" in unsaid:
+        return matches
     base = Phrase(noun="" if "noun" in unsaid else thing.noun)
     for anchor in graph.clear:
         if anchor.number == thing.number or (thing.holder == anchor.number):
             continue
         simple = [p for p in _plain(anchor, unsaid - {"noun"}) if not p.size and named(graph, p) is anchor]
         if simple:
-            found += [p for r in SIDES if named(graph, p := replace(base, relation=r, anchor=simple[0])) is thing]
-    return found
+            matches += [p for r in SIDES if named(graph, p := replace(base, relation=r, anchor=simple[0])) is thing]
+    return matches
 
 
 def plural(noun: str) -> str:
