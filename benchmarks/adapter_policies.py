@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import StoredFile, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos, read_demos

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tapetum.app.scenes import episodes, images
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.scenes.bodies.files import load_episode
 from tapetum.scenes.rendering import GroundTruth, RenderConfig

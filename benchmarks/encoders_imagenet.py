@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import StoredFile, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.config import IMAGENET_MEAN, IMAGENET_STD
 from tapetum.encoders.features import prepare
 from tapetum.encoders.imagenet import class_names

@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import tapetum
-from tapetum.data.media import StoredFile, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.embed import Piece
 from tapetum.systems.hip.config import NANO, Modality, Preparation
 from tapetum.systems.hip.datasets import MEAN, STD

@@ -21,13 +21,11 @@ import numpy as np
 from tapetum.app.scene_images import _truth, _write_image
 from tapetum.app.scene_items import truth_file, write_truth
 from tapetum.core.workers import over_processes
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.bodies.episode import Body, Episode
 from tapetum.scenes.image import LONGEST_S, SceneImage, first_valid_start
 from tapetum.scenes.physics import episodes as make
 from tapetum.scenes.physics.assemble import moment_times
-from tapetum.scenes.physics.builder import SceneBuilder
-from tapetum.scenes.physics.cameras import draw_camera, draw_light
+from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
 from tapetum.scenes.physics.props import PROPS, make_body
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import Textures, procedural

@@ -10,8 +10,7 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from tapetum.scenes.bodies.body import Body, Surface
-from tapetum.scenes.bodies.episode import Camera, Contacts, Episode, Light
+from tapetum.scenes.bodies.episode import Body, Camera, Contacts, Episode, Light, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
 from tapetum.scenes.rendering import RenderConfig, render_episode
 

@@ -13,7 +13,7 @@ from tapetum.app.episode.annotations import mc_questions
 from tapetum.app.scenes import episodes
 from tapetum.core.errors import BadInput
 from tapetum.data import perception
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.scenes.bodies.files import load_episode
 from tapetum.scenes.rendering import GroundTruth
 from tapetum.scenes.textures import procedural

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.networks import save_tapir
 from tapetum.core.errors import BadInput
-from tapetum.data.media import StoredFile, opened_image, stored_file
+from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve

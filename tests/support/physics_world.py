@@ -3,10 +3,9 @@
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.body import Body, Material
-from tapetum.scenes.bodies.episode import Contacts
+from tapetum.scenes.bodies.episode import Body, Contacts, Material
 from tapetum.scenes.bodies.shapes import Ground, Shape
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.physics.solids import measures
 

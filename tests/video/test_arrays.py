@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.media import StoredFile, opened_image, stored_file
+from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.video import open_video
 from tapetum.video.images import ImageVideo
 

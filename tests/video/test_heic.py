@@ -11,7 +11,7 @@ from PIL import Image
 import tapetum
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import MissingExtra
-from tapetum.data.media import opened_image, stored_file
+from tapetum.data.files import opened_image, stored_file
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -126,7 +126,7 @@ def _options(model: Any, asked: "list[Question]", rows: "Rows", options: LongVid
     import numpy as np
 
     from tapetum.bench.longvideo import answer_questions, option_scores
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
 
     scores = answer_questions(model, asked, rows, blind=options.blind, **how)
     if options.save_predictions is not None:

@@ -23,7 +23,7 @@ from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.app.episode.recording import Wanted
-    from tapetum.data.egoschema import EgoQuestion
+    from tapetum.data.video_language.questions import EgoQuestion
     from tapetum.scenes.textures import Textures
     from tapetum.scenes.words import ChoiceQuestion
 
@@ -135,9 +135,9 @@ def _make(wanted: "Wanted", out: Path, number: int, textures: "Textures") -> Non
 
 def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     """Write captions and questions of all episodes."""
-    from tapetum.data.egoschema import OPTIONS as MANY
-    from tapetum.data.egoschema import EgoQuestion, write_egoschema
-    from tapetum.data.json_files import write_lines
+    from tapetum.data.entries import write_lines
+    from tapetum.data.video_language.questions import OPTIONS as MANY
+    from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 
     def captions() -> Iterator[dict[str, Any]]:
         for name in names:

@@ -71,7 +71,7 @@ def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
     out = Path(options.out)
     names = [f"{number:06d}" for number in range(options.n)]
     make_items(options, "images", names, partial(_make, out.absolute(), options.seed, options.size), listener)
-    from tapetum.data.json_files import read_lines, write_lines
+    from tapetum.data.entries import read_lines, write_lines
 
     rows = partial(read_lines, write_lines(out / "images.jsonl", _rows(out, names, options.seed)))
     write_lines(out / "questions.jsonl", ({"image": row["file"], **asked} for row in rows() for asked in row["questions"]))

@@ -123,7 +123,7 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the truth of an item, whole: with that it is done."""
-    from tapetum.data.json_files import dumps
+    from tapetum.data.entries import dumps
 
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")

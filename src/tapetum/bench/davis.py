@@ -17,7 +17,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.data.media import opened_image, stored_file
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
 from tapetum.data.segmentation.images import read_values
 from tapetum.metrics.davis import DavisScores, davis_scores, joined

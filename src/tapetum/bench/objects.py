@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored_file
+from tapetum.data.coco import Instances, read_instances
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.segmentation.voc import BoxedImage, read_voc_boxes
 from tapetum.systems.odin.looks import metric_of
 from tapetum.systems.odin.metrics import corloc, discovery_scores

@@ -11,8 +11,8 @@ import numpy as np
 
 from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
+from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
-from tapetum.data.media import StoredFile, stored_file
 from tapetum.video.images import IMAGES
 
 VOC_CLASSES = (

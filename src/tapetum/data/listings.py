@@ -12,7 +12,7 @@ import numpy as np
 from tapetum.core.csv_text import csv_records
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
-from tapetum.data.media import Files
+from tapetum.data.files import Files
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""

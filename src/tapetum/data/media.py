@@ -7,48 +7,18 @@ the sound of a video begins with its frames.
 Source: parts of images as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, aspect 3/4 to 4/3.
 """
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.data.files import Files, opened_image
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.video import open_video
-from tapetum.video.images import image_rgb, know_heic
 from tapetum.video.sound import read_sound
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file, or bytes that stand for one."""
-
-    name: str
-    """For messages."""
-    content: Path | bytes
-
-    @property
-    def place(self) -> Path | io.BytesIO:
-        """What a library can open."""
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
-
-
-def stored_file(path: Path) -> StoredFile:
-    """Return a file by its path."""
-    return StoredFile(str(path), path)
-
-
-class Files(Protocol):
-    """Files by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, k: int, /) -> StoredFile: ...
 
 
 class Values(Protocol):
@@ -187,26 +157,6 @@ class MeshFiles:
         points -= (points.min(0) + points.max(0)) / 2
         points /= max(float(np.linalg.norm(points, axis=1).max()), 1e-9)
         return points[np.argsort(points[:, 2], kind="stable")].astype(np.float32)
-
-
-def opened_image(file: StoredFile, mode: str | None) -> Image.Image:
-    """Return an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
-    if isinstance(file.content, Path) and mode == "RGB":
-        return Image.fromarray(open_video(file.content)[0])
-    try:
-        if isinstance(file.content, Path):
-            know_heic(file.content)
-        with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as image:
-            image = ImageOps.exif_transpose(image)
-            if mode == "RGB" and image.mode[0] in "IF":
-                return Image.fromarray(image_rgb(image, file.name))
-            return image.convert(mode) if mode else image.copy()
-    except TapetumError:
-        raise
-    except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file.name}; copy the data anew") from error
-    except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over
-        raise BadInput(f"{file.name} is not an image that can be read ({' '.join(str(error).split())[:100]})") from error
 
 
 def window(

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tapetum.core.errors import BadInput
-from tapetum.data.json_files import write_mapping
+from tapetum.data.entries import write_mapping
 
 TASKS = ("object_tracking", "point_tracking", "action_localisation", "sound_localisation", "mc_question", "grounded_question")
 AREAS = ("memory", "abstraction", "physics", "semantics")

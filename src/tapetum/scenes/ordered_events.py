@@ -23,7 +23,7 @@ from itertools import product
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import balanced_choice
+from tapetum.scenes.balanced import balanced_choice
 from tapetum.scenes.types import U8, Bool
 
 SHAPES = "circle", "square", "triangle", "cross"

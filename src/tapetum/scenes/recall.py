@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import balanced_choice
+from tapetum.scenes.balanced import balanced_choice
 from tapetum.scenes.types import F32, U8
 
 _LABEL, _SAMPLE, _SIGNS, _TEXTURES = range(0x6B76, 0x6B7A)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
+from tapetum.data.coco import Instances, read_instances
 from tapetum.data.entries import entries
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored_file
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load

@@ -81,7 +81,7 @@ def test_again_without_a_change_is_the_same(mixture: Episode) -> None:
 def test_without_the_ball_the_tower_stands() -> None:
     block = RoundedBox(size=(0.03, 0.03, 0.1), rounding=0.001)
     from tapetum.scenes.physics.assemble import episode_of, moment_times
-    from tapetum.scenes.physics.cameras import draw_camera, draw_light
+    from tapetum.scenes.physics.builder import draw_camera, draw_light
 
     bodies = [ground(), body("block", block), body("ball", Sphere(radius=0.03), "metal"), body("far", Sphere(radius=0.02))]
     poses = np.stack([at(0, 0, 0), at(0, 0, 0.05), at(-0.2, 0, 0.03), at(0.3, 0.3, 0.02)])

@@ -6,7 +6,7 @@ import pytest
 from support.physics_world import MOMENTS, at, body, ground, run
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import Bowl, Cone, Cup, Cylinder, RoundedBox, Sphere
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS, rebound, spring
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS, rebound, spring
 
 G = 9.81
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.shapes import Cylinder, Ground, RoundedBox, Sphere
 from tapetum.scenes.rendering import GroundTruth, RenderConfig, random_render_config, render_episode
 from tapetum.scenes.rendering.camera import view_at

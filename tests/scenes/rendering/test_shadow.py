@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from support.scripts import script
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
 from tapetum.scenes.rendering import quadrics as pieces
 from tapetum.scenes.rendering.camera import matrices, view_at
 from tapetum.scenes.rendering.distance import distance
 from tapetum.scenes.rendering.shadow import Blocks, casters, sun_visibility
-from tapetum.scenes.rendering.shadow_map import ShadowMap
-from tapetum.scenes.rendering.sheets import triangles
+from tapetum.scenes.rendering.sheets import ShadowMap, triangles
 
 still_life = script("benchmarks/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned

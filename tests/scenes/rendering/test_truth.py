@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
 from tapetum.scenes.rendering import GroundTruth
 from tapetum.scenes.rendering.camera import view_at

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from support.scripts import script
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Action, Contacts
+from tapetum.scenes.bodies.episode import Action, Body, Contacts
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cylinder, Ground, Sphere
 from tapetum.scenes.words import EpisodeEvents, balance, episode_candidates, episode_caption
 from tapetum.scenes.words.episodes import TEMPLATES

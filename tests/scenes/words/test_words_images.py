@@ -12,10 +12,9 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
-from tapetum.scenes.physics.props import COLOURS, PROPS
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.scenes.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
 from tapetum.scenes.words.graph import SceneGraph, SceneObject
 from tapetum.scenes.words.images import NUMBERS, TEMPLATES
@@ -296,7 +295,7 @@ from hashlib import sha256
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.image import make_image
 from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
-from tapetum.scenes.words.grounded import grounded_questions
+from tapetum.scenes.words.episodes import grounded_questions
 told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]
 episode = make_episode(3, "mixture", seconds=3.0, rate=12.0)
 events = EpisodeEvents(episode)

@@ -13,8 +13,9 @@ from PIL import Image
 from support.files import film, make_image, sound
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
+from tapetum.data.files import StoredFile
 from tapetum.data.layouts import VOC_CLASSES
-from tapetum.data.media import MeshFiles, StoredFile
+from tapetum.data.media import MeshFiles
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET

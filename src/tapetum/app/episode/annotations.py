@@ -16,8 +16,8 @@ from tapetum.scenes.bodies.shapes import Cup
 from tapetum.scenes.rendering import GroundTruth, PointTracks
 from tapetum.scenes.sound.events import SoundEvents
 from tapetum.scenes.words import ChoiceQuestion
+from tapetum.scenes.words.episodes import Grounded
 from tapetum.scenes.words.graph import movable_bodies
-from tapetum.scenes.words.grounded import Grounded
 from tapetum.types import Masks
 
 ACTIONS = {

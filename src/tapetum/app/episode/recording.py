@@ -26,7 +26,7 @@ from tapetum.scenes.rendering import GroundTruth, PointTracks, random_render_con
 from tapetum.scenes.sound import record
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
-from tapetum.scenes.words.grounded import grounded_questions
+from tapetum.scenes.words.episodes import grounded_questions
 from tapetum.systems.tapvid3d.format.data import write_clip
 from tapetum.tracks.tapvid import Entry, write_entries
 from tapetum.video import write_video

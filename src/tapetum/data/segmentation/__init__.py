@@ -11,10 +11,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tapetum.data.segmentation.ade20k import read_ade20k
-from tapetum.data.segmentation.camvid import read_camvid
-from tapetum.data.segmentation.cityscapes import read_cityscapes
-from tapetum.data.segmentation.images import SegmentedImages
+from tapetum.data.segmentation.images import SegmentedImages, read_ade20k, read_camvid, read_cityscapes
 from tapetum.data.segmentation.voc import read_voc
 
 SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedImages]] = {

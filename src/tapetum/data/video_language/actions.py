@@ -19,8 +19,8 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries, first_of, inside, read_json
+from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split
-from tapetum.data.media import StoredFile, stored_file
 from tapetum.data.video_language import video_file, videos_of
 
 

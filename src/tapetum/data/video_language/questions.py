@@ -14,12 +14,24 @@ Unusual, and kept: questions of what comes before (TP) count as what comes after
 NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
-from tapetum.data.entries import JsonEntry, entries, inside, line_entries, named_entries, one_of, read_json
+from tapetum.data.entries import (
+    JsonEntry,
+    entries,
+    inside,
+    line_entries,
+    named_entries,
+    one_of,
+    read_json,
+    write_items,
+    write_mapping,
+)
 from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
 
@@ -155,3 +167,34 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
             )
         )
     return once(questions, folder / "questions.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgoQuestion:
+    """One question. Raises BadInput for other than five different options."""
+
+    uid: str
+    video: str
+    text: str
+    options: Sequence[str]
+    answer: int
+    """Number of the right option."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.options)) != OPTIONS or len(self.options) != OPTIONS or not 0 <= self.answer < OPTIONS:
+            raise BadInput(
+                f"question {self.uid} has options {list(self.options)}, number {self.answer} right; wanted five, all different"
+            )
+
+
+def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[EgoQuestion]]) -> tuple[Path, Path]:
+    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory."""
+    folder = Path(folder)
+    target = write_items(folder / "questions.json", map(_entry, questions()))
+    answers = write_mapping(folder / "subset_answers.json", ((q.uid, q.answer) for q in questions()))
+    return target, answers
+
+
+def _entry(question: EgoQuestion) -> dict[str, Any]:
+    options = {f"option {number}": text for number, text in enumerate(question.options)}
+    return {"q_uid": question.uid, "video_id": question.video, "question": question.text, **options}

@@ -18,8 +18,8 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
 from tapetum.data.asked import Referred, once
+from tapetum.data.coco import corners
 from tapetum.data.entries import JsonEntry, entries, one_of
-from tapetum.data.instances import corners
 
 _BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
 _SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}

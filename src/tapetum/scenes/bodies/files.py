@@ -16,8 +16,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.scenes.bodies.body import Body, Surface
-from tapetum.scenes.bodies.episode import Action, Camera, Contacts, Episode, Light
+from tapetum.scenes.bodies.episode import Action, Body, Camera, Contacts, Episode, Light, Surface
 from tapetum.scenes.bodies.shapes import SHAPES
 
 VERSION = 1

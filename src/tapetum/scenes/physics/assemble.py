@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Camera, Episode, Light
+from tapetum.scenes.bodies.episode import Body, Camera, Episode, Light
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.hand_model import arm

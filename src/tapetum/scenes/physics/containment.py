@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
 from tapetum.scenes.physics.solids import cup_radius, measures, outline
 from tapetum.scenes.types import F64, I64, Bool

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Action, Episode
+from tapetum.scenes.bodies.episode import Action, Body, Episode
 from tapetum.scenes.physics.assemble import episode_of, fineness, moment_times
-from tapetum.scenes.physics.builder import SceneBuilder
-from tapetum.scenes.physics.cameras import draw_camera, draw_light
+from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.scripted import EpisodeEnd, Stage

@@ -8,9 +8,8 @@ import numpy as np
 
 from tapetum.scenes.bodies.shapes import Cup
 from tapetum.scenes.physics import hand_model
-from tapetum.scenes.physics.cloth import ClothHand
 from tapetum.scenes.physics.grasp import world_outline
-from tapetum.scenes.physics.reach import FIST, nearest
+from tapetum.scenes.physics.reach import FIST, ClothHand, nearest
 from tapetum.scenes.types import F64
 
 

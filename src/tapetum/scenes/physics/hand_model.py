@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.body import Body, Rgb, Surface
+from tapetum.scenes.bodies.episode import Body, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Capsule, RoundedBox
 from tapetum.scenes.types import F64
 

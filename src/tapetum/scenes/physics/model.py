@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import collision
 from tapetum.scenes.physics.hand_model import FINGERS, HandParts
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS, spring
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS, spring
 from tapetum.scenes.physics.solids import measures
 from tapetum.scenes.types import F64, I64
 

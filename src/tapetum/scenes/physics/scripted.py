@@ -3,8 +3,7 @@
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Action
+from tapetum.scenes.bodies.episode import Action, Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.containment import containment
@@ -194,7 +193,7 @@ class Stage:
         """Compute the palm's height at which the hand and what it holds clear everything near the way between two places."""
         poses = self.sim.poses_now()
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
-        carried = self.sim.carried
+        carried = self.sim.held
         if carried is not None and self.hand:
             points = quaternions.place(poses[carried][None], outline(self.bodies[carried].shape))
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))

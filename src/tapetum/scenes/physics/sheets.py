@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum.scenes.physics.distance import gradient
 from tapetum.scenes.physics.hand_model import HandParts, pinch_point

@@ -13,9 +13,9 @@ film        the whole chain for each frame
 pieces      shapes as cut quadrics, and Truth on top of them in `truth`
 """
 
-from tapetum.scenes.rendering.config import RenderConfig, random_render_config
 from tapetum.scenes.rendering.frames import RenderedFrame, render_episode
 from tapetum.scenes.rendering.ground_truth import GroundTruth, InstanceBoxes, InstanceMasks, PointTracks, SurfacePoints
+from tapetum.scenes.rendering.sensor import RenderConfig, random_render_config
 
 __all__ = [
     "GroundTruth",

@@ -11,7 +11,7 @@ Differs from the paper: it weighs places by 1 / speed, which leaves small fast t
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.rendering.camera import View
 from tapetum.scenes.rendering.trace import Trace

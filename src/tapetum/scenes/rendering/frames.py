@@ -8,8 +8,7 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.rendering.blur import focus_blur, motion_blur, speeds
 from tapetum.scenes.rendering.camera import View, view_at
-from tapetum.scenes.rendering.config import RenderConfig
-from tapetum.scenes.rendering.sensor import codec, develop
+from tapetum.scenes.rendering.sensor import RenderConfig, codec, develop
 from tapetum.scenes.rendering.shading import shade
 from tapetum.scenes.rendering.texturing import Paint
 from tapetum.scenes.rendering.trace import Trace, trace

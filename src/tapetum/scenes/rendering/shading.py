@@ -6,14 +6,13 @@ more so at grazing angles (Schlick's approximation). Metal mirrors in its own co
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.bodies.episode import Body, Episode
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.rendering import sheets
 from tapetum.scenes.rendering.camera import View, bounds
 from tapetum.scenes.rendering.rays import normals
 from tapetum.scenes.rendering.shadow import Blocks, casters, sky_visibility, sun_visibility
-from tapetum.scenes.rendering.shadow_map import ShadowMap
+from tapetum.scenes.rendering.sheets import ShadowMap
 from tapetum.scenes.rendering.texturing import Paint
 from tapetum.scenes.rendering.trace import Trace
 from tapetum.scenes.types import F32, F64

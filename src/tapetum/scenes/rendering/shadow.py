@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Ground, Shape, Sheet, Sphere
 from tapetum.scenes.rendering.camera import View, bounds
 from tapetum.scenes.rendering.distance import distance, opening, within

@@ -14,6 +14,7 @@ conversion using 2D homogeneous coordinates (1997).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.rendering.camera import NEAR
@@ -119,3 +120,92 @@ def surface(sheet: Mesh, triangle: I64, rx: F32, ry: F32) -> tuple[F32, F32]:
     place[:2] = np.einsum("ni,nij->jn", fraction, sheet.flat[triangle])
     normal = np.einsum("ni,nij->jn", fraction, sheet.normals[triangle])
     return place, normal / np.sqrt((normal**2).sum(0))
+
+
+class ShadowMap:
+    """A sheet as the sun sees it: a small map of how far it is, and softened copies of its outline.
+
+    Looked up as outline(u, v) at a softness that grows with the way from the sheet to the point.
+    """
+
+    SIDE = 96
+
+    def __init__(self, body: int, points: F64, sun: F64):
+        """Take the points (rows, columns, 3) in camera coordinates."""
+        self.body = body
+        e1 = np.cross(sun, [1.0, 0, 0] if abs(sun[0]) < 0.6 else [0, 1.0, 0])
+        e1 /= np.linalg.norm(e1)
+        self.axes = np.stack([e1, np.cross(sun, e1), sun])
+        placed = points.reshape(-1, 3) @ self.axes.T
+        middle, extent = (placed.max(0) + placed.min(0)) / 2, np.ptp(placed, axis=0)
+        self.span = float(max(extent[0], extent[1])) * 1.6 + 1e-6
+        self.low = middle[:2] - self.span / 2
+        side = self.SIDE
+        self.texel = self.span / side
+        self.top = np.full((side, side), -np.inf)
+        a, b, c = np.moveaxis(placed[triangles(*points.shape[:2])], 1, 0)
+        corners = np.stack([a, b, c])[..., :2]
+        low, high = (corners.min(0) - self.low) / self.texel, (corners.max(0) - self.low) / self.texel
+        first = np.clip(np.floor(low).astype(np.int64) - 1, 0, side)
+        last = np.clip(np.ceil(high).astype(np.int64) + 1, 0, side)
+        which, x, y = cells(np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], 1))
+        one, two = b - a, c - a
+        area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+        area = np.where(abs(area) < 1e-14, np.inf, area)
+        px, py = (x + 0.5) * self.texel + self.low[0] - a[which, 0], (y + 0.5) * self.texel + self.low[1] - a[which, 1]
+        u = (px * two[which, 1] - py * two[which, 0]) / area[which]
+        v = (one[which, 0] * py - one[which, 1] * px) / area[which]
+        inside = np.flatnonzero((u >= -0.02) & (v >= -0.02) & (u + v <= 1.02) & np.isfinite(area[which]))
+        u, v, which = u[inside], v[inside], which[inside]
+        np.maximum.at(self.top, (y[inside], x[inside]), a[which, 2] + u * one[which, 2] + v * two[which, 2])
+        outline = (self.top > -np.inf).astype(np.float32)
+        self.levels = [outline]
+        for _ in range(4):
+            self.levels.append(_spread(self.levels[-1], len(self.levels)))
+        # beside the outline, where half shadows lie, the height of the nearest part of the sheet
+        nearest = np.asarray(ndimage.distance_transform_edt(outline == 0, return_distances=False, return_indices=True))
+        self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
+
+    def visibility(self, points: F32, owner: np.ndarray, a: float) -> F32:
+        """Return the fraction (n,) of the sun that the sheet leaves to points (3, n)."""
+        u, v, s = self.axes.astype(np.float32) @ points
+        x, y = (u - np.float32(self.low[0])) / np.float32(self.texel), (v - np.float32(self.low[1])) / np.float32(self.texel)
+        out = np.ones(len(u), np.float32)
+        at = np.flatnonzero((x > 1) & (y > 1) & (x < self.SIDE - 1) & (y < self.SIDE - 1))
+        if len(at) == 0:
+            return out
+        x, y, s = x[at], y[at], s[at]
+        height = _bilinear(self.height, x, y) - s
+        own = owner[at] == self.body
+        slack, slope = (
+            np.where(own, np.float32(3 * self.texel), np.float32(1e-3)),
+            np.where(own, np.float32(self.texel), np.float32(2e-3)),
+        )
+        below = np.clip((height - slack) / slope, 0, 1)
+        radius = np.maximum(height, 0) * np.float32(max(a, 2e-3) / self.texel)
+        level = np.clip(np.log2(np.maximum(radius, np.float32(0.5))) + 1, 0.7, len(self.levels) - 1.01)
+        low = level.astype(np.int64)
+        stack = np.stack(self.levels)
+        near, far = _bilinear(stack, x, y, low), _bilinear(stack, x, y, low + 1)
+        out[at] = 1 - below * (near + (far - near) * (level - low))
+        return out
+
+
+def _spread(image: F32, step: int) -> F32:
+    """Blur a little more: a box of 3 at a distance that doubles."""
+    gap = 2 ** max(step - 2, 0)
+    for axis in (0, 1):
+        image = (image + np.roll(image, gap, axis) + np.roll(image, -gap, axis)) / np.float32(3)
+    return image
+
+
+def _bilinear(image: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
+    """Look up places (n,) in a square image, or in one of a stack of them."""
+    side = image.shape[-1]
+    x, y = np.clip(x - np.float32(0.5), 0, side - np.float32(1.001)), np.clip(y - np.float32(0.5), 0, side - np.float32(1.001))
+    i, j = x.astype(np.int64), y.astype(np.int64)
+    fx, fy = x - i, y - j
+    flat, base = image.ravel(), j * side + i + (0 if level is None else level * side**2)
+    top = flat[base] * (1 - fx) + flat[base + 1] * fx
+    low = flat[base + side] * (1 - fx) + flat[base + side + 1] * fx
+    return np.asarray(top * (1 - fy) + low * fy, np.float32)

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground
-from tapetum.scenes.rendering.atlas import Atlas, photo, word
+from tapetum.scenes.rendering.atlas import Atlas, Side, photo, printed_sides, word
 from tapetum.scenes.rendering.camera import bounds
-from tapetum.scenes.rendering.printed_text import Side, printed_sides
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
 

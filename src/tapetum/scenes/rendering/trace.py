@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.rendering import sheets
 from tapetum.scenes.rendering.camera import View, window

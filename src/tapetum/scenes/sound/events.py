@@ -8,8 +8,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Cup
-from tapetum.scenes.sound.contacts import Blows, Rub
-from tapetum.scenes.sound.microphone import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, rub_amplitude
+from tapetum.scenes.sound.contacts import DIRECT, GAIN, POWER, Blows, Rub, at_microphone, contact_s, excited, rub_amplitude
 from tapetum.scenes.sound.modes import Modes
 from tapetum.scenes.types import F64, I64, Bool
 from tapetum.types import Segments

@@ -14,9 +14,21 @@ from scipy.signal import butter, lfilter, sosfilt
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.sound.contacts import Blows, Rub, blows, rubs
+from tapetum.scenes.sound.contacts import (
+    DIRECT,
+    GAIN,
+    POWER,
+    Blows,
+    Rub,
+    at_microphone,
+    blows,
+    contact_s,
+    excited,
+    panned,
+    rub_amplitude,
+    rubs,
+)
 from tapetum.scenes.sound.events import SoundEvents, collect, impact_rows, rub_row
-from tapetum.scenes.sound.microphone import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, panned, rub_amplitude
 from tapetum.scenes.sound.modes import Modes, modes
 from tapetum.scenes.types import F32, F64
 

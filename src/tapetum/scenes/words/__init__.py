@@ -8,14 +8,13 @@ A scene's candidates are a function of its seed; `balance` chooses among those o
 say nothing about the answers.
 """
 
-from tapetum.scenes.words.balance import BLOCK, balance, block_of
 from tapetum.scenes.words.captions import Captions, episode_caption, image_captions
 from tapetum.scenes.words.episodes import episode_candidates
 from tapetum.scenes.words.events import EpisodeEvents
 from tapetum.scenes.words.graph import SceneGraph, SceneObject, scene_graph
 from tapetum.scenes.words.images import image_candidates
 from tapetum.scenes.words.names import Named, annotate_objects
-from tapetum.scenes.words.question import Candidate, ChoiceQuestion
+from tapetum.scenes.words.questions import BLOCK, Candidate, ChoiceQuestion, balance, block_of
 
 __all__ = [
     "BLOCK",

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tapetum.scenes.physics.props import PROPS
-from tapetum.scenes.words.counterfactual import Counterfactuals
-from tapetum.scenes.words.events import EpisodeEvents
+from tapetum.scenes.words.events import Counterfactuals, EpisodeEvents
 from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.referring import Phrase, a, named, phrases
 

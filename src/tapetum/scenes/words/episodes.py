@@ -10,6 +10,7 @@ After Patraucean et al., "Perception Test" (2023), whose areas and kinds of reas
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +18,8 @@ from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.words import episodes_memory as memory
 from tapetum.scenes.words import episodes_physics as physics
 from tapetum.scenes.words.context import CandidateFields, QuestionContext
-from tapetum.scenes.words.counterfactual import Counterfactuals
-from tapetum.scenes.words.events import EpisodeEvents
-from tapetum.scenes.words.question import Candidate, Kind
+from tapetum.scenes.words.events import Counterfactuals, EpisodeEvents
+from tapetum.scenes.words.questions import Candidate, Kind
 
 PER_TEMPLATE = 16
 """Candidates of one template for one episode."""
@@ -64,3 +64,39 @@ TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "first-without": ("semantics", "counterfactual", physics.first_without),
 }
 """By name: the area, the kind of reasoning, and what makes its questions."""
+
+
+TAKEN = ("place", "stack", "drop", "put-into", "show", "hold", "pour")
+"""Deeds for which the hand picks something up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounded:
+    """A question, and the numbers of the bodies that answer it."""
+
+    text: str
+    bodies: tuple[int, ...]
+    area: str
+    """memory, abstraction, physics or semantics."""
+    kind: Kind = "descriptive"
+
+
+def grounded_questions(happenings: EpisodeEvents) -> list[Grounded]:
+    """List such questions of an episode, those that some but not all of its things answer."""
+    episode, deeds = happenings.episode, happenings.deeds
+    things = set(happenings.objects)
+    inside = {int(j) for j in happenings.objects if (episode.inside[:, j] >= 0).any()}
+    holders = {int(h) for j in happenings.objects for h in episode.inside[:, j] if h >= 0} & things
+    questions = (
+        ("Track everything that the hand picks up.", {d.body for d in deeds if d.verb in TAKEN}, "semantics"),
+        ("Track everything that the hand pushes or spins.", {d.body for d in deeds if d.verb in ("push", "spin")}, "semantics"),
+        ("Track everything that is inside or under another thing at some time.", inside, "physics"),
+        ("Track the things that hold or cover others at some time.", holders, "physics"),
+        ("Track everything that knocks against another thing.", {x for h in happenings.hits for x in h.bodies}, "physics"),
+        ("Track the first thing that the hand takes or pushes.", {d.body for d in deeds[:1]}, "memory"),
+    )
+    return [
+        Grounded(text=text, bodies=tuple(sorted(bodies & things)), area=area)
+        for text, bodies, area in questions
+        if 0 < len(bodies & things) < len(things)
+    ]

@@ -10,10 +10,9 @@ from itertools import combinations, product
 
 import numpy as np
 
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
-from tapetum.scenes.physics.props import COLOURS, COMMON, PROPS, WORDS
+from tapetum.scenes.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
 from tapetum.scenes.words.graph import LARGER, SAME, SIDES, SceneGraph, SceneObject
-from tapetum.scenes.words.question import Candidate
+from tapetum.scenes.words.questions import Candidate
 from tapetum.scenes.words.referring import Phrase, a, named, phrases, plural, spoken
 
 Rng = np.random.Generator

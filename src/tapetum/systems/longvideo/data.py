@@ -22,7 +22,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question
 from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.fields import IMAGES
-from tapetum.data.media import StoredFile, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events

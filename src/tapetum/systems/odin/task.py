@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from tapetum.account.phases import phase
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.colour import blur_radius, recolour
 from tapetum.data.views.draw import Drawn, draw
-from tapetum.data.views.make import crop
+from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin

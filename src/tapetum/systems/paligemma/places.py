@@ -32,8 +32,7 @@ from tapetum.core.reading import no_pipe
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.hub.renamed import current_tensors
-from tapetum.scenes.physics.materials import PHYSICS_MATERIALS
-from tapetum.scenes.physics.props import COLOURS, PROPS
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.systems.paligemma.ruler import write_positions
 from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, pixels_of
 from tapetum.train import Moment, Task

@@ -23,8 +23,8 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.asked import Captioned, Key, Question, Referred, once
+from tapetum.data.coco import Instances, Thing, read_instances
 from tapetum.data.entries import JsonEntry, line_entries
-from tapetum.data.instances import Instances, Thing, read_instances
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.data.vision_language.referring import read_refcoco
 from tapetum.systems.paligemma.transfer_form import Transfer

@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
+from tapetum.data.files import Files, opened_image, stored_file
 from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_image, stored_file
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
 from tapetum.video.images import IMAGES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tapetum.scenes import SceneConfig
-from tapetum.scenes.sample import sample_world
-from tapetum.scenes.truth import FacetGroundTruth, FacetTracks
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, FacetTracks
+from tapetum.scenes.facets.sampling import sample_world
 from tapetum.systems.tapvid3d.reconstruction.adjust import adjusted, reconstruct, split_support, support_queries
 from tapetum.types import Tracks, Tracks3D
 

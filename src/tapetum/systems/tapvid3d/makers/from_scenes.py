@@ -21,7 +21,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.core.identity import source_label
 from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
-from tapetum.scenes.clip import check_clip
+from tapetum.scenes.facets.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
 from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.systems.tapvid3d.format.data import depth_path, write_clip

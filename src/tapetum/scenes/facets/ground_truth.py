@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.scenes.render import EDGE, NEAR
+from tapetum.scenes.facets.render import EDGE, NEAR
+from tapetum.scenes.facets.world import FacetView, FacetWorld
 from tapetum.scenes.types import F32, F64, I64, Bool
-from tapetum.scenes.world import FacetView, FacetWorld
 
 DEPTH_TOLERANCE = 1e-3
 """Share of its depth by which another facet must be nearer to hide a point; facets that meet do not hide their edges."""

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_dataset
-from tapetum.scenes.dataset import finished
-from tapetum.scenes.sensor import expose, jpeg, mpeg4
+from tapetum.scenes.facets.clip import expose, jpeg, mpeg4
+from tapetum.scenes.facets.dataset import finished
 from tapetum.scenes.textures import from_images, procedural, textures
 from tapetum.systems.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.video import open_video

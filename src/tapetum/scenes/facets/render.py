@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.scenes.facets.world import FacetObject, FacetView, FacetWorld
 from tapetum.scenes.types import F32, F64, U8
-from tapetum.scenes.world import FacetObject, FacetView, FacetWorld
 
 NEAR = 0.05
 """Nothing nearer to the camera than this is seen, in world units."""

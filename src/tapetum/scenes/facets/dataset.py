@@ -28,8 +28,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe
-from tapetum.scenes.clip import SyntheticClip, check_clip, make_clip
-from tapetum.scenes.config import SceneConfig
+from tapetum.scenes.facets.clip import SyntheticClip, check_clip, make_clip
+from tapetum.scenes.facets.world import SceneConfig
 from tapetum.scenes.textures import textures as texture_source
 from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.video import write_video

@@ -6,12 +6,10 @@ whatever the camera does; a fraction of them stands still in the world and moves
 
 import numpy as np
 
-from tapetum.scenes import shapes
-from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.motion import STILL, Path
+from tapetum.scenes.facets import shapes
+from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import F64, U8
-from tapetum.scenes.world import FacetObject, FacetWorld
 
 Rng = np.random.Generator
 

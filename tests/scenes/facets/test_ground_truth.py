@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.scenes.motion import STILL, Path, bezier, rotation
-from tapetum.scenes.render import Renderer
-from tapetum.scenes.sample import sample_world
-from tapetum.scenes.shapes import bending_sheet, box, prism, sheet
-from tapetum.scenes.truth import FacetGroundTruth, frame_times
-from tapetum.scenes.world import FacetObject, FacetWorld
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.scenes.facets.render import Renderer
+from tapetum.scenes.facets.sampling import sample_world
+from tapetum.scenes.facets.shapes import bending_sheet, box, prism, sheet
+from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, Path, bezier, rotation
 
 SMALL = SceneConfig(size=(96, 128), frames=6)
 

@@ -6,13 +6,96 @@ coordinates are the camera's of a camera at rest at the origin.
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb
 
 import numpy as np
 
-from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.motion import Path, bezier
-from tapetum.scenes.shapes import Facets
+from tapetum.core.errors import BadInput
+from tapetum.scenes.facets.shapes import Facets
 from tapetum.scenes.types import F32, F64, I64, U8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """What kind of world to draw and how the camera sees it."""
+
+    size: tuple[int, int] = (256, 256)
+    """Height and width of a frame in pixels."""
+    frames: int = 24
+    """Frames of a clip."""
+    rate: float = 24.0
+    """Frames per second written into files; motion is defined per clip, not per second."""
+    objects: tuple[int, int] = (2, 7)
+    """Fewest and most objects in front of the background."""
+    room_share: float = 0.4
+    """Share of worlds whose background is a room of several walls; the others have one plane."""
+    camera_pan: float = 0.35
+    """Largest turn of the camera in radians, to each side."""
+    camera_travel: float = 1.2
+    """Largest way of the camera in world units (the background is 5 to 8 units away)."""
+    zoom_share: float = 0.25
+    """Share of clips in which the focal length changes."""
+    blur_share: float = 0.25
+    """Share of clips with motion blur."""
+    blur_samples: int = 4
+    """Moments averaged for one blurred frame."""
+    noise: float = 0.03
+    """Largest standard deviation of the sensor noise, as a fraction of full white."""
+    compress_share: float = 0.6
+    """Share of clips that pass through a JPEG or MPEG-4 codec."""
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.frames < 1:
+            raise BadInput(f"a scene of {self.frames} frames of {self.size} pixels; wanted 1 frame or more of 16x16 or more")
+        if not 0 <= self.objects[0] <= self.objects[1]:
+            raise BadInput(f"objects is {self.objects}; wanted the fewest and the most, such as (2, 7)")
+
+
+def bezier(points: F64, times: F64) -> F64:
+    """Return the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
+
+    >>> bezier(np.array([[0.0], [1.0]]), np.array([0.0, 0.5])).tolist()
+    [[0.0], [0.5]]
+    """
+    degree = len(points) - 1
+    basis = [comb(degree, k) * times**k * (1 - times) ** (degree - k) for k in range(degree + 1)]
+    return np.stack(basis, axis=1) @ points
+
+
+def rotation(vectors: F64) -> F64:
+    """Return rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    small = angle < 1e-8
+    safe = np.where(small, 1.0, angle)
+    first = np.where(small, 1.0, np.sin(safe) / safe)
+    second = np.where(small, 0.5, (1 - np.cos(safe)) / safe**2)
+    return np.eye(3) + first * cross + second * (cross @ cross)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Pose over time: x_world = rotation(t) @ x_local + position(t)."""
+
+    positions: F64
+    """Bezier control points (k, 3) in world units."""
+    rotations: F64
+    """Bezier control points (k, 3) of the rotation vector in radians."""
+    shake: F64
+    """Amplitude, cycles per clip and phase of a tremor (3, 6): rotation vector, then position."""
+
+    def __call__(self, times: F64) -> tuple[F64, F64]:
+        """Rotations (t, 3, 3) and positions (t, 3) at `times` (t,) in 0..1."""
+        amplitude, cycles, phase = self.shake
+        tremor = amplitude * np.sin(2 * np.pi * cycles * times[:, None] + phase)
+        vector = bezier(self.rotations, times) + tremor[:, :3]
+        return rotation(vector), bezier(self.positions, times) + tremor[:, 3:]
+
+
+STILL = np.zeros((3, 6))
+"""No tremor."""
 
 
 @dataclass(frozen=True)
