@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.recall import Pair, Recall, RecallConfig, make_recall
+from tapetum.scenes.recall import KeyValuePair, Recall, RecallConfig, make_recall
 
 FEW = RecallConfig(segments=4, segment_frames=4, pairs=4, size=32)
 CONFIGS = (FEW, RecallConfig(segments=8), RecallConfig(segments=32, segment_frames=4), RecallConfig(recent=3, gap=2))
 
 
-def patch_of(made: Recall, pair: Pair, config: RecallConfig) -> np.ndarray:
+def patch_of(made: Recall, pair: KeyValuePair, config: RecallConfig) -> np.ndarray:
     """The pixels of a pair, in -1..1, averaged over its frames."""
     across = config.size // config.patch
     moment, cell = divmod(pair.place, across**2)

@@ -100,7 +100,7 @@ _FARTHEST = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class InstanceAnnotation:
     """One thing in an image."""
 
     label: str
@@ -121,7 +121,7 @@ class Instances:
     image: Path
     size: tuple[int, int]
     """Height and width."""
-    things: tuple[Thing, ...]
+    things: tuple[InstanceAnnotation, ...]
 
     def masks(self) -> Bool[np.ndarray, "n h w"]:
         """Draw the masks of all things. Raises BadInput for one without a segmentation, or with a damaged one."""
@@ -143,7 +143,7 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
     listed = {entry.key("id"): entry for entry in entries(file, "images")}
     if not listed:
         raise BadInput(f"{file} has no images; copy it anew")
-    things: dict[Key, list[Thing]] = {key: [] for key in listed}
+    things: dict[Key, list[InstanceAnnotation]] = {key: [] for key in listed}
     for entry in entries(file, "annotations"):
         image_id, category = entry.key("image_id"), entry.key("category_id")
         if image_id not in things or category not in names:
@@ -171,7 +171,7 @@ def corners(entry: JsonEntry) -> tuple[float, float, float, float]:
     return x, y, x + w, y + h
 
 
-def _thing(entry: JsonEntry, label: str) -> Thing:
+def _thing(entry: JsonEntry, label: str) -> InstanceAnnotation:
     x1, y1, x2, y2 = corners(entry)
     area = entry.fields.get("area")
     area = area if area is not None else (x2 - x1) * (y2 - y1)
@@ -183,7 +183,7 @@ def _thing(entry: JsonEntry, label: str) -> Thing:
             f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file anew"
         )
     crowd = bool(entry.whole("iscrowd")) if "iscrowd" in entry else False
-    return Thing(label=label, xyxy=(x1, y1, x2, y2), area=float(area), crowd=crowd, segmentation=segmentation)
+    return InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=float(area), crowd=crowd, segmentation=segmentation)
 
 
 def _number(value: Any) -> bool:

@@ -44,7 +44,7 @@ _MAGIC = {
 _RIFF = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
 
 
-class Files:
+class FileSamples:
     """Samples of files: `files[k]` reads those of sample k."""
 
     def __init__(self, entries: Sequence[tuple[str, dict[str, Path | bytes]]], classes: Sequence[str] | None = None):
@@ -62,7 +62,7 @@ class Files:
         return (self[int(k)] for k in _permutation(len(self), seed))
 
 
-class Rows:
+class ParquetSamples:
     """Samples of the rows of parquet files, which are read in their order."""
 
     def __init__(self, files: Sequence[Path]):
@@ -160,7 +160,7 @@ class Rows:
             raise BadInput(f"{file} is not a readable parquet file ({' '.join(str(error).split())})") from error
 
 
-def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
+def open_source(source: Path, layout: Layout | None = None) -> FileSamples | ParquetSamples:
     """Open the samples of a folder or parquet file; by default the layout is found out.
 
     A folder with parquet files anywhere is read as such, one with other files at its top by stems, one of folders alone by
@@ -169,7 +169,7 @@ def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
     if source.is_file():
         if source.suffix != ".parquet" or layout not in (None, "parquet"):
             raise BadInput(f"{source} is a file; give a folder, or a .parquet file")
-        return Rows([source])
+        return ParquetSamples([source])
     if not source.is_dir():
         raise BadInput(f"there is no {source}; give a folder of files, or a .parquet file")
     files = sorted(path for path in source.rglob("*") if path.is_file() and not _hidden(path, source))
@@ -177,13 +177,13 @@ def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
     if not files or (layout == "parquet" and not tables):
         raise BadInput(f"there are no files{' .parquet' if files else ''} in {source}; give a folder with some")
     if layout == "parquet" or (layout is None and tables):
-        return Rows(tables)
+        return ParquetSamples(tables)
     if layout == "stems" or (layout is None and any(path.parent == source for path in files)):
         return _by_stems(source, files)
     return _by_classes(source, files)
 
 
-def _by_classes(source: Path, files: Sequence[Path]) -> Files:
+def _by_classes(source: Path, files: Sequence[Path]) -> FileSamples:
     loose = next((path for path in files if path.parent == source), None)
     if loose:
         raise BadInput(f"{loose} is in no class; in the layout 'classes' each file is in the folder of its class: take it out")
@@ -207,10 +207,10 @@ def _by_classes(source: Path, files: Sequence[Path]) -> Files:
         if key in entries:
             raise BadInput(f"{path} and another file would both be the sample {key}; rename one")
         entries[key] = {endings[path]: path, "cls": b"%d" % numbers[name.parts[0]]}
-    return Files(list(entries.items()), folders)
+    return FileSamples(list(entries.items()), folders)
 
 
-def _by_stems(source: Path, files: Sequence[Path]) -> Files:
+def _by_stems(source: Path, files: Sequence[Path]) -> FileSamples:
     entries: dict[str, dict[str, Path | bytes]] = {}
     for path in files:
         parts = split_name(path.relative_to(source).as_posix())
@@ -229,7 +229,7 @@ def _by_stems(source: Path, files: Sequence[Path]) -> Files:
             f"files of one stem have different endings, {_kinds(counts)}, such as {example}; each stem needs the same "
             "(folders that are classes: --layout classes)"
         )
-    return Files(list(entries.items()))
+    return FileSamples(list(entries.items()))
 
 
 def _read(path: Path) -> bytes:

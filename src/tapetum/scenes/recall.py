@@ -97,7 +97,7 @@ class RecallConfig:
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyValuePair:
     """A key and a value in passing."""
 
     segment: int
@@ -116,9 +116,9 @@ class Recall:
     """(t, h, w, 3), grey."""
     label: int
     """The value of the pair that is asked for."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[KeyValuePair, ...]
     """In the order of their segments."""
-    query: Pair
+    query: KeyValuePair
     target: int
     """Number of the pair that is asked for."""
 
@@ -139,8 +139,8 @@ def make_recall(seed: int, number: int, config: RecallConfig | None = None) -> R
     for segment in range(config.segments - 1):
         there = np.flatnonzero(segments == segment)
         places = rng.permutation(config.places)[: len(there)]
-        pairs += [Pair(segment, int(p), int(keys[k]), int(values[k])) for k, p in zip(there, places, strict=True)]
-    query = Pair(config.segments - 1, int(rng.integers(config.places)), int(keys[target]), None)
+        pairs += [KeyValuePair(segment, int(p), int(keys[k]), int(values[k])) for k, p in zip(there, places, strict=True)]
+    query = KeyValuePair(config.segments - 1, int(rng.integers(config.places)), int(keys[target]), None)
     return Recall(_drawn(config, rng, (*pairs, query)), label, tuple(pairs), query, target)
 
 
@@ -156,7 +156,7 @@ def _segments(config: RecallConfig, rng: np.random.Generator) -> np.ndarray:
     return np.sort(np.append(others[: config.count - 1], one))
 
 
-def _drawn(config: RecallConfig, rng: np.random.Generator, pairs: tuple[Pair, ...]) -> U8:
+def _drawn(config: RecallConfig, rng: np.random.Generator, pairs: tuple[KeyValuePair, ...]) -> U8:
     """Draw the frames."""
     textures = _textures(config.textures, config.size)
     kinds = np.repeat(rng.integers(config.textures, size=config.segments), config.segment_frames)

@@ -20,7 +20,7 @@ from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.hand_model import hand_bodies
-from tapetum.scenes.physics.reach import RELAXED
+from tapetum.scenes.physics.hand_primitives import RELAXED
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.scripted import Stage
 

@@ -15,7 +15,7 @@ NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ViewParameters:
     """The draws of a view for b images."""
 
     boxes: Int64[np.ndarray, "b 4"]
@@ -31,19 +31,19 @@ class Drawn:
     """Of the blur; 0: there is none."""
     solarised: Bool[np.ndarray, " b"]
 
-    def of(self, part: slice) -> "Drawn":
+    def of(self, part: slice) -> "ViewParameters":
         """Give the draws of some of the images."""
-        return Drawn(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+        return ViewParameters(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
-def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> Drawn:
+def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> ViewParameters:
     """Draw the view of images of `sizes` (rows, columns), which are samples `numbers`; views differ by `purpose`."""
     u = uniforms(seed, purpose, numbers, 4 * _TRIES + 15)
     crops, u = u[:, : 4 * _TRIES].reshape(len(u), _TRIES, 4), u[:, 4 * _TRIES :]
     spread = np.array([view.brightness, view.contrast, view.saturation, view.hue])
     least = np.maximum(NEUTRAL - spread, [0, 0, 0, -spread[HUE]])
     low, high = view.sigma
-    return Drawn(
+    return ViewParameters(
         boxes=crop_boxes(view, np.array(sizes, np.int64).reshape(-1, 2), crops),
         mirrored=u[:, 0] < view.mirror,
         jittered=u[:, 1] < view.jitter,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from tapetum.data.views.config import View
-from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, Drawn, draw
+from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, ViewParameters, draw
 
 Image = UInt8[np.ndarray, "h w 3"]
 _PURPOSE = 0x76696577
@@ -44,7 +44,7 @@ class Views:
         return made
 
 
-def crop(images: Sequence[Image], drawn: Drawn, view: View) -> UInt8[Tensor, "b 3 s s"]:
+def crop(images: Sequence[Image], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
     """Cut the boxes out and bring them to the view's size, mirrored where that was drawn."""
     made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
     for out, image, (top, left, rows, columns), mirrored in zip(
@@ -142,7 +142,7 @@ def _weighted(x: Tensor, sigma: Numbers, radius: int, axis: int, side: int) -> T
 _JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: turn_hue}
 
 
-def recolour(images: Images, drawn: Drawn, radius: int) -> Images:
+def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
     """Do to each image what was drawn for it, in place: as many images at a time as the processor's cache holds."""
     together = max(1, _CACHED // images[0].numel())
     for start in range(0, len(images), together):
@@ -151,7 +151,7 @@ def recolour(images: Images, drawn: Drawn, radius: int) -> Images:
     return images
 
 
-def _recolour(images: Images, drawn: Drawn, radius: int) -> None:
+def _recolour(images: Images, drawn: ViewParameters, radius: int) -> None:
     factors, sigma = (torch.from_numpy(numbers).to(images.dtype) for numbers in (drawn.factors, drawn.sigma))
     for place in range(4):
         for kind, change in _JITTER.items():

@@ -8,8 +8,8 @@ from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Camera, Light, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics.hand_model import hand_bodies
+from tapetum.scenes.physics.hand_primitives import RELAXED
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
-from tapetum.scenes.physics.reach import RELAXED
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64

@@ -23,7 +23,7 @@ LIFT = 0.0004
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class CollisionGeom:
     """One geom."""
 
     kind: str
@@ -38,26 +38,26 @@ class Piece:
     """Rolls: gets rolling friction."""
 
 
-def pieces(shape: Shape) -> list[Piece]:
+def collision_geoms(shape: Shape) -> list[CollisionGeom]:
     """Cut a shape into geoms; a Sheet has none."""
     match shape:
         case Ground():
-            return [Piece(kind="plane", size=(0, 0, 1))]
+            return [CollisionGeom(kind="plane", size=(0, 0, 1))]
         case Sphere(radius=r):
-            return [Piece(kind="sphere", size=(r,), round=True)]
+            return [CollisionGeom(kind="sphere", size=(r,), round=True)]
         case Ellipsoid(radii=radii):
-            return [Piece(kind="ellipsoid", size=radii, round=True)]
+            return [CollisionGeom(kind="ellipsoid", size=radii, round=True)]
         case Capsule(radius=r, length=l):
-            return [Piece(kind="capsule", size=(r, l / 2), round=True)]
+            return [CollisionGeom(kind="capsule", size=(r, l / 2), round=True)]
         case Cylinder(radius=r, height=h):
-            body = Piece(kind="cylinder", size=(r, h / 2 - LIFT), round=True)
+            body = CollisionGeom(kind="cylinder", size=(r, h / 2 - LIFT), round=True)
             bead = min(0.0025, r / 4, h / 4)
             return [body, *_beads(r - bead, -h / 2 + bead, bead), *_beads(r - bead, h / 2 - bead, bead)]
         case Cone(radius=r, height=h):
             angle = np.arange(24) * (2 * np.pi / 24)
             base = np.stack([r * np.cos(angle), r * np.sin(angle), np.full(24, -h / 2 + LIFT)], 1)
             bead = min(0.0025, r / 4)
-            body = Piece(kind="mesh", vertices=np.concatenate([base, [[0, 0, h / 2]]]), round=True)
+            body = CollisionGeom(kind="mesh", vertices=np.concatenate([base, [[0, 0, h / 2]]]), round=True)
             return [body, *_beads(r - 1.5 * bead, -h / 2 + bead, bead)]
         case RoundedBox(size=size, rounding=rounding):
             return _box(np.array(size) / 2, rounding)
@@ -68,21 +68,24 @@ def pieces(shape: Shape) -> list[Piece]:
     return []
 
 
-def _beads(radius: float, z: float, bead: float, count: int = BEADS) -> list[Piece]:
+def _beads(radius: float, z: float, bead: float, count: int = BEADS) -> list[CollisionGeom]:
     angles = np.arange(count) * (2 * np.pi / count)
-    return [Piece(kind="sphere", size=(bead,), pose=quaternions.at(radius * np.cos(a), radius * np.sin(a), z)) for a in angles]
+    return [
+        CollisionGeom(kind="sphere", size=(bead,), pose=quaternions.at(radius * np.cos(a), radius * np.sin(a), z))
+        for a in angles
+    ]
 
 
-def _box(half: F64, rounding: float) -> list[Piece]:
+def _box(half: F64, rounding: float) -> list[CollisionGeom]:
     if rounding <= 0:
-        return [Piece(kind="box", size=tuple(half))]
+        return [CollisionGeom(kind="box", size=tuple(half))]
     core = np.maximum(half - rounding, 1e-4)
-    crossed = [Piece(kind="box", size=tuple(np.where(np.arange(3) == axis, half, core))) for axis in range(3)]
+    crossed = [CollisionGeom(kind="box", size=tuple(np.where(np.arange(3) == axis, half, core))) for axis in range(3)]
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * core
-    return crossed + [Piece(kind="sphere", size=(rounding,), pose=quaternions.at(*c)) for c in corners]
+    return crossed + [CollisionGeom(kind="sphere", size=(rounding,), pose=quaternions.at(*c)) for c in corners]
 
 
-def _cup(cup: Cup) -> list[Piece]:
+def _cup(cup: Cup) -> list[CollisionGeom]:
     slope = np.arctan2(cup.radius_top - cup.radius_bottom, cup.height)
     across = cup.wall * np.cos(slope)
     long = cup.height / np.cos(slope) - across * abs(np.tan(slope)) - cup.wall
@@ -93,16 +96,16 @@ def _cup(cup: Cup) -> list[Piece]:
         angle = 2 * np.pi * i / SIDES
         quaternion = quaternions.multiply(quaternions.about((0, 0, 1), angle), quaternions.about((0, 1, 0), slope))
         pose = quaternions.at(middle * np.cos(angle), middle * np.sin(angle), 0, quaternion)
-        made.append(Piece(kind="box", size=(across / 2, width, long / 2), pose=pose))
+        made.append(CollisionGeom(kind="box", size=(across / 2, width, long / 2), pose=pose))
     floor = cup.radius_bottom - cup.wall / 2
     at = quaternions.at(0, 0, -cup.height / 2 + cup.wall / 2 + LIFT / 2)
-    made.append(Piece(kind="cylinder", size=(floor, cup.wall / 2 - LIFT / 2), pose=at))
+    made.append(CollisionGeom(kind="cylinder", size=(floor, cup.wall / 2 - LIFT / 2), pose=at))
     bead = cup.wall / 2
     made += _beads(cup.radius_bottom - bead, -cup.height / 2 + bead, bead)
     return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, 8)
 
 
-def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
+def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[CollisionGeom]:
     """Tiles at angles below the rim, each row `step` of the quarter circle that the flat foot leaves.
 
     A tile's inner face would touch the inner sphere in its middle only; moved in by half of what its corners lack, it is off by
@@ -124,10 +127,10 @@ def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
             quaternion = quaternions.multiply(quaternions.about((0, 0, 1), angle), quaternions.about((0, 1, 0), down))
             shorter = 0.94 if row == 0 else 1.0
             pose = quaternions.at(out[0] * middle, out[1] * middle, out[2] * middle, quaternion)
-            made.append(Piece(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
+            made.append(CollisionGeom(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
     flat = inner * np.tan(foot) * 1.05
     top, bottom = -inner + inner * (1 - np.cos(foot)) / 2, -bowl.radius + LIFT
-    made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=quaternions.at(0, 0, (top + bottom) / 2)))
+    made.append(CollisionGeom(kind="cylinder", size=(flat, (top - bottom) / 2), pose=quaternions.at(0, 0, (top + bottom) / 2)))
     bead = bowl.wall / 2
     made += _beads(flat - bead, -bowl.radius + bead, bead)
     return made + _beads(bowl.radius - bead, -bead, bead, 8)

@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.scenes.bodies.shapes import Cup
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.grasp import world_outline
-from tapetum.scenes.physics.reach import FIST, ClothHand, nearest
+from tapetum.scenes.physics.hand_primitives import FIST, ClothHand, nearest
 from tapetum.scenes.types import F64
 
 

@@ -109,7 +109,9 @@ def _numbers(values: Sequence[float] | F64) -> str:
 
 
 def _body(number: int, body: Body, pose: F64, assets: list[str]) -> str:
-    geoms = "".join(_geom(f"g{number}-{i}", piece, body, assets) for i, piece in enumerate(collision.pieces(body.shape)))
+    geoms = "".join(
+        _geom(f"g{number}-{i}", piece, body, assets) for i, piece in enumerate(collision.collision_geoms(body.shape))
+    )
     joint = "" if body.fixed else f"<freejoint/>{_inertial(body)}"
     return f'<body name="b{number}" pos="{_numbers(pose[:3])}" quat="{_numbers(pose[3:])}">{joint}{geoms}</body>'
 
@@ -129,7 +131,7 @@ def _touch(body: Body, *, rolls: bool) -> str:
     )
 
 
-def _geom(name: str, piece: collision.Piece, body: Body, assets: list[str]) -> str:
+def _geom(name: str, piece: collision.CollisionGeom, body: Body, assets: list[str]) -> str:
     touch = _touch(body, rolls=piece.round)
     shape = f'size="{_numbers(piece.size)}"'
     if piece.vertices is not None:
@@ -147,7 +149,9 @@ def _hand(bodies: Sequence[Body], poses: F64, hand: HandParts) -> str:
     own = 'contype="2" conaffinity="1" priority="1"'
 
     def geoms(j: int) -> str:
-        text = "".join(_geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(collision.pieces(bodies[j].shape)))
+        text = "".join(
+            _geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(collision.collision_geoms(bodies[j].shape))
+        )
         return text.replace("<geom ", f"<geom {own} ")
 
     heavy = f'<inertial pos="0 0 0" mass="{HAND_MASS}" diaginertia="0.3 0.3 0.3"/>'

@@ -1,6 +1,6 @@
 """Exact truth about an episode: which surface point a pixel shows, where any surface point is, what hides it, whole outlines.
 
-Everything is computed in float64 from the shapes as cut quadrics (`pieces`), not read from images, so film and truth check
+Everything is computed in float64 from the shapes as cut quadrics (`quadric_patches`), not read from images, so film and truth check
 each other. A surface point is *seen* in a frame if it projects into the image, faces the camera, and nothing lies before it.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, Sheet
-from tapetum.scenes.rendering import quadrics as pieces
+from tapetum.scenes.rendering import quadrics as quadric_patches
 from tapetum.scenes.rendering.camera import NEAR, View, view_at, window
 from tapetum.scenes.rendering.sheets import flat_places, triangles
 from tapetum.scenes.types import F32, F64, I64, Bool
@@ -90,7 +90,9 @@ class GroundTruth:
     def __init__(self, episode: Episode):
         """Prepare the shapes."""
         self.episode = episode
-        self._pieces = [None if isinstance(b.shape, Sheet) else pieces.pieces(b.shape) for b in episode.bodies]
+        self._pieces = [
+            None if isinstance(b.shape, Sheet) else quadric_patches.quadric_patches(b.shape) for b in episode.bodies
+        ]
 
     def pick(self, frame: I64, xy: F64) -> tuple[SurfacePoints, Bool]:
         """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and tell which rays met anything (n,)."""
@@ -198,12 +200,12 @@ class GroundTruth:
         surface = self._pieces[i]
         if surface is None:
             points = view.sheets[i]
-            return pieces.meet_triangles(points.reshape(-1, 3)[triangles(*points.shape[:2])], rays, NEAR)
+            return quadric_patches.meet_triangles(points.reshape(-1, 3)[triangles(*points.shape[:2])], rays, NEAR)
         start = view.centre(i)
         none = np.zeros((len(rays), 0))
         if isinstance(self.episode.bodies[i].shape, Ground) and start[2] <= 0:
             return np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), none
-        return *pieces.meet(surface, start, rays @ view.rotation[i], NEAR), none
+        return *quadric_patches.meet(surface, start, rays @ view.rotation[i], NEAR), none
 
     def _first(self, view: View, rays: F64, plain: bool = False) -> tuple[F64, I64, F64, F64]:
         """Depth (n,) and body (n,) of the first surface on rays (n, 3) with z = 1, its place and normal (n, 3) on the body.
@@ -225,7 +227,7 @@ class GroundTruth:
         body, surface = self.episode.bodies[i], self._pieces[i]
         if surface is not None:
             place = view.centre(i) + t[:, None] * (rays @ view.rotation[i])
-            return place, pieces.normals(surface, which, place)
+            return place, quadric_patches.normals(surface, which, place)
         assert isinstance(body.shape, Sheet)
         corner = triangles(*body.shape.grid)[which]
         place, normal = np.zeros((len(t), 3)), np.zeros((len(t), 3))
@@ -243,7 +245,7 @@ class GroundTruth:
             at = np.flatnonzero(points.body == i)
             shape = self.episode.bodies[i].shape
             assert isinstance(shape, Sheet)
-            place[at], upper = pieces.on_sheet(shape, view.sheets[i], points.place[at, :2])
+            place[at], upper = quadric_patches.on_sheet(shape, view.sheets[i], points.place[at, :2])
             normal[at] = upper * points.normal[at, 2:]
         return place, normal
 

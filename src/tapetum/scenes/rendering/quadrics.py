@@ -19,7 +19,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class QuadricPatch:
     """A part of a quadric."""
 
     quadric: F64
@@ -32,30 +32,30 @@ class Piece:
     """1 where the quadric grows towards the outside of the body, -1 where it falls."""
 
 
-def pieces(shape: Shape) -> list[Piece]:
+def quadric_patches(shape: Shape) -> list[QuadricPatch]:
     """Return the pieces of a shape's surface, in its own coordinates."""
     match shape:
         case Sphere(radius=r):
-            return [Piece(_ball(r))]
+            return [QuadricPatch(_ball(r))]
         case Ellipsoid(radii=radii):
-            return [Piece(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
+            return [QuadricPatch(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
         case Capsule(radius=r, length=length):
             half = length / 2
             return [
-                Piece(_cone(r, 0), low=_z(-half, -np.inf), high=_z(half)),
-                Piece(_ball(r, (0, 0, half)), low=_z(half, -np.inf)),
-                Piece(_ball(r, (0, 0, -half)), high=_z(-half)),
+                QuadricPatch(_cone(r, 0), low=_z(-half, -np.inf), high=_z(half)),
+                QuadricPatch(_ball(r, (0, 0, half)), low=_z(half, -np.inf)),
+                QuadricPatch(_ball(r, (0, 0, -half)), high=_z(-half)),
             ]
         case Cylinder(radius=r, height=h):
             return [
-                Piece(_cone(r, 0), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
-                Piece(_plane(2, h / 2), ring=(0, r)),
-                Piece(_plane(2, -h / 2), ring=(0, r), outward=-1),
+                QuadricPatch(_cone(r, 0), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
+                QuadricPatch(_plane(2, h / 2), ring=(0, r)),
+                QuadricPatch(_plane(2, -h / 2), ring=(0, r), outward=-1),
             ]
         case Cone(radius=r, height=h):
             return [
-                Piece(_cone(r / 2, -r / h), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
-                Piece(_plane(2, -h / 2), ring=(0, r), outward=-1),
+                QuadricPatch(_cone(r / 2, -r / h), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
+                QuadricPatch(_plane(2, -h / 2), ring=(0, r), outward=-1),
             ]
         case RoundedBox():
             return _box(np.array(shape.size) / 2, shape.rounding)
@@ -63,16 +63,16 @@ def pieces(shape: Shape) -> list[Piece]:
             return _cup(shape)
         case Bowl(radius=r, wall=wall):
             return [
-                Piece(_ball(r), high=_z(0)),
-                Piece(_ball(r - wall), high=_z(0), outward=-1),
-                Piece(_plane(2, 0), ring=(r - wall, r)),
+                QuadricPatch(_ball(r), high=_z(0)),
+                QuadricPatch(_ball(r - wall), high=_z(0), outward=-1),
+                QuadricPatch(_plane(2, 0), ring=(r - wall, r)),
             ]
         case Ground():
-            return [Piece(_plane(2, 0))]
+            return [QuadricPatch(_plane(2, 0))]
     raise TypeError(f"{type(shape).__name__} is not made of quadrics")
 
 
-def meet(surface: list[Piece], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
+def meet(surface: list[QuadricPatch], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
     """Meet a surface with rays start (3,) + t rays (n, 3): first t > near (n,), inf for none, and the piece's number (n,)."""
     best = np.full(len(rays), np.inf)
     which = np.zeros(len(rays), np.int64)
@@ -99,7 +99,7 @@ def meet(surface: list[Piece], start: F64, rays: F64, near: float) -> tuple[F64,
     return best, which
 
 
-def normals(surface: list[Piece], which: I64, p: F64) -> F64:
+def normals(surface: list[QuadricPatch], which: I64, p: F64) -> F64:
     """Return the outward directions (n, 3), unit length, at points (n, 3) of the pieces (n,)."""
     quadric = np.stack([piece.quadric for piece in surface])[which]
     outward = np.array([piece.outward for piece in surface])[which]
@@ -170,20 +170,20 @@ def _plane(axis: int, height: float) -> F64:
     return q
 
 
-def _cup(cup: Cup) -> list[Piece]:
+def _cup(cup: Cup) -> list[QuadricPatch]:
     half, wall = cup.height / 2, cup.wall
     m, middle = (cup.radius_top - cup.radius_bottom) / cup.height, (cup.radius_top + cup.radius_bottom) / 2
     floor = wall - half
     return [
-        Piece(_cone(middle, m), low=_z(-half, -np.inf), high=_z(half)),
-        Piece(_cone(middle - wall, m), low=_z(floor, -np.inf), high=_z(half), outward=-1),
-        Piece(_plane(2, -half), ring=(0, cup.radius_bottom), outward=-1),
-        Piece(_plane(2, floor), ring=(0, middle - wall + m * floor)),
-        Piece(_plane(2, half), ring=(cup.radius_top - wall, cup.radius_top)),
+        QuadricPatch(_cone(middle, m), low=_z(-half, -np.inf), high=_z(half)),
+        QuadricPatch(_cone(middle - wall, m), low=_z(floor, -np.inf), high=_z(half), outward=-1),
+        QuadricPatch(_plane(2, -half), ring=(0, cup.radius_bottom), outward=-1),
+        QuadricPatch(_plane(2, floor), ring=(0, middle - wall + m * floor)),
+        QuadricPatch(_plane(2, half), ring=(cup.radius_top - wall, cup.radius_top)),
     ]
 
 
-def _box(half: F64, rounding: float) -> list[Piece]:
+def _box(half: F64, rounding: float) -> list[QuadricPatch]:
     """Six sides; with rounding twelve quarters of cylinders and eight eighths of balls."""
     core = half - rounding
     made = []
@@ -197,13 +197,13 @@ def _box(half: F64, rounding: float) -> list[Piece]:
         if len(out) == 1:
             axis = out[0]
             low[axis], high[axis] = -np.inf, np.inf
-            made.append(Piece(_plane(axis, s[axis] * half[axis]), low=low, high=high, outward=s[axis]))
+            made.append(QuadricPatch(_plane(axis, s[axis] * half[axis]), low=low, high=high, outward=s[axis]))
             continue
         centre = s * core
         q = np.diag([*abs(s), 0.0])
         q[:3, 3] = q[3, :3] = -centre
         q[3, 3] = centre @ centre - rounding**2
-        made.append(Piece(q, low=low, high=high))
+        made.append(QuadricPatch(q, low=low, high=high))
     return made
 
 
