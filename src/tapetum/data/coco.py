@@ -1,10 +1,11 @@
-"""Files of COCO (Lin et al., "Microsoft COCO", arXiv 1405.0312): instances and captions.
+"""Files of COCO (Lin et al., "Microsoft COCO", arXiv 1405.0312), read and written; DocLayNet and others have this form too.
 
-    instances.json   images, annotations (bbox x, y, width, height; area; segmentation as run-length text), categories
+    instances.json   {images: [{id, file_name, height, width}], categories: [{id, name}],
+                      annotations: [{image_id, category_id, bbox (x, y, width, height), area, iscrowd, segmentation}]}
     captions.json    images, annotations (caption)
 
-Every reader of COCO takes these, pycocotools first. Unusual: masks are written as run-length text for single instances too,
-not as polygons, since polygons are not exact; readers know both.
+Every reader of COCO takes what is written here, pycocotools first. Unusual: boxes that are read have corners; annotations may
+have no segmentation; masks are written as run-length text for single instances too, since polygons are not exact.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class CocoImage:
 
 
 def instance(category: int, mask: Bool[np.ndarray, "h w"] | Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Return an instance of a category by its mask (h, w), or its run-length text; box and area are those of the mask.
+    """Describe an instance of a category by its mask (h, w), or its run-length text; box and area are those of the mask.
 
     `more` are further fields of its entry. Raises BadInput for an empty mask.
     """
@@ -163,7 +164,7 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
 
 
 def corners(entry: JsonEntry) -> tuple[float, float, float, float]:
-    """Return the corners of the `bbox` of an entry. Raises BadInput where it is none."""
+    """Compute the corners of the `bbox` of an entry. Raises BadInput where it is none."""
     box = entry.fields.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_number, box)) or min(box[2:]) < 0:
         raise BadInput(f"bbox of {entry.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file anew")

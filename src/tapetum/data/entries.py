@@ -1,4 +1,7 @@
-"""Entries of JSON files from outside, whose fields are checked when they are read: a message names the file and the entry."""
+"""JSON files: entries whose fields are checked when they are read, and files larger than memory, written entry by entry.
+
+Messages name the file and the entry. Files are written whole or not at all.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,38 +29,38 @@ class JsonEntry:
         return self.fields.get(name) is not None
 
     def text(self, name: str, *or_else: str) -> str:
-        """Return a text, under the first of these names that is there."""
+        """Get a text, under the first of these names that is there."""
         field = next((n for n in (name, *or_else) if n in self), name)
         return self._short(field, self._of(field, str, "a text"))
 
     def whole(self, name: str) -> int:
-        """Return a whole number."""
+        """Get a whole number."""
         value = self._of(name, int, "a whole number")
         if isinstance(value, bool):
             raise self._wrong(name, "a whole number")
         return value
 
     def truth(self, name: str) -> bool:
-        """Return true or false."""
+        """Get true or false."""
         return self._of(name, bool, "true or false")
 
     def key(self, name: str) -> str | int:
-        """Return an id: a text or a whole number."""
+        """Get an id: a text or a whole number."""
         return self.text(name) if isinstance(self.fields.get(name), str) else self.whole(name)
 
     def file_name(self, name: str) -> str:
-        """Return the name of a file below the data. Raises BadInput for one that leads out."""
+        """Get the name of a file below the data. Raises BadInput for one that leads out."""
         return inside(self.text(name), f"{name} of {self.where}")
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts."""
+        """Get a list of texts."""
         values = self._of(name, list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(name, "a list of texts")
         return tuple(self._short(name, value) for value in values)
 
     def entries(self, name: str) -> list["JsonEntry"]:
-        """Return a list of entries."""
+        """Get a list of entries."""
         return [JsonEntry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
 
     def _short(self, name: str, value: str) -> str:
@@ -116,7 +119,7 @@ def line_entries(path: Path) -> list[JsonEntry]:
 
 
 def inside(name: str, what: str) -> str:
-    """Return a relative name of a file. Raises BadInput for one that leads out of its folder."""
+    """Check a relative name of a file. Raises BadInput for one that leads out of its folder."""
     path = Path(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise BadInput(f"{what} is {_shown(name)}, which is no name of a file below the data; give the official file")
@@ -124,7 +127,7 @@ def inside(name: str, what: str) -> str:
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path:
-    """Return the first of these files that is there. Raises BadInput where none is."""
+    """Find the first of these files that is there. Raises BadInput where none is."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -132,7 +135,7 @@ def first_of(folder: Path, names: Sequence[str]) -> Path:
 
 
 def one_of(split: str, splits: Iterable[str]) -> str:
-    """Return a split that is one of `splits`. Raises BadInput for another."""
+    """Check that a split is one of `splits`. Raises BadInput for another."""
     known = list(splits)
     if split not in known:
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(known)}")
@@ -190,7 +193,7 @@ def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
 
 
 def dumps(value: Any) -> str:
-    """Return compact JSON. Raises BadInput for what JSON has not: NaN, infinity, arrays."""
+    """Write compact JSON. Raises BadInput for what JSON has not: NaN, infinity, arrays."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:

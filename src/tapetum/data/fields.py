@@ -70,7 +70,7 @@ def encode(ending: str, value: Any) -> bytes:
 
 
 def last(ending: str) -> str:
-    """Return the last of several endings, which says how to decode.
+    """Split off the last of several endings, which says how to decode.
 
     >>> last("left.png")
     'png'

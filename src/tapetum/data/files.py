@@ -22,12 +22,12 @@ class StoredFile:
 
     @property
     def place(self) -> Path | io.BytesIO:
-        """What a library can open."""
+        """The path, or a buffer of the bytes: what a library can open."""
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
 
 def stored_file(path: Path) -> StoredFile:
-    """Return a file by its path."""
+    """Name a file by its path."""
     return StoredFile(str(path), path)
 
 
@@ -40,7 +40,7 @@ class Files(Protocol):
 
 
 def opened_image(file: StoredFile, mode: str | None) -> Image.Image:
-    """Return an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
+    """Open an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
     if isinstance(file.content, Path) and mode == "RGB":
         from tapetum.video import open_video  # decodes with PyAV, which reading of listings does without
 

@@ -1,4 +1,4 @@
-"""The layout `parquet`: tables as Hugging Face writes them. See `tapetum.data.layouts`."""
+"""The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -14,7 +14,8 @@
                 flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
 Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
-what is there is taken, and it is said how much is not.
+what is there is taken, and it is said how much is not. Where a folder does not fit its layout, the message says which one it
+looks like and which command goes on from there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,7 +72,7 @@ _MANY = 2000
 
 
 def hint(place: Path, layout: str) -> str:
-    """Say in a few words what the data at `place` look like and what to do, where that is not `layout`; else say nothing.
+    """Describe in a few words what the data at `place` look like and what to do, where that is not `layout`; else say nothing.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +121,7 @@ def _layout(place: Path) -> str | None:
 
 
 def _kinds(files: Iterable[Path]) -> list[str]:
-    """What is among files: images, recordings."""
+    """Find what is among files: images, recordings."""
     endings = {path.suffix.lower() for path in files if not path.name.startswith(".")}
     return [kind for kind, known in (("image", IMAGES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
 

@@ -1,4 +1,4 @@
-"""What a listing of a data set is, and what its readers share; `tapetum.data.layouts` says which layouts there are."""
+"""Listings of data sets, and helpers of their readers; `tapetum.data.layouts` says which layouts there are."""
 
 import csv
 import math

@@ -162,7 +162,7 @@ class MeshFiles:
 def window(
     height: int, width: int, size: tuple[int, int], rng: np.random.Generator | None, area: float
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
+    """Compute left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
 
     >>> window(100, 200, (10, 10), None, 0.08)
     (50.0, 0.0, 150.0, 100.0)

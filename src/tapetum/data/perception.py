@@ -120,7 +120,7 @@ def _micro(seconds: float) -> int:
 
 
 def _checked(name: str, item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an item with all its tasks, seen to fit together."""
+    """Check that the tasks of an item fit together; return it with all of them."""
     meta = item["metadata"]
     whole = {"metadata": meta} | {task: list(item.get(task, ())) for task in TASKS}
 

@@ -1,11 +1,15 @@
-"""Masks as runs, in the compressed text of COCO (Lin et al., arXiv 1405.0312): column by column, the first run is of zeros.
+"""Masks in COCO's forms (Lin et al., arXiv 1405.0312): runs in its compressed text, and polygons filled as by pycocotools.
+
+Runs go column by column, and the first one is of zeros:
 
     mask      runs down the columns      text
     0 1
     1 1       1 zero, 3 ones         ─►  "13"      each run, from the fourth on less the last run but one, in groups of
                                                    5 bits, lowest first; 32 is added where more follow, and 48 to all
 
-pycocotools reads what is written here and the other way round; it is not needed.
+A polygon's outline is walked in steps of a fifth of a pixel. Where the walk passes the middle of a column of pixels, the fill
+of that column turns on or off from the next row on. So a pixel counts roughly where its centre is inside, and neighbours share
+no pixel. Several polygons are one mask. pycocotools reads what is written here and the other way round; it is not needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +23,7 @@ from tapetum.core.errors import BadInput
 
 
 def encode_mask(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
-    """Return a mask as COCO's `{"size": [h, w], "counts": text}`.
+    """Encode a mask as COCO's `{"size": [h, w], "counts": text}`.
 
     >>> encode_mask(np.array([[False, True], [True, True]]))
     {'size': [2, 2], 'counts': '13'}
@@ -34,7 +38,7 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
 
 
 def decode_mask(encoded: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
-    """Return the mask of what `encode_mask` or pycocotools wrote, or of uncompressed runs (a list).
+    """Decode the mask of what `encode_mask` or pycocotools wrote, or of uncompressed runs (a list).
 
     Raises BadInput for a text that is none, and for runs that do not fill the size.
     """
@@ -87,7 +91,7 @@ _FARTHEST = 1e6
 def segmentation_mask(
     segmentation: Sequence[Sequence[float]] | Mapping[str, Any], size: tuple[int, int]
 ) -> Bool[np.ndarray, "h w"]:
-    """Return the mask of a segmentation of an image of height and width `size`.
+    """Draw the mask of a segmentation of an image of height and width `size`.
 
     Raises BadInput for what is no segmentation, NaN, and runs of another size.
 

@@ -58,7 +58,7 @@ class FileSamples:
         return {KEY: key} | {ending: m if isinstance(m, bytes) else _read(m) for ending, m in members.items()}
 
     def shuffled(self, seed: int, beside: Path) -> Iterator[dict[str, Any]]:
-        """Return all samples, in an order drawn by `seed`; `beside` is not used."""
+        """Read all samples, in an order drawn by `seed`; `beside` is not used."""
         return (self[int(k)] for k in _permutation(len(self), seed))
 
 
@@ -275,7 +275,7 @@ def _bytes_of(value: Any, column: str, number: int) -> tuple[bytes, str]:
 
 
 def _ending(data: bytes, path: str) -> str:
-    """What a file is: by its first bytes, else by its name."""
+    """Find what a file is: by its first bytes, else by its name."""
     if data.startswith(b"RIFF") and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":

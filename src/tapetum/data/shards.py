@@ -98,7 +98,7 @@ class Shards:
         return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
 
     def column(self, field: str) -> "Column":
-        """Return one field of all samples, without reading the others."""
+        """Open one field of all samples, without reading the others."""
         return Column(self, field)
 
     def _read(self, k: int, column: int) -> bytes:
@@ -168,7 +168,7 @@ def find_tars(source: Source) -> list[Path]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
+    """Expand the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
 
     >>> expand_braces("{a,b}-{08..10}.tar")
     ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']

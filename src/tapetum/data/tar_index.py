@@ -1,4 +1,4 @@
-"""Where the members of a tar file lie, so that any of them can be read without the others.
+"""Index of a tar file: offsets of its members, so that any of them can be read without the others.
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
 $XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size or time of the tar have changed. Any number of
@@ -58,7 +58,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def index_of(tar: Path) -> TarIndex:
-    """Return the index of a tar, which is made where none is kept.
+    """Read the index of a tar, which is made where none is kept.
 
     Raises BadInput for what is no tar, or is compressed, cut off or damaged, for members that no sample can be made of.
     """

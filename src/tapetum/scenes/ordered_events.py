@@ -89,12 +89,12 @@ class Event:
 
     @property
     def words(self) -> str:
-        """Say it."""
+        """Describe the event."""
         return f"{self.colour} {self.shape} {self.motion}"
 
     @property
     def image_words(self) -> str:
-        """Say what a single frame of it shows."""
+        """Describe what a single frame of it shows."""
         return f"{self.colour} {self.shape}"
 
 
@@ -139,7 +139,7 @@ def make_ordered_events(seed: int, number: int, config: OrderedEventsConfig | No
 
 
 def caption_of(events: tuple[Event, ...]) -> str:
-    """Tell events in their order."""
+    """Write the caption of events in their order."""
     return ", ".join(event.words for event in events)
 
 
@@ -157,7 +157,7 @@ def word_numbers(caption: str) -> list[int]:
 
 
 def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -> Gallery:
-    """Give the captions to choose from for video `number`: those of other videos too, all in all orders.
+    """Draw the captions to choose from for video `number`: those of other videos too, all in all orders.
 
     The place of the right one is dealt: of every 64 videos from a multiple of 64 on, each has another.
     """

@@ -10,7 +10,7 @@ from tapetum.core.reading import read_json
 
 
 def continues_run(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
-    """Say whether `note` tells of a run into `out` with these settings that was interrupted, after `done` scenes.
+    """Check whether `note` is of a run into `out` with these settings that was interrupted, after `done` scenes.
 
     Raises BadInput where it had other settings, or the note cannot be read.
     """

@@ -5,9 +5,10 @@ import pytest
 
 from support.scripts import script
 from tapetum.scenes.bodies.episode import Body, Surface
+from tapetum.scenes.bodies.quaternions import matrices
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum.scenes.rendering import quadrics as quadric_patches
-from tapetum.scenes.rendering.camera import matrices, view_at
+from tapetum.scenes.rendering import quadrics
+from tapetum.scenes.rendering.camera import view_at
 from tapetum.scenes.rendering.distance import distance
 from tapetum.scenes.rendering.shadow import Blocks, casters, sun_visibility
 from tapetum.scenes.rendering.sheets import ShadowMap, triangles
@@ -52,7 +53,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
     points = np.concatenate([spot, np.zeros((1200, 1))], 1)
     owner = np.ones(1200, int)
     rotation = matrices(turn)
-    surface = quadric_patches.quadric_patches(shape)
+    surface = quadrics.quadric_patches(shape)
     if isinstance(shape, Cup | Bowl):
         inner = np.random.default_rng(1).uniform(-0.1, 0.1, (40000, 3))
         near = (abs(distance(shape, inner.T)) < 1e-4) & (distance(shape, inner.T * 0.985, filled=True) < -0.004)
@@ -60,7 +61,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
         assert len(inner) > 20
         points, owner = np.concatenate([points, inner]), np.concatenate([owner, np.zeros(len(inner), int)])
     start = (points - [0, 0, 0.15]) @ rotation
-    blocked = np.array([np.isfinite(quadric_patches.meet(surface, s, (sun @ rotation)[None], 1e-3)[0][0]) for s in start])
+    blocked = np.array([np.isfinite(quadrics.meet(surface, s, (sun @ rotation)[None], 1e-3)[0][0]) for s in start])
     seen = points @ view.world[:3, :3].T + view.world[:3, 3]
     share = sun_visibility(
         Blocks(seen.T.astype(np.float32), owner),
@@ -88,7 +89,7 @@ def test_shadow_of_a_sheet():
     sun = -made.light.direction
     spot = np.concatenate([np.random.default_rng(0).uniform(-0.3, 0.4, (400, 2)), np.zeros((400, 1))], 1)
     corners = points.reshape(-1, 3)[triangles(7, 9)]
-    blocked = np.array([np.isfinite(quadric_patches.meet_triangles(corners - s, sun[None], 1e-3)[0][0]) for s in spot])
+    blocked = np.array([np.isfinite(quadrics.meet_triangles(corners - s, sun[None], 1e-3)[0][0]) for s in spot])
     seen = (spot @ view.world[:3, :3].T + view.world[:3, 3]).T.astype(np.float32)
     share = ShadowMap(0, view.sheets[0], view.world[:3, :3] @ sun).visibility(seen, np.ones(400, int), 0.003)
     assert 0.1 < blocked.mean() < 0.6

@@ -1,7 +1,7 @@
 """Images whose every pixel has a class, and videos whose objects have masks, read from their official folders.
 
-    images    the record: files by number, class names, and numbers of classes from what the masks hold
-    ade20k, cityscapes, voc, camvid     images; voc also boxes
+    images      the record (files by number, class names, numbers of classes), and ADE20K, Cityscapes and CamVid
+    voc         PASCAL VOC, with boxes too
     davis       videos
 
 >>> sorted(SEGMENTED)

@@ -32,7 +32,7 @@ class MaskedVideo:
     """Of each frame."""
 
     def objects(self) -> list[int]:
-        """Return the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
+        """List the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
         numbers = [int(n) for n in np.unique(read_values(self.masks[0])) if n]
         return numbers if numbers == [IGNORE] else [n for n in numbers if n != IGNORE]
 

@@ -1,4 +1,20 @@
-"""Images with a class for every pixel: the same numbers whatever the files of a data set hold."""
+"""Images with a class for every pixel, the same numbers whatever the files of a data set hold: ADE20K, Cityscapes, CamVid.
+
+    ADE20K       DIR/images/training/ADE_train_00000001.jpg         and validation/ADE_val_...
+                 DIR/annotations/training/ADE_train_00000001.png    0: nothing that counts, 1 to 150: a class
+                 DIR/objectInfo150.txt                              names, a line each after a header
+    Cityscapes   DIR/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png     and val; test, whose masks hold nothing
+                 DIR/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png      34 labels, of which 19 count
+    CamVid       DIR/train.txt, val.txt, test.txt    /SegNet/CamVid/train/0001TP_006690.png /SegNet/CamVid/trainannot/...
+                 DIR/train/0001TP_006690.png, DIR/trainannot/0001TP_006690.png      0 to 10: a class, 11: does not count
+
+Sources: Zhou et al., arXiv 1608.05442, as in the challenge of 2016; Cordts et al., arXiv 1604.01685; Brostow et al., Pattern
+Recognition Letters 2009, as of the SegNet tutorial (files of the same data as parquet are read by `tapetum.data.layouts`).
+
+Unusual: class 1 of ADE20K's files is class 0 here; of its names the first is taken. Cityscapes' masks hold the label ids of the
+official scripts (7 is road), and classes here have the train ids (0 is road). Of the paths in CamVid's lists the last two parts
+are taken, since the first ones are those of the authors' machine.
+"""
 
 import csv
 import io
@@ -45,7 +61,7 @@ class SegmentedImages:
         return image, mask
 
     def classes_of(self, values: np.ndarray) -> Int64[np.ndarray, "h w"]:
-        """Return numbers of classes of what a mask file holds."""
+        """Look up the numbers of classes of what a mask file holds."""
         table = np.full(65536, IGNORE, np.int64)
         for value, number in (self.numbers or {k: k for k in range(len(self.classes))}).items():
             table[value] = number
@@ -64,7 +80,7 @@ def read_values(path: Path) -> np.ndarray:
 
 
 def paired_files(images: Sequence[Path], masks: Sequence[Path], place: Path) -> tuple[list[Path], list[Path]]:
-    """Return both, which belong together by their order. Raises BadInput where there are none."""
+    """Check both, which belong together by their order. Raises BadInput where there are none."""
     if not images or len(images) != len(masks):
         raise BadInput(f"{place} holds {len(images)} images and {len(masks)} masks; wanted one or more, and one for each")
     return list(images), list(masks)

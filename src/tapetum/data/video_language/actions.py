@@ -66,7 +66,7 @@ def list_ssv2(place: Path, split: Split) -> Listing:
 
 
 def _listed(videos: Sequence[tuple[str, int]], classes: tuple[str, ...], folder: Path, file: Path) -> Listing:
-    """What is there of it."""
+    """List those of them that are there."""
     files: list[StoredFile] = []
     truth: list[int] = []
     for name, label in videos:

@@ -10,6 +10,8 @@
 
 EgoSchema: Mangalam et al., arXiv 2308.09126. NExT-QA: Xiao et al., arXiv 2105.08276.
 
+`write_egoschema` writes EgoSchema's files, with `video_id`, since one video may have several questions.
+
 Unusual, and kept: questions of what comes before (TP) count as what comes after (TN), as in the official evaluation; an id of
 NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """

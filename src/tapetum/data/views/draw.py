@@ -1,4 +1,9 @@
-"""What happens to each image of a batch in a view, drawn before any pixel is touched."""
+"""Random parameters of the views of a batch, drawn before any pixel is touched; each sample's a function of (seed, number).
+
+SplitMix64 (Steele, Lea and Flood, 2014): number k of a stream is a hash of its start + (k + 1) * gamma, so that all are made in
+a few operations on arrays. A stream's start is a hash of the seed and of the sample's number. `np.random.default_rng` for every
+sample would cost more than its views.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -32,7 +37,7 @@ class ViewParameters:
     solarised: Bool[np.ndarray, " b"]
 
     def of(self, part: slice) -> "ViewParameters":
-        """Give the draws of some of the images."""
+        """Select the draws of some of the images."""
         return ViewParameters(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
@@ -93,7 +98,7 @@ def mixed(x: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
 
 
 def stream(start: UInt64[np.ndarray, " b"], count: int) -> UInt64[np.ndarray, "b count"]:
-    """Give the first `count` numbers of the SplitMix64 generators that begin at `start`."""
+    """Compute the first `count` numbers of the SplitMix64 generators that begin at `start`."""
     return mixed(start[:, None] + GAMMA * np.arange(1, count + 1, dtype=np.uint64))
 
 

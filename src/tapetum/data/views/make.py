@@ -1,4 +1,7 @@
-"""Views of batches of images, as tensors that a network takes."""
+"""Views of batches of images, as tensors that a network takes: crops, colours, blur and solarising.
+
+The arithmetic of colours is torchvision's (`transforms.functional`, on float tensors), to which every function here is equal.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -57,7 +60,7 @@ def crop(images: Sequence[Image], drawn: ViewParameters, view: View) -> UInt8[Te
 
 
 def runs(views: Sequence[View]) -> list[slice]:
-    """Give neighbouring views of one size as slices: what can pass a network in one batch.
+    """Group neighbouring views of one size as slices: what can pass a network in one batch.
 
     >>> runs([View(size=64), View(size=64), View(size=32)])
     [slice(0, 2, None), slice(2, 3, None)]
@@ -75,7 +78,7 @@ _CACHED = 400_000
 
 
 def greys(images: Images) -> Float[Tensor, "b 1 h w"]:
-    """Give the luma of each pixel."""
+    """Compute the luma of each pixel."""
     red, green, blue = images.unbind(1)
     return (_GREY[0] * red).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])[:, None]
 
@@ -170,7 +173,7 @@ def _at(images: Images, where: np.ndarray, change: Callable[..., Tensor], *numbe
 
 
 def blur_radius(sigma: float) -> int:
-    """Give the pixels after which a Gaussian is cut off: three deviations."""
+    """Compute the pixels after which a Gaussian is cut off: three deviations."""
     return math.ceil(3 * sigma)
 
 

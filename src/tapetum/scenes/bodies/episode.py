@@ -1,4 +1,4 @@
-"""What happened: the record of an episode, from which images, truth, sound and words are made.
+"""Bodies and the record of an episode, from which images, ground truth, sound and words are made.
 
 Moments are finer than frames (`moments_per_frame` of them), so that blur and sound have something to go by; frame i shows
 moment i * moments_per_frame. Poses are stored, so truth never depends on the version of a simulator.
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import Shape
 from tapetum.scenes.types import F64, I64
 
@@ -162,11 +163,11 @@ class Episode:
         return self.frames / self.rate
 
     def moment(self, frame: int) -> int:
-        """Tell the moment that a frame shows."""
+        """Compute the moment that a frame shows."""
         return frame * self.moments_per_frame
 
     def time(self, moment: int) -> float:
-        """Tell the time of a moment in seconds."""
+        """Compute the time of a moment in seconds."""
         return moment / (self.rate * self.moments_per_frame)
 
     @property
@@ -177,10 +178,4 @@ class Episode:
 
     def rotations(self, moments: I64 | slice) -> F64:
         """Compute rotation matrices (k, n, 3, 3) from bodies to the world at some moments."""
-        w, x, y, z = np.moveaxis(self.poses[moments, :, 3:], -1, 0)
-        rows = (
-            (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-            (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-            (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-        )
-        return np.stack([np.stack(row, -1) for row in rows], -2)
+        return quaternions.matrices(self.poses[moments, :, 3:])

@@ -123,7 +123,7 @@ def _rebuild(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Episode:
 
 
 def _checked(episode: Episode, path: Path) -> Episode:
-    """Return the episode if its arrays fit together."""
+    """Check that the arrays of an episode fit together; return it."""
     moments, count = episode.poses.shape[0], len(episode.bodies)
     touches = len(episode.contacts.moment)
     needed = (episode.frames - 1) * episode.moments_per_frame + 1

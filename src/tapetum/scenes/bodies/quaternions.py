@@ -72,3 +72,14 @@ def between(first: F64, second: F64) -> F64:
 def at(x: float, y: float, z: float, quaternion: F64 | None = None) -> F64:
     """Make a pose (7,)."""
     return np.array([x, y, z, *(np.array([1.0, 0, 0, 0]) if quaternion is None else quaternion)], float)
+
+
+def matrices(q: F64) -> F64:
+    """Compute rotation matrices (..., 3, 3) of quaternions (..., 4) of unit length."""
+    w, x, y, z = np.moveaxis(q, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)

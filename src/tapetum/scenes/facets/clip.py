@@ -1,4 +1,4 @@
-"""One clip with its truth, from one seed."""
+"""One clip with its ground truth, from one seed; exposure, uneven light, blur, noise and compression as of a real camera."""
 
 import io
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def check_clip(config: SceneConfig, points: int) -> None:
 
 
 def render_world(world: FacetWorld, shutter: float) -> tuple[Rendering, F32]:
-    """Return the sharp rendering, and the frames as exposed for a `shutter` fraction of the frame's time, around its moment."""
+    """Render a world sharply, and its frames as exposed for a `shutter` fraction of the frame's time, around its moment."""
     renderer = Renderer(world)
     times: F64 = frame_times(world.config.frames)
     sharp = renderer.render(times)
@@ -90,7 +90,7 @@ def render_world(world: FacetWorld, shutter: float) -> tuple[Rendering, F32]:
 
 
 def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
-    """Return frames (t, h, w, 3) in 0..1 as a sensor and a codec would deliver them, uint8."""
+    """Apply the faults of a sensor and a codec to frames (t, h, w, 3) in 0..1; uint8."""
     t, h, w, _ = frames.shape
     drift = np.linspace(rng.normal(1, 0.08), rng.normal(1, 0.08), t)
     gain: F32 = (drift[:, None] * rng.normal(1, 0.04, 3)).astype(np.float32)
@@ -120,7 +120,7 @@ def _soften(frame: F32, radius: float) -> F32:
 
 
 def jpeg(frames: U8, quality: int) -> U8:
-    """Return every frame through JPEG."""
+    """Encode and decode every frame as JPEG."""
     out = []
     for frame in frames:
         data = io.BytesIO()
@@ -130,7 +130,7 @@ def jpeg(frames: U8, quality: int) -> U8:
 
 
 def mpeg4(frames: U8, quantiser: int) -> U8:
-    """Return the clip through MPEG-4 at a fixed quantiser (2 is good, 31 is worst); odd sides are not possible and get JPEG.
+    """Encode and decode a clip as MPEG-4 at a fixed quantiser (2 is good, 31 is worst); of odd sides as JPEG.
 
     Not H.264: x264 was seen to encode the same frames to different bytes from one call to the next, and clips must repeat.
     """

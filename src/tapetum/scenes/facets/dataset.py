@@ -114,7 +114,7 @@ def _write_pickle(target: Path, parts: dict[str, Path]) -> None:
 
 
 def _piece(value: Any) -> bytes:
-    """What puts a value on the stack of an unpickler: a pickle without header and STOP that refers to nothing before it."""
+    """Pickle a value to be put on an unpickler's stack: without header and STOP, referring to nothing before it."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.fast = True
@@ -123,7 +123,7 @@ def _piece(value: Any) -> bytes:
 
 
 def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Return one video of a TAP-Vid pickle; points in 0..1 of width and height."""
+    """Make one video of a TAP-Vid pickle; points in 0..1 of width and height."""
     _, h, w, _ = clip.video.shape
     return {
         "video": clip.video,
@@ -133,7 +133,7 @@ def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
 
 
 def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Return the arrays of one TAPVid-3D file."""
+    """Make the arrays of one TAPVid-3D file."""
     jpegs = []
     for frame in clip.video:
         data = io.BytesIO()

@@ -51,7 +51,7 @@ class FacetTracks:
 
 
 def frame_times(frames: int) -> F64:
-    """Return moments of the frames of a clip, evenly over 0..1."""
+    """Compute moments of the frames of a clip, evenly over 0..1."""
     return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
 
 
@@ -70,7 +70,7 @@ class FacetGroundTruth:
         }
 
     def hits(self, frame: I64, xy: F64) -> tuple[F64, F64]:
-        """Return depths (f, n) and places (f, n, 2) at which the rays through `xy` (n, 2) meet the facets; inf where they
+        """Compute depths (f, n) and places (f, n, 2) at which the rays through `xy` (n, 2) meet the facets; inf where they
         miss."""
         rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
         q = np.einsum("fnij,nj->fni", self.view.maps[:, frame], rays)
@@ -93,7 +93,7 @@ class FacetGroundTruth:
         return FacetPoints(facet, self.view.front[facet, frame], uv[facet, n]), np.isfinite(z[facet, n])
 
     def depth(self, frame: int) -> F64:
-        """Return depth (h, w) at the pixel centres of one frame."""
+        """Compute depth (h, w) at the pixel centres of one frame."""
         h, w = self.world.config.size
         y, x = np.mgrid[:h, :w] + 0.5
         xy = np.stack([x.ravel(), y.ravel()], axis=1)

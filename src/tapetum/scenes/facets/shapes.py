@@ -35,7 +35,7 @@ class Facets:
 
 
 def outline(rng: np.random.Generator, size: int) -> F32:
-    """Return an alpha mask (size, size) in 0..1 with a soft edge: blobs, polygons, rings, bars."""
+    """Draw an alpha mask (size, size) in 0..1 with a soft edge: blobs, polygons, rings, bars."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size * 2 - 1
     angle = np.arctan2(y, x)
     kind = rng.choice(["blob", "polygon", "noise", "ring", "bars"], p=[0.45, 0.2, 0.2, 0.08, 0.07])
@@ -77,13 +77,13 @@ def _spread(bounds: list[float], texels: int) -> F64:
 
 
 def sheet(width: float, height: float, texels: int) -> Facets:
-    """Return one flat sheet around the origin, facing -z."""
+    """Make one flat sheet around the origin, facing -z."""
     bounds = [-width / 2, width / 2, -height / 2, height / 2]
     return Facets(np.array([bounds]), _spread(bounds, texels)[None], [0], _fixed([[0, 0, 0]], [[1, 0, 0]], [[0, 1, 0]]))
 
 
 def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Callable[[F64], F64]) -> Facets:
-    """Return a square sheet that bends like a card about one axis of its plane.
+    """Make a square sheet that bends like a card about one axis of its plane.
 
     `strips` planar strips hang together at their long edges; `bend(times)` (t,) is the angle in radians between its two
     ends; `turn` rotates the painting against the axis.
@@ -111,7 +111,7 @@ def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Cal
 
 
 def box(size: F64, texels: int) -> Facets:
-    """Return a closed box around the origin with edges `size` (3,); each pair of opposite sides wears its own sheet."""
+    """Make a closed box around the origin with edges `size` (3,); each pair of opposite sides wears its own sheet."""
     half = size / 2
     origins, u_axes, v_axes, bounds, paints = [], [], [], [], []
     for axis in range(3):
@@ -130,7 +130,7 @@ def box(size: F64, texels: int) -> Facets:
 
 
 def prism(radius: float, height: float, texels: int, sides: int) -> Facets:
-    """Return an open tube of `sides` planar sides around the y axis, with one sheet wrapped about it; it can roll."""
+    """Make an open tube of `sides` planar sides around the y axis, with one sheet wrapped about it; it can roll."""
     angles = 2 * np.pi * np.arange(sides) / sides
     side = 2 * radius * np.sin(np.pi / sides)
     apothem = radius * np.cos(np.pi / sides)

@@ -1,6 +1,6 @@
-"""A world: painted planar facets that move, a moving camera, a light.
+"""A world of painted planar facets: its settings, smooth paths (Bezier curves), objects, camera and light.
 
-Camera coordinates: x right, y down, z forward; a point projects to raster pixels (fx * x/z + cx, fy * y/z + cy). FacetWorld
+Camera coordinates: x right, y down, z forward; a point projects to raster pixels (fx * x/z + cx, fy * y/z + cy). World
 coordinates are the camera's of a camera at rest at the origin.
 """
 
@@ -52,7 +52,7 @@ class SceneConfig:
 
 
 def bezier(points: F64, times: F64) -> F64:
-    """Return the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
+    """Compute the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
 
     >>> bezier(np.array([[0.0], [1.0]]), np.array([0.0, 0.5])).tolist()
     [[0.0], [0.5]]
@@ -63,7 +63,7 @@ def bezier(points: F64, times: F64) -> F64:
 
 
 def rotation(vectors: F64) -> F64:
-    """Return rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
+    """Compute rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
@@ -157,19 +157,19 @@ class FacetWorld:
         return np.where(wall, 0, np.cumsum(~wall))[self.owner]
 
     def intrinsics(self, times: F64) -> F64:
-        """Return (t, 4) fx, fy, cx, cy in pixels."""
+        """Compute (t, 4) fx, fy, cx, cy in pixels."""
         h, w = self.config.size
         f = bezier(self.focal, times)
         return np.concatenate([f, f, np.full_like(f, w / 2), np.full_like(f, h / 2)], axis=1)
 
     def world_to_camera(self, times: F64) -> tuple[F64, F64]:
-        """Return rotations (t, 3, 3) and translations (t, 3): x_camera = R @ x_world + d."""
+        """Compute rotations (t, 3, 3) and translations (t, 3): x_camera = R @ x_world + d."""
         turn, position = self.camera(times)
         back = np.swapaxes(turn, 1, 2)
         return back, -np.einsum("tij,tj->ti", back, position)
 
     def view(self, times: F64) -> FacetView:
-        """Return the facets at `times` (t,) in 0..1."""
+        """Make the facets at `times` (t,) in 0..1."""
         rotate, shift = self.world_to_camera(times)
         columns, lit = [], []
         for thing in self.things:

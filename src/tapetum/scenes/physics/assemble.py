@@ -1,4 +1,4 @@
-"""From a stage that has run to an `Episode`, and back: the settings hold all that a second run needs."""
+"""Assembly of an `Episode` from a simulation that has run; its settings hold all that a second run needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The setting of a story: what stands where at the start, on a table or the ground, before anything moves."""
+"""Initial state of a story: bodies on a table or the ground before anything moves, camera path and light."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Camera, Light, Rgb, Surface
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.hand_primitives import RELAXED
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
 from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
 
 TABLE = (1.3, 1.0, 0.04)

@@ -105,7 +105,7 @@ class _EpisodeRun:
         return stage
 
     def parts(self, part: int) -> Iterator[Episode]:
-        """Tell the story; a part has `part` frames or somewhat more."""
+        """Simulate the story; a part has `part` frames or somewhat more."""
         self.pause = float(self.rng.uniform(0.1, 0.5))
         while self.done < self.total:
             frames = self._tell(part)

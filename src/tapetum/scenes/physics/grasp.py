@@ -1,4 +1,4 @@
-"""Where to take hold of a body: tries palm poses around it in a copy of the model and feels for touch.
+"""Grasp planning: tries palm poses around a body in a copy of the model and measures distances to it.
 
 The copy's hand has a wide margin, so MuJoCo's collision step tells distances before anything touches. A grasp is good when the
 thumb and a finger touch the body, shut fingers touch nothing else, and the open hand is clear on its whole way in.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.simulate import Simulation
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64, I64
 
 MARGIN = 0.016
@@ -107,7 +107,7 @@ class GraspPlanner:
         return shut, touch, roomy
 
     def find(self, body: int, palms: Iterable[F64], also: Callable[[F64, int], bool] = lambda palm, body: True) -> Grasp | None:
-        """Return the first good grasp among palm poses (6,) that `also` allows."""
+        """Find the first good grasp among palm poses (6,) that `also` allows."""
         self.look()
         for palm in itertools.islice(palms, TRIES):
             if not also(palm, body):
@@ -125,7 +125,7 @@ class GraspPlanner:
         return None
 
     def way_is_clear(self, grasp: Grasp, body: int) -> bool:
-        """Tell whether the open hand touches nothing from 10 cm before the grasp on."""
+        """Check whether the open hand touches nothing from 10 cm before the grasp on."""
         for back in (0.0, 0.02, 0.045, 0.07, 0.1):
             palm = grasp.palm.copy()
             palm[:3] -= back * grasp.approach

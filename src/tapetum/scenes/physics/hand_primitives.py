@@ -1,4 +1,4 @@
-"""Parts of a hand's actions: find a grasp, go there, take hold, carry, let go. Each simulates as far as it plans."""
+"""Motion primitives of the hand: find a grasp, reach, take hold, carry, let go, drape a cloth. Each simulates what it plans."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ class HandPrimitives:
         )
 
     def _arm_is_clear(self, palm: F64, body: int) -> bool:
-        """Tell whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""
+        """Check whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""
         stage = self.stage
         assert stage.script
         turn = hand_model.palm_quaternion(*palm[3:6])
@@ -64,7 +64,7 @@ class HandPrimitives:
         )
 
     def reaches(self, x: float, y: float) -> bool:
-        """Tell whether the arm stays out of other bodies where the held body is put down at x, y."""
+        """Check whether the arm stays out of other bodies where the held body is put down at x, y."""
         body = self.stage.sim.held
         if body is None:
             return True

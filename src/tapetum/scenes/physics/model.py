@@ -13,11 +13,11 @@ import numpy as np
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import collision
 from tapetum.scenes.physics.hand_model import FINGERS, HandParts
 from tapetum.scenes.physics.props import PHYSICS_MATERIALS, spring
-from tapetum.scenes.physics.solids import measures
 from tapetum.scenes.types import F64, I64
 
 GRAVITY = 9.81
@@ -117,7 +117,7 @@ def _body(number: int, body: Body, pose: F64, assets: list[str]) -> str:
 
 
 def _inertial(body: Body) -> str:
-    _, centre, inertia = measures(body.shape)
+    _, centre, inertia = mass_properties(body.shape)
     spread = _numbers([body.mass * i for i in inertia])
     return f'<inertial pos="0 0 {centre!r}" mass="{body.mass!r}" diaginertia="{spread}"/>'
 

@@ -1,4 +1,8 @@
-"""Things by name: which shapes, materials and colours a person would call so."""
+"""Objects by name, with the shapes, materials and colours a person would call so; density, friction and bounce of materials.
+
+Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce;
+a hand's skin counts alone.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ from math import atan2, exp, pi, sqrt
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Material, Rgb, Surface
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import (
     Bowl,
     Capsule,
@@ -20,7 +25,6 @@ from tapetum.scenes.bodies.shapes import (
     Sheet,
     Sphere,
 )
-from tapetum.scenes.physics.solids import measures
 
 TOUCH_S = 0.010
 """Seconds that a lively bounce lasts; short beside a frame, long beside a step."""
@@ -247,7 +251,7 @@ def make_body(
         material=made,
         surface=surface,
         colour_name="" if kind == "photo" else name,
-        mass=PHYSICS_MATERIALS[made].density * measures(form)[0],
+        mass=PHYSICS_MATERIALS[made].density * mass_properties(form)[0],
     )
 
 

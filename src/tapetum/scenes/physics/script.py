@@ -1,4 +1,4 @@
-"""What the hand does, as numbers that can be stored and played again: moves of ten channels, and grips.
+"""Trajectory of the hand, as numbers that can be stored and replayed: moves of ten channels, and grips.
 
 A move adds a smooth step (minimum jerk) to one channel between two steps of the simulation; moves of one channel may overlap
 and add up. So a script has an exact value at any time, whoever asks.

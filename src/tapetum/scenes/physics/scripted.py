@@ -1,16 +1,16 @@
-"""A stage: a simulation with a hand that follows a script, live (each action planned when it begins) or played again."""
+"""A simulation whose hand follows a script, live (each action planned when it begins) or replayed."""
 
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Action, Body
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.hand_model import find_hand
 from tapetum.scenes.physics.script import SLACK, Grip, Script
 from tapetum.scenes.physics.simulate import Simulation
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
 
 SPEED = 0.62

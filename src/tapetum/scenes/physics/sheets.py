@@ -14,12 +14,12 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum.scenes.physics.distance import gradient
 from tapetum.scenes.physics.hand_model import HandParts, pinch_point
 from tapetum.scenes.physics.model import GRAVITY
 from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
 
 THICK = 0.0025
@@ -188,7 +188,7 @@ class _Net:
         return quaternions.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
 
     def _stirred(self, k: int) -> bool:
-        """Tell whether a body near the sheet moves."""
+        """Check whether a body near the sheet moves."""
         low, high = self.x.reshape(-1, 3).min(0) - 0.01, self.x.reshape(-1, 3).max(0) + 0.01
         for j, support, reach in self.solid:
             if support:

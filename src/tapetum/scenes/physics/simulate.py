@@ -1,4 +1,4 @@
-"""Steps a model and records it: poses at moments, touches merged by moment, energy of what floats freely.
+"""Simulation of a model and its record: poses at moments, contacts merged by moment, energy of what floats freely.
 
 A moment is `steps_per_moment` steps. The hand, where there is one, is moved from outside: its coordinates and speeds are set
 before every step.
@@ -12,9 +12,9 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Contacts
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.physics.hand_model import HandParts
 from tapetum.scenes.physics.model import GRAVITY, Model, build, mujoco
-from tapetum.scenes.physics.solids import measures
 from tapetum.scenes.types import F64, I64
 
 FLUSH = 64
@@ -99,7 +99,7 @@ class Simulation:
         return poses
 
     def velocities_now(self) -> F64:
-        """Return velocities (n, 6) now, as the start takes them."""
+        """Compute velocities (n, 6) now, as the start takes them."""
         speeds = np.zeros((len(self.bodies), 6))
         speeds[self.model.free] = self.data.qvel[self.qvel_index]
         return speeds
@@ -121,7 +121,7 @@ class Simulation:
         self.held = None
 
     def take(self) -> tuple[F64, Contacts, F64]:
-        """Return what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
+        """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
         poses, speeds = np.stack(self._poses), np.stack(self._qvel)
         self._poses, self._qvel = [], []
         return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, speeds)
@@ -166,7 +166,7 @@ def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
     """Compute kinetic and potential energy (k,) in joules of the floating bodies, from poses (k, n, 7) and speeds (k, f, 6)."""
     if not len(free):
         return np.zeros(len(poses))
-    known = [measures(bodies[j].shape) for j in free]
+    known = [mass_properties(bodies[j].shape) for j in free]
     mass = np.array([bodies[j].mass for j in free])
     inertia = mass[:, None] * np.array([m[2] for m in known])
     centre = np.array([[0, 0, m[1]] for m in known])
@@ -254,7 +254,7 @@ class ContactAccumulator:
         return kept
 
     def take(self) -> Contacts:
-        """Return all merged touches and forget them."""
+        """Take all merged contacts and forget them."""
         self.merge()
         parts, self.done = self.done, []
         return join(parts)

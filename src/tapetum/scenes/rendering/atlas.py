@@ -1,4 +1,4 @@
-"""Photographs and printed words made ready for surfaces: blended repeats without seams, in a pyramid of halved copies.
+"""Texture atlases of photographs and printed words, blended repeats without seams in a pyramid; and the sides that bear words.
 
 A photograph that must cover more than itself is laid out in mirrored repeats twice, turned and shifted, and smooth noise says
 which of the two is seen where; the far quarter is faded into the near one, so that the whole repeats: no seam, and no axis of
@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
+from tapetum.scenes.bodies.geometry import bounds
 from tapetum.scenes.bodies.shapes import RoundedBox, Shape, Sheet
-from tapetum.scenes.rendering.camera import bounds
 from tapetum.scenes.textures import Textures, smooth_noise
 from tapetum.scenes.types import F32, F64, U8
 
@@ -69,7 +69,7 @@ class Atlas:
 
 
 def linear(image: U8) -> F32:
-    """Return light 0..1 of 8-bit values (sRGB's curve, taken as a power)."""
+    """Compute light 0..1 of 8-bit values (sRGB's curve, taken as a power)."""
     return _CURVE[image]
 
 
@@ -111,7 +111,7 @@ def _square(image: U8, rng: np.random.Generator) -> U8:
 
 
 def word_height(text: str) -> float:
-    """Tell how high a printed text is in widths."""
+    """Compute the height of a printed text in widths."""
     w, h = _measure(text)[2:]
     return h / w
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.rendering.camera import View
+from tapetum.scenes.rendering.camera import CameraView
 from tapetum.scenes.rendering.trace import Trace
 from tapetum.scenes.types import F32
 
@@ -21,8 +21,8 @@ LEAST = 0.6
 """Blur of fewer pixels than this is left out."""
 
 
-def speeds(bodies: tuple[Body, ...], hits: Trace, places: F32, before: View, after: View) -> F32:
-    """Return the way (2, h * w) in pixels that each pixel's surface point goes between two views; the open sky stands still."""
+def speeds(bodies: tuple[Body, ...], hits: Trace, places: F32, before: CameraView, after: CameraView) -> F32:
+    """Compute the way (2, h * w) in pixels of each pixel's surface point between two views; the open sky stands still."""
     count = hits.size[0] * hits.size[1]
     out = np.zeros((2, count), np.float32)
     still = np.array_equal(before.world, after.world) and np.array_equal(before.intrinsics, after.intrinsics)
@@ -48,7 +48,7 @@ def speeds(bodies: tuple[Body, ...], hits: Trace, places: F32, before: View, aft
     return out
 
 
-def _same(before: View, after: View, i: int) -> bool:
+def _same(before: CameraView, after: CameraView, i: int) -> bool:
     turned, moved = before.rotation[i] - after.rotation[i], before.origin[i] - after.origin[i]
     return abs(turned).max() < 1e-6 and abs(moved).max() < 1e-6
 

@@ -1,4 +1,4 @@
-"""How far a point is from a shape, below 0 inside it (float32): what soft shadows and dark corners are made of.
+"""Signed distance to shapes in float32, below 0 inside: for soft shadows and ambient occlusion.
 
 Hollow shapes come as their hull (as if filled) and, where asked, as they are. Where a flat side meets a round one the distance
 outside the edge is the larger of the two sides' distances, which is a little short; penumbras don't show it.
@@ -6,12 +6,13 @@ outside the edge is the larger of the two sides' distances, which is a little sh
 
 import numpy as np
 
+from tapetum.scenes.bodies.geometry import lateral
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
 from tapetum.scenes.types import F32, Bool
 
 
 def distance(shape: Shape, p: F32, filled: bool = False) -> F32:
-    """Return the signed distance (n,) of points (3, n) in the shape's own coordinates."""
+    """Compute the signed distance (n,) of points (3, n) in the shape's own coordinates."""
     x, y, z = p
     match shape:
         case Sphere(radius=r):
@@ -43,9 +44,9 @@ def distance(shape: Shape, p: F32, filled: bool = False) -> F32:
             side = (np.sqrt(x * x + y * y) - (h / 2 - z) * np.float32(r / h)) * along
             return np.maximum(side, -z - np.float32(h / 2))
         case Cup(height=h, wall=wall):
-            m = (shape.radius_top - shape.radius_bottom) / h
-            along = np.float32(1 / np.hypot(1, m))
-            off = np.sqrt(x * x + y * y) - (z * np.float32(m) + np.float32((shape.radius_top + shape.radius_bottom) / 2))
+            outer = lateral(shape)
+            along = np.float32(1 / np.hypot(1, outer.slope))
+            off = np.sqrt(x * x + y * y) - (z * np.float32(outer.slope) + np.float32(outer.radius))
             outer = np.maximum(off * along, abs(z) - np.float32(h / 2))
             if filled:
                 return outer
@@ -54,23 +55,13 @@ def distance(shape: Shape, p: F32, filled: bool = False) -> F32:
     raise TypeError(f"{type(shape).__name__} has no distance")
 
 
-def opening(shape: Shape) -> tuple[float, float] | None:
-    """Return the height and inner radius of a hollow shape's opening, or None for a solid one."""
-    match shape:
-        case Cup():
-            return shape.height / 2, shape.radius_top - shape.wall
-        case Bowl():
-            return 0.0, shape.radius - shape.wall
-    return None
-
-
 def within(shape: Shape, p: F32, slack: float) -> Bool:
-    """Tell which points (3, n) lie in the hollow of a cup or bowl, its inner walls included up to `slack` metres."""
+    """Find which points (3, n) lie in the hollow of a cup or bowl, its inner walls included up to `slack` metres."""
     x, y, z = p
     match shape:
         case Cup(height=h, wall=wall):
-            m = (shape.radius_top - shape.radius_bottom) / h
-            inner = z * np.float32(m) + np.float32((shape.radius_top + shape.radius_bottom) / 2 - wall + slack)
+            outer = lateral(shape)
+            inner = z * np.float32(outer.slope) + np.float32(outer.radius - wall + slack)
             return (x * x + y * y < inner * inner) & (abs(z) < h / 2) & (z > wall - h / 2 - slack)
         case Bowl(radius=r, wall=wall):
             return (x * x + y * y + z * z < (r - wall + slack) ** 2) & (z < 0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.rendering.blur import focus_blur, motion_blur, speeds
-from tapetum.scenes.rendering.camera import View, view_at
+from tapetum.scenes.rendering.camera import CameraView, view_at
 from tapetum.scenes.rendering.sensor import RenderConfig, codec, develop
 from tapetum.scenes.rendering.shading import shade
 from tapetum.scenes.rendering.texturing import Paint
@@ -60,7 +60,7 @@ def render_episode(
 
 
 def _settle(hits: Trace, colour: F32) -> F32:
-    """Give pixels with finer rays their mean."""
+    """Average the finer rays of pixels that have some."""
     count = hits.size[0] * hits.size[1]
     image = np.ascontiguousarray(colour[:, :count])
     if len(hits.edges):
@@ -71,7 +71,7 @@ def _settle(hits: Trace, colour: F32) -> F32:
 
 
 def _blur(
-    episode: Episode, number: int, hits: Trace, view: View, places: F32, image: F32,
+    episode: Episode, number: int, hits: Trace, view: CameraView, places: F32, image: F32,
     config: RenderConfig, rng: np.random.Generator,
 ) -> F32:  # fmt: skip
     camera = episode.camera

@@ -1,7 +1,8 @@
-"""Exact truth about an episode: which surface point a pixel shows, where any surface point is, what hides it, whole outlines.
+"""Exact ground truth of an episode: which surface point a pixel shows, where any surface point is, what hides it, masks, boxes.
 
-Everything is computed in float64 from the shapes as cut quadrics (`quadric_patches`), not read from images, so film and truth check
-each other. A surface point is *seen* in a frame if it projects into the image, faces the camera, and nothing lies before it.
+Everything is computed in float64 from the shapes as cut quadrics (`quadrics`), not read from images, so renderer and ground
+truth check each other. A surface point is *visible* in a frame if it projects into the image, faces the camera, and nothing
+lies before it.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, Sheet
-from tapetum.scenes.rendering import quadrics as quadric_patches
-from tapetum.scenes.rendering.camera import NEAR, View, view_at, window
+from tapetum.scenes.rendering import quadrics
+from tapetum.scenes.rendering.camera import NEAR, CameraView, view_at, window
 from tapetum.scenes.rendering.sheets import flat_places, triangles
 from tapetum.scenes.types import F32, F64, I64, Bool
 
@@ -90,9 +91,7 @@ class GroundTruth:
     def __init__(self, episode: Episode):
         """Prepare the shapes."""
         self.episode = episode
-        self._pieces = [
-            None if isinstance(b.shape, Sheet) else quadric_patches.quadric_patches(b.shape) for b in episode.bodies
-        ]
+        self._pieces = [None if isinstance(b.shape, Sheet) else quadrics.quadric_patches(b.shape) for b in episode.bodies]
 
     def pick(self, frame: I64, xy: F64) -> tuple[SurfacePoints, Bool]:
         """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and tell which rays met anything (n,)."""
@@ -153,11 +152,11 @@ class GroundTruth:
         return InstanceMasks(ids, shown == ids[:, None, None], whole, depth, bodies)
 
     def depth(self, frame: int) -> F64:
-        """Return depth (h, w) in metres at the centres of pixels, inf for the open sky."""
+        """Compute depth (h, w) in metres at the centres of pixels, inf for the open sky."""
         return self.masks(frame).depth
 
     def boxes(self, frame: int) -> InstanceBoxes:
-        """Return boxes around what is seen, and around what would be seen if nothing stood before it."""
+        """Compute boxes around what is seen, and around what would be seen if nothing stood before it."""
         masks = self.masks(frame)
         return InstanceBoxes(masks.ids, _boxes(masks.visible), _boxes(masks.amodal))
 
@@ -192,22 +191,22 @@ class GroundTruth:
         if len(frames) and (frames.min() < 0 or frames.max() > last):
             raise BadInput(f"frames {frames.min()} to {frames.max()} of an episode of {last + 1}; wanted 0 to {last}")
 
-    def _view(self, frame: int) -> View:
+    def _view(self, frame: int) -> CameraView:
         return view_at(self.episode, self.episode.moment(frame))
 
-    def _meet(self, view: View, i: int, rays: F64) -> tuple[F64, I64, F64]:
+    def _meet(self, view: CameraView, i: int, rays: F64) -> tuple[F64, I64, F64]:
         """Depth (n,), piece or triangle (n,), and for sheets the shares (n, 3) of its corners."""
         surface = self._pieces[i]
         if surface is None:
             points = view.sheets[i]
-            return quadric_patches.meet_triangles(points.reshape(-1, 3)[triangles(*points.shape[:2])], rays, NEAR)
+            return quadrics.meet_triangles(points.reshape(-1, 3)[triangles(*points.shape[:2])], rays, NEAR)
         start = view.centre(i)
         none = np.zeros((len(rays), 0))
         if isinstance(self.episode.bodies[i].shape, Ground) and start[2] <= 0:
             return np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), none
-        return *quadric_patches.meet(surface, start, rays @ view.rotation[i], NEAR), none
+        return *quadrics.meet(surface, start, rays @ view.rotation[i], NEAR), none
 
-    def _first(self, view: View, rays: F64, plain: bool = False) -> tuple[F64, I64, F64, F64]:
+    def _first(self, view: CameraView, rays: F64, plain: bool = False) -> tuple[F64, I64, F64, F64]:
         """Depth (n,) and body (n,) of the first surface on rays (n, 3) with z = 1, its place and normal (n, 3) on the body.
 
         `plain` leaves out the last two.
@@ -223,11 +222,11 @@ class GroundTruth:
                 place[at], normal[at] = self._describe(view, i, rays[at], t[at], which[at], fraction[at])
         return depth, body, place, normal
 
-    def _describe(self, view: View, i: int, rays: F64, t: F64, which: I64, fraction: F64) -> tuple[F64, F64]:
+    def _describe(self, view: CameraView, i: int, rays: F64, t: F64, which: I64, fraction: F64) -> tuple[F64, F64]:
         body, surface = self.episode.bodies[i], self._pieces[i]
         if surface is not None:
             place = view.centre(i) + t[:, None] * (rays @ view.rotation[i])
-            return place, quadric_patches.normals(surface, which, place)
+            return place, quadrics.normals(surface, which, place)
         assert isinstance(body.shape, Sheet)
         corner = triangles(*body.shape.grid)[which]
         place, normal = np.zeros((len(t), 3)), np.zeros((len(t), 3))
@@ -236,7 +235,7 @@ class GroundTruth:
         normal[:, 2] = -np.sign((np.cross(b - a, c - a) * rays).sum(-1))
         return place, normal
 
-    def _place(self, view: View, points: SurfacePoints) -> tuple[F64, F64]:
+    def _place(self, view: CameraView, points: SurfacePoints) -> tuple[F64, F64]:
         """Places and outward normals (n, 3) of points in camera coordinates."""
         rotation = view.rotation[points.body]
         place = np.einsum("nij,nj->ni", rotation, points.place) + view.origin[points.body]
@@ -245,11 +244,11 @@ class GroundTruth:
             at = np.flatnonzero(points.body == i)
             shape = self.episode.bodies[i].shape
             assert isinstance(shape, Sheet)
-            place[at], upper = quadric_patches.on_sheet(shape, view.sheets[i], points.place[at, :2])
+            place[at], upper = quadrics.on_sheet(shape, view.sheets[i], points.place[at, :2])
             normal[at] = upper * points.normal[at, 2:]
         return place, normal
 
-    def _project(self, view: View, place: F64) -> tuple[F64, Bool]:
+    def _project(self, view: CameraView, place: F64) -> tuple[F64, Bool]:
         """Raster places (n, 2) and which are in the image (n,)."""
         h, w = self.episode.size
         fx, fy, cx, cy = view.intrinsics
@@ -259,7 +258,7 @@ class GroundTruth:
         return xy, inside
 
 
-def _rays(view: View, xy: F64) -> F64:
+def _rays(view: CameraView, xy: F64) -> F64:
     """Directions (n, 3) with z = 1 through raster places (n, 2)."""
     fx, fy, cx, cy = view.intrinsics
     return np.stack([(xy[:, 0] - cx) / fx, (xy[:, 1] - cy) / fy, np.ones(len(xy))], 1)

@@ -10,7 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
+from tapetum.scenes.bodies.geometry import Cap, Disc, Face, Lateral, faces
+from tapetum.scenes.bodies.shapes import Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
 from tapetum.scenes.types import F64, I64
 
 FREE = np.full(3, np.inf)
@@ -33,43 +34,29 @@ class QuadricPatch:
 
 
 def quadric_patches(shape: Shape) -> list[QuadricPatch]:
-    """Return the pieces of a shape's surface, in its own coordinates."""
+    """List the patches of a shape's surface, in its own coordinates."""
     match shape:
         case Sphere(radius=r):
             return [QuadricPatch(_ball(r))]
         case Ellipsoid(radii=radii):
             return [QuadricPatch(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
-        case Capsule(radius=r, length=length):
-            half = length / 2
-            return [
-                QuadricPatch(_cone(r, 0), low=_z(-half, -np.inf), high=_z(half)),
-                QuadricPatch(_ball(r, (0, 0, half)), low=_z(half, -np.inf)),
-                QuadricPatch(_ball(r, (0, 0, -half)), high=_z(-half)),
-            ]
-        case Cylinder(radius=r, height=h):
-            return [
-                QuadricPatch(_cone(r, 0), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
-                QuadricPatch(_plane(2, h / 2), ring=(0, r)),
-                QuadricPatch(_plane(2, -h / 2), ring=(0, r), outward=-1),
-            ]
-        case Cone(radius=r, height=h):
-            return [
-                QuadricPatch(_cone(r / 2, -r / h), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
-                QuadricPatch(_plane(2, -h / 2), ring=(0, r), outward=-1),
-            ]
         case RoundedBox():
             return _box(np.array(shape.size) / 2, shape.rounding)
-        case Cup():
-            return _cup(shape)
-        case Bowl(radius=r, wall=wall):
-            return [
-                QuadricPatch(_ball(r), high=_z(0)),
-                QuadricPatch(_ball(r - wall), high=_z(0), outward=-1),
-                QuadricPatch(_plane(2, 0), ring=(r - wall, r)),
-            ]
         case Ground():
             return [QuadricPatch(_plane(2, 0))]
-    raise TypeError(f"{type(shape).__name__} is not made of quadrics")
+        case Sheet():
+            raise TypeError("a Sheet is not made of quadrics")
+    return [_patch(face) for face in faces(shape)]
+
+
+def _patch(face: Face) -> QuadricPatch:
+    match face:
+        case Lateral(radius=r, slope=m):
+            return QuadricPatch(_cone(r, m), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)
+        case Cap(radius=r, centre=z):
+            return QuadricPatch(_ball(r, (0, 0, z)), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)
+        case Disc(height=z):
+            return QuadricPatch(_plane(2, z), ring=(face.inner_radius, face.radius), outward=1.0 if face.up else -1.0)
 
 
 def meet(surface: list[QuadricPatch], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
@@ -100,7 +87,7 @@ def meet(surface: list[QuadricPatch], start: F64, rays: F64, near: float) -> tup
 
 
 def normals(surface: list[QuadricPatch], which: I64, p: F64) -> F64:
-    """Return the outward directions (n, 3), unit length, at points (n, 3) of the pieces (n,)."""
+    """Compute the outward directions (n, 3), unit length, at points (n, 3) of the pieces (n,)."""
     quadric = np.stack([piece.quadric for piece in surface])[which]
     outward = np.array([piece.outward for piece in surface])[which]
     slope = (np.einsum("nij,nj->ni", quadric[:, :3, :3], p) + quadric[:, :3, 3]) * outward[:, None]
@@ -170,19 +157,6 @@ def _plane(axis: int, height: float) -> F64:
     return q
 
 
-def _cup(cup: Cup) -> list[QuadricPatch]:
-    half, wall = cup.height / 2, cup.wall
-    m, middle = (cup.radius_top - cup.radius_bottom) / cup.height, (cup.radius_top + cup.radius_bottom) / 2
-    floor = wall - half
-    return [
-        QuadricPatch(_cone(middle, m), low=_z(-half, -np.inf), high=_z(half)),
-        QuadricPatch(_cone(middle - wall, m), low=_z(floor, -np.inf), high=_z(half), outward=-1),
-        QuadricPatch(_plane(2, -half), ring=(0, cup.radius_bottom), outward=-1),
-        QuadricPatch(_plane(2, floor), ring=(0, middle - wall + m * floor)),
-        QuadricPatch(_plane(2, half), ring=(cup.radius_top - wall, cup.radius_top)),
-    ]
-
-
 def _box(half: F64, rounding: float) -> list[QuadricPatch]:
     """Six sides; with rounding twelve quarters of cylinders and eight eighths of balls."""
     core = half - rounding
@@ -208,7 +182,7 @@ def _box(half: F64, rounding: float) -> list[QuadricPatch]:
 
 
 def on_sheet(sheet: Sheet, points: F64, flat: F64) -> tuple[F64, F64]:
-    """Return places and directions (n, 3) of the upper side at places (n, 2) on the flat sheet; points (rows, columns, 3)."""
+    """Compute places and directions (n, 3) of the upper side at places (n, 2) on the flat sheet; points (rows, columns, 3)."""
     rows, columns = points.shape[:2]
     x = np.clip((flat[:, 0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1)
     y = np.clip((flat[:, 1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1)

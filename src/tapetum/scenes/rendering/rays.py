@@ -1,4 +1,4 @@
-"""Where rays from the camera meet a shape, in the shape's own coordinates, float32, and which way its surface faces there.
+"""Intersections of rays from the camera with shapes, and normals there; float32, in the shape's own coordinates.
 
 All rays start at one point, so that many questions (can the lid be seen at all?) are asked once and not for each ray. Of a
 quadratic a t² + 2 b t + c the discriminant is written as a difference of areas, such as |d|² r² - (o × d)², which loses no
@@ -9,8 +9,11 @@ A piece tells sides with a sharp edge between them apart: 0 the outer side, 1 to
 4 inner floor; boxes: 0, 1, 2 for the axis.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from tapetum.scenes.bodies.geometry import Cap, Disc, Lateral, faces, lateral, opening
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
 from tapetum.scenes.rendering.camera import NEAR
 from tapetum.scenes.types import F32
@@ -22,7 +25,7 @@ INF = np.float32(np.inf)
 
 
 def hit(shape: Shape, o: Point, d: Three) -> Hit:
-    """Return the first t > NEAR at which o + t d is on the shape (inf for a miss), and the piece that is met there."""
+    """Find the first t > NEAR at which o + t d is on the shape (inf for a miss), and the piece that is met there."""
     match shape:
         case Sphere(radius=r):
             return _ball(o, d, r), 0
@@ -30,23 +33,17 @@ def hit(shape: Shape, o: Point, d: Three) -> Hit:
             return _ball((o[0] / x, o[1] / y, o[2] / z), (d[0] / x, d[1] / y, d[2] / z), 1.0), 0
         case Capsule(radius=r, length=length):
             return _capsule(o, d, r, length / 2), 0
-        case Cylinder(radius=r, height=h):
-            return _nearest((_side(o, d, r, 0.0, -h / 2, h / 2), 0), *_discs(o, d, ((h / 2, r, 1), (-h / 2, r, 2))))
-        case Cone(radius=r, height=h):
-            return _nearest((_side(o, d, r / 2, -r / h, -h / 2, h / 2), 0), *_discs(o, d, ((-h / 2, r, 2),)))
         case RoundedBox():
             return _box(o, d, np.array(shape.size) / 2, shape.rounding)
-        case Cup():
-            return _cup(o, d, shape)
-        case Bowl():
-            return _bowl(o, d, shape)
+        case Cylinder() | Cone() | Cup() | Bowl():
+            return _nearest(*_revolved(o, d, shape))
         case Ground():
             return (_ahead(-o[2] / d[2]), 0) if o[2] > 0 else (np.full(d[2].shape, INF), 0)
     raise TypeError(f"{type(shape).__name__} is not met by `hit`")
 
 
 def normals(shape: Shape, p: F32, piece: np.ndarray) -> F32:
-    """Return the outward directions (3, n), unit length, at points (3, n) of the surface."""
+    """Compute the outward directions (3, n), unit length, at points (3, n) of the surface."""
     n = np.zeros_like(p)
     match shape:
         case Sphere(radius=r):
@@ -67,12 +64,8 @@ def normals(shape: Shape, p: F32, piece: np.ndarray) -> F32:
             rim = piece == 1
             n[:, rim] = np.array([[0], [0], [1]], np.float32)
             return n
-        case Cylinder():
-            slope = 0.0
-        case Cone(radius=r, height=h):
-            slope = -r / h
-        case Cup():
-            slope = (shape.radius_top - shape.radius_bottom) / shape.height
+        case Cylinder() | Cone() | Cup():
+            slope = lateral(shape).slope
         case _:
             raise TypeError(f"{type(shape).__name__} has no normals here")
     n[0], n[1], n[2] = p[0], p[1], -slope * np.sqrt(p[0] * p[0] + p[1] * p[1])
@@ -143,16 +136,30 @@ def _side(o: Point, d: Three, r: float, m: float, low: float, high: float) -> F3
     return best
 
 
-def _discs(o: Point, d: Three, discs: tuple[tuple[float, float, int], ...]) -> list[Hit]:
-    """Meetings with discs (height, radius, piece) around the axis, for those that face the start of the rays."""
-    hits = []
-    for height, radius, piece in discs:
-        facing = o[2] > height if piece in (1, 4) else o[2] < height
-        if facing:
-            t = (height - o[2]) / d[2]
-            x, y = o[0] + t * d[0], o[1] + t * d[1]
-            hits.append((np.where((t > NEAR) & (x * x + y * y <= radius * radius), t, INF), piece))
-    return hits
+def _disc(o: Point, d: Three, disc: Disc) -> F32:
+    t = (disc.height - o[2]) / d[2]
+    x, y = o[0] + t * d[0], o[1] + t * d[1]
+    away = x * x + y * y
+    on = (t > NEAR) & (away <= disc.radius * disc.radius)
+    return np.where(on & (away >= disc.inner_radius * disc.inner_radius) if disc.inner_radius else on, t, INF)
+
+
+def _revolved(o: Point, d: Three, shape: Cylinder | Cone | Cup | Bowl) -> Iterator[Hit]:
+    """Meet the faces of a solid of revolution that can be seen from the start of the rays."""
+    rim = opening(shape)
+    cavity = rim is not None
+    if isinstance(shape, Cup):
+        outer = lateral(shape)
+        cavity = o[2] > outer.high or np.hypot(o[0], o[1]) < outer.radius + outer.slope * o[2] - shape.wall
+    for face in faces(shape):
+        match face:
+            case Lateral() if cavity or not face.inner:
+                yield _side(o, d, face.radius, face.slope, face.low, face.high), face.part
+            case Cap():
+                t = _ball(o, d, face.radius, slice(0, 2))
+                yield np.where((t > NEAR) & (o[2] + t * d[2] <= face.high), t, INF).min(0), face.part
+            case Disc() if (o[2] > face.height if face.up else o[2] < face.height) and (cavity or face.part != 4):
+                yield _disc(o, d, face), face.part
 
 
 def _capsule(o: Point, d: Three, r: float, half: float) -> F32:
@@ -162,38 +169,6 @@ def _capsule(o: Point, d: Three, r: float, half: float) -> F32:
         beyond = (o[2] + t * d[2] - end) * end >= 0
         best = np.where(beyond & (t < best), t, best)
     return best
-
-
-def _cup(o: Point, d: Three, cup: Cup) -> Hit:
-    half, wall = cup.height / 2, cup.wall
-    m = (cup.radius_top - cup.radius_bottom) / cup.height
-    middle = (cup.radius_top + cup.radius_bottom) / 2
-    floor = wall - half
-    hits: list[Hit] = [(_side(o, d, middle, m, -half, half), 0)]
-    hits += _discs(o, d, ((-half, cup.radius_bottom, 2),))
-    if o[2] > half or np.hypot(o[0], o[1]) < middle + m * o[2] - wall:
-        hits.append((_side(o, d, middle - wall, m, floor, half), 3))
-        hits += _discs(o, d, ((floor, middle - wall + m * floor, 4),))
-    hits += _rim(o, d, half, cup.radius_top - wall, cup.radius_top)
-    return _nearest(*hits)
-
-
-def _rim(o: Point, d: Three, height: float, inner: float, outer: float) -> list[Hit]:
-    if o[2] <= height:
-        return []
-    t = (height - o[2]) / d[2]
-    x, y = o[0] + t * d[0], o[1] + t * d[1]
-    away = x * x + y * y
-    return [(np.where((t > NEAR) & (away <= outer * outer) & (away >= inner * inner), t, INF), 1)]
-
-
-def _bowl(o: Point, d: Three, bowl: Bowl) -> Hit:
-    hits: list[Hit] = []
-    for r, piece in ((bowl.radius, 0), (bowl.radius - bowl.wall, 3)):
-        t = _ball(o, d, r, slice(0, 2))
-        hits.append((np.where((t > NEAR) & (o[2] + t * d[2] <= 0), t, INF).min(0), piece))
-    hits += _rim(o, d, 0.0, bowl.radius - bowl.wall, bowl.radius)
-    return _nearest(*hits)
 
 
 def _box(o: Point, d: Three, half: np.ndarray, rounding: float) -> Hit:

@@ -1,4 +1,4 @@
-"""What the sensor and the codec make of light: shot noise, the tone curve, JPEG or MPEG-4, a frame at a time."""
+"""Settings of the renderer; sensor and codec: shot noise, tone curve, JPEG or MPEG-4, a frame at a time. Imports no torch."""
 
 import io
 from collections.abc import Callable
@@ -60,7 +60,7 @@ _TONES = _curve()
 
 
 def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Generator) -> U8:
-    """Return an image (h, w, 3) of linear light (3, h * w).
+    """Develop linear light (3, h * w) into an image (h, w, 3).
 
     Noise is added to the square root of light, where photon noise has the same strength everywhere.
     """
@@ -73,7 +73,7 @@ def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Gene
 
 
 def codec(config: RenderConfig, size: tuple[int, int], rate: float) -> Callable[[U8], U8]:
-    """Return a function that passes frames, in their order, through the codec of the settings."""
+    """Make a function that passes frames, in their order, through the codec of the settings."""
     if config.compress == "no":
         return lambda frame: frame
     if config.compress == "jpeg" or size[0] % 2 or size[1] % 2:

@@ -1,4 +1,4 @@
-"""How much of the sun and of the sky a surface point sees past the other bodies.
+"""Soft shadows and ambient occlusion: the fraction of the sun and of the sky that bodies leave to a surface point.
 
 The sun is a disc of some angular radius a. Along the ray from a point to the middle of the sun, the least distance(t) / t to a
 body tells how far from the sun's middle, in radians, the body's edge passes: at -a all of the disc is covered, at a nothing is.
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import Disc, bounds, opening
 from tapetum.scenes.bodies.shapes import Ground, Shape, Sheet, Sphere
-from tapetum.scenes.rendering.camera import View, bounds
-from tapetum.scenes.rendering.distance import distance, opening, within
+from tapetum.scenes.rendering.camera import CameraView
+from tapetum.scenes.rendering.distance import distance, within
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 GOLDEN = 0.6180339887
@@ -75,7 +76,7 @@ class Blocks:
         return at[: np.searchsorted(at, self.points.shape[1])]
 
 
-def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
+def casters(bodies: tuple[Body, ...], view: CameraView) -> list[Caster]:
     """List the bodies that may throw shadows: all but sheets, which have their own."""
     out = []
     for i, b in enumerate(bodies):
@@ -99,7 +100,7 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
 
 
 def sun_visibility(blocks: Blocks, direct: F32, occluders: list[Caster], sun: F64, softness: float) -> F32:
-    """Return the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
+    """Compute the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
 
     `sun` (3,) points at it, `softness` is its radius in radians.
     """
@@ -185,8 +186,8 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
     return visibility
 
 
-def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) -> F32:
-    height, radius = hollow
+def _through_opening(p: F32, along: F32, rim: Disc, a: float) -> F32:
+    height, radius = rim.height, rim.inner_radius
     if along[2] <= 1e-3:
         return np.zeros(p.shape[1], np.float32)
     t = np.maximum((height - p[2]) / along[2], np.float32(1e-4))
@@ -209,7 +210,7 @@ def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) 
 
 
 def sky_visibility(blocks: Blocks, normals: F32, occluders: list[Caster], scale: float) -> F32:
-    """Return the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
+    """Compute the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
     visibility = np.ones(normals.shape[1], np.float32)
     for c in occluders:
         solid = opening(c.shape) is None

@@ -1,4 +1,4 @@
-"""Where rays meet a bent sheet: a grid of points, each cell of it two flat triangles, drawn with smoothed normals.
+"""Bent sheets as triangle meshes with smoothed normals: intersections with rays, and a shadow map.
 
      row r+1  o-----o        the sheet's own coordinates: x along a row from -width/2, y from row to row from -height/2;
               |2 / /|        its upper side (+z) is the one from which x goes right and y goes up
@@ -38,13 +38,13 @@ class Mesh:
 
 
 def triangles(rows: int, columns: int) -> I64:
-    """Return the numbers (m, 3) of the points of all triangles, counter-clockwise seen from the upper side."""
+    """Compute the numbers (m, 3) of the points of all triangles, counter-clockwise seen from the upper side."""
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
     return np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
 
 
 def flat_places(sheet: Sheet) -> F64:
-    """Return the places (rows * columns, 2) of a sheet's points on the flat sheet, in metres."""
+    """Compute the places (rows * columns, 2) of a sheet's points on the flat sheet, in metres."""
     rows, columns = sheet.grid
     y, x = np.meshgrid(np.linspace(-0.5, 0.5, rows), np.linspace(-0.5, 0.5, columns), indexing="ij")
     return np.stack([x.ravel() * sheet.size[0], y.ravel() * sheet.size[1]], 1)
@@ -113,7 +113,7 @@ def meet(sheet: Mesh, number: I64, rx: F32, ry: F32) -> tuple[F32, I64]:
 
 
 def surface(sheet: Mesh, triangle: I64, rx: F32, ry: F32) -> tuple[F32, F32]:
-    """Return places on the flat sheet (3, n) and normals of the upper side (3, n) in camera coordinates."""
+    """Compute places on the flat sheet (3, n) and normals of the upper side (3, n) in camera coordinates."""
     fraction = np.einsum("nij,jn->ni", sheet.inverse[triangle], np.stack([rx, ry, np.ones_like(rx)]))
     fraction /= fraction.sum(1, keepdims=True)
     place = np.zeros((3, len(triangle)), np.float32)
@@ -167,7 +167,7 @@ class ShadowMap:
         self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
 
     def visibility(self, points: F32, owner: np.ndarray, a: float) -> F32:
-        """Return the fraction (n,) of the sun that the sheet leaves to points (3, n)."""
+        """Compute the fraction (n,) of the sun that the sheet leaves to points (3, n)."""
         u, v, s = self.axes.astype(np.float32) @ points
         x, y = (u - np.float32(self.low[0])) / np.float32(self.texel), (v - np.float32(self.low[1])) / np.float32(self.texel)
         out = np.ones(len(u), np.float32)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import bounds
 from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground
 from tapetum.scenes.rendering.atlas import Atlas, Side, photo, printed_sides, word
-from tapetum.scenes.rendering.camera import bounds
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
 

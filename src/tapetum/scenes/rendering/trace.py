@@ -7,7 +7,7 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.rendering import sheets
-from tapetum.scenes.rendering.camera import View, window
+from tapetum.scenes.rendering.camera import CameraView, window
 from tapetum.scenes.rendering.rays import hit
 from tapetum.scenes.types import F32, I64
 
@@ -36,13 +36,13 @@ class Trace:
     """(e,) pixels."""
 
 
-def trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: bool = True) -> Trace:
+def trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool = True) -> Trace:
     """Cast all rays of a frame."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rays along a side meet it nowhere: inf or nan
         return _trace(bodies, view, size, edges)
 
 
-def _trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: bool) -> Trace:
+def _trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool) -> Trace:
     h, w = size
     fx, fy, cx, cy = view.intrinsics
     x = ((np.arange(w) + 0.5 - cx) / fx).astype(np.float32)
@@ -86,7 +86,7 @@ def _trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: b
     return _refine(hits, bodies, view, windows, body, piece) if edges else hits
 
 
-def _rays(view: View, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float], tuple[F32, F32, F32]]:
+def _rays(view: CameraView, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float], tuple[F32, F32, F32]]:
     """Start and directions of rays in a body's coordinates; t along them is depth."""
     r = view.rotation[i].astype(np.float32)
     o = view.centre(i)
@@ -94,7 +94,9 @@ def _rays(view: View, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float
     return (float(o[0]), float(o[1]), float(o[2])), d
 
 
-def _refine(hits: Trace, bodies: tuple[Body, ...], view: View, windows: list, body: np.ndarray, piece: np.ndarray) -> Trace:
+def _refine(
+    hits: Trace, bodies: tuple[Body, ...], view: CameraView, windows: list, body: np.ndarray, piece: np.ndarray
+) -> Trace:
     """Add the finer rays."""
     h, w = hits.size
     key, depth = body * np.int16(8) + piece, hits.depth.reshape(h, w)

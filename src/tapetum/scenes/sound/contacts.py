@@ -1,11 +1,15 @@
-"""From rows of contacts to what makes sound: blows, and stretches of rubbing (sliding or rolling)."""
+"""Sound sources among the contacts, blows and stretches of rubbing, and how strong they are at the microphone.
+
+The microphone is at the camera. Strength falls with distance; the delay on the way (3 ms a metre) is left out, so that what is
+heard is when it is seen.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.physics.solids import outline
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.sound.modes import TIMBRES, Modes
 from tapetum.scenes.types import F64, I64, Bool
 
@@ -56,7 +60,7 @@ class Rub:
 
 
 def moment_s(episode: Episode) -> float:
-    """Tell the seconds of one moment."""
+    """Compute the seconds of one moment."""
     return 1.0 / (episode.rate * episode.moments_per_frame)
 
 
@@ -116,7 +120,7 @@ def rubs(episode: Episode) -> list[Rub]:
 
 
 def _together(episode: Episode, first: I64, second: I64) -> np.ndarray:
-    """Tell whether two bodies are parts of one thing, or neither moves."""
+    """Check whether two bodies are parts of one thing, or neither moves."""
     names: dict[str, int] = {"": -1}
     group = np.array([names.setdefault(b.group, len(names)) for b in episode.bodies])
     fixed = np.array([b.fixed for b in episode.bodies])
@@ -143,7 +147,7 @@ NEAREST = 0.3
 
 
 def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bool]:
-    """Tell for places (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in the image."""
+    """Compute for places (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in the image."""
     moment = np.clip((time * episode.rate * episode.moments_per_frame).astype(np.int64), 0, episode.poses.shape[0] - 1)
     matrix = episode.camera.world_to_camera[moment]
     here = np.einsum("cij,cj->ci", matrix[:, :3, :3], place) + matrix[:, :3, 3]

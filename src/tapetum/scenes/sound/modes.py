@@ -1,12 +1,14 @@
-"""How a body rings: frequencies, decays and strengths of its modes, from its shape, size and material.
+"""Vibration modes of a body: frequencies, decays and strengths, from its shape, size and material.
 
     bars, boxes, sticks   bending of a free bar: (b L)^2 t c / (2 pi sqrt(12) L^2), b L = 4.730, 7.853, 10.996, 14.137
     cups and bowls        bending of a ring: n (n^2 - 1) / sqrt(n^2 + 1) * t c / (2 pi sqrt(12) R^2), n = 2, 3, ...
     tables                bending of a plate held at its edges: (pi / 2) t c / sqrt(12 (1 - 0.09)) * (m^2 / a^2 + n^2 / b^2)
     balls                 multiples of 0.26 c / R, about the lowest of a solid ball (0.27 for steel)
 
-with c the speed of sound in a bar, t a thickness. Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233.
-A mode loses exp(-pi f loss t) and something more to what the body stands on.
+with c the speed of sound in a bar, t a thickness. Speeds and losses of materials are rounded handbook values (Fletcher and
+Rossing, "The Physics of Musical Instruments", table 3.1, for wood and metal); hardness and roughness were set by ear and eye.
+Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233. A mode loses exp(-pi f loss t) and something more
+to what the body stands on.
 
 Differs from nature: small hard bodies ring beyond hearing, and what is heard of them is the table. Here their frequencies are
 pressed into hearing, f / (1 + f / 7000 Hz), so that size and material can be told: the smaller and stiffer, the higher, still.

@@ -60,7 +60,7 @@ def image_captions(graph: SceneGraph) -> Captions:
 
 
 def episode_caption(happenings: EpisodeEvents) -> str:
-    """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
+    """Describe an episode: deeds of the hand, falls, and what ends up where."""
     lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
     for hit in happenings.hits:
@@ -95,7 +95,7 @@ def _full(thing: SceneObject) -> str:
 
 
 def _where(graph: SceneGraph, thing: SceneObject, described: list[SceneObject]) -> str:
-    """Say how a thing stands to one that was named before; nothing where that is hard to say."""
+    """Describe how a thing stands to one that was named before; nothing where that is hard to say."""
     for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))

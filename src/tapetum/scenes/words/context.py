@@ -1,4 +1,4 @@
-"""What templates of episodes look at and answer with: an episode with names for its things, and tables of answers."""
+"""Context of the templates about episodes: referring expressions for objects, and tables of answers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -86,7 +86,7 @@ class QuestionContext:
         self.without = without
 
     def noun(self, body: int) -> str:
-        """Return the noun of a body."""
+        """Look up the noun of a body."""
         return self.episode.bodies[body].noun
 
     def names(self, body: int) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
-    """Tell whether a place is well outside of the image, or well inside and so hidden."""
+    """Check whether a place is well outside of the image, or well inside and so hidden."""
     moment = episode.moment(frame)
     matrix = episode.camera.world_to_camera[moment]
     x, y, z = matrix[:3, :3] @ place + matrix[:3, 3]

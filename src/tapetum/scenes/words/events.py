@@ -1,4 +1,4 @@
-"""What happened in an episode, in the terms of questions and captions: deeds of the hand, hits, falls, moves, containment.
+"""Events of an episode: manipulations, hits, falls, containment; and of the same episode with a body left out.
 
 Thresholds leave a gap: what lies between "it stayed" (under 1 cm) and "it moved" (over 3 cm) is neither: nobody asks.
 """
@@ -85,7 +85,7 @@ class EpisodeEvents:
         return SceneGraph(frame=0, objects=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
 
     def shown(self, body: int) -> bool:
-        """Tell whether a body is clear in some look."""
+        """Check whether a body is clear in some look."""
         return any(t.clear for look in self.looks for t in look.objects if t.number == body)
 
     @cached_property
@@ -147,13 +147,13 @@ class EpisodeEvents:
         return contents
 
     def places(self, body: int) -> F64:
-        """Return the places (k, 3) of a body at all moments; of a sheet its middle."""
+        """Compute the places (k, 3) of a body at all moments; of a sheet its middle."""
         if body in self.episode.sheets:
             return self.episode.sheets[body].mean((1, 2))
         return self.episode.poses[:, body, :3]
 
     def fate(self, body: int, start: int = 0) -> str:
-        """Tell how a body fared from a moment to the end: stays, moves, falls over, leaves; empty where it is hard to say."""
+        """Classify how a body fared from a moment on: stays, moves, falls over, leaves; empty where it is hard to say."""
         path = self.places(body)[start:]
         if path[-1, 2] < path[0, 2] - DROPPED:
             return "leaves"
@@ -177,7 +177,7 @@ class EpisodeEvents:
         return np.arccos(np.clip(axis @ axis[0], -1, 1))
 
     def handled(self, body: int, start: int = 0) -> bool:
-        """Tell whether the hand touches a body, or holds it, from a moment on."""
+        """Check whether the hand touches a body, or holds it, from a moment on."""
         contacts = self.episode.contacts
         late = contacts.moment >= start
         touched = (contacts.bodies == body).any(1) & np.isin(contacts.bodies, self.hand).any(1) & late
@@ -185,7 +185,7 @@ class EpisodeEvents:
         return bool(touched.any()) or any(body in (a.body, a.target) and a.end_s > since for a in self.episode.actions)
 
     def set_off(self, body: int) -> str:
-        """Tell what sets a body in motion first: start, hand, hit, never; empty where it is hard to say."""
+        """Classify what sets a body in motion first: start, hand, hit, never; empty where it is hard to say."""
         path = self.places(body)
         far = np.linalg.norm(path - path[0], axis=1)
         if far.max() < STAYED:
@@ -208,7 +208,7 @@ class EpisodeEvents:
 
 
 def tall(shape: object) -> bool:
-    """Tell whether a shape can fall over: higher than it is wide, or a cup."""
+    """Check whether a shape can fall over: higher than it is wide, or a cup."""
     match shape:
         case Cylinder(radius=r, height=h) | Cone(radius=r, height=h):
             return h > 2 * r
@@ -235,7 +235,7 @@ class CounterfactualEvents(EpisodeEvents):
     """What happened in an episode that was run again."""
 
     def number(self, name: str) -> int:
-        """Tell the number here of a body by its name."""
+        """Find the number here of a body by its name."""
         return [b.name for b in self.episode.bodies].index(name)
 
 
@@ -247,11 +247,11 @@ class Counterfactuals:
         self.episode, self.seed = episode, seed
 
     def hand(self) -> CounterfactualEvents | None:
-        """Return the episode without the hand; None where there is none."""
+        """Simulate the episode without the hand; None where there is none."""
         return self._no_hand
 
     def thing(self, happenings: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
-        """Return the number of a thing that had a part in the episode, and the episode without it; None where none had."""
+        """Draw a thing that had a part in the episode, and simulate the episode without it; None where none had."""
         if "_thing" not in self.__dict__:
             self.__dict__["_thing"] = self._draw(happenings)
         return self.__dict__["_thing"]

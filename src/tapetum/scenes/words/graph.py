@@ -1,4 +1,4 @@
-r"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
+r"""Scene graph of a frame: visible objects, their names and attributes, legible words, and spatial relations.
 
 Directions are the viewer's, on the ground: `side` grows to the right of the image and `far` away from the camera.
 
@@ -17,8 +17,8 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Episode
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.rendering.atlas import printed_sides, word_height
 from tapetum.scenes.rendering.ground_truth import GroundTruth, SurfacePoints
 
@@ -69,12 +69,12 @@ class SceneObject:
 
     @property
     def visible(self) -> bool:
-        """Whether any of it is seen."""
+        """Check whether any of it is seen."""
         return self.area > 0
 
     @property
     def clear(self) -> bool:
-        """Whether enough of it is seen to be asked about."""
+        """Check whether enough of it is seen to be asked about."""
         return self.visible_share >= CLEAR_SHARE and self.area >= CLEAR_AREA
 
 
@@ -100,14 +100,14 @@ class SceneGraph:
         return tuple(t for t in self.objects if t.clear)
 
     def find(self, number: int) -> SceneObject:
-        """Return the thing of a body; raise BadInput where the body is no movable thing."""
+        """Find the object of a body; raise BadInput where the body is no movable thing."""
         for thing in self.objects:
             if thing.number == number:
                 return thing
         raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.objects]}")
 
     def holds(self, a: SceneObject, relation: str, b: SceneObject) -> bool | None:
-        """Tell whether `a` is `relation` `b`: True, False, or None where people would differ."""
+        """Check whether `a` is `relation` `b`: True, False, or None where people would differ."""
         if relation in ("in", "under"):
             return a.holder == b.number and (relation == "under") == (b.number in self.upturned)
         if relation == "on":
@@ -131,7 +131,7 @@ class SceneGraph:
         return [(a.number, r, b.number) for a in visible for b in visible for r in kinds if a is not b and self.holds(a, r, b)]
 
     def larger(self, a: SceneObject, b: SceneObject) -> bool | None:
-        """Tell whether `a` is larger than `b`; None where it is hard to say."""
+        """Check whether `a` is larger than `b`; None where it is hard to say."""
         if a.size_m > LARGER * b.size_m:
             return True
         return False if b.size_m > LARGER * a.size_m or max(a.size_m, b.size_m) < SAME * min(a.size_m, b.size_m) else None
@@ -167,7 +167,7 @@ def movable_bodies(episode: Episode) -> list[int]:
 
 
 def small(episode: Episode, longest: int = LOOK) -> Episode:
-    """Return the episode with a smaller image of the same view."""
+    """Copy the episode with a smaller image of the same view."""
     h, w = episode.size
     scale = longest / max(h, w)
     size = (max(1, round(h * scale)), max(1, round(w * scale)))
@@ -255,7 +255,7 @@ LETTER = 5.0
 
 
 def readable(truth: GroundTruth, body: int, frame: int, enlarged: float) -> bool:
-    """Tell whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
+    """Check whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
 
     `enlarged`: how much larger the real image is than the one looked at.
     """

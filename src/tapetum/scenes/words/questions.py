@@ -1,4 +1,21 @@
-"""Questions with options, and what they are drawn from."""
+r"""Questions with options, chosen among candidates so that words alone say nothing about the answers.
+
+    scenes of a block ─► candidates ─► by template and key ─► groups of k with k different answers ─► questions
+
+A group of k candidates with k different answers shares its k options: each option is right for exactly one of its questions.
+So whoever knows only the template, the key and the options is right in one of k, not about: exactly, in any collection of whole
+groups, however skewed the world. In a group the answer also stands once in each place among the options. What else the text
+says (a colour, a neighbour) must not go with the answer; templates choose their keys and phrases for that, and
+`benchmarks/scenes_blind.py` measures whether they succeeded.
+
+    colour of cups     red red red red blue blue green white          options: blue green red white
+                        └───────────┼────┴─────────┼────┘      ─►      four questions, four right answers;
+                               one of each                             three red ones and a blue one are left out
+
+Questions with options of their own (the red ball, the blue ball, about the same) are balanced over the place of the answer
+in the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` numbers in a row, so
+that a scene's questions depend on its block alone, whoever makes it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +92,7 @@ POOL = 24
 
 
 def block_of(number: int) -> range:
-    """Tell which scenes are balanced together with scene `number`."""
+    """List the scenes that are balanced together with scene `number`."""
     return range(number // BLOCK * BLOCK, number // BLOCK * BLOCK + BLOCK)
 
 
@@ -154,7 +171,7 @@ def _role(candidate: Candidate) -> object:
 
 
 def _agree(candidate: Candidate, group: list[tuple[int, Candidate]]) -> bool:
-    """Tell whether each answer of the group is a wrong one for the candidate, and the other way round."""
+    """Check whether each answer of the group is a wrong one for the candidate, and the other way round."""
     if candidate.fixed:
         return True
     return all(c.answer in candidate.others and candidate.answer in c.others for _, c in group)

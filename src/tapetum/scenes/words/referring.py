@@ -36,12 +36,12 @@ class Phrase:
 
     @property
     def kind(self) -> str:
-        """Which words it needs. "The red block" says that there are other blocks, as in a tower: that may tell an answer."""
+        """List the words it needs. "The red block" says that there are other blocks, as in a tower: that may tell an answer."""
         parts = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
         return " ".join(w for w in parts if w)
 
     def fits(self, graph: SceneGraph, thing: SceneObject) -> bool | None:
-        """Tell whether the phrase fits a thing: True, False, or None where people would differ."""
+        """Check whether the phrase fits a thing: True, False, or None where people would differ."""
         answers: list[bool | None] = [
             not self.noun or thing.noun == self.noun,
             not self.material or thing.material == self.material,
@@ -64,7 +64,7 @@ class Phrase:
 
 
 def named(graph: SceneGraph, phrase: Phrase) -> SceneObject | None:
-    """Return the one visible thing that a phrase names, or None where it names none, more than one, or nobody can say."""
+    """Find the one visible thing that a phrase names, or None where it names none, more than one, or nobody can say."""
     matches = [(t, phrase.fits(graph, t)) for t in graph.visible]
     certain = [t for t, fits in matches if fits]
     return certain[0] if len(certain) == 1 and all(fits is not None for _, fits in matches) else None
@@ -89,12 +89,12 @@ def phrases(graph: SceneGraph, thing: SceneObject, unsaid: frozenset[str] = froz
 
 
 def plural(noun: str) -> str:
-    """Return the word for several of a noun."""
+    """Form the plural of a noun."""
     return PLURALS.get(noun, noun + "s")
 
 
 def spoken(relation: str) -> str:
-    """Return a relation as it stands behind "is": to the left of."""
+    """Write a relation as it stands behind "is": to the left of."""
     return f"to the {relation}" if relation in ("left of", "right of") else relation
 
 

@@ -1,14 +1,14 @@
-"""What several stories share: things at random, free places, rollers, and something to do when all is done."""
+"""Helpers of the stories: objects at random, free places, rollers, and something to do when all is done."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.physics.builder import SceneBuilder, rolling
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import COMMON
-from tapetum.scenes.physics.solids import outline
 
 Act = Callable[[Hand], None]
 """What a hand does next; called until the time is over."""
