@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.towers import VideoText
+    from tapetum.systems.longvideo.video_text import VideoText
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,18 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.watching import View, see_video, watch
+    from tapetum.systems.longvideo.streaming import FrameSelection, encode_video, stream_passages
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
-            latents = see_video(model, video, View(rate=options.rate), lambda done: tell(done, None))
-            scores = tuple(model.likelihoods(latents, options.question, options.options))
+            latents = encode_video(model, video, FrameSelection(rate=options.rate), lambda done: tell(done, None))
+            scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
         seen = None
-        for number, passage in enumerate(watch(model, video, View(rate=options.rate))):
+        for number, passage in enumerate(stream_passages(model, video, FrameSelection(rate=options.rate))):
             listener.progress("watching", number, None)
             seen = passage.so_far
     assert seen is not None
@@ -97,7 +97,7 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
 
 def similarities(model: "VideoText", question: str, options: "Sequence[str]", seen: "np.ndarray") -> tuple[float, ...]:
     """Give the cosines of a video's vector with the question and each answer after it."""
-    from tapetum.systems.longvideo.watching import embed_answers
+    from tapetum.systems.longvideo.streaming import embed_answers
 
     return tuple(float(value) for value in embed_answers(model, question, options) @ seen)
 
@@ -111,7 +111,7 @@ def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Ans
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
     """Load weights that answer by similarity or by likelihood; None takes either. Raises BadInput for others."""
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.towers import VideoText
+    from tapetum.systems.longvideo.video_text import VideoText
     from tapetum.systems.longvideo.weights import load
 
     model = load(place)

@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.systems.longvideo.watching import Watcher
+    from tapetum.systems.longvideo.streaming import StreamingModel
     from tapetum.video import LiveVideo
 
 MEMORIES = 512
@@ -83,7 +83,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
 
     from tapetum.app.live import stopped_by_signals
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.watching import passage, prepared
+    from tapetum.systems.longvideo.streaming import make_passage, preprocess_frames
     from tapetum.video import LiveVideo
 
     model = bounded(load_watcher(options.model, options.by), options.memories)
@@ -92,14 +92,14 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
     means = model.cell_means() if isinstance(model, Captioner) else None
     with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
         for start, stop, part in _segments(live, model, options.rate):
-            state, features = model.video.step(state, prepared(model, part))
+            state, features = model.video.step(state, preprocess_frames(model, part))
             if isinstance(model, Captioner):
                 assert means is not None
                 own = model.latents_of(model.cell_means().add(features))
                 both = [own, model.latents_of(means.add(features))]
-                scores = [tuple(model.likelihoods(seen, options.question, options.options)) for seen in both]
+                scores = [tuple(model.score_options(seen, options.question, options.options)) for seen in both]
             else:
-                seen = passage(model, start, stop, features)
+                seen = make_passage(model, start, stop, features)
                 scores = [similarities(model, options.question, options.options, v) for v in (seen.vector, seen.so_far)]
             best = [options.options[max(range(len(each)), key=each.__getitem__)] for each in scores]
             last = LivePassage(
@@ -117,9 +117,9 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
     return AnsweredLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
 
 
-def bounded(model: "Watcher", memories: int) -> "Watcher":
+def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
     """Give the model with a cap of memories, if it needs one. Raises BadInput for one that cannot see a stream for ever."""
-    from tapetum.systems.longvideo.continued import continued
+    from tapetum.systems.longvideo.inflation import continue_from
 
     config = model.config.video
     if config.memory == "joint":
@@ -130,7 +130,7 @@ def bounded(model: "Watcher", memories: int) -> "Watcher":
         raise BadInput(f"the pooling of these weights is {config.pooling}, which keeps every moment; --online takes the mean")
     if config.memory_cap is not None or config.memory in ("streaming", "compressed"):
         return model
-    encoder = continued(model.video, memory_cap=memories)
+    encoder = continue_from(model.video, memory_cap=memories)
     model.video = encoder
     object.__setattr__(model, "config", _with_video(model.config, encoder.config))
     return model
@@ -142,7 +142,7 @@ def _with_video(config: Any, video: Any) -> Any:
     return replace(config, video=video)
 
 
-def _segments(live: "LiveVideo", model: "Watcher", rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
+def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
     """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
     import numpy as np
 

@@ -212,7 +212,7 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
     from contextlib import nullcontext
 
     from tapetum.bench.embedding_rows import Unfinished
-    from tapetum.systems.longvideo.watching import VideoEmbedder
+    from tapetum.systems.longvideo.streaming import VideoEmbedder
 
     if out is None or not isinstance(embedder, VideoEmbedder):
         return nullcontext()

@@ -115,7 +115,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     from dataclasses import asdict
 
     from tapetum.app.looks import look_of
-    from tapetum.bench.davis import evaluate, followed, read_predictions, write_predictions
+    from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
     from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()
@@ -132,7 +132,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
         look = look_of(str(options.model), config.short_side, options.stride, options.device)
 
         def masks_of(video: MaskedVideo) -> Any:
-            ids = followed(video, look, config)
+            ids = propagate(video, look, config)
             if options.save_predictions is not None:
                 write_predictions(Path(options.save_predictions), video, ids)
             return ids[scored_frames]

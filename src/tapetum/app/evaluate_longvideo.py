@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.bench.rows import Rows
-    from tapetum.data.asked import Question
+    from tapetum.data.questions import Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +168,6 @@ def _first(listing: Any, limit: int | None) -> Any:
 
 
 def _identity(model: Any) -> str:
-    from tapetum.systems.longvideo.towers import identity_of
+    from tapetum.systems.longvideo.video_text import identity_of
 
     return identity_of(model)

@@ -93,9 +93,9 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
         from tapetum.app.paligemma_task import task_scores
 
         return PaliGemmaScores(model=options.model, table=task_scores(options, listener))
-    from tapetum.bench.paligemma import Held, evaluate
+    from tapetum.bench.paligemma import SceneTestSet, evaluate
     from tapetum.systems.paligemma.answers import Answerer
-    from tapetum.systems.paligemma.data import JsonLines
+    from tapetum.systems.paligemma.data import JsonLinesSamples
     from tapetum.systems.paligemma.transfer.run import ExactChecks
 
     answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=options.device)
@@ -104,13 +104,13 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
         table = evaluate(
             model,
             tokens,
-            Held(options.data, options.limit),
+            SceneTestSet(options.data, options.limit),
             unpack=answerer.codec.unpack if options.segment else None,
             blind=("shuffled", "grey") if options.blind else (),
             say=listener.status,
         )
         listener.status("")
     else:
-        lines = JsonLines(options.data, model.config.image_size)
+        lines = JsonLinesSamples(options.data, model.config.image_size)
         table = dict(ExactChecks(lines, tokens, most=options.limit or len(lines))(model))
     return PaliGemmaScores(model=options.model, table=table)

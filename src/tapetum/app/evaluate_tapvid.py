@@ -20,7 +20,8 @@ class TapVidOptions:
     mode: Literal["first", "strided"] = "first"
     """Query each point where it is first visible, or on every fifth frame."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all); by default tapir-nano."""
+    """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion at all);
+    by default tapir-nano."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Score these predictions instead of a tracker: .npz, .pkl or a folder of NAME.npz, with tracks and occluded of each video,
     as --save-predictions writes them."""
@@ -79,6 +80,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     from tapetum.bench.published import located
     from tapetum.bench.tapvid import evaluate
     from tapetum.bench.tapvid_predictions import Prediction, Predictions, check_form, write_predictions
+    from tapetum.core.plugins import reference_label
     from tapetum.tracks.metrics import HEADLINES
 
     data = located(options.data) or options.data
@@ -107,7 +109,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
         counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items() if count)
         listener.note(f"videos in which nothing could be counted, left out of the mean: {counts}")
     return TapVidScores(
-        model=model,
+        model=model and reference_label(model),
         average_jaccard=result["average_jaccard"],
         average_pts_within_thresh=result["average_pts_within_thresh"],
         occlusion_accuracy=result["occlusion_accuracy"],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.encoders.features import Encoder
-    from tapetum.systems.pretraining.data import Source
+    from tapetum.systems.pretraining.data import ImageSource
 
 CURVES, NEIGHBOURS = "curves.svg", "neighbours.html"
 """What a finished run has in its folder beside the encoder."""
@@ -27,7 +27,7 @@ class PretrainedEncoder:
     encoder: Path
     """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
     curves: Path
-    """An image of loss, spread of the features, rate and so on over the steps."""
+    """An image of loss, deviation of the features, learning rate and so on over the steps."""
     neighbours: Path
     """A page of images, each beside those that are most alike to the encoder."""
     images: int
@@ -53,7 +53,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     from tapetum.app.curves import write_curves
     from tapetum.encoders.factory import load
     from tapetum.systems.pretraining import run as runs
-    from tapetum.systems.pretraining.data import source_at
+    from tapetum.systems.pretraining.sources import read_source
     from tapetum.train.launch import is_main
 
     finished = runs.pretrain(run, launch, say)
@@ -62,7 +62,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
     if is_main():
         write_curves(launch.out / "log.jsonl", curves)
-        show_neighbours(load(finished.encoder), source_at(Path(run.data)), page)
+        show_neighbours(load(finished.encoder), read_source(Path(run.data)), page)
     return PretrainedEncoder(
         encoder=finished.encoder,
         curves=curves,
@@ -73,7 +73,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     )
 
 
-def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
+def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Path:
     """Write a page of images, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
     import numpy as np
 

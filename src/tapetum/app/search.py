@@ -76,7 +76,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
     options.check()
     import numpy as np
 
-    from tapetum.systems.longvideo.watching import embed_words
+    from tapetum.systems.longvideo.streaming import embed_words
 
     rows = read_table(Path(options.index))
     model = load_towers(options.model)

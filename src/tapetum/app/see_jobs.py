@@ -156,18 +156,18 @@ def _flush(
     answerer: "Answerer", settings: SeeSettings, jobs: Sequence[Job], request: Request, pending: list[tuple[int, Any, list]]
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Asks about what is pending, and empties it."""
-    from tapetum.layers.generate_config import Choice
-    from tapetum.systems.paligemma.labels import things_of
+    from tapetum.layers.generate import SamplingConfig
+    from tapetum.systems.paligemma.labels import requested_objects
 
-    words, things = request.kind == "words", things_of(request.prompt)
+    words, things = request.kind == "words", requested_objects(request.prompt)
     examples = [
         (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
     ]
     replies: list[Any] = []
     for start in range(0, len(examples), _AT_A_TIME):
         some = [part for _, part, _ in examples[start : start + _AT_A_TIME]]
-        most, how = settings.tokens or request.tokens, Choice(beams=settings.beams)
-        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, how=how)
+        most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
+        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, sampling=sampling)
     for k, frames, _ in pending:
         seen = []
         for (owner, part, number), reply in zip(examples, replies, strict=True):

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.systems.paligemma.answers import Reply
-    from tapetum.systems.paligemma.locations import Found
     from tapetum.types import Answer, Boxes, Masks
 
 

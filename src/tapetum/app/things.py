@@ -186,15 +186,19 @@ class _Eye:
 
     def look(self, frame: int) -> "Boxes":
         """Give the boxes of the things in a frame."""
-        from tapetum.layers.generate_config import Choice
+        from tapetum.layers.generate import SamplingConfig
 
         [reply] = self.answerer.ask(
-            [self.video[[frame]]], [self.prompt], self.tokens, resize=self.options.resize, how=Choice(beams=self.options.beams)
+            [self.video[[frame]]],
+            [self.prompt],
+            self.tokens,
+            resize=self.options.resize,
+            sampling=SamplingConfig(beams=self.options.beams),
         )
-        from tapetum.systems.paligemma.labels import things_of
+        from tapetum.systems.paligemma.labels import requested_objects
 
         size = self.video.width, self.video.height
-        found = self.answerer.find(reply, *size, masks=False, things=things_of(self.prompt))
+        found = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
         self.malformed += found.malformed
         self.unasked += found.unasked
         return found.boxes

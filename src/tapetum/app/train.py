@@ -17,7 +17,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
 
 if TYPE_CHECKING:
-    from tapetum.systems.paligemma.run import Finished
+    from tapetum.systems.paligemma.run import TrainedModel
 
 Recipe = (
     LocaliserRun
@@ -96,7 +96,7 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
 def _train_paligemma(
     recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
-) -> "Finished | None":
+) -> "TrainedModel | None":
     if isinstance(recipe, PaliGemmaStage):
         from tapetum.systems.paligemma.run import train_stage
 

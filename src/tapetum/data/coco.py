@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Key
 from tapetum.data.entries import JsonEntry, entries, write_lists
+from tapetum.data.questions import Key
 from tapetum.data.rle import decode_mask, encode_mask, segmentation_mask
 from tapetum.types import Masks
 

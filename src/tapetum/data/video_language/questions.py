@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import (
     JsonEntry,
     entries,
@@ -35,6 +34,7 @@ from tapetum.data.entries import (
     write_mapping,
 )
 from tapetum.data.listings import records_of
+from tapetum.data.questions import Question, check_unique
 from tapetum.data.video_language import video_file, videos_of
 
 OPTIONS = 5
@@ -59,7 +59,7 @@ def read_egoschema(folder: str | Path, split: str = "subset") -> list[Question]:
         name = entry.file_name("video_id") if "video_id" in entry else inside(uid, f"q_uid of {entry.where}")
         video = video_file(videos_of(folder), name)
         questions.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
-    return once(questions, file)
+    return check_unique(questions, file)
 
 
 def _egoschema_answers(file: Path, needed: bool) -> dict[str, int]:
@@ -80,7 +80,7 @@ def read_nextqa(folder: str | Path, split: str = "val") -> list[Question]:
         if not 0 <= right < OPTIONS:
             raise BadInput(f"answer of {where} is {right}; wanted 0 to {OPTIONS - 1}: give the official file")
         questions.append(_nextqa_question(Path(folder), row, options=options, right=right))
-    return once(questions, Path(folder) / f"{split}.csv")
+    return check_unique(questions, Path(folder) / f"{split}.csv")
 
 
 def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
@@ -95,7 +95,7 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
         if own is not None and row.text("qid") in own:
             answers.append(own.text(row.text("qid")))
         questions.append(_nextqa_question(folder, row, answers=tuple(answers)))
-    return once(questions, folder / f"{split}.csv")
+    return check_unique(questions, folder / f"{split}.csv")
 
 
 def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[JsonEntry, str]]:
@@ -168,7 +168,7 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
                 context=until,
             )
         )
-    return once(questions, folder / "questions.jsonl")
+    return check_unique(questions, folder / "questions.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.losses import video_text_loss
-from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train.contrastive import clip_loss
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -26,7 +26,7 @@ TEXT = TextConfig(
 
 
 def towers(**changes: Any) -> VideoText:
-    return longvideo.build_towers("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
+    return longvideo.build_video_text("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
 
 
 def clip(frames: int = 16, batch: int = 2) -> Tensor:
@@ -76,13 +76,13 @@ def test_of_one_text_each_the_loss_is_clips() -> None:
 def test_several_texts_and_wrong_answers_are_as_written_out() -> None:
     torch.manual_seed(1)
     videos, texts, hard = torch.randn(3, 4), torch.randn(3, 2, 4), torch.randn(3, 2, 4)
-    there, hard_there = torch.tensor([[1, 1], [1, 0], [1, 1]]).bool(), torch.tensor([[1, 1], [0, 0], [1, 0]]).bool()
-    found = video_text_loss(videos, texts, 5.0, there=there, hard=hard, hard_there=hard_there)
+    there, hard_valid = torch.tensor([[1, 1], [1, 0], [1, 1]]).bool(), torch.tensor([[1, 1], [0, 0], [1, 0]]).bool()
+    found = video_text_loss(videos, texts, 5.0, valid=there, hard=hard, hard_valid=hard_valid)
     v, t, h = (F.normalize(x.double(), dim=-1) for x in (videos, texts, hard))
     own = [(i, k) for i in range(3) for k in range(2) if there[i, k]]
     total = 0.0
     for i in range(3):
-        wrong = [float(5 * v[i] @ h[i, k]) for k in range(2) if hard_there[i, k]]
+        wrong = [float(5 * v[i] @ h[i, k]) for k in range(2) if hard_valid[i, k]]
         columns = torch.tensor([float(5 * v[i] @ t[j, k]) for j, k in own] + wrong)
         mine = [float(5 * v[i] @ t[j, k]) for j, k in own if j == i]
         total -= sum(x - float(columns.logsumexp(0)) for x in mine) / len(mine) / 6
@@ -90,7 +90,7 @@ def test_several_texts_and_wrong_answers_are_as_written_out() -> None:
         total -= sum(float(row[i] - row.logsumexp(0)) for row in rows) / len(rows) / 6
     assert float(found) == pytest.approx(total, rel=1e-5)
     with pytest.raises(BadInput, match="has no text"):
-        video_text_loss(videos, texts, 5.0, there=torch.zeros(3, 2, dtype=torch.bool))
+        video_text_loss(videos, texts, 5.0, valid=torch.zeros(3, 2, dtype=torch.bool))
 
 
 def test_all_that_should_learn_does_and_the_scale_stays_below_100() -> None:
@@ -99,7 +99,7 @@ def test_all_that_should_learn_does_and_the_scale_stays_below_100() -> None:
         model.log_scale.fill_(7.0)
     texts = torch.stack([model.tokens(["a", "b"]), model.tokens(["c", "d"])], 1)
     there = torch.tensor([[True, False], [True, True]])
-    loss = video_text_loss(model.embed_videos(clip()), model.embed_texts(texts), model.scale(), there=there)
+    loss = video_text_loss(model.embed_videos(clip()), model.embed_texts(texts), model.scale(), valid=there)
     (loss + model.embed_images(clip()[:, 0]).sum()).backward()
     assert float(model.scale().detach()) == pytest.approx(100)
     for name, parameter in model.named_parameters():
@@ -124,7 +124,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
 
 def test_files_that_are_not_whole_get_one_line(tmp_path: Path) -> None:
     from tapetum.hub.headed import save_headed
-    from tapetum.systems.longvideo.towers_config import to_json
+    from tapetum.systems.longvideo.video_text_config import to_json
 
     model, path = towers(), tmp_path / "a.safetensors"
     with pytest.raises(BadInput, match="is no file of weights"):
@@ -151,4 +151,4 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(BadInput, match="a tokenizer that is not with it"):
         towers(text=TextConfig(**{**vars(TEXT), "vocabulary": 300})).tokens(["a"])
     with pytest.raises(BadInput, match="did you mean mcvit-nano"):
-        longvideo.build_towers("mcvit-nan")
+        longvideo.build_video_text("mcvit-nan")

@@ -15,13 +15,13 @@ from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.hub.registry import VIDEO_FILE
 from tapetum.metrics.captions import caption_scores
 from tapetum.systems.longvideo.captioner import Captioner, next_token_loss, padded
-from tapetum.systems.longvideo.captioner_config import BYTE_DECODER, CaptionerConfig
-from tapetum.systems.longvideo.continued import continued
-from tapetum.systems.longvideo.data import Told, telling
+from tapetum.systems.longvideo.data import CaptionedClip, open_clips
 from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.task import NOT_LEARNING, Clips, filled, signed
+from tapetum.systems.longvideo.task import NOT_COMPARED, ShuffledClips, pad_clips, scale_pixels
+from tapetum.systems.longvideo.video_text_config import BYTE_DECODER, CaptionerConfig
 from tapetum.systems.longvideo.weights import load
 from tapetum.train import StepContext, Task
 
@@ -32,7 +32,7 @@ class LanguageTask(Task):
     """Say the next byte of texts; no video is looked at."""
 
     def __init__(self, run: VideoTextRun):
-        self.run, self.told = run, telling(run)
+        self.run, self.clips = run, open_clips(run)
 
     def model(self) -> ByteLanguage:
         """Make a new decoder, or the one of a run before."""
@@ -43,13 +43,13 @@ class LanguageTask(Task):
             raise BadInput(f"{self.run.start} is no language model over bytes; give a run of the stage language, or no --start")
         return model.train()
 
-    def dataset(self) -> Clips:
+    def dataset(self) -> ShuffledClips:
         """Give texts by number."""
-        return Clips(self.told, self.run.seed)
+        return ShuffledClips(self.clips, self.run.seed)
 
-    def collate(self, items: Sequence[tuple[int, Told]]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Tensor]:
         """Make a micro-batch."""
-        ids, lengths = _bytes([told.text for _, told in items])
+        ids, lengths = _bytes([clip.text for _, clip in items])
         return {"ids": ids, "length": lengths}
 
     def loss(
@@ -62,28 +62,29 @@ class LanguageTask(Task):
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Give the loss on texts that are never learned from."""
         device = next(model.parameters()).device
-        ids, lengths = _bytes([self.told.score(k).text for k in range(self.told.held_out)])
+        ids, lengths = _bytes([self.clips.validation_clip(k).text for k in range(self.clips.validation_count)])
         ids, lengths = ids.to(device), lengths.to(device)
         return {"held_out_loss": float(next_token_loss(model(ids[:, :-1]), ids, lengths))}
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in NOT_LEARNING}
+        return {name: value for name, value in asdict(self.run).items() if name not in NOT_COMPARED}
 
 
-class SpeakingTask(Task):
+class CaptionerTask(Task):
     """Say the next token of what is said of a video."""
 
     def __init__(self, run: VideoTextRun):
-        if not run.start:
+        if not (run.start or run.encoder):
             raise BadInput(
-                "video-to-text wants --start, a video encoder of an earlier stage, or a run of this one to go on from"
+                "video-to-text wants --encoder, or --start with a video encoder of an earlier stage or a run of this one"
             )
-        self.run, self.told = run, telling(run)
+        self.run, self.clips = run, open_clips(run)
 
     def model(self) -> Captioner:
         """Put new layers between the encoder and the language model that the run names; or go on with a captioner."""
-        start = load(self.run.start)
+        run = self.run
+        start = inflate_from(run.encoder, run.model, **run.video_changes) if run.encoder else load(run.start)
         if isinstance(start, Captioner):
             return start.train()
         if not self.run.language:
@@ -94,22 +95,22 @@ class SpeakingTask(Task):
                 f"{self.run.start} holds no video encoder; give weights of an earlier stage of tapetum train longvideo"
             )
         changes = {**self.run.video_changes, "mask_always": self.run.mask_ratio > 0, "tune": encoder.config.tune}
-        encoder = continued(encoder, **changes)
-        language = language_of(self.run.language)
-        told: DecoderConfig | str = language.config if isinstance(language, ByteLanguage) else self.run.language
-        model = Captioner(CaptionerConfig(video=encoder.config, language=told), language)
+        encoder = continue_from(encoder, **changes)
+        language = load_language(self.run.language)
+        language_config: DecoderConfig | str = language.config if isinstance(language, ByteLanguage) else self.run.language
+        model = Captioner(CaptionerConfig(video=encoder.config, language=language_config), language)
         model.video.load_state_dict(encoder.state_dict())
         return model.train()
 
-    def dataset(self) -> Clips:
+    def dataset(self) -> ShuffledClips:
         """Give clips by number."""
-        return Clips(self.told, self.run.seed)
+        return ShuffledClips(self.clips, self.run.seed)
 
-    def collate(self, items: Sequence[tuple[int, Told]]) -> dict[str, Any]:
+    def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
         """Make a micro-batch."""
-        video, lengths = filled([told.frames for _, told in items])
+        video, lengths = pad_clips([clip.frames for _, clip in items])
         numbers = torch.tensor([number for number, _ in items])
-        return {"number": numbers, "video": video, "length": lengths, "text": [told.text for _, told in items]}
+        return {"number": numbers, "video": video, "length": lengths, "text": [clip.text for _, clip in items]}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
@@ -118,8 +119,8 @@ class SpeakingTask(Task):
         assert isinstance(model, Captioner)
         whole = bool((batch["length"] == batch["video"].shape[1]).all())
         samples = tuple(batch["number"].tolist())
-        latents = model.see(signed(batch["video"]), None if whole else batch["length"], samples)
-        gates = torch.stack([look.gate.detach().abs() for look in model.looks])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        latents = model.encode(scale_pixels(batch["video"]), None if whole else batch["length"], samples)
+        gates = torch.stack([layer.gate.detach().abs() for layer in model.cross_attention])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
         return model.loss(latents, batch["text"]), {"gate": gates.mean()}
 
     @torch.no_grad()
@@ -127,16 +128,16 @@ class SpeakingTask(Task):
         """Score clips that are never learned from: the loss, also without the video, and texts that are written."""
         assert isinstance(model, Captioner)
         model.eval()
-        told = [self.told.score(k) for k in range(self.told.held_out)]
-        device, losses, blind, said = model.resampler.latents.device, [], [], {}
-        for k, each in enumerate(told):
-            latents = model.see(signed(torch.from_numpy(each.frames[None]).to(device)))
+        clips = [self.clips.validation_clip(k) for k in range(self.clips.validation_count)]
+        device, losses, blind, texts = model.resampler.latents.device, [], [], {}
+        for k, each in enumerate(clips):
+            latents = model.encode(scale_pixels(torch.from_numpy(each.frames[None]).to(device)))
             ids, lengths = model.tokens([each.text])
             losses.append(float(model.token_loss(latents, ids, lengths)))
             blind.append(float(model.token_loss(None, ids, lengths)))
-            said[k] = model.write(latents)[0]
-        scores = caption_scores(said, {k: [each.text] for k, each in enumerate(told)})
-        count = len(told)
+            texts[k] = model.generate(latents)[0]
+        scores = caption_scores(texts, {k: [each.text] for k, each in enumerate(clips)})
+        count = len(clips)
         return {
             "held_out_loss": sum(losses) / count,
             "blind_loss": sum(blind) / count,
@@ -146,10 +147,10 @@ class SpeakingTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in NOT_LEARNING}
+        return {name: value for name, value in asdict(self.run).items() if name not in NOT_COMPARED}
 
 
-def language_of(place: str) -> Any:
+def load_language(place: str) -> Any:
     """Load a language model: of a run of the stage language, else of transformers."""
     path = Path(place)
     if path.suffix != ".safetensors" and not (path / VIDEO_FILE).is_file():

@@ -17,7 +17,7 @@ from tapetum.systems.longvideo.memory import LayerMemory, StreamState
 
 
 @dataclass(frozen=True)
-class Stopped:
+class SavedStream:
     """Where a stream was when it was kept."""
 
     frames: int
@@ -27,14 +27,14 @@ class Stopped:
     """What was said of it when it was kept, as JSON values."""
 
 
-class Kept(Protocol):
+class StreamStore(Protocol):
     """Keeps where a stream is."""
 
-    def begin(self) -> Stopped | None:
+    def load(self) -> SavedStream | None:
         """Give what was kept; None to begin anew."""
         ...
 
-    def seen(self, frames: int, state: StreamState) -> None:
+    def save(self, frames: int, state: StreamState) -> None:
         """Hear that so many frames were looked at, and all that came of it was taken."""
         ...
 
@@ -47,37 +47,37 @@ def save_state(path: Path, frames: int, state: StreamState, about: Any) -> None:
         if layer.projected is not None:
             tensors |= {f"{k}.key": layer.projected[0], f"{k}.value": layer.projected[1]}
     tensors |= {name: x for name in ("total", "count") if (x := getattr(state, name)) is not None}
-    tensors |= {f"moments.{k}": x for k, x in enumerate(state.moments)}
+    tensors |= {f"moments.{k}": x for k, x in enumerate(state.slot_means)}
     numbers = {"samples": state.samples, "frames": state.frames, "segment": state.segment, "slots": state.slots}
-    told = {"seen": frames, "about": about, "layers": len(state.layers), "moments": len(state.moments)}
-    header = {"stream": json.dumps({**told, **numbers, "origins": state.origins})}
+    header = {"seen": frames, "about": about, "layers": len(state.layers), "moments": len(state.slot_means)}
+    header = {"stream": json.dumps({**header, **numbers, "origins": state.origins})}
     with whole_file(path) as temporary:
         save_file({name: x.detach().cpu().contiguous() for name, x in tensors.items()}, temporary, header)
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> Stopped | None:
+def load_state(path: Path, device: torch.device | str = "cpu") -> SavedStream | None:
     """Read what `save_state` wrote; None where there is no such file. Raises BadInput for another file."""
     if not path.exists():
         return None
     try:
         with safe_open(no_pipe(path), "pt", device=str(device)) as file:
-            told = parse_json((file.metadata() or {})["stream"])
-            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = parse_json((file.metadata() or {})["stream"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         layers = []
-        for k in range(told["layers"]):
-            projected = (held[f"{k}.key"], held[f"{k}.value"]) if f"{k}.key" in held else None
-            layers.append(LayerMemory(held[f"{k}.rows"], held[f"{k}.weights"], projected))
+        for k in range(header["layers"]):
+            projected = (tensors[f"{k}.key"], tensors[f"{k}.value"]) if f"{k}.key" in tensors else None
+            layers.append(LayerMemory(tensors[f"{k}.rows"], tensors[f"{k}.weights"], projected))
         state = StreamState(
-            samples=tuple(told["samples"]),
-            frames=told["frames"],
-            segment=told["segment"],
-            slots=told["slots"],
+            samples=tuple(header["samples"]),
+            frames=header["frames"],
+            segment=header["segment"],
+            slots=header["slots"],
             layers=tuple(layers),
-            origins=tuple(told["origins"]),
-            total=held.get("total"),
-            count=held.get("count"),
-            moments=tuple(held[f"moments.{k}"] for k in range(told["moments"])),
+            origins=tuple(header["origins"]),
+            total=tensors.get("total"),
+            count=tensors.get("count"),
+            slot_means=tuple(tensors[f"moments.{k}"] for k in range(header["moments"])),
         )
-        return Stopped(int(told["seen"]), state, told["about"])
+        return SavedStream(int(header["seen"]), state, header["about"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} holds no state of a stream ({str(error)[:80]}); remove it, and begin again") from error

@@ -15,7 +15,7 @@ from tapetum.app.plan import plan_training
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.config import named
-from tapetum.systems.longvideo.plan import plan, step_flops
+from tapetum.systems.longvideo.cost import compute_cost, step_flops
 from tapetum.systems.longvideo.recipes import recipe
 from tapetum.video import write_video
 
@@ -44,7 +44,7 @@ def test_multiply_adds_and_bytes_are_those_that_run(changes: dict[str, Any], fra
     config = named("mcvit-nano", **{**SIZES, "memories": 5, **changes})
     encoder = longvideo.build("mcvit-nano", **{**SIZES, "memories": 5, **changes})
     video = torch.zeros(1, frames, 32, 32, 3)
-    said = plan(config, frames)
+    said = compute_cost(config, frames)
     with torch.no_grad():
         counted = count_flops(lambda: encoder(video)).total
         features = encoder(video)
@@ -68,8 +68,8 @@ def test_the_papers_table_comes_out() -> None:
     for memory, tera in wanted.items():
         config = named("mcvit-b", memory=memory, consolidation="random", cache_projected=memory == "augmented")
         patches = 16384 * 768 * 3 * 2 * 256
-        assert (plan(config, 128).multiply_adds - patches) / 1e12 == pytest.approx(tera, abs=0.02), memory
-    assert plan(named("mcvit-b"), 128).memory_bytes / 2**20 == pytest.approx(
+        assert (compute_cost(config, 128).multiply_adds - patches) / 1e12 == pytest.approx(tera, abs=0.02), memory
+    assert compute_cost(named("mcvit-b"), 128).memory_bytes / 2**20 == pytest.approx(
         2 * 15.8 * 8 / 7, rel=0.01
     )  # there in bfloat16, of 7
 
@@ -87,16 +87,16 @@ def test_learning_costs_about_what_is_said(how: dict[str, Any]) -> None:
     changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, "adapter_width": 1, **how}
     encoder = longvideo.build("mcvit-nano", **changes).train()
     video = torch.zeros(1, 32, 32, 32, 3)
-    said = plan(encoder.config, 32, training=True)
+    said = compute_cost(encoder.config, 32, training=True)
     assert said.tokens == int(encoder(video).valid.sum()) == 128
     counted = count_flops(lambda: encoder(video).pooled.square().mean().backward()).total
     assert counted == pytest.approx(step_flops(encoder.config, 32), rel=0.01)  # without the adapters' own
 
 
 def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SIZES, memories=5), tmp_path / "longvideo.safetensors")
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SIZES, memories=5), tmp_path / "longvideo.safetensors")
     write_video(tmp_path / "a.mp4", np.zeros((40, 32, 32, 3), np.uint8), 1)
-    wanted = plan(named("mcvit-nano", **SIZES, memories=5), 40)
+    wanted = compute_cost(named("mcvit-nano", **SIZES, memories=5), 40)
     words = "answer", tmp_path / "a.mp4", "what?", "--options", "a", "b", "--model", tmp_path, "--plan"
     code, out, _ = run(*words, "--json")
     assert code == 0
@@ -107,7 +107,7 @@ def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., 
     assert out.splitlines()[1].split()[:5] == ["a.mp4", "40", "3", "320", "15"]
     assert not (tmp_path / "x.npz").exists()
     with pytest.raises(BadInput, match="1 frame or more"):
-        plan(named("mcvit-nano"), 0)
+        compute_cost(named("mcvit-nano"), 0)
     with pytest.raises(BadInput, match="looks at no video"):
         plan_training(recipe("language", "ordered-events"))
 

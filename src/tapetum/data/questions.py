@@ -41,7 +41,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captioned:
+class CaptionedImage:
     """An image and what people wrote under it."""
 
     key: Key
@@ -50,7 +50,7 @@ class Captioned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Referred:
+class ReferredObject:
     """A thing in an image, and expressions that mean it."""
 
     key: Key
@@ -68,17 +68,17 @@ class Referred:
         return segmentation_mask(self.segmentation, self.size)
 
 
-Record = TypeVar("Record", Question, Captioned, Referred)
+Record = TypeVar("Record", Question, CaptionedImage, ReferredObject)
 
 
-def once(records: Iterable[Record], where: object) -> list[Record]:
+def check_unique(records: Iterable[Record], where: object) -> list[Record]:
     """Return records whose keys all differ. Raises BadInput where there are none, or a key comes twice."""
-    found = list(records)
-    if not found:
+    unique = list(records)
+    if not unique:
         raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")
-    seen: set[Key] = set()
-    for record in found:
-        if record.key in seen:
+    keys: set[Key] = set()
+    for record in unique:
+        if record.key in keys:
             raise BadInput(f"{where} has the id {record.key!r} twice; ids in a split must differ")
-        seen.add(record.key)
-    return found
+        keys.add(record.key)
+    return unique

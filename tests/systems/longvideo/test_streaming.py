@@ -14,8 +14,15 @@ import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.towers import VideoText
-from tapetum.systems.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
+from tapetum.systems.longvideo.streaming import (
+    FrameSelection,
+    embed_answers,
+    embed_video,
+    embed_words,
+    select_frames,
+    stream_passages,
+)
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -27,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def towers(**changes: Any) -> VideoText:
-    return longvideo.build_towers("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
+    return longvideo.build_video_text("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
 
 
 def frames(count: int = 44) -> np.ndarray:
@@ -49,9 +56,9 @@ def signed(clip: np.ndarray) -> torch.Tensor:
 def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     model, clip = towers(memory=memory), frames(44)
     video = open_video(clip, rate=2)
-    found = [*watch(model, video)]
+    found = [*stream_passages(model, video)]
     chosen = list(range(0, 44, 2))  # a frame a second
-    assert frames_at(video, 1.0) == chosen
+    assert select_frames(video, 1.0) == chosen
     if memory == "joint":
         chosen = [chosen[k] for k in np.linspace(0, 21, 16).round().astype(int)]
         assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 22.5)]
@@ -65,18 +72,18 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
 
 def test_a_view_shows_part_of_a_video() -> None:
     video = open_video(frames(40), rate=4)  # ten seconds
-    assert View(rate=1).numbers(video) == list(range(0, 40, 4)) == frames_at(video, 1)
-    assert View(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
-    assert View(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
-    assert View(rate=1, stop_s=0).numbers(video) == [0]
-    assert View(rate=1, start_s=99).numbers(video) == [39]
+    assert FrameSelection(rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
+    assert FrameSelection(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
+    assert FrameSelection(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
+    assert FrameSelection(rate=1, stop_s=0).numbers(video) == [0]
+    assert FrameSelection(rate=1, start_s=99).numbers(video) == [39]
     for rate in (4, 5, 1e3, 1e12):
-        assert View(rate=rate).numbers(video) == [*range(40)]
-    assert View(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
+        assert FrameSelection(rate=rate).numbers(video) == [*range(40)]
+    assert FrameSelection(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
     model = towers()
-    spans = [(each.start_s, each.stop_s) for each in watch(model, video, View(rate=2, start_s=1, stop_s=6))]
+    spans = [(each.start_s, each.stop_s) for each in stream_passages(model, video, FrameSelection(rate=2, start_s=1, stop_s=6))]
     assert spans == [(1.0, 5.0), (5.0, 6.0)]
-    grey = embed_video(model, video, View(rate=1, grey=True))
+    grey = embed_video(model, video, FrameSelection(rate=1, grey=True))
     blank = np.full((10, 16, 16, 3), 127.5)
     with torch.no_grad():
         wanted = model.embed_videos(torch.from_numpy(blank)[None].float() / 127.5 - 1)[0].numpy()
@@ -86,7 +93,7 @@ def test_a_view_shows_part_of_a_video() -> None:
 def test_short_and_very_long_videos_are_watched() -> None:
     model = towers(memory_cap=4)
     for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
-        found = [*watch(model, open_video(frames(count), rate=1))]
+        found = [*stream_passages(model, open_video(frames(count), rate=1))]
         assert len(found) == passages
         assert np.isfinite(found[-1].so_far).all()
 
@@ -96,7 +103,7 @@ def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None
     made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
     model: Any = tapetum.load(weights / "longvideo.safetensors")
     wanted = embed_words(model, [f"what falls ? {option}" for option in options])
-    wanted = wanted @ embed_video(model, open_video(clip), View(rate=10))
+    wanted = wanted @ embed_video(model, open_video(clip), FrameSelection(rate=10))
     np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
     assert made.answer == options[int(wanted.argmax())]
 
@@ -121,7 +128,7 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     assert code == 0
     assert out in ("a\n", "b\n")
     assert len(tapetum.search("a", index=index, model=model).moments) == 3
-    for other in (towers(projection=5), longvideo.build_towers("mcvit-nano", seed=1, **SMALL, text=TEXT)):
+    for other in (towers(projection=5), longvideo.build_video_text("mcvit-nano", seed=1, **SMALL, text=TEXT)):
         longvideo.save(other, model)
         with pytest.raises(BadInput, match="the index of another model"):
             tapetum.search("a", index=index, model=model)
@@ -165,7 +172,7 @@ def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Decoder, "frames", counted)
     with open_video(tmp_path / "a.mp4") as video:
-        assert len([*watch(towers(), video)]) == 8
+        assert len([*stream_passages(towers(), video)]) == 8
     assert 60 <= decoded[0] <= 2 * 600 + 1  # a pass that looks, after one that counts where times cannot be trusted
 
 

@@ -24,11 +24,11 @@ from tapetum.encoders import byte_text
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.vit import start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
+from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 from tapetum.train.contrastive import learned_scale
 
 if TYPE_CHECKING:
-    from tapetum.systems.longvideo.watching import VideoEmbedder
+    from tapetum.systems.longvideo.streaming import VideoEmbedder
 
 
 class VideoText(nn.Module):
@@ -60,7 +60,7 @@ class VideoText(nn.Module):
 
     def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b e"]:
         """Give vectors of length 1 of images, in -1..1."""
-        return self.embed_pooled(self.video.see_images(images).pooled)
+        return self.embed_pooled(self.video.encode_images(images).pooled)
 
     def embed_pooled(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
         """Give vectors of length 1 of what the video encoder has pooled, of a stream for example."""
@@ -93,7 +93,7 @@ class VideoText(nn.Module):
 
     def embedder(self) -> "VideoEmbedder":
         """Give what makes vectors of files: one for each segment of a video."""
-        from tapetum.systems.longvideo.watching import VideoEmbedder
+        from tapetum.systems.longvideo.streaming import VideoEmbedder
 
         return VideoEmbedder(self)
 
@@ -111,14 +111,14 @@ def identity_of(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def build_towers(name: str, seed: int = 0, **changes: Any) -> VideoText:
+def build_video_text(name: str, seed: int = 0, **changes: Any) -> VideoText:
     """Build two towers by the name of the video encoder, with random weights, float32, in evaluation mode.
 
     `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of
     `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
     or does not go together.
     """
-    config = named_towers(name, seed=seed, **changes)
+    config = named_video_text(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VideoText(config).eval()

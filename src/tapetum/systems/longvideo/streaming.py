@@ -21,8 +21,8 @@ from tapetum.core.reading import check_length
 from tapetum.encoders.embed import Piece
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
-from tapetum.systems.longvideo.keeping import Kept
-from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.stream_files import StreamStore
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import Video, open_video
 from tapetum.video.cut import resized
 from tapetum.video.sources import label_of
@@ -43,22 +43,22 @@ class Passage:
     """Of length 1, of the whole video up to here."""
 
 
-def frames_at(video: Video, rate: float) -> list[int]:
+def select_frames(video: Video, rate: float) -> list[int]:
     """Choose `rate` frames a second, or all where there are fewer."""
-    return _at(video.timestamps - video.timestamps[0], rate)
+    return _frames_at_rate(video.timestamps - video.timestamps[0], rate)
 
 
-def _at(times: np.ndarray, rate: float) -> list[int]:
+def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
     if not rate > 0:
         raise BadInput(f"rate is {rate}; give frames a second, more than 0")
     if rate >= _ALL or 1 / rate <= np.diff(times).min(initial=np.inf):
         return [*range(len(times))]
-    wanted = np.arange(0, times[-1] - times[0] + 1e-6, 1 / rate) + times[0]
-    return sorted(set(np.minimum(np.searchsorted(times, wanted - 1e-6), len(times) - 1).tolist()))
+    grid = np.arange(0, times[-1] - times[0] + 1e-6, 1 / rate) + times[0]
+    return sorted(set(np.minimum(np.searchsorted(times, grid - 1e-6), len(times) - 1).tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class FrameSelection:
     """Which frames of a video are looked at."""
 
     rate: float = 1.0
@@ -81,63 +81,65 @@ class View:
             inside &= times < max(self.stop_s, first + 1e-3) - 1e-6
         begin = int(inside.argmax()) if inside.any() else int(np.searchsorted(times, first).clip(max=len(times) - 1))
         part = times[begin : begin + max(int(inside.sum()), 1)]
-        return [begin + k for k in _at(part, self.rate)][: self.frames]
+        return [begin + k for k in _frames_at_rate(part, self.rate)][: self.frames]
 
-    def shown(self, model: "Watcher", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
+    def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
         """Decode and prepare frames, or grey ones."""
         if self.grey:
             rows, columns = model.config.video.size
             return torch.zeros(1, len(numbers), rows, columns, 3).to(model.video.tubelets.positions)
-        return prepared(model, video[numbers])
+        return preprocess_frames(model, video[numbers])
 
 
-Watcher = VideoText | Captioner
+StreamingModel = VideoText | Captioner
 """What has a video encoder, and something to say of what it sees."""
 
 
-def looks(
-    model: Watcher, video: Video, view: View | None = None, kept: Kept | None = None
+def stream_features(
+    model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
 ) -> Iterator[tuple[float, float, VideoFeatures]]:
     """Look at a video once: beginning and end of each segment in seconds, and what is seen in it.
 
-    `kept` hears after each segment where the stream is, and may say where to go on.
+    `store` hears after each segment where the stream is, and may say where to go on.
     """
-    view = View() if view is None else view
+    selection = FrameSelection() if selection is None else selection
     config = model.config.video
-    at = view.numbers(video)
+    at = selection.numbers(video)
     times = video.timestamps - video.timestamps[0]
-    to_the_end = view.frames is None and view.stop_s is None
-    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / view.rate
+    to_the_end = selection.frames is None and selection.stop_s is None
+    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / selection.rate
     if config.memory == "joint":
         chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
         with full_precision():
-            features = model.video(view.shown(model, video, chosen))
+            features = model.video(selection.load_frames(model, video, chosen))
         yield float(times[at[0]]), end, features
         return
     state, done = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None), 0
-    stopped = None if kept is None else kept.begin()
+    stopped = None if store is None else store.load()
     if stopped is not None:
         state, done = stopped.state, stopped.frames
     for first in range(done, len(at), config.segment_frames):
         numbers = at[first : first + config.segment_frames]
         with full_precision():
-            state, features = model.video.step(state, view.shown(model, video, numbers))
+            state, features = model.video.step(state, selection.load_frames(model, video, numbers))
         last = first + len(numbers) >= len(at)
         stop = end if last else float(times[at[first + len(numbers)]])
         yield float(times[numbers[0]]), stop, features
-        if kept is not None:
-            kept.seen(first + len(numbers), state)
+        if store is not None:
+            store.save(first + len(numbers), state)
 
 
 @torch.inference_mode()
-def watch(model: VideoText, video: Video, view: View | None = None, kept: Kept | None = None) -> Iterator[Passage]:
-    """Watch a video once, and give its passages in their order; `kept` as in `looks`."""
-    for start, stop, features in looks(model, video, view, kept):
-        yield passage(model, start, stop, features)
+def stream_passages(
+    model: VideoText, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
+) -> Iterator[Passage]:
+    """Watch a video once, and give its passages in their order; `store` as in `stream_features`."""
+    for start, stop, features in stream_features(model, video, selection, store):
+        yield make_passage(model, start, stop, features)
 
 
 @full_precision()
-def passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
+def make_passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
     """Make a passage of what was seen in a segment of a stream, or in a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
         whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
@@ -150,21 +152,21 @@ def passage(model: VideoText, start: float, stop: float, features: VideoFeatures
 
 @full_precision()
 @torch.inference_mode()
-def see_video(
-    model: Captioner, video: Video, view: View | None = None, tell: Callable[[int], None] = lambda done: None
+def encode_video(
+    model: Captioner, video: Video, selection: FrameSelection | None = None, progress: Callable[[int], None] = lambda done: None
 ) -> Float[Tensor, "1 l w"]:
-    """Give what a language model looks at of a whole video, which is never held; `tell` hears how many segments are done."""
+    """Compute the latents of a whole video, segment by segment; `progress` is called with the number of segments done."""
     means = model.cell_means()
-    for number, (_, _, features) in enumerate(looks(model, video, view), 1):
+    for number, (_, _, features) in enumerate(stream_features(model, video, selection), 1):
         means.add(features)
-        tell(number)
+        progress(number)
     return model.latents_of(means)
 
 
-def embed_video(model: VideoText, video: Video, view: View | None = None) -> Float32[np.ndarray, " e"]:
+def embed_video(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, " e"]:
     """Give the vector of length 1 of a whole video, or of what a view shows of it."""
     vector = None
-    for each in watch(model, video, view):
+    for each in stream_passages(model, video, selection):
         vector = each.so_far
     assert vector is not None
     return vector
@@ -210,8 +212,8 @@ class VideoEmbedder:
         """Tell where the model is."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path | Video, kept: Kept | None = None) -> Iterator[Piece]:
-        """Give the passages of a file, which are watched one after the other; `kept` as in `looks`.
+    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[Piece]:
+        """Give the passages of a file, which are watched one after the other; `store` as in `stream_features`.
 
         Raises BadInput if it cannot be read.
         """
@@ -219,21 +221,21 @@ class VideoEmbedder:
             if len(video) == 1:
                 yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
-            for each in watch(self.model, video, View(rate=self.rate), kept):
+            for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
                 yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
         """Give the vector of an image."""
-        return self.model.embed_images(prepared(self.model, frame[None])[0])[0].float().cpu()
+        return self.model.embed_images(preprocess_frames(self.model, frame[None])[0])[0].float().cpu()
 
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
         """Give the vectors, which were made when the pieces were watched."""
         return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
 
 
-def prepared(model: Watcher, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
+def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
     """Bring frames to the size and the range that the encoder takes."""
     rows, columns = model.config.video.size
     small = np.stack([resized(frame, columns, rows) for frame in frames])

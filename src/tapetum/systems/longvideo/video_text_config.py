@@ -1,4 +1,4 @@
-"""Settings of a video encoder with a text tower. Imports no torch.
+"""Settings of a video encoder with a text tower or with a language model. Imports no torch.
 
 The text towers are as large as the papers' (LongViViT, arXiv 2312.07395, section 4: BERT-medium beside ViT-B, BERT-base beside
 ViT-L), and empty: texts come as numbers of tokens of any tokenizer. The nano ones read bytes.
@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig, captioner_from_json, captioner_to_json
 from tapetum.systems.longvideo.config import VideoConfig, named
 
 BYTES = 258
@@ -54,15 +54,14 @@ class VideoTextConfig:
     video: VideoConfig
     text: TextConfig
     projection: int = 512
-    """Channels to which both outputs are brought, by linear layers without bias."""
+    """Channels of both outputs after linear layers without bias."""
 
     def __post_init__(self) -> None:
-        if self.projection < 1:
-            raise BadInput(f"projection is {self.projection}; the two towers meet in 1 channel or more")
+        check_fields(self, projection="[1, inf)")
 
 
-def named_towers(name: str, **changes: Any) -> VideoTextConfig:
-    """Give the config of two towers by the name of the video encoder, some fields of which are changed.
+def named_video_text(name: str, **changes: Any) -> VideoTextConfig:
+    """Make the config of two towers by the name of the video encoder, some fields of which are changed.
 
     `text` (a `TextConfig`) and `projection` may be among the changes. Raises BadInput for what is unknown.
     """
@@ -70,6 +69,38 @@ def named_towers(name: str, **changes: Any) -> VideoTextConfig:
     video = named(name, **changes)
     text, projection = TEXTS[name]
     return VideoTextConfig(**{"video": video, "text": text, "projection": projection, **own})
+
+
+BYTE_DECODER = DecoderConfig(width=192, depth=4, heads=3, key_value_heads=1, head_width=64, mlp_width=768, vocabulary=258)
+"""A language model of this project's, over bytes, for a laptop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerConfig:
+    """A frozen video encoder, a frozen language model, and the layers between them that learn."""
+
+    video: VideoConfig
+    language: DecoderConfig | str = BYTE_DECODER
+    """A decoder over bytes; or the name or folder of a causal model of transformers."""
+    latents: int = 32
+    """Vectors that the resampler makes of a video of any length."""
+    depth: int = 2
+    """Blocks of the resampler."""
+    heads: int = 4
+    """Of the resampler; those of the cross-attention are the width of the language model by 64, or one."""
+    every: int = 1
+    """Cross-attention stands before every so manieth block of the language model (the paper: 1)."""
+    length: int = 224
+    """Tokens of a text, at most."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, latents="[1, inf)", depth="[1, inf)", heads="[1, inf)", every="[1, inf)", length="[4, inf)")
+        if self.video.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide the {self.video.width} channels of the video; give others")
+        if self.video.kernels:
+            raise BadInput(
+                "tubelets of several shapes have no grid over which time could be averaged; give tubelets of one shape"
+            )
 
 
 AnyConfig = VideoConfig | VideoTextConfig | CaptionerConfig | DecoderConfig
@@ -82,7 +113,7 @@ def to_json(config: AnyConfig) -> dict[str, Any]:
         return {"video": asdict(config)}
     if isinstance(config, DecoderConfig):
         return {"language": asdict(config)}
-    return captioner_to_json(config) if isinstance(config, CaptionerConfig) else asdict(config)
+    return {"captioner": asdict(config)} if isinstance(config, CaptionerConfig) else asdict(config)
 
 
 def from_json(values: Mapping[str, Any]) -> AnyConfig:
@@ -92,7 +123,9 @@ def from_json(values: Mapping[str, Any]) -> AnyConfig:
     inner = values.get("captioner", values)
     video = VideoConfig(**{name: _tuples(value) for name, value in inner["video"].items()})
     if "captioner" in values:
-        return captioner_from_json(inner, video)
+        language = inner["language"]
+        language = language if isinstance(language, str) else DecoderConfig(**language)
+        return CaptionerConfig(**{**inner, "video": video, "language": language})
     if "text" not in values:
         return video
     return VideoTextConfig(video=video, text=TextConfig(**values["text"]), projection=values["projection"])

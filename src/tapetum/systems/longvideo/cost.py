@@ -23,7 +23,7 @@ from tapetum.systems.longvideo.config import VideoConfig
 
 
 @dataclass(frozen=True)
-class Plan:
+class VideoCost:
     """The cost of one video."""
 
     frames: int
@@ -36,7 +36,7 @@ class Plan:
     """Of all layers at the end, in float32."""
     linear: int
     """Multiply-adds of the blocks' linear layers."""
-    looking: int
+    attention: int
     """Those of queries with keys and values, and of consolidation."""
     patches: int
     """Those of the tubelets."""
@@ -44,7 +44,7 @@ class Plan:
     @property
     def multiply_adds(self) -> int:
         """Of all."""
-        return self.linear + self.looking + self.patches
+        return self.linear + self.attention + self.patches
 
     @property
     def flops(self) -> int:
@@ -52,7 +52,7 @@ class Plan:
         return 2 * self.multiply_adds
 
 
-def plan(config: VideoConfig, frames: int, training: bool = False) -> Plan:
+def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> VideoCost:
     """Count what it costs to look at one video of `frames` frames once, in evaluation, or as in training.
 
     Raises BadInput for no frames, and for tubelets of several shapes.
@@ -66,46 +66,46 @@ def plan(config: VideoConfig, frames: int, training: bool = False) -> Plan:
     if drops:
         lengths = [max(int((1 - config.mask_ratio) * tokens + 1e-6), 1) for tokens in lengths]
     width, ratio = config.width, config.mlp_width / config.width
-    linear = looking = 0.0
-    held = 0
+    linear = attention = 0.0
+    stored = 0
     for tokens in lengths:
-        own, looked = _layer(config, tokens, held, ratio)
-        linear, looking = linear + own, looking + looked
+        own, attended = _layer(config, tokens, stored, ratio)
+        linear, attention = linear + own, attention + attended
         added = {"augmented": tokens, "consolidated": min(config.memories, tokens)}.get(config.memory, 0)
         if config.memory == "consolidated":
-            looking += _consolidation(config, tokens)
+            attention += _consolidation(config, tokens)
         if config.cache_projected:
             linear += 2 * added * width**2
-        held += added
+        stored += added
         if config.memory_cap is not None:
-            held = min(held, config.memory_cap)
+            stored = min(stored, config.memory_cap)
     patches = whole * _tubelet(config)
     kept = 2 if config.cache_projected else 0
-    return Plan(
+    return VideoCost(
         frames,
         len(lengths),
         sum(lengths),
-        held,
-        4 * config.depth * held * ((1 + kept) * width + 1),
+        stored,
+        4 * config.depth * stored * ((1 + kept) * width + 1),
         config.depth * int(linear),
-        config.depth * int(looking),
+        config.depth * int(attention),
         patches,
     )
 
 
 def step_flops(config: VideoConfig, frames: int) -> int:
     """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
-    cost = plan(config, frames, training=True)
-    last, looking = min(4, config.depth) / config.depth, 2.5 * cost.looking
+    cost = compute_cost(config, frames, training=True)
+    last, attention = min(4, config.depth) / config.depth, 2.5 * cost.attention
     patches = cost.patches
     if config.stem == "convolutions":  # all of them but the first also want gradients of what enters them
-        seen = -(-frames // config.tubelet[0]) * config.tubelet[0]
-        patches += cost.patches - seen * config.size[0] * config.size[1] // 4 * 27 * (2 * config.width // config.tubelet[1])
+        count = -(-frames // config.tubelet[0]) * config.tubelet[0]
+        patches += cost.patches - count * config.size[0] * config.size[1] // 4 * 27 * (2 * config.width // config.tubelet[1])
     behind = {
-        "all": 2 * cost.linear + looking + patches,
-        "last-4": last * (2 * cost.linear + looking),
-        "adapters": cost.linear + looking + patches,
-        "lora": 2 * cost.linear + looking + patches,  # as products of the changed weights
+        "all": 2 * cost.linear + attention + patches,
+        "last-4": last * (2 * cost.linear + attention),
+        "adapters": cost.linear + attention + patches,
+        "lora": 2 * cost.linear + attention + patches,  # as products of the changed weights
     }
     return cost.flops + int(2 * behind[config.tune])
 
@@ -125,21 +125,21 @@ def _tubelet(config: VideoConfig) -> int:
     return frames * (count + config.width**2)
 
 
-def _layer(config: VideoConfig, tokens: int, held: int, ratio: float) -> tuple[float, float]:
-    """Count one layer's multiply-adds for a segment that also looks at `held` memories: linear ones, and those of looking."""
+def _layer(config: VideoConfig, tokens: int, stored: int, ratio: float) -> tuple[float, float]:
+    """Count one layer's multiply-adds for a segment that also looks at `stored` memories: linear ones, and those of looking."""
     width = config.width
-    linear, looking = (4 + 2 * ratio) * tokens * width**2, 0.0
+    linear, attention = (4 + 2 * ratio) * tokens * width**2, 0.0
     if config.attention == "joint":
-        looking += 2 * tokens**2 * width
+        attention += 2 * tokens**2 * width
     else:
         cells = config.grid[0] * config.grid[1]
-        looking += 2 * tokens * cells * width
+        attention += 2 * tokens * cells * width
         if config.attention == "factorised":
             linear += 4 * tokens * width**2
-            looking += 2 * tokens * (tokens // cells) * width
+            attention += 2 * tokens * (tokens // cells) * width
     if not config.cache_projected:
-        linear += 2 * held * width**2
-    return linear, looking + 2 * tokens * held * width
+        linear += 2 * stored * width**2
+    return linear, attention + 2 * tokens * stored * width
 
 
 def _consolidation(config: VideoConfig, tokens: int) -> int:
