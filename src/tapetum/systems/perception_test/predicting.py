@@ -19,7 +19,7 @@ from tapetum.core.identity import Outdated, differing, stamp
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
 from tapetum.core.workers import over_processes, over_ray
-from tapetum.data.json_files import dumps, write_mapping
+from tapetum.data.entries import dumps, write_mapping
 from tapetum.systems.perception_test.baselines.content import SIDE, Predictor, VideoContent
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.predictions import KEYS, has_task
