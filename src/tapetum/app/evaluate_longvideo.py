@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
     from tapetum.data.asked import Question
 
 
@@ -88,7 +88,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     options.check()
     from tapetum.bench import longvideo as bench
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
 
     found, measure = find_benchmark(options.task, options.measure)
     wanted = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
