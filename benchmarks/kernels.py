@@ -27,8 +27,8 @@ from tapetum.systems.adapters import AdapterConfig, attach
 from tapetum.systems.longvideo import build as build_video
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.paligemma.mask_codec import MaskCodec
-from tapetum.systems.paligemma.mask_config import MaskCodecConfig
+from tapetum.systems.paligemma.masks.codec import MaskCodec
+from tapetum.systems.paligemma.masks.config import MaskCodecConfig
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 from tapetum.systems.perception_test.localiser.model import Localiser
 from tapetum.systems.tap.config import ARCHITECTURES

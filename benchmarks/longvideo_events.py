@@ -25,7 +25,7 @@ from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.continued import continued
 from tapetum.systems.longvideo.data import held_out_number
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]
 MOST = 8
@@ -89,7 +89,7 @@ class EventsTask(Task):
         """Give videos by number."""
         return Films(self.seed, self.world)
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the cross entropy of the words."""
         number, video, words = batch
         said = model(video, tuple(number.tolist()))[:, : self.world.events]

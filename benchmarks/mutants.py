@@ -35,7 +35,7 @@ from mutants_run import FAULT, KILLER, Tests, broken, fork, record, run_tests, w
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
-    account/closed_form account/energy account/phases
+    account/closed_form account/energy account/parts
     systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
     systems/adapters/retention systems/adapters/weaving
     layers/*
@@ -52,9 +52,9 @@ MODULES = """
     systems/odin/clustering systems/odin/detcon systems/odin/looks systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals
     systems/odin/regions systems/odin/task
-    systems/paligemma/halves systems/paligemma/locations systems/paligemma/losses systems/paligemma/mask
-    systems/paligemma/mask_codec systems/paligemma/model systems/paligemma/noise
-    systems/paligemma/squash systems/paligemma/transfer_place_scores systems/paligemma/transfer_scores
+    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses systems/paligemma/mask
+    systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
+    systems/paligemma/images systems/paligemma/transfer/box_scores systems/paligemma/transfer/scores
     systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
     systems/perception_test/localiser/task
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
@@ -64,7 +64,7 @@ MODULES = """
     systems/tapvid3d/reconstruction/rotations
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
-    train/averages train/contrastive train/gather train/gradient_cache train/lars train/objective train/optim train/schedule
+    train/accumulation train/contrastive train/gather train/gradient_cache train/lars train/optim train/state
     train/stream
     transfer/attentive transfer/crops transfer/detection transfer/fcn transfer/knn transfer/linear transfer/propagation
     transfer/segmentation

@@ -104,7 +104,7 @@ class Study:
             steps=o.steps,
             batch_size=o.batch,
             micro_batch=o.batch,
-            rate=o.rate * 256 / o.batch,
+            base_lr=o.rate * 256 / o.batch,
             seed=seed,
             odin=replace(how.odin, **changes),
         )

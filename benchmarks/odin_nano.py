@@ -62,9 +62,9 @@ def run_of(options: argparse.Namespace) -> OdinRun:
     odin = replace(how.odin, clusters=16, place_weight=0.3, target_decay=0.99, discovery_decay=0.995)
     run = replace(how, data="photos", size=o.size, steps=o.steps, batch_size=o.batch, micro_batch=o.batch, odin=odin)
     if o.encoder is None:
-        return replace(run, rate=1e-3 * 256 / o.batch)
+        return replace(run, base_lr=1e-3 * 256 / o.batch)
     odin = replace(odin, pyramid_width=0)
-    return replace(run, encoder=o.encoder, change=(), rate=3e-4 * 256 / o.batch, odin=odin)
+    return replace(run, encoder=o.encoder, change=(), base_lr=3e-4 * 256 / o.batch, odin=odin)
 
 
 def trained(options: argparse.Namespace) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from tapetum.metrics.masks import mask_iou
-from tapetum.systems.paligemma import mask_codec
 from tapetum.systems.paligemma.locations import box_numbers, paste
-from tapetum.systems.paligemma.mask_codec import MaskCodec, cut_out
-from tapetum.systems.paligemma.mask_data import LEAST
+from tapetum.systems.paligemma.masks import codec as mask_codec
+from tapetum.systems.paligemma.masks.codec import MaskCodec, cut_out
+from tapetum.systems.paligemma.masks.data import LEAST
 from tapetum.types import Masks
 from tapetum.video.images import folder_of_images
 

@@ -4,7 +4,8 @@
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
-`looking` is the share of the attention of `tapetum.systems.paligemma.looking`'s heads that is on the thing's tokens.
+`looking` is the share of the attention of `tapetum.systems.paligemma.nano.attention_supervision`'s heads that is on the thing's
+tokens.
 """
 
 import argparse
@@ -19,10 +20,10 @@ import torch
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.data import Pair, collate
-from tapetum.systems.paligemma.looking import layer_of, looking_loss, looks_of, watched
-from tapetum.systems.paligemma.packed import pack, packed_loss
-from tapetum.systems.paligemma.scene_images import SceneFolder, pixels_of
-from tapetum.systems.paligemma.scene_pairs import SceneSample, boxes_text, shown
+from tapetum.systems.paligemma.losses import pack, packed_loss
+from tapetum.systems.paligemma.nano.attention_supervision import layer_of, looking_loss, looks_of, watched
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, pixels_of
+from tapetum.systems.paligemma.nano.scene_texts import SceneSample, boxes_text, shown
 
 NAMES = "y1", "x1", "y2", "x2"
 

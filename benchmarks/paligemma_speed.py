@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from tapetum.systems.paligemma import PaliGemma, build, to_state
-from tapetum.systems.paligemma.tables import huggingface
+from tapetum.systems.paligemma.official import huggingface
 
 TOKENS = 33
 WHO = "ours", "plain", "int8", "theirs"

@@ -36,12 +36,13 @@ from paligemma_transfer_data import camvid, easy_vqa
 from tapetum.data.json_files import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.systems.paligemma import mask_codec, weights
+from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.data import JsonLines, Sample
 from tapetum.systems.paligemma.locations import parse
+from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.recipes import Learning, transfer
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer import answers_to, train_transfer
+from tapetum.systems.paligemma.transfer.run import answers_to, train_transfer
 from tapetum.train.launch_config import Launch
 
 SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (120, 367)}

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.systems.paligemma import mask_codec, prompts
+from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.locations import box_text, mask_text
+from tapetum.systems.paligemma.masks import codec as mask_codec
 
 FOUND = ("car", "pedestrian", "bicyclist")
 LEAST = 100

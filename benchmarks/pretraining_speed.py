@@ -36,8 +36,8 @@ from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.data import RawImages, Shown, Source
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import recipe
-from tapetum.train import Moment
-from tapetum.train.averages import MovingAverage
+from tapetum.train import StepContext
+from tapetum.train.state import MovingAverage
 
 BATCH, SIZE, LOCAL, IMAGE = 64, 64, 6, 96
 METHODS: tuple[Method, ...] = ("supervised", "simclr", "byol", "dino", "mae")
@@ -111,7 +111,7 @@ def compare(network: str, method: Method, repeats: int) -> dict[str, Any]:
     }
 
 
-def stepping(task: Any, batch: Any) -> tuple[Callable[[], None], Any, Moment]:
+def stepping(task: Any, batch: Any) -> tuple[Callable[[], None], Any, StepContext]:
     """Make a step of a task on one batch, with AdamW and the moves of its averages; and the model and moment it uses."""
     model = task.model()
     averages, teachers = [], {}
@@ -120,17 +120,17 @@ def stepping(task: Any, batch: Any) -> tuple[Callable[[], None], Any, Moment]:
         teachers[average.name] = task.model().requires_grad_(False).eval()
         teachers[average.name].load_state_dict(averages[-1].average, assign=True)
     optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=1e-4, fused=True)
-    moment = Moment(step=1, steps=1000, teachers=teachers)
+    context = StepContext(step=1, steps=1000, teachers=teachers)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        task.loss(model, batch, moment)[0].backward()
+        task.loss(model, batch, context)[0].backward()
         optimizer.step()
         with torch.autocast("cpu", enabled=False):
             for average in averages:
                 average.update(model)
 
-    return step, model, moment
+    return step, model, context
 
 
 def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
@@ -152,8 +152,8 @@ def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
     task = task_of(method)(run, Source(RawImages(pixels, 1), labels, tuple(map(str, range(100)))))
     batch = task.collate([Shown(np.zeros((SIZE, SIZE, 3), np.uint8), k, k, ()) for k in range(BATCH)])
     batch["views"] = [torch.empty_like(view).normal_() for view in batch["views"]]
-    step, model, moment = stepping(task, batch)
-    flops = count_flops(lambda: task.loss(model, batch, moment)[0]).total
+    step, model, context = stepping(task, batch)
+    flops = count_flops(lambda: task.loss(model, batch, context)[0]).total
     return step, flops
 
 

@@ -9,7 +9,6 @@ from torch import nn
 
 from tapetum.account.closed_form import Product, closed_form
 from tapetum.account.flops import count_flops
-from tapetum.account.phases import tell
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.decoder_config import DecoderConfig
@@ -41,11 +40,10 @@ def test_layers_cost_what_the_other_engine_counts(name: str, needed: bool, learn
 
 
 @pytest.mark.parametrize(("first", "second"), [(True, True), (True, False), (False, True), (False, False)])
-def test_a_product_that_is_told_of_goes_back_to_what_needs_it(first: bool, second: bool) -> None:
+def test_a_product_outside_of_layers_goes_back_to_what_needs_it(first: bool, second: bool) -> None:
     a, b = torch.empty(3, 4, 5, device="meta", requires_grad=first), torch.empty(5, 7, device="meta", requires_grad=second)
 
     def product() -> torch.Tensor:
-        tell(a, b)
         return a @ b
 
     said = closed_form(product)
@@ -97,13 +95,12 @@ class Own(nn.Module):
         return [Product(2 * args[0].numel() * 4, 1)]
 
 
-def test_a_layer_may_speak_for_itself_and_code_may_tell() -> None:
+def test_a_layer_may_have_a_rule_and_code_outside_is_seen() -> None:
     with torch.device("meta"):
         layer, rows = Own(), torch.empty(5, 3)
 
         def run() -> torch.Tensor:
             y = layer(rows)
-            tell(y, y.T)
             return y @ y.T
 
         assert closed_form(run).forward == 2 * 5 * 3 * 4 + 2 * 5 * 4 * 5

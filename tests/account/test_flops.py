@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.account.flops import FORMULAS, count_flops
-from tapetum.account.phases import phase
+from tapetum.account.parts import by_part
 
 
 def counts(fn, *args, **kwargs) -> tuple[int, int]:
@@ -173,14 +173,14 @@ def test_fused_attention_computes_its_scores_again() -> None:
     assert flops.model == 3 * flops.forward
 
 
-def test_phases_sum_to_the_total() -> None:
+def test_parts_sum_to_the_total() -> None:
     first, second = nn.Linear(3, 5, bias=False), nn.Linear(5, 2, bias=False)
 
     def step() -> torch.Tensor:
-        inner = first(torch.zeros(7, 3))
-        with phase("heads"):
-            return second(inner)
+        return second(first(torch.zeros(7, 3)))
 
-    flops = count_flops(step)
-    assert flops.by_phase == {"model": 210, "heads": 140, "backward": 210 + 2 * 140}
-    assert sum(flops.by_phase.values()) == flops.total
+    with by_part({"heads": second}):
+        flops = count_flops(step)
+    assert count_flops(step).by_part == {"model": 350, "backward": 210 + 2 * 140}
+    assert flops.by_part == {"loss": 210, "heads": 140, "backward": 210 + 2 * 140}
+    assert sum(flops.by_part.values()) == flops.total

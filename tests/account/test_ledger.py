@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.account.config import LedgerConfig
-from tapetum.account.constants import Interval
+from tapetum.account.config import Interval, LedgerConfig
 from tapetum.account.energy import Estimate, GpuEstimate, Rapl, of_flops, pick_meters, read_meters
 from tapetum.account.ledger import ENDS, Gpu, Ledger, format_ledger, read
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths

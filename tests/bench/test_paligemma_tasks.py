@@ -19,9 +19,9 @@ from tapetum.app.verb import Listener
 from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.paligemma.mask_codec import MaskCodec
-from tapetum.systems.paligemma.mask_config import SMALL
-from tapetum.systems.paligemma.transfers import TASKS
+from tapetum.systems.paligemma.masks.codec import MaskCodec
+from tapetum.systems.paligemma.masks.config import SMALL
+from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 
 class Notes(Listener):

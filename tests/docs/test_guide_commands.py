@@ -78,7 +78,7 @@ def shortened(arguments: list[str]) -> list[str]:
         if known.get(name) == "" or (name == "checks" and "--checks" in arguments):
             continue  # a file, where others have a number
         if name == "workers" and arguments[0] in ("scenes", "bootstrap"):
-            continue  # in the first they do the work; the second would find what an earlier page's run read, under the same name
+            continue  # they do the work; or would find what an earlier page's run has read
         if f"--{name}" in arguments:
             arguments = [*arguments]
             arguments[arguments.index(f"--{name}") + 1] = small

@@ -9,8 +9,8 @@ from support.paligemma import GEMMA, GEMMA_2, TINY, TINY_2, shaken, theirs, tiny
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma.tables import huggingface
-from tapetum.systems.paligemma.tables.pieces import bring
+from tapetum.systems.paligemma.official import huggingface
+from tapetum.systems.paligemma.official.pieces import bring
 
 NARROW = replace(GEMMA_2, window=3)
 IDS = torch.tensor([[2, 9, 17, 30, 5, 8, 50], [2, 11, 5, 60, 61, 7, 3]])

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.systems.paligemma import mask_codec, prompts, weights
+from tapetum.systems.paligemma import prompts, weights
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.locations import suffix
+from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes

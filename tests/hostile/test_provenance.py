@@ -17,8 +17,8 @@ from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import RECORD, guarded
 from tapetum.systems.tap.bootstrap.run_folder import claim_run, remove_scenes
 from tapetum.systems.tap.training.clips import claim
+from tapetum.train.checkpoint import lock_folder
 from tapetum.train.log import JsonLines
-from tapetum.train.world import locked
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = Path(__file__).parents[1] / "golden" / "paligemma_taught.safetensors"
@@ -186,7 +186,7 @@ def test_a_log_and_a_lock_of_the_user_stay_in_the_folder_of_a_run(tmp_path: Path
     JsonLines(tmp_path / "log.jsonl", 0).close()
     assert not (tmp_path / "log.jsonl").read_bytes()
     (tmp_path / ".lock").write_text("mine")
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == "mine"
 

@@ -8,8 +8,8 @@ import torch
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.tables import huggingface
-from tapetum.systems.paligemma.tables.pieces import bring
+from tapetum.systems.paligemma.official import huggingface
+from tapetum.systems.paligemma.official.pieces import bring
 
 GEMMA = DecoderConfig(width=24, depth=3, heads=4, key_value_heads=1, head_width=8, mlp_width=40, vocabulary=64)
 GEMMA_2 = replace(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.systems.paligemma.transfer_data import Example, read_examples
-from tapetum.systems.paligemma.transfers import TASKS
+from tapetum.systems.paligemma.transfer.data import Example, read_examples
+from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 HEIGHT, WIDTH = 31, 33
 """Whole pixels are whole numbers of the 1,023 steps along an edge."""

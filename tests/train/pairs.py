@@ -23,11 +23,11 @@ import tapetum.train.fsdp  # noqa: F401
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit, world
+from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
-from tapetum.train.freezing import freeze
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
-from tapetum.train.world import join_world
+from tapetum.train.optim import freeze
+from tapetum.train.process_group import join_process_group
 
 
 class Towers(nn.Module):
@@ -73,24 +73,24 @@ class Contrast(Task):
     def dataset(self) -> Pairs:
         return Pairs()
 
-    def loss(self, model: nn.Module, batch: Tensor, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         images, texts = model(batch)
-        return clip_loss(images, texts, model.scale[0]), {"step": moment.step}
+        return clip_loss(images, texts, model.scale[0]), {"step": context.step}
 
     def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
         batch = torch.stack([torch.randn(2, 6, dtype=torch.float64) for _ in range(5)])
-        return {"loss": float(self.loss(model, batch, Moment())[0])}
+        return {"loss": float(self.loss(model, batch, StepContext())[0])}
 
 
 class Cached(Contrast, JointTask):
     """The same by way of embeddings, so that it can be accumulated."""
 
-    def embed(self, model: nn.Module, batch: Tensor, moment: Moment) -> dict[str, Tensor]:
+    def embed(self, model: nn.Module, batch: Tensor, context: StepContext) -> dict[str, Tensor]:
         images, texts = model(batch)
         return {"images": images, "texts": texts}
 
-    def joint_loss(self, model: nn.Module, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
-        return clip_loss(embeddings["images"], embeddings["texts"], model.scale[0]), {"step": moment.step}
+    def joint_loss(self, model: nn.Module, embeddings: Any, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        return clip_loss(embeddings["images"], embeddings["texts"], model.scale[0]), {"step": context.step}
 
     loss = JointTask.loss
 
@@ -110,7 +110,7 @@ def train(out: str, task: str, config: dict[str, Any], **options: Any) -> None:
 
 def exchanges(out: str) -> None:
     """Everything in gather.py and contrastive.py on this process's half of known tensors; values and gradients to a file."""
-    with join_world("cpu") as world:
+    with join_process_group("cpu") as world:
         found = compute(half=lambda x: x.chunk(world.size)[world.rank], world_size=world.size)
         for name, value in found.items():
             found[name] = value.detach().clone()
@@ -188,7 +188,7 @@ def _slope(value: Tensor, x: Tensor) -> Tensor:
 
 def wait_at_a_barrier(out: str) -> None:
     """The second process says when it got past the first, which takes its time."""
-    with join_world("cpu") as world:
+    with join_process_group("cpu") as world:
         if world.main:
             time.sleep(0.5)
             (Path(out) / "prepared").touch()
@@ -198,17 +198,17 @@ def wait_at_a_barrier(out: str) -> None:
 
 def join_again(out: str) -> None:
     """Join three times, with the store in a process that outlives each, as torchrun's own does."""
-    world.JOINING = timedelta(seconds=20)  # it was for ever that the second time took
+    process_group.JOIN_TIMEOUT = timedelta(seconds=20)  # it was for ever that the second time took
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     main_rank, port = os.environ["RANK"] == "0", int(os.environ["MASTER_PORT"])
     store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if main_rank else None
     found = []
     for time_ in range(3):
-        with join_world("cpu") as joined:
+        with join_process_group("cpu") as joined:
             found.append(joined.mean({"rank": joined.rank + time_})["rank"])
             joined.barrier()
     (Path(out) / f"{joined.rank}.json").write_text(json.dumps(found))
-    with join_world("cpu") as joined:  # so that the store is the last to go
+    with join_process_group("cpu") as joined:  # so that the store is the last to go
         joined.barrier()
         time.sleep(0.3 * joined.main)
     del store
@@ -216,7 +216,7 @@ def join_again(out: str) -> None:
 
 def clashing(out: str) -> None:
     """The first process fails while the second waits for it."""
-    with join_world("cpu") as world:
+    with join_process_group("cpu") as world:
         if world.main:
             raise RuntimeError("failed while the others waited")
         world.barrier()

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.train import JointTask, Moment, TrainConfig, fit
+from tapetum.train import JointTask, StepContext, TrainConfig, fit
+from tapetum.train.accumulation import GradientAccumulation, Gradients, Objective, make_accumulation
 from tapetum.train.contrastive import info_nce
-from tapetum.train.objective import Objective
 from tapetum.train.optim import build_optimizer, decay_groups
-from tapetum.train.passes import Gradients, Passes
+from tapetum.train.process_group import ProcessGroup
 from tapetum.train.stream import Stream
-from tapetum.train.world import World
 
-WORLD = World(0, 1, torch.device("cpu"))
+WORLD = ProcessGroup(0, 1, torch.device("cpu"))
 CONFIG = TrainConfig(steps=2, batch_size=12, accumulation=3, threads=1, tensorboard=False)
 
 
@@ -40,22 +39,22 @@ class Random(JointTask):
 
         return Noise()
 
-    def embed(self, model: Any, batch: Any, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    def embed(self, model: Any, batch: Any, context: StepContext) -> tuple[Tensor, Tensor, Tensor]:
         x, number = batch
-        noise = torch.randn(x.shape, generator=moment.generator, dtype=x.dtype)
+        noise = torch.randn(x.shape, generator=context.generator, dtype=x.dtype)
         return model.encoder(x), model.encoder(x + noise + np.random.rand()), number
 
-    def joint_loss(self, model: Any, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def joint_loss(self, model: Any, embeddings: Any, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         first, second, number = embeddings
-        second = second + 0.1 * torch.randn(second.shape, generator=moment.generator, dtype=second.dtype)
+        second = second + 0.1 * torch.randn(second.shape, generator=context.generator, dtype=second.dtype)
         return info_nce(first, second * (1 + number[:, None] % 3), model.scale), {"sum": number.sum()}
 
 
-def prepared(task: JointTask) -> tuple[Passes, Gradients, Stream]:
+def prepared(task: JointTask) -> tuple[GradientAccumulation, Gradients, Stream]:
     torch.manual_seed(0)
     objective = Objective(task, task.model().train(), CONFIG, WORLD.device)
     gradients = Gradients(build_optimizer(decay_groups(objective.model), CONFIG))
-    return Passes(objective, CONFIG, WORLD), gradients, Stream(task, CONFIG, 0, WORLD)
+    return make_accumulation(objective, CONFIG, WORLD), gradients, Stream(task, CONFIG, 0, WORLD)
 
 
 def test_randomness_is_replayed() -> None:
@@ -64,10 +63,10 @@ def test_randomness_is_replayed() -> None:
     told = passes.run(stream, 1, {"": gradients})
     by_hand, wanted, stream = prepared(Random())
     objective = by_hand.objective
-    parts = [objective("embed", stream.next(), 1, by_hand._seed(1, part)) for part in range(3)]
+    parts = [objective("embed", stream.next(), 1, by_hand.seed(1, part)) for part in range(3)]
     with wanted:
         joined = tuple(torch.cat(leaves) for leaves in zip(*parts, strict=True))
-        loss, metrics = objective("joint_loss", joined, 1, by_hand._seed(1, 0))
+        loss, metrics = objective("joint_loss", joined, 1, by_hand.seed(1, 0))
         loss.backward()
     assert told == {"loss": pytest.approx(float(loss.detach()), rel=1e-12), "sum": float(metrics["sum"])}
     with gradients, wanted:
@@ -81,12 +80,12 @@ def test_what_does_not_repeat_itself_is_refused(tmp_path: Path) -> None:
     class Forgetful(Random):
         calls = 0
 
-        def embed(self, model: Any, batch: Any, moment: Moment) -> Any:
+        def embed(self, model: Any, batch: Any, context: StepContext) -> Any:
             self.calls += 1
             return model.encoder(batch[0] + self.calls), model.encoder(batch[0]), batch[1]
 
     class Scalar(Random):
-        def embed(self, model: Any, batch: Any, moment: Moment) -> Any:
+        def embed(self, model: Any, batch: Any, context: StepContext) -> Any:
             return model.encoder(batch[0]), model.scale
 
     passes, gradients, stream = prepared(Forgetful())
@@ -116,10 +115,10 @@ class Two(Random):
 
         return Noise()
 
-    def embed(self, model: Any, batch: Any, moment: Moment) -> dict[str, Tensor]:
-        return {"found": (model.encoder if moment.step % 2 else model.frozen)(batch)}
+    def embed(self, model: Any, batch: Any, context: StepContext) -> dict[str, Tensor]:
+        return {"found": (model.encoder if context.step % 2 else model.frozen)(batch)}
 
-    def joint_loss(self, model: Any, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def joint_loss(self, model: Any, embeddings: Any, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         return info_nce(embeddings["found"], embeddings["found"].flip(1), model.scale), {}
 
 

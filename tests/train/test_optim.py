@@ -13,11 +13,18 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.train import Average, ParameterRule, Task, TrainConfig, fit
-from tapetum.train.averages import MovingAverage
-from tapetum.train.freezing import freeze
 from tapetum.train.lars import Lars
-from tapetum.train.optim import build_optimizer, decay_groups, freeze_by_rules, ruled_groups, set_rates
-from tapetum.train.schedule import learning_rate, weight_decay
+from tapetum.train.optim import (
+    build_optimizer,
+    decay_groups,
+    freeze,
+    freeze_by_rules,
+    learning_rate,
+    ruled_groups,
+    set_learning_rates,
+    weight_decay,
+)
+from tapetum.train.state import MovingAverage
 
 CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, weight_decay=0.1, clip_norm=None, threads=1, tensorboard=False)
 
@@ -44,7 +51,7 @@ def steps_of(model: nn.Module, optimizer: torch.optim.Optimizer, rates: list[flo
 def test_lars_is_the_papers_algorithm(nesterov: bool) -> None:
     rates = [0.5, 0.3, 0.9, 0.1]
     model, by_hand = network(), network()
-    config = replace(CONFIG, optimizer="lars", momentum=0.8, trust=0.02, nesterov=nesterov)
+    config = replace(CONFIG, optimizer="lars", momentum=0.8, trust_coefficient=0.02, nesterov=nesterov)
     ours = steps_of(model, build_optimizer(decay_groups(model), config), rates)
     velocity = {name: 0.0 for name, _ in by_hand.named_parameters()}
     generator = torch.Generator().manual_seed(1)
@@ -66,7 +73,7 @@ def test_lars_is_lightlys_where_the_rate_does_not_change() -> None:
     lightly = pytest.importorskip("lightly.utils.lars")
     ours, theirs = network(), network()
     groups = [{"weight_decay": 0.1, **group} for group in decay_groups(theirs)]
-    mine = Lars([{"weight_decay": 0.1, **group} for group in decay_groups(ours)], 0.3, momentum=0.9, trust=0.01)
+    mine = Lars([{"weight_decay": 0.1, **group} for group in decay_groups(ours)], 0.3, momentum=0.9, trust_coefficient=0.01)
     other = lightly.LARS(groups, 0.3, momentum=0.9, trust_coefficient=0.01, eps=0.0)
     torch.testing.assert_close(steps_of(ours, mine, [0.3] * 5), steps_of(theirs, other, [0.3] * 5), rtol=1e-12, atol=1e-14)
 
@@ -148,7 +155,7 @@ def test_rules_say_who_learns_how_fast() -> None:
     config = replace(CONFIG, layer_decay=0.5, rules=rules, final_weight_decay=0.3)
     freeze_by_rules(model, rules)
     optimizer = build_optimizer(ruled_groups(decay_groups(model), model, config, Fits().layers(model)), config)
-    set_rates(optimizer, 1.0, 0.2)
+    set_learning_rates(optimizer, 1.0, 0.2)
     names = {id(p): name for name, p in model.named_parameters()}
     found = {names[id(p)]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     assert found == {
@@ -266,15 +273,15 @@ def test_several_averages_teach_and_one_is_scored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"optimizer": "adam"}, "optimizer is 'adam'; wanted adamw, sgd or lars"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'; it must be adamw, sgd or lars"),
         ({"schedule": "step"}, "schedule is 'step'"),
         ({"schedule": "inverse_sqrt"}, "give warmup_steps"),
         ({"cooldown_steps": 2}, "falls by itself"),
         ({"cooldown_steps": 7, "schedule": "constant"}, "more than 6 steps"),
         ({"momentum": 1.0}, "momentum is 1.0"),
-        ({"trust": 0.0}, "trust is 0.0"),
+        ({"trust_coefficient": 0.0}, "trust_coefficient is 0.0"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
-        ({"final_weight_decay": -1.0}, "final_weight_decay -1.0"),
+        ({"final_weight_decay": -1.0}, "final_weight_decay is -1.0"),
         ({"ema_decay": 0.5, "averages": (Average(name="ema"),)}, "averages are named ema, ema"),
         ({"weights_to_score": "slow"}, "weights_to_score is 'slow'"),
     ],
@@ -306,7 +313,7 @@ def test_a_rule_may_let_a_part_warm_up_slowly() -> None:
     slow, quick = owner[id(model[0].weight)], owner[id(model[3].weight)]
     assert slow is not owner[id(model[0].bias)]
     for step, share in enumerate((0.25, 0.5, 0.75, 1.0, 1.0)):
-        set_rates(optimizer, 0.2, 0.1, step)
+        set_learning_rates(optimizer, 0.2, 0.1, step)
         assert slow["lr"] == pytest.approx(0.2 * 0.5 * share)
         assert quick["lr"] == pytest.approx(0.2)
     with pytest.raises(BadInput, match="warmup_steps"):

@@ -15,12 +15,10 @@ from torch import nn
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, mix_seed, sample_generator
 from tapetum.train import Average, Task, TrainConfig, checkpoint, fit
-from tapetum.train.averages import MovingAverage
-from tapetum.train.batch import to_device
+from tapetum.train.accumulation import to_device
 from tapetum.train.log import JsonLines
-from tapetum.train.optim import decay_groups
-from tapetum.train.schedule import learning_rate
-from tapetum.train.state import evaluation_mode
+from tapetum.train.optim import decay_groups, learning_rate
+from tapetum.train.state import MovingAverage, evaluation_mode
 from tapetum.train.stream import sample_numbers
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.train import Moment, Task, TrainConfig, rehearsal
+from tapetum.train import StepContext, Task, TrainConfig, rehearsal
 from tapetum.train.rehearsal import rehearse
 
 CONFIG = TrainConfig(steps=500, batch_size=4, lr=0.1, warmup_steps=5, eval_every=100, ema_decay=0.9, tensorboard=False)
@@ -38,7 +38,7 @@ class Busy(Task):
     def dataset(self) -> Rows:
         return Rows()
 
-    def loss(self, model: nn.Module, batch: torch.Tensor, moment: Moment) -> tuple[torch.Tensor, Mapping[str, Any]]:
+    def loss(self, model: nn.Module, batch: torch.Tensor, context: StepContext) -> tuple[torch.Tensor, Mapping[str, Any]]:
         self.micro_batches.append(len(batch))
         until = time.process_time() + BUSY
         while time.process_time() < until:

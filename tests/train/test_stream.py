@@ -7,9 +7,9 @@ import torch
 from torch.utils.data import Dataset
 
 from tapetum.train.config import TrainConfig
+from tapetum.train.process_group import ProcessGroup
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
-from tapetum.train.world import World
 
 
 class Numbers(Task, Dataset):
@@ -30,7 +30,7 @@ class Numbers(Task, Dataset):
 def test_a_process_takes_its_part_of_each_micro_batch_from_a_step_on(rank: int, size: int, start: int) -> None:
     config = TrainConfig(steps=4, batch_size=16, accumulation=2, workers=0)
     whole = torch.arange(4 * 16).view(4, 2, size, 16 // 2 // size)  # step, micro-batch, process, sample
-    stream = Stream(Numbers(), config, start, World(rank=rank, size=size, device=torch.device("cpu")))
+    stream = Stream(Numbers(), config, start, ProcessGroup(rank=rank, size=size, device=torch.device("cpu")))
     with stream:
         first = stream.peek()
         found = [stream.next() for _ in range(2 * (4 - start))]

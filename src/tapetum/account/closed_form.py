@@ -9,11 +9,12 @@ it learns. The model and its inputs live on the device "meta", which has shapes 
     closed_form(lambda: model(images).pooled)
 
 One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rules are found by the class of a layer or one that
-it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that gives `Product`s. Products
-that code writes out between layers are told with `tapetum.account.phases.tell`.
+it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that lists `Product`s. Products
+that code writes out between layers are seen by the functions of torch that it calls (`FUNCTIONS`), where no layer that has a
+rule is being called.
 
-A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU `blocks.linear` goes
-past its layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
+A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU a kernel may go past
+the layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
 
 Activations that a checkpoint computes again are not seen, for no backward runs; fused attention's scores, which its backward
 computes again, are.
@@ -26,11 +27,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from tapetum.account.phases import current, listening
+from tapetum.account.parts import current
 from tapetum.core.errors import BadInput
 
 
@@ -48,7 +51,7 @@ class Product:
 
 @dataclass
 class Work:
-    """FLOPs of a phase."""
+    """FLOPs of a part."""
 
     forward: int = 0
     backward: int = 0
@@ -61,23 +64,23 @@ class Work:
 class ClosedForm:
     """FLOPs of one call and of the backward pass that would follow."""
 
-    phases: dict[str, Work] = field(default_factory=dict)
-    """By the phase of the forward (`tapetum.account.phases`)."""
+    parts: dict[str, Work] = field(default_factory=dict)
+    """By the part of the model that computes the forward (`tapetum.account.parts`)."""
 
     @property
     def forward(self) -> int:
-        """Of all phases."""
-        return sum(work.forward for work in self.phases.values())
+        """Of all parts."""
+        return sum(work.forward for work in self.parts.values())
 
     @property
     def backward(self) -> int:
-        """Of all phases."""
-        return sum(work.backward for work in self.phases.values())
+        """Of all parts."""
+        return sum(work.backward for work in self.parts.values())
 
     @property
     def recomputed(self) -> int:
         """Part of backward that does forward's work anew."""
-        return sum(work.recomputed for work in self.phases.values())
+        return sum(work.recomputed for work in self.parts.values())
 
     @property
     def total(self) -> int:
@@ -89,10 +92,10 @@ class ClosedForm:
         """What the mathematics asks for: `total` without what is done twice."""
         return self.total - self.recomputed
 
-    def by_phase(self) -> dict[str, int]:
-        """Give forward FLOPs by phase, and all of backward as a phase, as `flops.Flops.by_phase` has them."""
-        found = {name: work.forward for name, work in self.phases.items()}
-        return {**found, "backward": self.backward} if self.backward else found
+    def by_part(self) -> dict[str, int]:
+        """List forward FLOPs by part, and all of backward as a part, as `flops.Flops.by_part` has them."""
+        forward = {name: work.forward for name, work in self.parts.items()}
+        return {**forward, "backward": self.backward} if self.backward else forward
 
 
 def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm:
@@ -102,33 +105,44 @@ def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm
 
     >>> with torch.device("meta"):
     ...     layer, rows = nn.Linear(3, 5), torch.empty(2, 3)
-    >>> closed_form(layer, rows).by_phase()
+    >>> closed_form(layer, rows).by_part()
     {'model': 60, 'backward': 60}
     """
-    found = ClosedForm()
+    result = ClosedForm()
+    calls: list[tuple[Rule | None, str]] = []  # rules and parts of the layers that are being called, outermost first
 
-    def add(products: Iterable[Product]) -> None:
-        work = found.phases.setdefault(current(), Work())
+    def add(part: str, products: Iterable[Product]) -> None:
+        work = result.parts.setdefault(part, Work())
         for product in products:
             work.forward += product.flops
             if product.gradients:
                 work.backward += product.flops * product.gradients + product.again
                 work.recomputed += product.again
 
-    def watch(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        rule = rule_of(module)
+    def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        rule, part = calls.pop()
         if rule is not None:
-            add(rule(module, given, named, output))
+            add(part, rule(module, args, kwargs, output))
 
-    hook = register_module_forward_hook(watch, with_kwargs=True)
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in FUNCTIONS and not any(rule for rule, _ in calls):
+                add(current(), FUNCTIONS[func](*args, **(kwargs or {})))
+            return func(*args, **(kwargs or {}))
+
+    hooks = (
+        register_module_forward_pre_hook(lambda module, _: calls.append((rule_of(module), current()))),
+        register_module_forward_hook(leave, with_kwargs=True),
+    )
     try:
-        with listening(lambda a, b: add([matmul(a, b)])):
+        with Functions():
             output = fn(*args, **kwargs)
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     if any(leaf.device.type != "meta" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)):
         raise BadInput('the closed form was asked about a model with memory; make it and its inputs on the device "meta"')
-    return found
+    return result
 
 
 Rule = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], Iterable[Product]]
@@ -136,7 +150,7 @@ Rule = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], Iterable[Product
 
 
 def rule_of(module: nn.Module) -> Rule | None:
-    """Find what a layer's own work is: its own word, or that of its class or of the first that it derives from."""
+    """Find the rule of a layer: its own method, or that of its class or of the first that it derives from."""
     if hasattr(module, "own_products"):
         return lambda layer, args, kwargs, output: layer.own_products(args, kwargs, output)
     for kind in type(module).__mro__:
@@ -151,16 +165,25 @@ def needs(*values: Tensor | None) -> int:
     return sum(value is not None and value.requires_grad for value in values) if torch.is_grad_enabled() else 0
 
 
-def matmul(a: Tensor, b: Tensor) -> Product:
-    """Say what `a` (..., n, k) times `b` (..., k, m) costs."""
-    return Product(2 * a.numel() * b.shape[-1], needs(a, b))
-
-
 def attention(shape: Sequence[int], keys: int, learns: bool, fused: bool, value_width: int | None = None) -> list[Product]:
-    """Say what scores and sums of values cost, for queries of `shape` (..., n, channels of all heads)."""
+    """List scores and sums of values, for queries of `shape` (..., n, channels of all heads)."""
     scores = 2 * prod(shape) * keys
     values = scores if value_width is None else 2 * prod(shape[:-1]) * value_width * keys
     return [Product(scores, 2 * learns, scores if fused else 0), Product(values, 2 * learns)]
+
+
+def _matmul(a: Tensor, b: Tensor, **_: Any) -> list[Product]:
+    return [Product(2 * a.numel() * (b.shape[-1] if b.ndim > 1 else 1) * _repeats(a, b), needs(a, b))]
+
+
+def _repeats(a: Tensor, b: Tensor) -> int:
+    """Count how often each matrix of `a` is multiplied: more than once where `b` has axes before that `a` lacks."""
+    every = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return prod(every) // max(prod(a.shape[:-2]), 1)
+
+
+def _functional_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> list[Product]:
+    return [Product(2 * x.numel() * len(weight), needs(x, weight))]
 
 
 def _linear(layer: nn.Linear, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
@@ -181,8 +204,8 @@ def _convolution(layer: _ConvNd, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 def _recurrent(layer: nn.RNNBase, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
     x = _first(args, kwargs)
-    moments = prod(x.shape[:-1])
-    return [Product(2 * moments * w.numel(), 1 + needs(w) if needs(w, x) else 0) for w in layer.parameters() if w.ndim == 2]
+    tokens = prod(x.shape[:-1])
+    return [Product(2 * tokens * w.numel(), 1 + needs(w) if needs(w, x) else 0) for w in layer.parameters() if w.ndim == 2]
 
 
 def _multi_head(layer: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
@@ -210,10 +233,10 @@ def _block_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 def _decoder_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
     """`tapetum.encoders.decoder.DecoderAttention`."""
-    x, cache, how = args[0], args[3] if len(args) > 3 else kwargs.get("cache"), layer.config
+    x, cache, config = args[0], args[3] if len(args) > 3 else kwargs.get("cache"), layer.config
     keys = x.shape[1] if cache is None else cache.length
     learns = needs(x, layer.query_key_value.weight) > 0
-    return attention((*x.shape[:2], how.heads * how.head_width), keys, learns, how.attention_soft_cap is None)
+    return attention((*x.shape[:2], config.heads * config.head_width), keys, learns, config.attention_soft_cap is None)
 
 
 def _window_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
@@ -260,6 +283,12 @@ RULES: dict[str, Rule] = {
     "transformers.models.dinov2.modeling_dinov2.Dinov2Attention": _self_attention,
 }
 """Rules by module and name of a class; add one for a layer of your own, or give it `own_products`."""
+
+FUNCTIONS: dict[Any, Callable[..., Iterable[Product]]] = {
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm), _matmul),
+    F.linear: _functional_linear,
+}
+"""What functions of torch cost that are called outside of all layers that have a rule."""
 
 
 def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:

@@ -1,10 +1,108 @@
-"""How energy and CO2 are estimated, as a frozen config that imports no torch."""
+"""The constants of estimates of energy and CO2, and the settings of a ledger. Imports no torch.
+
+Energy is power times time times what the building adds; CO2 is energy times the carbon intensity of the grid (Patterson et al.,
+arXiv 2104.10350). Tools that guess differ by a factor of four on the same work (docs/systems/account.md), so what was not
+measured is given as an interval.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from tapetum.account.constants import CONSTANTS, Constant
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number that an estimate rests on."""
+
+    name: str
+    """The field of `LedgerConfig` that sets it."""
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: str
+    """Where value and ends are from."""
+
+    def line(self) -> str:
+        """Write all of it in a line.
+
+        >>> CONSTANTS["overhead"].set_to(1.2).line()
+        'overhead 1.2 (set by you)'
+        """
+        unit = f" {self.unit}" if self.unit else ""
+        ends = "" if self.low == self.high else f", {self.low:g} to {self.high:g}"
+        return f"{self.name} {self.value:g}{unit}{ends} ({self.source})"
+
+    def set_to(self, value: float) -> "Constant":
+        """Set the constant to what a person knows, which has no interval."""
+        if value == self.value:
+            return self
+        return Constant(self.name, value, value, value, self.unit, "set by you")
+
+
+_ALL = (
+    Constant(
+        "watts_per_core", 10.0, 4.0, 20.0, "W",
+        "a busy core with its share of memory and fans: a round guess, from no measurement of ours; low: what codecarbon takes "
+        "for a thread of an unknown processor; high: twice the guess",
+    ),
+    Constant(
+        "watts_per_gpu", 400.0, 250.0, 700.0, "W",
+        "board power by the makers' data sheets, as recalled: A100 PCIe 250, A100 SXM 400, H100 SXM 700",
+    ),
+    Constant(
+        "overhead", 1.0, 1.0, 1.6, "",
+        "power usage effectiveness: 1 at a desk; about 1.1 in Google's halls and 1.6 on average in the United States, as "
+        "recalled from Patterson et al., arXiv 2104.10350",
+    ),
+    Constant(
+        "grams_co2_per_kwh", 480.0, 60.0, 710.0, "gCO2/kWh",
+        "the world's average in 2023, from France's grid to India's: Ember, Global Electricity Review 2024",
+    ),
+    Constant(
+        "gflops_per_core", 70.0, 20.0, 100.0, "GFLOP/s",
+        "69 to 78 measured for nine training steps in float32 on one core of an AMD EPYC (Zen 4); small layers and older cores "
+        "are slower",
+    ),
+)  # fmt: skip
+
+CONSTANTS: dict[str, Constant] = {constant.name: constant for constant in _ALL}
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the least and the most that it may be."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, other: "Interval | Constant") -> "Interval":
+        """Multiply; ends go with ends.
+
+        >>> Interval(2, 1, 3).times(Interval(10, 10, 20))
+        Interval(value=20, low=10, high=60)
+        """
+        return Interval(self.value * other.value, self.low * other.low, self.high * other.high)
+
+    def over(self, other: "Interval | Constant") -> "Interval":
+        """Divide; the low end by the high one.
+
+        >>> Interval(2, 1, 4).over(Interval(2, 1, 4))
+        Interval(value=1.0, low=0.25, high=4.0)
+        """
+        return Interval(self.value / other.value, self.low / other.high, self.high / other.low)
+
+    def text(self, unit: str) -> str:
+        """Write it in words.
+
+        >>> Interval(2.0, 1.0, 4.0).text("kWh")
+        '2 kWh (1 to 4)'
+        """
+        ends = "" if self.low == self.high else f" ({self.low:.3g} to {self.high:.3g})"
+        return f"{self.value:.3g} {unit}{ends}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +128,15 @@ class LedgerConfig:
     """Let codecarbon measure beside the meters above, and write down what it says (pip install 'tapetum[energy]')."""
 
     def __post_init__(self) -> None:
-        for name in ("watts_per_core", "watts_per_gpu", "grams_co2_per_kwh"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if not self.overhead >= 1 or not self.gflops_per_core > 0:
-            raise BadInput(
-                f"overhead is {self.overhead} and gflops_per_core {self.gflops_per_core}; wanted 1 or more, and above 0"
-            )
+        check_fields(
+            self,
+            **dict.fromkeys(("watts_per_core", "watts_per_gpu", "grams_co2_per_kwh"), "[0, inf)"),
+            overhead="[1, inf)",
+            gflops_per_core="(0, inf)",
+        )
 
     def constant(self, name: str) -> Constant:
-        """Give a constant as it is set here, with its source and how low and high it may be.
+        """Look up a constant as it is set here, with its source and how low and high it may be.
 
         >>> LedgerConfig(watts_per_core=5).constant("watts_per_core").high
         5

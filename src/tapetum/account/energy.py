@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tapetum.account.config import LedgerConfig
-from tapetum.account.constants import Constant, Interval
+from tapetum.account.config import Constant, Interval, LedgerConfig
 from tapetum.core.errors import MissingExtra
 
 JOULES_PER_KWH = 3.6e6

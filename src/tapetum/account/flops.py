@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from tapetum.account.phases import current
+from tapetum.account.parts import current
 
 aten = torch.ops.aten
 Shape = Sequence[int]
@@ -40,8 +40,8 @@ class Flops:
     backward: int
     by_op: dict[str, tuple[int, int]]
     """Operation to (forward, backward); the sums are the totals."""
-    by_phase: dict[str, int] = field(default_factory=dict)
-    """Forward by the phase that code names (`tapetum.account.phases`), and backward; the sum is the total."""
+    by_part: dict[str, int] = field(default_factory=dict)
+    """Forward by the part of the model (`tapetum.account.parts`), and backward; the sum is the total."""
     recomputed: int = 0
     """Part of backward that does forward's work anew: checkpointed activations, the scores of fused attention."""
 
@@ -73,17 +73,17 @@ def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
     first, second = _by_name(forward), _by_name(backward)
     by_op = {name: (first.get(name, 0), second.get(name, 0)) for name in {**first, **second}}
     total = sum(second.values())
-    by_phase = {name: sum(counts.values()) for name, counts in forward.flop_counts.items() if name != _ALL}
-    by_phase = {name: count for name, count in by_phase.items() if count} | ({"backward": total} if total else {})
-    return Flops(sum(first.values()), total, by_op, by_phase, backward.recomputed)
+    by_part = {name: sum(counts.values()) for name, counts in forward.flop_counts.items() if name != _ALL}
+    by_part = {name: count for name, count in by_part.items() if count} | ({"backward": total} if total else {})
+    return Flops(sum(first.values()), total, by_op, by_part, backward.recomputed)
 
 
 _ALL = "Global"
 """Under this name torch's counter keeps all that it counts."""
 
 
-class _Phases:
-    """Stands in for the counter's tracker of modules: what is counted belongs to the phase of the moment.
+class _Tracker:
+    """Stands in for the counter's tracker of modules: what is counted belongs to the part that is computed.
 
     The tracker registers hooks on the inputs of modules, and fails without gradients where one is a view of a parameter.
     """
@@ -92,7 +92,7 @@ class _Phases:
     def parents(self) -> set[str]:
         return {_ALL, current()}
 
-    def __enter__(self) -> "_Phases":
+    def __enter__(self) -> "_Tracker":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,11 +100,11 @@ class _Phases:
 
 
 class _Counter(FlopCounterMode):
-    """Counts by operation and phase, and in a backward pass what forward has done before."""
+    """Counts by operation and part, and in a backward pass what forward has done before."""
 
     def __init__(self, backward: bool = False):
         super().__init__(display=False, custom_mapping=FORMULAS)
-        self.mod_tracker = _Phases()  # type: ignore[assignment]
+        self.mod_tracker = _Tracker()  # type: ignore[assignment]
         self.recomputed, self._backward = 0, backward
 
     def _count_flops(self, func_packet: Any, out: Any, args: Any, kwargs: Any) -> Any:

@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tapetum.account.config import LedgerConfig
-from tapetum.account.constants import Interval
+from tapetum.account.config import Interval, LedgerConfig
 from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
 from tapetum.core.errors import visible

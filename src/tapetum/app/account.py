@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.account.config import LedgerConfig
-from tapetum.account.constants import Interval
+from tapetum.account.config import Interval, LedgerConfig
 from tapetum.app.account_inputs import forward_pass, many
 from tapetum.app.ledger import FILE
 from tapetum.app.verb import Listener, verb
@@ -155,7 +154,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
 
     from tapetum.account.closed_form import closed_form
     from tapetum.account.flops import count_flops
-    from tapetum.account.phases import phase
+    from tapetum.account.parts import by_part
     from tapetum.encoders.config import names
     from tapetum.encoders.factory import describe, make
     from tapetum.encoders.features import Encoder
@@ -178,7 +177,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
         model, images = make(found), torch.empty(options.batch_size, 3, rows, columns)
 
     def run() -> Any:
-        with torch.no_grad(), phase("encoder"):
+        with torch.no_grad(), by_part({"encoder": model}):
             return model(images).pooled
 
     parameters = {"encoder": sum(p.numel() for p in model.parameters())}
@@ -218,8 +217,8 @@ def _estimated(
 
     engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
     best = said or counted
-    phases = said.by_phase() if said else counted.by_phase
-    logits = said.phases.get("logits") if said else None
+    phases = said.by_part() if said else counted.by_part
+    logits = said.parts.get("loss") if said else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
     names = "gflops_per_core", "watts_per_core", "overhead", "grams_co2_per_kwh"
@@ -241,7 +240,7 @@ def _estimated(
 
 def _of_run(file: Path) -> Cost:
     """A run, by its ledger."""
-    from tapetum.account.constants import Constant
+    from tapetum.account.config import Constant
     from tapetum.app.ledger import LedgerOptions, ledger
 
     (content,) = ledger.run(LedgerOptions((file,)), Listener()).ledgers.values()

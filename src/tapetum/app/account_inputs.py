@@ -97,7 +97,7 @@ _PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
     "tapetum.systems.tap.network.model.Tapir": _tapir,
     "tapetum.systems.hip.model.Hip": _hip,
     "tapetum.systems.paligemma.model.PaliGemma": _paligemma,
-    "tapetum.systems.paligemma.mask_codec.MaskCodec": _mask_codec,
+    "tapetum.systems.paligemma.masks.codec.MaskCodec": _mask_codec,
     "tapetum.systems.longvideo.encoder.VideoEncoder": _video,
     "tapetum.systems.longvideo.towers.VideoText": _video_text,
 }

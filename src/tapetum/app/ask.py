@@ -39,7 +39,7 @@ def ask(options: AskOptions, listener: Listener) -> Seeing:
     """
     prompt = question = options.question
     if not options.raw and question.strip():
-        from tapetum.systems.paligemma.phrasing import canonical_question
+        from tapetum.systems.paligemma.nano.canonical_questions import canonical_question
 
         plain = options.language == "en" and is_bundled(options.model)
         prompt = prompts.answer(canonical_question(question) if plain else question, options.language)

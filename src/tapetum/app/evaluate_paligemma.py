@@ -96,7 +96,7 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     from tapetum.bench.paligemma import Held, evaluate
     from tapetum.systems.paligemma.answers import Answerer
     from tapetum.systems.paligemma.data import JsonLines
-    from tapetum.systems.paligemma.transfer import ExactChecks
+    from tapetum.systems.paligemma.transfer.run import ExactChecks
 
     answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=options.device)
     model, tokens = answerer.model, answerer.tokens

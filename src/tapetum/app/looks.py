@@ -19,7 +19,7 @@ def look_of(model: str, short_side: int | None = None, stride: int | None = None
     from tapetum.hub.loading import find_loader, load
     from tapetum.systems.odin.model import Odin
     from tapetum.systems.odin.weights import ODIN_FILE
-    from tapetum.train.world import pick_device
+    from tapetum.train.process_group import pick_device
 
     own = Path(model) / ODIN_FILE
     reference = own if own.is_file() else model

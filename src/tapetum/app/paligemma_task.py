@@ -21,9 +21,9 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
     Raises BadInput for an unknown task, files that are missing or damaged, a model that is not there, and answers that do not
     belong to the task's examples.
     """
-    from tapetum.systems.paligemma.transfer_data import read_examples, split_names, there
-    from tapetum.systems.paligemma.transfer_results import RESULTS
-    from tapetum.systems.paligemma.transfers import task_named
+    from tapetum.systems.paligemma.transfer.data import read_examples, split_names, there
+    from tapetum.systems.paligemma.transfer.results import RESULTS
+    from tapetum.systems.paligemma.transfer.tasks import task_named
 
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":
@@ -39,14 +39,14 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
         listener.note(f"the published models learned {'+'.join(sorted(trained))} too: right answers of other splits are hidden")
 
     from tapetum.bench.paligemma_tasks import make_answers, read_answers, scorable, score_answers
-    from tapetum.systems.paligemma.transfer_samples import spread
+    from tapetum.systems.paligemma.transfer.samples import spread
 
     examples, unpack = spread(kept, options.limit), None
     if options.predictions is not None:
         answers = read_answers(options.predictions, kept)
         examples = [e for e in examples if e.id in answers.said] if options.limit else examples
         if task.metric == "referred":
-            from tapetum.systems.paligemma import mask_codec
+            from tapetum.systems.paligemma.masks import codec as mask_codec
 
             unpack = mask_codec.load(options.masks or mask_codec.DEFAULT, options.device).unpack
     else:

@@ -78,7 +78,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     import torch
 
     from tapetum.encoders.references import load
-    from tapetum.train.world import pick_device
+    from tapetum.train.process_group import pick_device
     from tapetum.transfer.knn import knn_accuracy
     from tapetum.transfer.linear import linear_probe
     from tapetum.transfer.probing import Labelled, features_of

@@ -9,7 +9,7 @@ from tapetum.core.provenance import guarding_data
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
-from tapetum.systems.paligemma.mask_config import MaskCodecRun
+from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.training.recipes import TapKubric, TapNano
@@ -60,7 +60,7 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         finished = _train_paligemma(recipe, launch, say)
         return finished and Trained(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
-        from tapetum.systems.paligemma.mask_task import train_masks
+        from tapetum.systems.paligemma.masks.task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
     if isinstance(recipe, VideoTextRun):
@@ -101,6 +101,6 @@ def _train_paligemma(
         from tapetum.systems.paligemma.run import train_stage
 
         return train_stage(recipe, launch, say)
-    from tapetum.systems.paligemma.transfer import train_transfer
+    from tapetum.systems.paligemma.transfer.run import train_transfer
 
     return train_transfer(recipe, launch, say)

@@ -34,8 +34,8 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
 from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.scene_images import SceneFolder, SceneImage, pixels_of
-from tapetum.systems.paligemma.scene_pairs import LEAST_PIXELS
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, pixels_of
+from tapetum.systems.paligemma.nano.scene_texts import LEAST_PIXELS
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
@@ -146,7 +146,7 @@ def written(
     With `placed` answers are about places, and begin as those of `Answerer`; see
     `tapetum.systems.paligemma.answers.first_places`.
     """
-    from tapetum.systems.paligemma.session import Session
+    from tapetum.systems.paligemma.decoding import Session
 
     session = Session(model, images, prefix, most)
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]

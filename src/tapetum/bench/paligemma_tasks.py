@@ -1,7 +1,8 @@
 """A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
 
-The tasks are in `tapetum.systems.paligemma.transfers`, their scores in `tapetum.systems.paligemma.transfer_scores`. Answers are
-kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the model:
+The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`.
+Answers are kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the
+model:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
@@ -23,11 +24,11 @@ from tapetum.data.entries import Entry
 from tapetum.data.listings import text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer_data import Example, Id
-from tapetum.systems.paligemma.transfer_form import Transfer
-from tapetum.systems.paligemma.transfer_rows import Row
-from tapetum.systems.paligemma.transfer_samples import PLACED, answer_examples, chances_of
-from tapetum.systems.paligemma.transfer_scores import score
+from tapetum.systems.paligemma.transfer.data import Example, Id
+from tapetum.systems.paligemma.transfer.form import Transfer
+from tapetum.systems.paligemma.transfer.rows import Row
+from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of
+from tapetum.systems.paligemma.transfer.scores import score
 
 Progress = Callable[[int, int], None]
 _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")

@@ -111,6 +111,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
     "torchvision": ("tapetum.encoders.tables.torchvision",),
     "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    "open_clip": ("tapetum.encoders.tables.open_clip",),
     "detcon": ("tapetum.encoders.tables.detcon",),
     "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
 }

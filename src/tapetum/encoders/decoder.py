@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.account.phases import tell
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.layers.attention import KeyValueCache, attend, causal_mask, rotary_angles, turn
@@ -182,8 +181,6 @@ class Decoder(nn.Module):
             rows: tokens of the vocabulary, the first ones; all by default.
         """
         table = self.table
-        if isinstance(table, nn.Embedding):
-            tell(x, table.weight[:rows].T)
         logits = table.times(x, rows) if isinstance(table, Int8Embedding) else times(x, table.weight, rows)
         cap = self.config.logit_soft_cap
         return logits if cap is None or not capped else torch.tanh(logits / cap) * cap

@@ -7,9 +7,8 @@ from tapetum.train.config import Average, ParameterRule, TrainConfig
 
 if TYPE_CHECKING:
     from tapetum.train.loop import FitResult, fit
-    from tapetum.train.moment import Moment
-    from tapetum.train.task import JointTask, Task
+    from tapetum.train.task import JointTask, StepContext, Task
 
-__all__ = ["Average", "FitResult", "JointTask", "Moment", "ParameterRule", "Task", "TrainConfig", "fit"]
+__all__ = ["Average", "FitResult", "JointTask", "ParameterRule", "StepContext", "Task", "TrainConfig", "fit"]
 
-__getattr__ = lazy_attributes(__name__, {"loop": ("FitResult", "fit"), "moment": ("Moment",), "task": ("JointTask", "Task")})
+__getattr__ = lazy_attributes(__name__, {"loop": ("FitResult", "fit"), "task": ("JointTask", "StepContext", "Task")})

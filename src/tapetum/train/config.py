@@ -2,12 +2,11 @@
 
 import re
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
 from tapetum.core.errors import BadInput
-from tapetum.core.workers import check_workers
-from tapetum.train import launch
+from tapetum.core.fields import check_fields
 
 RESUMABLE_FIELDS = frozenset(
     {
@@ -39,7 +38,7 @@ LATER_FIELDS = frozenset(
     {
         "averages",
         "cooldown_steps",
-        "drops",
+        "milestones",
         "final_weight_decay",
         "layer_decay",
         "momentum",
@@ -47,7 +46,7 @@ LATER_FIELDS = frozenset(
         "optimizer",
         "rules",
         "schedule",
-        "trust",
+        "trust_coefficient",
     }
 )
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
@@ -58,7 +57,7 @@ class Average:
     """A moving average of a model's weights and floating-point buffers, by name; other buffers are copied."""
 
     name: str
-    """In `Moment.teachers`, `FitResult.averages`, and of its file in checkpoints."""
+    """In `StepContext.teachers`, `FitResult.averages`, and of its file in checkpoints."""
     decay: float = 0.999
     """Share of the average that is kept in an update; not used by periodic."""
     schedule: Literal["constant", "rising", "cosine", "periodic"] = "rising"
@@ -70,12 +69,8 @@ class Average:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or self.name in ("model", "optimizer", "state", "manifest"):
-            raise BadInput(f"an average is named {self.name!r}; wanted small letters, digits and _, not model or optimizer")
-        _check_choice(self, "schedule")
-        if not 0 <= self.decay < 1:
-            raise BadInput(f"decay of the average {self.name} is {self.decay}; it must be in [0, 1), such as 0.999")
-        if self.every < 1:
-            raise BadInput(f"every of the average {self.name} is {self.every}; it must be 1 or more")
+            raise BadInput(f"an average is named {self.name!r}; give small letters, digits and _, not model or optimizer")
+        check_fields(self, decay="[0, 1)", every="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +90,7 @@ class ParameterRule:
     """They learn nothing. Modules all of whose parameters are frozen stay in eval mode, whatever calls `train()`."""
 
     def __post_init__(self) -> None:
-        if not self.lr_scale >= 0:
-            raise BadInput(f"lr_scale of the rule for {self.pattern!r} is {self.lr_scale}; it must be 0 or more")
-        if self.warmup_steps < 0:
-            raise BadInput(f"warmup_steps of the rule for {self.pattern!r} is {self.warmup_steps}; it must be 0 or more")
-        if self.weight_decay is not None and not self.weight_decay >= 0:
-            raise BadInput(
-                f"weight_decay of the rule for {self.pattern!r} is {self.weight_decay}; it must be 0 or more, or None"
-            )
+        check_fields(self, lr_scale="[0, inf)", warmup_steps="[0, inf)", weight_decay="[0, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +114,11 @@ class TrainConfig:
     """adamw (arXiv 1711.05101); sgd with momentum; lars (arXiv 1708.03888), where matrices move by a share of their norm."""
     lr: float = 1e-3
     """Learning rate at the end of the warm-up."""
-    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "drops"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "milestones"] = "cosine"
     """How the rate goes on after the warm-up: cosine or linear to `final_lr`; constant; inverse_sqrt, lr * sqrt(warmup_steps /
-    steps made); drops, a tenth at each of `drops`. Constant and inverse_sqrt may end with a cool-down."""
-    drops: tuple[float, ...] = (2 / 3, 8 / 9)
-    """Shares of the run after which the rate is a tenth of what it was, where the schedule is drops."""
+    steps made); milestones, a tenth at each of `milestones`. Constant and inverse_sqrt may end with a cool-down."""
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
+    """Shares of the run after which the rate is a tenth of what it was, where the schedule is milestones."""
     final_lr: float = 0.0
     """Learning rate at the last step, where the schedule or a cool-down leads there."""
     warmup_steps: int = 0
@@ -146,7 +134,7 @@ class TrainConfig:
     """Momentum of sgd and lars."""
     nesterov: bool = False
     """For sgd and lars: step from where the momentum leads."""
-    trust: float = 1e-3
+    trust_coefficient: float = 1e-3
     """For lars: the fraction of a matrix's norm by which it moves at lr 1."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's first and second moment."""
@@ -209,31 +197,50 @@ class TrainConfig:
     """How energy and CO2 are estimated."""
 
     def __post_init__(self) -> None:
-        at_least = dict.fromkeys(("steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep_last"), 1)
-        from_zero = "seed", "warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every", "keep_every"
-        at_least |= dict.fromkeys(from_zero, 0)
-        check_least(self, **at_least, prefetch=1)
-        check_workers(self.workers)
-        if self.seed >= 1 << 63:
-            raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
-        for name in ("parallel", "optimizer", "schedule"):
-            _check_choice(self, name)
-        if self.threads is not None and self.threads < 1:
-            raise BadInput(f"threads is {self.threads}; it must be 1 or more, or None")
-        if not self.lr > 0 or not 0 <= self.final_lr <= self.lr:
-            raise BadInput(f"lr is {self.lr} and final_lr {self.final_lr}; wanted 0 <= final_lr <= lr and lr above 0")
+        counts = "steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep_last", "prefetch", "threads"
+        from_zero = (
+            "warmup_steps",
+            "cooldown_steps",
+            "max_skips",
+            "workers",
+            "eval_every",
+            "keep_every",
+            "final_lr",
+            "max_minutes",
+        )
+        check_fields(
+            self,
+            **dict.fromkeys(counts, "[1, inf)"),
+            **dict.fromkeys(from_zero, "[0, inf)"),
+            **dict.fromkeys(("lr", "trust_coefficient", "clip_norm", "checkpoint_minutes"), "(0, inf)"),
+            **dict.fromkeys(("weight_decay", "final_weight_decay"), "[0, inf)"),
+            **dict.fromkeys(("momentum", "ema_decay"), "[0, 1)"),
+            seed="[0, 9223372036854775807]",
+            milestones="(0, 1)",
+            layer_decay="(0, 1]",
+        )
+        if self.workers > 64:
+            from tapetum.core.workers import check_workers
+
+            check_workers(self.workers)
+        if self.final_lr > self.lr:
+            raise BadInput(
+                f"lr is {self.lr} and final_lr {self.final_lr}; the learning rate must not end above where it begins"
+            )
         if self.warmup_steps >= self.steps and self.warmup_steps:
             raise BadInput(f"warmup_steps is {self.warmup_steps} of {self.steps} steps; the warm-up must end before the run")
-        self._check_optimizer()
-        self._check_averages()
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise BadInput(f"clip_norm is {self.clip_norm}; it must be above 0, or None to never clip")
-        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
-            raise BadInput(f"checkpoint_minutes is {self.checkpoint_minutes}; it must be above 0, or None for none by time")
-        if self.max_minutes is not None and not self.max_minutes >= 0:
-            raise BadInput(f"max_minutes is {self.max_minutes}; it must be 0 or more, or None for no limit")
+        if self.nesterov and not self.momentum:
+            raise BadInput(f"momentum is {self.momentum}; nesterov needs one above 0")
+        self._check_schedule()
+        names = [average.name for average in self.every_average]
+        if len(set(names)) < len(names):
+            raise BadInput(
+                f"averages are named {', '.join(names)}; give each a name of its own (ema_decay makes one named ema)"
+            )
+        if self.weights_to_score not in ("average", "model", *names):
+            raise BadInput(f"weights_to_score is {self.weights_to_score!r}; it must be average, model or one of {names}")
 
-    def _check_optimizer(self) -> None:
+    def _check_schedule(self) -> None:
         if self.cooldown_steps and self.schedule not in ("constant", "inverse_sqrt"):
             raise BadInput(
                 f"schedule is {self.schedule}, which falls by itself; cooldown_steps is for constant and inverse_sqrt"
@@ -244,29 +251,6 @@ class TrainConfig:
             )
         if self.schedule == "inverse_sqrt" and not self.warmup_steps:
             raise BadInput("schedule is inverse_sqrt, whose fall is measured by the warm-up; give warmup_steps, such as 1000")
-        if not all(0 < share < 1 for share in self.drops):
-            raise BadInput(f"drops are {self.drops}; give shares of the run, above 0 and below 1")
-        if not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum):
-            raise BadInput(f"momentum is {self.momentum}; it must be in [0, 1), and above 0 with nesterov")
-        if not self.trust > 0:
-            raise BadInput(f"trust is {self.trust}; it must be above 0, such as 0.001")
-        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
-            raise BadInput(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1, such as 0.75, or None")
-        if self.weight_decay < 0 or (self.final_weight_decay or 0) < 0:
-            raise BadInput(
-                f"weight_decay is {self.weight_decay} and final_weight_decay {self.final_weight_decay}; wanted 0 or more"
-            )
-
-    def _check_averages(self) -> None:
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise BadInput(f"ema_decay is {self.ema_decay}; it must be in [0, 1), such as 0.999, or None")
-        names = [average.name for average in self.every_average]
-        if len(set(names)) < len(names):
-            raise BadInput(
-                f"averages are named {', '.join(names)}; give each a name of its own (ema_decay makes one named ema)"
-            )
-        if self.weights_to_score not in ("average", "model", *names):
-            raise BadInput(f"weights_to_score is {self.weights_to_score!r}; wanted average, model or one of {names}")
 
     @property
     def every_average(self) -> tuple[Average, ...]:
@@ -294,32 +278,7 @@ class TrainConfig:
         return self.batch_size // parts
 
 
-def check_least(settings: Any, **least: int) -> None:
-    """Raise `BadInput` where a number of `settings` is below its least value; None is a default and passes.
-
-    >>> check_least(TrainConfig(steps=1, batch_size=1), seed=1)
-    Traceback (most recent call last):
-    tapetum.core.errors.BadInput: seed is 0; it must be 1 or more
-    """
-    for name, value in least.items():
-        found = getattr(settings, name)
-        if found is not None and found < value:
-            raise BadInput(f"{name} is {found}; it must be {value} or more")
-
-
-def accumulation(batch_size: int, micro_batch: int) -> int:
-    """Count the micro-batches that each of torchrun's processes must accumulate."""
-    return max(1, batch_size // (micro_batch * launch.world_size()))
-
-
 def default_of(name: str) -> Any:
-    """Give a field's default in `TrainConfig`."""
+    """Look up a field's default in `TrainConfig`."""
     known = next(entry for entry in fields(TrainConfig) if entry.name == name)
     return known.default if known.default is not MISSING else None
-
-
-def _check_choice(config: Any, name: str) -> None:
-    """Refuse a value that the field's Literal does not have."""
-    choices = get_args(type(config).__dataclass_fields__[name].type)
-    if getattr(config, name) not in choices:
-        raise BadInput(f"{name} is {getattr(config, name)!r}; wanted {', '.join(choices[:-1])} or {choices[-1]}")

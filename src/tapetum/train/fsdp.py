@@ -19,42 +19,42 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 
-from tapetum.train.world import World
+from tapetum.train.process_group import ProcessGroup
 
 
-def shard(module: nn.Module, parts: Sequence[nn.Module], world: World) -> nn.Module:
+def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup) -> nn.Module:
     """Leave each process its shard of the module's parameters, in place.
 
     `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first.
     """
     for parameter in module.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP2 knows no other memory layout
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    mesh = init_device_mesh(processes.device.type, (processes.size,))
     for part in (*parts, module):
         fully_shard(part, mesh=mesh)
         assert isinstance(part, FSDPModule)
-        part.set_custom_all_gather(_AllGather(world))
-        part.set_custom_reduce_scatter(_ReduceScatter(world))
+        part.set_custom_all_gather(_AllGather(processes))
+        part.set_custom_reduce_scatter(_ReduceScatter(processes))
     return module
 
 
 class _AllGather(DefaultAllGather):
-    """torch's own, whose tensors `World.settle` knows of."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` knows of."""
 
-    def __init__(self, world: World):
-        self.world = world
+    def __init__(self, processes: ProcessGroup):
+        self.processes = processes
 
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False) -> "dist.Work | None":
-        lend = self.world.lend
-        return super().__call__(lend(output_tensor), lend(input_tensor), group, async_op)
+        register = self.processes.register
+        return super().__call__(register(output_tensor), register(input_tensor), group, async_op)
 
 
 class _ReduceScatter(DefaultReduceScatter):
-    """torch's own, whose tensors `World.settle` knows of."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` knows of."""
 
-    def __init__(self, world: World):
-        self.world = world
+    def __init__(self, processes: ProcessGroup):
+        self.processes = processes
 
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> "dist.Work":
-        lend = self.world.lend
-        return super().__call__(lend(output_tensor), lend(input_tensor), group, op, async_op)
+        register = self.processes.register
+        return super().__call__(register(output_tensor), register(input_tensor), group, op, async_op)

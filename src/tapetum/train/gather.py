@@ -19,32 +19,32 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.train.world import World, current_world
+from tapetum.train.process_group import ProcessGroup, current_process_group
 
 
 def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
     """Put the rows of all processes one after the other, those of the first first: (b, ...) to (world * b, ...)."""
-    world = current_world()
-    return x if world.size == 1 else _Exchange.apply(x, world, "concatenate", "scatter_sum")  # type: ignore[return-value]
+    processes = current_process_group()
+    return x if processes.size == 1 else _Exchange.apply(x, processes, "concatenate", "scatter_sum")  # type: ignore[return-value]
 
 
 def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Add up the tensors of all processes."""
-    world = current_world()
-    return x if world.size == 1 else _Exchange.apply(x, world, "sum", "sum")  # type: ignore[return-value]
+    processes = current_process_group()
+    return x if processes.size == 1 else _Exchange.apply(x, processes, "sum", "sum")  # type: ignore[return-value]
 
 
 class _Exchange(torch.autograd.Function):
-    """What a method of `World` does; `back`, another one, does the same to gradients the other way."""
+    """What a method of `ProcessGroup` does; `back`, another one, does the same to gradients the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, world: World, how: str, back: str) -> Tensor:
-        ctx.world, ctx.how, ctx.back = world, how, back
-        return getattr(world, how)(x)
+    def forward(ctx: Any, x: Tensor, processes: ProcessGroup, how: str, back: str) -> Tensor:
+        ctx.processes, ctx.how, ctx.back = processes, how, back
+        return getattr(processes, how)(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        return _Exchange.apply(gradient, ctx.world, ctx.back, ctx.how), None, None, None  # type: ignore[return-value]
+        return _Exchange.apply(gradient, ctx.processes, ctx.back, ctx.how), None, None, None  # type: ignore[return-value]
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -55,14 +55,17 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     float32 or better. Of one process it is `nn.BatchNorm` to the bit.
     """
 
+    joint = True
+    """Its statistics are of the examples of all processes."""
+
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise BadInput(f"batch norm got {input.dim()} axes; wanted 2 or more: (b, c, ...)")
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (b, c, ...); in train mode by the statistics of all processes, else by the running ones."""
-        world = current_world()
-        if world.size == 1 or not (self.training or self.running_mean is None):
+        processes = current_process_group()
+        if processes.size == 1 or not (self.training or self.running_mean is None):
             return super().forward(input)
         self._check_input_dim(input)
         values = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input

@@ -14,7 +14,7 @@ loss is computed a second time with the last, so that every parameter is part of
 step 3 is compared with step 1: a model that does not repeat itself is refused instead of taught something else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.train.freezing import holds_batch_statistics
+from tapetum.train.accumulation import GradientAccumulation, Gradients, Objective, add_metrics, to_device
+from tapetum.train.config import TrainConfig
+from tapetum.train.optim import holds_batch_statistics
+from tapetum.train.process_group import ProcessGroup
+from tapetum.train.stream import Stream
 
 UNLIKE = 0.02
 """Most that embeddings may differ from pass to pass, as a share of their norm; kernels on a GPU add up in no fixed order."""
@@ -31,7 +35,7 @@ UNLIKE = 0.02
 
 @dataclass(frozen=True)
 class Replay:
-    """What the second pass over a micro-batch is told."""
+    """What the second pass over a micro-batch needs."""
 
     embeddings: list[Tensor]
     """Embeddings of the first pass."""
@@ -51,11 +55,50 @@ class Cached:
     """One for each micro-batch."""
 
 
+class CachedAccumulation(GradientAccumulation):
+    """The passes of a step whose micro-batches share one loss (`JointTask`)."""
+
+    def __init__(self, objective: Objective, config: TrainConfig, processes: ProcessGroup):
+        refuse_batch_statistics(objective.model)
+        super().__init__(objective, config, processes)
+
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float]:
+        """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
+        sums: dict[str, float] = {}
+        batches = [stream.next() for _ in range(self.config.accumulation)]
+        for name, own in gradients.items():
+            with own:
+                cached = self.cache([batch[name] if name else batch for batch in batches], step)
+                for part, batch in enumerate(batches):
+                    self.replay(self.parallel, cached, part, batch[name] if name else batch, step)
+            add_metrics(sums, name, cached.loss, cached.metrics, 1)
+        return sums
+
+    def cache(self, batches: Sequence[Any], step: int, seeds: Sequence[int] | None = None) -> Cached:
+        """Go through steps 1 and 2."""
+        seeds = seeds or [self.seed(step, part) for part in range(len(batches))]
+        return cache_gradients(
+            lambda part: self.objective("embed", to_device(batches[part], self.processes.device), step, seeds[part]),
+            lambda embeddings: self.objective("joint_loss", embeddings, step, seeds[0]),
+            len(batches),
+        )
+
+    def replay(self, parallel: nn.Module, cached: Cached, part: int, batch: Any, step: int, seed: int | None = None) -> None:
+        """Go through step 3 for one micro-batch."""
+        one = cached.replays[part]
+        on_device = to_device(batch, self.processes.device)
+        with self.exchange(last=one.joint is not None):
+            seed = self.seed(step, part) if seed is None else seed
+            value = parallel("replay", on_device, step, seed, replay=one, joint_seed=self.seed(step, 0))
+            if value.requires_grad:  # embeddings of something frozen learn nothing
+                value.backward()
+
+
 def refuse_batch_statistics(model: nn.Module) -> None:
     """Raise BadInput where the model's answer for an example depends on its micro-batch."""
-    if (found := holds_batch_statistics(model)) is not None:
+    if (name := holds_batch_statistics(model)) is not None:
         raise BadInput(
-            f"{found} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: add "
+            f"{name} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: add "
             "processes instead, freeze it, or take a norm of single examples (LayerNorm, GroupNorm)"
         )
 
@@ -76,9 +119,9 @@ def cache_gradients(
     whole = [torch.cat(parts).requires_grad_(parts[0].is_floating_point()) for parts in zip(*chunks, strict=True)]
     learned = [leaf for leaf in whole if leaf.requires_grad]
     loss, metrics = joint_loss(tree_unflatten(whole, form))
-    found = dict(zip(map(id, learned), torch.autograd.grad(loss, learned, materialize_grads=True), strict=True))
+    gradients = dict(zip(map(id, learned), torch.autograd.grad(loss, learned, materialize_grads=True), strict=True))
     split = [
-        found[id(leaf)].split([len(part) for part in parts]) if leaf.requires_grad else [None] * count
+        gradients[id(leaf)].split([len(part) for part in parts]) if leaf.requires_grad else [None] * count
         for leaf, parts in zip(whole, zip(*chunks, strict=True), strict=True)
     ]
     joint = tree_unflatten([leaf.detach() for leaf in whole], form)
@@ -99,7 +142,7 @@ def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
         if off > UNLIKE * torch.linalg.vector_norm(before.float()):
             raise TapetumError(
                 "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
-                "Moment.generator and the global generators alone, and no buffers that change with use: or accumulation 1"
+                "StepContext.generator and the global generators alone, and no buffers that change with use: or accumulation 1"
             )
         one = (now * gradient).sum()
         total = one if total is None else total + one

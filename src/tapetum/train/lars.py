@@ -1,7 +1,7 @@
 """LARS: stochastic gradient descent in which every matrix moves by a share of its own norm.
 
-Source: "Large Batch Training of Convolutional Networks" (arXiv 1708.03888, algorithm 1 and eq. 6). With trust eta, rate gamma,
-momentum m and weight decay beta:
+Source: "Large Batch Training of Convolutional Networks" (arXiv 1708.03888, algorithm 1 and eq. 6). With trust coefficient eta,
+learning rate gamma, momentum m and weight decay beta:
 
     local = eta * |w| / (|g| + beta * |w|)
     v     = m * v + gamma * local * (g + beta * w)
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.train.sharding import full_norms
+from tapetum.train.process_group import full_norms
 
 
 class Lars(torch.optim.Optimizer):
@@ -31,11 +31,18 @@ class Lars(torch.optim.Optimizer):
         *,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        trust: float = 1e-3,
+        trust_coefficient: float = 1e-3,
         nesterov: bool = False,
     ):
         super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "nesterov": nesterov}
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust_coefficient": trust_coefficient,
+                "nesterov": nesterov,
+            },
         )
 
     @torch.no_grad()
@@ -49,7 +56,7 @@ class Lars(torch.optim.Optimizer):
             decay, momentum = group["weight_decay"], group["momentum"]
             weight, gradient = of.get(p, (0.0, 0.0))
             below = gradient + decay * weight
-            local = group["trust"] * weight / below if weight > 0 and below > 0 else 1.0
+            local = group["trust_coefficient"] * weight / below if weight > 0 and below > 0 else 1.0
             move: Tensor = p.grad.add(p, alpha=decay).mul_(group["lr"] * local)
             state = self.state[p]
             if "momentum_buffer" not in state:

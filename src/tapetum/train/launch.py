@@ -1,9 +1,20 @@
-"""What torchrun tells a process by its environment; imports no torch, so that a command line may ask.
+"""The environment of a process of a run: the variables of torchrun, requests to stop, messages on stderr. Imports no torch.
 
-Nothing else reads these variables. Before a run has begun they say who a process is going to be; in it, `World` does.
+Nothing else reads these variables. Before a run has begun they say which rank a process is going to have; in it, `ProcessGroup`
+does.
 """
 
+import math
 import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from tapetum.core.errors import visible
 
 
 def world_size() -> int:
@@ -24,3 +35,65 @@ def local_rank() -> int:
 def is_main() -> bool:
     """Say whether this is the process that writes files and speaks."""
     return rank() == 0
+
+
+def say(message: str) -> None:
+    """Print one line on stderr."""
+    print(visible(message), file=sys.stderr, flush=True)
+
+
+_last: list[int | None] = [None]
+
+
+def stopped_by() -> int | None:
+    """Give the number of the signal that stopped the last run of this process; None where time was up, or it was finished."""
+    return _last[0]
+
+
+def record_signal(number: int | None) -> None:
+    """Keep what `stopped_by` gives."""
+    _last[0] = number
+
+
+class StopRequest:
+    """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
+
+    A second acts as usual. SIGHUP stays ignored where it was, as under nohup.
+
+    A context manager; signals are heeded from `listen` to its end.
+    """
+
+    def __init__(self, max_minutes: float | None):
+        self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self.number = 0
+        """Of the signal that asked; 0 where none came."""
+        self._before: dict[int, Any] = {}
+
+    def now(self) -> float:
+        """Say 1 if there is a request, else 0."""
+        return float(bool(self.number) or time.monotonic() >= self._until)
+
+    def listen(self) -> None:
+        """Take signals for requests from here on."""
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._notice) for number in numbers}
+
+    def __enter__(self) -> "StopRequest":
+        return self
+
+    def _notice(self, number: int, _frame: FrameType | None) -> None:
+        self.number = number
+        self._restore()
+        with suppress(OSError, ValueError):  # the terminal may be what has gone
+            print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()

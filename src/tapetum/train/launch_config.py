@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.train.config import TrainConfig, accumulation
+from tapetum.train import launch as environment
+from tapetum.train.config import TrainConfig
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
 """Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
@@ -62,11 +63,11 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         raise BadInput(f"micro_batch is {micro_batch}; it must be 1 or more")
     known: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_FIELDS if hasattr(recipe, name)}
     known |= {"workers": workers, **settings}
-    asked = {"workers": launch.workers, "checkpoint_every": launch.save_every}
-    known |= {name: value for name, value in asked.items() if value is not None}
+    requested = {"workers": launch.workers, "checkpoint_every": launch.save_every}
+    known |= {name: value for name, value in requested.items() if value is not None}
     return TrainConfig(
         **known,
-        accumulation=accumulation(known["batch_size"], micro_batch),
+        accumulation=max(1, known["batch_size"] // (micro_batch * environment.world_size())),
         checkpoint_minutes=launch.save_minutes,
         max_minutes=launch.minutes,
         threads=launch.threads,

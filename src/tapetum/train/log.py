@@ -1,4 +1,4 @@
-"""What a run tells: log.jsonl, TensorBoard files, and progress on stderr."""
+"""The output of a run, written by the main process: log.jsonl, TensorBoard files, progress on stderr, and the ledger."""
 
 import errno
 import json
@@ -7,24 +7,25 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tapetum.core.errors import BadInput, visible
+from tapetum.account.flops import Flops
+from tapetum.account.ledger import Gpu, Ledger
+from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
+from tapetum.train.launch import say
+from tapetum.train.process_group import ProcessGroup
 
 PLAIN_SECONDS = 10.0
 """Seconds between lines of progress where stderr is not a terminal."""
-
-
-def say(message: str) -> None:
-    """Print one line on stderr."""
-    print(visible(message), file=sys.stderr, flush=True)
 
 
 class JsonLines:
@@ -157,3 +158,73 @@ class Ticker:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+LEDGER_SECONDS = 30.0
+"""Seconds between writings of ledger.json, besides those at checkpoints."""
+
+
+class Report:
+    """A context manager that writes the ledger however the run ends."""
+
+    def __init__(self, out: Path, config: TrainConfig, processes: ProcessGroup, *, start: int, log_position: int):
+        self.config = config
+        self.ledger = Ledger(out / "ledger.json", asdict(config), config.ledger, gpus=_gpus(processes))
+        self.log = JsonLines(out / "log.jsonl", log_position)
+        self.board = TensorBoard(out / "tensorboard", start, config.tensorboard)
+        self.ticker = Ticker(start, config)
+        self.ticker.flops_per_step = sum(self.ledger.flops_per_step.values())
+        self._cpu_seconds = 0.0
+        self._ledger_written = time.perf_counter()
+
+    @property
+    def needs_flops(self) -> bool:
+        """Say whether no session of this run has counted the FLOPs of a step."""
+        return not self.ledger.flops_per_step
+
+    def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
+        """Take the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
+        per_step = {}
+        for way in ("forward", "backward"):
+            for name, flops in micro_batch.items():
+                per_step[f"{name}/{way}" if name else way] = getattr(flops, way) * count
+        self.ledger.flops_per_step = per_step
+        phases: dict[str, int] = {}
+        for flops in micro_batch.values():
+            for name, found in {**flops.by_part, "recomputed": flops.recomputed}.items():
+                phases[name] = phases.get(name, 0) + found * count
+        self.ledger.phases_per_step = {name: found for name, found in phases.items() if found}
+        self.ticker.flops_per_step = sum(per_step.values())
+
+    def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
+        """Tell of one step; `cpu_seconds` are those of all processes since the session began."""
+        self._cpu_seconds = cpu_seconds
+        self.ledger.add(steps=1, samples=self.config.batch_size)
+        if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:
+            self.log.write(record)
+            self.board.write(record)
+        self.ticker.tick(record["step"], record["loss"])
+        if time.perf_counter() - self._ledger_written > LEDGER_SECONDS:
+            self.write_ledger()
+
+    def write_ledger(self) -> None:
+        """Save the ledger as of now."""
+        self.ledger.write(self._cpu_seconds)
+        self._ledger_written = time.perf_counter()
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ticker.close()
+        self.log.close()
+        with suppress(OSError) if kind else nullcontext():  # a full disk has been told of already
+            self.board.close()
+            self.write_ledger()
+
+
+def _gpus(processes: ProcessGroup) -> list[Gpu]:
+    if processes.device.type != "cuda":
+        return []
+    used = range(torch.cuda.device_count()) if processes.size > 1 else [processes.device.index or 0]
+    return [Gpu(str(p.uuid), p.name) for p in (torch.cuda.get_device_properties(i) for i in used)]

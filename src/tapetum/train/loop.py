@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +20,17 @@ from tapetum.core.devices import check_compiler
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
+from tapetum.train.accumulation import Gradients, Objective, make_accumulation
 from tapetum.train.config import TrainConfig
-from tapetum.train.log import say
-from tapetum.train.objective import Objective
-from tapetum.train.optim import set_rates
-from tapetum.train.passes import Gradients, Passes
-from tapetum.train.report import Report
-from tapetum.train.schedule import learning_rate, weight_decay
-from tapetum.train.sharding import clip_gradients, full_tensors
+from tapetum.train.launch import StopRequest, record_signal, say
+from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
+from tapetum.train.process_group import ProcessGroup, alone, clip_gradients, full_tensors, join_process_group
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
-from tapetum.train.stopping import StopRequest, remember_signal
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
-from tapetum.train.world import World, alone, claimed, join_world
+
+if TYPE_CHECKING:
+    from tapetum.train.log import Report
 
 _SAVING_SHARE = 20
 """Checkpoints by time lie at least so many times as far apart as one takes to be saved."""
@@ -81,19 +79,20 @@ def fit(
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
         request = stack.enter_context(StopRequest(config.max_minutes))
-        world = stack.enter_context(join_world(config.device))
+        processes = stack.enter_context(join_process_group(config.device))
         request.listen()  # to the world's end: torchrun's SIGTERM after a death must not cut off what there is to say of it
         begun = (out / ".lock").exists()
-        stack.enter_context(claimed(out, world))
-        run = _Run(task, config, out, world)
-        if world.main:
+        if processes.main:
+            stack.enter_context(checkpoint.lock_folder(out))
+        run = _Run(task, config, out, processes)
+        if processes.main:
             began()
-        run.say_where_it_begins(begun)
-        with run.telling_what_is_kept():
+        run.say_start(begun)
+        with run.explaining_what_is_saved():
             if run.state.step < config.steps:
                 run.train(request, enough)
         result = run.result()
-        remember_signal(run.signal if result.state == "stopped" else None)
+        record_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
     return result
 
@@ -101,23 +100,23 @@ def fit(
 class _Run:
     """The run in this process, from its newest checkpoint on."""
 
-    def __init__(self, task: Task, config: TrainConfig, out: Path, world: World):
-        self.task, self.config, self.out, self.world = task, config, out, world
-        objective = Objective(task, new_model(task, config, world.device), config, world.device)
-        self.identity = identity(task, config, world.size, objective.model)
-        self.passes = Passes(objective, config, world)
-        self.sharded = world.size > 1 and config.parallel == "fsdp"
+    def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
+        self.task, self.config, self.out, self.processes = task, config, out, processes
+        objective = Objective(task, new_model(task, config, processes.device), config, processes.device)
+        self.identity = identity(task, config, processes.size, objective.model)
+        self.passes = make_accumulation(objective, config, processes)
+        self.sharded = processes.size > 1 and config.parallel == "fsdp"
         self.state = new_state(task, config, objective.model)
         self.teachers = self._new_teachers()
-        objective.learn_from(self.teachers)
-        self.newest: Path | None = world.broadcast(checkpoint.latest(out / "checkpoints") if world.main else None)
+        objective.set_teachers(self.teachers)
+        self.newest: Path | None = processes.broadcast(checkpoint.latest(out / "checkpoints") if processes.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         self._saved, self._saving = time.monotonic(), 0.0
         self.loss: float | None = None
         self.signal: int | None = None
         """Number of the signal that asked this process or another to stop."""
         if config.compile:
-            check_compiler(world.device)
+            check_compiler(processes.device)
             self.state.model.compile()
 
     def _new_teachers(self) -> dict[str, nn.Module]:
@@ -127,7 +126,7 @@ class _Run:
             if name not in self.state.averages:
                 how = "an ema_decay" if name == "ema" else f"averages with one named {name}"
                 raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {how}")
-            teachers[name] = new_model(self.task, self.config, self.world.device)
+            teachers[name] = new_model(self.task, self.config, self.processes.device)
             if not self.sharded:
                 teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
         return teachers
@@ -136,14 +135,18 @@ class _Run:
         """Step until the end or a request to stop; ends with a checkpoint."""
         state, config = self.state, self.config
         with ExitStack() as stack:
-            stream = stack.enter_context(Stream(self.task, config, state.step, self.world))
+            stream = stack.enter_context(Stream(self.task, config, state.step, self.processes))
             report = None
-            if self.world.main:
+            if self.processes.main:
+                from tapetum.train.log import Report  # what other processes need not load
+
                 report = stack.enter_context(
-                    Report(self.out, config, self.world, start=state.step, log_position=self.log_position)
+                    Report(self.out, config, self.processes, start=state.step, log_position=self.log_position)
                 )
-            if self.world.broadcast(report.wants_flops if report else None):
-                flops, times = self.passes.count_flops(stream.peek(), state.step)
+            if self.processes.broadcast(report.needs_flops if report else None):
+                from tapetum.train.step_cost import count_step
+
+                flops, times = count_step(self.passes, stream.peek(), state.step)
                 if report:
                     report.set_flops(flops, times)
             while True:
@@ -152,9 +155,9 @@ class _Run:
                 asked = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
                 asked |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
                 asked |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
-                shared = self.world.mean({**asked, **record["metrics"]})
+                shared = self.processes.mean({**asked, **record["metrics"]})
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
-                cpu_seconds = shared.pop("/cpu") * self.world.size
+                cpu_seconds = shared.pop("/cpu") * self.processes.size
                 number, signalled = shared.pop("/signal"), shared.pop("/signalled")
                 self.signal = round(number / signalled) if signalled else None
                 state.seconds += time.perf_counter() - began
@@ -170,7 +173,7 @@ class _Run:
                 if ends or save_now or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:
-                    self.newest = self.world.broadcast(self.newest)
+                    self.newest = self.processes.broadcast(self.newest)
                     return
 
     def _step(self, stream: Stream) -> dict[str, Any]:
@@ -179,16 +182,16 @@ class _Run:
         lr = learning_rate(state.step, config)
         if self.sharded:
             for name, teacher in self.teachers.items():
-                teacher.load_state_dict(full_tensors(state.averages[name].average, self.world, everywhere=True))
+                teacher.load_state_dict(full_tensors(state.averages[name].average, self.processes, everywhere=True))
         gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
         sums = self.passes.run(stream, state.step, gradients)
         norms = {}
         for name, own in gradients.items():
             with own:
-                norms[name] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.world)
+                norms[name] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.processes)
         norm = math.hypot(*norms.values()) if len(norms) > 1 else norms.popitem()[1]
-        if self.world.size > 1:
-            self.world.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
+        if self.processes.size > 1:
+            self.processes.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
         self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
         return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
@@ -198,7 +201,7 @@ class _Run:
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
-                set_rates(optimizer, lr, weight_decay(state.step, self.config), state.step)
+                set_learning_rates(optimizer, lr, weight_decay(state.step, self.config), state.step)
                 with gradients[name]:
                     optimizer.step()
             state.skipped_in_a_row = 0
@@ -214,15 +217,15 @@ class _Run:
                 "lower the learning rate, or look for a log or division by zero in the loss"
             )
 
-    def say_where_it_begins(self, begun: bool) -> None:
+    def say_start(self, begun: bool) -> None:
         """Say what was found in the folder of a run that was `begun` before."""
-        if self.newest and self.world.main:
+        if self.newest and self.processes.main:
             say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.newest.name}")
-        elif begun and self.world.main:
+        elif begun and self.processes.main:
             say("nothing was saved, begins anew")
 
     @contextmanager
-    def telling_what_is_kept(self) -> Iterator[None]:
+    def explaining_what_is_saved(self) -> Iterator[None]:
         """Let whoever tells of an error say from where the same command goes on."""
         try:
             yield
@@ -239,7 +242,7 @@ class _Run:
     def _checkpoint_due(self) -> bool:
         """By time, in the main process."""
         minutes = self.config.checkpoint_minutes
-        if minutes is None or not self.world.main:
+        if minutes is None or not self.processes.main:
             return False
         return time.monotonic() - self._saved >= max(60 * minutes, _SAVING_SHARE * self._saving)
 
@@ -253,11 +256,11 @@ class _Run:
         model, taken = self.state.model, nullcontext()
         average = self.state.averages.get(self.config.scored_average or "")
         if self.sharded:
-            weights = full_tensors(average.average if average else model.state_dict(), self.world)
-            model = self._model_of(weights) if self.world.main else model
+            weights = full_tensors(average.average if average else model.state_dict(), self.processes)
+            model = self._model_of(weights) if self.processes.main else model
         elif average:
             taken = average.applied(model)
-        if not self.world.main:
+        if not self.processes.main:
             return {}
         seed_globals(mix_seed(self.config.seed, EVALUATION, self.state.step))
         with alone(), evaluation_mode(model), taken:
@@ -265,13 +268,13 @@ class _Run:
 
     def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """A model that no process has a share of."""
-        model = new_model(self.task, self.config, self.world.device)
+        model = new_model(self.task, self.config, self.processes.device)
         model.load_state_dict(weights)
         return model
 
-    def _save(self, report: Report | None) -> None:
+    def _save(self, report: "Report | None") -> None:
         began = time.monotonic()
-        tensors = tensors_of(self.state, self.world)
+        tensors = tensors_of(self.state, self.processes)
         if report is None:
             return
         folder = self.out / "checkpoints"
@@ -282,12 +285,12 @@ class _Run:
         self._saving = self._saved - began
 
     def result(self) -> FitResult:
-        state, world = self.state, self.world
+        state, processes = self.state, self.processes
         model = state.model
         averages = {name: average.average for name, average in state.averages.items()}
         if self.sharded:
-            model = self._model_of(full_tensors(model.state_dict(), world, everywhere=True))
-            averages = {name: full_tensors(average, world, everywhere=True) for name, average in averages.items()}
+            model = self._model_of(full_tensors(model.state_dict(), processes, everywhere=True))
+            averages = {name: full_tensors(average, processes, everywhere=True) for name, average in averages.items()}
         return FitResult(
             state="finished" if state.step == self.config.steps else "stopped",
             step=state.step,

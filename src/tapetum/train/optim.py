@@ -1,6 +1,17 @@
-"""Optimisers by name, their groups of parameters, and their state as named tensors."""
+"""Optimisers by name, their groups of parameters and state; parts that are frozen; learning rate and weight decay by step.
 
-from collections.abc import Mapping, Sequence
+The rate rises linearly in the warm-up, then goes on by name:
+
+    cosine         half a cosine to the floor (SGDR without restarts, arXiv 1608.03983, eq. 5)
+    linear         a line to the floor
+    constant       stays; a cool-down may lead to the floor in the last steps
+    inverse_sqrt   sqrt(warm-up's length / steps made) (Transformer, arXiv 1706.03762, section 5.3), with a cool-down as in
+                   "Scaling Vision Transformers" (arXiv 2106.04560, section 3.5): the run may be made longer later
+    milestones     a tenth at each of some shares of the run, as detectors learn (Detectron)
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,9 +21,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.train.config import ParameterRule, TrainConfig
-from tapetum.train.freezing import freeze_where
-from tapetum.train.lars import Lars
-from tapetum.train.sharding import shard_of
+from tapetum.train.process_group import shard_of
 
 Layers = Sequence[Sequence[nn.Module | nn.Parameter]]
 """What a network consists of, from input to output; see `Task.layers`."""
@@ -93,7 +102,7 @@ def ruled_groups(
 
 
 def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, decay: bool = True) -> torch.optim.Optimizer:
-    """Make the optimiser that the config names; `lr_scale` of a group is kept for `set_rates`.
+    """Make the optimiser that the config names; `lr_scale` of a group is kept for `set_learning_rates`.
 
     Without `decay` the weights of no group decay: that is left to another optimiser of the same weights.
     """
@@ -111,10 +120,14 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, de
             own, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
         )
     common = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay, "nesterov": config.nesterov}
-    return Lars(own, trust=config.trust, **common) if config.optimizer == "lars" else torch.optim.SGD(own, **common)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(own, **common)
+    from tapetum.train.lars import Lars
+
+    return Lars(own, trust_coefficient=config.trust_coefficient, **common)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float, step: int = 0) -> None:
+def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float, step: int = 0) -> None:
     """Set the step's learning rate, times each group's factors, and the weight decay of groups that have none of their own.
 
     Of a group with `warmup_steps` the rate rises over so many steps besides.
@@ -150,3 +163,102 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
         if own := by_name.get(name):
             state[index] = {k: torch.empty_like(p).copy_(shard_of(v, p)) if v.shape == p.shape else v for k, v in own.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Give the learning rate used by step `step` (0-based).
+
+    The warm-up's first step already moves (lr / warmup_steps, not 0), its last one reaches lr; the run's last step is at
+    final_lr, where the schedule or a cool-down leads there.
+
+    >>> config = TrainConfig(steps=11, batch_size=1, lr=1.0, final_lr=0.1, warmup_steps=4)
+    >>> [round(learning_rate(step, config), 3) for step in (0, 1, 3, 10)]
+    [0.25, 0.5, 1.0, 0.1]
+    >>> config = TrainConfig(steps=9, batch_size=1, lr=1.0, schedule="milestones")
+    >>> [round(learning_rate(step, config), 3) for step in (5, 6, 7, 8)]
+    [1.0, 0.1, 0.1, 0.01]
+    """
+    begins = config.steps - config.cooldown_steps
+    if config.cooldown_steps and step >= begins:
+        top = _before_cooldown(begins - 1, config)
+        return top + (config.final_lr - top) * (step + 1 - begins) / config.cooldown_steps
+    return _before_cooldown(step, config)
+
+
+def _before_cooldown(step: int, config: TrainConfig) -> float:
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "inverse_sqrt":
+        return config.lr * math.sqrt(config.warmup_steps / (step + 1))
+    if config.schedule == "milestones":
+        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.milestones)
+    start = max(config.warmup_steps - 1, 0)
+    progress = min((step - start) / max(config.steps - 1 - start, 1), 1.0)
+    if config.schedule == "linear":
+        return config.lr + (config.final_lr - config.lr) * progress
+    return config.final_lr + (config.lr - config.final_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def weight_decay(step: int, config: TrainConfig) -> float:
+    """Give the weight decay used by step `step` (0-based), of what has no decay of its own.
+
+    >>> config = TrainConfig(steps=11, batch_size=1, weight_decay=0.04, final_weight_decay=0.4)
+    >>> [round(weight_decay(step, config), 3) for step in (0, 5, 10)]
+    [0.04, 0.22, 0.4]
+    """
+    if config.final_weight_decay is None:
+        return config.weight_decay
+    progress = min(step / max(config.steps - 1, 1), 1.0)
+    gap = config.weight_decay - config.final_weight_decay
+    return config.final_weight_decay + gap * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class _StaysInEval:
+    """In the place of a module's `train`: eval mode, whatever is asked for. A class, so that the module can be pickled."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        return type(self.module).train(self.module, False)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Let a module learn nothing and stay in eval mode whatever calls `train()`; returns it.
+
+    So its dropout is off, and its batch norms neither use nor touch statistics of a batch.
+
+    >>> model = nn.Sequential(freeze(nn.BatchNorm1d(2)), nn.Linear(2, 2)).train()
+    >>> model[0].training, model[1].training
+    (False, True)
+    """
+    module.requires_grad_(False)
+    for inner in module.modules():
+        inner.train = _StaysInEval(inner)  # type: ignore[method-assign]
+    return module.eval()
+
+
+def freeze_where(model: nn.Module, wanted: Callable[[str], Any]) -> nn.Module:
+    """Let parameters whose names are wanted learn nothing, and `freeze` modules that have parameters, all of which are so."""
+    for name, parameter in model.named_parameters():
+        if wanted(name):
+            parameter.requires_grad_(False)
+    for name, module in model.named_modules():
+        names = [f"{name}.{own}".lstrip(".") for own, _ in module.named_parameters()]
+        if names and all(wanted(own) for own in names):
+            freeze(module)
+    return model
+
+
+def holds_batch_statistics(model: nn.Module, but_joint: bool = False) -> str | None:
+    """Name, with its kind, the first module whose output for an example depends on the other examples of its batch, if any.
+
+    With `but_joint` those that look at the batch of all processes (`gather.SyncBatchNorm`) don't count.
+    """
+    for name, module in model.named_modules():
+        batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not (but_joint and hasattr(module, "joint"))
+        if batch_norm and (module.training or module.running_mean is None):
+            return f"{name or 'the model'} ({type(module).__name__})"
+    return None

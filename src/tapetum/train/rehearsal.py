@@ -19,9 +19,8 @@ from pathlib import Path
 
 from tapetum.account.ledger import read as read_ledger
 from tapetum.train.config import TrainConfig
-from tapetum.train.launch import world_size
+from tapetum.train.launch import stopped_by, world_size
 from tapetum.train.loop import fit
-from tapetum.train.stopping import stopped_by
 from tapetum.train.task import Task
 
 _LONG = 10.0

@@ -1,7 +1,8 @@
 """All that a run is at one moment, and its way into a checkpoint and back."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +14,82 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.train import checkpoint
-from tapetum.train.averages import MovingAverage, new_averages
-from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, TrainConfig, default_of
-from tapetum.train.freezing import holds_batch_statistics
-from tapetum.train.gather import SyncBatchNorm
-from tapetum.train.optim import build_optimizer, freeze_by_rules, optimizer_tensors, restore_optimizer, ruled_groups
-from tapetum.train.sharding import full_tensors, shard_of
+from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
+from tapetum.train.optim import (
+    build_optimizer,
+    freeze_by_rules,
+    holds_batch_statistics,
+    optimizer_tensors,
+    restore_optimizer,
+    ruled_groups,
+)
+from tapetum.train.process_group import ProcessGroup, full_tensors, shard_of
 from tapetum.train.task import JointTask, Task
-from tapetum.train.world import World
+
+
+class MovingAverage:
+    """Average of every floating-point entry of the state dict, as its config says; other entries (counters) are copied."""
+
+    def __init__(self, model: nn.Module, config: Average, steps: int):
+        """Begin with a copy of the weights; `steps` is the length of the run, of which the cosine's rise is a function."""
+        self.config, self.steps = config, steps
+        self.updates = 0
+        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @property
+    def decay(self) -> float:
+        """Give the share of the average that the next update keeps.
+
+        >>> average = MovingAverage(nn.Linear(1, 1), Average(name="slow", decay=0.9, schedule="cosine"), steps=101)
+        >>> average.updates = 50
+        >>> round(average.decay, 6)
+        0.95
+        """
+        config, n = self.config, self.updates
+        if config.schedule == "rising":
+            return min(config.decay, (1 + n) / (10 + n))
+        if config.schedule == "cosine":
+            return 1 - (1 - config.decay) * (math.cos(math.pi * n / max(self.steps - 1, 1)) + 1) / 2
+        if config.schedule == "periodic":
+            return 0.0 if (n + 1) % config.every == 0 else 1.0
+        return config.decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model by one step."""
+        decay = self.decay
+        self.updates += 1
+        if self.config.schedule == "periodic" and decay == 1:
+            return
+        for name, value in model.state_dict().items():
+            if decay > 0 and value.is_floating_point():
+                self.average[name].lerp_(value, 1.0 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Give the model the averaged weights inside the block; after it, its own again, to the bit."""
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
+
+def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
+    """Begin the averages, each a copy of the weights, by name."""
+    return {config.name: MovingAverage(model, config, steps) for config in configs}
+
+
+_RENAMED = {
+    "drops": "milestones",
+    "trust": "trust_coefficient",
+    "task.rate": "task.base_lr",
+    "task.trust": "task.trust_coefficient",
+}
+"""Names of settings in checkpoints of earlier versions, and those of today."""
 
 
 @dataclass
@@ -69,19 +138,19 @@ def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module)
     micro_batch = config.micro_batch(world_size)
     if task.joint_batch:
         settings["joint_batch"] = config.batch_size if isinstance(task, JointTask) else micro_batch * world_size
-    if not task.joint_batch or holds_batch_statistics(model, but=SyncBatchNorm):
+    if not task.joint_batch or holds_batch_statistics(model, but_joint=True):
         settings["micro_batch"] = micro_batch
     return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
 
 
-def tensors_of(state: State, world: World) -> dict[str, dict[str, Tensor]]:
+def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
     """Put together the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
     tensors = {"model": state.model.state_dict()}
     for name, optimizer in state.optimizers.items():
         tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
     for name, average in state.averages.items():
         tensors[name] = average.average
-    return {name: full_tensors(content, world) for name, content in tensors.items()}
+    return {name: full_tensors(content, processes) for name, content in tensors.items()}
 
 
 def save(
@@ -124,6 +193,11 @@ def _file(part: str) -> str:
 
 def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, now = _flat(old), _flat(new)
+    for was, name in _RENAMED.items():
+        if was in before and was not in now:
+            before[name] = before.pop(was)
+    if before.get("schedule") == "drops":
+        before["schedule"] = "milestones"
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if changed:
         says = ", ".join(f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in changed[:3])

@@ -27,11 +27,10 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.workers import undisturbed
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
+from tapetum.train.process_group import ProcessGroup
 from tapetum.train.task import Task
-from tapetum.train.world import World
 
 
 def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:
@@ -117,6 +116,8 @@ def _context() -> Any:
     Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
     macOS); spawn would be as safe but imports torch anew in every worker.
     """
+    from tapetum.core.workers import undisturbed
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tapetum.train.forkserver", "tapetum.train.stream"])
     with undisturbed():  # until it has imported what makes it deaf to signals
@@ -136,16 +137,16 @@ def _end_server() -> None:
 class Stream:
     """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
 
-    def __init__(self, task: Task, config: TrainConfig, start: int, world: World):
+    def __init__(self, task: Task, config: TrainConfig, start: int, processes: ProcessGroup):
         self._loader = DataLoader(
             _Seeded(task.dataset(), config.seed),
-            batch_sampler=_Order(config, start, world.rank, world.size),
+            batch_sampler=_Order(config, start, processes.rank, processes.size),
             collate_fn=_Collate(task.collate),
             num_workers=config.workers,
             worker_init_fn=_start_worker,
             multiprocessing_context=_context() if config.workers else None,
             prefetch_factor=config.prefetch if config.workers else None,
-            pin_memory=world.device.type == "cuda",
+            pin_memory=processes.device.type == "cuda",
         )
         self._workers = config.workers
         self._began = time.process_time()

@@ -2,13 +2,37 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from tapetum.train.moment import Moment
 from tapetum.train.optim import Layers, decay_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """Where in its run a loss is computed, and what it may use besides model and batch; by default, the only step of a run.
+
+    >>> StepContext(step=50, steps=101).progress
+    0.5
+    """
+
+    step: int = 0
+    """Optimiser steps made so far, so that the first step's is 0."""
+    steps: int = 1
+    """Optimiser steps of the whole run."""
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    """Lives on the model's device and is seeded by the numbers of the samples in the micro-batch."""
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict)
+    """By the names in `Task.teachers`: models with the averages before the step, in eval mode, that learn nothing."""
+
+    @property
+    def progress(self) -> float:
+        """Compute the part of the run that is done: 0 in the first step, 1 in the last."""
+        return self.step / max(self.steps - 1, 1)
 
 
 class Task(Protocol):
@@ -25,7 +49,7 @@ class Task(Protocol):
     teachers: tuple[str, ...] = ()
     """Names of averages (`TrainConfig.averages`, or ema for that of `ema_decay`) that `loss` needs as models.
 
-    They are in `Moment.teachers`: in eval mode, learning nothing, as the averages are before the step.
+    They are in `StepContext.teachers`: in eval mode, learning nothing, as the averages are before the step.
     """
     joint_batch: bool = False
     """The loss or statistics in the model look across examples of other processes: gathered negatives, `SyncBatchNorm`.
@@ -48,7 +72,7 @@ class Task(Protocol):
         """
         ...
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean loss over one micro-batch, and numbers to log.
 
         What is minimised is the mean of this over micro-batches and processes, so a loss with `tapetum.train.gather` in it
@@ -80,6 +104,10 @@ class Task(Protocol):
         """
         return ()
 
+    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+        """Name parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
+        return {}
+
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process, alone.
 
@@ -102,20 +130,22 @@ class JointTask(Task):
     joint_batch = True
 
     @abstractmethod
-    def embed(self, model: nn.Module, batch: Any, moment: Moment) -> Any:
+    def embed(self, model: nn.Module, batch: Any, context: StepContext) -> Any:
         """Embed one micro-batch: tensors whose first axis is the example, alone or in a tuple, list or dict.
 
         Tensors that are not real numbers (labels) are handed on as they are. An example's embedding may not depend on others.
         """
 
     @abstractmethod
-    def joint_loss(self, model: nn.Module, embeddings: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def joint_loss(
+        self, model: nn.Module, embeddings: Any, context: StepContext
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of the step from the embeddings of all this process's examples, in `embed`'s form.
 
         With several processes, `tapetum.train.gather` looks at those of the others. The model is for parameters such as a
         learned temperature. It is computed twice where micro-batches are accumulated.
         """
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of a step that is one micro-batch."""
-        return self.joint_loss(model, self.embed(model, batch, moment), moment)
+        return self.joint_loss(model, self.embed(model, batch, context), context)

@@ -23,7 +23,7 @@ from tapetum.data.media import opened_image, stored
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
-from tapetum.train import Moment, Task, fit
+from tapetum.train import StepContext, Task, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.detection import DETECTOR_FILE, detector, save_detector
@@ -62,7 +62,7 @@ class CocoTask(Task):
         """List the settings."""
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of regions, boxes, classes and masks."""
         parts = model(batch["images"], batch["targets"])
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]

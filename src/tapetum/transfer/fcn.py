@@ -28,7 +28,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.metrics.masks import Confusion
-from tapetum.train import Moment, TrainConfig, fit
+from tapetum.train import StepContext, TrainConfig, fit
 from tapetum.train.config import ParameterRule
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -69,7 +69,7 @@ class FcnTask(SegmentationTask):
             made.append(cut_at_own_scale(image, truth, self.size, sample_generator(self.run.seed, number)))
         return self._batch(made)
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of pixels that count."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 

@@ -27,7 +27,7 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.views import View, Views, supervised
 from tapetum.encoders.features import Encoder
 from tapetum.metrics.masks import Confusion
-from tapetum.train import Moment, Task, TrainConfig, fit
+from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
@@ -149,7 +149,7 @@ class ClassesTask(FineTuneTask):
     def _views(self, size: int) -> tuple[View]:
         return supervised(size)
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the cross entropy."""
         logits = model(batch["image"]).float()
         return F.cross_entropy(logits, batch["label"]), {
@@ -225,7 +225,7 @@ class SegmentationTask(FineTuneTask):
         images = torch.stack([(image - mean) / std for image, _ in made])
         return {"image": images, "truth": torch.stack([truth for _, truth in made])}
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of pixels that count."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 

@@ -21,7 +21,7 @@ from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.features import Encoder
 from tapetum.train.config import TrainConfig
-from tapetum.train.schedule import learning_rate
+from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig
 
 Image = UInt8[np.ndarray, "h w 3"]

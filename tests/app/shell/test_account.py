@@ -49,7 +49,7 @@ def test_a_step_has_phases(run: Run) -> None:
     code, out, _ = run("account", "vit-nano", "--size", 32, "--method", "byol", "--batch-size", 4)
     assert code == 0
     rows = {line[:11].strip(): line for line in out.splitlines()}
-    assert {"teacher", "student", "heads", "backward", "in all", "model", "check", "energy", "CO2"} <= set(rows)
+    assert {"teacher", "encoder", "heads", "backward", "in all", "model", "check", "energy", "CO2"} <= set(rows)
     assert "+0.00%" in rows["check"]
     assert rows["energy"].endswith("estimated, not measured")
     assert "Ember" in out

@@ -61,8 +61,8 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
 
 @pytest.mark.parametrize("method", METHODS)
 def test_options_are_the_recipes(method) -> None:
-    command = parse(["pretrain", method, "--data", "photos", "--out", "run", "--encoder", "vit-tiny-16", "--rate", "0.5"])
-    assert command.method.recipe == recipe(method, "photos", encoder="vit-tiny-16", rate=0.5)
+    command = parse(["pretrain", method, "--data", "photos", "--out", "run", "--encoder", "vit-tiny-16", "--base-lr", "0.5"])
+    assert command.method.recipe == recipe(method, "photos", encoder="vit-tiny-16", base_lr=0.5)
     large = parse(["pretrain", method, "--data", "photos", "--out", "run", "--preset", "vit"])
     assert large.method.recipe == recipe(method, "photos", "vit")
 

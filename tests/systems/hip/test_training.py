@@ -17,7 +17,7 @@ from tapetum.systems.hip.grouping import grouping
 from tapetum.systems.hip.images import cosines, neighbour_cosines, similarity_sheet
 from tapetum.systems.hip.masked import MaskedTask, masked_losses
 from tapetum.systems.hip.masking import draw_mask, hidden_elements
-from tapetum.train import Moment, TrainConfig, fit
+from tapetum.train import StepContext, TrainConfig, fit
 
 
 def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +88,7 @@ def test_masked_losses_by_hand() -> None:
 def test_modalities_weigh_what_they_are_told() -> None:
     both = Examples({"a": Field(np.ones((4, 8, 1))), "b": Field(3 * np.ones((4, 8, 1)))})
     task = MaskedTask(HIP, both, both, Masked(weights={"a": 3.0}))
-    loss, logs = task.loss(task.model(), both.plain(0, 4), Moment(generator=torch.Generator().manual_seed(0)))
+    loss, logs = task.loss(task.model(), both.plain(0, 4), StepContext(generator=torch.Generator().manual_seed(0)))
     assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
     assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
 

@@ -285,7 +285,7 @@ def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
 def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
     from tapetum.systems.longvideo.recipes import recipe
     from tapetum.systems.longvideo.speaking import SpeakingTask
-    from tapetum.train import Moment
+    from tapetum.train import StepContext
 
     sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
     longvideo.save(longvideo.build("mcvit-nano", **sizes), tmp_path / "start.safetensors")
@@ -305,7 +305,7 @@ def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path
     assert isinstance(model.language, ForeignLanguage)
     assert model.config.video.mask_always
     batch = task.collate([task.dataset()[k] for k in range(2)])
-    loss, _ = task.loss(model, batch, Moment())
+    loss, _ = task.loss(model, batch, StepContext())
     with torch.no_grad():  # the gates are closed
         ids, lengths = model.tokens(batch["text"])
         labels = ids.masked_fill(torch.arange(ids.shape[1]) >= lengths[:, None], -100)

@@ -8,7 +8,7 @@ import torch
 from tapetum.scenes.recall import RecallConfig, make_recall
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.recall import Reader, RecallRun, RecallTask, accuracy
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 WORLD = RecallConfig(segments=3, segment_frames=4, size=32, pairs=2)
 VIDEO = VideoConfig(
@@ -47,7 +47,7 @@ def test_a_step_learns_and_longer_videos_can_be_scored() -> None:
     model = task.model()
     batch = task.collate([task.dataset()[k] for k in range(4)])
     assert sorted(batch["label"].tolist()) == [0, 1, 2, 3]
-    loss, found = task.loss(model, batch, Moment())
+    loss, found = task.loss(model, batch, StepContext())
     loss.backward()
     assert 0 <= float(found["accuracy"]) <= 1
     still = {name for name, p in model.named_parameters() if p.grad is None}

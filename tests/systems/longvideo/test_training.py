@@ -17,7 +17,7 @@ from tapetum.systems.longvideo.continued import continued
 from tapetum.systems.longvideo.recipes import RECIPES, VideoTextRun, recipe
 from tapetum.systems.longvideo.run import longvideo_config, train_longvideo
 from tapetum.systems.longvideo.task import VideoTextTask, filled
-from tapetum.train import Moment
+from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
 
@@ -70,12 +70,12 @@ def test_a_batch_cut_into_micro_batches_has_the_loss_of_the_whole(monkeypatch: p
     torch.manual_seed(0)
     model = task.model()
     items = [task.dataset()[k] for k in range(4)]
-    whole = task.embed(model, task.collate(items), Moment())
-    parts = [task.embed(model, task.collate(items[k : k + 2]), Moment()) for k in (0, 2)]
+    whole = task.embed(model, task.collate(items), StepContext())
+    parts = [task.embed(model, task.collate(items[k : k + 2]), StepContext()) for k in (0, 2)]
     joined = {name: torch.cat([part[name] for part in parts]) for name in whole}
     for name, value in whole.items():
         torch.testing.assert_close(joined[name], value)
-    loss, metrics = task.joint_loss(model, whole, Moment())
+    loss, metrics = task.joint_loss(model, whole, StepContext())
     assert float(loss.detach()) == pytest.approx(float(metrics["image_loss"] + metrics["video_loss"]) / 2)
     kinds = {"image", "image_text", "image_name", "video", "video_text", "video_name"}
     assert whole.keys() == kinds
@@ -179,8 +179,8 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
     assert batch["hard_there"].tolist() == [[True, True], [True, False]]
     torch.manual_seed(0)
     model = task.model()
-    found = task.embed(model, batch, Moment())
-    loss, _ = task.joint_loss(model, found, Moment())
+    found = task.embed(model, batch, StepContext())
+    loss, _ = task.joint_loss(model, found, StepContext())
     videos, texts = found["video"].detach().double(), found["video_text"].detach().double()
     scale, rows = float(model.scale().detach()), []
     for k in range(2):
@@ -220,11 +220,11 @@ def test_images_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkey
     assert batch["hard"].shape[0] == 3
     torch.manual_seed(0)
     model = task.model()
-    found = task.embed(model, batch, Moment())
-    _, told = task.joint_loss(model, found, Moment())
+    found = task.embed(model, batch, StepContext())
+    _, told = task.joint_loss(model, found, StepContext())
     both = VideoTextTask(replace(alone, stage="images", data=run.beside))
     images = {name: value for name, value in found.items() if name.startswith("image")}
-    assert float(told["image_loss"]) == pytest.approx(float(both.joint_loss(model, images, Moment())[0].detach()))
+    assert float(told["image_loss"]) == pytest.approx(float(both.joint_loss(model, images, StepContext())[0].detach()))
     names = [task.told.learn(0, np.random.default_rng(k)).image_text for k in range(40)]
     assert set(names) == {f"text {k}" for k in range(12) if k % 10 != 9}  # never one that is held out
     with pytest.raises(BadInput, match="leave --beside out"):

@@ -28,7 +28,7 @@ from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.run import loop_config
-from tapetum.train import Moment, fit
+from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
 CLUSTERS, BATCH, CELLS = 5, 4, 8
@@ -54,7 +54,9 @@ class Patterns:
 def run_of(**changes: Any) -> OdinRun:
     run = RECIPES["small"]
     odin = replace(run.odin, pyramid_width=8, hidden_width=16, projection_width=8, clusters=CLUSTERS, **changes)
-    return replace(run, size=32, batch_size=BATCH, micro_batch=BATCH, steps=3, rate=0.05, change=("stem_width=4",), odin=odin)
+    return replace(
+        run, size=32, batch_size=BATCH, micro_batch=BATCH, steps=3, base_lr=0.05, change=("stem_width=4",), odin=odin
+    )
 
 
 def task_and_batch(**changes: Any) -> tuple[OdinTask, dict[str, Any]]:
@@ -182,7 +184,7 @@ def test_loss_and_gradients_are_those_of_the_loops(form: str, local: bool) -> No
     plain = [copy.deepcopy(network) for network in (online, target, discovery)]
     plain[1] = plain[1] if form == "b" else None
     teachers = {name: net.requires_grad_(False).eval() for name, net in (("target", target), ("discovery", discovery))}
-    loss, _ = task.loss(online, batch, Moment(teachers=teachers))
+    loss, _ = task.loss(online, batch, StepContext(teachers=teachers))
     loss.backward()
     wanted, means = plain_step(*plain, batch, local)
     wanted.backward()

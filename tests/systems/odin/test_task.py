@@ -14,7 +14,7 @@ from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.run import loop_config
-from tapetum.train import Moment, fit
+from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
 
@@ -39,7 +39,14 @@ def small(**odin: Any) -> OdinRun:
     run = RECIPES["small"]
     sizes = {"pyramid_width": 8, "hidden_width": 16, "projection_width": 8, "clusters": 4, **odin}
     return replace(
-        run, size=32, batch_size=8, micro_batch=8, steps=6, rate=0.02, change=("stem_width=4",), odin=replace(run.odin, **sizes)
+        run,
+        size=32,
+        batch_size=8,
+        micro_batch=8,
+        steps=6,
+        base_lr=0.02,
+        change=("stem_width=4",),
+        odin=replace(run.odin, **sizes),
     )
 
 
@@ -65,7 +72,7 @@ def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
     run = small(source="pixels", clusters=5)
     same, other = (OdinTask(replace(run, seed=seed), Source(Squares())) for seed in (1, 2))
     batch = batch_of(same, 4)
-    first, again, drawn = (task._masks(batch, Moment(), 4)[0][0] for task in (same, same, other))
+    first, again, drawn = (task._masks(batch, StepContext(), 4)[0][0] for task in (same, same, other))
     assert torch.equal(first, again)
     assert not torch.equal(first, drawn)
 
@@ -84,7 +91,7 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
         replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0) for view in OdinTask.views(task)
     )
     batch = batch_of(task, 12)
-    ids, regions = task._masks(batch, Moment(), 4)
+    ids, regions = task._masks(batch, StepContext(), 4)
     assert regions == 2
     how = run.architecture.preprocessing
     seen = 0
@@ -130,7 +137,7 @@ def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], t
     model: Any = task.model()
     batch = batch_of(task, 8)
     teachers = {name: task.model().requires_grad_(False).eval() for name in names}
-    loss, metrics = task.loss(model, batch, Moment(teachers=teachers))
+    loss, metrics = task.loss(model, batch, StepContext(teachers=teachers))
     assert 0 < float(metrics["alive"]) <= 1
     loss.backward()
     silent = {name for name, p in model.named_parameters() if p.grad is None}
@@ -149,7 +156,7 @@ def test_the_loss_falls_on_the_same_images() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     batch, losses = batch_of(task, 8), []
     for _ in range(12):
-        loss, _ = task.loss(model, batch, Moment(teachers=teachers, generator=torch.Generator().manual_seed(0)))
+        loss, _ = task.loss(model, batch, StepContext(teachers=teachers, generator=torch.Generator().manual_seed(0)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -13,7 +13,7 @@ from support.paligemma import BOTH, TINY, tiny
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import load, save, to_state
 from tapetum.systems.paligemma.recipes import transfer
-from tapetum.systems.paligemma.transfer import TransferStart
+from tapetum.systems.paligemma.transfer.run import TransferStart
 
 PREFIX, SUFFIX = torch.tensor([[2, 9, 17, 5], [2, 11, 5, 0]]), torch.tensor([[8, 50, 1], [21, 1, 0]])
 

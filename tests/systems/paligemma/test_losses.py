@@ -11,9 +11,8 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import Rows
-from tapetum.systems.paligemma.losses import Nearby, averaged, suffix_loss, token_losses
+from tapetum.systems.paligemma.losses import Nearby, averaged, pack, packed_loss, packed_mask, suffix_loss, token_losses
 from tapetum.systems.paligemma.model import build
-from tapetum.systems.paligemma.packed import pack, packed_loss, packed_mask
 
 LANGUAGE = DecoderConfig(width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=24, vocabulary=40)
 EYE = siglip(28, width=16, depth=1, heads=2, mlp_width=16)

@@ -19,13 +19,13 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import JsonLines, Pair, Sample, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.noise import detection_pair, noise_boxes
+from tapetum.systems.paligemma.nano.position_init import place_rows, write_positions
 from tapetum.systems.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
-from tapetum.systems.paligemma.ruler import place_rows, write_positions
 from tapetum.systems.paligemma.run import train_stage
 from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer import WithNoise, train_transfer
+from tapetum.systems.paligemma.transfer.noise import detection_pair, noise_boxes
+from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
 from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
 

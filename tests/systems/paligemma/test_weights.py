@@ -17,8 +17,8 @@ from tapetum.core.errors import BadInput
 from tapetum.hub.state_dicts import INDEX
 from tapetum.systems.paligemma import PaliGemma, load, named, resized, save, to_state
 from tapetum.systems.paligemma.config import NAMED
-from tapetum.systems.paligemma.tables import big_vision, huggingface
-from tapetum.systems.paligemma.tables.pieces import check_whole
+from tapetum.systems.paligemma.official import big_vision, huggingface
+from tapetum.systems.paligemma.official.pieces import check_whole
 
 PIXELS = torch.rand(2, 1, 3, 28, 28, generator=torch.Generator().manual_seed(3)) * 2 - 1
 PREFIX, SUFFIX = torch.tensor([[2, 9, 5], [2, 5, 0]]), torch.tensor([[8, 50, 1], [21, 1, 0]])

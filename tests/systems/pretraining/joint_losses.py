@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tapetum.systems.pretraining import losses
-from tapetum.train.world import join_world
+from tapetum.train.process_group import join_process_group
 
 
 def main(out: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 8, 5, dtype=torch.float64, generator=generator).unbind()
     captions = torch.tensor([0, 1, 0, 2, 2, 0, 3, 1])
-    with join_world("cpu") as world:
+    with join_process_group("cpu") as world:
 
         def part(x: Tensor) -> Tensor:
             return x.chunk(world.size)[world.rank].clone()

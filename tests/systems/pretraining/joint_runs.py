@@ -9,13 +9,13 @@ from systems.pretraining.conftest import JOINT, tiny
 from tapetum.systems.pretraining.run import loop_config, task_for
 from tapetum.train import fit
 from tapetum.train.launch_config import Launch
-from tapetum.train.world import join_world
+from tapetum.train.process_group import join_process_group
 
 
 def main(data: str, out: Path) -> None:
-    with join_world("cpu"):
+    with join_process_group("cpu"):
         for method in JOINT:
-            task = task_for(tiny(method, data, steps=2, optimizer="sgd", rate=0.03))
+            task = task_for(tiny(method, data, steps=2, optimizer="sgd", base_lr=0.03))
             launch = Launch(out=out / method, workers=0, threads=1)
             fit(task, loop_config(task, launch, tensorboard=False), launch.out)
 

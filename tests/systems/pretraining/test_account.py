@@ -9,12 +9,12 @@ import torch
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import count_flops
-from tapetum.account.phases import phase
+from tapetum.account.parts import by_part
 from tapetum.systems.pretraining.account import account_step, parameters
 from tapetum.systems.pretraining.config import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.train import Moment, fit
+from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
 BACKBONES = {
@@ -45,22 +45,23 @@ def test_the_two_engines_agree(method: Method, backbone: str, data: object) -> N
     batch = task.collate([showings[number] for number in range(4)])
 
     def loss() -> torch.Tensor:
-        with phase("student"):
-            return task.method_loss(model, batch, Moment(step=9, teachers=teachers))[0]
+        return task.method_loss(model, batch, StepContext(step=9, teachers=teachers))[0]
 
-    counted, said = count_flops(loss), account_step(run, classes=2)
-    for name, count in counted.by_phase.items():
-        assert said.by_phase()[name] == pytest.approx(count, rel=0.005), name
+    with by_part({**task.cost_parts(model), **teachers}):
+        counted = count_flops(loss)
+    said = account_step(run, classes=2)
+    for name, count in counted.by_part.items():
+        assert said.by_part()[name] == pytest.approx(count, rel=0.005), name
     assert said.total == pytest.approx(counted.total, rel=0.005)
     assert said.model == pytest.approx(counted.model, rel=0.005)
-    assert set(counted.by_phase) == {name for name, count in said.by_phase().items() if count}
+    assert set(counted.by_part) == {name for name, count in said.by_part().items() if count}
 
 
 def per_image(method: Method, encoder: str) -> float:
     """GFLOP of an image of 224 pixels, as the mathematics asks for, with the published heads; without the table of logits."""
     run = recipe(method, "", "vit", encoder=encoder, batch_size=2, micro_batch=2)
     found = account_step(run, classes=21841)
-    logits = found.phases.get("logits")
+    logits = found.parts.get("loss")
     return (found.model - (logits.forward + logits.backward if logits else 0)) / 2e9
 
 
@@ -104,10 +105,10 @@ def test_the_nine_runs_of_lightly_that_were_measured(network: tuple[str, tuple[s
 def test_logits_stand_apart_and_grow_with_the_square_of_the_batch() -> None:
     run = replace(tiny("simclr", "", **VIT), simclr=SETTINGS["simclr"]["simclr"])
     small, large = account_step(run, 8), account_step(run, 16)
-    assert small.phases["logits"].forward == 2 * (2 * 8) ** 2 * 16
-    assert small.phases["logits"].backward == 2 * small.phases["logits"].forward
-    assert large.phases["logits"].forward == 4 * small.phases["logits"].forward
-    assert large.phases["student"].forward == 2 * small.phases["student"].forward
+    assert small.parts["loss"].forward == 2 * (2 * 8) ** 2 * 16
+    assert small.parts["loss"].backward == 2 * small.parts["loss"].forward
+    assert large.parts["loss"].forward == 4 * small.parts["loss"].forward
+    assert large.parts["encoder"].forward == 2 * small.parts["encoder"].forward
     assert parameters(run)["heads"] == 32 * parameters_width() + 2 * 32 + 32 * 16 + 16
 
 
@@ -121,7 +122,7 @@ def test_the_ledger_of_a_run_has_phases(data: Path, tmp_path: Path) -> None:
     fit(task, loop_config(task, Launch(out=tmp_path), tensorboard=False, workers=0), tmp_path)
     session = json.loads((tmp_path / "ledger.json").read_text())["sessions"][0]
     phases, per_step = session["phases_per_step"], session["flops_per_step"]
-    assert set(phases) == {"teacher", "student", "heads", "backward"}
+    assert set(phases) == {"teacher", "encoder", "heads", "backward"}
     assert phases["backward"] == per_step["backward"]
     assert sum(phases.values()) == per_step["forward"] + per_step["backward"]
-    assert phases["student"] < phases["teacher"] < phases["student"] + phases["heads"]
+    assert phases["encoder"] < phases["teacher"] < phases["encoder"] + phases["heads"]

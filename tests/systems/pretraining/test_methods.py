@@ -23,7 +23,7 @@ from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.methods.dino import moved_center, teacher_temperature
 from tapetum.systems.pretraining.methods.mae import hidden_patches, see_some
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.train import Moment, fit
+from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
 EVERY = pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_batch_tells_the_numbers_of_its_samples(data: Path) -> None:
 @EVERY
 def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, network: dict, data: Path) -> None:
     task, model, teachers, batch = begun(method, data, **network)
-    moment = Moment(step=0, steps=1, teachers=teachers)
+    context = StepContext(step=0, steps=1, teachers=teachers)
     before = {name: {key: value.clone() for key, value in teacher.state_dict().items()} for name, teacher in teachers.items()}
     optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=2e-3)
     found = []
@@ -62,7 +62,7 @@ def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, netw
         task.settings = replace(task.settings, center_decay=0.999999)
         model.center.copy_(said.mean(0))
     for _ in range(12):
-        loss, metrics = task.loss(model, batch, moment)
+        loss, metrics = task.loss(model, batch, context)
         optimizer.zero_grad()
         loss.backward()
         if not found:
@@ -91,7 +91,7 @@ def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, netw
 )
 def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) -> None:
     task, model, teachers, batch = begun("dino", data, encoder=encoder, change=change, size=32)
-    loss, metrics = task.loss(model, batch, Moment(step=0, steps=1, teachers=teachers))
+    loss, metrics = task.loss(model, batch, StepContext(step=0, steps=1, teachers=teachers))
     loss.backward()
     lacking = [name for name, p in model.encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert lacking in ([], ["class_token"])  # which nothing looks at where the mean of the grid is pooled
@@ -172,7 +172,7 @@ def test_dinos_centre_moves_in_the_run_and_its_last_layer_waits(data: Path) -> N
     for step, learns in ((4, False), (5, True)):
         before = model.center.clone()
         model.zero_grad()
-        task.loss(model, batch, Moment(step=step, steps=10, teachers=teachers))[0].backward()
+        task.loss(model, batch, StepContext(step=step, steps=10, teachers=teachers))[0].backward()
         assert (weight.grad is not None) == learns
         with torch.no_grad():
             teacher = teachers["teacher"]
@@ -246,7 +246,7 @@ def test_clip_reads_captions_made_of_classes(data: Path) -> None:
 def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task, model, _, batch = begun("simclr", data)
     batch["damaged"] = torch.tensor([3, 3, 5])
-    task.loss(model, batch, Moment())
+    task.loss(model, batch, StepContext())
     assert capsys.readouterr().err.splitlines() == [
         "image 3 cannot be read and is skipped (1 so far)",
         "image 5 cannot be read and is skipped (2 so far)",
@@ -256,13 +256,13 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
             parameter.zero_()
         model.encoder.stages[3][0].norms[1].bias.fill_(1.0)  # every feature is 1
     for step in (6, 7):
-        assert float(task.loss(model, batch, Moment(step=step))[1]["spread"]) < 1e-6
+        assert float(task.loss(model, batch, StepContext(step=step))[1]["spread"]) < 1e-6
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("step 7: collapse, the features of all images are the same")
     assert task.collapsed_at == 6
     for images, collapsed in ((1, None), (2, 9)):  # one image alone is like itself
         task.collapsed_at = None
-        task._tell((), 0.0, images, Moment(step=9))
+        task._tell((), 0.0, images, StepContext(step=9))
         assert task.collapsed_at == collapsed
     assert float(spread(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from systems.pretraining.conftest import SETTINGS, tiny
 from tapetum.systems.pretraining.config import Method
 from tapetum.systems.pretraining.run import task_for
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 def begun(method: Method, data: Path, **changes: object) -> tuple[Any, Any, Any, dict[str, Any]]:
@@ -37,7 +37,7 @@ def compared(task: Any, student: Any, teacher: Any, batch: dict[str, Any], plain
     twins = [copy.deepcopy(network).train() for network in (student, teacher)]
     wanted = plain(*twins)
     wanted.backward()
-    loss, _ = task.loss(student, batch, Moment(step=0, steps=10, teachers={"teacher": teacher.eval()}))
+    loss, _ = task.loss(student, batch, StepContext(step=0, steps=10, teachers={"teacher": teacher.eval()}))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-8)
     for (name, own), other in zip(student.named_parameters(), twins[0].parameters(), strict=True):

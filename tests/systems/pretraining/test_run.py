@@ -84,7 +84,7 @@ def test_predictions_in_words() -> None:
 
 
 def test_rates_and_warm_up_follow_the_batch(data: Path, tmp_path: Path) -> None:
-    task = task_for(tiny("supervised", data, steps=None, epochs=20, rate=0.1, batch_size=8, warmup_epochs=50))
+    task = task_for(tiny("supervised", data, steps=None, epochs=20, base_lr=0.1, batch_size=8, warmup_epochs=50))
     config = loop_config(task, launch(tmp_path))
     assert (config.steps, config.warmup_steps, config.lr) == (100, 10, pytest.approx(0.1 * 8 / 256))
     assert config.scored_average is None

@@ -23,7 +23,7 @@ from rich.progress import (
 from tapetum.app.shell.signals import Ended, heed
 from tapetum.app.verb import Listener
 from tapetum.core.errors import visible
-from tapetum.train.stopping import stopped_by
+from tapetum.train.launch import stopped_by
 
 
 def stopped(out: Any, say: Callable[[str], None] | None = print) -> None:

@@ -128,7 +128,7 @@ class Pretrain:
         else:
             print(_text(made, str(out)))
         if made.collapsed_at is not None:
-            raise BadInput(f"the features collapsed at step {made.collapsed_at + 1}; try a lower --rate, in another folder")
+            raise BadInput(f"the features collapsed at step {made.collapsed_at + 1}; try a lower --base-lr, in another folder")
 
 
 def _text(made: "PretrainedEncoder", out: str) -> str:

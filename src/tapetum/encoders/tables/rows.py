@@ -29,6 +29,8 @@ class Row:
     """What theirs is made of then; a tensor is all of theirs."""
     optional: bool = False
     """It may be missing on the way here, if there are none of ours."""
+    transpose: bool = False
+    """Theirs is a matrix that is multiplied from the right: ours transposed."""
 
 
 def same(pairs: Mapping[str, str]) -> list[Row]:
@@ -64,6 +66,8 @@ def under_our_names(
         tensor = torch.as_tensor(left.pop(row.theirs))
         if not row.ours:
             continue
+        if row.transpose and tensor.ndim == 2:
+            tensor = tensor.T
         shapes = [tuple(wanted[name].shape) for name in row.ours]
         whole = joined_shape(shapes, row.lead)
         if tuple(tensor.shape) != whole:
@@ -101,6 +105,7 @@ def send(model: nn.Module, rows: Iterable[Row]) -> dict[str, Tensor]:
             continue
         parts = [own.pop(name).detach() for name in row.ours]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+        tensor = tensor.T.contiguous() if row.transpose else tensor
         out[row.theirs] = tensor.reshape((1,) * row.lead + tuple(tensor.shape))
     if own:
         raise ValueError(f"no row takes {min(own)}")

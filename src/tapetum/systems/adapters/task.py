@@ -24,7 +24,7 @@ from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
 from tapetum.systems.adapters.worlds.world import Seen, World
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 MEASURED_ON = 256
 """Examples from whose features a head takes its first figures."""
@@ -171,7 +171,7 @@ class ImageTask(AdaptTask):
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute cross entropy."""
         logits, target = self.answer(cast(Headed, model), batch), batch["target"]
@@ -270,7 +270,7 @@ class CloneTask(AdaptTask):
         return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean squared error of standardised actions."""
         headed = cast(Headed, model)

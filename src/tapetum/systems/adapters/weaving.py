@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.systems.adapters.config import Site
 from tapetum.systems.adapters.layers import Adapter
-from tapetum.train.freezing import freeze
+from tapetum.train.optim import freeze
 
 CHILD = "adapter"
 """Name of the adapter inside the module that it changes."""

@@ -24,7 +24,7 @@ from tapetum.systems.hip.config import HipConfig
 from tapetum.systems.hip.data import TARGET, Examples, without_target
 from tapetum.systems.hip.masked import new_hip
 from tapetum.systems.hip.model import Hip
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 STANDARDISED_ON = 64
 """Examples from whose features a new read-out takes what to subtract and to divide by."""
@@ -109,7 +109,7 @@ class ClassTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return cross entropy; of each label, where any number may hold."""
         logits, target = model(without_target(batch)).float(), batch[TARGET]

@@ -21,7 +21,7 @@ from tapetum.systems.hip.data import Examples, without_target
 from tapetum.systems.hip.images import draw_progress
 from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
 from tapetum.systems.hip.model import Hip
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 
 def masked_losses(
@@ -74,10 +74,10 @@ class MaskedTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return the weighted mean of the modalities' errors."""
-        losses = masked_losses(model, without_target(batch), self.settings, moment.generator)
+        losses = masked_losses(model, without_target(batch), self.settings, context.generator)
         return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:

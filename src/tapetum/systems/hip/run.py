@@ -21,7 +21,7 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.world import join_world
+from tapetum.train.process_group import join_process_group
 
 MASKED, CLASSES = "1-masked", "2-classes"
 """Folders of the phases."""
@@ -49,7 +49,7 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
     phases = {MASKED: run.mae_steps, CLASSES: run.steps}
     configs = {folder: hip_config(run, launch, steps) for folder, steps in phases.items() if steps}
     train, checks = _data(run, say)
-    with join_world(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
+    with join_process_group(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
         return _train(run, launch, train, checks, configs)
 
 

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tapetum.account.phases import tell
 from tapetum.core.errors import BadInput
 from tapetum.train.contrastive import own_rows, similarities, unit_rows, unrounded
 from tapetum.train.gather import all_gather
@@ -69,7 +68,6 @@ def video_text_loss(
 def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
     """The products of each video with its own wrong texts, (b, k)."""
     with unrounded(videos):
-        tell(hard, videos[..., None])
         return (hard @ videos[..., None])[..., 0]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from tapetum.scenes.recall import RecallConfig, make_recall
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 ReadOut = Literal["last", "all", "both"]
 SMALL = VideoConfig(
@@ -111,7 +111,9 @@ class RecallTask(Task):
         numbers, videos, labels = zip(*items, strict=True)
         return {"number": torch.tensor(numbers), "video": torch.stack(videos), "label": torch.tensor(labels)}
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Any], moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the cross entropy, and how often the value is right."""
         logits = model(batch["video"].float() / 127.5 - 1, tuple(batch["number"].tolist()))
         right = (logits.argmax(1) == batch["label"]).float().mean()

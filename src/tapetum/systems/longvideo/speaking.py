@@ -23,7 +23,7 @@ from tapetum.systems.longvideo.language import ByteLanguage, make_language
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.task import NOT_LEARNING, Clips, filled, signed
 from tapetum.systems.longvideo.weights import load
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 _LENGTH = CaptionerConfig.__dataclass_fields__["length"].default
 
@@ -53,7 +53,7 @@ class LanguageTask(Task):
         return {"ids": ids, "length": lengths}
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of bytes."""
         return next_token_loss(model(batch["ids"][:, :-1]), batch["ids"], batch["length"]), {}
@@ -111,7 +111,9 @@ class SpeakingTask(Task):
         numbers = torch.tensor([number for number, _ in items])
         return {"number": numbers, "video": video, "length": lengths, "text": [told.text for _, told in items]}
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Any], moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of tokens."""
         assert isinstance(model, Captioner)
         whole = bool((batch["length"] == batch["video"].shape[1]).all())

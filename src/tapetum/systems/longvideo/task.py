@@ -24,7 +24,7 @@ from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.towers import VideoText
 from tapetum.systems.longvideo.weights import load
-from tapetum.train import JointTask, Moment
+from tapetum.train import JointTask, StepContext
 
 NOT_LEARNING = "data", "start", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed", "checkpointing"
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
@@ -81,7 +81,7 @@ class VideoTextTask(JointTask):
             batch["hard_there"] = torch.tensor([[bool(text) for text in row] for row in rows])
         return batch
 
-    def embed(self, model: nn.Module, batch: Mapping[str, Any], moment: Moment) -> dict[str, Tensor]:
+    def embed(self, model: nn.Module, batch: Mapping[str, Any], context: StepContext) -> dict[str, Tensor]:
         """Give the vectors of clips and of texts, of each kind."""
         assert isinstance(model, VideoText)
         found: dict[str, Tensor] = {}
@@ -101,7 +101,7 @@ class VideoTextTask(JointTask):
         return found
 
     def joint_loss(
-        self, model: nn.Module, embeddings: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, embeddings: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Take the mean of the losses of the kinds."""
         assert isinstance(model, VideoText)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.train.gather import all_gather
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 _NEVER = -1e9  # finite, so that a row for which all is left out has a softmax
 
@@ -89,7 +89,7 @@ def _one_way(
     with torch.autocast(rows.device.type, enabled=False):
         to_other = torch.einsum("brd,usd->brus", rows, other_view) / temperature
         to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
-    image = current_world().rank * batch + torch.arange(batch, device=rows.device)
+    image = current_process_group().rank * batch + torch.arange(batch, device=rows.device)
     same_image = F.one_hot(image, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
     alike = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
     partner = same_image & alike[:, :, None]  # (b, r, all_b, r)

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.colour import blur_radius, recolour
@@ -36,7 +35,7 @@ from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import Shown, Source
 from tapetum.systems.pretraining.heads import by_batch
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Average, Moment
+from tapetum.train import Average, StepContext
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of Odin's views, apart from other uses of the same seed."""
@@ -94,14 +93,14 @@ class OdinTask(PretrainTask):
         return batch
 
     def method_loss(
-        self, model: Any, batch: Mapping[str, Any], moment: Moment
+        self, model: Any, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         """Compute DetCon's loss of masks found in the spanning view."""
         how = self.run.settings()
-        ids, regions = self._masks(batch, moment, model.stride)
+        ids, regions = self._masks(batch, context, model.stride)
         online = [_held(model, view, each, regions) for view, each in zip(batch["views"], ids, strict=False)]
         cells = [found[1] for found in online]
-        chosen = [draw_regions(each, how.sampled, moment.generator) for each in cells] if how.sampled else [None, None]
+        chosen = [draw_regions(each, how.sampled, context.generator) for each in cells] if how.sampled else [None, None]
         names = [_names(each, own) for each, own in zip(cells, chosen, strict=True)]
         there = [each >= 0 for each in names]
         rows = [_taken(found[0], own) for found, own in zip(online, chosen, strict=True)]
@@ -109,8 +108,8 @@ class OdinTask(PretrainTask):
         if how.form == "s":
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
-            target: Any = by_batch(moment.teachers["target"])
-            with torch.no_grad(), phase("teacher"):
+            target: Any = by_batch(context.teachers["target"])
+            with torch.no_grad():
                 seen = [_held(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
                 wanted = [target.project(_taken(seen[k], chosen[k]), there[k]) for k in range(2)]
             said = [model.predict(each, own) for each, own in zip(projections, there, strict=True)]
@@ -130,15 +129,14 @@ class OdinTask(PretrainTask):
         return loss, online[0][2].mean((2, 3)), {"alive": alive.mean(), "entropy": _entropy(cells[0])}
 
     @torch.no_grad()
-    def _masks(self, batch: Mapping[str, Any], moment: Moment, stride: int) -> tuple[list[Tensor], int]:
+    def _masks(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
         """Give the ids of both views, a cell for each `stride` pixels, and how many there may be."""
         how = self.run.settings()
-        discovery: Any = by_batch(moment.teachers["discovery"]) if "discovery" in moment.teachers else None
+        discovery: Any = by_batch(context.teachers["discovery"]) if "discovery" in context.teachers else None
         source = mask_source(how, discovery)
         drawn = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(drawn))
-        with phase("discovery"):
-            found = source(batch["views"][2], batch.get("given"), generator)
+        found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
         if "given" in batch:  # they are of whole images, not of the spanning view
             zeros = torch.zeros_like(batch["sizes"])

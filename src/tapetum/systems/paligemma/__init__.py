@@ -9,12 +9,12 @@ from tapetum.core.lazy import lazy_attributes
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 
 if TYPE_CHECKING:
-    from tapetum.systems.paligemma.halves import join
     from tapetum.systems.paligemma.model import PaliGemma, build
+    from tapetum.systems.paligemma.official.join import join
     from tapetum.systems.paligemma.weights import load, resized, save, to_state
 
 __all__ = ["PaliGemma", "PaliGemmaConfig", "build", "join", "load", "named", "resized", "save", "to_state"]
 
 __getattr__ = lazy_attributes(
-    __name__, {"halves": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
+    __name__, {"official.join": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
 )

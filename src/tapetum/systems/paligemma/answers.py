@@ -22,11 +22,12 @@ from tapetum.core.reading import check_length
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.generate_config import Choice
-from tapetum.systems.paligemma import mask_codec, weights
+from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.labels import only_asked
 from tapetum.systems.paligemma.locations import Found, Reading, parse
-from tapetum.systems.paligemma.mask_codec import MaskCodec
+from tapetum.systems.paligemma.masks import codec as mask_codec
+from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 

@@ -37,7 +37,7 @@ class Pair:
     prefix: str
     suffix: str
     unlearned: tuple[str, ...] = ()
-    """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.systems.paligemma.noise`."""
+    """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.systems.paligemma.transfer.noise`."""
     long: bool = False
     """Goes with the long rows of a batch."""
     kind: str = ""

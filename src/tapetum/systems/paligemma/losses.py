@@ -1,9 +1,9 @@
-"""The loss on the suffix.
+r"""The loss on the suffix, of rows of text and of texts that are packed into one sequence.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; what was given
 (images, prefix) is not. Which positions of the decoder's input carry a loss, and what each is to say:
 
-    input    i i i  BOS  p  p  \\n   s1   s2   s3
+    input    i i i  BOS  p  p  \n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss
              no loss          loss on what the suffix says
 
@@ -16,9 +16,27 @@ over its neighbours, a normal distribution around it (not in the reference).
 
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
+
+Several texts about one image in one sequence: the image is seen and read once.
+
+[images][BOS p n s s e][BOS p p n s e][...]           rows of one image, one behind the other; each looks at the images
+    0..N-1  N N+1 ...      N N+1 ...                    and at itself alone, and counts its positions from the images' end
+
+          images  row a      row b
+          i i i     b p n s e  b p n s e
+images  x x x
+row a  b  x x x     x x x
+       p  x x x     x x x
+       n  x x x     x x x                  a row is what it would be alone under the masks `blocks` and `images`,
+       s  x x x     x x x x                under which images do not see texts; under `full` and `causal` rows
+       e  x x x     x x x x x              cannot share, and are computed one by one
+row b  b  x x x                x x x
+       ...
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,6 +44,8 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.config import LOCATIONS
+from tapetum.systems.paligemma.data import Rows
+from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import POWERS, Mean
 
 
@@ -112,3 +132,76 @@ def token_weights(counted: Bool[Tensor, "b s"], mean: Mean) -> Float[Tensor, "b 
     if mean not in POWERS:
         raise BadInput(f"mean is {mean!r}; it is one of {', '.join(POWERS)}")
     return counted / counted.sum(1, keepdim=True).clamp_min(1) ** POWERS[mean]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Texts of e examples, those of each in one sequence of t tokens."""
+
+    ids: Int[Tensor, "e t"]
+    row: Int[Tensor, "e t"]
+    """Which of the example's texts a token is of, from 1; 0 is padding."""
+    step: Int[Tensor, "e t"]
+    """A token sees those of its row with the same or a smaller step."""
+    place: Int[Tensor, "e t"]
+    """In its text, from 0."""
+    target: Int[Tensor, "e t"]
+    """The token that it should say; 0 for none."""
+    weight: Float[Tensor, "e t"]
+    """What the loss on the target counts."""
+
+
+def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> Packed:
+    """Put rows behind each other. Raises BadInput for a mask under which rows cannot share an image."""
+    if mask not in ("blocks", "images"):
+        raise BadInput(f"texts cannot share an image under the mask {mask!r}; choose blocks or images, or pack nothing")
+    columns: list[list[list[Tensor]]] = [[] for _ in range(examples)]
+    total = 0.0
+    for rows in groups:
+        weights = token_weights(rows.learned & (rows.suffix != 0), mean)
+        total += len(rows.of) if mean == "examples" else float(weights.sum())
+        for number, example in enumerate(rows.of.tolist()):
+            p, s = int((rows.prefix[number] != 0).sum()), int((rows.suffix[number] != 0).sum())
+            prefix, suffix = rows.prefix[number, :p], rows.suffix[number, :s]
+            length = p + s - 1
+            steps = torch.zeros(length, dtype=torch.int64) if mask == "blocks" else torch.arange(length)
+            if mask == "blocks":
+                steps[p:] = torch.arange(1, s)
+            target, weight = torch.zeros(length, dtype=torch.int64), torch.zeros(length)
+            target[p - 1 :], weight[p - 1 :] = suffix, weights[number, :s]
+            row = torch.full((length,), len(columns[example]) + 1)
+            columns[example].append([torch.cat((prefix, suffix[:-1])), row, steps, torch.arange(length), target, weight])
+    longest = max(sum(len(text[0]) for text in texts) for texts in columns)
+    joined = [torch.zeros(examples, longest, dtype=torch.int64) for _ in range(5)] + [torch.zeros(examples, longest)]
+    for example, texts in enumerate(columns):
+        for out, parts in zip(joined, zip(*texts, strict=True), strict=False):
+            values = torch.cat(parts)
+            out[example, : len(values)] = values
+    joined[5] /= max(total, 1e-9)
+    return Packed(*joined)
+
+
+def packed_mask(packed: Packed, images: int) -> Bool[Tensor, "e 1 n n"]:
+    """Tell which tokens see which, images first. Padding sees the images and nobody sees it."""
+    row, step = packed.row, packed.step
+    texts = (row[:, :, None] == row[:, None, :]) & (step[:, None, :] <= step[:, :, None]) & (row > 0)[:, None, :]
+    mask = torch.zeros(len(row), 1, images + row.shape[1], images + row.shape[1], dtype=torch.bool, device=row.device)
+    mask[:, :, :, :images] = True
+    mask[:, 0, images:, images:] = texts
+    return mask
+
+
+def packed_loss(
+    model: PaliGemma, images: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0, nearby: Nearby | None = None
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Compute the loss of all rows, and shares of tokens that are right."""
+    seen = images.shape[1]
+    x = torch.cat((images, model.language.embed(packed.ids)), 1)
+    before = torch.arange(seen, device=x.device).expand(len(x), -1)
+    hidden = model.language(x, positions=torch.cat((before, seen + packed.place), 1), mask=packed_mask(packed, seen))
+    at = packed.target > 0
+    target, weight = packed.target[at], packed.weight[at]
+    logits = model.language.logits(hidden[:, seen:][at], capped=model.config.soft_cap == "transformers")
+    losses = token_losses(logits, target, smoothing, model.config.emitted, nearby)
+    right = (logits.detach().argmax(-1) == target).float()
+    return (losses * weight).sum(), {"tokens": right.mean()}

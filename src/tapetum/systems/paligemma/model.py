@@ -39,8 +39,8 @@ from tapetum.layers.generate_steps import Generated
 from tapetum.layers.linear import linear
 from tapetum.layers.quantised import quantise
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.decoding import Session
 from tapetum.systems.paligemma.mask import lay_out
-from tapetum.systems.paligemma.session import Session
 
 
 class PaliGemma(nn.Module):

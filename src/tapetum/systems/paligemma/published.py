@@ -45,7 +45,7 @@ PUBLISHED = tuple(
 )
 """What `tapetum weights list` names of this system."""
 
-_CODEC = "tapetum.systems.paligemma.mask_codec:load"
+_CODEC = "tapetum.systems.paligemma.masks.codec:load"
 PUBLISHED += (
     Weights(
         name="paligemma-nano",
@@ -78,7 +78,7 @@ PUBLISHED += (
         file="vae-oid.npz",
         loader=_CODEC,
         url="https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz",
-        converter="tapetum.systems.paligemma.mask_codec:convert",
+        converter="tapetum.systems.paligemma.masks.codec:convert",
         verbs=("segment",),
     ),
 )

@@ -100,7 +100,7 @@ class PaliGemmaStage:
     places: float = 0.3
     """Weight of the loss of stage 0 beside that of texts."""
     looking: float = 0.0
-    """Weight of the loss on where the decoder looks while it writes places; see `tapetum.systems.paligemma.looking`."""
+    """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32
@@ -119,7 +119,7 @@ class PaliGemmaStage:
     vision_encoder_warmup_steps: int = 0
     """Steps over which the vision encoder's rate rises linearly, besides."""
     ruler: bool = False
-    """Write where things are into the weights that the run begins with, as `tapetum.systems.paligemma.ruler` does: in stage 0
+    """Write where things are into the weights that the run begins with, as `nano.position_init` does: in stage 0
     into the vision encoder's positions, in stage 1 into the decoder's rows of places."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""

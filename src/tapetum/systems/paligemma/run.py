@@ -11,11 +11,11 @@ from tapetum.core.files import whole_file
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.places import PlacesTask
+from tapetum.systems.paligemma.nano.dense_task import PlacesTask
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder
+from tapetum.systems.paligemma.nano.scene_texts import Encode, ScenePairs
+from tapetum.systems.paligemma.nano.task import AnswerChecks, ScenesTask
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.scene_images import SceneFolder
-from tapetum.systems.paligemma.scene_pairs import Encode, ScenePairs
-from tapetum.systems.paligemma.scene_task import AnswerChecks, ScenesTask
 from tapetum.systems.paligemma.task import PaliGemmaTask, StartFrom
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import FitResult, TrainConfig, fit
@@ -160,7 +160,7 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
     """List what is said of the first images of a folder, and every word of the world."""
     from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
     from tapetum.systems.paligemma import prompts
-    from tapetum.systems.paligemma.noise import NOISE
+    from tapetum.systems.paligemma.transfer.noise import NOISE
 
     lines = [word for word in (*WORDS, *PROPS, *COLOURS, NOISE) for _ in range(20)]
     for index in range(min(len(folder), most)):
@@ -180,7 +180,7 @@ def _encoder(codec: str) -> Encode | None:
         return None
     import numpy as np
 
-    from tapetum.systems.paligemma import mask_codec
+    from tapetum.systems.paligemma.masks import codec as mask_codec
 
     made = mask_codec.load(codec)
     return lambda masks, boxes: np.stack([made.codes_of(mask, box) for mask, box in zip(masks, boxes, strict=True)])

@@ -22,14 +22,13 @@ from tapetum.hub.renamed import current_tensors
 from tapetum.layers.positions import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, Drawn, Sample, Samples, collate
-from tapetum.systems.paligemma.losses import Nearby, averaged, token_losses
+from tapetum.systems.paligemma.losses import Nearby, Packed, averaged, pack, packed_loss, token_losses
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.packed import Packed, pack, packed_loss
+from tapetum.systems.paligemma.nano.position_init import place_rows
 from tapetum.systems.paligemma.recipes import Learning
-from tapetum.systems.paligemma.ruler import place_rows
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.train import Moment, Task
-from tapetum.train.freezing import freeze
+from tapetum.train import StepContext, Task
+from tapetum.train.optim import freeze
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class PaliGemmaTask(Task):
             packed = pack(batch.groups, len(items), self.learning.mean, self.config.prefix_mask)
         return Step(batch, packed)
 
-    def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Step, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
         return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.nearby)

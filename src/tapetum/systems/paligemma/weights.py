@@ -31,12 +31,11 @@ from tapetum.hub.tensors import TensorFile
 from tapetum.layers.positions import Resample, interpolate
 from tapetum.layers.quantised import is_quantised
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
-from tapetum.systems.paligemma.filling import empty, filled, unmade
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.npz import NpzFile
-from tapetum.systems.paligemma.tables import big_vision, huggingface
-from tapetum.systems.paligemma.tables.huggingface_config import read_config
-from tapetum.systems.paligemma.tables.pieces import Piece, send
+from tapetum.systems.paligemma.official import big_vision, huggingface
+from tapetum.systems.paligemma.official.fill import empty, filled, unmade
+from tapetum.systems.paligemma.official.npz import NpzFile
+from tapetum.systems.paligemma.official.pieces import Piece, send
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -146,7 +145,7 @@ def _is_weight(tensor: Tensor) -> bool:
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
     if config is None:
-        config = read_config(read_settings(folder / CONFIG))
+        config = huggingface.read_config(read_settings(folder / CONFIG))
     return _from_huggingface([TensorFile(path) for path in shards(folder)], config, device, dtype)
 
 

@@ -3,20 +3,22 @@
 After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.flops import Flops, count_flops
-from tapetum.account.phases import phase
+from tapetum.account.parts import by_part
 from tapetum.encoders.factory import make
 from tapetum.encoders.vit_config import ViTConfig
 from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 CLASSES = 1000
 """Of supervised, where no data say how many there are: ImageNet's."""
@@ -40,12 +42,16 @@ def account_step(run: PretrainRun, images: int | None = None, classes: int = CLA
 
     Raises BadInput for encoder and method that do not go together.
     """
-    return closed_form(_step(run, run.batch_size if images is None else images, classes))
+    loss, parts = _step(run, run.batch_size if images is None else images, classes)
+    with by_part(parts):
+        return closed_form(loss)
 
 
 def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> Flops:
     """Count the operations of the same step, on tensors without memory: the other engine, for comparison."""
-    return count_flops(_step(run, run.batch_size if images is None else images, classes))
+    loss, parts = _step(run, run.batch_size if images is None else images, classes)
+    with by_part(parts):
+        return count_flops(loss)
 
 
 def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
@@ -61,8 +67,8 @@ def _source(classes: int) -> Source:
     return Source(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 
-def _step(run: PretrainRun, images: int, classes: int) -> Any:
-    """The loss of a micro-batch, as a call without arguments; models and inputs have shapes alone."""
+def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
+    """Make the loss of a micro-batch, as a call without arguments, and the parts; models and inputs have shapes alone."""
     task = task_of(run.method)(run, _source(classes))
     with torch.device("meta"):
         model, *teachers = (task.learner(make(run.architecture)).train() for _ in range(1 + len(task.averages)))
@@ -77,10 +83,9 @@ def _step(run: PretrainRun, images: int, classes: int) -> Any:
             seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
             batch["seen"] = torch.zeros(images, seen, dtype=torch.int64)
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
-    moment = Moment(teachers=named)
+    context = StepContext(teachers=named)
 
     def loss() -> torch.Tensor:
-        with phase("student"):
-            return task.method_loss(model, batch, moment)[0]
+        return task.method_loss(model, batch, context)[0]
 
-    return loss
+    return loss, {**task.cost_parts(model), **named}

@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tapetum.account.phases import phase, tell
 from tapetum.core.errors import BadInput
 from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
 """What a network says of each view of a batch."""
@@ -102,8 +101,7 @@ def dino(
         )
     found = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
     wanted = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
-    with unrounded(found), phase("logits"):
-        tell(wanted.flatten(1), found.flatten(1).T)
+    with unrounded(found):
         table = wanted.flatten(1) @ found.flatten(1).T  # (teachers, students), minus the sums of the cross entropies
     return -(table.sum() - table.diagonal().sum()) / (teachers * (students - 1) * found.shape[1])
 
@@ -131,7 +129,7 @@ def mae(
 
 
 def _check_negatives(rows: Tensor) -> None:
-    if rows.shape[0] * current_world().size < 2:
+    if rows.shape[0] * current_process_group().size < 2:
         raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell an image from; give batch_size 2 or more")
 
 

@@ -44,13 +44,13 @@ class ImageRun:
     """Images that a process works on at a time; what is left of a step's is accumulated."""
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """What moves the weights."""
-    rate: float = 1e-3
+    base_lr: float = 1e-3
     """Learning rate for batches of 256; that of the run is in proportion to its batch."""
     warmup_epochs: float = 5.0
-    """Epochs over which the rate rises, a tenth of the run at most."""
+    """Epochs over which the learning rate rises, a tenth of the run at most."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's."""
-    trust: float = 1e-3
+    trust_coefficient: float = 1e-3
     """LARS's."""
     weight_decay: float = 1e-4
     """Decay of matrices and filters; biases, norms, positions and tokens have none."""
@@ -172,7 +172,7 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-_TINY = {"encoder": "vit-tiny-16", "change": ("patch=8",), "weight_decay": 0.05, "rate": 5e-4, "betas": (0.9, 0.95)}
+_TINY = {"encoder": "vit-tiny-16", "change": ("patch=8",), "weight_decay": 0.05, "base_lr": 5e-4, "betas": (0.9, 0.95)}
 _SMALL: dict[Method, PretrainRun] = {
     "supervised": PretrainRun(method="supervised", weight_decay=0.05),
     "clip": PretrainRun(
@@ -183,7 +183,7 @@ _SMALL: dict[Method, PretrainRun] = {
     ),
     "byol": PretrainRun(method="byol", byol=Byol(hidden=1024)),
     "dino": PretrainRun(
-        method="dino", rate=5e-4, clip_norm=3.0, dino=Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99)
+        method="dino", base_lr=5e-4, clip_norm=3.0, dino=Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99)
     ),
     "mae": PretrainRun(method="mae", mae=Mae(width=128, depth=4, heads=4), **_TINY),
 }
@@ -191,25 +191,32 @@ _LARS: dict[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size
 _LARGE: dict[str, Any] = {"preset": "resnet", "encoder": "resnet-50", "size": 224, "micro_batch": 256, "bf16": True}
 _RESNET: dict[Method, PretrainRun] = {
     "supervised": PretrainRun(
-        method="supervised", **_LARGE, optimizer="sgd", rate=0.1, batch_size=1024, epochs=90, weight_decay=1e-4
+        method="supervised", **_LARGE, optimizer="sgd", base_lr=0.1, batch_size=1024, epochs=90, weight_decay=1e-4
     ),
     "clip": PretrainRun(
-        method="clip", **_LARGE, rate=4e-6, batch_size=32768, epochs=32, weight_decay=0.2, betas=(0.9, 0.98), warmup_epochs=0.2
+        method="clip",
+        **_LARGE,
+        base_lr=4e-6,
+        batch_size=32768,
+        epochs=32,
+        weight_decay=0.2,
+        betas=(0.9, 0.98),
+        warmup_epochs=0.2,
     ),
-    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, rate=0.3),
-    "byol": PretrainRun(method="byol", **_LARGE, **{**_LARS, "weight_decay": 1.5e-6}, rate=0.45),
+    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, base_lr=0.3),
+    "byol": PretrainRun(method="byol", **_LARGE, **{**_LARS, "weight_decay": 1.5e-6}, base_lr=0.45),
     "dino": PretrainRun(
-        method="dino", **_LARGE, optimizer="sgd", rate=0.03, batch_size=1024, weight_decay=1e-4, warmup_epochs=10
+        method="dino", **_LARGE, optimizer="sgd", base_lr=0.03, batch_size=1024, weight_decay=1e-4, warmup_epochs=10
     ),
 }
 _VIT: dict[str, Any] = {**_LARGE, "preset": "vit", "encoder": "vit-base-16", "batch_size": 4096}
-_MOCO_V3: dict[str, Any] = {"rate": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup_epochs": 40}
+_MOCO_V3: dict[str, Any] = {"base_lr": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup_epochs": 40}
 _PUBLISHED: dict[Method, PretrainRun] = {
-    "supervised": PretrainRun(method="supervised", **_VIT, rate=2.5e-4, weight_decay=0.3, epochs=300, warmup_epochs=10),
+    "supervised": PretrainRun(method="supervised", **_VIT, base_lr=2.5e-4, weight_decay=0.3, epochs=300, warmup_epochs=10),
     "clip": PretrainRun(
         method="clip",
         **{**_VIT, "batch_size": 32768},
-        rate=4e-6,
+        base_lr=4e-6,
         epochs=32,
         weight_decay=0.2,
         betas=(0.9, 0.98),
@@ -223,7 +230,7 @@ _PUBLISHED: dict[Method, PretrainRun] = {
         method="dino",
         **{**_VIT, "batch_size": 1024},
         change=("drop_path=0.1",),
-        rate=5e-4,
+        base_lr=5e-4,
         warmup_epochs=10,
         weight_decay=0.04,
         final_weight_decay=0.4,
@@ -234,7 +241,7 @@ _PUBLISHED: dict[Method, PretrainRun] = {
         method="mae",
         **_VIT,
         change=("positions=sine",),
-        rate=1.5e-4,
+        base_lr=1.5e-4,
         epochs=800,
         warmup_epochs=40,
         weight_decay=0.05,

@@ -108,12 +108,12 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         steps=steps,
         warmup_steps=min(round(run.warmup_epochs * images / run.batch_size), steps // _WARMUP_AT_MOST),
         optimizer=run.optimizer,
-        trust=run.trust,
+        trust_coefficient=run.trust_coefficient,
         final_weight_decay=run.final_weight_decay,
         clip_norm=run.clip_norm,
         averages=task.averages,
         weights_to_score="model",
-        **{"lr": run.rate * run.batch_size / 256, "checkpoint_every": 1000, **settings},
+        **{"lr": run.base_lr * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 
 

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.data import NoImages, Showings, Shown, Source
 from tapetum.systems.pretraining.heads import spread
 from tapetum.systems.pretraining.recipes import PretrainRun
-from tapetum.train import Average, Moment, Task
+from tapetum.train import Average, StepContext, Task
 from tapetum.train.gather import convert_sync_batchnorm
-from tapetum.train.log import say
+from tapetum.train.launch import say
 
 COLLAPSED = 0.01
 """A spread below this is a collapse: a hundredth of the features' length differs between images."""
@@ -66,7 +65,7 @@ class PretrainTask(Task):
 
     @abstractmethod
     def method_loss(
-        self, model: Any, batch: Mapping[str, Any], moment: Moment
+        self, model: Any, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, the encoder's vectors of the images, and what else is to be logged."""
 
@@ -105,25 +104,28 @@ class PretrainTask(Task):
         """Give what the method wants to know of these images of the source."""
         return {}
 
-    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the spread of the features, which says whether they have collapsed."""
-        with phase("student"):
-            loss, features, metrics = self.method_loss(model, batch, moment)
+        loss, features, metrics = self.method_loss(model, batch, context)
         found = spread(features)
-        self._tell(batch["damaged"].tolist(), float(found), len(features), moment)
+        self._tell(batch["damaged"].tolist(), float(found), len(features), context)
         return loss, {"spread": found, **metrics}
 
-    def _tell(self, damaged: Sequence[int], found: float, images: int, moment: Moment) -> None:
+    def _tell(self, damaged: Sequence[int], found: float, images: int, context: StepContext) -> None:
         for k in damaged:
             if k not in self.damaged:
                 self.damaged.add(k)
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
         if found < COLLAPSED and images > 1 and self.collapsed_at is None:
-            self.collapsed_at = moment.step
+            self.collapsed_at = context.step
             say(
-                f"step {moment.step + 1}: collapse, the features of all images are the same but for {found:.1e} of their "
-                "length; stop, and try a lower --rate or a larger --batch-size"
+                f"step {context.step + 1}: collapse, the features of all images are the same but for {found:.1e} of their "
+                "length; stop, and try a lower --base-lr or a larger --batch-size"
             )
+
+    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+        """Name the encoder and what stands on it."""
+        return dict(model.named_children())
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Make two groups: matrices and filters, which decay; and biases, norms, positions and tokens, which don't."""

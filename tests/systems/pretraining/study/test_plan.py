@@ -44,10 +44,10 @@ def test_data_of_the_call_take_the_place_of_the_plans() -> None:
 
 
 def test_settings_reach_the_run() -> None:
-    text = "[recipe]\nrate = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
+    text = "[recipe]\nbase_lr = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
     run = Told(plan=text + LEAST).read().run(Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
     assert run is not None
-    assert (run.rate, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
+    assert (run.base_lr, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_settings_reach_the_run() -> None:
         (LEAST.replace("budgets = [1e9]\n", ""), "the budget 0; wanted FLOPs above 0"),
         (LEAST.replace("family", "famly"), "the plan has 'famly' in sizes.a; did you mean family?"),
         (LEAST.replace('family = "vit"\n', ""), "the plan, sizes.a: missing 1 required keyword-only argument: 'family'"),
-        ("[recipe]\nrte = 1\n" + LEAST, "the plan has 'rte' in recipe; did you mean rate?"),
+        ("[recipe]\nbas_lr = 1\n" + LEAST, "the plan has 'bas_lr' in recipe; did you mean base_lr?"),
         ("[methods.simclr.simclr]\nhiden = 1\n" + LEAST, "the plan has 'hiden' in methods.simclr.simclr"),
         ("[methods.simclr.simclr]\nhidden = 0\n" + LEAST, "hidden is 0"),
         ("images = 3\n" + LEAST, "the plan has 3 for images; wanted a table"),

@@ -27,7 +27,7 @@ from tapetum.systems.tap.network.types import Estimate, Trajectories
 from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.data import TapSamples
 from tapetum.systems.tap.training.task import PointTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
 # whole runs -----------------------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe
     task = FootageTask(recipe, tmp_path / "footage", tmp_path)
     model = task.model().train()
     batch = task.collate([task.dataset()[0]])["footage"]
-    loss, _ = task.loss(model, batch, Moment(teachers={"ema": task.model().eval()}))
+    loss, _ = task.loss(model, batch, StepContext(teachers={"ema": task.model().eval()}))
     loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without in ([], ["matching.position.bias"])  # added to logits before a softmax
@@ -192,7 +192,7 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
         assert isinstance(model, Tapir)
         assert model.config.second_look is twice
         batch = task.collate([task.dataset()[0]])
-        found[twice] = [task.loss(model, part, Moment(teachers={"ema": teacher}))[0].item() for part in batch.values()]
+        found[twice] = [task.loss(model, part, StepContext(teachers={"ema": teacher}))[0].item() for part in batch.values()]
     assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
     assert start_network(recipe).config.second_look  # what comes out is used as before
 
@@ -207,7 +207,7 @@ def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapR
         task = FootageTask(run, tmp_path / "footage", tmp_path)
         task.matching_weight = weight
         batch = task.collate([task.dataset()[0]])["footage"]
-        loss, told[matching] = task.loss(task.model().train(), batch, Moment(teachers={"ema": task.model().eval()}))
+        loss, told[matching] = task.loss(task.model().train(), batch, StepContext(teachers={"ema": task.model().eval()}))
         told[matching] = {**told[matching], "loss": loss.detach()}
     assert ("matching" in told[True]) == (weight > 0)
     added = weight * float(told[True].get("matching", 0))
@@ -245,8 +245,8 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
     settings = replace(recipe.settings, synthetic=True, weight=0.0)
     task = FootageTask(replace(recipe, settings=settings), tmp_path / "footage", tmp_path)
     model, batch = task.model().train(), task.collate([task.dataset()[0]])
-    loss, told = task.loss(model, batch, Moment())
-    alone, _ = task.loss(model, batch["synthetic"], Moment())
+    loss, told = task.loss(model, batch, StepContext())
+    alone, _ = task.loss(model, batch["synthetic"], StepContext())
     assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
     assert all(name.startswith("synthetic/") for name in told)
 

@@ -19,7 +19,7 @@ from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.kubric import write_sequence
 from tapetum.systems.tap.training.recipes import TapKubric, tap_kubric
 from tapetum.systems.tap.training.run_kubric import KubricTask, train_tap_kubric
-from tapetum.train import Moment
+from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
 
@@ -67,11 +67,11 @@ def test_numbers_of_the_paper(data: Path) -> None:
 def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     task = KubricTask(run)
     batch = task.collate([task.dataset()[0]])
-    _, logs = task.loss(task.model().train(), batch, Moment())
+    _, logs = task.loss(task.model().train(), batch, StepContext())
     assert set(logs) == {"position", "occlusion", "expected_dist", "within_2px", "occlusion_accuracy"}
     everything = KubricTask(replace(run, refine_with_gradient=None))
     models = [task.model().train(), everything.model().train()]
-    losses = [t.loss(m, batch, Moment())[0] for t, m in zip((task, everything), models, strict=True)]
+    losses = [t.loss(m, batch, StepContext())[0] for t, m in zip((task, everything), models, strict=True)]
     torch.testing.assert_close(losses[0], losses[1])
     for each in losses:
         each.backward()

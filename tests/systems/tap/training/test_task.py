@@ -8,7 +8,7 @@ from tapetum.systems.tap.network.types import Estimate, Trajectories
 from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss
 from tapetum.systems.tap.training.task import PointTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 POINTS, FRAMES, SIZE = 4, 5, 32
 
@@ -41,7 +41,7 @@ def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
             return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heat=heat)
 
     task = PointTask(SIZE, POINTS, matching_weight=weight, refine_with_gradient=3)
-    total, logs = task.loss(Says(), batch, Moment(step=0, steps=1))
+    total, logs = task.loss(Says(), batch, StepContext(step=0, steps=1))
     parts = [estimate_losses(each, batch.xy, batch.occluded, (SIZE, SIZE)) for each in (last, first)]
     for name in ("position", "occlusion", "expected_dist"):
         assert float(logs[name]) == pytest.approx(sum(float(getattr(part, name)) for part in parts), rel=1e-5)

@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.shell.options import LaunchOptions, options
 from tapetum.app.shell.settings import WithSettings
 from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, PaliGemmaTransfer
-from tapetum.systems.paligemma.transfers import TASKS, task_run
+from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 
 _MARKERS = {"bf16": tyro.conf.FlagConversionOff, "start": tyro.conf.arg(name="weights")}
 _TASKS = {"": TRANSFER} | {name: task_run(name) for name, task in TASKS.items() if task.recipes}

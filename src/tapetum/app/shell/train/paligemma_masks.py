@@ -7,7 +7,7 @@ import tyro
 
 from tapetum.app.shell.options import LaunchOptions, options
 from tapetum.app.shell.settings import WithSettings
-from tapetum.systems.paligemma.mask_config import RECIPES, MaskCodecRun
+from tapetum.systems.paligemma.masks.config import RECIPES, MaskCodecRun
 
 
 @dataclass(frozen=True, kw_only=True)

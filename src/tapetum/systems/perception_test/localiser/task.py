@@ -14,7 +14,7 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.perception_test.localiser.decode import resampled
 from tapetum.systems.perception_test.localiser.model import Localiser, assign, moments
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 
 LEAST_LEFT = 0.5
 """Share of a segment that must be in a part of a video for it to be there."""
@@ -71,7 +71,7 @@ class LocaliserTask(Task, Dataset):
         return {"features": resampled(example.features[start:end], steps), "wanted": wanted, "far": far}
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the network's loss."""
         assert isinstance(model, Localiser)

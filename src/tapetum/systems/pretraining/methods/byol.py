@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, byol
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining import losses
@@ -24,7 +23,7 @@ from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.heads import Learner, by_batch, projection
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Average, Moment
+from tapetum.train import Average, StepContext
 
 
 class ByolTask(PretrainTask):
@@ -48,13 +47,12 @@ class ByolTask(PretrainTask):
         )
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        teacher: Any = by_batch(moment.teachers["teacher"])
-        with torch.no_grad(), phase("teacher"):
+        teacher: Any = by_batch(context.teachers["teacher"])
+        with torch.no_grad():
             wanted = [teacher.heads["projection"](teacher.encoder(view).pooled) for view in batch["views"]]
         features = [model.encoder(view).pooled for view in batch["views"]]
-        with phase("heads"):
-            said = [model.heads["prediction"](model.heads["projection"](each)) for each in features]
+        said = [model.heads["prediction"](model.heads["projection"](each)) for each in features]
         loss = (losses.byol(said[0], wanted[1]) + losses.byol(said[1], wanted[0])) / 2
         return loss, torch.cat(features), {}

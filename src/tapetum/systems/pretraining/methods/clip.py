@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, clip
 from tapetum.encoders.features import Encoder
@@ -27,7 +26,7 @@ from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems.pretraining import captions, losses
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 from tapetum.train.contrastive import learned_scale
 
 
@@ -92,14 +91,12 @@ class ClipTask(PretrainTask):
         return {"text": captions.tokens(texts, self.settings.length), "caption": captions.numbers(texts)}
 
     def method_loss(
-        self, model: ClipLearner, batch: Mapping[str, Any], moment: Moment
+        self, model: ClipLearner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
-        with phase("text"):
-            read = model.text(batch["text"]).pooled
+        read = model.text(batch["text"]).pooled
         groups = batch["caption"] if self.settings.equal_captions else None
         scale = model.scale()
-        with phase("heads"):
-            images, texts = model.heads["image"](features), model.heads["text"](read)
+        images, texts = model.heads["image"](features), model.heads["text"](read)
         loss = losses.clip(images, texts, scale, groups)
         return loss, features, {"scale": scale.detach()}

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, dino
 from tapetum.data.views.make import runs
 from tapetum.encoders.features import Encoder
@@ -25,9 +24,9 @@ from tapetum.systems.pretraining.data import Source
 from tapetum.systems.pretraining.heads import DinoHead, Learner, by_batch
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Average, Moment
+from tapetum.train import Average, StepContext
 from tapetum.train.gather import all_reduce
-from tapetum.train.world import current_world
+from tapetum.train.process_group import current_process_group
 
 
 class DinoLearner(Learner):
@@ -54,7 +53,7 @@ def teacher_temperature(settings: Dino, progress: float) -> float:
 @torch.no_grad()
 def moved_center(center: Float[Tensor, " k"], said: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
     """Move the centre towards the mean of what the teachers of all processes said."""
-    mean = all_reduce(said.float().mean(0)) / current_world().size
+    mean = all_reduce(said.float().mean(0)) / current_process_group().size
     return center * decay + mean * (1 - decay)
 
 
@@ -77,21 +76,20 @@ class DinoTask(PretrainTask):
         return DinoLearner(encoder, DinoHead(encoder.width, how.hidden, how.bottleneck, how.prototypes), how.prototypes)
 
     def method_loss(
-        self, model: DinoLearner, batch: Mapping[str, Any], moment: Moment
+        self, model: DinoLearner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         how, views = self.settings, batch["views"]
-        teacher: Any = by_batch(moment.teachers["teacher"])
-        with torch.no_grad(), phase("teacher"):
+        teacher: Any = by_batch(context.teachers["teacher"])
+        with torch.no_grad():
             wanted = teacher.heads["head"](teacher.encoder(torch.cat(views[:2])).pooled)
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
-        with phase("heads"):
-            said = model.heads["head"](torch.cat(features), frozen=moment.step < self.frozen_steps)
+        said = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
         loss = losses.dino(
             said.unflatten(0, (len(views), -1)),
             wanted.unflatten(0, (2, -1)),
             model.center,
             how.student_temperature,
-            teacher_temperature(how, moment.progress),
+            teacher_temperature(how, context.progress),
         )
         model.center.copy_(moved_center(model.center, wanted, how.center_decay))
         return loss, features[0], {}

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, mae
 from tapetum.data.views.uniforms import uniforms
@@ -31,7 +30,7 @@ from tapetum.systems.pretraining.config import Mae
 from tapetum.systems.pretraining.data import Shown
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 _HIDING = 0x68696465
 """Begins the stream of random numbers that say what is hidden."""
@@ -110,13 +109,12 @@ class MaeTask(PretrainTask):
         return super().collate(items) | {"seen": seen}
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         encoder, (images,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
         tokens = see_some(encoder, images, seen)
         target = to_patches(images, encoder.config.patch)
-        with phase("decoder"):
-            prediction = model.heads["decoder"](tokens, seen)
+        prediction = model.heads["decoder"](tokens, seen)
         loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
         return loss, tokens[:, encoder.config.prefix :].mean(1), {}
 

@@ -14,13 +14,12 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.account.phases import phase
 from tapetum.data.views import View, simclr
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.heads import Learner, projection
 from tapetum.systems.pretraining.task import PretrainTask, whole
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 class SimClrTask(PretrainTask):
@@ -36,9 +35,8 @@ class SimClrTask(PretrainTask):
         return Learner(encoder, projection=head)
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(whole(batch)).pooled
-        with phase("heads"):
-            first, second = model.heads["projection"](features).chunk(2)
+        first, second = model.heads["projection"](features).chunk(2)
         return losses.simclr(first, second, self.settings.temperature), features, {}

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, supervised
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.heads import Learner
 from tapetum.systems.pretraining.task import PretrainTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 class SupervisedTask(PretrainTask):
@@ -41,10 +40,9 @@ class SupervisedTask(PretrainTask):
         return {"label": torch.from_numpy(self.source.labels[indices])}
 
     def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+        self, model: Learner, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(batch["views"][0]).pooled
-        with phase("heads"):
-            logits = model.heads["classes"](features).float()
+        logits = model.heads["classes"](features).float()
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.settings.smoothing)
         return loss, features, {"accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()}

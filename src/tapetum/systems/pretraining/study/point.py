@@ -20,7 +20,6 @@ from tapetum.account.closed_form import closed_form
 from tapetum.account.config import LedgerConfig
 from tapetum.account.ledger import read as read_ledger
 from tapetum.account.ledger import write_json_atomic
-from tapetum.account.phases import phase
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.config import Architecture
@@ -36,7 +35,7 @@ from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Poin
 from tapetum.systems.pretraining.study.shapes import shape_source
 from tapetum.systems.pretraining.study.variants import balanced, varied
 from tapetum.train.launch_config import Launch
-from tapetum.train.world import pick_device
+from tapetum.train.process_group import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
 from tapetum.transfer.fine_tune import SegmentationTask, fine_tune
 from tapetum.transfer.knn import knn_accuracy
@@ -240,8 +239,7 @@ def _counted(architecture: Architecture, batch: int, size: tuple[int, int], clas
         images, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
 
     def loss() -> torch.Tensor:
-        with phase("student"):
-            return pixel_loss(model(images), truth)
+        return pixel_loss(model(images), truth)
 
     found = closed_form(loss)
     return found.total, found.forward

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.systems.tap.bootstrap.config import WITHOUT, FootageConfig, Ingredient, Ingredients
-from tapetum.train.config import check_least
 
 DECIDING_SCORE = "best_average_jaccard"
 """Score by which weights are kept. Footage in which nearly all is seen teaches to call more points visible, and that alone
@@ -63,7 +63,8 @@ class BootstrapRun:
     def __post_init__(self) -> None:
         if self.clips < 1 or self.frames < 2:
             raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
-        check_least(self, steps=1, iterations=1, extra_convs=0, scenes=0, image_clips=0, checks=1, scored=1, seed=0)
+        counts, from_zero = ("steps", "iterations", "checks", "scored"), ("extra_convs", "scenes", "image_clips", "seed")
+        check_fields(self, **dict.fromkeys(counts, "[1, inf)"), **dict.fromkeys(from_zero, "[0, inf)"))
         if not self.scenes + self.image_clips:
             raise BadInput("scenes and image_clips are 0; give some of one kind, of which the tracker learns what is true")
 

@@ -10,6 +10,7 @@ Settings, and how they differ from the paper, stand in `recipes` and `config`; w
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,9 +37,10 @@ from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.systems.tap.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
+from tapetum.train.checkpoint import lock_folder
 from tapetum.train.launch import is_main, world_size
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.world import claimed, join_world
+from tapetum.train.process_group import join_process_group
 
 Prepare = Callable[[Path, Path, FootageConfig], Footage]
 """What makes clips of a folder of videos in another folder."""
@@ -93,14 +95,14 @@ def bootstrap(
         _check(source, run)
     if launch.threads:
         torch.set_num_threads(launch.threads)
-    with join_world(launch.device) as world, claimed(out, world):
-        if world.main:
-            _prepare(task, source, footage, prepare, world.device, say)
-        world.barrier(PREPARING)
+    with join_process_group(launch.device) as processes, lock_folder(out) if processes.main else nullcontext():
+        if processes.main:
+            _prepare(task, source, footage, prepare, processes.device, say)
+        processes.barrier(PREPARING)
         result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
             return None
-        return _finish(task, out, world.device) if world.main else None
+        return _finish(task, out, processes.device) if processes.main else None
 
 
 def _check(source: Path, run: BootstrapRun) -> None:

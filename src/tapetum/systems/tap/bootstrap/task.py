@@ -37,7 +37,7 @@ from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.systems.tap.training.task import PointTask
-from tapetum.train import Moment
+from tapetum.train import StepContext
 
 
 class BootstrapTask(PointTask):
@@ -72,18 +72,18 @@ class BootstrapTask(PointTask):
         self,
         model: nn.Module,
         batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
-        moment: Moment,
+        context: StepContext,
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
         if isinstance(batch, TapSample):
-            return super().loss(model, batch, moment)
+            return super().loss(model, batch, context)
         if isinstance(batch, FootageSample):
-            return self.footage_loss(model, batch, moment.teachers.get("ema") or self._started(model))
+            return self.footage_loss(model, batch, context.teachers.get("ema") or self._started(model))
         total, logs = torch.zeros(()), {}
         for name, part in batch.items():
             if name == "footage" and self.settings.weight == 0:
                 continue
-            loss, told = self.loss(model, part, moment)
+            loss, told = self.loss(model, part, context)
             total = total + loss * (self.settings.weight if name == "footage" else 1.0)
             logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
         return total, logs

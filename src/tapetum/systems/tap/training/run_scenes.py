@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
@@ -27,9 +28,8 @@ from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
-from tapetum.train.config import check_least
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.world import join_world
+from tapetum.train.process_group import join_process_group
 
 _NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks"
 """Fields of `TapNano` that do not decide what a phase learns, or are in it."""
@@ -151,7 +151,7 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     if not run.phases:
         raise BadInput("the run has no phases: give at least one")
-    check_least(run, steps=1, checks=1, seed=0)
+    check_fields(run, steps="[1, inf)", checks="[1, inf)", seed="[0, inf)")
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)  # bad ones are refused before anything is written
@@ -162,7 +162,7 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     phases = [changed_phase(run, phase) for phase in run.phases]
     configs = [phase_config(run, phase, launch) for phase in phases]  # what cannot be is refused before anything is done
     start: Path | None = None
-    with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
+    with join_process_group(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
         for phase, config in zip(phases, configs, strict=True):
             result = fit(SceneTask(run, phase, start), config, launch.out / phase.name, began=launch.began)
             if result.state == "stopped":

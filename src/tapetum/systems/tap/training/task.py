@@ -20,7 +20,7 @@ from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
-from tapetum.train import Moment, Task
+from tapetum.train import StepContext, Task
 from tapetum.train.launch import is_main
 
 CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
@@ -47,7 +47,7 @@ class PointTask(Task):
         """Put samples into a batch."""
         return collate(items)
 
-    def loss(self, model: nn.Module, batch: TapSample, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
 
         Of a network that looks twice, the mean over both looks; the fractions are those of the second.

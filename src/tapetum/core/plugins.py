@@ -1,0 +1,155 @@
+"""Classes of the user's own, by a reference: a file, a module, or an entry point of an installed package. Imports no torch.
+
+    my_method.py:MyMethod         a class in a file
+    my_package.methods:MyMethod   a class in a module that can be imported
+    rotation                      an entry point in the group of its kind, such as "tapetum.methods"
+
+Only a reference that the user gives, in Python or on the command line, is resolved. What stands in a checkpoint or a file of
+weights is never imported from there: it is compared (`check_recorded`) with what the user gives again, or it is the name of an
+entry point, whose package the user has installed.
+"""
+
+import difflib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping
+from importlib import import_module, util
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.identity import fingerprint
+
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
+GROUPS: Mapping[Kind, str] = {
+    "method": "tapetum.methods",
+    "encoder": "tapetum.encoders",
+    "tracker": "tapetum.trackers",
+    "task": "tapetum.tasks",
+    "benchmark": "tapetum.benchmarks",
+}
+"""Groups of entry points, by what their classes are."""
+_FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[A-Za-z_]\w*)")
+_MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Z]\w*)")
+
+
+def is_reference(text: str, kind: Kind) -> bool:
+    """Check whether `text` has the form of a reference to a class, or names an entry point; nothing is imported.
+
+    >>> [is_reference(text, "encoder") for text in ("nets/my_net.py:MyNet", "my_nets.big:MyNet", "resnet-18", "timm:vit_tiny")]
+    [True, True, False, False]
+    """
+    return bool(_FILE.fullmatch(text) or _MODULE.fullmatch(text)) or text in _entries(kind)
+
+
+def split_reference(text: str, kind: Kind) -> tuple[str, str]:
+    """Split REFERENCE=REST, where REST is a file of weights of that class; REST is empty where there is none.
+
+    >>> split_reference("my_net.py:MyNet=run/encoder.safetensors", "encoder"), split_reference("my_net.py:MyNet", "encoder")
+    (('my_net.py:MyNet', 'run/encoder.safetensors'), ('my_net.py:MyNet', ''))
+    """
+    reference, equals, rest = text.partition("=")
+    return (reference, rest) if equals and is_reference(reference, kind) else (text, "")
+
+
+def resolve_class(reference: str, kind: Kind) -> Any:
+    """Import the class that a reference stands for; the same reference gives the same class.
+
+    The folder of a file is added to the end of `sys.path`, so that workers, which are other processes, find the class too.
+
+    Raises:
+        BadInput: there is no such file, module, entry point or class; it cannot be imported; or the file's name is also that of
+            another module.
+    """
+    where = _FILE.fullmatch(reference) or _MODULE.fullmatch(reference)
+    if where is None:
+        entries = _entries(kind)
+        if reference not in entries:
+            near = difflib.get_close_matches(reference, entries, n=1)
+            advice = (
+                f"did you mean {near[0]}?" if near else f"give FILE.py:CLASS, or install a package with one in {GROUPS[kind]}"
+            )
+            raise BadInput(f"there is no {kind} {reference!r}; {advice}")
+        entry = entries[reference]
+        return _class_of(_imported(entry.module, reference), entry.attr, reference)
+    name = where["module"]
+    module = _module_of_file(Path(name), reference) if reference.partition(":")[0].endswith(".py") else name
+    return _class_of(_imported(module, reference), where["name"], reference)
+
+
+def plugin_name(reference: str) -> str:
+    """Compute the name under which a class of the user's is reported: that of the class, or of the entry point.
+
+    >>> plugin_name("methods/my_method.py:MyMethod"), plugin_name("rotation")
+    ('MyMethod', 'rotation')
+    """
+    return reference.rpartition(":")[2]
+
+
+def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
+    """Describe a class for a checkpoint or a file of weights: its reference, without folders, and its file's fingerprint."""
+    cls = resolve_class(reference, kind)
+    module, colon, name = reference.rpartition(":")
+    short = f"{Path(module).name}:{name}" if colon else reference
+    return {"reference": short, "fingerprint": fingerprint(inspect.getfile(cls))}
+
+
+def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place: str | os.PathLike[str]) -> str | None:
+    """Compare the class that the user gives with the one that a file was made with.
+
+    Returns what is to be said where the class is of this name but its file has changed since; None where it is the same.
+    Raises BadInput where it is another class.
+    """
+    given = record_of_class(reference, kind)
+    if given["reference"] != record.get("reference"):
+        raise BadInput(f"{place} was made with {record.get('reference')}, not with {given['reference']}; give that one")
+    if given["fingerprint"] == record.get("fingerprint"):
+        return None
+    return f"{given['reference']} has changed since {place} was made with it"
+
+
+def _entries(kind: Kind) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUPS[kind])}
+
+
+def _module_of_file(path: Path, reference: str) -> str:
+    """Make the module of a file importable, and give its name."""
+    path = path.resolve()
+    if not path.is_file():
+        raise BadInput(f"there is no file {path.name} for {reference}; give a file of Python and a class in it")
+    if not path.stem.isidentifier():
+        raise BadInput(f"{path.name} cannot be imported by this name; rename it to letters, digits and _, such as my_net.py")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = sys.modules[path.stem].__spec__ if path.stem in sys.modules else util.find_spec(path.stem)
+    origin = spec.origin if spec is not None else None
+    if origin is None or Path(origin).resolve() != path:
+        raise BadInput(f"{path.name} has the name of another module, {path.stem}; rename the file")
+    return path.stem
+
+
+def _imported(module: str, reference: str) -> Any:
+    try:
+        return import_module(module)
+    except TapetumError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise BadInput(f"there is no module {module} for {reference}; install it, or give FILE.py:CLASS") from error
+        raise BadInput(f"{reference} cannot be imported: it needs {error.name}, which is not installed") from error
+    except Exception as error:  # whatever the user's own code raises
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise BadInput(f"{reference} cannot be imported: {type(error).__name__}{line}: {reason}; mend the file") from error
+
+
+def _class_of(module: Any, name: str, reference: str) -> Any:
+    found = getattr(module, name, None)
+    if inspect.isclass(found):
+        return found
+    own = [each for each, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
+    advice = f"it has {', '.join(own[:5])}" if own else "it has none"
+    raise BadInput(f"{reference} is no class; {advice}")

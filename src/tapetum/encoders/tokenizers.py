@@ -1,0 +1,220 @@
+"""Tokenizers of text encoders: SigLIP, SigLIP 2, TIPSv2 (SentencePiece) and CLIP, PE (byte-level pairs). Imports no torch.
+
+A text becomes ids in four steps: normalised, cut into pieces, between a begin and an end token, padded to one length.
+
+    kind      normalised                                   begin  end    pad  length        source
+    siglip    lower case, no punctuation, single spaces    -      1      1    64 (or 16)    arXiv 2303.15343, its public code
+    siglip2   lower case                                   -      1      0    64            arXiv 2502.14786, its demo
+    tipsv2    lower case                                   -      -      0    64            arXiv 2604.12012, its public code
+    clip      lower case, single spaces (NFC)              49406  49407  0    77 (PE: 32)   arXiv 2103.00020
+
+Where a text is too long its end is cut and the end token stays the last one. Padding always reaches the full length: SigLIP
+reads the last position and masks nothing, so that ids of another length give another vector.
+
+Differs from the public code: open_clip also mends wrongly decoded text and HTML entities (ftfy) before the steps above;
+transformers 5.24 removes "_" for SigLIP where the original puts a space, and pads CLIP with its end token (of no effect, as
+attention is causal and the vector is read at the first end token).
+"""
+
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.reading import parse_json, read_bytes
+
+TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip"]
+SENTENCEPIECE_FILES = "spiece.model", "tokenizer.model", "sentencepiece.model"
+PAIRS_FILE, VOCABULARY_FILE, MERGES_FILE = "tokenizer.json", "vocab.json", "merges.txt"
+LONGEST_TEXT = 100_000
+"""Letters of a text: what is longer is a mistake, and none of it would be read."""
+_NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Format:
+    """How pieces become a row of ids."""
+
+    end: int | None
+    pad: int
+    length: int
+    normalise: Callable[[str], str]
+    begin: int | None = None
+
+
+class Tokenizer:
+    """Turns texts into ids, all of one length."""
+
+    def __init__(self, encode: Callable[[str], Sequence[int]], kind: TokenizerKind, form: _Format, size: int):
+        self.kind, self.size = kind, size
+        """Kind of the steps; number of pieces: ids are below it."""
+        self._encode, self._form = encode, form
+
+    @property
+    def length(self) -> int:
+        """Number of ids of every text."""
+        return self._form.length
+
+    def __call__(self, texts: Sequence[str]) -> Int64[np.ndarray, "n length"]:
+        """Compute the ids of texts.
+
+        Raises BadInput where something is no text, or longer than `LONGEST_TEXT` letters.
+        """
+        if isinstance(texts, str):
+            raise BadInput(f"texts is one text, {texts[:40]!r}; give a list of texts")
+        return np.array([self._row(text) for text in texts], np.int64).reshape(len(texts), self.length)
+
+    def _row(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise BadInput(f"a text is {text!r:.60}, a {type(text).__name__}; give strings")
+        if len(text) > LONGEST_TEXT:
+            raise BadInput(f"a text has {len(text):,} letters; give at most {LONGEST_TEXT:,}")
+        form = self._form
+        before = [] if form.begin is None else [form.begin]
+        after = [] if form.end is None else [form.end]
+        room = form.length - len(before) - len(after)
+        ids = [*before, *list(self._encode(form.normalise(text)))[:room], *after]
+        return ids + [form.pad] * (form.length - len(ids))
+
+
+def siglip(model: bytes, length: int = 64) -> Tokenizer:
+    """Make SigLIP's tokenizer from a SentencePiece model (spiece.model). Raises BadInput where the bytes are none."""
+    return _sentencepiece(model, "siglip", _Format(end=1, pad=1, length=length, normalise=_canonical))
+
+
+def siglip2(model: bytes, length: int = 64) -> Tokenizer:
+    """Make SigLIP 2's tokenizer from Gemma's SentencePiece model. Raises BadInput where the bytes are none."""
+    return _sentencepiece(model, "siglip2", _Format(end=1, pad=0, length=length, normalise=str.lower))
+
+
+def tipsv2(model: bytes, length: int = 64) -> Tokenizer:
+    """Make TIPSv2's tokenizer from a SentencePiece model. Raises BadInput where the bytes are none."""
+    return _sentencepiece(model, "tipsv2", _Format(end=None, pad=0, length=length, normalise=str.lower))
+
+
+def clip(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], length: int = 77) -> Tokenizer:
+    """Make CLIP's tokenizer (also PE's) from its vocabulary and merges.
+
+    Raises:
+        BadInput: the vocabulary lacks the begin or end token, or a merge has a piece that is not in it.
+        MissingExtra: the library `tokenizers` is not installed.
+    """
+    encode, begin, end = _pairs(vocabulary, merges)
+    form = _Format(begin=begin, end=end, pad=0, length=length, normalise=lambda text: text)  # `tokenizers` normalises
+    return Tokenizer(encode, "clip", form, len(vocabulary))
+
+
+def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
+    """Read the tokenizer in a folder of weights: a SentencePiece model; for CLIP tokenizer.json, or vocab.json with merges.txt.
+
+    Raises:
+        BadInput: none of these files is there, or it cannot be read as what it should be.
+        MissingExtra: a tokenizer of pairs needs the library `tokenizers`.
+    """
+    try:
+        if kind == "clip":
+            return clip(*_read_pairs(folder), length)
+        path = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
+        if path is None:
+            raise BadInput(f"there is no {' or '.join(SENTENCEPIECE_FILES)}; put that of the same weights there")
+        makers = {"siglip": siglip, "siglip2": siglip2, "tipsv2": tipsv2}
+        return makers[kind](read_bytes(path), length)
+    except OSError as error:
+        raise BadInput(f"the tokenizer in {folder} cannot be read: {error.strerror or error}; get it again") from error
+    except BadInput as error:
+        raise BadInput(f"{folder}: {error}") from error
+
+
+def _canonical(text: str) -> str:
+    """Normalise as SigLIP does: no punctuation, lower case, single spaces.
+
+    >>> _canonical("  A dog's_bed, (red)!")
+    'a dogs bed red'
+    """
+    return " ".join(text.translate(_NO_PUNCTUATION).lower().split())
+
+
+def _sentencepiece(model: bytes, kind: TokenizerKind, form: _Format) -> Tokenizer:
+    import sentencepiece
+
+    pieces = sentencepiece.SentencePieceProcessor()
+    try:
+        pieces.load_from_serialized_proto(model)
+    except (RuntimeError, TypeError) as error:
+        raise BadInput("these bytes are no SentencePiece model; give the one of the same weights") from error
+    if form.end is not None and pieces.eos_id() != form.end:
+        raise BadInput(
+            f"the tokenizer ends texts with id {pieces.eos_id()}, and that of {kind} with {form.end}; it is another model's"
+        )
+    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size())
+
+
+_BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
+_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""What is cut apart before pairs are merged: English endings, runs of letters, single digits, runs of other signs."""
+
+
+def _pairs(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> tuple[Callable[[str], list[int]], int, int]:
+    """Build the byte-level pair encoding, and find the ids of its begin and end."""
+    try:
+        import tokenizers
+        from tokenizers import models, normalizers, pre_tokenizers
+    except ImportError:
+        raise MissingExtra("tokenizers", "text", "reading CLIP's tokenizer") from None
+    if _BEGIN not in vocabulary or _END not in vocabulary:
+        raise BadInput(f"the vocabulary lacks {_BEGIN if _BEGIN not in vocabulary else _END}; it is no tokenizer of CLIP")
+    try:
+        model = models.BPE(vocab=vocabulary, merges=list(merges), end_of_word_suffix="</w>", unk_token=_END)
+    except Exception as error:  # the library raises a bare Exception for pieces that do not fit
+        raise BadInput(f"vocabulary and merges do not fit each other ({str(error)[:80]}); get them again") from error
+    built = tokenizers.Tokenizer(model)
+    spaces = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
+    built.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
+    built.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return lambda text: built.encode(text, add_special_tokens=False).ids, vocabulary[_BEGIN], vocabulary[_END]
+
+
+def _read_pairs(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Read vocabulary and merges from tokenizer.json, or from vocab.json and merges.txt."""
+    if (folder / PAIRS_FILE).is_file():
+        content = _json(folder / PAIRS_FILE)
+        model = content.get("model") if isinstance(content, dict) else None
+        if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+            raise BadInput(f"{PAIRS_FILE} holds no model of byte pairs; get it again")
+        vocabulary, merges = model.get("vocab"), model.get("merges")
+        added = content.get("added_tokens") or []
+        if isinstance(vocabulary, dict) and isinstance(added, list):
+            extra = [t for t in added if isinstance(t, dict) and isinstance(t.get("content"), str)]
+            vocabulary = {**vocabulary, **{token["content"]: token.get("id") for token in extra}}
+    elif (folder / VOCABULARY_FILE).is_file() and (folder / MERGES_FILE).is_file():
+        vocabulary = _json(folder / VOCABULARY_FILE)
+        lines = read_bytes(folder / MERGES_FILE).decode(errors="replace").split("\n")
+        merges = [line for line in lines if line.strip() and not line.startswith("#version")]
+    else:
+        raise BadInput(
+            f"there is neither {PAIRS_FILE} nor {VOCABULARY_FILE} with {MERGES_FILE}; put one of the same weights there"
+        )
+    whole = isinstance(vocabulary, dict) and all(type(n) is int and 0 <= n < 2**24 for n in vocabulary.values())
+    if not whole or not isinstance(merges, list):
+        raise BadInput(f"the vocabulary or the merges in {folder.name} are damaged; get them again")
+    pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
+    if not all(len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
+        raise BadInput(f"the merges in {folder.name} are no pairs of pieces; get them again")
+    return vocabulary, pairs  # type: ignore[return-value]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return parse_json(read_bytes(path))
+    except ValueError as error:
+        raise BadInput(f"{path.name} is no JSON ({str(error)[:80]}); get it again") from error

@@ -1,0 +1,256 @@
+"""Masks as 16 tokens: a small convolutional VQ-VAE.
+
+Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) and its file `vae-oid.npz`, whose names are these.
+
+    mask in its box        four convolutions              two residual         nearest of 128 codes
+    64 x 64, -1..1    ─►   32 ► 16 ► 8 ► 4 pixels    ─►   blocks, 1x1     ─►   in each of 4 x 4 places    ─►   <seg017> ...
+                                                                               row by row: 16 numbers
+    above 0 is        ◄─   64 ◄ 32 ◄ 16 ◄ 8          ◄─   1x1, two        ◄─   their codes
+    the thing              four transposed ones           residual blocks
+
+Of an image, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
+antialias); `locations.paste` lays it back.
+
+How it is learned stands in `mask_task`. Differs from the paper: this project's own codec, which comes along as
+`paligemma-masks`, has the same layout with fewer channels.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, parse_json
+from tapetum.hub.blueprint import blueprint
+from tapetum.hub.registry import known, resolve
+from tapetum.systems.paligemma.locations import MASK_TOKENS
+from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecConfig
+
+DEFAULT = "paligemma-masks"
+"""Name of the codec that comes along."""
+OFFICIAL = "paligemma-masks-official"
+"""Name of the one whose codes the official models speak."""
+HEADER = "mask-codec"
+"""Entry in the header of a file of ours."""
+_OFFICIAL = {"codebook": "_vq_vae._embedding"}
+_PASSED_OVER = "_vq_vae._ema_cluster_size", "_vq_vae._ema_w"
+
+
+class Residual(nn.Module):
+    """x + convolutions of x."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        layers = nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+        self.net = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Add what they say."""
+        return x + self.net(x)
+
+
+class MaskCodec(nn.Module):
+    """Encoder, codes and decoder; `codebook` is a buffer, since codes follow the encoder instead of learning by gradients."""
+
+    codebook: Tensor
+    """(codes, code_width)"""
+
+    def __init__(self, config: MaskCodecConfig):
+        super().__init__()
+        self.config = config
+        up, widths = config.channels, (1, *config.channels)
+        encoder: list[nn.Module] = []
+        for inner, outer in zip(widths, up, strict=False):
+            encoder += [nn.Conv2d(inner, outer, 4, stride=2, padding=1), nn.ReLU()]
+        encoder += [*(Residual(up[-1]) for _ in range(config.residuals)), nn.Conv2d(up[-1], config.code_width, 1)]
+        down = up[::-1]
+        decoder: list[nn.Module] = [nn.Conv2d(config.code_width, down[0], 1), nn.ReLU()]
+        decoder += [Residual(down[0]) for _ in range(config.residuals)]
+        for inner, outer in zip((down[0], *down), down, strict=False):
+            decoder += [nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1), nn.ReLU()]
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder, nn.Conv2d(down[-1], 1, 1))
+        self.register_buffer("codebook", torch.randn(config.codes, config.code_width))
+
+    def features(self, masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, "n 16 d"]:
+        """Give what the encoder says in each place, row by row, of masks from 0 to 1."""
+        return self.encoder(2 * masks[:, None] - 1).flatten(2).transpose(1, 2)
+
+    def nearest(self, features: Float[Tensor, "n 16 d"]) -> Int[Tensor, "n 16"]:
+        """Give the number of the nearest code in each place."""
+        book = self.codebook
+        distances = features.square().sum(-1, keepdim=True) + book.square().sum(-1) - 2 * features @ book.T
+        return distances.argmin(-1)
+
+    def encode(self, masks: Float[Tensor, "n 64 64"]) -> Int[Tensor, "n 16"]:
+        """Give codes of masks from 0 to 1."""
+        return self.nearest(self.features(masks))
+
+    def draw(self, quantized: Float[Tensor, "n 16 d"]) -> Float[Tensor, "n 64 64"]:
+        """Give masks of the codes themselves, about -1..1; above 0 is the thing."""
+        grid = quantized.transpose(1, 2).unflatten(2, (SIDE // 16, SIDE // 16))
+        return self.decoder(grid)[:, 0]
+
+    def decode(self, codes: Int[Tensor, "n 16"]) -> Float[Tensor, "n 64 64"]:
+        """Give masks of numbers of codes, about -1..1; above 0 is the thing."""
+        return self.draw(self.codebook[codes])
+
+    @torch.inference_mode()
+    def codes_of(self, mask: Bool[np.ndarray, "h w"], box: Any = None) -> Int[np.ndarray, " 16"]:
+        """Give the codes of a mask of an image; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
+
+        Raises BadInput where the box holds no pixel.
+        """
+        square = torch.from_numpy(cut_out(mask, box))[None].to(self.codebook)
+        return self.encode(square)[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def unpack(self, codes: Int[np.ndarray, "n 16"]) -> Float[np.ndarray, "n 64 64"]:
+        """Give masks of codes as arrays, for `locations.parse`. Raises BadInput for numbers of no code."""
+        codes = np.asarray(codes, np.int64).reshape(-1, MASK_TOKENS)
+        if codes.size and not 0 <= codes.min() <= codes.max() < self.config.codes:
+            raise BadInput(f"codes are from {codes.min()} to {codes.max()}; this codec has {self.config.codes}")
+        return self.decode(torch.from_numpy(codes).to(self.codebook.device)).float().cpu().numpy()
+
+
+def cut_out(mask: Bool[np.ndarray, "h w"], box: Any = None) -> Float[np.ndarray, "64 64"]:
+    """Cut a mask out along a box and stretch it to the square, 0 to 1, as the reference does; see `MaskCodec.codes_of`."""
+    from tapetum.types import Masks
+
+    box = Masks(masks=mask[None]).boxes.xyxy[0] if box is None else np.asarray(box, np.float32)
+    x1, y1, x2, y2 = (max(0, int(v)) for v in np.round(box))
+    part = mask[y1:y2, x1:x2]
+    if not part.size:
+        raise BadInput(
+            f"the box {np.asarray(box).tolist()} holds no pixel of a mask {mask.shape[1]} wide and {mask.shape[0]} high"
+        )
+    x = torch.from_numpy(np.ascontiguousarray(part)).float()[None, None]
+    return interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
+
+
+def official_names(model: MaskCodec) -> dict[str, str]:
+    """Give our tensors' names with those of `vae-oid.npz`; they differ in the codebook alone.
+
+    >>> names = official_names(MaskCodec(MaskCodecConfig()))
+    >>> len(names), names["codebook"], names["decoder.4.weight"]
+    (47, '_vq_vae._embedding', 'decoder.4.weight')
+    """
+    return {name: _OFFICIAL.get(name, name) for name in model.state_dict()}
+
+
+def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
+    """Give the tensors as `vae-oid.npz` has them, float32."""
+    state = model.state_dict()
+    return {theirs: state[ours].float().cpu().numpy() for ours, theirs in official_names(model).items()}
+
+
+def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> MaskCodec:
+    """Make a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
+
+    Raises BadInput, naming it, for a tensor that is missing, of another shape, not finite, or not part of it.
+    """
+    arrays = {key: value for key, value in arrays.items() if key not in _PASSED_OVER}
+    try:
+        up: Any = tuple(int(arrays[f"encoder.{k}.weight"].shape[0]) for k in (0, 2, 4, 6))
+        codes, width = arrays["_vq_vae._embedding"].shape
+        residuals = sum(f"encoder.{k}.net.0.weight" in arrays for k in range(8, 16))
+        model = MaskCodec(MaskCodecConfig(channels=up, residuals=residuals, code_width=width, codes=codes))
+    except (KeyError, ValueError, IndexError) as error:
+        raise BadInput(f"{name} holds no codec of masks ({error} is missing or odd); give vae-oid.npz") from error
+    names = official_names(model)
+    given = {ours: arrays.get(theirs) for ours, theirs in names.items()}
+    model.load_state_dict(_fitting(model.state_dict(), given, names, name))
+    if extra := sorted(arrays.keys() - set(names.values())):
+        raise BadInput(f"{name} holds {extra[0]}, which is no part of a codec of masks; give vae-oid.npz")
+    return model
+
+
+def _fitting(wanted: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
+    """The arrays as tensors of the shapes that are `wanted`."""
+    state = {}
+    for ours, tensor in wanted.items():
+        array = arrays.get(ours)
+        if array is None or tuple(array.shape) != tuple(tensor.shape):
+            found = "missing" if array is None else tuple(array.shape)
+            raise BadInput(f"{names[ours]} in {name} is {found}; wanted {tuple(tensor.shape)}: get the file again")
+        value = torch.as_tensor(array)
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise BadInput(f"{names[ours]} in {name} holds something else than finite numbers; get the file again")
+        state[ours] = value.float()
+    return state
+
+
+def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> None:
+    """Write a codec, its tensors rounded to `dtype`, as a safetensors file with its config in the header, or nothing."""
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {HEADER: json.dumps(asdict(model.config))}))
+
+
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> MaskCodec:
+    """Load a codec in eval mode: of a known name, a file that `save` wrote, or the official `vae-oid.npz`; float32 by default.
+
+    No code in the file is run. Raises BadInput where it cannot be read or holds something else.
+    """
+    path = resolve(name_or_path, "segment")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
+    if not path.is_file():
+        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise BadInput(f"{found}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
+    model = _from_npz(path) if path.suffix == ".npz" else _from_ours(path)
+    return model.requires_grad_(False).eval().to(device=device, dtype=dtype)
+
+
+def convert(source: Path, target: Path, architecture: str) -> None:
+    """Make a file of ours of `vae-oid.npz`."""
+    save(_from_npz(source), target, torch.float32)
+
+
+def _from_npz(path: Path) -> MaskCodec:
+    try:
+        with np.load(no_pipe(path), allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} is no npz file of arrays ({str(error)[:100]}); get it again") from error
+    return from_official(arrays, str(path))
+
+
+def _from_ours(path: Path) -> MaskCodec:
+    try:
+        with safe_open(no_pipe(path), "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
+    if text is None:
+        raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
+    try:
+        said = parse_json(text)
+        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+        config = MaskCodecConfig(**fields)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error
+    with blueprint(config, len(tensors), path):
+        wanted = MaskCodec(config).state_dict()
+    state = _fitting(wanted, tensors, {name: name for name in wanted}, str(path))
+    model = MaskCodec(config)
+    model.load_state_dict(state)
+    return model

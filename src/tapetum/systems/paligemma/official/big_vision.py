@@ -1,0 +1,102 @@
+"""Names of the arrays in big_vision's .npz files (https://github.com/google-research/big_vision).
+
+They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads are axes of their own:
+
+    img/Transformer/encoderblock/...                       layers of the vision encoder
+    img/head                                               the projector
+    llm/layers/attn/q_einsum/w       (layers, heads, width, head)
+    llm/layers/attn/kv_einsum/w      (layers, 2, groups, width, head)            key, then value
+    llm/layers/attn/attn_vec_einsum/w  (layers, heads, head, width)
+    llm/layers/mlp/gating_einsum     (layers, 2, width, hidden)                  gate, then up
+    llm/layers/mlp/linear            (layers, hidden, width)
+"""
+
+from tapetum.systems.paligemma.config import PaliGemmaConfig
+from tapetum.systems.paligemma.official.pieces import Piece
+
+_LAYERS, _BLOCKS = "img/Transformer/encoderblock", "llm/layers"
+
+
+def plain_name(name: str) -> str:
+    """Leave out what may stand before a name.
+
+    >>> plain_name("params/img/head/bias")
+    'img/head/bias'
+    """
+    return name.removeprefix("params/")
+
+
+def table(config: PaliGemmaConfig) -> list[Piece]:
+    """Give the table of names, without what may stand before them."""
+    return _vision_encoder(config) + _language(config)
+
+
+def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+    vision_encoder = config.vision_encoder
+    width, patch, out = vision_encoder.width, vision_encoder.patch, config.language.width
+    pieces = [
+        Piece("img/embedding/kernel", "vision_encoder.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
+        Piece("img/embedding/bias", "vision_encoder.patches.bias", (width,)),
+        Piece("img/pos_embedding", "vision_encoder.positions", (config.image_tokens, width), index=(0,)),
+        Piece("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight", (width,)),
+        Piece("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias", (width,)),
+        Piece("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),
+        Piece("img/head/bias", "projector.bias", (out,)),
+    ]
+    return pieces + [piece for i in range(vision_encoder.depth) for piece in _vision_layer(config, i)]
+
+
+def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
+    vision_encoder, ours = config.vision_encoder, f"vision_encoder.blocks.{i}"
+    width, mlp, heads = vision_encoder.width, vision_encoder.mlp_width, vision_encoder.heads
+    head = width // heads
+
+    def piece(theirs: str, own: str, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> Piece:
+        return Piece(f"{_LAYERS}/{theirs}", f"{ours}.{own}", shape, index=(i,), order=order)
+
+    pieces = []
+    for theirs, own in (("LayerNorm_0", "attention_norm"), ("LayerNorm_1", "mlp_norm")):
+        pieces += [piece(f"{theirs}/scale", f"{own}.weight", (width,)), piece(f"{theirs}/bias", f"{own}.bias", (width,))]
+    for k, own, inward, outward in ((0, "mlp.hidden", width, mlp), (1, "mlp.out", mlp, width)):
+        pieces.append(piece(f"MlpBlock_0/Dense_{k}/kernel", f"{own}.weight", (inward, outward), (1, 0)))
+        pieces.append(piece(f"MlpBlock_0/Dense_{k}/bias", f"{own}.bias", (outward,)))
+    attention = "MultiHeadDotProductAttention_0"
+    for name in ("query", "key", "value"):
+        pieces.append(piece(f"{attention}/{name}/kernel", f"attention.{name}.weight", (width, heads, head), (1, 2, 0)))
+        pieces.append(piece(f"{attention}/{name}/bias", f"attention.{name}.bias", (heads, head)))
+    pieces.append(piece(f"{attention}/out/kernel", "attention.out.weight", (heads, head, width), (2, 0, 1)))
+    pieces.append(piece(f"{attention}/out/bias", "attention.out.bias", (width,)))
+    return pieces
+
+
+def _language(config: PaliGemmaConfig) -> list[Piece]:
+    c = config.language
+    pieces = [
+        Piece("llm/embedder/input_embedding", "language.table.weight", (c.vocabulary, c.width)),
+        Piece("llm/final_norm/scale", "language.norm.weight", (c.width,)),
+    ]
+    return pieces + [piece for i in range(c.depth) for piece in _language_layer(config, i)]
+
+
+def _language_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
+    c, ours = config.language, f"language.blocks.{i}"
+    queries, keys = c.heads * c.head_width, c.key_value_heads * c.head_width
+    joined, gated = f"{ours}.attention.query_key_value.weight", f"{ours}.mlp.gate_up.weight"
+    one, several = (c.width, c.mlp_width), (c.key_value_heads, c.width, c.head_width)
+    query = c.heads, c.width, c.head_width
+    pieces = [
+        Piece(f"{_BLOCKS}/attn/q_einsum/w", joined, query, (i,), (0, 2, 1), first=0, rows=queries),
+        Piece(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 0), (0, 2, 1), first=queries, rows=keys),
+        Piece(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 1), (0, 2, 1), first=queries + keys, rows=keys),
+        Piece(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 0), (1, 0), first=0, rows=c.mlp_width),
+        Piece(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 1), (1, 0), first=c.mlp_width, rows=c.mlp_width),
+    ]
+    out = c.heads, c.head_width, c.width
+    pieces.append(Piece(f"{_BLOCKS}/attn/attn_vec_einsum/w", f"{ours}.attention.out.weight", out, (i,), (2, 0, 1)))
+    pieces.append(Piece(f"{_BLOCKS}/mlp/linear", f"{ours}.mlp.out.weight", (c.mlp_width, c.width), (i,), (1, 0)))
+    norms = {"pre_attention_norm": "attention_norm", "pre_ffw_norm": "mlp_norm"}
+    if c.post_norms:
+        norms |= {"post_attention_norm": "attention_after", "post_ffw_norm": "mlp_after"}
+    return pieces + [
+        Piece(f"{_BLOCKS}/{their}/scale", f"{ours}.{our}.weight", (c.width,), (i,)) for their, our in norms.items()
+    ]

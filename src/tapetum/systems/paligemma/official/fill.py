@@ -1,0 +1,126 @@
+"""A PaliGemma without numbers yet, and its numbers from a file: piece by piece to their place, in the precision that is wanted.
+
+Numbers of two tensors need not be as many as the config says: positions are interpolated for another size of images, and a
+table of tokens may have rows that are padding, or be that of a raw Gemma, which knows nothing of places and masks.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.layers.positions import interpolate
+from tapetum.layers.quantised import quantise, renew_scales
+from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.official.pieces import Piece, check_names, check_shape, their_shapes
+
+_POSITIONS, _TABLE = "vision_encoder.positions", "language.table.weight"
+_DRAWN, _UNUSED = 0.02, 128
+"""How far rows of new tokens are drawn from 0, and rows that a raw table of Gemma may have too many."""
+
+
+def empty(
+    config: PaliGemmaConfig,
+    table: Callable[[PaliGemmaConfig], list[Piece]],
+    shapes: Mapping[str, tuple[int, ...]],
+    device: torch.device,
+    dtype: torch.dtype,
+    eight_bits: Collection[str] = (),
+) -> tuple[PaliGemma, list[Piece]]:
+    """Make a model of this config without numbers yet, and list the pieces that the file must have.
+
+    Weights of the parts in `eight_bits`, language or vision encoder, are bytes. Raises BadInput where names or shapes are not
+    as wanted.
+    """
+    check_sizes(config, " in the config", LARGEST_SIZE)
+    if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
+        raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
+    pieces = [_as_found(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
+    check_names(shapes, pieces)
+    wanted = their_shapes(pieces)
+    for piece in pieces:
+        found = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and _side(found) is not None:
+            continue
+        if piece.ours == _TABLE and found[1:] == piece.shape[1:] and (found[0] >= piece.shape[0] or _raw_rows(piece, found)):
+            continue
+        check_shape(piece.theirs, found, wanted[piece.theirs])
+    model = unmade(config, dtype, eight_bits)
+    # `to_empty` would import torch's compiler, too.
+    own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(own, assign=True)
+    return model.eval(), pieces
+
+
+def unmade(config: PaliGemmaConfig, dtype: torch.dtype, eight_bits: Collection[str] = ()) -> PaliGemma:
+    """Make a model on the device "meta", where nothing takes memory."""
+    with torch.device("meta"), _NoDraws():
+        model = PaliGemma(config).to(dtype)
+        for part in eight_bits:
+            quantise(getattr(model, part))
+    return model
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _side(shape: tuple[int, ...]) -> int | None:
+    """Side of the square grid that a table of positions is for."""
+    count = shape[len(shape) - 2] if len(shape) > 1 else 0
+    side = round(count**0.5)
+    return side if side and side * side == count else None
+
+
+@torch.no_grad()
+def filled(
+    model: PaliGemma,
+    pieces: list[Piece],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[Piece, Tensor], None],
+) -> PaliGemma:
+    """Fill a model that `empty` made, and give it back; `read` writes the numbers of a piece to where they belong."""
+    own = model.state_dict()
+    for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
+        target = piece.target(own)
+        found = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and found[-2:] != tuple(target.shape):
+            side = _side(found) or 0
+            if found[-1] != target.shape[1]:
+                raise BadInput(f"{piece.theirs} is {found} where the config wants width {target.shape[1]}; another model?")
+            held = torch.empty(side * side, found[-1])
+            read(replace(piece, shape=tuple(held.shape)), held)
+            vision_encoder = model.config.vision_encoder
+            target.copy_(interpolate(held, (side, side), vision_encoder.grid, vision_encoder.resample))
+        elif piece.ours == _TABLE and (rows := _raw_rows(piece, found)):
+            read(replace(piece, shape=(rows, *piece.shape[1:])), target[:rows])
+            drawn = torch.randn(*target[rows:].shape, generator=torch.Generator().manual_seed(0))
+            target[rows:].copy_(_DRAWN * drawn)
+        else:
+            read(piece, target)
+    renew_scales(model)
+    return model
+
+
+def _as_found(piece: Piece, found: tuple[int, ...]) -> Piece:
+    """The piece, where a raw Gemma has its gate the other way round."""
+    turned = piece.theirs.endswith("gating_einsum") and found[-2:] == piece.shape[::-1] != piece.shape
+    return replace(piece, shape=piece.shape[::-1], order=()) if turned else piece
+
+
+def _raw_rows(piece: Piece, found: tuple[int, ...]) -> int:
+    """Rows of the text's own tokens in a table without those of places and masks, which follow them; else 0."""
+    rows = piece.shape[0] - LOCATIONS - SEGMENTS
+    return rows if rows > 0 and found[0] in (rows, rows + _UNUSED) else 0

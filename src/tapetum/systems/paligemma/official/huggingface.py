@@ -1,0 +1,227 @@
+"""Folders of Hugging Face: the names of their tensors, and their config.json. Three kinds of prefixes are in circulation:
+
+                Hub files (transformers 4)          in memory, 4.52 and later               written by 5
+    vision encoder         vision_tower.vision_model.X         model.vision_tower[.vision_model].X     vision_tower.X
+    projector   multi_modal_projector.linear.X      model.multi_modal_projector.linear.X    multi_modal_projector.linear.X
+    decoder     language_model.model.X              model.language_model.X                  language_model.model.X
+    head        language_model.lm_head.weight       lm_head.weight                          (left out: it is the table)
+
+All become the last kind, without `vision_model`. Norms are called otherwise in PaliGemma 2, and one name means two things:
+
+                                  PaliGemma                     PaliGemma 2
+    before the attention          input_layernorm               input_layernorm
+    after the attention                                         post_attention_layernorm
+    before the MLP                post_attention_layernorm      pre_feedforward_layernorm
+    after the MLP                                               post_feedforward_layernorm
+
+Fields that a config.json leaves out are what transformers takes them to be.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tapetum.core.bounds import check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
+from tapetum.systems.paligemma.official.pieces import Piece
+
+HEADS = ("language_model.lm_head.weight", "lm_head.weight")
+"""The last layer, which is the table of tokens again."""
+
+
+def plain_name(name: str) -> str:
+    """Give a tensor the name that transformers 5 writes.
+
+    >>> plain_name("model.language_model.norm.weight"), plain_name("vision_tower.vision_model.post_layernorm.bias")
+    ('language_model.model.norm.weight', 'vision_tower.post_layernorm.bias')
+    """
+    if name.startswith("model."):
+        name = name.removeprefix("model.")
+        if name.startswith("language_model."):
+            name = f"language_model.model.{name.removeprefix('language_model.')}"
+    return name.replace("vision_tower.vision_model.", "vision_tower.", 1)
+
+
+def in_memory(name: str) -> str:
+    """Give a tensor the name that transformers 5 has in a model's state dict, from that which it writes."""
+    return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
+
+
+def table(config: PaliGemmaConfig) -> list[Piece]:
+    """Give the table of names as transformers 5 writes them."""
+    return _vision_encoder(config) + _language(config)
+
+
+def _same(theirs: str, ours: str, *shape: int) -> Piece:
+    return Piece(theirs, ours, shape)
+
+
+def _affine(theirs: str, ours: str, *shape: int) -> list[Piece]:
+    return [_same(f"{theirs}.weight", f"{ours}.weight", *shape), _same(f"{theirs}.bias", f"{ours}.bias", shape[0])]
+
+
+def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+    vision_encoder, tower = config.vision_encoder, "vision_tower"
+    width, mlp = vision_encoder.width, vision_encoder.mlp_width
+    pieces = _affine(
+        f"{tower}.embeddings.patch_embedding", "vision_encoder.patches", width, 3, vision_encoder.patch, vision_encoder.patch
+    )
+    pieces.append(
+        _same(f"{tower}.embeddings.position_embedding.weight", "vision_encoder.positions", config.image_tokens, width)
+    )
+    for i in range(vision_encoder.depth):
+        theirs, ours = f"{tower}.encoder.layers.{i}", f"vision_encoder.blocks.{i}"
+        pieces += _affine(f"{theirs}.layer_norm1", f"{ours}.attention_norm", width)
+        pieces += _affine(f"{theirs}.layer_norm2", f"{ours}.mlp_norm", width)
+        for their, our in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out")):
+            pieces += _affine(f"{theirs}.self_attn.{their}", f"{ours}.attention.{our}", width, width)
+        pieces += _affine(f"{theirs}.mlp.fc1", f"{ours}.mlp.hidden", mlp, width)
+        pieces += _affine(f"{theirs}.mlp.fc2", f"{ours}.mlp.out", width, mlp)
+    pieces += _affine(f"{tower}.post_layernorm", "vision_encoder.norm", width)
+    return pieces + _affine("multi_modal_projector.linear", "projector", config.language.width, width)
+
+
+def _language(config: PaliGemmaConfig) -> list[Piece]:
+    c, model = config.language, "language_model.model"
+    pieces = [_same(f"{model}.embed_tokens.weight", "language.table.weight", c.vocabulary, c.width)]
+    for i in range(c.depth):
+        theirs, ours = f"{model}.layers.{i}", f"language.blocks.{i}"
+        pieces += _joined(
+            f"{ours}.attention.query_key_value.weight",
+            c.width,
+            {
+                f"{theirs}.self_attn.q_proj.weight": c.heads * c.head_width,
+                f"{theirs}.self_attn.k_proj.weight": c.key_value_heads * c.head_width,
+                f"{theirs}.self_attn.v_proj.weight": c.key_value_heads * c.head_width,
+            },
+        )
+        rows = {f"{theirs}.mlp.gate_proj.weight": c.mlp_width, f"{theirs}.mlp.up_proj.weight": c.mlp_width}
+        pieces += _joined(f"{ours}.mlp.gate_up.weight", c.width, rows)
+        out = c.width, c.heads * c.head_width
+        pieces.append(_same(f"{theirs}.self_attn.o_proj.weight", f"{ours}.attention.out.weight", *out))
+        pieces.append(_same(f"{theirs}.mlp.down_proj.weight", f"{ours}.mlp.out.weight", c.width, c.mlp_width))
+        norms = _NORMS_2 if c.post_norms else _NORMS
+        pieces += [_same(f"{theirs}.{their}.weight", f"{ours}.{our}.weight", c.width) for our, their in norms.items()]
+    return [*pieces, _same(f"{model}.norm.weight", "language.norm.weight", c.width)]
+
+
+_NORMS = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+_NORMS_2 = {
+    "attention_norm": "input_layernorm",
+    "attention_after": "post_attention_layernorm",
+    "mlp_norm": "pre_feedforward_layernorm",
+    "mlp_after": "post_feedforward_layernorm",
+}
+
+
+def _joined(ours: str, width: int, parts: dict[str, int]) -> list[Piece]:
+    pieces, first = [], 0
+    for theirs, rows in parts.items():
+        pieces.append(Piece(theirs, ours, (rows, width), first=first, rows=rows))
+        first += rows
+    return pieces
+
+
+_GEMMA: dict[str, Any] = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}
+_GEMMA |= {"num_key_value_heads": 16, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
+_GEMMA_2: dict[str, Any] = {"hidden_size": 2304, "num_hidden_layers": 26, "intermediate_size": 9216, "num_attention_heads": 8}
+_GEMMA_2 |= {"num_key_value_heads": 4, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
+_GEMMA_2 |= {"query_pre_attn_scalar": 256, "sliding_window": 4096}
+_GEMMA_2 |= {"final_logit_softcapping": 30.0, "attn_logit_softcapping": 50.0}
+_SIGLIP: dict[str, Any] = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_attention_heads": 12}
+_SIGLIP |= {"patch_size": 16, "image_size": 224, "layer_norm_eps": 1e-6}
+_TOKENS = 256_000 + LOCATIONS + SEGMENTS
+_PADDED_ROWS = 257_216
+"""Rows of the public files, of which those from `_TOKENS` on are padding."""
+
+
+def read_config(content: Mapping[str, Any]) -> PaliGemmaConfig:
+    """Read a config.json. Raises BadInput where it is not of a PaliGemma that tapetum has."""
+    if content.get("model_type") != "paligemma":
+        raise BadInput(f"the config.json is of a {str(content.get('model_type'))[:40]!r}; give a folder of a paligemma")
+    if content.get("tie_word_embeddings", True) is not True:
+        raise BadInput("the config.json has tie_word_embeddings off; the last layer of a PaliGemma is its table of tokens")
+    check_sizes(content, " in the config.json")
+    try:
+        language = _decoder_config(content.get("text_config") or {})
+        rows = language.vocabulary
+        return PaliGemmaConfig(
+            vision_encoder=_vit_config(content.get("vision_config") or {}),
+            language=language,
+            begin=_token_id(content, "bos_token_id", 2),
+            end=_token_id(content, "eos_token_id", 1),
+            newline=108 if rows > 108 else rows - 1,
+            emitted=_TOKENS if rows == _PADDED_ROWS else None,
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config.json cannot be read ({str(error)[:100]}); get it again") from error
+
+
+def _token_id(content: Mapping[str, Any], name: str, otherwise: int) -> int:
+    for part in (content, content.get("text_config") or {}):
+        value = part.get(name)
+        if value is not None:
+            return value[0] if isinstance(value, list) else value
+    return otherwise
+
+
+def _decoder_config(given: Mapping[str, Any]) -> DecoderConfig:
+    second = given.get("model_type", "gemma") == "gemma2"
+    if given.get("model_type", "gemma") not in ("gemma", "gemma2"):
+        raise BadInput(f"the text_config is of a {str(given['model_type'])[:40]!r}; PaliGemma has a gemma or a gemma2")
+    c = (_GEMMA_2 if second else _GEMMA) | dict(given)
+    rope = c.get("rope_parameters") or c.get("rope_scaling") or {}
+    activation = c.get("hidden_activation") or c.get("hidden_act") or "gelu_pytorch_tanh"
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if c.get("attention_bias") or kind != "default" or activation not in ("gelu_pytorch_tanh", "gelu", "gelu_fast"):
+        raise BadInput(
+            f"the text_config has attention_bias {bool(c.get('attention_bias'))}, rotary positions {kind!r} and activation"
+            f" {activation!r}; tapetum's decoder has no biases, the default positions, and gelu_pytorch_tanh"
+        )
+    more: dict[str, Any] = {}
+    if second:
+        more = {
+            "query_scale": c["query_pre_attn_scalar"] ** -0.5,
+            "post_norms": True,
+            "attention_soft_cap": c["attn_logit_softcapping"],
+            "logit_soft_cap": c["final_logit_softcapping"],
+            "window": c["sliding_window"],
+        }
+    config = DecoderConfig(
+        width=c["hidden_size"],
+        depth=c["num_hidden_layers"],
+        heads=c["num_attention_heads"],
+        key_value_heads=c["num_key_value_heads"],
+        head_width=c["head_dim"],
+        mlp_width=c["intermediate_size"],
+        vocabulary=c["vocab_size"],
+        rope_wavelength=float(rope.get("rope_theta", c.get("rope_theta", 10_000.0))),
+        norm_eps=c["rms_norm_eps"],
+        **more,
+    )
+    kinds = [("sliding_attention" if config.local(i) else "full_attention") for i in range(config.depth)]
+    if second and c.get("layer_types") not in (None, kinds) and config.window is not None:
+        raise BadInput(
+            "the text_config has another order of layer_types than sliding, full, sliding, ...; tapetum has that alone"
+        )
+    return config
+
+
+def _vit_config(given: Mapping[str, Any]) -> Any:
+    c = _SIGLIP | dict(given)
+    if c.get("hidden_act", "gelu_pytorch_tanh") not in ("gelu_pytorch_tanh", "gelu_fast") or c.get("num_channels", 3) != 3:
+        raise BadInput(
+            f"the vision_config has activation {c.get('hidden_act')!r} and {c.get('num_channels', 3)} channels; "
+            "PaliGemma's vision encoder has gelu_pytorch_tanh and 3"
+        )
+    return siglip(
+        c["image_size"],
+        width=c["hidden_size"],
+        depth=c["num_hidden_layers"],
+        heads=c["num_attention_heads"],
+        mlp_width=c["intermediate_size"],
+        patch=c["patch_size"],
+        ragged=c["image_size"] % c["patch_size"] != 0,
+        norm_eps=c["layer_norm_eps"],
+    )

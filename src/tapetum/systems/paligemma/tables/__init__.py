@@ -1,1 +1,0 @@
-"""Names and shapes of PaliGemma's weights in the two public formats, to ours and back."""

@@ -1,0 +1,249 @@
+"""Examples of transfer tasks: official files in; images, what the model is told, what it should say, what it is scored with.
+
+Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others are read
+from lines of JSON, DIR/SPLIT.jsonl beside the images:
+
+    {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
+    {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos
+    {"id": 9, "image": "b.jpg", "answers": ["..."], "language": "de"}                   of a task in several languages
+    {"id": 3, "image": "c.jpg", "question": "which?", "options": ["a", "b"], "right": 1}
+    {"id": 4, "image": "d.jpg", "width": 640, "height": 480, "boxes": [[x1, y1, x2, y2]], "labels": ["stop"]}     spotting
+
+`id` may be left out: the number of the line, from 0. Captions are answers without a question. Words that nobody could read are
+"###". A task whose prompt is not published says it in `question`.
+
+Nothing is decoded here, and torch is not imported; `transfer_samples` makes samples.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.data.asked import Captioned, Key, Question, Referred, once
+from tapetum.data.entries import Entry, line_entries
+from tapetum.data.instances import Instances, Thing, read_instances
+from tapetum.data.vision_language import CAPTIONS, QUESTIONS
+from tapetum.data.vision_language.referring import read_refcoco
+from tapetum.systems.paligemma.transfer.form import Transfer
+
+UNREAD = "###"
+"""Label of a word that nobody could read."""
+Id = tuple[str, Key]
+"""Split and key of an example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One thing that is asked of a model."""
+
+    id: Id
+    images: tuple[Path, ...] = ()
+    video: Path | None = None
+    prefix: str
+    references: tuple[str, ...] = ()
+    """All right answers as the set has them; none where they are hidden, or where truth is places."""
+    kind: str = ""
+    """By which scores are told apart."""
+    asked: Question | None = None
+    """The question, where there is one."""
+    referred: Referred | None = None
+    """What an expression means."""
+    things: Instances | None = None
+    """What is to be found."""
+
+    @property
+    def source(self) -> Path:
+        """Name the file that groups examples: the first image, or the video."""
+        return self.video or self.images[0]
+
+
+def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+    """Read examples of a task; by default the splits that can be scored here.
+
+    Raises BadInput for a folder that is not there, files that are missing or damaged, unknown splits, and splits without an
+    example of the task's kinds.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")
+    found: list[Example] = []
+    for split in splits or task.scored:
+        records = READERS[task.reader](folder, split)
+        part = [example for record in records for example in _examples(task, record, split)]
+        if task.kinds:
+            part = [example for example in part if example.kind in task.kinds]
+        found += part
+    if not found:
+        raise BadInput(f"{folder} has nothing for {task.title} ({', '.join(task.kinds)}); give its official files")
+    return found
+
+
+def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
+    """Give the splits of a text such as "train+val". Splits of `refcoco+` have a plus of their own: refcoco+/val.
+
+    >>> from tapetum.systems.paligemma.transfer.tasks import TASKS
+    >>> split_names(TASKS["refcoco"], "refcoco/val+refcoco+/testA", ())
+    ['refcoco/val', 'refcoco+/testA']
+    """
+    return [part.replace("\0", "+/") for part in splits.replace("+/", "\0").split("+")] if splits else default
+
+
+def there(examples: Sequence[Example]) -> list[Example]:
+    """Leave out examples whose video is not there, as many are no more; each file is looked for once."""
+    known: dict[Path, bool] = {}
+    return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
+
+
+def answers_of(task: Transfer, asked: Question) -> tuple[str, ...]:
+    """Give what the model should say to a question: one of these; none where answers are hidden."""
+    if task.prompt in ("choose", "letter"):
+        if asked.right is None:
+            return ()
+        said = f"The answer is {chr(65 + asked.right)}." if task.prompt == "letter" else asked.options[asked.right]
+        return (said,)
+    return tuple(answer.lower() for answer in asked.answers) if task.lower else asked.answers
+
+
+def shuffled(task: Transfer, example: Example, rng: np.random.Generator) -> Example:
+    """Give the example with its options in another order, where the task has them so."""
+    asked = example.asked
+    if not task.shuffle_options or asked is None or asked.right is None:
+        return example
+    order = rng.permutation(len(asked.options)).tolist()
+    asked = replace(asked, options=tuple(asked.options[k] for k in order), right=order.index(asked.right))
+    return replace(example, asked=asked, prefix=task.prompt_of(asked), references=answers_of(task, asked))
+
+
+def _examples(task: Transfer, record: Question | Captioned | Referred | Instances, split: str) -> Iterator[Example]:
+    if isinstance(record, Referred):
+        for k, expression in enumerate(record.expressions):
+            asked = Question(key=f"{record.key}/{k}", question=expression)
+            yield Example(id=(split, asked.key), images=(record.image,), prefix=task.prompt_of(asked), referred=record)
+    elif isinstance(record, Instances):
+        asked = Question(key=record.key, question=getattr(record, "prompt", ""))
+        yield Example(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(asked), things=record)
+    else:
+        if isinstance(record, Captioned):
+            record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
+        yield _of_question(task, record, split)
+
+
+def _of_question(task: Transfer, asked: Question, split: str) -> Example:
+    where = f"example {asked.key!r} of {split}"
+    if asked.video is None and len(asked.images) != task.images:
+        raise BadInput(f"{where} has {len(asked.images)} images; {task.title} wants {task.images} of each")
+    if (asked.video is not None) != (task.frames is not None):
+        raise BadInput(f"{where} has {'a video' if asked.video else 'no video'}; that is another form than {task.title}'s")
+    if task.prompt in ("choose", "letter") and not asked.options:
+        raise BadInput(f"{where} has no options to choose from; give them")
+    return Example(
+        id=(split, asked.key),
+        images=asked.images,
+        video=asked.video,
+        prefix=task.prompt_of(asked),
+        references=answers_of(task, asked),
+        kind=asked.kind,
+        asked=asked,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(Instances):
+    """An image with words in it, and the prompt that asks for them."""
+
+    prompt: str = ""
+
+
+def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
+    """Read DIR/SPLIT.jsonl as the module's docstring has it. Raises BadInput where it is not there or has other lines."""
+    file = folder / f"{split}.jsonl"
+    if not file.is_file():
+        raise BadInput(
+            f"there is no {file}; official files of this task are not read: write lines of JSON with image (or video), "
+            "question and answers there, as docs/guides/teach-a-task.md says"
+        )
+    rows = [(entry.key("id") if "id" in entry else k, entry) for k, entry in enumerate(line_entries(file))]
+    return once([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
+
+
+def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
+    question = entry.text("question") if "question" in entry else ""
+    if "boxes" in entry:
+        return _words(key, entry, folder, question)
+    names = entry.texts("image") if isinstance(entry.fields.get("image"), list) else None
+    if names is None and "video" not in entry:
+        names = (entry.file_name("image"),)
+    options = entry.texts("options") if "options" in entry else ()
+    right = entry.whole("right") if "right" in entry else None
+    if right is not None and not 0 <= right < len(options):
+        raise BadInput(f"right of {entry.where} is {right}, of {len(options)} options; write the number of one, from 0")
+    return Question(
+        key=key,
+        images=tuple(folder / _inside(name, entry) for name in names or ()),
+        video=folder / entry.file_name("video") if "video" in entry else None,
+        question=question,
+        answers=entry.texts("answers") if "answers" in entry else (),
+        kind=entry.text("language", "kind") if "language" in entry or "kind" in entry else "",
+        options=options,
+        right=right,
+        context=entry.text("context") if "context" in entry else "",
+    )
+
+
+def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
+    labels, boxes = entry.texts("labels"), entry.fields["boxes"]
+    if not isinstance(boxes, list) or len(boxes) != len(labels):
+        raise BadInput(f"boxes of {entry.where} are not as many as its {len(labels)} labels; give x1, y1, x2, y2 of each")
+    things = []
+    for label, box in zip(labels, boxes, strict=True):
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+            raise BadInput(f"a box of {entry.where} is {str(box)[:60]}; wanted x1, y1, x2, y2 in pixels")
+        x1, y1, x2, y2 = map(float, box)
+        things.append(Thing(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None))
+    size = entry.whole("height"), entry.whole("width")
+    return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
+
+
+def _inside(name: str, entry: Entry) -> str:
+    return Entry({"image": name}, entry.where).file_name("image")
+
+
+_EXPRESSIONS = {
+    "refcoco": ("val", "testA", "testB"), "refcoco+": ("val", "testA", "testB"), "refcocog": ("val", "test"),
+}  # fmt: skip
+"""Sets of expressions, with their splits that are held out."""
+
+
+def read_expressions(folder: Path, split: str) -> list[Referred]:
+    """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image
+    of a split that is held out."""
+    name, _, part = split.rpartition("/")
+    if name:
+        return read_refcoco(folder, part, name)
+    if split != "train":
+        raise BadInput(f"there is no split {split!r}; it is train, or such as refcoco/val, refcoco+/testA, refcocog/test")
+    held = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
+    every = [replace(r, key=f"{name}/{r.key}") for name in _EXPRESSIONS for r in read_refcoco(folder, "train", name)]
+    return [referred for referred in every if referred.image not in held]
+
+
+def _coco_instances(folder: Path, split: str) -> list[Instances]:
+    return read_instances(folder / "annotations" / f"instances_{split}.json", folder / split)
+
+
+def _doclaynet(folder: Path, split: str) -> list[Instances]:
+    return read_instances(folder / "COCO" / f"{split}.json", folder / "PNG")
+
+
+READERS: Mapping[str, Callable[[Path, str], list]] = {
+    **QUESTIONS,
+    **CAPTIONS,
+    "refcoco": read_expressions,
+    "coco-instances": _coco_instances,
+    "doclaynet": _doclaynet,
+    "lines": read_lines_of,
+}
+"""By name: what reads a split of a folder."""

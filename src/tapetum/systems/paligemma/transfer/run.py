@@ -1,0 +1,283 @@
+"""Stage 3: a model is taught one task, of the papers or from a file of JSON lines; the same call goes on after a stop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.hub.registry import known, resolve
+from tapetum.layers.generate import greedy
+from tapetum.layers.lora import add_lora, merge_lora
+from tapetum.layers.quantised import is_quantised
+from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.config import PaliGemmaConfig
+from tapetum.systems.paligemma.data import JsonLines, Pair, Rows, Sample, Samples, collate
+from tapetum.systems.paligemma.decoding import Session
+from tapetum.systems.paligemma.locations import parse
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
+from tapetum.systems.paligemma.run import TOKENIZER, Finished
+from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.systems.paligemma.transfer.noise import detection_pair
+from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
+from tapetum.train import TrainConfig, fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.memory import TrainingMemory, training_memory
+from tapetum.train.optim import freeze_where
+
+BATCH = 16
+"""Images that are asked about together."""
+PROBE = 1000.0
+"""Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
+
+
+def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
+    """Teach a task in the folder `launch.out`; None if there is more to do.
+
+    `say` is told of the data and of the memory that a step takes. Raises BadInput for data and weights that do not fit.
+    """
+    tokens, start = tokens_of(run), TransferStart(run)
+    config = start.config()
+    samples: Samples
+    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.image_size, run.per_image)
+    if run.noise_boxes:
+        samples = WithNoise(samples, run.noise_boxes)
+    task = TransferTask(
+        config,
+        tokens,
+        samples,
+        run.seed,
+        run.learning,
+        start=start,
+        checks=_checks(run, config, tokens),
+        prefix_too=run.loss_on_prefix,
+    )
+    loop = transfer_config(run, launch, len(samples))
+    say(f"{len(samples):,} examples, {loop.steps:,} steps; a step takes {predicted_memory(task, run, config)}")
+    result = fit(task, loop, launch.out / "stage-3", began=launch.began)
+    if result.state == "stopped":
+        return None
+    model = result.model.eval()
+    scores = task.evaluate(model, result.step)
+    merge_lora(model)
+    path = launch.out / "model.safetensors"
+    if is_main():
+        weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
+        with whole_file(launch.out / TOKENIZER) as temporary:
+            temporary.write_bytes(tokens.model)
+    return Finished(path, scores)
+
+
+def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
+    if not run.checks:
+        return None
+    if run.task:
+        return TaskChecks.read(run, config, tokens)
+    return ExactChecks(JsonLines(run.checks, config.image_size, 1 << 30), tokens)
+
+
+def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> TrainConfig:
+    """Make the config of the loop: a warm-up of 5%, a cosine to 0, Adam as the reference has it."""
+    steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
+    return train_config(
+        run,
+        launch,
+        micro_batch=min(run.micro_batch, run.batch_size),
+        workers=0,
+        steps=steps,
+        warmup_steps=min(max(1, steps // 20), steps - 1),
+        betas=(0.9, 0.999),
+        clip_norm=1.0,
+        rules=run.rules(),
+        eval_every=max(1, steps // 4),
+        log_every=max(1, steps // 100),
+    )
+
+
+def tokens_of(run: PaliGemmaTransfer) -> Tokens:
+    """Read the tokenizer that is named, or the one beside the weights. Raises BadInput where there is none."""
+    if run.tokenizer:
+        return Tokens.load(run.tokenizer)
+    try:
+        return Tokens.beside(place_of(run.start))
+    except BadInput as error:
+        raise BadInput(f"{error}; or name one with --tokenizer") from error
+
+
+def place_of(name: str) -> Path:
+    """Find a file or folder of weights by its name."""
+    return resolve(name)[0] if name in known() or not Path(name).exists() else Path(name)
+
+
+@dataclass(frozen=True)
+class TransferStart(Start):
+    """The weights to begin with, changed as the run says."""
+
+    run: PaliGemmaTransfer
+
+    @property
+    def trained(self) -> bool:
+        """Whether they are of a training."""
+        return not self.run.scratch
+
+    def config(self) -> PaliGemmaConfig:
+        """Give the sizes of the model: those of the weights, with what the run changes."""
+        theirs = weights.load(self.run.start)
+        if is_quantised(theirs):
+            raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
+        found = theirs.config
+        vision_encoder, size = found.vision_encoder, self.run.image_size
+        changed = replace(
+            found,
+            vision_encoder=vision_encoder if size is None else replace(vision_encoder, image_size=(size, size)),
+            language=replace(found.language, dropout=self.run.dropout),
+        )
+        return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
+
+    def __call__(self, model: PaliGemma) -> None:
+        """Fill a model, and add low-rank changes."""
+        if not self.run.scratch:
+            theirs = weights.load(self.run.start)
+            if self.run.image_size is not None:
+                theirs = weights.resized(theirs, self.run.image_size)
+            model.load_state_dict(theirs.state_dict())
+        if self.run.lora_rank:
+            low_rank(model, self.run)
+
+
+def low_rank(model: PaliGemma, run: PaliGemmaTransfer) -> None:
+    """Let low-rank changes of the decoder's layers learn, and nothing else: batch norms stay as they are too."""
+    names = add_lora(model.language.blocks, run.lora_rank, run.lora_alpha)
+    changes = tuple(f"language.blocks.{name}.parametrizations.weight.0." for name in names)
+    freeze_where(model, lambda name: not name.startswith(changes))
+
+
+class TransferTask(PaliGemmaTask):
+    """As `PaliGemmaTask`; can learn the prefix too."""
+
+    def __init__(self, *about: Any, prefix_too: bool = False, **more: Any):
+        super().__init__(*about, **more)
+        self.prefix_too = prefix_too
+
+    def loss(self, model: nn.Module, batch: Any, moment: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Measure the loss of the suffixes, or of all text, each token from those before it."""
+        if not self.prefix_too:
+            return super().loss(model, batch, moment)
+        assert isinstance(model, PaliGemma)
+        groups = tuple(all_text(rows) for rows in batch.batch.groups)
+        return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe what decides what is learned."""
+        return {**super().describe(), "prefix_too": self.prefix_too}
+
+
+def all_text(rows: Rows) -> Rows:
+    """Make all text after BOS a suffix, so that it is causal and learned.
+
+    >>> rows = Rows(torch.tensor([0]), torch.tensor([[2, 9, 4, 0]]), torch.tensor([[7, 1]]), torch.ones(1, 2).bool())
+    >>> moved = all_text(rows)
+    >>> moved.prefix.tolist(), moved.suffix.tolist()
+    ([[2]], [[9, 4, 7, 1, 0]])
+    """
+    joined = [torch.cat((p[1:][p[1:] != 0], s[s != 0])) for p, s in zip(rows.prefix, rows.suffix, strict=True)]
+    marks = [
+        torch.cat((torch.ones(int((p[1:] != 0).sum()), dtype=torch.bool), m[s != 0].cpu()))
+        for p, s, m in zip(rows.prefix, rows.suffix, rows.learned, strict=True)
+    ]
+    width = rows.prefix.shape[1] - 1 + rows.suffix.shape[1]
+    suffix, learned = (torch.stack([_widened(row, width) for row in part]) for part in (joined, marks))
+    return Rows(rows.of, rows.prefix[:, :1], suffix, learned.to(suffix.device))
+
+
+def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
+    return nn.functional.pad(row, (0, width - len(row)))
+
+
+class WithNoise:
+    """Samples whose lists of boxes are shuffled and filled up with noise; see `noise`."""
+
+    def __init__(self, samples: Samples, count: int):
+        self.samples, self.count = samples, count
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def draw(self, seed: int, number: int) -> Sample:
+        """Give a sample; all that its texts say beside boxes is lost."""
+        sample, rng = self.samples.draw(seed, number), np.random.default_rng([seed, number, 71])
+        return replace(sample, pairs=tuple(self._filled(pair, rng) for pair in sample.pairs))
+
+    def _filled(self, pair: Pair, rng: np.random.Generator) -> Pair:
+        boxes = parse(pair.suffix, int(PROBE), int(PROBE)).boxes
+        return replace(detection_pair(boxes, int(PROBE), int(PROBE), self.count, rng), prefix=pair.prefix)
+
+    def about(self) -> dict[str, Any]:
+        """Describe, for checkpoints."""
+        return {**getattr(self.samples, "about", dict)(), "noise_boxes": self.count}
+
+
+@dataclass(frozen=True)
+class ExactChecks(Checks):
+    """How many answers, written greedily, are letter for letter one of the right ones."""
+
+    lines: JsonLines
+    tokens: Tokens
+    most: int = 1000
+    longest: int = 64
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """Ask everything, up to `most` images."""
+        assert isinstance(model, PaliGemma)
+        right: list[bool] = []
+        for start in range(0, min(len(self.lines), self.most), BATCH):
+            read = [self.lines.read(i) for i in range(start, min(start + BATCH, len(self.lines), self.most))]
+            found = answers_to(model, self.tokens, [sample for sample, _ in read], self.longest)
+            known = [answers for _, every in read for answers in every]
+            right += [text in answers for text, answers in zip(found, known, strict=True)]
+        return {"exact": float(np.mean(right))}
+
+
+@torch.no_grad()
+def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[Sample], longest: int) -> list[str]:
+    """Write the likeliest answer to each text of each sample, in their order."""
+    [rows] = collate(samples, tokens).groups
+    device = next(model.parameters()).device
+    seen = model.embed_images(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
+    session = Session(model, seen[rows.of.to(device)], rows.prefix.to(device), longest)
+    return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
+
+
+def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TrainingMemory:
+    """Predict what a step takes, from a forward on the device "meta", where nothing is computed."""
+    from fnmatch import fnmatchcase
+
+    with torch.device("meta"):
+        model = PaliGemma(config)
+        if run.lora_rank:
+            low_rank(model, run)
+        for name, parameter in model.named_parameters():
+            if any(fnmatchcase(name, rule.pattern) for rule in run.rules()):
+                parameter.requires_grad_(False)
+    return training_memory(model, lambda m: _meta_loss(m, task, run))
+
+
+def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:
+    """The loss of texts as long as the run allows."""
+    config, count = task.config, run.micro_batch
+    size, text = config.image_size, run.learning.length or 64
+    pixels = torch.zeros(count, getattr(task.samples, "images", 1), 3, size, size, device="meta")
+    assert isinstance(model, PaliGemma)
+    images = model.embed_images(pixels)
+    x = torch.cat((images, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)
+    logits = model.language.logits(model.language(x)[:, -text // 2 :])
+    return logits.float().log_softmax(-1).mean()

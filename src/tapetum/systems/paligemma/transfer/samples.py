@@ -1,0 +1,245 @@
+"""Samples of transfer tasks, and models that answer them: pixels as each task has them, suffixes with boxes and masks.
+
+Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's right
+answers at random; RefCOCO's takes one expression of an image, ScienceQA's has options, and a detection things, in a new order.
+
+    RefCOCO     expression      <loc>x4 <seg>x16, without a label
+    detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
+    spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.layers.generate_config import Choice
+from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
+from tapetum.systems.paligemma.config import PaliGemmaConfig
+from tapetum.systems.paligemma.data import Pair, Sample
+from tapetum.systems.paligemma.images import prepare, read_images, strided_frames
+from tapetum.systems.paligemma.locations import box_text, mask_text, suffix
+from tapetum.systems.paligemma.masks import codec as mask_codec
+from tapetum.systems.paligemma.masks.codec import MaskCodec
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
+from tapetum.systems.paligemma.task import Checks
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.systems.paligemma.transfer.data import UNREAD, Example, Id, read_examples, shuffled, split_names, there
+from tapetum.systems.paligemma.transfer.form import Transfer
+from tapetum.systems.paligemma.transfer.noise import first_boxes, forbidden_ids, label_chances
+from tapetum.systems.paligemma.transfer.scores import score
+from tapetum.systems.paligemma.transfer.tasks import task_named
+from tapetum.types import Boxes
+from tapetum.video.read import open_video
+
+LONGEST, OF_BOX = 256, 8
+"""Tokens of an answer at most, where a task does not say; and of a box, where an answer has a fixed number of them."""
+PLACED = "detection", "spotting"
+"""Metrics of boxes, which go by how sure an answer is of each."""
+
+
+def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None = None) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
+    """Read the images or frames of an example. With `rng` frames begin anywhere, without at the first one.
+
+    Raises BadInput for a file that is not there or cannot be read.
+    """
+    if example.video is not None and task.frames is not None:
+        video, count, stride = open_video(example.video), task.frames.count, task.frames.stride
+        last = len(video) - (count - 1) * stride
+        first = int(rng.integers(last)) if rng is not None and last > 1 else 0
+        frames = video[strided_frames(len(video), count, stride, first)]
+        return [frame[None] for frame in frames]
+    found = [read_images(path) for path in example.images]
+    return [_squared(image) for image in found] if task.white_square else found
+
+
+def pixels_of(
+    task: Transfer, example: Example, size: int, rng: np.random.Generator | None = None
+) -> Float[Tensor, "i 3 size size"]:
+    """Read an example as a model sees it: as in training with `rng`, as in evaluation without."""
+    resize = task.resize if rng is not None else task.evaluation_resize or task.resize
+    return torch.cat([prepare(frames, size, resize) for frames in frames_of(task, example, rng)])
+
+
+def suffix_of(task: Transfer, example: Example, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
+    """Say what a model should answer; one of the right answers.
+
+    Raises BadInput where answers are hidden, and for an expression without `codec`.
+    """
+    if example.referred is not None:
+        if codec is None:
+            raise BadInput(f"{task.title} is learned with masks, which need a codec; name its weights with --codec")
+        thing, (height, width) = example.referred, example.referred.size
+        return box_text(thing.xyxy, width, height) + mask_text(codec.codes_of(thing.mask(), thing.xyxy))
+    if example.things is not None:
+        things = [thing for thing in example.things.things if not thing.crowd and thing.label != UNREAD]
+        things = [things[k] for k in rng.permutation(len(things))]
+        boxes = Boxes(xyxy=np.array([t.xyxy for t in things], float).reshape(-1, 4), labels=[t.label for t in things])
+        return suffix(boxes, example.things.size[1], example.things.size[0])
+    if not example.references:
+        raise BadInput(f"the answer to {example.id[1]!r} of {example.id[0]} is hidden; learn from other splits (--splits)")
+    return str(rng.choice(example.references))
+
+
+class TaskSamples:
+    """Samples of a task by number, for training. Raises BadInput where there are none, or answers are hidden."""
+
+    def __init__(self, task: Transfer, examples: Sequence[Example], size: int, codec: MaskCodec | None = None):
+        """`size`: of the squashed images; `codec`: makes codes of masks."""
+        self.task, self.size, self.codec = task, size, codec
+        visits: dict[Any, list[Example]] = {}
+        for example in examples:
+            visits.setdefault(example.source if task.by_image else example.id, []).append(example)
+        self.visits = list(visits.values())
+        """Examples of which each visit takes one."""
+        if not examples:
+            raise BadInput(f"there is nothing to learn {task.title} from; give its files")
+        for example in examples:
+            if not (example.references or example.referred or example.things):
+                suffix_of(task, example, np.random.default_rng(0), codec)  # says that it is hidden
+
+    def __len__(self) -> int:
+        return len(self.visits)
+
+    @property
+    def images(self) -> int:
+        """Give how many images or frames a sample has."""
+        return self.task.shown
+
+    def draw(self, seed: int, number: int) -> Sample:
+        """Give sample `number` of the endless shuffled stream of a seed."""
+        rng = sample_generator(seed, number)
+        several = self.visits[Shuffle(len(self), seed)(number)]
+        example = shuffled(self.task, several[int(rng.integers(len(several)))], rng)
+        pair = Pair(
+            prefix=example.prefix,
+            suffix=suffix_of(self.task, example, rng, self.codec),
+            long=example.things is not None,
+            kind=example.kind,
+        )
+        return Sample(pixels=pixels_of(self.task, example, self.size, rng).numpy(), pairs=(pair,))
+
+    def about(self) -> dict[str, Any]:
+        """Describe, for checkpoints."""
+        return {"task": self.task.name, "examples": len(self), "size": self.size}
+
+
+def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TaskSamples:
+    """Read what a run learns of its task. Raises BadInput for files and splits that are not there."""
+    task = task_named(run.task)
+    examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
+    codec = mask_codec.load(codec_of(run, config)) if task.metric == "referred" else None
+    return TaskSamples(task, examples, config.image_size, codec)
+
+
+def codec_of(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
+    """Name the codec of masks whose codes a model speaks."""
+    official = config.language.vocabulary >= OFFICIAL_ROWS
+    return run.codec or (mask_codec.OFFICIAL if official else mask_codec.DEFAULT)
+
+
+@dataclass(frozen=True)
+class TaskChecks(Checks):
+    """The task's own scores, of answers written greedily to up to `most` examples, spread over all."""
+
+    task: Transfer
+    examples: Sequence[Example]
+    tokens: Tokens
+    codec: str
+    most: int = 1000
+    noise_boxes: int = 0
+    """Boxes that each answer has, of a model that learned to fill lists up with noise."""
+
+    @classmethod
+    def read(cls, run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> "TaskChecks":
+        """Read the task's split that can be scored here from the folder `run.checks`."""
+        task = task_named(run.task)
+        some = there(read_examples(task, run.checks))
+        return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """Ask, and score; a task that is scored elsewhere has no scores."""
+        assert isinstance(model, PaliGemma)
+        if self.task.metric == "none":
+            return {}
+        some = spread(self.examples, self.most)
+        answerer = Answerer(model, self.tokens, self.codec)
+        said = answer_examples(answerer, self.task, some, beams=1, noise_boxes=self.noise_boxes)
+        unpack = answerer.codec.unpack if self.task.metric == "referred" else None
+        told = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in said.items()}
+        placed = self.task.metric in PLACED
+        texts = {key: reply.text for key, reply in said.items()}
+        rows = score(self.task, some, texts, chances=told if placed else None, unpack=unpack)
+        return {row.name: row.value for row in rows}
+
+
+def spread(examples: Sequence[Example], most: int | None) -> list[Example]:
+    """Take up to `most` examples, spread over all in their order.
+
+    >>> spread("abcdefgh", 3)  # type: ignore[arg-type]
+    ['a', 'c', 'f']
+    """
+    if most is None or most >= len(examples):
+        return list(examples)
+    return [examples[k * len(examples) // most] for k in range(most)]
+
+
+def answer_examples(
+    answerer: Answerer,
+    task: Transfer,
+    examples: Sequence[Example],
+    *,
+    batch: int = 8,
+    longest: int | None = None,
+    beams: int | None = None,
+    noise_boxes: int = 0,
+    heard: Callable[[Id, Reply], None] = lambda key, reply: None,
+) -> dict[Id, Reply]:
+    """Have a model answer, `batch` examples at a time; `heard` is told of each answer as it comes.
+
+    An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
+    has so many boxes, none of noise: neither noise nor the end may be said (see `noise`). Raises BadInput as `frames_of`, and
+    for a prompt that leaves no room.
+    """
+    most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
+    how, forbidden = Choice(beams=beams or task.beams), ()
+    if noise_boxes:
+        labels = {thing.label for example in examples if example.things for thing in example.things.things}
+        forbidden = forbidden_ids(answerer.tokens, sorted(labels))
+    size, found = answerer.model.config.image_size, {}
+    for start in range(0, len(examples), batch):
+        some = examples[start : start + batch]
+        pixels = torch.stack([pixels_of(task, example, size) for example in some]).to(answerer.device)
+        prefixes = [answerer.prefix(example.prefix, task.shown, most) for example in some]
+        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, how, forbidden=forbidden)
+        for example, g in zip(some, made, strict=True):
+            count = first_boxes(answerer.tokens, g.ids, noise_boxes) if noise_boxes else len(g.ids)
+            ids, values = g.ids[:count], g.log_probabilities[: count + (not noise_boxes)]
+            reply = Reply(text=answerer.tokens.decode(ids), ids=ids, log_probabilities=values, ended=g.ended)
+            found[example.id] = reply
+            heard(example.id, reply)
+    return found
+
+
+def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
+    """Give the probability of each token of a place or mask in an answer; with `noise_boxes` that of its box's label."""
+    tokens = answerer.tokens
+    if noise_boxes:
+        return label_chances(tokens, reply.ids, reply.log_probabilities)
+    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
+
+
+def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
+    """White right of it or below, until it is square."""
+    _, height, width, _ = image.shape
+    side = max(height, width)
+    return np.pad(image, ((0, 0), (0, side - height), (0, side - width), (0, 0)), constant_values=255)

@@ -1,0 +1,205 @@
+"""What a process computes in a step: the task's loss as one module, and gradients accumulated over micro-batches.
+
+DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a loss may call any method of the model.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tapetum.data.samples import LOSS, mix_seed, seed_globals
+from tapetum.train.config import TrainConfig
+from tapetum.train.process_group import ProcessGroup
+from tapetum.train.stream import Stream, sample_numbers
+from tapetum.train.task import JointTask, StepContext, Task
+
+if TYPE_CHECKING:
+    from tapetum.train.gradient_cache import Replay
+
+Loss = tuple[Tensor, Mapping[str, float | Tensor]]
+Pass = Literal["loss", "embed", "joint_loss", "replay"]
+
+
+class Objective(nn.Module):
+    """What is computed of micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
+
+    def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
+        super().__init__()
+        self.model = model
+        self.task, self._config, self._device = task, config, device
+        # in a list: no part of this module, which is learned and exchanged
+        self._teachers: list[Mapping[str, nn.Module]] = [{}]
+
+    def set_teachers(self, teachers: Mapping[str, nn.Module]) -> None:
+        """Set the averages that the loss learns from, as models."""
+        self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
+
+    def parts(self) -> dict[str, nn.Module]:
+        """List the parts whose FLOPs are counted apart: those that the task names, and teachers, where it has any."""
+        return {**self.task.cost_parts(self.model), **self._teachers[0]}
+
+    def forward(self, name: Pass, content: Any, step: int, seed: int, **others: Any) -> Any:
+        """Compute one of the values below; all calls go through here, where FSDP2 gathers the weights."""
+        return getattr(self, f"_{name}")(content, step, seed, **others)
+
+    def _loss(self, batch: Any, step: int, seed: int) -> Loss:
+        """Loss and metrics of a micro-batch."""
+        if isinstance(self.task, JointTask):
+            return self._joint_loss(self._embed(batch, step, seed), step, seed)
+        with self._context(step, seed) as context:
+            return self.task.loss(self.model, batch, context)
+
+    def _embed(self, batch: Any, step: int, seed: int) -> Any:
+        """Embeddings of a micro-batch of a `JointTask`."""
+        assert isinstance(self.task, JointTask)
+        with self._context(step, seed) as context:
+            return self.task.embed(self.model, batch, context)
+
+    def _joint_loss(self, embeddings: Any, step: int, seed: int) -> Loss:
+        """Loss and metrics of all embeddings of a step of a `JointTask`."""
+        assert isinstance(self.task, JointTask)
+        with self._context(step, seed) as context:
+            return self.task.joint_loss(self.model, embeddings, context)
+
+    def _replay(self, batch: Any, step: int, seed: int, replay: "Replay", joint_seed: int) -> Tensor:
+        """A value that has the gradient of the joint loss by way of this micro-batch (`gradient_cache`)."""
+        from tapetum.train.gradient_cache import replayed_loss
+
+        total = replayed_loss(self._embed(batch, step, seed), replay)
+        return total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]
+
+    @contextmanager
+    def _context(self, step: int, seed: int) -> Iterator[StepContext]:
+        """Seed everything, for what is computed inside the block."""
+        seed_globals(seed)
+        generator = torch.Generator(self._device).manual_seed(seed)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._config.bf16):
+            yield StepContext(step=step, steps=self._config.steps, generator=generator, teachers=self._teachers[0])
+
+    @contextmanager
+    def discarding(self) -> Iterator[None]:
+        """Undo what passes inside the block do to gradients and buffers, and run them without a compiled forward."""
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        with torch.compiler.set_stance("force_eager"):
+            yield
+        self.model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:
+    """Wrap the objective for several processes: in DDP, or with its weights sharded (FSDP2); of one process, it is itself.
+
+    Both take the objective and not the model, so that a loss may call any method of the model.
+    """
+    if processes.size == 1:
+        return objective
+    if config.parallel == "fsdp":
+        from tapetum.train.fsdp import shard
+
+        return shard(objective, objective.task.shards(objective.model), processes)
+    return DistributedDataParallel(objective, find_unused_parameters=config.find_unused_parameters)
+
+
+class Gradients:
+    """The gradients of one of several losses of the same weights: inside the block they are the weights' `grad`.
+
+    >>> weight = nn.Parameter(torch.ones(1))
+    >>> first, second = (Gradients(torch.optim.SGD([weight])) for _ in range(2))
+    >>> for own, factor in ((first, 2.0), (second, 3.0), (first, 2.0)):
+    ...     with own:
+    ...         (factor * weight).sum().backward()
+    >>> with first:
+    ...     print(weight.grad)
+    tensor([4.])
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+        self._kept: list[Tensor | None] = [None] * len(self.parameters)
+
+    def __enter__(self) -> None:
+        for parameter, gradient in zip(self.parameters, self._kept, strict=True):
+            parameter.grad = gradient
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = [parameter.grad for parameter in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+class GradientAccumulation:
+    """The forward and backward passes of a process's steps, micro-batch by micro-batch."""
+
+    def __init__(self, objective: Objective, config: TrainConfig, processes: ProcessGroup):
+        self.objective, self.config, self.processes = objective, config, processes
+        self.parallel = parallelise(objective, config, processes)
+        self.names: tuple[str, ...] = objective.task.parts or ("",)
+        """Of the task's losses; one that is alone has no name."""
+
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float]:
+        """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
+        sums: dict[str, float] = {}
+        count = self.config.accumulation
+        for part in range(count):
+            batch = to_device(stream.next(), self.processes.device)
+            for name, own in gradients.items():
+                with own, self.exchange(last=part == count - 1):
+                    loss, metrics = self.parallel("loss", batch[name] if name else batch, step, self.seed(step, part))
+                    (loss / count).backward()
+                add_metrics(sums, name, loss.detach(), metrics, count)
+        return sums
+
+    def exchange(self, last: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients in the block: under DDP with the last pass of a step; under FSDP2 with each: less memory."""
+        if isinstance(self.parallel, DistributedDataParallel) and not last:
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def seed(self, step: int, part: int) -> int:
+        """Compute the seed of the loss from the first sample of the micro-batch."""
+        first = sample_numbers(step, part, self.processes.rank, self.processes.size, self.config)[0]
+        return mix_seed(self.config.seed, LOSS, first)
+
+
+def make_accumulation(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> GradientAccumulation:
+    """Make the passes of a run: for micro-batches that share one loss, through a cache of gradients."""
+    if config.accumulation > 1 and isinstance(objective.task, JointTask):
+        from tapetum.train.gradient_cache import CachedAccumulation
+
+        return CachedAccumulation(objective, config, processes)
+    return GradientAccumulation(objective, config, processes)
+
+
+def add_metrics(sums: dict[str, float], name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int) -> None:
+    """Add the `count`th part of loss and metrics of a micro-batch, under the name of its part, and the loss also without."""
+    values = {**metrics, "loss": loss}
+    if name:
+        values = {f"{name}/{key}": value for key, value in values.items()} | {"loss": loss}
+    for key, value in values.items():
+        sums[key] = sums.get(key, 0.0) + float(value.detach() if isinstance(value, Tensor) else value) / count
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things stay.
+
+    >>> to_device({"x": torch.zeros(2), "name": "a"}, torch.device("cpu"))
+    {'x': tensor([0., 0.]), 'name': 'a'}
+    """
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(value, device) for value in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{f.name: to_device(getattr(batch, f.name), device) for f in fields(batch) if f.init})
+    return batch

@@ -1,0 +1,294 @@
+"""The processes of a run, alone or started by torchrun; and tensors of which each may hold a shard, some rows (see `fsdp`)."""
+
+import gc
+import math
+import pickle
+import re
+import time
+import traceback
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+import torch.distributed as dist
+import torch.distributed.distributed_c10d as c10d
+from torch import Tensor, nn
+
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.train import launch
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+JOIN_TIMEOUT = timedelta(minutes=10)
+"""How long the first processes of a run wait for the last one to start."""
+TIMEOUT = timedelta(hours=1)
+"""How long processes wait for each other: the main one evaluates and saves while the others wait."""
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """This process's place among all, and what they tell each other; calls that exchange are made by all processes alike."""
+
+    rank: int
+    size: int
+    device: torch.device
+    _in_flight: list[weakref.ref[Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def main(self) -> bool:
+        """Say whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up the processes' tensors, of one shape; gradients are `tapetum.train.gather`'s business."""
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if self.size > 1:
+            dist.all_reduce(self.register(total))
+        return total
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Average each named number over the processes; all processes must give the same names."""
+        if self.size == 1:
+            return dict(values)
+        names = sorted(values)
+        vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
+        return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
+
+    def concatenate(self, tensor: Tensor) -> Tensor:
+        """Put the rows of all processes' tensors, of one shape, one after the other."""
+        if self.size == 1:
+            return tensor.detach().clone()
+        rows = tensor.detach().contiguous()
+        parts = rows.new_empty(self.size * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(self.register(parts), self.register(rows))
+        return parts
+
+    def scatter_sum(self, tensor: Tensor) -> Tensor:
+        """Add up the processes' tensors and keep this process's rows of the sum: of equal shares, the rank's one."""
+        if self.size == 1:
+            return tensor.detach().clone()
+        rows = tensor.detach().contiguous()
+        own = rows.new_empty(len(rows) // self.size, *rows.shape[1:])
+        dist.reduce_scatter_tensor(self.register(own), self.register(rows))
+        return own
+
+    def join_rows(self, rows: Tensor, count: int) -> Tensor:
+        """Put together the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
+        most = -(-count // self.size)
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        return self.concatenate(padded)[:count].clone()
+
+    def broadcast(self, value: Any) -> Any:
+        """Give every process the main process's value, which must be picklable."""
+        if self.size == 1:
+            return value
+        text = pickle.dumps(value) if self.main else b""
+        length = torch.tensor([len(text)], device=self.device)
+        dist.broadcast(self.register(length), src=0)
+        content = torch.zeros(int(length), dtype=torch.uint8)
+        if self.main:
+            content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        content = content.to(self.device)
+        dist.broadcast(self.register(content), src=0)
+        return pickle.loads(content.cpu().numpy().tobytes())
+
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Give each of these tensors, in every process, the main process's values."""
+        for tensor in tensors:
+            copy = tensor.detach().clone()
+            dist.broadcast(self.register(copy), src=0)
+            tensor.detach().copy_(copy)
+
+    def barrier(self, timeout: timedelta = TIMEOUT) -> None:
+        """Wait until all processes have come here, so long; TapetumError (by `join_process_group`) where one is lost."""
+        if self.size > 1:
+            c10d._set_pg_timeout(timeout)
+            self.mean({"here": 1.0})
+            c10d._set_pg_timeout(TIMEOUT)
+
+    def register(self, tensor: Tensor) -> Tensor:
+        """Note that a tensor is handed to an exchange, for `wait_released` to wait for; returns it."""
+        self._in_flight[:] = [lent for lent in self._in_flight if lent() is not None] + [weakref.ref(tensor)]
+        return tensor
+
+    def wait_released(self, timeout: float) -> None:
+        """Wait until the threads of the exchange have let go of all tensors, up to `timeout` seconds.
+
+        gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
+        ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
+        """
+        if self._in_flight:
+            gc.collect()  # what is held in a circle counts as held
+        until = time.monotonic() + timeout
+        while any(lent() is not None for lent in self._in_flight) and time.monotonic() < until:
+            time.sleep(0.001)
+
+
+_current: list[ProcessGroup] = []
+"""The world that this process has joined, and what it takes itself for meanwhile; the last one counts."""
+
+
+def current_process_group() -> ProcessGroup:
+    """Give the world that this process is in: what it joined, or a process group that others made, or itself alone."""
+    if _current:
+        return _current[-1]
+    if dist.is_available() and dist.is_initialized():
+        return ProcessGroup(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
+    return ProcessGroup(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def _entered(processes: ProcessGroup) -> Iterator[ProcessGroup]:
+    _current.append(processes)
+    try:
+        yield processes
+    finally:
+        _current.pop()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Make this process a world of its own inside the block, as where the main one scores while the others wait.
+
+    What gathers from all processes is the identity there, instead of waiting for ever.
+    """
+    with _entered(ProcessGroup(0, 1, current_process_group().device)):
+        yield
+
+
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank if device.index is None else device.index)
+        if device.index >= torch.cuda.device_count():
+            raise BadInput(f"device is {device} but there are {torch.cuda.device_count()} GPUs; start fewer processes")
+    return device
+
+
+@contextmanager
+def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
+    """Join the world of this process: of one, unless torchrun's environment says otherwise.
+
+    Those who joined may join again, inside the block, where it is the same world, and after it, as all of them must.
+
+    TapetumError when another process of the world is lost.
+    """
+    if launch.world_size() == 1:
+        with _entered(ProcessGroup(0, 1, pick_device(device_name))) as processes:
+            yield processes
+        return
+    device = pick_device(device_name, launch.local_rank())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    mine = not dist.is_initialized()
+    with _explain_lost_peers():
+        if mine:
+            store, rank, size = _rendezvous()
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
+            c10d._set_pg_timeout(TIMEOUT)
+        processes = ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
+        timeout = 10.0
+        try:
+            with _entered(processes):
+                yield processes
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they hold tensors that `wait_released` would wait for
+            timeout = 1.0  # what still holds some is Python, which will not let go
+            raise
+        finally:
+            processes.wait_released(timeout)
+            if mine:
+                dist.destroy_process_group()
+
+
+_met: list[tuple[c10d.Store, int, int]] = []
+"""Where the processes met, once for each time: the store of all, this process's rank, and how many they are."""
+
+
+def _rendezvous() -> tuple[c10d.Store, int, int]:
+    """Give a store in which the processes find each other, their own one each time that they join, and rank and size.
+
+    The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
+    """
+    base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOIN_TIMEOUT))  # pyright: ignore[reportPrivateImportUsage]
+    base.set_timeout(JOIN_TIMEOUT)
+    _met.append((base, rank, size))
+    return c10d.PrefixStore(f"world {len(_met)}", base), rank, size
+
+
+@contextmanager
+def _explain_lost_peers() -> Iterator[None]:
+    """Turn what the exchange says when a process is gone into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        reason = re.sub(r"^\[[^]]*\] ?", "", str(error)).split(". ")[0].splitlines()[0][:160]
+        raise TapetumError(
+            f"lost another process of this run ({reason}), so this one ends too; run the same command again to resume"
+        ) from error
+
+
+def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Say whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
+    return hasattr(tensor, "to_local")
+
+
+def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
+    """Cut from a full tensor what this process holds of `like`: all of it, unless that is sharded."""
+    if not is_sharded(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywhere: bool = False) -> dict[str, Tensor]:
+    """Put sharded tensors together, which are then on the CPU; in the main process, or `everywhere`.
+
+    All processes must call it alike; without `everywhere` the others get nothing.
+    """
+    result = {}
+    for name, tensor in tensors.items():
+        if is_sharded(tensor):
+            tensor = processes.join_rows(tensor.to_local().detach(), tensor.shape[0])
+            tensor = tensor.cpu() if processes.main or everywhere else tensor
+        if processes.main or everywhere:
+            result[name] = tensor
+    return result
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup) -> float:
+    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was."""
+    shards = [p.grad.to_local() for p in parameters if p.grad is not None and is_sharded(p.grad)]
+    if not shards:
+        return float(nn.utils.clip_grad_norm_(parameters, longest))
+    mean = processes.mean({"square": float(nn.utils.get_total_norm(shards)) ** 2})["square"]
+    norm = math.sqrt(mean * processes.size) if math.isfinite(mean) else math.nan
+    if norm > longest:
+        for shard in shards:
+            shard.mul_(longest / (norm + 1e-6))
+    return norm
+
+
+def full_norms(tensors: Sequence[Tensor]) -> list[float]:
+    """Find the norm of each tensor, sharded ones put together, in one exchange; of one kind all or none are sharded."""
+    if not tensors:
+        return []
+    locals_ = [t.to_local() if is_sharded(t) else t for t in tensors]
+    squares = torch.stack([local.detach().double().square().sum() for local in locals_])
+    if is_sharded(tensors[0]):
+        squares = current_process_group().sum(squares)
+    return squares.sqrt().tolist()

@@ -1,0 +1,327 @@
+"""A folder of vectors that is searched exactly, renewed file by file, and never left half written.
+
+    FOLDER/index.sqlite     about: model, channels, format; files: path, fingerprint;
+                            pieces: row, file, start_s, stop_s, thumbnail
+    FOLDER/vectors.f16      float16, a row a piece, of unit length
+
+SQLite says what is there: a row of `vectors.f16` that no piece names is left over from a process that was killed, and is
+written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
+
+Search is exact: cosines are dot products of unit vectors in float32, computed in blocks of the mapped file, so that memory is
+what the operating system keeps of it. float16 rounds a cosine by at most 0.001.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64
+
+from tapetum.core.errors import BadInput
+
+FORMAT = 1
+DATABASE, VECTORS = "index.sqlite", "vectors.f16"
+_BLOCK = 1 << 16
+"""Rows that are multiplied at a time."""
+_WAIT_S = 5.0
+"""Seconds to wait for another process that writes."""
+_SCHEMA = """
+create table about (name text primary key, value text not null);
+create table files (id integer primary key, path text unique not null, fingerprint text not null);
+create table pieces (row integer primary key, file integer not null references files(id) on delete cascade,
+                     start_s real, stop_s real, thumbnail blob);
+create index pieces_of_files on pieces(file);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexedPiece:
+    """An image, or a span of a film or of a recording."""
+
+    path: str
+    start_s: float | None = None
+    """Where it begins in its file, in seconds; None for an image."""
+    stop_s: float | None = None
+    thumbnail: bytes | None = None
+    """A small JPEG."""
+
+
+class VectorIndex:
+    """Vectors of pieces of files, and search among them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, VectorIndex.create(folder, "resnet-nano", 2) as index:
+    ...     index.put("a.png", "f1", [IndexedPiece(path="a.png")], np.array([[3.0, 4.0]]))
+    ...     index.put("b.png", "f2", [IndexedPiece(path="b.png")], np.array([[-1.0, 0.0]]))
+    ...     rows, cosines = index.search(np.array([[1.0, 0.0]]), 2)
+    ...     [piece.path for piece in index.pieces(rows[0])], cosines.astype(float).round(2).tolist()
+    (['a.png', 'b.png'], [[0.6, -1.0]])
+    """
+
+    def __init__(self, folder: Path, database: sqlite3.Connection, writes: bool):
+        self.folder, self._database, self.writes = folder, database, writes
+        about = dict(database.execute("select name, value from about"))
+        self.model: str = about["model"]
+        """What made the vectors: vectors of different weights or preprocessing do not mix."""
+        self.channels = int(about["channels"])
+        self._live: Int64[np.ndarray, " n"] | None = None
+
+    @classmethod
+    def create(cls, folder: str | Path, model: str, channels: int) -> "VectorIndex":
+        """Make an empty index. Raises BadInput where there is one already, or the folder cannot be written."""
+        folder = Path(folder)
+        if (folder / DATABASE).exists():
+            raise BadInput(f"{folder} holds an index already; open it, or give another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / VECTORS).touch()
+            temporary = folder / f".{DATABASE}.new"
+            temporary.unlink(missing_ok=True)
+            with _connected(temporary) as database:
+                database.executescript(_SCHEMA)
+                about = {"format": str(FORMAT), "model": model, "channels": str(channels)}
+                database.executemany("insert into about values (?, ?)", about.items())
+            temporary.replace(folder / DATABASE)
+        except (OSError, sqlite3.Error) as error:
+            raise BadInput(f"cannot make an index in {folder}: {error}; choose another folder") from error
+        return cls.open(folder, writes=True)
+
+    @classmethod
+    def open(cls, folder: str | Path, writes: bool = False) -> "VectorIndex":
+        """Open an index, to read or to change it.
+
+        Raises BadInput where there is none, it is damaged or of a later version, or another process is changing it.
+        """
+        folder = Path(folder)
+        path = folder / DATABASE
+        if not path.is_file() or not (folder / VECTORS).is_file():
+            raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
+        try:
+            mode = "rw" if writes else "ro"
+            address = f"{path.resolve().as_uri()}?mode={mode}"
+            database = sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None)
+            database.execute("pragma foreign_keys = on")
+            database.execute("pragma trusted_schema = off")
+            if writes:
+                database.execute("pragma locking_mode = exclusive")
+                database.execute("begin exclusive")
+                database.execute("commit")
+            about = dict(database.execute("select name, value from about"))
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise BadInput(f"another process is changing the index {folder}; try again when it is done") from error
+            raise BadInput(f"the index {folder} cannot be opened ({error}); make it again") from error
+        except sqlite3.Error as error:
+            raise BadInput(f"{path} is no index, or is damaged ({error}); make it again") from error
+        if about.get("format") != str(FORMAT) or not str(about.get("channels", "")).isdecimal() or "model" not in about:
+            database.close()
+            raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
+        index = cls(folder, database, writes)
+        rows = index._rows()
+        if (folder / VECTORS).stat().st_size < 2 * rows * index.channels:
+            database.close()
+            raise BadInput(f"{folder / VECTORS} is shorter than its {rows} rows; make the index again")
+        return index
+
+    def close(self) -> None:
+        """Close the files."""
+        self._database.close()
+
+    def __enter__(self) -> "VectorIndex":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._database.execute("select count(*) from pieces").fetchone()[0]
+
+    def fingerprints(self) -> dict[str, str]:
+        """Read the fingerprint of each file that is in the index, by its path."""
+        return dict(self._database.execute("select path, fingerprint from files"))
+
+    def put(
+        self, path: str, fingerprint: str, pieces: Sequence[IndexedPiece], vectors: Float[np.ndarray, "n channels"]
+    ) -> None:
+        """Add the pieces of a file, in place of those that it had; all of them or none.
+
+        Raises BadInput for vectors of another width, that are not finite, or of length 0, and for a disk that is full.
+        """
+        unit = self._unit(vectors)
+        if len(unit) != len(pieces):
+            raise BadInput(f"there are {len(pieces)} pieces of {path} and {len(unit)} vectors; give one for each")
+        first = self._rows()
+        try:
+            with open(self.folder / VECTORS, "r+b") as file:
+                file.seek(2 * first * self.channels)
+                file.write(unit.astype(np.float16).tobytes())
+                file.flush()
+            with self._transaction():
+                self._database.execute("delete from files where path = ?", (path,))
+                number = self._database.execute("insert into files (path, fingerprint) values (?, ?)", (path, fingerprint))
+                rows = [(first + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail) for k, p in enumerate(pieces)]
+                self._database.executemany("insert into pieces values (?, ?, ?, ?, ?)", rows)
+        except (OSError, sqlite3.Error) as error:
+            raise BadInput(f"cannot write the index {self.folder}: {error}; what was there before is intact") from error
+        self._live = None
+
+    def remove(self, paths: Iterable[str]) -> int:
+        """Remove files; returns how many were there."""
+        with self._transaction():
+            gone = sum(self._database.execute("delete from files where path = ?", (path,)).rowcount for path in paths)
+        self._live = None
+        return gone
+
+    def compact(self) -> None:
+        """Write the vectors anew without the rows of files that are gone."""
+        rows = self._numbers()
+        temporary = self.folder / f".{VECTORS}.new"
+        with open(temporary, "wb") as file:
+            for block in _blocks(rows):
+                file.write(np.ascontiguousarray(self._matrix()[block]).tobytes())
+        with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
+            self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
+            temporary.replace(self.folder / VECTORS)
+        self._live = None
+
+    def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
+        """Read the pieces of rows, in their order."""
+        query = "select path, start_s, stop_s, thumbnail from pieces join files on files.id = file where row = ?"
+        found = [self._database.execute(query, (int(row),)).fetchone() for row in rows]
+        return [IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=t) for p, start, stop, t in found]
+
+    def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
+        """Read the vectors of rows, by default of all pieces."""
+        return self._matrix()[self._numbers() if rows is None else rows].astype(np.float32)
+
+    def search(
+        self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
+    ) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
+        """Find the rows whose vectors are most alike, the best first, with their cosines; of equal ones the earlier row.
+
+        Args:
+            queries: vectors of any length but 0.
+            count: how many to find; fewer where the index has fewer.
+            among: which pieces to look at, in the order of their rows; None: all.
+
+        Raises:
+            BadInput: queries of another width, that are not finite, or of length 0.
+        """
+        queries = self._unit(queries)
+        rows = self._numbers() if among is None else self._numbers()[among]
+        best = np.full((len(queries), 0), -np.inf, np.float32)
+        where = np.zeros((len(queries), 0), np.int64)
+        matrix = self._matrix()
+        for block in _blocks(rows):
+            whole = len(block) and block[-1] - block[0] + 1 == len(block)
+            part = matrix[block[0] : block[-1] + 1] if whole else matrix[block]
+            cosines = queries @ part.astype(np.float32).T
+            best = np.concatenate([best, cosines], 1)
+            where = np.concatenate([where, np.broadcast_to(block, cosines.shape)], 1)
+            if best.shape[1] > count:
+                order = np.argsort(-best, 1, kind="stable")[:, :count] if best.shape[1] < 4 * count else _top(best, count)
+                best, where = np.take_along_axis(best, order, 1), np.take_along_axis(where, order, 1)
+        order = np.lexsort((where, -best), axis=1)[:, :count]
+        return np.take_along_axis(where, order, 1), np.take_along_axis(best, order, 1)
+
+    def duplicates(self, cosine: float = 0.97) -> list[list[int]]:
+        """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
+
+        The largest group first, rows in order.
+        """
+        rows = self._numbers()
+        parent = list(range(len(rows)))
+
+        def root(k: int) -> int:
+            while parent[k] != k:
+                parent[k] = k = parent[parent[k]]
+            return k
+
+        matrix = self._matrix()
+        for number, block in enumerate(_blocks(rows, 2048)):
+            left, at = matrix[block].astype(np.float32), number * 2048
+            for other in range(at, len(rows), 2048):
+                right = matrix[rows[other : other + 2048]].astype(np.float32)
+                for i, j in zip(*np.nonzero(left @ right.T >= cosine), strict=True):
+                    if at + i < other + j:
+                        first, second = root(at + int(i)), root(other + int(j))
+                        parent[max(first, second)] = min(first, second)
+        groups: dict[int, list[int]] = {}
+        for k in range(len(rows)):
+            groups.setdefault(root(k), []).append(int(rows[k]))
+        return sorted((group for group in groups.values() if len(group) > 1), key=lambda group: (-len(group), group[0]))
+
+    def _unit(self, vectors: Float[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.channels:
+            raise BadInput(f"vectors are of shape {vectors.shape}; those of the index have {self.channels} channels")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(vectors).all() or not (lengths > 0).all():
+            raise BadInput("a vector is not finite, or of length 0, and points nowhere; compute it again")
+        return vectors / lengths
+
+    def _rows(self) -> int:
+        """Rows up to the last one that a piece names."""
+        return self._database.execute("select coalesce(max(row) + 1, 0) from pieces").fetchone()[0]
+
+    def _numbers(self) -> Int64[np.ndarray, " n"]:
+        if self._live is None or not self.writes:
+            self._live = np.fromiter(
+                (row for (row,) in self._database.execute("select row from pieces order by row")), np.int64
+            )
+        return self._live
+
+    def _matrix(self) -> np.ndarray:
+        rows = self._rows()
+        if not rows:
+            return np.zeros((0, self.channels), np.float16)
+        return np.memmap(self.folder / VECTORS, np.float16, "r", shape=(rows, self.channels))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("rollback")
+            raise
+        self._database.execute("commit")
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(path)
+    try:
+        with database:
+            yield database
+    finally:
+        database.close()
+
+
+def _blocks(rows: Int64[np.ndarray, " n"], size: int = _BLOCK) -> Iterator[Int64[np.ndarray, " m"]]:
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _top(values: Float32[np.ndarray, "q n"], count: int) -> Int64[np.ndarray, "q k"]:
+    """Find the columns of the largest values; of equal ones at the border the earlier columns."""
+    border = -np.partition(-values, count - 1, axis=1)[:, count - 1 : count]
+    chosen = []
+    for row, least in zip(values, border[:, 0], strict=True):
+        above, equal = np.flatnonzero(row > least), np.flatnonzero(row == least)
+        chosen.append(np.sort(np.concatenate([above, equal[: count - len(above)]])))
+    return np.array(chosen, np.int64)
+
+
+def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:
+    """Compare an index with the files that are there now, by path and fingerprint: which are new, changed, the same or gone."""
+    known = index.fingerprints()
+    return {
+        "new": sorted(files.keys() - known.keys()),
+        "changed": sorted(path for path, mark in files.items() if path in known and known[path] != mark),
+        "same": sorted(path for path, mark in files.items() if known.get(path) == mark),
+        "gone": sorted(known.keys() - files.keys()),
+    }

@@ -1,0 +1,178 @@
+"""Tokenizers equal those of transformers on sentences of several scripts; what is damaged is refused."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.tokenizers import clip, read_tokenizer, siglip, siglip2, tipsv2
+
+STEMS = (
+    "A dog's bed, (red)! number 42",
+    "two cats on a sofa; it's 7 o'clock",
+    "ein rotes Fahrrad auf der Straße",
+    "une fenêtre à côté du café, été 1999",
+    "猫がソファにいる",
+    "一只猫坐在沙发上",
+    "кошка на красном диване",
+    "قطة على الأريكة الحمراء",
+    "बिल्ली सोफे पर है",
+    "İstanbul'da bir KEDİ",
+    "photo 📷 of a cat 🐈‍⬛ & a dog",
+    "  many   spaces\tand\nlines  ",
+)
+SENTENCES = [*[f"{a} {b} {k}" for k in range(4) for a in STEMS for b in STEMS[: 11 if k else 12]][:500], "", "   ", "x " * 200]
+
+
+def trained(kind: str, **ids: int) -> bytes:
+    """Train a small SentencePiece model."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([s for s in SENTENCES if s.strip()]),
+        model_writer=model,
+        vocab_size=600,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        model_type=kind,
+        **ids,
+        **({"byte_fallback": True, "add_dummy_prefix": False, "normalization_rule_name": "identity"} if kind == "bpe" else {}),
+        **({"remove_extra_whitespaces": False} if kind == "bpe" else {}),
+    )
+    return model.getvalue()
+
+
+@pytest.fixture(scope="module")
+def unigram() -> bytes:
+    return trained("unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+
+
+@pytest.fixture(scope="module")
+def bpe() -> bytes:
+    return trained("bpe", pad_id=0, eos_id=1, bos_id=2, unk_id=3)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), end_of_word_suffix="</w>", show_progress=False
+    )
+    made.train_from_iterator(SENTENCES, trainer)
+    model = json.loads(made.to_str())["model"]
+    vocabulary = dict(model["vocab"])
+    for sign in pre_tokenizers.ByteLevel.alphabet():  # every byte also as the end of a word
+        vocabulary.setdefault(f"{sign}</w>", len(vocabulary))
+    for token in ("<|startoftext|>", "<|endoftext|>"):
+        vocabulary[token] = len(vocabulary)
+    return vocabulary, [tuple(merge) for merge in model["merges"]]
+
+
+def test_siglip_is_that_of_transformers(unigram: bytes, tmp_path: Path) -> None:
+    from transformers.models.siglip.tokenization_siglip import SiglipTokenizer
+
+    (tmp_path / "spiece.model").write_bytes(unigram)
+    texts = [text for text in SENTENCES if "_" not in text]
+    theirs = SiglipTokenizer(str(tmp_path / "spiece.model"))
+    expected = theirs(texts, padding="max_length", truncation=True, max_length=64)["input_ids"]
+    np.testing.assert_array_equal(siglip(unigram)(texts), expected)
+    short = theirs(texts, padding="max_length", truncation=True, max_length=16)["input_ids"]
+    np.testing.assert_array_equal(siglip(unigram, 16)(texts), short)
+
+
+def test_siglip_2_is_that_of_transformers(bpe: bytes) -> None:
+    from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
+
+    vocabulary, merges = extracted(bpe)
+    theirs = Siglip2Tokenizer(vocabulary, merges).backend_tokenizer
+    expected = []
+    for text in SENTENCES:
+        ids = [*theirs.encode(text, add_special_tokens=False).ids[:63], 1]
+        expected.append(ids + [0] * (64 - len(ids)))
+    np.testing.assert_array_equal(siglip2(bpe)(SENTENCES), expected)
+    no_end = [row[: row.index(1)] if len(set(row)) > 2 else [] for row in expected[:500]]
+    np.testing.assert_array_equal(tipsv2(bpe)(SENTENCES[:500]), [row + [0] * (64 - len(row)) for row in no_end])
+
+
+def extracted(model: bytes) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Read vocabulary and merges of a SentencePiece model of pairs: a pair is merged in the order of its piece's rank."""
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    vocabulary = {pieces.id_to_piece(k): k for k in range(pieces.get_piece_size())}
+    merges = []
+    for piece, rank in vocabulary.items():
+        if not (pieces.is_control(rank) or pieces.is_unknown(rank) or pieces.is_byte(rank)):
+            for cut in range(1, len(piece)):
+                if piece[:cut] in vocabulary and piece[cut:] in vocabulary:
+                    merges.append((rank, vocabulary[piece[:cut]], vocabulary[piece[cut:]], piece[:cut], piece[cut:]))
+    return vocabulary, [(left, right) for *_, left, right in sorted(merges)]
+
+
+def test_clip_is_that_of_transformers(pairs: tuple[dict[str, int], Sequence[tuple[str, str]]], tmp_path: Path) -> None:
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = pairs
+    theirs = CLIPTokenizer(vocabulary, [tuple(merge) for merge in merges])
+    expected = theirs(SENTENCES, padding="max_length", truncation=True, max_length=77)["input_ids"]
+    ours, end = clip(vocabulary, merges)(SENTENCES), vocabulary["<|endoftext|>"]
+    for mine, other in zip(ours, expected, strict=True):  # they pad with the end token
+        stop = other.index(end) + 1
+        assert mine[:stop].tolist() == other[:stop]
+        assert not mine[stop:].any()
+    theirs.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(read_tokenizer(tmp_path, "clip", 77)(SENTENCES), ours)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "vocab.json").write_text(json.dumps(vocabulary))
+    (plain / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in merges) + "\n")
+    np.testing.assert_array_equal(read_tokenizer(plain, "clip", 77)(SENTENCES), ours)
+    assert clip(vocabulary, merges, 32)(["x " * 99])[0, -1] == end
+
+
+def test_a_text_that_is_too_long_keeps_its_end(unigram: bytes) -> None:
+    ids = siglip(unigram, 8)(["one two three four five six seven eight nine", "a"])
+    assert ids.shape == (2, 8)
+    assert ids[:, -1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [("a cat", "texts is one text"), ([3], "a text is 3"), ([None], "a text is None"), (["x" * 100_001], "100,001 letters")],
+)
+def test_what_is_no_list_of_texts_is_refused(unigram: bytes, texts: Any, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        siglip(unigram)(texts)
+
+
+def test_damaged_files_are_named(unigram: bytes, pairs: tuple[dict[str, int], Any], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no spiece\.model"):
+        read_tokenizer(tmp_path, "siglip", 64)
+    with pytest.raises(BadInput, match=r"neither tokenizer\.json nor"):
+        read_tokenizer(tmp_path, "clip", 77)
+    (tmp_path / "spiece.model").write_bytes(unigram[:100])
+    with pytest.raises(BadInput, match="no SentencePiece model"):
+        read_tokenizer(tmp_path, "siglip", 64)
+    with pytest.raises(BadInput, match="another model's"):
+        siglip2(trained("unigram", pad_id=0, eos_id=2, unk_id=1, bos_id=-1))
+    vocabulary, _ = pairs
+    for content, message in (
+        ("{", "no JSON"),
+        ("[]", "no model of byte pairs"),
+        (json.dumps({"model": {"type": "Unigram"}}), "no model of byte pairs"),
+        (json.dumps({"model": {"vocab": {"a": -1}, "merges": []}}), "damaged"),
+        (json.dumps({"model": {"vocab": vocabulary, "merges": ["a"]}}), "no pairs"),
+        (json.dumps({"model": {"vocab": {"a": 0}, "merges": []}}), "lacks"),
+        (json.dumps({"model": {"vocab": vocabulary, "merges": [["qqq", "zzz"]]}}), "do not fit"),
+    ):
+        (tmp_path / "tokenizer.json").write_text(content)
+        with pytest.raises(BadInput, match=message):
+            read_tokenizer(tmp_path, "clip", 77)

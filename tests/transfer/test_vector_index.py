@@ -1,0 +1,158 @@
+"""An index of vectors: exact, renewed file by file, whole after a kill."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapetum.core.errors import BadInput
+from tapetum.transfer import vector_index as module
+from tapetum.transfer.vector_index import DATABASE, VECTORS, IndexedPiece, VectorIndex, about_files
+
+
+def put(index: VectorIndex, name: str, vectors: np.ndarray, mark: str = "f") -> None:
+    index.put(name, mark, [IndexedPiece(path=name, start_s=float(k), stop_s=k + 1.0) for k in range(len(vectors))], vectors)
+
+
+def filled(folder: Path, count: int = 50, channels: int = 8, seed: int = 0) -> tuple[VectorIndex, np.ndarray]:
+    vectors = np.random.default_rng(seed).standard_normal((count, 3, channels)).astype(np.float32)
+    index = VectorIndex.create(folder, "net", channels)
+    for k, rows in enumerate(vectors):
+        put(index, f"{k:03d}.mp4", rows)
+    return index, vectors.reshape(-1, channels)
+
+
+@pytest.mark.parametrize("block", [7, 1 << 16])
+@pytest.mark.parametrize("count", [1, 5, 149, 1000])
+def test_search_is_a_sort_of_all_cosines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, count: int) -> None:
+    monkeypatch.setattr(module._blocks, "__defaults__", (block,))
+    index, vectors = filled(tmp_path / "i")
+    queries = np.random.default_rng(1).standard_normal((4, 8))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16).astype(np.float64)
+    cosines = (queries / np.linalg.norm(queries, axis=1, keepdims=True)) @ unit.T
+    rows, found = index.search(queries, count)
+    order = np.argsort(-cosines, 1, kind="stable")[:, :count]
+    np.testing.assert_allclose(found, np.take_along_axis(cosines, order, 1), atol=1e-5)
+    assert (rows == order).mean() > 0.98  # float32 may order cosines otherwise that are equal to six digits
+    piece = index.pieces(rows[0])[0]
+    assert (piece.path, piece.start_s) == (f"{rows[0, 0] // 3:03d}.mp4", float(rows[0, 0] % 3))
+
+
+def test_of_equal_ones_the_earlier_come_first(tmp_path: Path) -> None:
+    with VectorIndex.create(tmp_path / "i", "net", 2) as index:
+        for name in "abcdef":
+            put(index, name, np.array([[1.0, 0.0]]))
+        rows, cosines = index.search(np.array([[2.0, 0.0]]), 3)
+        assert rows.tolist() == [[0, 1, 2]]
+        assert cosines.tolist() == [[1.0] * 3]
+        among = np.array([False, True, False, True, True, False])
+        assert index.search(np.array([[1.0, 0.0]]), 2, among)[0].tolist() == [[1, 3]]
+        assert index.search(np.array([[1.0, 0.0]]), 2, ~among & False)[0].shape == (1, 0)
+
+
+def test_files_are_replaced_removed_and_compacted(tmp_path: Path) -> None:
+    index, vectors = filled(tmp_path / "i", 6)
+    put(index, "002.mp4", vectors[:2], "g")
+    assert index.remove(["000.mp4", "no"]) == 1
+    assert len(index) == 3 * 4 + 2
+    assert index.fingerprints() == {f"{k:03d}.mp4": "g" if k == 2 else "f" for k in range(1, 6)}
+    before = index.search(vectors[:5], 4)
+    paths = [[(p.path, p.start_s) for p in index.pieces(row)] for row in before[0]]
+    index.compact()
+    after = index.search(vectors[:5], 4)
+    assert [[(p.path, p.start_s) for p in index.pieces(row)] for row in after[0]] == paths
+    np.testing.assert_array_equal(after[1], before[1])
+    assert (tmp_path / "i" / VECTORS).stat().st_size == 2 * 8 * len(index)
+    index.close()
+    with VectorIndex.open(tmp_path / "i") as again:
+        assert len(again) == 14
+        changes = about_files(again, {"001.mp4": "f", "002.mp4": "h", "new.png": "n"})
+    assert changes == {
+        "new": ["new.png"],
+        "changed": ["002.mp4"],
+        "same": ["001.mp4"],
+        "gone": ["003.mp4", "004.mp4", "005.mp4"],
+    }
+
+
+def test_near_duplicates_are_grouped(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    with VectorIndex.create(tmp_path / "i", "net", 16) as index:
+        base = rng.standard_normal((5, 16))
+        rows = np.concatenate([base, base[:2] + 0.1 * rng.standard_normal((2, 16)), base[:1] * 3])
+        put(index, "a", rows)
+        assert index.duplicates() == [[0, 5, 7], [1, 6]]
+        assert index.duplicates(0.999) == [[0, 7]]
+
+
+ADD_FOR_EVER = """
+import sys
+import numpy as np
+from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+
+with VectorIndex.open(sys.argv[1], writes=True) as index:
+    for k in range(1_000_000):
+        pieces = [IndexedPiece(path=f"{k % 40}.png")] * 2
+        index.put(f"{k % 40}.png", str(k), pieces, np.full((2, 8), k + 1.0))
+        print(k, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_a_whole_index(tmp_path: Path) -> None:
+    VectorIndex.create(tmp_path / "i", "net", 8).close()
+    for wait_s in (0.05, 0.15, 0.3, 0.4):
+        line = [sys.executable, "-c", ADD_FOR_EVER, str(tmp_path / "i")]
+        with subprocess.Popen(line, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"0\n"
+            time.sleep(wait_s)
+            process.kill()
+        with VectorIndex.open(tmp_path / "i", writes=True) as index:
+            assert len(index) == 2 * len(index.fingerprints()) > 0
+            np.testing.assert_allclose(index.vectors(), 8**-0.5, atol=1e-3)
+
+
+def test_one_process_writes_and_others_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WAIT_S", 0.05)
+    first = VectorIndex.create(tmp_path / "i", "net", 2)
+    put(first, "a", np.ones((1, 2)))
+    with pytest.raises(BadInput, match="another process is changing"):
+        VectorIndex.open(tmp_path / "i", writes=True)
+    first.close()
+    with VectorIndex.open(tmp_path / "i") as one, VectorIndex.open(tmp_path / "i") as other:
+        assert len(one) == len(other) == 1
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((1, 3)), r"shape \(1, 3\)"),
+        (np.ones(2), r"shape \(2,\)"),
+        (np.zeros((1, 2)), "of length 0"),
+        (np.array([[1.0, np.nan]]), "not finite"),
+        (np.ones((2, 2)), "1 pieces of a and 2 vectors"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, vectors: np.ndarray, message: str) -> None:
+    with VectorIndex.create(tmp_path / "i", "net", 2) as index:
+        with pytest.raises(BadInput, match=message):
+            index.put("a", "f", [IndexedPiece(path="a")], vectors)
+        assert len(index) == 0
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no index"):
+        VectorIndex.open(tmp_path)
+    filled(tmp_path / "i")[0].close()
+    with pytest.raises(BadInput, match="an index already"):
+        VectorIndex.create(tmp_path / "i", "net", 8)
+    (tmp_path / "i" / VECTORS).write_bytes(b"x" * 100)
+    with pytest.raises(BadInput, match="shorter than its 150 rows"):
+        VectorIndex.open(tmp_path / "i")
+    (tmp_path / "i" / DATABASE).write_bytes(b"no database at all" * 99)
+    with pytest.raises(BadInput, match="is no index, or is damaged"):
+        VectorIndex.open(tmp_path / "i")
