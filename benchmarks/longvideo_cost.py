@@ -4,7 +4,7 @@
 
 Every point is a process of its own (a fork, which has loaded torch), so that peaks are its own; the order goes round the forms,
 since machines are shared. Time is CPU time of one thread, the least of several calls; memory is by how much the peak of the
-process grows in a call; FLOPs are counted while it runs. What `tapetum.systems.longvideo.plan` says, the equations of MC-ViT's
+process grows in a call; FLOPs are counted while it runs. What `tapetum.systems.longvideo.cost` says, the equations of MC-ViT's
 section 3, is drawn as lines over the counted points.
 
 Streams are of a smaller network. Short ones without a cap say what an added segment costs more than the one before; short
@@ -37,8 +37,8 @@ import torch
 from tapetum.account.flops import count_flops
 from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig, named
+from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.plan import plan
 
 FORMS = "joint", "streaming", "augmented", "consolidated"
 BLOCK = 100
@@ -190,7 +190,7 @@ def _spread(values: list[float]) -> float:
 
 
 def _looking(form: str, args: argparse.Namespace, part: int = 1) -> int:
-    return plan(config_of(form, args), max(args.frames) // part).looking
+    return compute_cost(config_of(form, args), max(args.frames) // part).attention
 
 
 def draw(forms: dict[str, list[Row]], found: dict[str, Any], args: argparse.Namespace, path: Path) -> None:
@@ -202,7 +202,7 @@ def draw(forms: dict[str, list[Row]], found: dict[str, Any], args: argparse.Name
     for colour, (form, rows) in zip(("C0", "C1", "C2", "C3"), forms.items(), strict=True):
         frames = [row["frames"] for row in rows]
         lengths = range(16, max(args.frames) + 1, 16)
-        axes[0].plot(lengths, [plan(config_of(form, args), n).flops / 1e9 for n in lengths], colour, lw=1)
+        axes[0].plot(lengths, [compute_cost(config_of(form, args), n).flops / 1e9 for n in lengths], colour, lw=1)
         axes[0].plot(frames, [row["flops"] / 1e9 for row in rows], "o", color=colour, label=form)
         axes[1].plot(frames, [row["cpu_s"] for row in rows], "o-", color=colour)
         axes[2].plot(frames, [row["grown_mib"] for row in rows], "o-", color=colour)
@@ -228,7 +228,7 @@ def points(args: argparse.Namespace) -> dict[str, list[Row]]:
     for frames in args.frames:
         for form in FORMS:
             row = apart(one, form, frames, args)
-            row["planned_flops"] = plan(config_of(form, args), frames).flops
+            row["planned_flops"] = compute_cost(config_of(form, args), frames).flops
             forms[form].append(row)
             print(
                 f"{form:13}{frames:5} frames  {row['cpu_s']:8.3f} CPU s  {row['grown_mib']:8.1f} MiB  "

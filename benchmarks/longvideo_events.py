@@ -22,9 +22,9 @@ from tapetum.scenes.ordered_events import (
     make_ordered_events,
 )
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.continued import continued
-from tapetum.systems.longvideo.data import held_out_number
+from tapetum.systems.longvideo.data import validation_number
 from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.train import StepContext, Task
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]
@@ -80,7 +80,7 @@ class EventsTask(Task):
         """Make a new network, or go on from an earlier one."""
         made = Teller(self.video)
         if self.start is not None:
-            made.encoder = continued(self.start.encoder, **_changes(self.start.encoder.config, self.video))
+            made.encoder = continue_from(self.start.encoder, **_changes(self.start.encoder.config, self.video))
             made.norm.load_state_dict(self.start.norm.state_dict())
             made.head.load_state_dict(self.start.head.state_dict())
         return made.train()
@@ -111,7 +111,7 @@ def score(model: Teller, world: OrderedEventsConfig, seed: int, count: int) -> d
     films = Films(seed, world)
     found = order = words = 0.0
     for first in range(0, count, 32):
-        held = tuple(held_out_number(k) for k in range(first, min(first + 32, count)))
+        held = tuple(validation_number(k) for k in range(first, min(first + 32, count)))
         said = model(torch.stack([films[number][1] for number in held]), held)[:, : world.events]
         for number, row in zip(held, said, strict=True):
             shown = gallery(seed, number, world)

@@ -20,9 +20,9 @@ from tapetum.app.shell.main import main as tapetum
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo import weights
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
 from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.language import ForeignLanguage
+from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import write_video
 
 WORDS = "The capital of France is Paris, and the sun rises in the"
@@ -59,14 +59,14 @@ def main() -> None:
     alone = ForeignLanguage(str(folder)).eval()
     model = Captioner(CaptionerConfig(video=named("vivit-nano"), language=str(folder))).eval()
     made = make_ordered_events(0, 0, OrderedEventsConfig(size=96))
-    latents = model.see(torch.from_numpy(made.video)[None].float() / 127.5 - 1)
+    latents = model.encode(torch.from_numpy(made.video)[None].float() / 127.5 - 1)
     ids = torch.tensor([alone.encode(WORDS)])
     with torch.no_grad():
         own, closed = alone.read(ids), model(ids, latents)
-        for look in model.looks:
+        for look in model.cross_attention:
             look.gate.fill_(0.5)
         opened = model(ids, latents)
-        for look in model.looks:
+        for look in model.cross_attention:
             look.gate.zero_()
     found = {
         "model": args.model.name,
@@ -76,7 +76,7 @@ def main() -> None:
         "closed_greatest_difference": float((closed - own).abs().max()),
         "open_greatest_difference": float((opened - own).abs().max()),
         "next_word": alone.decode([int(own[0, -1].argmax())]),
-        "likelihoods": dict(zip(OPTIONS, model.likelihoods(latents, QUESTION, OPTIONS), strict=True)),
+        "likelihoods": dict(zip(OPTIONS, model.score_options(latents, QUESTION, OPTIONS), strict=True)),
     }
     (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))

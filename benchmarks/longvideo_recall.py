@@ -8,7 +8,7 @@ done again. Small is: one block of 48 channels; five segments of 16 tokens, of w
 first four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of
 which 16 are remembered; 28 pairs of 32 keys.
 
-OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.systems.longvideo.plan` counts them);
+OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.systems.longvideo.cost` counts them);
 the table is printed, with what the claims say of it; OUT/recall.png shows it (with matplotlib: the extra view):
 
     C1    k-means and coreset find the value at least 10 points more often than random memories of the same number
@@ -32,7 +32,7 @@ from typing import Any
 from tapetum.core.files import whole_file
 from tapetum.scenes.recall import RecallConfig
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.plan import plan
+from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.systems.longvideo.recall import SMALL, RecallRun, RecallTask, accuracy
 from tapetum.train import TrainConfig, fit
 
@@ -82,8 +82,10 @@ def run_of(form: str, seed: int, args: argparse.Namespace) -> RecallRun:
 
 def paid(base: VideoConfig, video: VideoConfig, frames: int) -> int:
     """So many random memories that they cost no less than k-means' own."""
-    price = plan(replace(base, consolidation="kmeans"), frames).multiply_adds
-    return next(k for k in range(base.memories, 10**6) if plan(replace(video, memories=k), frames).multiply_adds >= price)
+    price = compute_cost(replace(base, consolidation="kmeans"), frames).multiply_adds
+    return next(
+        k for k in range(base.memories, 10**6) if compute_cost(replace(video, memories=k), frames).multiply_adds >= price
+    )
 
 
 def trained(form: str, seed: int, out: Path, args: argparse.Namespace) -> dict[str, Any] | None:
@@ -115,7 +117,7 @@ def trained(form: str, seed: int, out: Path, args: argparse.Namespace) -> dict[s
     found = {
         str(n): accuracy(model, replace(run.world, segments=n), run.checks) for n in (run.world.segments * k for k in (1, 2))
     }
-    cost = plan(run.video, run.world.frames)
+    cost = compute_cost(run.video, run.world.frames)
     found = {"accuracy": found, "curve": curve(done.parent), "multiply_adds": cost.multiply_adds, "memories": cost.memories}
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps(found))

@@ -23,8 +23,8 @@ import torch
 
 import tapetum
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.continued import continued
-from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.longvideo.weights import load
 
 
@@ -44,7 +44,7 @@ def shards(images: Path, out: Path) -> None:
 def begin(out: Path) -> None:
     """Inflate paligemma-nano's tower and put a text tower beside it."""
     torch.manual_seed(0)
-    towers = longvideo.build_towers("mcvit-nano")
+    towers = longvideo.build_video_text("mcvit-nano")
     towers.video.load_state_dict(longvideo.inflate(tapetum.load("paligemma-nano").vision_encoder, "mcvit-nano").state_dict())
     longvideo.save(towers, out)
 
@@ -76,7 +76,7 @@ def half(run: Path, out: Path) -> None:
     """Write weights in float16, with the settings of `mcvit-nano` in place of those of training."""
     towers = load(run)
     assert isinstance(towers, VideoText)
-    longvideo.save(continued(towers, mask_ratio=0.0, tune="all"), out, torch.float16)
+    longvideo.save(continue_from(towers, mask_ratio=0.0, tune="all"), out, torch.float16)
 
 
 DEEDS = {"shards": shards, "begin": begin, "again": again, "join": join, "half": half}

@@ -45,9 +45,9 @@ MODULES = """
     systems/hip/classes systems/hip/grouping systems/hip/layers systems/hip/masked systems/hip/masking systems/hip/model
     systems/hip/positions
     systems/longvideo/captioner systems/longvideo/consolidation systems/longvideo/encoder systems/longvideo/inflation
-    systems/longvideo/keeping systems/longvideo/layers
-    systems/longvideo/losses systems/longvideo/memory systems/longvideo/memvit systems/longvideo/pooling
-    systems/longvideo/resampler systems/longvideo/towers systems/longvideo/tubelets
+    systems/longvideo/stream_files systems/longvideo/layers
+    systems/longvideo/losses systems/longvideo/memory
+    systems/longvideo/video_text systems/longvideo/tubelets
     metrics/*
     systems/odin/clustering systems/odin/detcon systems/odin/looks systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals

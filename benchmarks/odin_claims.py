@@ -45,7 +45,7 @@ from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.run import ODIN_FILE
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import load, save
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import PropagationConfig
@@ -109,7 +109,7 @@ class Study:
             odin=replace(how.odin, **changes),
         )
 
-    def trained(self, name: str, run: OdinRun, source: Source, masks: np.ndarray | None = None) -> Odin | None:
+    def trained(self, name: str, run: OdinRun, source: ImageSource, masks: np.ndarray | None = None) -> Odin | None:
         """Train, or load what was trained; None where time is up."""
         folder = self.out / name.replace(" ", "-")
         if not (folder / ODIN_FILE).exists():
@@ -150,7 +150,7 @@ class Study:
             if name in self.found or time.monotonic() > self.ends:
                 continue
             scenes = scenes or Scenes(seed, o.images, o.size, o.colours)
-            source = Source(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size} {o.colours}"})
+            source = ImageSource(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size} {o.colours}"})
             masks = scenes.masks if arm == "oracle" else None
             model = self.trained(name, self.run_of(seed, **changes), source, masks)
             if model is not None:
@@ -177,7 +177,7 @@ class Study:
             if not o.photos or f"real odin {seed}" in self.found or time.monotonic() > self.ends:
                 continue
             images = Kept([o.photos], max(o.size, 96), o.images)
-            model = self.trained(f"photos {seed}", run, Source(images, about={"data": f"photos {len(images)}"}))
+            model = self.trained(f"photos {seed}", run, ImageSource(images, about={"data": f"photos {len(images)}"}))
             if model is not None:
                 self.keep(f"real odin {seed}", lambda model=model: scores(looked_at_by(model, o.real_size)))
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.app.looks import look_of
+from tapetum.app.looks import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
 from tapetum.systems.odin.looks import looked_at_by, metric_of, rgb
@@ -34,7 +34,7 @@ from tapetum.systems.odin.run import ODIN_FILE
 from tapetum.systems.odin.sources import with_places
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import save
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.whole import Look
@@ -46,9 +46,9 @@ PROPOSALS = 32
 class Begun(OdinTask):
     """Odin whose encoder begins with weights that are known."""
 
-    def __init__(self, run: OdinRun, source: Source, name: str):
+    def __init__(self, run: OdinRun, source: ImageSource, name: str):
         self.begun = load(name)
-        super().__init__(run, Source(source.images, about={**source.about, "begun": name}))
+        super().__init__(run, ImageSource(source.images, about={**source.about, "begun": name}))
 
     def learner(self, encoder: Encoder) -> nn.Module:
         """Put the heads on the encoder, which gets the weights."""
@@ -70,7 +70,7 @@ def run_of(options: argparse.Namespace) -> OdinRun:
 def trained(options: argparse.Namespace) -> None:
     """Train until done, or until the minutes are over."""
     images = Kept(options.images, options.stored)
-    source = Source(images, about={"data": f"{len(images)} images"})
+    source = ImageSource(images, about={"data": f"{len(images)} images"})
     launch = Launch(out=options.out, device="cpu", workers=0, threads=1, minutes=options.minutes)
     kept: list[Any] = []
     run = run_of(options)
@@ -191,7 +191,7 @@ def main() -> None:
                 run = run_of(options)
                 look = looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
             else:
-                look = look_of(name, options.seen, device="cpu")
+                look = image_features_of(name, options.seen, device="cpu")
             found[Path(model).name] = scored(look, float(places or 0), options, model)
             found = json.loads(json.dumps(found))
             options.out.mkdir(parents=True, exist_ok=True)

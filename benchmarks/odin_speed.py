@@ -32,13 +32,14 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from pretraining_speed import stepping
-from tapetum.app.shell.allocator import keep_freed_memory
+from tapetum.core.allocator import keep_freed_memory
 from tapetum.systems.odin.clustering import kmeans
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import perceptron
 from tapetum.systems.odin.recipes import recipe
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.pretraining.data import RawImages, Shown, Source
+from tapetum.systems.pretraining.data import ImageSource, TrainingImage
+from tapetum.systems.pretraining.sources import RawImages
 
 SIZE, HIDDEN, WIDTH, GRID = 64, 1024, 256, 4
 MAPS = {"56x56x64, K 16": (8, 3136, 64, 16), "56x56x256, K 16": (4, 3136, 256, 16), "28x28x384, K 20": (8, 784, 384, 20)}
@@ -62,10 +63,10 @@ def our_step(batch: int, how: OdinConfig) -> Callable[[], None]:
     """A step of ours; with masks that are given, that of DetCon."""
     run = recipe("x", encoder="resnet-18", change=(), size=SIZE, batch_size=batch, odin=how)
     masks = np.arange(GRID**2).reshape(1, GRID, GRID).repeat(batch, 0) if how.source == "given" else None
-    source = Source(RawImages(np.zeros((batch, 3073), np.uint8), 1), np.zeros(batch, np.int64), ("none",))
+    source = ImageSource(RawImages(np.zeros((batch, 3073), np.uint8), 1), np.zeros(batch, np.int64), ("none",))
     task = OdinTask(run, source, masks)
     noise = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
-    made = task.collate([Shown(noise[k], k, k, ()) for k in range(batch)])
+    made = task.collate([TrainingImage(noise[k], k, k, ()) for k in range(batch)])
     return stepping(task, made)[0]
 
 

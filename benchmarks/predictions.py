@@ -24,7 +24,7 @@ from PIL import Image
 
 from tapetum.app.answer import load_watcher
 from tapetum.app.plan import plan_training, plan_watching
-from tapetum.systems.longvideo import build_towers, save
+from tapetum.systems.longvideo import build_video_text, save
 from tapetum.systems.longvideo.recipes import recipe as longvideo_recipe
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.pretraining.recipes import recipe
@@ -84,15 +84,15 @@ def watching(folder: Path) -> tuple[Timed, Callable[[], None]]:
     """A video with a memory-consolidated encoder, as embed --plan says it."""
     rng = np.random.default_rng(0)
     path = write_video(folder / "clip.mp4", rng.integers(0, 255, (240, 112, 112, 3), np.uint8), 1)
-    save(build_towers("mcvit-nano"), folder / "longvideo.safetensors")
+    save(build_video_text("mcvit-nano"), folder / "longvideo.safetensors")
     model = load_watcher(folder / "longvideo.safetensors", None)
     planned = plan_watching([path], folder / "longvideo.safetensors")
 
     def look() -> None:
-        from tapetum.systems.longvideo.watching import watch
+        from tapetum.systems.longvideo.streaming import stream_passages
 
         with open_video(path) as video:
-            list(watch(model, video))
+            list(stream_passages(model, video))
 
     return (planned.seconds, None), look
 

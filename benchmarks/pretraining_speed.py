@@ -30,12 +30,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
-from tapetum.app.shell.allocator import keep_freed_memory
+from tapetum.core.allocator import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
-from tapetum.systems.pretraining.data import RawImages, Shown, Source
+from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import recipe
+from tapetum.systems.pretraining.sources import RawImages
 from tapetum.train import StepContext
 from tapetum.train.state import MovingAverage
 
@@ -149,8 +150,8 @@ def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
     run = recipe(method, "x", size=SIZE, batch_size=BATCH, **changes)
     pixels = np.zeros((BATCH, 3073), np.uint8)
     labels = np.arange(BATCH) % 100
-    task = task_of(method)(run, Source(RawImages(pixels, 1), labels, tuple(map(str, range(100)))))
-    batch = task.collate([Shown(np.zeros((SIZE, SIZE, 3), np.uint8), k, k, ()) for k in range(BATCH)])
+    task = task_of(method)(run, ImageSource(RawImages(pixels, 1), labels, tuple(map(str, range(100)))))
+    batch = task.collate([TrainingImage(np.zeros((SIZE, SIZE, 3), np.uint8), k, k, ()) for k in range(BATCH)])
     batch["views"] = [torch.empty_like(view).normal_() for view in batch["views"]]
     step, model, context = stepping(task, batch)
     flops = count_flops(lambda: task.loss(model, batch, context)[0]).total
@@ -272,7 +273,7 @@ def compare_views(method: Method, repeats: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (IMAGE, IMAGE, 3), dtype=np.uint8) for _ in range(BATCH)]
     run = recipe(method, "x", size=SIZE, dino=Dino(local_views=LOCAL, local_size=SIZE // 2))
-    source = Source(RawImages(np.zeros((4, 3073), np.uint8), 1))
+    source = ImageSource(RawImages(np.zeros((4, 3073), np.uint8), 1))
     views = Views(task_of(method)(replace(run, encoder="vit-tiny-16", change=("patch=8",)), source).views(), seed=0)
     theirs = {
         "simclr": lambda: transforms.SimCLRTransform(input_size=SIZE),

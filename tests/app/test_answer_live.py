@@ -14,9 +14,9 @@ from tapetum.app.answer_live import LivePassage, answer_live
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
 from tapetum.systems.longvideo.config import named
-from tapetum.systems.longvideo.watching import View, watch
+from tapetum.systems.longvideo.streaming import FrameSelection, stream_passages
+from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -27,7 +27,7 @@ OPTIONS = ("a ball", "a cube")
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     longvideo.save(
-        longvideo.build_towers("mcvit-nano", **SMALL, projection=6, memory_cap=7), tmp_path / "longvideo.safetensors"
+        longvideo.build_video_text("mcvit-nano", **SMALL, projection=6, memory_cap=7), tmp_path / "longvideo.safetensors"
     )
     noise = np.random.default_rng(0).integers(0, 255, (200, 16, 16, 3), np.uint8)
     write_video(tmp_path / "a.mp4", noise, 2)
@@ -40,7 +40,7 @@ def test_passages_are_those_of_a_file_and_memory_is_constant(place: Path) -> Non
     assert (made.passages, made.frames) == (13, 100)
     model: Any = tapetum.load(place / "longvideo.safetensors")
     with open_video(place / "a.mp4") as video:
-        wanted = [*watch(model, video, View(rate=1))]
+        wanted = [*stream_passages(model, video, FrameSelection(rate=1))]
     for live, each in zip(told, wanted, strict=True):
         assert live.start_s == each.start_s
         assert live.stop_s == pytest.approx(each.stop_s, abs=0.5)  # the last one ends with the last frame that was looked at
@@ -77,6 +77,6 @@ def test_what_cannot_be_is_said_in_one_line(place: Path) -> None:
     with pytest.raises(BadInput, match="is not a video"):
         answer_live(str(place / "no.mp4"), "what?", options=OPTIONS, model=place)
     for changes, said in (({"memory": "joint"}, "sees whole videos only"), ({"pooling": "late"}, "keeps every moment")):
-        longvideo.save(longvideo.build_towers("mcvit-nano", **{**SMALL, **changes}), place / "longvideo.safetensors")
+        longvideo.save(longvideo.build_video_text("mcvit-nano", **{**SMALL, **changes}), place / "longvideo.safetensors")
         with pytest.raises(BadInput, match=said):
             answer_live(str(place / "a.mp4"), "what?", options=OPTIONS, model=place)

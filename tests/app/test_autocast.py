@@ -13,7 +13,7 @@ import tapetum
 from tapetum.core.devices import full_precision
 from tapetum.encoders import build
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.watching import watch
+from tapetum.systems.longvideo.streaming import stream_passages
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.tap.tracking.follower import Follower
 from tapetum.transfer.probing import features_of
@@ -46,7 +46,7 @@ def embedded(folder: Path) -> Any:
 def watched(folder: Path) -> Any:
     model = longvideo.load(folder / "v.safetensors")
     found = tapetum.answer(folder / "v.npy", "what?", options=("a", "b"), model=folder / "v.safetensors")
-    return found.cosines, [each.vector for each in watch(model, tapetum.video.open_video(VIDEO, rate=2))]
+    return found.cosines, [each.vector for each in stream_passages(model, tapetum.video.open_video(VIDEO, rate=2))]
 
 
 def asked() -> Any:
@@ -68,7 +68,7 @@ def test_results_are_those_without_autocast(call: Callable[..., Any], tmp_path: 
     if call is embedded:
         save(build("vit-nano"), tmp_path / "e.safetensors")
     if call is watched:
-        longvideo.save(longvideo.build_towers("mcvit-nano", depth=1), tmp_path / "v.safetensors")
+        longvideo.save(longvideo.build_video_text("mcvit-nano", depth=1), tmp_path / "v.safetensors")
     plain = call(*arguments)
     with torch.autocast("cpu", torch.bfloat16):
         assert str(call(*arguments)) == str(plain)

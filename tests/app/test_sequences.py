@@ -71,7 +71,7 @@ def test_every_verb_takes_texts_whole() -> None:
         lambda: answers.anls("a", "ab"),
         lambda: captions.rouge_l("a", "ab"),
         lambda: captions.caption_scores({1: "a", 2: "a"}, {1: "ab", 2: ["a"]}),
-        lambda: longvideo.build_towers("mcvit-nano").compare(torch.zeros(1, 2, 112, 112, 3), "ab"),
+        lambda: longvideo.build_video_text("mcvit-nano").compare(torch.zeros(1, 2, 112, 112, 3), "ab"),
     ],
 )
 def test_a_text_is_no_list_of_letters(call: Callable[[], Any]) -> None:

@@ -17,9 +17,9 @@ from tapetum.encoders.towers_config import TextConfig
 from tapetum.metrics.captions import caption_scores
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
 from tapetum.systems.longvideo.config import named
-from tapetum.systems.longvideo.watching import View, embed_video, embed_words, see_video
+from tapetum.systems.longvideo.streaming import FrameSelection, embed_video, embed_words, encode_video
+from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -34,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("towers") / "longvideo.safetensors"
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL, text=TEXT, projection=6), path)
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SMALL, text=TEXT, projection=6), path)
     return path.parent
 
 
@@ -43,7 +43,7 @@ def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("captioner") / "longvideo.safetensors"
     torch.manual_seed(0)
     model = Captioner(CaptionerConfig(video=named("mcvit-nano", **SMALL), language=BYTES, latents=3, length=120))
-    for look in model.looks:
+    for look in model.cross_attention:
         torch.nn.init.constant_(look.gate, 0.7)
     longvideo.save(model, path)
     return path.parent
@@ -135,7 +135,7 @@ def test_rows_of_other_options_videos_weights_or_settings_are_made_again(tmp_pat
         code, out, err = run(*how, "--data", place, "--save", kept)
         assert (code, json.loads(out)) == (0, wanted)
         assert (err.count("computed again"), reason in err) == (int(bool(reason)), True)
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL, text=TEXT, projection=6, seed=5), own)
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SMALL, text=TEXT, projection=6, seed=5), own)
     again = json.loads(run(*how, "--data", places[0])[1])
     code, out, err = run(*how, "--data", places[0], "--save", kept)
     assert (code, json.loads(out)) == (0, again)
@@ -173,8 +173,12 @@ def test_retrieval_of_clips_and_of_paragraphs(tmp_path: Path, towers: Path) -> N
     film(tmp_path / "videos", "a", "b")
     model: Any = tapetum.load(towers / "longvideo.safetensors")
     for task, views, texts in (
-        ("youcook2", [("a", View(start_s=0, stop_s=3)), ("a", View(start_s=3, stop_s=6))], ["cut it", "fry it"]),
-        ("activitynet", [("a", View()), ("b", View())], ["One a. Two.", "One b. Two."]),
+        (
+            "youcook2",
+            [("a", FrameSelection(start_s=0, stop_s=3)), ("a", FrameSelection(start_s=3, stop_s=6))],
+            ["cut it", "fry it"],
+        ),
+        ("activitynet", [("a", FrameSelection()), ("b", FrameSelection())], ["One a. Two.", "One b. Two."]),
     ):
         vectors = []
         for name, view in views:
@@ -196,7 +200,7 @@ def test_texts_of_whole_videos_are_scored(tmp_path: Path, captioner: Path) -> No
     said = {}
     for name in "ab":
         with open_video(place / "videos" / f"{name}.mp4") as opened:
-            said[name] = model.write(see_video(model, opened))[0]
+            said[name] = model.generate(encode_video(model, opened))[0]
     wanted = caption_scores(said, {name: [f"One {name}. Two."] for name in "ab"})
     found = tapetum.evaluate_longvideo(task="activitynet", measure="summaries", data=place, model=captioner).table
     assert (found["rouge_l"], found["cider"]) == (pytest.approx(wanted.rouge_l), pytest.approx(wanted.cider))
@@ -223,7 +227,7 @@ def test_episodes_are_seen_up_to_where_they_may_be(tmp_path: Path, towers: Path)
     model: Any = tapetum.load(towers / "longvideo.safetensors")
     with open_video(tmp_path / "videos" / "a.mp4") as opened:
         for kept, until in zip(rows, (3.0, 6.0), strict=True):
-            seen = embed_video(model, opened, View(stop_s=until))
+            seen = embed_video(model, opened, FrameSelection(stop_s=until))
             np.testing.assert_allclose(kept["scores"], embed_words(model, ["What? x", "What? y"]) @ seen, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 from tapetum.data.listings import class_labels
 from tapetum.data.shard_sources import Rows
-from tapetum.systems.pretraining.data import source_at
+from tapetum.systems.pretraining.sources import read_source
 from tapetum.transfer.probing import Labelled
 
 arrow = pytest.importorskip("pyarrow")
@@ -55,7 +55,7 @@ def test_whole_numbers_in_floats_are_classes(tmp_path: Path) -> None:
 )
 def test_rows_without_a_class_are_refused_by_every_verb(labels: Any, words: str, tmp_path: Path, run: Run) -> None:
     path = table(tmp_path / "a.parquet", labels)
-    for read in (lambda: listing("parquet", path, "train"), lambda: listing("parquet", path, "val"), lambda: source_at(path)):
+    for read in (lambda: listing("parquet", path, "train"), lambda: listing("parquet", path, "val"), lambda: read_source(path)):
         with pytest.raises(BadInput, match=words):
             read()
     for command in (

@@ -22,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clumsy")
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL), place / "longvideo.safetensors")
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SMALL), place / "longvideo.safetensors")
     noise = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8)
     write_video(place / "good.mp4", noise, 2)
     write_video(place / "one.mp4", noise[:1], 2)

@@ -11,6 +11,7 @@ from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
 from tapetum.metrics.answer_sets import answer_scores, count_scores, mmvp_scores, pope_scores, rsvqa_scores, science_scores
 from tapetum.metrics.answers import (
+    CONTRACTIONS,
     anls,
     any_match,
     count_of,
@@ -21,7 +22,6 @@ from tapetum.metrics.answers import (
     vqa_accuracy,
     vqa_normalised,
 )
-from tapetum.metrics.vqa_words import CONTRACTIONS
 
 CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())
 
@@ -149,7 +149,7 @@ def test_bad_input() -> None:
             anls("a", references)
     with pytest.raises(BadInput, match="must be yes or no"):
         pope_scores({1: "yes"}, {1: "perhaps"})
-    with pytest.raises(BadInput, match="1 questions; wanted two"):
+    with pytest.raises(BadInput, match="1 questions; give two"):
         mmvp_scores({1: "a"}, {1: "a"}, {1: "p"})
     with pytest.raises(BadInput, match="must begin"):
         science_scores({1: "a"}, {1: "B"})

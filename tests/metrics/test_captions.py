@@ -22,11 +22,11 @@ def test_words_are_those_of_the_java_tokenizer() -> None:
 
 @pytest.mark.parametrize("case", CASES["sets"], ids=lambda case: len(case["said"]))
 def test_scores_are_those_of_pycocoevalcap(case: dict) -> None:
-    found = caption_scores(dict(enumerate(case["said"])), dict(enumerate(case["references"])))
-    assert found.cider == pytest.approx(case["cider"], abs=1e-9)
-    assert list(found.cider_each.values()) == pytest.approx(case["cider_each"], abs=1e-9)
-    assert found.bleu == pytest.approx(case["bleu"], abs=1e-9)
-    assert found.rouge_l == pytest.approx(case["rouge_l"], abs=1e-9)
+    scores = caption_scores(dict(enumerate(case["said"])), dict(enumerate(case["references"])))
+    assert scores.cider == pytest.approx(case["cider"], abs=1e-9)
+    assert list(scores.cider_each.values()) == pytest.approx(case["cider_each"], abs=1e-9)
+    assert scores.bleu == pytest.approx(case["bleu"], abs=1e-9)
+    assert scores.rouge_l == pytest.approx(case["rouge_l"], abs=1e-9)
 
 
 def test_by_hand() -> None:

@@ -14,10 +14,10 @@ CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())["hota"]
 
 @pytest.mark.parametrize("seed", range(len(CASES)))
 def test_numbers_are_those_of_trackeval(seed: int) -> None:
-    found = hota(script("tests/golden/make_benchmark_metrics_golden.py").tracks(seed))
+    scores = hota(script("tests/golden/make_benchmark_metrics_golden.py").tracks(seed))
     for name, theirs in CASES[seed].items():
-        np.testing.assert_allclose(found.by_alpha[name], theirs, rtol=0, atol=1e-9, err_msg=name)
-    assert found.hota == pytest.approx(np.mean(CASES[seed]["hota"]), abs=1e-9)
+        np.testing.assert_allclose(scores.by_alpha[name], theirs, rtol=0, atol=1e-9, err_msg=name)
+    assert scores.hota == pytest.approx(np.mean(CASES[seed]["hota"]), abs=1e-9)
 
 
 def example() -> tuple[dict, dict]:
@@ -31,8 +31,8 @@ def example() -> tuple[dict, dict]:
 
 def test_the_vector_of_the_perception_test() -> None:
     true, said = example()
-    found = hota(box_frames(true, said))
-    numbers = found.hota, found.det_a, found.ass_a, found.loc_a, found.by_alpha["hota"][0]
+    scores = hota(box_frames(true, said))
+    numbers = scores.hota, scores.det_a, scores.ass_a, scores.loc_a, scores.by_alpha["hota"][0]
     assert numbers == pytest.approx((0.565665, 0.467918, 0.684211, 0.845802, 0.816497), abs=1e-6)
     empty = hota(box_frames(true, {}))
     assert (empty.hota, empty.det_a, empty.ass_a, empty.loc_a) == (0, 0, 0, 1)
@@ -52,8 +52,8 @@ def test_tracks_may_lack_frames_and_order_says_nothing() -> None:
 
 def test_nothing_at_all() -> None:
     for frames in ([], [([], [], np.zeros((0, 0)))], [([], ["a"], np.zeros((0, 1)))], [([], ["a"], [])]):
-        found = hota(frames)
-        assert (found.hota, found.loc_a) == (0, 1)
+        scores = hota(frames)
+        assert (scores.hota, scores.loc_a) == (0, 1)
 
 
 def test_bad_input() -> None:

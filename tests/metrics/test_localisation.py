@@ -29,22 +29,22 @@ def test_the_vector_of_the_perception_test() -> None:
         "video_0": segments([(0.8, 3.2, "a", 0.9), (1.5, 2.5, "a", 0.8), (8.4, 9.4, "a", 0.7), (2, 4, "b", 0.6)]),
         "video_1": segments([(0, 1, "a", 0.95), (1, 4.5, "b", 0.85), (1, 4.6, "b", 0.5)]),
     }
-    found = localisation_scores(said, truth)
-    assert list(found.map_at.values()) == pytest.approx([0.75, 0.75, 0.75, 0.75, 0.625])
-    assert found.map == pytest.approx(0.725)
-    assert list(found.ap["a"].values()) == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25])
-    assert set(found.ap["b"].values()) == {1.0}
-    assert list(found.recall[1].values()) == pytest.approx([0.75] * 5)
-    assert list(found.recall[5].values()) == pytest.approx([1, 1, 1, 1, 0.75])
+    scores = localisation_scores(said, truth)
+    assert list(scores.map_at.values()) == pytest.approx([0.75, 0.75, 0.75, 0.75, 0.625])
+    assert scores.map == pytest.approx(0.725)
+    assert list(scores.ap["a"].values()) == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25])
+    assert set(scores.ap["b"].values()) == {1.0}
+    assert list(scores.recall[1].values()) == pytest.approx([0.75] * 5)
+    assert list(scores.recall[5].values()) == pytest.approx([1, 1, 1, 1, 0.75])
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_numbers_are_those_of_the_public_evaluation(number: int) -> None:
     case = CASES[number]
     truths = {video: segments([(*row, 1.0) for row in rows]) for video, rows in case["truth"].items()}
-    found = localisation_scores({video: segments(rows) for video, rows in case["said"].items()}, truths)
-    np.testing.assert_allclose(list(found.map_at.values()), case["map"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose([list(found.recall[k].values()) for k in (1, 5)], case["recall"], rtol=0, atol=1e-9)
+    scores = localisation_scores({video: segments(rows) for video, rows in case["said"].items()}, truths)
+    np.testing.assert_allclose(list(scores.map_at.values()), case["map"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose([list(scores.recall[k].values()) for k in (1, 5)], case["recall"], rtol=0, atol=1e-9)
 
 
 def test_classes_never_mix_and_a_missing_video_has_nothing() -> None:

@@ -46,10 +46,10 @@ def test_objects_of_all_videos_weigh_the_same() -> None:
             j=OverFrames(mean=-1, recall=-1, decay=-1), f=OverFrames(mean=-1, recall=-1, decay=-1), objects=objects
         )
 
-    found = joined([scores(0, "abc"), scores(8, "d")])  # objects begin at 0, 1, 2 and 8: of mean 11 / 4
-    assert found.j == OverFrames(mean=11 / 4, recall=22 / 4, decay=5 / 4)
-    assert found.f == OverFrames(mean=13 / 4, recall=24 / 4, decay=3 / 4)
-    assert [*found.objects] == ["a", "b", "c", "d"]
+    scores = joined([scores(0, "abc"), scores(8, "d")])  # objects begin at 0, 1, 2 and 8: of mean 11 / 4
+    assert scores.j == OverFrames(mean=11 / 4, recall=22 / 4, decay=5 / 4)
+    assert scores.f == OverFrames(mean=13 / 4, recall=24 / 4, decay=3 / 4)
+    assert [*scores.objects] == ["a", "b", "c", "d"]
     with pytest.raises(BadInput, match="no scores"):
         joined([])
 
@@ -94,10 +94,10 @@ def test_davis_is_the_official_evaluation(case: dict) -> None:
     np.testing.assert_allclose(mask_iou(said, truth), case["per_frame"]["j"], rtol=0, atol=1e-9)
     f = [boundary_f(a, b) for a, b in zip(said, truth, strict=True)]
     np.testing.assert_allclose(f, case["per_frame"]["f"], rtol=0, atol=1e-9)
-    found = davis_scores({"v": said}, {"v": truth})
-    for mine, theirs in ((found.j, case["j"]), (found.f, case["f"])):
+    scores = davis_scores({"v": said}, {"v": truth})
+    for mine, theirs in ((scores.j, case["j"]), (scores.f, case["f"])):
         assert [mine.mean, mine.recall, mine.decay] == pytest.approx(theirs, abs=1e-9)
-    assert found.j_and_f == pytest.approx((case["j"][0] + case["f"][0]) / 2)
+    assert scores.j_and_f == pytest.approx((case["j"][0] + case["f"][0]) / 2)
 
 
 def test_davis_by_hand() -> None:

@@ -59,7 +59,7 @@ def test_bunches_are_drawn_whole() -> None:
 def test_bad_input() -> None:
     for call, words in [
         (lambda: retrieval_scores([[np.nan]]), "NaN"),
-        (lambda: retrieval_scores(np.zeros((2, 3))), "need to be told"),
+        (lambda: retrieval_scores(np.zeros((2, 3))), "match one to one"),
         (lambda: retrieval_scores(np.zeros((1, 2)), np.zeros((1, 2), bool)), "query 0 has no right item"),
         (lambda: retrieval_scores(np.zeros((0, 0))), "no right item"),
         (lambda: retrieval_scores(np.zeros((2, 2)), np.eye(2)), "float64"),

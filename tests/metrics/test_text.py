@@ -62,17 +62,18 @@ def test_tables_by_hand() -> None:
     assert 0 <= teds("<table>" + noise, table) <= 1
 
 
-def words(*found: tuple[float, str]) -> Boxes:
+def words(*scores: tuple[float, str]) -> Boxes:
     """Boxes ten wide at x."""
-    return Boxes(xyxy=[[x, 0, x + 10, 10] for x, _ in found], labels=[label for _, label in found])
+    return Boxes(xyxy=[[x, 0, x + 10, 10] for x, _ in scores], labels=[label for _, label in scores])
 
 
 def test_spotting_by_hand() -> None:
     truth = {1: words((0, "stop"), (20, "go"), (40, "###"))}
     assert spotting_f1(truth, truth).f1 == 1
-    found = spotting_f1({1: words((1, "stop"), (1, "stop"), (27, "go"), (41, "blur"))}, truth)
-    assert (found.hits, found.said, found.wanted) == (1, 3, 2)  # twice is once; overlap 3/17 is too little; ### doesn't count
-    assert (found.precision, found.recall, found.f1) == pytest.approx((1 / 3, 1 / 2, 0.4))
+    scores = spotting_f1({1: words((1, "stop"), (1, "stop"), (27, "go"), (41, "blur"))}, truth)
+    # twice is once; overlap 3/17 is too little; ### doesn't count
+    assert (scores.hits, scores.n_predictions, scores.n_targets) == (1, 3, 2)
+    assert (scores.precision, scores.recall, scores.f1) == pytest.approx((1 / 3, 1 / 2, 0.4))
     assert spotting_f1({1: words((0, "STOP"))}, truth).hits == 0
     assert spotting_f1({1: words((0, "STOP"))}, truth, lower=True).hits == 1
     assert spotting_f1({}, truth).f1 == 0

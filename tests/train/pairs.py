@@ -159,8 +159,8 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     def spoken(x: Tensor) -> Tensor:
         texts = half(regions) + x[:, None]
         scale = torch.tensor(3.0).double()
-        hard = {"hard": half(worse), "hard_there": half(present.flip(0))[:, :1].repeat(1, 3)}
-        return video_text_loss(x, texts, scale, there=half(present), names=half(names), **hard)
+        hard = {"hard": half(worse), "hard_valid": half(present.flip(0))[:, :1].repeat(1, 3)}
+        return video_text_loss(x, texts, scale, valid=half(present), names=half(names), **hard)
 
     learn("video_text", joint[0], lambda x: spoken(x) / world_size)
     model = nn.Sequential(
@@ -191,9 +191,9 @@ def wait_at_a_barrier(out: str) -> None:
     with join_process_group("cpu") as world:
         if world.main:
             time.sleep(0.5)
-            (Path(out) / "prepared").touch()
+            (Path(out) / "preprocess_frames").touch()
         world.barrier()
-        assert (Path(out) / "prepared").exists()
+        assert (Path(out) / "preprocess_frames").exists()
 
 
 def join_again(out: str) -> None:

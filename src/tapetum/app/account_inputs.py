@@ -99,6 +99,6 @@ _PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
     "tapetum.systems.paligemma.model.PaliGemma": _paligemma,
     "tapetum.systems.paligemma.masks.codec.MaskCodec": _mask_codec,
     "tapetum.systems.longvideo.encoder.VideoEncoder": _video,
-    "tapetum.systems.longvideo.towers.VideoText": _video_text,
+    "tapetum.systems.longvideo.video_text.VideoText": _video_text,
 }
 """By the kind of network; others take prepared images, and say how large."""

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,10 @@ y.backward(torch.randn_like(y))
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What may be asked of `doctor`."""
+    """Say what works on this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
+
+    The exit code is 0 with findings too.
+    """
 
     quick: bool = False
     """Leave the trials out: only say what is there."""
@@ -116,7 +119,7 @@ class Extra:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Health:
+class Health(Result):
     """What `doctor` found."""
 
     versions: dict[str, str]
@@ -138,6 +141,35 @@ class Health:
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
         return {**asdict(self), "extras": [{**asdict(e), "here": e.here} for e in self.extras], "findings": list(self.findings)}
+
+    def as_text(self) -> str:
+        """Write all of it in sections."""
+        host = self.machine
+        memory = "" if host["memory_gib"] is None else f", {host['memory_gib']:g} GiB"
+        lines = ["versions  " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
+        lines += [f"machine   {host['system']}, {host['cpu']}, {host['cores']} cores{memory}"]
+        kinds = ", ".join(self.processor["features"]) or "no instructions for vectors that kernels ask for"
+        lines += [f"processor {self.processor['vendor']}: {kinds}; linear layers by {self.processor['linear']}", "", "devices"]
+        for device in self.devices:
+            room = "" if device.memory_gib is None else f", {device.memory_gib:g} GiB"
+            lines.append(f"  {device.name:8}  {device.model}{room}")
+        lines += ["", "folders"]
+        for folder in self.folders:
+            state = f"{folder.used_mib:g} MiB here, " if folder.used_mib else "" if folder.exists else "not made yet, "
+            can = "can be written" if folder.writable else "CANNOT BE WRITTEN"
+            lines.append(f"  {folder.purpose:18}  {folder.path}  ({state}{can}, {folder.free_gib:g} GiB free)")
+        lines += ["", "extras"]
+        for extra in self.extras:
+            missing = [name for name, version in extra.packages.items() if version is None]
+            how = f"  pip install 'tapetum[{extra.name}]' ({', '.join(missing)})" if missing else ""
+            lines.append(f"  {extra.name:10} {'missing' if missing else 'here':8} {extra.gives}{how}")
+        if self.trials:
+            lines += ["", "trials"]
+            lines += [f"  {'works ' if trial.works else 'FAILED'}  {trial.name}: {trial.detail}" for trial in self.trials]
+        found = self.findings
+        count = "nothing" if not found else "1 thing" if len(found) == 1 else f"{len(found)} things"
+        lines += ["", f"{count} to mend" + (":" if found else ""), *(f"  {finding}" for finding in found)]
+        return "\n".join(lines)
 
 
 @verb(DoctorOptions)

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import File
+from tapetum.app.verb import File, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.longvideo.plan import Plan
+    from tapetum.systems.longvideo.cost import VideoCost
     from tapetum.systems.longvideo.recipes import VideoTextRun
 
 
@@ -36,7 +36,7 @@ class PlannedVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedWork(Result):
     """What is to be looked at, and its cost."""
 
     videos: tuple[PlannedVideo, ...]
@@ -60,8 +60,8 @@ class Planned:
             return None
         return sum(filter(None, each)) if self.adds else each[-1]
 
-    def lines(self) -> list[str]:
-        """Say it as a table."""
+    def as_text(self) -> str:
+        """Make a table."""
         wide = max(len(each.name) for each in self.videos)
         head = (
             f"{'':{wide}}  {'frames':>9} {'segments':>9} {'tokens':>11} {'memories':>9} {'memory':>9} {'FLOPs':>9} {'time':>9}"
@@ -74,52 +74,55 @@ class Planned:
         total = (
             [f"together {_short(self.flops, '')} FLOPs, {_time(self.seconds)}"] if len(self.videos) > 1 and self.adds else []
         )
-        return [head, *rows, *total]
+        return "\n".join([head, *rows, *total])
 
 
-def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Planned:
+def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> PlannedWork:
     """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
     see how long that takes.
 
     Raises BadInput for a model of another kind, and for files that cannot be read.
     """
     from tapetum.app.answer import load_watcher
-    from tapetum.systems.longvideo.plan import plan
-    from tapetum.systems.longvideo.watching import View
+    from tapetum.systems.longvideo.cost import compute_cost
+    from tapetum.systems.longvideo.streaming import FrameSelection
     from tapetum.video import open_video
 
     if not files:
         raise BadInput("there are no videos; give one or more")
     watcher = load_watcher(model, None)
-    config, found = watcher.config.video, []
+    config, planned = watcher.config.video, []
     with open_video(files[0]) as video:
-        few = min(config.segment_frames, config.frames, len(View(rate=rate).numbers(video)))
-        seconds_per_flop = _look_seconds(watcher, video, View(rate=rate, frames=few)) / plan(config, few).flops
+        few = min(config.segment_frames, config.frames, len(FrameSelection(rate=rate).numbers(video)))
+        seconds_per_flop = (
+            _look_seconds(watcher, video, FrameSelection(rate=rate, frames=few)) / compute_cost(config, few).flops
+        )
     for file in files:
         with open_video(file) as video:
-            frames = len(View(rate=rate).numbers(video))
+            frames = len(FrameSelection(rate=rate).numbers(video))
         frames = min(frames, config.frames) if config.memory == "joint" else frames
-        cost = plan(config, frames)
+        cost = compute_cost(config, frames)
         name = Path(str(file)).name if isinstance(file, File) else "video"
-        found.append(_video(name, cost, cost.flops * seconds_per_flop))
-    return Planned(videos=tuple(found))
+        planned.append(_video(name, cost, cost.flops * seconds_per_flop))
+    return PlannedWork(videos=tuple(planned))
 
 
-def plan_training(run: "VideoTextRun") -> Planned:
+def plan_training(run: "VideoTextRun") -> PlannedWork:
     """Say what a clip, a step and the whole of a run cost at most, the text beside the video not counted in FLOPs.
 
     Two steps of a few clips are done to see how long they take, where the run's data and weights are there.
     """
     from dataclasses import replace
 
-    from tapetum.systems.longvideo.plan import plan, step_flops
+    from tapetum.systems.longvideo.cost import compute_cost, step_flops
+    from tapetum.systems.longvideo.run import make_task
 
     if run.stage == "language":
         raise BadInput("the stage language looks at no video; leave --plan out")
-    config = run.config.video
+    config = make_task(run).model().video.config if run.encoder else run.config.video  # pyright: ignore
     frames = 1 if run.stage == "images" else run.frames
     frozen = run.stage == "video-to-text"
-    once = plan(config, frames, training=True)
+    once = compute_cost(config, frames, training=True)
     flops = once.flops if frozen else step_flops(config, frames)
     start, clip_s = _training_seconds(run, run.batch_size * flops)
     step_s = None if clip_s is None else run.batch_size * clip_s
@@ -127,7 +130,7 @@ def plan_training(run: "VideoTextRun") -> Planned:
     step = replace(clip, name=f"a step of {run.batch_size}", flops=run.batch_size * flops, seconds=step_s)
     whole = replace(step, name=f"{run.steps:,} steps", flops=run.steps * step.flops)
     whole = replace(whole, seconds=None if step_s is None else start + run.steps * step_s)
-    return Planned(videos=(clip, step, whole), adds=False)
+    return PlannedWork(videos=(clip, step, whole), adds=False)
 
 
 def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | None]:
@@ -135,7 +138,7 @@ def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | N
     import time
     from dataclasses import replace
 
-    from tapetum.systems.longvideo.run import longvideo_config, task_of
+    from tapetum.systems.longvideo.run import longvideo_config, make_task
     from tapetum.train.launch_config import Launch
     from tapetum.train.rehearsal import rehearse
 
@@ -143,7 +146,7 @@ def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | N
     few = replace(run, batch_size=clips, micro_batch=min(run.micro_batch, clips), checks=min(run.checks, _FEW_CHECKS))
     config = longvideo_config(few, Launch(out=Path(), workers=0))
     try:
-        measured, task = rehearse(task_of(few), config, 0.0, steps=1), task_of(few)
+        measured, task = rehearse(make_task(few), config, 0.0, steps=1), make_task(few)
         model = task.model().eval()
         began = time.perf_counter()
         task.evaluate(model, 0)
@@ -160,18 +163,18 @@ def _look_seconds(model: Any, video: Any, view: Any) -> float:
 
     import torch
 
-    from tapetum.systems.longvideo.watching import looks
+    from tapetum.systems.longvideo.streaming import stream_features
 
     began = 0.0
     for _ in range(2):
         began = time.perf_counter()
         with torch.inference_mode():
-            list(looks(model, video, view))
+            list(stream_features(model, video, view))
     return time.perf_counter() - began
 
 
-def _video(name: str, cost: "Plan", seconds: float | None) -> PlannedVideo:
-    parts = "linear", "looking", "patches"
+def _video(name: str, cost: "VideoCost", seconds: float | None) -> PlannedVideo:
+    parts = "linear", "attention", "patches"
     counts = {n: v for n, v in asdict(cost).items() if n not in parts}
     return PlannedVideo(name=name, flops=cost.flops, seconds=seconds, **counts)
 

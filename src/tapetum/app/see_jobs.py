@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
-from tapetum.app.seen import Seen, failed_row
+from tapetum.app.seen import ImageReply, failed_row
 from tapetum.app.verb import narrowed
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
@@ -149,18 +149,18 @@ def _flush(
     answerer: "Answerer", settings: SeeSettings, jobs: Sequence[Job], request: Request, pending: list[tuple[int, Any, list]]
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Asks about what is pending, and empties it."""
-    from tapetum.layers.generate_config import Choice
-    from tapetum.systems.paligemma.labels import things_of
+    from tapetum.layers.generate import SamplingConfig
+    from tapetum.systems.paligemma.labels import requested_objects
 
-    words, things = request.kind == "words", things_of(request.prompt)
+    words, things = request.kind == "words", requested_objects(request.prompt)
     examples = [
         (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
     ]
     replies: list[Any] = []
     for start in range(0, len(examples), _AT_A_TIME):
         some = [part for _, part, _ in examples[start : start + _AT_A_TIME]]
-        most, how = settings.tokens or request.tokens, Choice(beams=settings.beams)
-        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, how=how)
+        most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
+        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, sampling=sampling)
     for k, frames, _ in pending:
         seen = []
         for (owner, part, number), reply in zip(examples, replies, strict=True):
@@ -170,7 +170,7 @@ def _flush(
                 found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
                 several = len(frames) > 1
                 frame = number if several and not words else None
-                seen.append(Seen.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
+                seen.append(ImageReply.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
         yield k, _written(jobs[k], frames, seen)
     pending.clear()
 
@@ -204,7 +204,7 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
     return shown, [None] * len(shown)
 
 
-def _written(job: Job, frames: "np.ndarray", seen: list[Seen]) -> list[dict[str, Any]]:
+def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
         from tapetum.app.seen import draw

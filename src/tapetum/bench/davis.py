@@ -26,12 +26,12 @@ from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look
 
 
-def followed(video: MaskedVideo, look: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:
-    """Carry the first mask through a video; what does not count in it is nothing here."""
+def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:
+    """Carry the first mask through a video; unscored objects become background."""
     numbers = read_values(video.masks[0])
     first = np.where(np.isin(numbers, video.objects()), numbers, 0).astype(np.uint8)
     frames = (np.asarray(opened_image(stored(path), "RGB")) for path in video.frames)
-    return np.stack(list(carry(frames, first, look, config)))
+    return np.stack(list(carry(frames, first, extract, config)))
 
 
 def read_predictions(folder: Path, video: MaskedVideo) -> Int[np.ndarray, "t h w"]:
@@ -40,11 +40,11 @@ def read_predictions(folder: Path, video: MaskedVideo) -> Int[np.ndarray, "t h w
     for path in paths:
         if not path.is_file():
             raise BadInput(f"there is no {path}; give a folder with a mask for every frame but the first and the last")
-    found = [read_values(path) for path in paths]
-    for path, ids in zip(paths, found, strict=True):
-        if ids.shape != found[0].shape:
+    masks = [read_values(path) for path in paths]
+    for path, ids in zip(paths, masks, strict=True):
+        if ids.shape != masks[0].shape:
             raise BadInput(f"{path} is {ids.shape[1]}x{ids.shape[0]} and {paths[0].name} is not; write all at one size")
-    return np.stack(found)
+    return np.stack(masks)
 
 
 def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> None:
@@ -59,7 +59,7 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
 
 
 def palette() -> list[int]:
-    """Give VOC's colours, which DAVIS has too: the bits of a number dealt out to red, green and blue.
+    """Make the palette of VOC's colours, which DAVIS has too: the bits of a number dealt out to red, green and blue.
 
     >>> palette()[:12]
     [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
@@ -73,8 +73,8 @@ def palette() -> list[int]:
 
 def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
     """Score the masks of the frames that count. Raises BadInput for objects that the video does not have, and another size."""
-    truths: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
-    return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, truths)
+    targets: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
+    return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, targets)
 
 
 def evaluate(
@@ -82,10 +82,10 @@ def evaluate(
     masks_of: Callable[[MaskedVideo], Int[np.ndarray, "t h w"]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DavisScores:
-    """Score what `masks_of` says of the frames that count of each video."""
-    found = []
+    """Score the predictions of `masks_of` in the frames that count of each video."""
+    scores = []
     for done, video in enumerate(videos):
         progress(done, len(videos))
-        found.append(scored(video, masks_of(video)))
+        scores.append(scored(video, masks_of(video)))
     progress(len(videos), len(videos))
-    return joined(found)
+    return joined(scores)

@@ -1,4 +1,4 @@
-"""What `tapetum embed` has made of long videos so far, on the disk, so that a run that was killed goes on.
+"""Embeddings of long videos in the making, on the disk, so that a run of `tapetum embed` that was killed goes on.
 
     OUT.unfinished         a line a piece (`tapetum.core.finished`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
@@ -18,11 +18,11 @@ import torch
 
 from tapetum.core.finished import Rows
 from tapetum.encoders.embed import Piece
-from tapetum.systems.longvideo.keeping import Stopped, load_state, save_state
+from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
 
 if TYPE_CHECKING:
     from tapetum.systems.longvideo.memory import StreamState
-    from tapetum.systems.longvideo.watching import VideoEmbedder
+    from tapetum.systems.longvideo.streaming import VideoEmbedder
 
 EVERY = 20.0
 """Seconds between two times that memories are kept."""
@@ -54,38 +54,38 @@ class Unfinished:
         """Give the pieces of a file: those that are there, then those that are still to be made."""
         stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
-        keep = _Keep(self, file, stamp)
-        known = keep.pieces if end is None else end["pieces"]
+        store = _FileStore(self, file, stamp)
+        known = store.pieces if end is None else end["pieces"]
         for number in range(known):
             yield _piece(file, self.rows.get(f"{file} {number}", stamp) or {})
         if end is not None:
             return
-        for piece in self.embedder.pieces(file, keep):
-            self.rows.add(f"{file} {keep.pieces}", stamp, _row(piece))
-            keep.pieces += 1
+        for piece in self.embedder.pieces(file, store):
+            self.rows.add(f"{file} {store.pieces}", stamp, _row(piece))
+            store.pieces += 1
             yield piece
-        self.rows.add(f"{file} end", stamp, {"pieces": keep.pieces})
+        self.rows.add(f"{file} end", stamp, {"pieces": store.pieces})
 
 
-class _Keep:
+class _FileStore:
     """Keeps where the watching of one file is."""
 
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.last = unfinished, time.monotonic()
         self.about = [str(file), stamp, unfinished.settings]
-        found = unfinished.stopped
-        self.stopped: Stopped | None = None
+        stopped = unfinished.stopped
+        self.stopped: SavedStream | None = None
         self.pieces = 0
-        if found is None or found.about[:3] != self.about:
+        if stopped is None or stopped.about[:3] != self.about:
             return
-        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[3])):
-            self.stopped, self.pieces = found, found.about[3]
+        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(stopped.about[3])):
+            self.stopped, self.pieces = stopped, stopped.about[3]
 
-    def begin(self) -> Stopped | None:
+    def load(self) -> SavedStream | None:
         """Give what was kept of this file."""
         return self.stopped
 
-    def seen(self, frames: int, state: "StreamState") -> None:
+    def save(self, frames: int, state: "StreamState") -> None:
         """Keep it, if it is time."""
         if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])

@@ -1,6 +1,6 @@
-"""A long-video encoder on benchmarks: answers and vectors made, kept as they come, and scored.
+"""Evaluation of long-video encoders: answers and vectors are computed, kept in a file as they come, and scored.
 
-Of several questions about a video it is looked at once. What is kept (`Rows`) is a line a question or clip, so that a stopped
+A video with several questions is encoded once. The file (`Rows`) has a line a question or clip, so that a stopped
 evaluation goes on. A blind score is that of the same model, shown grey frames in place of the video's.
 """
 
@@ -15,15 +15,23 @@ from jaxtyping import Bool, Float
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.data.asked import Question
 from tapetum.data.listings import Listing
+from tapetum.data.questions import Question
 from tapetum.data.video_language.captions import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.towers import VideoText
-from tapetum.systems.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
+from tapetum.systems.longvideo.streaming import (
+    FrameSelection,
+    StreamingModel,
+    embed_answers,
+    embed_video,
+    embed_words,
+    encode_video,
+    stream_features,
+)
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.transfer.config import ProbeConfig
 from tapetum.transfer.linear import linear_probe
 from tapetum.transfer.probing import Labelled
@@ -38,7 +46,7 @@ def _silent(done: int, total: int | None) -> None:
 
 
 def answer_questions(
-    model: Watcher,
+    model: StreamingModel,
     questions: Sequence[Question],
     rows: Rows,
     *,
@@ -55,76 +63,80 @@ def answer_questions(
     for each in questions:
         assert each.video is not None
         groups.setdefault((each.video, each.context), []).append(each)
-    done, found = 0, {}
+    done, answers = 0, {}
     grey: dict[int, Any] = {}  # grey frames are alike, so there is one answer for each number of them
     for (path, until), group in groups.items():
         stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
         waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
-            view = View(rate=rate, stop_s=float(until) if until else None)
+            view = FrameSelection(rate=rate, stop_s=float(until) if until else None)
             with open_video(path) as video:
-                seen = {"scores": _seen(model, video, view)}
+                views = {"scores": _encode(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _seen(model, video, View(rate=rate, stop_s=view.stop_s, grey=True))
+                    grey[count] = _encode(model, video, FrameSelection(rate=rate, stop_s=view.stop_s, grey=True))
             if blind:
-                seen["blind"] = grey[count]
+                views["blind"] = grey[count]
             for each in waiting:
-                row = {name: _scores(model, what, each) for name, what in seen.items()}
+                row = {name: _score_options(model, what, each) for name, what in views.items()}
                 rows.add(str(each.key), stamps[each.key], row)
         for each in group:
-            found[each.key] = rows.get(str(each.key), stamps[each.key])
+            answers[each.key] = rows.get(str(each.key), stamps[each.key])
         done += len(group)
         progress(done, len(questions))
-    return found
+    return answers
 
 
-def _seen(model: Watcher, video: Video, view: View) -> Any:
-    return see_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
+def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
+    return encode_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
 
 
-def _scores(model: Watcher, seen: Any, question: Question) -> list[float]:
+def _score_options(model: StreamingModel, encoded: Any, question: Question) -> list[float]:
     if isinstance(model, Captioner):
-        return model.likelihoods(seen, question.question, question.options)
-    return (embed_answers(model, question.question, question.options) @ seen).tolist()
+        return model.score_options(encoded, question.question, question.options)
+    return (embed_answers(model, question.question, question.options) @ encoded).tolist()
 
 
-def option_scores(questions: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
-    """Give accuracy with its interval of 95%, chance, and the blind one, overall and by kind; of questions with an answer."""
-    told = [each for each in questions if each.right is not None]
-    table: Table = {"questions": len(questions), "with_answer": len(told)}
-    if not told:
+def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
+    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, where answers are known."""
+    answered = [each for each in questions if each.right is not None]
+    table: Table = {"questions": len(questions), "with_answer": len(answered)}
+    if not answered:
         return table
-    kinds = {"all": told}
-    for each in told:
+    kinds = {"all": answered}
+    for each in answered:
         if each.kind:
             for kind in (each.kind, each.kind.partition("/")[0]) if "/" in each.kind else (each.kind, f"{each.kind[0]}*"):
                 kinds.setdefault(kind, []).append(each)
     for name, group in kinds.items():
         row: Table = {"count": len(group), "chance": float(np.mean([1 / len(each.options) for each in group]))}
         for kind, label in (("scores", "accuracy"), ("blind", "blind")):
-            if kind in found[group[0].key]:
-                right = sum(int(np.argmax(found[each.key][kind])) == each.right for each in group)
+            if kind in answers[group[0].key]:
+                right = sum(int(np.argmax(answers[each.key][kind])) == each.right for each in group)
                 row[label] = right / len(group)
                 row[f"{label}_interval"] = list(wilson_interval(right, len(group)))
         if "blind" in row:  # of the same questions, so in pairs
-            row["visual"], row["visual_interval"] = _paired(group, found)
+            row["visual"], row["visual_interval"] = _visual_gain(group, answers)
         table[name] = row
     return table
 
 
-def _paired(group: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
+def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
     """Accuracy less the blind one, and its interval of 95% by samples of videos drawn anew."""
     right = np.array([each.right for each in group])
-    seen, blind = (np.array([int(np.argmax(found[each.key][name])) for each in group]) == right for name in ("scores", "blind"))
-    gain = seen.astype(float) - blind
+    correct, blind = (
+        np.array([int(np.argmax(answers[each.key][name])) for each in group]) == right for name in ("scores", "blind")
+    )
+    gain = correct.astype(float) - blind
     interval = bootstrap_interval(gain, groups=[str(each.video) for each in group])
     return float(np.mean(gain)), [float(end) for end in interval]
 
 
-def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> View:
-    """Say which frames of a clip are looked at: the first 16, or of a summary 256."""
-    return View(rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP)
+def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> FrameSelection:
+    """Choose the frames of a clip: the first 16, or for a summary 256."""
+    return FrameSelection(
+        rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
+    )
 
 
 def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
@@ -165,44 +177,44 @@ def describe(
     rate: float = 1.0,
     progress: Progress = _silent,
 ) -> Table:
-    """Have texts written of clips or whole videos, and score them: CIDEr, BLEU-4, ROUGE-L."""
-    said = {}
+    """Caption clips or whole videos, and score the captions: CIDEr, BLEU-4, ROUGE-L."""
+    texts = {}
     for done, each in enumerate(clips, 1):
         about = _clip_stamp(rows, each)
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                row = {"text": model.write(see_video(model, video, view_of(each, measure, rate)))[0]}
+                row = {"text": model.generate(encode_video(model, video, view_of(each, measure, rate)))[0]}
             rows.add(str(each.key), about, row)
-        said[each.key] = row["text"]
+        texts[each.key] = row["text"]
         progress(done, len(clips))
-    made = caption_scores(said, {each.key: each.captions for each in clips})
+    made = caption_scores(texts, {each.key: each.captions for each in clips})
     return {"clips": len(clips), "cider": made.cider, "bleu_4": made.bleu[3], "rouge_l": made.rouge_l}
 
 
 def answer_freely(
     model: Captioner, questions: Sequence[Question], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
 ) -> Table:
-    """Have answers written after their questions, and score them: the same words as one that people gave, and ROUGE-L."""
-    said: dict[Any, str] = {}
+    """Generate answers to questions, and score them: the same words as one that people gave, and ROUGE-L."""
+    texts: dict[Any, str] = {}
     for done, each in enumerate(questions, 1):
         assert each.video is not None
         about = rows.stamp(video=each.video, question=each.question)
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                latents = see_video(model, video, View(rate=rate))
-            row = {"text": model.write(latents, f"{each.question} ", max_new_tokens=32)[0]}
+                latents = encode_video(model, video, FrameSelection(rate=rate))
+            row = {"text": model.generate(latents, f"{each.question} ", max_new_tokens=32)[0]}
             rows.add(str(each.key), about, row)
-        said[each.key] = row["text"]
+        texts[each.key] = row["text"]
         progress(done, len(questions))
-    exact = [said[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
-    made = caption_scores(said, {each.key: each.answers for each in questions})
+    exact = [texts[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
+    made = caption_scores(texts, {each.key: each.answers for each in questions})
     return {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
 
 
 def probe(
-    model: Watcher,
+    model: StreamingModel,
     train: Listing,
     test: Listing,
     rows: Rows,
@@ -235,14 +247,14 @@ def probe(
     }
 
 
-def _pooled(model: Watcher, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
+def _pooled(model: StreamingModel, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
     for k in range(len(part)):
         file = part.files["video"][k]
         about = rows.stamp(video=file.content)
         row = rows.get(f"{name} {k}", about)
         if row is None:
             with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
-                *_, (_, _, features) = looks(model, video, View(rate=rate, frames=CLIP))
+                *_, (_, _, features) = stream_features(model, video, FrameSelection(rate=rate, frames=CLIP))
             row = {"vector": features.pooled[0].float().tolist()}
             rows.add(f"{name} {k}", about, row)
         yield row["vector"]

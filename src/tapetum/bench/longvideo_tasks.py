@@ -1,8 +1,8 @@
-"""Benchmarks of long-video encoders: what each asks, of which split, and how much of a video is looked at.
+"""Benchmarks of long-video encoders: annotations, split, and protocol of each.
 
 Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4):
 
-    options      a video is looked at as a whole, a frame a second (the Perception Test 4); accuracy
+    options      the whole video, a frame a second (the Perception Test 4); accuracy
     retrieval    16 frames, a frame a second from the beginning of the clip; recall at 1, 5, 10 both ways
     captions     the same 16 frames; CIDEr
     summaries    256 frames of whole videos, a frame a second, against all their sentences; ROUGE-L
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question
 from tapetum.data.entries import first_of, one_of, read_json
 from tapetum.data.layouts import listing
 from tapetum.data.listings import Listing, Split
+from tapetum.data.questions import Question
 from tapetum.data.video_language import video_file, videos_of
 from tapetum.data.video_language.actions import list_diving48, list_ssv2
 from tapetum.data.video_language.captions import (
@@ -39,17 +39,17 @@ Measure = Literal["options", "free", "retrieval", "captions", "summaries", "clas
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class VideoBenchmark:
     """A benchmark: how it is read, and what may be measured."""
 
     read: Callable[..., Any]
     """Of (folder, split): questions; of (folder, split, whole): captioned videos; of (folder, split): a listing."""
     split: str
-    """Read where none is asked for."""
+    """Read by default."""
     measures: tuple[Measure, ...]
-    """The first one where none is asked for."""
+    """The first one is the default."""
     rate: float = 1.0
-    """Frames looked at in a second."""
+    """Frames a second that the model sees."""
 
 
 def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
@@ -59,12 +59,12 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     file = first_of(folder, (f"mc_question_{split}.json", f"all_{split}.json"))
     cuts = folder / f"cut_frame_mapping_{split}.json"
     ends = read_json(cuts) if cuts.is_file() else {}
-    found = []
+    questions = []
     for name, video in read_annotations(file).items():
         end = ends.get(name) if isinstance(ends, dict) else None
         until = str(end / video.metadata.rate) if isinstance(end, int) and end > 0 else ""
         for each in video.questions:
-            found.append(
+            questions.append(
                 Question(
                     key=f"{name}_{each.id}",
                     video=video_file(videos_of(folder), name),
@@ -75,9 +75,9 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
                     context=until,
                 )
             )
-    if not found:
-        raise BadInput(f"{file} asks nothing; give the official file")
-    return found
+    if not questions:
+        raise BadInput(f"{file} has no questions; give the official file")
+    return questions
 
 
 def _kinetics(place: Path, split: Split) -> Listing:
@@ -85,39 +85,39 @@ def _kinetics(place: Path, split: Split) -> Listing:
 
 
 _TEXTS: tuple[Measure, ...] = ("retrieval", "captions", "summaries")
-BENCHMARKS: Mapping[str, Benchmark] = {
-    "egoschema": Benchmark(read=read_egoschema, split="subset", measures=("options",)),
-    "nextqa": Benchmark(read=read_nextqa, split="val", measures=("options",)),
-    "nextqa-open": Benchmark(read=read_nextqa_open, split="val", measures=("free",)),
-    "perception-test": Benchmark(read=read_perception, split="valid", measures=("options",), rate=4.0),
-    "episodes": Benchmark(read=read_episode_questions, split="all", measures=("options",)),
-    "msrvtt": Benchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
-    "vatex": Benchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),
-    "youcook2": Benchmark(read=read_youcook2, split="validation", measures=_TEXTS),
-    "activitynet": Benchmark(read=read_activitynet, split="val_1", measures=_TEXTS),
-    "kinetics": Benchmark(read=_kinetics, split="val", measures=("classes",)),
-    "ssv2": Benchmark(read=list_ssv2, split="val", measures=("classes",)),
-    "diving48": Benchmark(read=list_diving48, split="val", measures=("classes",)),
+BENCHMARKS: Mapping[str, VideoBenchmark] = {
+    "egoschema": VideoBenchmark(read=read_egoschema, split="subset", measures=("options",)),
+    "nextqa": VideoBenchmark(read=read_nextqa, split="val", measures=("options",)),
+    "nextqa-open": VideoBenchmark(read=read_nextqa_open, split="val", measures=("free",)),
+    "perception-test": VideoBenchmark(read=read_perception, split="valid", measures=("options",), rate=4.0),
+    "episodes": VideoBenchmark(read=read_episode_questions, split="all", measures=("options",)),
+    "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
+    "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),
+    "youcook2": VideoBenchmark(read=read_youcook2, split="validation", measures=_TEXTS),
+    "activitynet": VideoBenchmark(read=read_activitynet, split="val_1", measures=_TEXTS),
+    "kinetics": VideoBenchmark(read=_kinetics, split="val", measures=("classes",)),
+    "ssv2": VideoBenchmark(read=list_ssv2, split="val", measures=("classes",)),
+    "diving48": VideoBenchmark(read=list_diving48, split="val", measures=("classes",)),
 }
 """By name."""
 CLIP, SUMMARY = 16, 256
-"""Frames that are looked at of clips, and of what is to be summed up."""
+"""Frames of a clip, and of a video that is to be summarised."""
 
 
-def find_benchmark(task: str, measure: str | None) -> tuple[Benchmark, Measure]:
-    """Give a benchmark and what is measured. Raises BadInput for what there is not."""
+def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:
+    """Look up a benchmark and its measure. Raises BadInput for what there is not."""
     if task not in BENCHMARKS:
         raise BadInput(f"there is no task {task!r}; it is one of {', '.join(BENCHMARKS)}")
-    found = BENCHMARKS[task]
+    benchmark = BENCHMARKS[task]
     if measure is None:
-        return found, found.measures[0]
-    for each in found.measures:
+        return benchmark, benchmark.measures[0]
+    for each in benchmark.measures:
         if each == measure:
-            return found, each
-    raise BadInput(f"{task} is not measured by {measure}; by {' or '.join(found.measures)}")
+            return benchmark, each
+    raise BadInput(f"{task} is not measured by {measure}; by {' or '.join(benchmark.measures)}")
 
 
-def read_texts(found: Benchmark, folder: Path, split: str, measure: Measure) -> list[CaptionedVideo]:
-    """Read captioned videos: parts for what is measured of clips, whole ones for paragraphs and summaries."""
-    whole = measure == "summaries" or (found.read is read_activitynet and measure == "retrieval")
-    return partial(found.read, whole=whole)(folder, split)
+def read_texts(benchmark: VideoBenchmark, folder: Path, split: str, measure: Measure) -> list[CaptionedVideo]:
+    """Read captioned videos: clips, or whole ones for paragraphs and summaries."""
+    whole = measure == "summaries" or (benchmark.read is read_activitynet and measure == "retrieval")
+    return partial(benchmark.read, whole=whole)(folder, split)

@@ -1,9 +1,9 @@
-"""Objects found without labels, scored: best overlaps of proposals (Odin, arXiv 2203.08777, section 4.4), and CorLoc.
+"""Scores of unsupervised object discovery: best overlaps of proposals (Odin, arXiv 2203.08777, section 4.4), and CorLoc.
 
-    COCO's files     masks of things: ABO and OR of k-means for every k, and CorLoc of the best object that is found
+    COCO's files     masks of things: ABO and OR of k-means for every k, and CorLoc of the best discovered object
     VOC's folder     boxes alone: CorLoc
 
-Crowds, and things that VOC marks as difficult, are no objects to be found; images without one that is are left out.
+Crowds, and things that VOC marks as difficult, are no targets; images without a target are left out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ from tapetum.transfer.whole import Look
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sought:
-    """An image and the objects in it that are to be found."""
+class AnnotatedImage:
+    """An image and its target objects."""
 
     key: str
     image: Path
@@ -47,51 +47,51 @@ class Sought:
                 f"{self.image} is {size[1]}x{size[0]} and its entry says {self.instances.size[1]}x{self.instances.size[0]}; "
                 "give the images that the file is of"
             )
-        drawn = self.instances.masks()[[k for k, thing in enumerate(self.instances.things) if not thing.crowd]]
+        drawn = self.instances.masks()[[k for k, instance in enumerate(self.instances.things) if not instance.crowd]]
         return drawn[drawn.any((1, 2))]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ImageScores:
     """Scores of one image."""
 
     key: str
     best: Float[np.ndarray, " n"] | None
     """Best overlap of each object with a proposal; None where there are no masks."""
     box: Float[np.ndarray, "4"]
-    """The one box that is said: of the best object, or of the whole image where none was found."""
+    """The predicted box: of the best object, or the whole image where none was discovered."""
     located: bool
     """It has an IoU of 0.5 or more with a true box."""
 
 
-def coco_objects(annotations: Path, images: Path) -> list[Sought]:
+def coco_objects(annotations: Path, images: Path) -> list[AnnotatedImage]:
     """List the images of a file of COCO's form that have an object. Raises BadInput as `read_instances`."""
-    found = []
+    annotated = []
     for one in read_instances(annotations, images):
-        boxes = [thing.xyxy for thing in one.things if not thing.crowd]
+        boxes = [instance.xyxy for instance in one.things if not instance.crowd]
         if boxes:
-            found.append(Sought(key=str(one.key), image=one.image, boxes=np.array(boxes), instances=one))
-    return found
+            annotated.append(AnnotatedImage(key=str(one.key), image=one.image, boxes=np.array(boxes), instances=one))
+    return annotated
 
 
-def voc_objects(folder: Path, split: str) -> list[Sought]:
+def voc_objects(folder: Path, split: str) -> list[AnnotatedImage]:
     """List the images of VOC's folder that have an object which is not difficult. Raises BadInput as `read_voc_boxes`."""
 
-    def sought(one: BoxedImage) -> Sought:
+    def annotated(one: BoxedImage) -> AnnotatedImage:
         kept = ~np.array(one.difficult, bool)
-        return Sought(key=one.key, image=one.image, boxes=np.asarray(one.boxes.xyxy)[kept])
+        return AnnotatedImage(key=one.key, image=one.image, boxes=np.asarray(one.boxes.xyxy)[kept])
 
-    return [found for found in map(sought, read_voc_boxes(folder, split)) if len(found.boxes)]
+    return [image for image in map(annotated, read_voc_boxes(folder, split)) if len(image.boxes)]
 
 
 def evaluate(
-    images: Sequence[Sought],
-    look: Look,
+    images: Sequence[AnnotatedImage],
+    extract: Look,
     most: int = 128,
     clusters: int = 6,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Found]:
+) -> Iterator[ImageScores]:
     """Score images one by one: proposals of 1 to `most` clusters, and the best object among `clusters`.
 
     Raises BadInput for images that cannot be read, or with fewer cells than clusters.
@@ -99,21 +99,21 @@ def evaluate(
     for done, one in enumerate(images):
         progress(done, len(images))
         image = one.read()
-        seen, best = look(image), None
+        features, best = extract(image), None
         if one.instances is not None:
             objects = one.masks((image.shape[0], image.shape[1]))
-            best = best_in_cells(objects, proposals(seen, most, metric_of(look), seed)) if len(objects) else np.zeros(0)
-        masks, _ = find_objects(image, look, clusters, seed=seed, found=seen)
+            best = best_in_cells(objects, proposals(features, most, metric_of(extract), seed)) if len(objects) else np.zeros(0)
+        masks, _ = find_objects(image, extract, clusters, seed=seed, found=features)
         whole = np.array([0, 0, image.shape[1], image.shape[0]], float)
         box = np.asarray(masks.boxes.xyxy[0], float) if len(masks) else whole
-        yield Found(key=one.key, best=best, box=box, located=corloc([box], [one.boxes]) == 1)
+        yield ImageScores(key=one.key, best=best, box=box, located=corloc([box], [one.boxes]) == 1)
     progress(len(images), len(images))
 
 
-def summary(found: Sequence[Found]) -> dict[str, float]:
+def summary(images: Sequence[ImageScores]) -> dict[str, float]:
     """Average over images: corloc, and where there are masks abo and object_recovery."""
-    if not found:
+    if not images:
         raise BadInput("no image has an object to be found; give images with things that are no crowds")
-    best = [one.best for one in found if one.best is not None]
+    best = [one.best for one in images if one.best is not None]
     scores = discovery_scores(best) if best else {}
-    return {**scores, "corloc": float(np.mean([one.located for one in found]))}
+    return {**scores, "corloc": float(np.mean([one.located for one in images]))}

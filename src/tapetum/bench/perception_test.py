@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 TRACKER, ANSWERER = "tapir-nano", "paligemma-nano"
 TOGETHER = 3
-"""Things that are looked for by one prompt: models are trained on few at a time."""
+"""Objects named in one prompt: models are trained on few at a time."""
 FRAMES = 4
 """Frames of a video that a model of images is shown, evenly spread, the last among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What models of the tasks want to know."""
+    """Settings of the models of all tasks."""
 
     train: Mapping[str, Video] | None = None
     """Annotations that rules learn from."""
@@ -57,12 +57,12 @@ class ImageOptions:
     def __init__(self, answerer: "Answerer", frames: int = FRAMES):
         """`frames` of a video are shown, one at a time. Raises BadInput for none."""
         if frames < 1:
-            raise BadInput(f"asked to show {frames} frames; give 1 or more")
+            raise BadInput(f"frames is {frames}; give 1 or more")
         self.answerer, self.frames = answerer, frames
 
     @full_precision()
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
-        """Give the mean log-probability of each option."""
+        """Compute the mean log-probability of each option."""
         import torch
 
         from tapetum.systems.paligemma import prompts
@@ -77,8 +77,8 @@ class ImageOptions:
         prefix = answerer.padded([answerer.prefix(prompts.answer(question))] * len(shown))
         answers = answerer.padded([answerer.tokens.encode_suffix(option) for option in options])
         with torch.inference_mode():
-            found = model.score(pixels, prefix, answers[None].expand(len(shown), -1, -1))
-        return found.sum(-1).mean(0).tolist()
+            log_likelihoods = model.score(pixels, prefix, answers[None].expand(len(shown), -1, -1))
+        return log_likelihoods.sum(-1).mean(0).tolist()
 
 
 class PromptedBoxes:
@@ -88,20 +88,20 @@ class PromptedBoxes:
         """`tokens`: the most of an answer."""
         self.answerer, self.tokens = answerer, tokens
 
-    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], things: Sequence[str]) -> Boxes:
-        """Ask where things are."""
+    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str]) -> Boxes:
+        """Detect the named objects."""
         from tapetum.systems.paligemma import prompts
 
-        check_several(things, "things")
-        parts = [list(things[k : k + TOGETHER]) for k in range(0, len(things), TOGETHER)]
-        found = []
+        check_several(names, "names")
+        parts = [list(names[k : k + TOGETHER]) for k in range(0, len(names), TOGETHER)]
+        detected = []
         for part in parts:
             [reply] = self.answerer.ask([image[None]], [prompts.detect(part)], self.tokens)
-            found.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
+            detected.append(self.answerer.find(reply, image.shape[1], image.shape[0], masks=False).boxes)
         return Boxes(
-            xyxy=np.concatenate([boxes.xyxy for boxes in found]),
-            labels=[label for boxes in found for label in boxes.labels],
-            scores=np.concatenate([boxes.scores for boxes in found]),
+            xyxy=np.concatenate([boxes.xyxy for boxes in detected]),
+            labels=[label for boxes in detected for label in boxes.labels],
+            scores=np.concatenate([boxes.scores for boxes in detected]),
         )
 
 

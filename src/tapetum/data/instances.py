@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Key
 from tapetum.data.entries import Entry, entries
 from tapetum.data.polygons import segmentation_mask
+from tapetum.data.questions import Key
 
 _FARTHEST = 1e6
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or deviation of red, green and blue over ImageNet, in 0..255."""
@@ -154,6 +155,10 @@ def architecture(name: str, **changes: Any) -> Architecture:
     Raises BadInput for an unknown name or field.
     """
     known = _named()
+    if is_reference(name, "encoder") and name not in known:
+        config = family_class(name, "config")()
+        preprocessing = Preprocessing(size=getattr(family_class(name, "model"), "image_size", (224, 224)))
+        return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
     source, colon, theirs = name.partition(":")
     if colon and source in SOURCES:
         answers = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
@@ -192,16 +197,29 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
         raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
 
 
+def family_class(family: str, part: Literal["config", "model"]) -> Any:
+    """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
+    if family in FAMILIES:
+        return dotted(getattr(FAMILIES[family], part))
+    own = resolve_class(family, "encoder")
+    return own if part == "model" else getattr(own, "Config", EncoderConfig)
+
+
 def as_json(found: Architecture) -> dict[str, Any]:
-    """Give what the header of a file of weights says."""
-    return {"family": found.family, "config": asdict(found.config), "preprocessing": asdict(found.preprocessing)}
+    """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
+    header = {"family": found.family, "config": asdict(found.config), "preprocessing": asdict(found.preprocessing)}
+    if found.family not in FAMILIES:
+        record = record_of_class(found.family, "encoder")
+        header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
+    return header
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:
     """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
-    config = dotted(FAMILIES[header["family"]].config)
+    family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
+    config = family_class(family, "config")
     return Architecture(
-        family=header["family"],
+        family=family,
         config=config(**_tuples(header["config"])),
         preprocessing=Preprocessing(**_tuples(header["preprocessing"])),
     )

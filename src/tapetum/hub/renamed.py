@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "picture_projection": "image_projection"}
+TENSORS |= {"tell": "dense_head"}
+TENSORS |= {"looks": "cross_attention", "remembering": "memory_bank"}
 """Parts of the dotted names of tensors, each with its name of today."""
 FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size"}
 """Fields of configs, each with its name of today."""

@@ -20,7 +20,7 @@ from tapetum.metrics.answers import any_match, count_of, exact_match, option_let
 from tapetum.metrics.pairing import paired, text
 
 Key = TypeVar("Key", bound=Hashable)
-Truth = TypeVar("Truth")
+Target = TypeVar("Target")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class AnswerScores:
     mean: float
     """Over all questions."""
     by_kind: Mapping[str, float]
-    """Over the questions of each kind; empty where no kinds were told."""
+    """Over the questions of each kind; empty where no kinds are given."""
     counts: Mapping[str, int]
     """Questions of each kind."""
     count: int
@@ -46,8 +46,8 @@ class AnswerScores:
 
 def answer_scores(
     predictions: Mapping[Key, str],
-    truths: Mapping[Key, Truth],
-    score: Callable[[str, Truth], float],
+    targets: Mapping[Key, Target],
+    score: Callable[[str, Target], float],
     kinds: Mapping[Key, str] | None = None,
     *,
     missing: str | None = None,
@@ -56,19 +56,19 @@ def answer_scores(
 
     `score` is one of `answers`, or any other of (answer, truth). `missing` is what counts as the answer where there is none;
     None refuses. Raises BadInput for ids without an answer, answers of no question, answers that are no text, and a question
-    without a kind where kinds are told.
+    without a kind where kinds are given.
 
     >>> from tapetum.metrics.answers import exact_match
     >>> answer_scores({1: "red", 2: "3"}, {1: "red", 2: "4"}, exact_match, {1: "colour", 2: "count"}).by_kind
     {'colour': 1.0, 'count': 0.0}
     """
-    scores = {k: float(score(text(said, k), truth)) for k, said, truth in paired(predictions, truths, missing=missing)}
+    scores = {k: float(score(text(answer, k), target)) for k, answer, target in paired(predictions, targets, missing=missing)}
     return _means(scores, kinds)
 
 
 def rsvqa_scores(
     predictions: Mapping[Key, str],
-    truths: Mapping[Key, Sequence[str]],
+    targets: Mapping[Key, Sequence[str]],
     types: Mapping[Key, str],
     kinds: Sequence[str] | None = None,
     lower: bool = True,
@@ -80,13 +80,13 @@ def rsvqa_scores(
     """
     if kinds is not None:
         check_several(kinds, "kinds")
-        truths = {key: truth for key, truth in truths.items() if types.get(key) in kinds}
-        if not truths:
+        targets = {key: target for key, target in targets.items() if types.get(key) in kinds}
+        if not targets:
             raise BadInput(
                 f"no question is of the types {', '.join(kinds)}; the types are {', '.join(sorted(set(types.values())))}"
             )
-        predictions = {key: said for key, said in predictions.items() if types.get(key, kinds[0]) in kinds}
-    return answer_scores(predictions, truths, lambda said, right: any_match(said, right, lower), types)
+        predictions = {key: answer for key, answer in predictions.items() if types.get(key, kinds[0]) in kinds}
+    return answer_scores(predictions, targets, lambda answer, target: any_match(answer, target, lower), types)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class YesNoScores:
 
     accuracy: float
     precision: float
-    """Of yes; 0 where yes was never said."""
+    """Of yes; 0 where yes was never predicted."""
     recall: float
     """Of yes; 0 where it was never right."""
     f1: float
@@ -108,29 +108,32 @@ class YesNoScores:
     """Questions."""
 
 
-def pope_scores(predictions: Mapping[Key, str], truths: Mapping[Key, str], *, missing: str | None = None) -> YesNoScores:
+def pope_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str], *, missing: str | None = None) -> YesNoScores:
     """Score answers to yes-or-no questions, in any case of letters. Raises BadInput for a truth that is neither, and as
     `answer_scores`."""
-    rows = [(text(said, k).lower(), right.lower(), k) for k, said, right in paired(predictions, truths, missing=missing)]
-    for _, right, key in rows:
-        if right not in ("yes", "no"):
-            raise BadInput(f"the right answer of {key!r} is {right!r}; it must be yes or no")
-    n, hits = len(rows), sum(said == right == "yes" for said, right, _ in rows)
-    said_yes, true_yes = sum(said == "yes" for said, _, _ in rows), sum(right == "yes" for _, right, _ in rows)
+    rows = [(text(answer, k).lower(), target.lower(), k) for k, answer, target in paired(predictions, targets, missing=missing)]
+    for _, target, key in rows:
+        if target not in ("yes", "no"):
+            raise BadInput(f"the right answer of {key!r} is {target!r}; it must be yes or no")
+    n, hits = len(rows), sum(answer == target == "yes" for answer, target, _ in rows)
+    predicted_yes, target_yes = (
+        sum(answer == "yes" for answer, _, _ in rows),
+        sum(target == "yes" for _, target, _ in rows),
+    )
     return YesNoScores(
-        accuracy=sum(said == right for said, right, _ in rows) / n,
-        precision=hits / said_yes if said_yes else 0.0,
-        recall=hits / true_yes if true_yes else 0.0,
-        f1=2 * hits / (said_yes + true_yes) if said_yes + true_yes else 0.0,
-        yes=said_yes / n,
-        valid=sum(said in ("yes", "no") for said, _, _ in rows) / n,
+        accuracy=sum(answer == target for answer, target, _ in rows) / n,
+        precision=hits / predicted_yes if predicted_yes else 0.0,
+        recall=hits / target_yes if target_yes else 0.0,
+        f1=2 * hits / (predicted_yes + target_yes) if predicted_yes + target_yes else 0.0,
+        yes=predicted_yes / n,
+        valid=sum(answer in ("yes", "no") for answer, _, _ in rows) / n,
         count=n,
     )
 
 
 def mmvp_scores(
     predictions: Mapping[Key, str],
-    truths: Mapping[Key, str],
+    targets: Mapping[Key, str],
     pairs: Mapping[Key, Hashable],
     score: Callable[[str, str], float] = exact_match,
 ) -> AnswerScores:
@@ -141,32 +144,32 @@ def mmvp_scores(
     >>> mmvp_scores({1: "a", 2: "b"}, {1: "a", 2: "a"}, {1: "p", 2: "p"}).mean
     0.0
     """
-    single = answer_scores(predictions, truths, score).scores
+    single = answer_scores(predictions, targets, score).scores
     members: dict[Hashable, list[float]] = {}
-    for key in truths:
+    for key in targets:
         if key not in pairs:
             raise BadInput(f"question {key!r} is in no pair; tell the pair of every question")
         members.setdefault(pairs[key], []).append(single[key])
-    for pair, found in members.items():
-        if len(found) != 2:
-            raise BadInput(f"the pair {pair!r} has {len(found)} questions; wanted two")
-    return _means({pair: float(all(right == 1 for right in found)) for pair, found in members.items()}, None)
+    for pair, scores_of_pair in members.items():
+        if len(scores_of_pair) != 2:
+            raise BadInput(f"the pair {pair!r} has {len(scores_of_pair)} questions; give two")
+    return _means({pair: float(all(value == 1 for value in scores_of_pair)) for pair, scores_of_pair in members.items()}, None)
 
 
-def science_scores(predictions: Mapping[Key, str], truths: Mapping[Key, str]) -> tuple[AnswerScores, float]:
+def science_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str]) -> tuple[AnswerScores, float]:
     """Score answers "The answer is B." against such truths; also the share of answers that say no letter, which are wrong.
 
     Raises BadInput for a truth that says none, and as `answer_scores`.
     """
-    for key, right in truths.items():
-        if option_letter(text(right, key)) is None:
-            raise BadInput(f"the right answer of {key!r} is {right!r}; it must begin as 'The answer is B.'")
-    found = answer_scores(predictions, truths, lambda said, right: float(option_letter(said) == option_letter(right)))
-    return found, sum(option_letter(said) is None for said in predictions.values()) / found.count
+    for key, target in targets.items():
+        if option_letter(text(target, key)) is None:
+            raise BadInput(f"the right answer of {key!r} is {target!r}; it must begin as 'The answer is B.'")
+    result = answer_scores(predictions, targets, lambda answer, target: float(option_letter(answer) == option_letter(target)))
+    return result, sum(option_letter(answer) is None for answer in predictions.values()) / result.count
 
 
 def count_scores(
-    predictions: Mapping[Key, str], truths: Mapping[Key, str], kinds: Mapping[Key, str] | None = None
+    predictions: Mapping[Key, str], targets: Mapping[Key, str], kinds: Mapping[Key, str] | None = None
 ) -> tuple[AnswerScores, dict[str, float]]:
     """Score counts, number words being digits; also the mean for each true count. `kinds`: TallyQA's simple and complex.
 
@@ -175,9 +178,9 @@ def count_scores(
     >>> count_scores({1: "two", 2: "3"}, {1: "2", 2: "4"})[1]
     {'2': 1.0, '4': 0.0}
     """
-    found = answer_scores(predictions, truths, lambda said, right: float(count_of(said) == count_of(right)), kinds)
-    by_count = _means(dict(found.scores), {key: count_of(right) for key, right in truths.items()}).by_kind
-    return found, dict(by_count)
+    result = answer_scores(predictions, targets, lambda answer, target: float(count_of(answer) == count_of(target)), kinds)
+    by_count = _means(dict(result.scores), {key: count_of(target) for key, target in targets.items()}).by_kind
+    return result, dict(by_count)
 
 
 def _means(scores: dict, kinds: Mapping | None) -> AnswerScores:

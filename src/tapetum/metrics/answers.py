@@ -10,7 +10,7 @@
     count_of             TallyQA, CountBenchQA
 
 They are those of PaliGemma's evaluation (arXiv 2407.07726; github.com/google-research/big_vision), which lower-cases only where
-`lower` is said. Unusual, kept:
+`lower` is set. Unusual, kept:
 
 - VQA's normaliser deletes a mark everywhere where it touches a space anywhere, or where any digit,digit stands in the text;
   else it puts a space. Of full stops that no digit follows it deletes the first 32 (the official code passes a flag as
@@ -24,7 +24,36 @@ from collections.abc import Sequence
 
 from tapetum.core.errors import BadInput, check_several
 from tapetum.metrics.edits import levenshtein
-from tapetum.metrics.vqa_words import ARTICLES, CONTRACTIONS, NUMBERS, PUNCTUATION
+
+# The words of the official evaluation of VQA (Antol et al., arXiv 1505.00468; github.com/GT-Vision-Lab/VQA).
+_NUMBERS = "zero one two three four five six seven eight nine ten"
+NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBERS.split())}
+ARTICLES = frozenset(("a", "an", "the"))
+PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+"""Each is deleted or becomes a space; apostrophe, colon and full stop are not among them."""
+
+_CONTRACTIONS = """
+aint=ain't arent=aren't cant=can't couldve=could've couldnt=couldn't couldn'tve=couldn't've couldnt've=couldn't've
+didnt=didn't doesnt=doesn't dont=don't hadnt=hadn't hadnt've=hadn't've hadn'tve=hadn't've hasnt=hasn't havent=haven't
+hed=he'd hed've=he'd've he'dve=he'd've hes=he's howd=how'd howll=how'll hows=how's Id've=I'd've I'dve=I'd've Im=I'm
+Ive=I've isnt=isn't itd=it'd itd've=it'd've it'dve=it'd've itll=it'll let's=let's maam=ma'am mightnt=mightn't
+mightnt've=mightn't've mightn'tve=mightn't've mightve=might've mustnt=mustn't mustve=must've neednt=needn't notve=not've
+oclock=o'clock oughtnt=oughtn't ow's'at='ow's'at 'ows'at='ow's'at 'ow'sat='ow's'at shant=shan't shed've=she'd've
+she'dve=she'd've she's=she's shouldve=should've shouldnt=shouldn't shouldnt've=shouldn't've shouldn'tve=shouldn't've
+somebody'd=somebodyd somebodyd've=somebody'd've somebody'dve=somebody'd've somebodyll=somebody'll somebodys=somebody's
+someoned=someone'd someoned've=someone'd've someone'dve=someone'd've someonell=someone'll someones=someone's
+somethingd=something'd somethingd've=something'd've something'dve=something'd've somethingll=something'll thats=that's
+thered=there'd thered've=there'd've there'dve=there'd've therere=there're theres=there's theyd=they'd theyd've=they'd've
+they'dve=they'd've theyll=they'll theyre=they're theyve=they've twas='twas wasnt=wasn't wed've=we'd've we'dve=we'd've
+weve=we've werent=weren't whatll=what'll whatre=what're whats=what's whatve=what've whens=when's whered=where'd
+wheres=where's whereve=where've whod=who'd whod've=who'd've who'dve=who'd've wholl=who'll whos=who's whove=who've
+whyll=why'll whyre=why're whys=why's wont=won't wouldve=would've wouldnt=wouldn't wouldnt've=wouldn't've
+wouldn'tve=wouldn't've yall=y'all yall'll=y'all'll y'allll=y'all'll yall'd've=y'all'd've y'alld've=y'all'd've
+y'all'dve=y'all'd've youd=you'd youd've=you'd've you'dve=you'd've youll=you'll youre=you're youve=you've
+"""
+CONTRACTIONS = {wrong: right for wrong, _, right in (pair.partition("=") for pair in _CONTRACTIONS.split())}
+"""By what was written. "somebody'd" loses its apostrophe, and those with a capital never occur, since texts are lower-cased by
+then: both as the official table has it."""
 
 _COMMA = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"\.(?!\d)")
@@ -54,7 +83,7 @@ def vqa_accuracy(answer: str, references: Sequence[str]) -> float:
 
 
 def vqa_normalised(text: str) -> str:
-    """Return what the official evaluation of VQA compares of a text.
+    """Normalise a text as the official evaluation of VQA does before it compares.
 
     >>> vqa_normalised("A cat, two dogs."), vqa_normalised("1,000 t-shirts")
     ('cat 2 dogs', '1000 tshirts')
@@ -103,24 +132,24 @@ def relaxed_match(answer: str, reference: str, tolerance: float = 0.05, lower: b
     (1.0, 0.0, 0.0, 1.0)
     """
     answer, reference = (answer.lower(), reference.lower()) if lower else (answer, reference)
-    said, right = _number(answer), _number(reference)
-    if said is not None and right:
-        return float(abs(said - right) / abs(right) <= tolerance)
+    predicted, expected = _number(answer), _number(reference)
+    if predicted is not None and expected:
+        return float(abs(predicted - expected) / abs(expected) <= tolerance)
     return float(answer == reference)
 
 
 def option_letter(text: str) -> str | None:
-    """Return the letter of "The answer is B." at the start of a text, in lower case; None where it says no such thing.
+    """Read the letter of "The answer is B." at the start of a text, in lower case; None where it says no such thing.
 
     >>> option_letter("The answer is B. Because ..."), option_letter("B")
     ('b', None)
     """
-    found = _SCIENCE.match(text.lower())
-    return found[1] if found else None
+    match = _SCIENCE.match(text.lower())
+    return match[1] if match else None
 
 
 def count_of(text: str) -> str:
-    """Return the digits of a number word from none and zero to twenty; any other text as it is.
+    """Write the digits of a number word from none and zero to twenty; any other text as it is.
 
     >>> count_of("Twelve"), count_of("12")
     ('12', '12')

@@ -14,7 +14,7 @@ from tapetum.metrics.pairing import finite_array
 
 
 def box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Return intersection over union of each box of one list with each of another, float64 (n, m).
+    """Compute intersection over union of each box of one list with each of another, float64 (n, m).
 
     Raises BadInput for wrong shapes, NaN, and corners in the wrong order.
 
@@ -28,7 +28,7 @@ def box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "m 4"]) -> Float[np.nd
 
 
 def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Return intersection over union of the k-th box with the k-th other, float64 (n,). Raises BadInput as `box_iou`."""
+    """Compute intersection over union of the k-th box with the k-th other, float64 (n,). Raises BadInput as `box_iou`."""
     a, b = checked_boxes(a, "boxes"), checked_boxes(b, "the other boxes")
     if len(a) != len(b):
         raise BadInput(f"there are {len(a)} boxes and {len(b)} others; give one for each")
@@ -39,49 +39,49 @@ def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Floa
 
 
 def box_accuracy(overlaps: Sequence[float], thresholds: Sequence[float] = (0.5, 0.75)) -> dict[float, float]:
-    """Return the share of expressions whose box overlaps the right one by a threshold or more, for each threshold.
+    """Compute the share of expressions whose box overlaps the right one by a threshold or more, for each threshold.
 
     An expression without a box has overlap 0 and counts. Raises BadInput where there is none, and for overlaps beyond 0..1.
 
     >>> box_accuracy([0.5, 0.0, 0.8, 0.9])
     {0.5: 0.75, 0.75: 0.5}
     """
-    found = checked_overlaps(overlaps)
-    return {float(threshold): float((found >= threshold).mean()) for threshold in thresholds}
+    checked = checked_overlaps(overlaps)
+    return {float(threshold): float((checked >= threshold).mean()) for threshold in thresholds}
 
 
 def mean_overlap(overlaps: Sequence[float]) -> float:
-    """Return the mean over expressions (RefCOCO's mIoU, of masks or boxes). Raises BadInput as `box_accuracy`."""
+    """Compute the mean over expressions (RefCOCO's mIoU, of masks or boxes). Raises BadInput as `box_accuracy`."""
     return float(checked_overlaps(overlaps).mean())
 
 
 def areas(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Return areas (n,)."""
+    """Compute areas (n,)."""
     return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
 def intersections(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Return the areas that each box shares with each other one."""
+    """Compute the areas that each box shares with each other one."""
     width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
     height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
     return np.maximum(width, 0) * np.maximum(height, 0)
 
 
 def checked_boxes(boxes: Num[np.ndarray, "n 4"], name: str) -> Float[np.ndarray, "n 4"]:
-    """Return boxes as float64 (n, 4). Raises BadInput for other shapes, NaN, and corners in the wrong order."""
-    found = finite_array(boxes if np.size(boxes) else np.zeros((0, 4)), name, 2)
-    if found.shape[1] != 4:
-        raise BadInput(f"{name} have shape {found.shape}; give (n, 4)")
-    if (found[:, :2] > found[:, 2:]).any():
+    """Check boxes and convert them to float64 (n, 4). Raises BadInput for other shapes, NaN, and corners in the wrong order."""
+    checked = finite_array(boxes if np.size(boxes) else np.zeros((0, 4)), name, 2)
+    if checked.shape[1] != 4:
+        raise BadInput(f"{name} have shape {checked.shape}; give (n, 4)")
+    if (checked[:, :2] > checked[:, 2:]).any():
         raise BadInput(f"{name} have a corner left of or above the first one; give x1, y1, x2, y2")
-    return found
+    return checked
 
 
 def checked_overlaps(overlaps: Sequence[float]) -> Float[np.ndarray, " n"]:
-    """Return overlaps as float64 (n,). Raises BadInput where there is none, or one leaves 0..1."""
-    found = finite_array(overlaps, "overlaps", 1)
-    if not len(found):
+    """Check overlaps and convert them to float64 (n,). Raises BadInput where there is none, or one leaves 0..1."""
+    checked = finite_array(overlaps, "overlaps", 1)
+    if not len(checked):
         raise BadInput("there are no overlaps; give that of one expression or more")
-    if found.min() < 0 or found.max() > 1 + 1e-9:
-        raise BadInput(f"overlaps lie in {found.min():g}..{found.max():g}; they must lie in 0..1")
-    return found
+    if checked.min() < 0 or checked.max() > 1 + 1e-9:
+        raise BadInput(f"overlaps lie in {checked.min():g}..{checked.max():g}; they must lie in 0..1")
+    return checked

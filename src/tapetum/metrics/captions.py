@@ -58,26 +58,26 @@ def caption_scores(
     >>> round(scores.cider, 3), round(scores.bleu[0], 3), round(scores.rouge_l, 3)
     (2.882, 0.655, 0.693)
     """
-    said, right = {}, {}
-    for key, one, several in paired(predictions, references, missing=missing):
+    candidates, tokenized = {}, {}
+    for key, prediction, several in paired(predictions, references, missing=missing):
         check_several(several, f"the references of {key!r}")
         if not len(several):
             raise BadInput(f"the references of {key!r} are {several!r}; give a list of one text or more")
-        said[key] = ptb_words(text(one, key))
-        right[key] = [ptb_words(text(reference, key)) for reference in several]
-    each = cider_scores(said, right)
-    rouge = {key: rouge_l(words, right[key]) for key, words in said.items()}
+        candidates[key] = ptb_words(text(prediction, key))
+        tokenized[key] = [ptb_words(text(reference, key)) for reference in several]
+    each = cider_scores(candidates, tokenized)
+    rouge = {key: rouge_l(words, tokenized[key]) for key, words in candidates.items()}
     return CaptionScores(
         cider=sum(each.values()) / len(each),
-        bleu=bleu(said, right),
+        bleu=bleu(candidates, tokenized),
         rouge_l=sum(rouge.values()) / len(rouge),
         cider_each=each,
         rouge_each=rouge,
     )
 
 
-def cider_scores(said: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
-    """Return CIDEr-D of each caption, 0..10. Words are split at spaces; the same ids on both sides."""
+def cider_scores(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> dict[Hashable, float]:
+    """Compute CIDEr-D of each caption, 0..10. Words are split at spaces; the same ids on both sides."""
     counted = {key: [_grams(reference) for reference in several] for key, several in references.items()}
     images: Counter[tuple[str, ...]] = Counter()
     for several in counted.values():
@@ -85,43 +85,43 @@ def cider_scores(said: Mapping[Hashable, str], references: Mapping[Hashable, Seq
     log_all = math.log(len(counted))
     return {
         key: _cider(_weighted(_grams(words), images, log_all), [_weighted(g, images, log_all) for g in counted[key]])
-        for key, words in said.items()
+        for key, words in candidates.items()
     }
 
 
-def bleu(said: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> tuple[float, float, float, float]:
-    """Return BLEU-1 to 4 of all captions together. Words are split at spaces; the same ids on both sides."""
-    right, tried = [0] * MOST_WORDS, [0] * MOST_WORDS
-    length = wanted = 0
-    for key, words in said.items():
+def bleu(candidates: Mapping[Hashable, str], references: Mapping[Hashable, Sequence[str]]) -> tuple[float, float, float, float]:
+    """Compute BLEU-1 to 4 of all captions together. Words are split at spaces; the same ids on both sides."""
+    matched, possible = [0] * MOST_WORDS, [0] * MOST_WORDS
+    length = reference_length = 0
+    for key, words in candidates.items():
         several = [_grams(reference) for reference in references[key]]
         long = len(words.split())
         most: Counts = Counter()
         for grams in several:
             most |= grams
         for gram, count in _grams(words).items():
-            right[len(gram) - 1] += min(count, most[gram])
+            matched[len(gram) - 1] += min(count, most[gram])
         for n in range(MOST_WORDS):
-            tried[n] += max(0, long - n)
+            possible[n] += max(0, long - n)
         length += long
-        wanted += min((abs(len(r.split()) - long), len(r.split())) for r in references[key])[1]
-    ratio = (length + _TINY) / (wanted + _SMALL)
+        reference_length += min((abs(len(r.split()) - long), len(r.split())) for r in references[key])[1]
+    ratio = (length + _TINY) / (reference_length + _SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
-    product, found = 1.0, []
+    product, scores = 1.0, []
     for n in range(MOST_WORDS):
-        product *= (right[n] + _TINY) / (tried[n] + _SMALL)
-        found.append(product ** (1 / (n + 1)) * brevity)
-    return found[0], found[1], found[2], found[3]
+        product *= (matched[n] + _TINY) / (possible[n] + _SMALL)
+        scores.append(product ** (1 / (n + 1)) * brevity)
+    return scores[0], scores[1], scores[2], scores[3]
 
 
-def rouge_l(said: str, references: Sequence[str]) -> float:
-    """Return ROUGE-L of one caption, 0..1. Words are split at spaces.
+def rouge_l(candidate: str, references: Sequence[str]) -> float:
+    """Compute ROUGE-L of one caption, 0..1. Words are split at spaces.
 
     >>> round(rouge_l("the cat sat", ["a cat sat down", "the dog"]), 4)
     0.5571
     """
     check_several(references, "the references")
-    words = said.split(" ")
+    words = candidate.split(" ")
     common = [(_longest_common(words, r.split(" ")), len(r.split(" "))) for r in references]
     precision, recall = max(c for c, _ in common) / len(words), max(c / long for c, long in common)
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision) if precision and recall else 0.0
@@ -142,24 +142,26 @@ class _Weighted:
 
 
 def _weighted(grams: Counts, images: Counts, log_all: float) -> _Weighted:
-    found: list[dict[tuple[str, ...], float]] = [{} for _ in range(MOST_WORDS)]
+    weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(MOST_WORDS)]
     for gram, count in grams.items():
-        found[len(gram) - 1][gram] = count * (log_all - math.log(max(1, images[gram])))
-    norms = [math.sqrt(sum(weight * weight for weight in one.values())) for one in found]
-    return _Weighted(found, norms, sum(count for gram, count in grams.items() if len(gram) == 2))
+        weights[len(gram) - 1][gram] = count * (log_all - math.log(max(1, images[gram])))
+    norms = [math.sqrt(sum(weight * weight for weight in one.values())) for one in weights]
+    return _Weighted(weights, norms, sum(count for gram, count in grams.items() if len(gram) == 2))
 
 
-def _cider(said: _Weighted, references: list[_Weighted]) -> float:
+def _cider(candidate: _Weighted, references: list[_Weighted]) -> float:
     total = 0.0
-    for right in references:
+    for reference in references:
         likeness = 0.0
         for n in range(MOST_WORDS):
-            norm = said.norms[n] * right.norms[n]
+            norm = candidate.norms[n] * reference.norms[n]
             if norm:
-                other = right.grams[n]
-                shared = sum(min(weight, other.get(gram, 0.0)) * other.get(gram, 0.0) for gram, weight in said.grams[n].items())
+                weights = reference.grams[n]
+                shared = sum(
+                    min(weight, weights.get(gram, 0.0)) * weights.get(gram, 0.0) for gram, weight in candidate.grams[n].items()
+                )
                 likeness += shared / norm
-        total += likeness / MOST_WORDS * math.exp(-((said.pairs - right.pairs) ** 2) / (2 * _SIGMA**2))
+        total += likeness / MOST_WORDS * math.exp(-((candidate.pairs - reference.pairs) ** 2) / (2 * _SIGMA**2))
     return 10 * total / len(references)
 
 

@@ -51,25 +51,25 @@ class DavisScores:
         return (self.j.mean + self.f.mean) / 2
 
 
-def boundary_f(prediction: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], tolerance: float = TOLERANCE) -> float:
-    """Return F of one frame, 0..1; `tolerance` is a share of the diagonal, or pixels from 1 on.
+def boundary_f(prediction: Bool[np.ndarray, "h w"], target: Bool[np.ndarray, "h w"], tolerance: float = TOLERANCE) -> float:
+    """Compute F of one frame, 0..1; `tolerance` is a share of the diagonal, or pixels from 1 on.
 
     Raises BadInput for masks of two sizes.
     """
-    prediction, truth = np.asarray(prediction, bool), np.asarray(truth, bool)
-    if prediction.shape != truth.shape or truth.ndim != 2:
-        raise BadInput(f"masks have shapes {prediction.shape} and {truth.shape}; give two of one shape (h, w)")
-    reach = tolerance if tolerance >= 1 else np.ceil(tolerance * np.hypot(*truth.shape))
-    said, right = outline(prediction), outline(truth)
-    if not said.any() or not right.any():
-        return float(said.any() == right.any())
-    precision = np.count_nonzero(said & _near(right, reach)) / np.count_nonzero(said)
-    recall = np.count_nonzero(right & _near(said, reach)) / np.count_nonzero(right)
+    prediction, target = np.asarray(prediction, bool), np.asarray(target, bool)
+    if prediction.shape != target.shape or target.ndim != 2:
+        raise BadInput(f"masks have shapes {prediction.shape} and {target.shape}; give two of one shape (h, w)")
+    reach = tolerance if tolerance >= 1 else np.ceil(tolerance * np.hypot(*target.shape))
+    predicted, true = outline(prediction), outline(target)
+    if not predicted.any() or not true.any():
+        return float(predicted.any() == true.any())
+    precision = np.count_nonzero(predicted & _near(true, reach)) / np.count_nonzero(predicted)
+    recall = np.count_nonzero(true & _near(predicted, reach)) / np.count_nonzero(true)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels right of, below, or right and below which the mask changes; the last pixel is none.
+    """Mark the pixels right of, below, or right and below which the mask changes; the last pixel is none.
 
     >>> outline(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], bool)).astype(int).tolist()
     [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
@@ -89,26 +89,26 @@ def over_frames(values: Float[np.ndarray, " t"]) -> OverFrames:
 
 
 def davis_scores(
-    predictions: Mapping[Hashable, Bool[np.ndarray, "t h w"]], truths: Mapping[Hashable, Bool[np.ndarray, "t h w"]]
+    predictions: Mapping[Hashable, Bool[np.ndarray, "t h w"]], targets: Mapping[Hashable, Bool[np.ndarray, "t h w"]]
 ) -> DavisScores:
     """Score the masks of each object, by a key of one's choice such as (video, number), through the frames that count.
 
     An object without a prediction counts as not found. Raises BadInput where there is no object, for predictions of objects
     that the truth has not, and for shapes that don't fit.
     """
-    if not truths:
+    if not targets:
         raise BadInput("there are no objects to score; give the true masks of one or more")
-    unknown = [key for key in predictions if key not in truths]
+    unknown = [key for key in predictions if key not in targets]
     if unknown:
         raise BadInput(f"object {unknown[0]!r} of the predictions is not in the truth; number objects as the truth does")
     objects = {}
-    for key, truth in truths.items():
-        truth = np.asarray(truth, bool)
-        said = np.asarray(predictions[key], bool) if key in predictions else np.zeros_like(truth)
-        if said.shape != truth.shape or truth.ndim != 3:
-            raise BadInput(f"the masks of {key!r} have shapes {said.shape} and {truth.shape}; give two of one shape (t, h, w)")
-        f = np.array([boundary_f(a, b) for a, b in zip(said, truth, strict=True)])
-        objects[key] = over_frames(mask_iou(said, truth)), over_frames(f)
+    for key, target in targets.items():
+        target = np.asarray(target, bool)
+        masks = np.asarray(predictions[key], bool) if key in predictions else np.zeros_like(target)
+        if masks.shape != target.shape or target.ndim != 3:
+            raise BadInput(f"masks of {key!r} have shapes {masks.shape} and {target.shape}; give two of one shape (t, h, w)")
+        f = np.array([boundary_f(a, b) for a, b in zip(masks, target, strict=True)])
+        objects[key] = over_frames(mask_iou(masks, target)), over_frames(f)
     j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
     return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
 

@@ -74,32 +74,32 @@ class DetectionScores:
     """Of each category."""
 
 
-def detection_scores(predictions: Mapping[Hashable, Boxes], truths: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
+def detection_scores(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
     """Score boxes by image. An image without a prediction has no boxes.
 
     Raises BadInput where there are no images, and for predictions of images that the truth has not.
     """
-    if not truths:
+    if not targets:
         raise BadInput("there are no images to score boxes in; give the true boxes of one or more")
-    unknown = [key for key in predictions if key not in truths]
+    unknown = [key for key in predictions if key not in targets]
     if unknown:
         raise BadInput(f"boxes are of image {unknown[0]!r}, which is not in the truth; score against the split they are of")
-    labels = sorted({label for truth in truths.values() for label in truth.labels})
+    labels = sorted({label for target in targets.values() for label in target.labels})
     by_label: dict[str, list[_Image]] = {label: [] for label in labels}
-    for key, truth in truths.items():
+    for key, target in targets.items():
         boxes = predictions.get(key)
-        for label in {*truth.labels, *(() if boxes is None else boxes.labels)} & by_label.keys():
-            by_label[label].append(_of_label(boxes, truth, label))
+        for label in {*target.labels, *(() if boxes is None else boxes.labels)} & by_label.keys():
+            by_label[label].append(_select_label(boxes, target, label))
     shape = len(OVERLAPS), len(labels), len(SIZES)
     precision, recall = np.full(shape, np.nan), np.full((*shape, len(MOST)), np.nan)
     for k, label in enumerate(labels):
         for s, size in enumerate(SIZES.values()):
-            judged = [_judged(image, size) for image in by_label[label]]
-            wanted = sum(one.wanted for one in judged)
-            for m, most in enumerate(MOST if wanted else ()):
-                recall[:, k, s, m], found = _curve(judged, wanted, most)
+            matched_images = [_match_image(image, size) for image in by_label[label]]
+            positives = sum(one.positives for one in matched_images)
+            for m, most in enumerate(MOST if positives else ()):
+                recall[:, k, s, m], average_precision = _compute_curve(matched_images, positives, most)
                 if most == MOST[-1]:
-                    precision[:, k, s] = found
+                    precision[:, k, s] = average_precision
     names, last = list(SIZES), len(MOST) - 1
     return DetectionScores(
         ap=_mean(precision[:, :, 0]),
@@ -126,44 +126,44 @@ class _Image:
     crowd: Bool[np.ndarray, " g"]
 
 
-def _of_label(boxes: Boxes | None, truth: TrueBoxes, label: str) -> _Image:
-    mine = np.array([name == label for name in truth.labels], bool)
-    true, crowd = truth.xyxy[mine], np.asarray(truth.crowd)[mine]
-    found = [] if boxes is None else [k for k, name in enumerate(boxes.labels) if name == label]
-    scores = np.asarray(boxes.scores, np.float64)[found] if boxes is not None else np.zeros(0)
+def _select_label(boxes: Boxes | None, target: TrueBoxes, label: str) -> _Image:
+    mine = np.array([name == label for name in target.labels], bool)
+    true, crowd = target.xyxy[mine], np.asarray(target.crowd)[mine]
+    rows = [] if boxes is None else [k for k, name in enumerate(boxes.labels) if name == label]
+    scores = np.asarray(boxes.scores, np.float64)[rows] if boxes is not None else np.zeros(0)
     order = np.argsort(-scores, kind="stable")[: MOST[-1]]
-    xyxy = boxes.xyxy[found][order].astype(np.float64) if boxes is not None else np.zeros((0, 4))
+    xyxy = boxes.xyxy[rows][order].astype(np.float64) if boxes is not None else np.zeros((0, 4))
     common, area = intersections(xyxy, true), areas(xyxy)
     whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
     overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
-    return _Image(scores[order], area, overlap, np.asarray(truth.area)[mine], crowd)
+    return _Image(scores[order], area, overlap, np.asarray(target.area)[mine], crowd)
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _MatchedImage:
     """What became of the boxes of an image, bool (overlaps, d): found a true box, and counts neither way."""
 
     scores: Float[np.ndarray, " d"]
     hit: Bool[np.ndarray, "t d"]
     out: Bool[np.ndarray, "t d"]
-    wanted: int
+    positives: int
     """True boxes to find."""
 
 
-def _judged(image: _Image, size: tuple[float, float]) -> _Judged:
+def _match_image(image: _Image, size: tuple[float, float]) -> _MatchedImage:
     skip = image.crowd | (image.true_area < size[0]) | (image.true_area > size[1])
-    hit, out = _matched(image, skip)
+    hit, out = _match_boxes(image, skip)
     outside = (image.area < size[0]) | (image.area > size[1])
-    return _Judged(image.scores, hit, out | (~hit & outside), int((~skip).sum()))
+    return _MatchedImage(image.scores, hit, out | (~hit & outside), int((~skip).sum()))
 
 
-def _curve(images: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _compute_curve(images: list[_MatchedImage], positives: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Greatest recall and average precision at each overlap."""
     order = np.argsort(-np.concatenate([one.scores[:most] for one in images]), kind="stable")
     hit = np.concatenate([one.hit[:, :most] for one in images], 1)[:, order]
     out = np.concatenate([one.out[:, :most] for one in images], 1)[:, order]
     true, false = np.cumsum(hit & ~out, 1), np.cumsum(~hit & ~out, 1)
-    recall, precision = true / wanted, true / (true + false + np.spacing(1))
+    recall, precision = true / positives, true / (true + false + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     average = np.zeros(len(OVERLAPS))
     for t in range(len(OVERLAPS)):
@@ -172,7 +172,7 @@ def _curve(images: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray, n
     return recall[:, -1] if len(order) else average, average
 
 
-def _matched(image: _Image, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
+def _match_boxes(image: _Image, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
     """Whether each box took a true box at each overlap, and whether that is one to skip: bool (overlaps, d)."""
     d, g = image.overlap.shape
     hit, out = np.zeros((len(OVERLAPS), d), bool), np.zeros((len(OVERLAPS), d), bool)

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 
 def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Return the Levenshtein distance of two texts, or of two lists of words.
+    """Compute the Levenshtein distance of two texts, or of two lists of words.
 
     >>> levenshtein("kitten", "sitting"), levenshtein(["a", "cat"], ["cat"])
     (3, 1)

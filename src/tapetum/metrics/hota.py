@@ -55,72 +55,76 @@ def hota(frames: Sequence[Frame]) -> HotaScores:
     0.842
     """
     true = _numbers(frames, 0)
-    said = _numbers(frames, 1)
-    there_true, there_said = np.zeros((len(frames), len(true)), bool), np.zeros((len(frames), len(said)), bool)
-    similar = np.zeros((len(frames), len(true), len(said)))
+    predicted = _numbers(frames, 1)
+    present_true, present_predicted = np.zeros((len(frames), len(true)), bool), np.zeros((len(frames), len(predicted)), bool)
+    similar = np.zeros((len(frames), len(true), len(predicted)))
     for k, (rows, columns, values) in enumerate(frames):
-        i, j = [true[key] for key in rows], [said[key] for key in columns]
-        there_true[k, i] = there_said[k, j] = True
-        found = _checked(k, values, len(i), len(j))
-        if found.size:
-            similar[k, np.array(i)[:, None], j] = found
-    return _of_similarities(similar, there_true, there_said)
+        i, j = [true[key] for key in rows], [predicted[key] for key in columns]
+        present_true[k, i] = present_predicted[k, j] = True
+        checked = _check_similarity(k, values, len(i), len(j))
+        if checked.size:
+            similar[k, np.array(i)[:, None], j] = checked
+    return _score_similarities(similar, present_true, present_predicted)
 
 
-def box_hota(truths: Tracks, predictions: Tracks) -> HotaScores:
+def box_hota(targets: Tracks, predictions: Tracks) -> HotaScores:
     """Score tracks of boxes, by id the rising numbers of their frames and the box x1, y1, x2, y2 in each.
 
     It is `hota` of `box_frames`, without a loop over frames: those count in which a true track has a box. Raises BadInput as
     `box_frames`.
     """
-    at = np.unique(np.concatenate([np.asarray(numbers, np.int64) for numbers, _ in truths.values()] or [np.zeros(0, np.int64)]))
-    (true, there_true), (said, there_said) = (
-        _laid_out(tracks, at, what) for tracks, what in ((truths, "true"), (predictions, "predicted"))
+    at = np.unique(
+        np.concatenate([np.asarray(numbers, np.int64) for numbers, _ in targets.values()] or [np.zeros(0, np.int64)])
     )
-    shape = len(true), len(said), len(at), 4
-    pairs = (np.broadcast_to(boxes, shape).reshape(-1, 4) for boxes in (true[:, None], said[None]))
-    similar = paired_box_iou(*pairs).reshape(shape[:3]) * (there_true[:, None] & there_said[None])
-    return _of_similarities(np.ascontiguousarray(similar.transpose(2, 0, 1)), there_true.T, there_said.T)
+    (true, present_true), (predicted, present_predicted) = (
+        _align_tracks(tracks, at, what) for tracks, what in ((targets, "true"), (predictions, "predicted"))
+    )
+    shape = len(true), len(predicted), len(at), 4
+    pairs = (np.broadcast_to(boxes, shape).reshape(-1, 4) for boxes in (true[:, None], predicted[None]))
+    similar = paired_box_iou(*pairs).reshape(shape[:3]) * (present_true[:, None] & present_predicted[None])
+    return _score_similarities(np.ascontiguousarray(similar.transpose(2, 0, 1)), present_true.T, present_predicted.T)
 
 
 def box_frames(
-    truths: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
+    targets: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
     predictions: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
     frames: Sequence[int] | None = None,
 ) -> list[Frame]:
-    """Return frames for `hota` from tracks of boxes: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
+    """Lay out frames for `hota` from tracks of boxes: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
 
     `frames` are those that count; where None, those in which a true track has a box. Predicted boxes in other frames are left
     out. Raises BadInput for a track of other numbers of frames and boxes, or a frame that comes twice in it, and as `box_iou`.
     """
-    true, said = _by_frame(truths, "true"), _by_frame(predictions, "predicted")
+    true, predicted = _by_frame(targets, "true"), _by_frame(predictions, "predicted")
     return [
-        (list(true.get(f, {})), list(said.get(f, {})), _similarity(true.get(f, {}), said.get(f, {})))
+        (list(true.get(f, {})), list(predicted.get(f, {})), _compute_similarity(true.get(f, {}), predicted.get(f, {})))
         for f in (sorted(true) if frames is None else frames)
     ]
 
 
-def _similarity(true: Mapping[Hashable, np.ndarray], said: Mapping[Hashable, np.ndarray]) -> Float[np.ndarray, "i j"]:
-    return box_iou(np.array(list(true.values())), np.array(list(said.values())))
+def _compute_similarity(
+    true: Mapping[Hashable, np.ndarray], predicted: Mapping[Hashable, np.ndarray]
+) -> Float[np.ndarray, "i j"]:
+    return box_iou(np.array(list(true.values())), np.array(list(predicted.values())))
 
 
 def _by_frame(tracks: Mapping[Hashable, tuple[Sequence[int], np.ndarray]], what: str) -> dict[int, dict[Hashable, np.ndarray]]:
-    found: dict[int, dict[Hashable, np.ndarray]] = {}
+    frames: dict[int, dict[Hashable, np.ndarray]] = {}
     for key, (numbers, boxes) in tracks.items():
         if len(numbers) != len(boxes) or len(set(map(int, numbers))) != len(numbers):
             raise BadInput(
                 f"the {what} track {key!r} has {len(boxes)} boxes and frames {list(numbers)[:5]}; give each frame once"
             )
         for number, box in zip(numbers, boxes, strict=True):
-            found.setdefault(int(number), {})[key] = np.asarray(box, np.float64)
-    return found
+            frames.setdefault(int(number), {})[key] = np.asarray(box, np.float64)
+    return frames
 
 
-def _laid_out(
+def _align_tracks(
     tracks: Tracks, at: Int[np.ndarray, " f"], what: str
 ) -> tuple[Float[np.ndarray, "i f 4"], Bool[np.ndarray, "i f"]]:
     """Boxes of tracks in some frames, 0 where there is none, and where there is one."""
-    found, there = np.zeros((len(tracks), len(at), 4)), np.zeros((len(tracks), len(at)), bool)
+    aligned, present = np.zeros((len(tracks), len(at), 4)), np.zeros((len(tracks), len(at)), bool)
     for row, (key, (numbers, boxes)) in enumerate(tracks.items()):
         frames, places = np.asarray(numbers, np.int64), np.asarray(boxes, np.float64)
         if frames.shape != (len(places),) or (frames[1:] <= frames[:-1]).any():
@@ -128,24 +132,24 @@ def _laid_out(
                 f"the {what} track {key!r} has {len(places)} boxes and frames {frames[:5].tolist()}; give each once, rising"
             )
         if np.array_equal(frames, at):
-            found[row], there[row] = places, True
+            aligned[row], present[row] = places, True
         elif len(at):
             place = np.searchsorted(at, frames)
             inside = at[np.minimum(place, len(at) - 1)] == frames
-            found[row, place[inside]], there[row, place[inside]] = places[inside], True
-    return found, there
+            aligned[row, place[inside]], present[row, place[inside]] = places[inside], True
+    return aligned, present
 
 
-def _of_similarities(
-    similar: Float[np.ndarray, "f i j"], there_true: Bool[np.ndarray, "f i"], there_said: Bool[np.ndarray, "f j"]
+def _score_similarities(
+    similar: Float[np.ndarray, "f i j"], present_true: Bool[np.ndarray, "f i"], present_predicted: Bool[np.ndarray, "f j"]
 ) -> HotaScores:
     """Scores of similarities, 0 where one of two is not there."""
-    n, m = there_true.sum(0), there_said.sum(0)
+    n, m = present_true.sum(0), present_predicted.sum(0)
     if not len(n) or not len(m):
         return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
-    together = _together(similar, n, m)
-    pair, found = _paired(similar, together, there_true, there_said)
-    hit = found >= ALPHAS[:, None] - _EPS
+    together = _association(similar, n, m)
+    pair, matched_similarity = _match_ids(similar, together, present_true, present_predicted)
+    hit = matched_similarity >= ALPHAS[:, None] - _EPS
     alpha, which = np.nonzero(hit)
     matches = np.bincount(alpha * together.size + pair[which], minlength=len(ALPHAS) * together.size)
     matches = matches.reshape(-1, *together.shape)
@@ -154,31 +158,31 @@ def _of_similarities(
     squared = np.square(matches)
     shares = [np.maximum(1, pairs - matches), np.maximum(1, n[:, None]), np.maximum(1, m)]
     association = np.array([(squared / share).sum((1, 2)) / np.maximum(1, hits) for share in shares])
-    return _scores(hits, hit @ found, int(n.sum()), int(m.sum()), association)
+    return _scores(hits, hit @ matched_similarity, int(n.sum()), int(m.sum()), association)
 
 
-def _together(similar: Float[np.ndarray, "f i j"], n: np.ndarray, m: np.ndarray) -> Float[np.ndarray, "i j"]:
+def _association(similar: Float[np.ndarray, "f i j"], n: np.ndarray, m: np.ndarray) -> Float[np.ndarray, "i j"]:
     """How often each true and each predicted id go together, 0..1."""
     whole = similar.sum(1, keepdims=True) + similar.sum(2, keepdims=True) - similar
     common = np.divide(similar, whole, out=np.zeros_like(similar), where=whole > _EPS).sum(0)
     return common / (n[:, None] + m - common)
 
 
-def _paired(
+def _match_ids(
     similar: Float[np.ndarray, "f i j"],
     together: Float[np.ndarray, "i j"],
-    there_true: Bool[np.ndarray, "f i"],
-    there_said: Bool[np.ndarray, "f j"],
+    present_true: Bool[np.ndarray, "f i"],
+    present_predicted: Bool[np.ndarray, "f j"],
 ) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
     """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
     gain = together * similar
-    whole = np.logical_and(there_true.all(1), there_said.all(1)).tolist()
+    whole = np.logical_and(present_true.all(1), present_predicted.all(1)).tolist()
     frame, row, column = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for k, values in enumerate(gain):
         if whole[k]:
             at, to = linear_sum_assignment(values, maximize=True)
         else:
-            i, j = np.flatnonzero(there_true[k]), np.flatnonzero(there_said[k])
+            i, j = np.flatnonzero(present_true[k]), np.flatnonzero(present_predicted[k])
             at, to = linear_sum_assignment(values[i[:, None], j], maximize=True)
             at, to = i[at], j[to]
         frame.append(np.full(len(at), k))
@@ -193,7 +197,7 @@ def _scores(
 ) -> HotaScores:
     det_a = hits / np.maximum(1, n + m - hits)
     ass_a, ass_recall, ass_precision = association
-    found = {
+    by_alpha = {
         "hota": np.sqrt(det_a * ass_a),
         "det_a": det_a,
         "ass_a": ass_a,
@@ -203,26 +207,26 @@ def _scores(
         "ass_recall": ass_recall,
         "ass_precision": ass_precision,
     }
-    means = {name: float(found[name].mean()) for name in ("hota", "det_a", "ass_a", "loc_a")}
-    return HotaScores(**means, by_alpha=found)
+    means = {name: float(by_alpha[name].mean()) for name in ("hota", "det_a", "ass_a", "loc_a")}
+    return HotaScores(**means, by_alpha=by_alpha)
 
 
 def _numbers(frames: Sequence[Frame], side: int) -> dict[Hashable, int]:
-    found: dict[Hashable, int] = {}
+    numbers: dict[Hashable, int] = {}
     for k, frame in enumerate(frames):
         ids = frame[side]
         if len(set(ids)) != len(ids):
             raise BadInput(f"an id comes twice in frame {k}: {list(ids)[:5]}; give each id once a frame")
         for key in ids:
-            found.setdefault(key, len(found))
-    return found
+            numbers.setdefault(key, len(numbers))
+    return numbers
 
 
-def _checked(k: int, similarity: Num[np.ndarray, "i j"], i: int, j: int) -> Float[np.ndarray, "i j"]:
-    found = np.asarray(similarity, np.float64)
-    found = found if found.size or found.ndim == 2 else np.zeros((i, j))
-    if found.shape != (i, j):
-        raise BadInput(f"the similarities of frame {k} have shape {found.shape}; with its ids give ({i}, {j})")
-    if not ((found >= 0) & (found <= 1 + 1e-9)).all():
+def _check_similarity(k: int, similarity: Num[np.ndarray, "i j"], i: int, j: int) -> Float[np.ndarray, "i j"]:
+    checked = np.asarray(similarity, np.float64)
+    checked = checked if checked.size or checked.ndim == 2 else np.zeros((i, j))
+    if checked.shape != (i, j):
+        raise BadInput(f"the similarities of frame {k} have shape {checked.shape}; with its ids give ({i}, {j})")
+    if not ((checked >= 0) & (checked <= 1 + 1e-9)).all():
         raise BadInput(f"the similarities of frame {k} are not all in 0..1; NaN is none")
-    return found
+    return checked

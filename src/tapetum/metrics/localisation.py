@@ -43,19 +43,19 @@ class LocalisationScores:
 
 
 def temporal_iou(a: Num[np.ndarray, "n 2"], b: Num[np.ndarray, "m 2"]) -> Float[np.ndarray, "n m"]:
-    """Return intersection over union of segments (start, end), float64 (n, m); 0 for two that have no length.
+    """Compute intersection over union of segments (start, end), float64 (n, m); 0 for two that have no length.
 
     Raises BadInput for wrong shapes, NaN, and a segment that ends before it starts.
 
     >>> temporal_iou([[0, 2]], [[1, 3], [5, 6]]).round(3).tolist()
     [[0.333, 0.0]]
     """
-    a, b = _checked(a), _checked(b)
+    a, b = _check_spans(a), _check_spans(b)
     return _overlap(a[:, None], b[None])
 
 
-def all_point_ap(hits: Bool[np.ndarray, " n"], wanted: int) -> float:
-    """Return the average precision of hits in the order of their scores, of `wanted` true ones. 0 where nothing was found.
+def all_point_ap(hits: Bool[np.ndarray, " n"], positives: int) -> float:
+    """Compute the average precision of hits in the order of their scores, of `positives` true ones. 0 where nothing was found.
 
     Raises BadInput for fewer true ones than hits.
 
@@ -63,20 +63,20 @@ def all_point_ap(hits: Bool[np.ndarray, " n"], wanted: int) -> float:
     0.8333333333333333
     """
     hits = np.asarray(hits, bool)
-    if wanted < 1 or hits.sum() > wanted:
+    if positives < 1 or hits.sum() > positives:
         raise BadInput(
-            f"there are {int(hits.sum())} hits of {wanted}; give one true segment or more, and no more hits than that"
+            f"there are {int(hits.sum())} hits of {positives}; give one true segment or more, and no more hits than that"
         )
     if not len(hits):
         return 0.0
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(best[hits].sum() / wanted)
+    return float(best[hits].sum() / positives)
 
 
 def localisation_scores(
     predictions: Mapping[Hashable, Segments],
-    truths: Mapping[Hashable, Segments],
+    targets: Mapping[Hashable, Segments],
     overlaps: Sequence[float] = OVERLAPS,
     recalls: Sequence[int] = (1, 5),
 ) -> LocalisationScores:
@@ -87,21 +87,21 @@ def localisation_scores(
     at = finite_array(overlaps, "overlaps", 1)
     if not len(at) or at.min() <= 0 or at.max() > 1:
         raise BadInput(f"overlaps are {list(overlaps)}; give one or more in 0..1, without 0")
-    unknown = [video for video in predictions if video not in truths]
+    unknown = [video for video in predictions if video not in targets]
     if unknown:
         raise BadInput(f"segments are of video {unknown[0]!r}, which is not in the truth; score against the split they are of")
-    names = sorted({label for found in truths.values() for label in found.labels})
+    names = sorted({label for segments in targets.values() for label in segments.labels})
     if not names:
         raise BadInput("the truth has no segment; give one or more")
-    videos, classes = {video: k for k, video in enumerate(truths)}, {name: k for k, name in enumerate(names)}
-    true, said = _flat(truths, videos, classes), _flat(predictions, videos, classes)
-    pairs = _pairs(said, true, float(at.min()))
-    hits = _match(pairs, at, len(said.kind), len(true.kind))
-    wanted = np.bincount(true.kind, minlength=len(names))
-    by_class = [np.flatnonzero(said.kind == k) for k in range(len(names))]
-    ap = np.array([[all_point_ap(row[mine], int(wanted[k])) for row in hits] for k, mine in enumerate(by_class)])
-    place = _looked_at(said, true)
-    recall = {int(k): _recall(pairs, place, int(k), true, at, wanted) for k in recalls}
+    videos, classes = {video: k for k, video in enumerate(targets)}, {name: k for k, name in enumerate(names)}
+    true, predicted = _flat(targets, videos, classes), _flat(predictions, videos, classes)
+    pairs = _pairs(predicted, true, float(at.min()))
+    hits = _match(pairs, at, len(predicted.kind), len(true.kind))
+    positives = np.bincount(true.kind, minlength=len(names))
+    by_class = [np.flatnonzero(predicted.kind == k) for k in range(len(names))]
+    ap = np.array([[all_point_ap(row[mine], int(positives[k])) for row in hits] for k, mine in enumerate(by_class)])
+    place = _relative_rank(predicted, true)
+    recall = {int(k): _recall(pairs, place, int(k), true, at, positives) for k in recalls}
     keys = [float(t) for t in overlaps]
     return LocalisationScores(
         map=float(ap.mean()),
@@ -123,10 +123,10 @@ class _Flat:
     """Number of the class."""
 
 
-def _flat(found: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], classes: Mapping[str, int]) -> _Flat:
-    parts = list(found.values())
+def _flat(by_video: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], classes: Mapping[str, int]) -> _Flat:
+    parts = list(by_video.values())
     kind = np.array([classes.get(label, -1) for part in parts for label in part.labels], np.int64)
-    video = np.repeat(np.array([videos[key] for key in found], np.int64), [len(part) for part in parts])
+    video = np.repeat(np.array([videos[key] for key in by_video], np.int64), [len(part) for part in parts])
     if not len(kind):
         return _Flat(np.zeros((0, 2)), kind, kind)
     spans = np.stack([np.concatenate([p.start_s for p in parts]), np.concatenate([p.end_s for p in parts])], 1)
@@ -139,56 +139,56 @@ def _flat(found: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], cl
 class _Pairs:
     """A predicted and a true segment of one group, for all that overlap enough to count."""
 
-    said: np.ndarray
+    predicted: np.ndarray
     true: np.ndarray
     """Their numbers."""
     overlap: np.ndarray
 
 
-def _pairs(said: _Flat, true: _Flat, least: float) -> _Pairs:
+def _pairs(predicted: _Flat, true: _Flat, least: float) -> _Pairs:
     """By falling score of the prediction, then falling overlap."""
     by_group = np.argsort(true.group, kind="stable")
     sorted_groups = true.group[by_group]
-    first = np.searchsorted(sorted_groups, said.group, "left")
-    count = np.searchsorted(sorted_groups, said.group, "right") - first
-    one = np.repeat(np.arange(len(said.group)), count)
+    first = np.searchsorted(sorted_groups, predicted.group, "left")
+    count = np.searchsorted(sorted_groups, predicted.group, "right") - first
+    one = np.repeat(np.arange(len(predicted.group)), count)
     other = by_group[np.arange(len(one)) - np.repeat(np.cumsum(count) - count - first, count)]
-    overlap = _overlap(said.spans[one], true.spans[other])
+    overlap = _overlap(predicted.spans[one], true.spans[other])
     near = np.flatnonzero(overlap >= least)
     near = near[np.lexsort((-overlap[near], one[near]))]
     return _Pairs(one[near], other[near], overlap[near])
 
 
-def _match(pairs: _Pairs, at: Float[np.ndarray, " t"], said: int, true: int) -> Bool[np.ndarray, "t n"]:
+def _match(pairs: _Pairs, at: Float[np.ndarray, " t"], n_predicted: int, n_true: int) -> Bool[np.ndarray, "t n"]:
     """Whether each predicted segment is right at each overlap."""
-    hits = np.zeros((len(at), said), bool)
+    hits = np.zeros((len(at), n_predicted), bool)
     for t, least in enumerate(at):
         some = pairs.overlap >= least
-        taken, right = bytearray(true), -1
-        for a, b in zip(pairs.said[some].tolist(), pairs.true[some].tolist(), strict=True):
-            if a != right and not taken[b]:
-                taken[b], right = 1, a
+        matched, last_matched = bytearray(n_true), -1
+        for a, b in zip(pairs.predicted[some].tolist(), pairs.true[some].tolist(), strict=True):
+            if a != last_matched and not matched[b]:
+                matched[b], last_matched = 1, a
                 hits[t, a] = True
     return hits
 
 
-def _looked_at(said: _Flat, true: _Flat) -> Float[np.ndarray, " n"]:
+def _relative_rank(predicted: _Flat, true: _Flat) -> Float[np.ndarray, " n"]:
     """The place of each predicted segment in its group by score, by the number of true segments there."""
-    order = np.argsort(said.group, kind="stable")
+    order = np.argsort(predicted.group, kind="stable")
     place = np.empty(len(order))
-    place[order] = np.arange(len(order)) - np.searchsorted(said.group[order], said.group[order], "left")
+    place[order] = np.arange(len(order)) - np.searchsorted(predicted.group[order], predicted.group[order], "left")
     groups = np.sort(true.group)
-    size = np.searchsorted(groups, said.group, "right") - np.searchsorted(groups, said.group, "left")
+    size = np.searchsorted(groups, predicted.group, "right") - np.searchsorted(groups, predicted.group, "left")
     return np.divide(place, size, out=np.full(len(order), np.inf), where=size > 0)
 
 
 def _recall(
-    pairs: _Pairs, place: np.ndarray, k: int, true: _Flat, at: Float[np.ndarray, " t"], wanted: np.ndarray
+    pairs: _Pairs, place: np.ndarray, k: int, true: _Flat, at: Float[np.ndarray, " t"], positives: np.ndarray
 ) -> Float[np.ndarray, " t"]:
-    found = np.zeros((len(at), len(true.group)), bool)
+    recalled = np.zeros((len(at), len(true.group)), bool)
     for t, least in enumerate(at):
-        found[t, pairs.true[(pairs.overlap >= least) & (place[pairs.said] < k)]] = True
-    return (np.stack([np.bincount(true.kind[row], minlength=len(wanted)) for row in found]) / wanted).mean(1)
+        recalled[t, pairs.true[(pairs.overlap >= least) & (place[pairs.predicted] < k)]] = True
+    return (np.stack([np.bincount(true.kind[row], minlength=len(positives)) for row in recalled]) / positives).mean(1)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -197,8 +197,8 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(common, union, out=np.zeros(common.shape), where=union > 0)
 
 
-def _checked(spans: Num[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
-    found = finite_array(spans if np.size(spans) else np.zeros((0, 2)), "segments", 2)
-    if found.shape[1] != 2 or (found[:, 0] > found[:, 1]).any():
-        raise BadInput(f"segments of shape {found.shape} are not (n, 2) with start <= end; give seconds")
-    return found
+def _check_spans(spans: Num[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    checked = finite_array(spans if np.size(spans) else np.zeros((0, 2)), "segments", 2)
+    if checked.shape[1] != 2 or (checked[:, 0] > checked[:, 1]).any():
+        raise BadInput(f"segments of shape {checked.shape} are not (n, 2) with start <= end; give seconds")
+    return checked

@@ -20,7 +20,7 @@ from tapetum.types.checks import unmasked
 
 
 def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> Float[np.ndarray, "..."]:
-    """Return intersection over union of masks one by one, float64 (...).
+    """Compute intersection over union of masks one by one, float64 (...).
 
     Raises BadInput for other shapes, and values that are not truths.
 
@@ -32,8 +32,8 @@ def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> 
 
 
 def mask_iou_matrix(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.ndarray, "n m"]:
-    """Return intersection over union of each mask of one list with each of another. Raises BadInput as `mask_iou`."""
-    a, b = _truths(a), _truths(b)
+    """Compute intersection over union of each mask of one list with each of another. Raises BadInput as `mask_iou`."""
+    a, b = _as_bool(a), _as_bool(b)
     if a.ndim != 3 or b.ndim != 3 or a.shape[1:] != b.shape[1:]:
         raise BadInput(f"masks have shapes {a.shape} and {b.shape}; give (n, h, w) and (m, h, w) of one size")
     flat, other = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
@@ -42,18 +42,18 @@ def mask_iou_matrix(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) 
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
-def cumulative_iou(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
-    """Return the shared pixels of all pairs of masks by all their pixels. NaN where no mask has a pixel.
+def cumulative_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
+    """Compute the shared pixels of all pairs of masks by all their pixels. NaN where no mask has a pixel.
 
     Raises BadInput where there is no pair, and as `mask_iou`.
     """
-    common, union = np.sum([_pixels(a, b) for a, b in _both(predictions, truths)], axis=0)
+    common, union = np.sum([_pixels(a, b) for a, b in _both(predictions, targets)], axis=0)
     return float(common / union) if union else float("nan")
 
 
-def mean_iou(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
-    """Return the mean overlap over pairs of masks. Raises BadInput as `cumulative_iou`."""
-    return float(np.mean([mask_iou(a, b) for a, b in _both(predictions, truths)]))
+def mean_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
+    """Compute the mean overlap over pairs of masks. Raises BadInput as `cumulative_iou`."""
+    return float(np.mean([mask_iou(a, b) for a, b in _both(predictions, targets)]))
 
 
 @dataclass
@@ -80,24 +80,24 @@ class Confusion:
         self.counts = np.zeros((self.classes, self.classes), np.int64)
         self.missed = np.zeros(self.classes, np.int64)
 
-    def add(self, prediction: Int[np.ndarray, "h w"], truth: Int[np.ndarray, "h w"]) -> None:
+    def add(self, prediction: Int[np.ndarray, "h w"], target: Int[np.ndarray, "h w"]) -> None:
         """Count the pixels of an image. Raises BadInput for other shapes, and true numbers that are no class."""
-        prediction, truth = np.asarray(prediction), np.asarray(truth)
-        if prediction.shape != truth.shape or prediction.dtype.kind not in "iu" or truth.dtype.kind not in "iu":
+        prediction, target = np.asarray(prediction), np.asarray(target)
+        if prediction.shape != target.shape or prediction.dtype.kind not in "iu" or target.dtype.kind not in "iu":
             raise BadInput(
-                f"a prediction is {prediction.dtype} {prediction.shape} and its truth {truth.dtype} {truth.shape}; "
+                f"a prediction is {prediction.dtype} {prediction.shape} and its truth {target.dtype} {target.shape}; "
                 "give whole numbers of one shape"
             )
-        counted = np.ones(truth.shape, bool) if self.ignore is None else truth != self.ignore
-        said, right = prediction[counted].astype(np.int64), truth[counted].astype(np.int64)
-        if right.size and (right.min() < 0 or right.max() >= self.classes):
+        counted = np.ones(target.shape, bool) if self.ignore is None else target != self.ignore
+        predicted, true = prediction[counted].astype(np.int64), target[counted].astype(np.int64)
+        if true.size and (true.min() < 0 or true.max() >= self.classes):
             raise BadInput(
-                f"the truth has classes {right.min()}..{right.max()} (ignoring {self.ignore}); wanted 0..{self.classes - 1}"
+                f"the truth has classes {true.min()}..{true.max()} (ignoring {self.ignore}); they must be 0..{self.classes - 1}"
             )
-        known = (said >= 0) & (said < self.classes)
-        cells = np.bincount(right[known] * self.classes + said[known], minlength=self.classes**2)
+        known = (predicted >= 0) & (predicted < self.classes)
+        cells = np.bincount(true[known] * self.classes + predicted[known], minlength=self.classes**2)
         self.counts += cells.reshape(self.classes, self.classes)
-        self.missed += np.bincount(right[~known], minlength=self.classes)
+        self.missed += np.bincount(true[~known], minlength=self.classes)
 
     @property
     def iou(self) -> Float[np.ndarray, " classes"]:
@@ -130,20 +130,20 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _both(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    if len(predictions) != len(truths) or not len(truths):
-        raise BadInput(f"there are {len(predictions)} predicted masks for {len(truths)}; give one for each, of one or more")
-    return list(zip(predictions, truths, strict=True))
+def _both(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    if len(predictions) != len(targets) or not len(targets):
+        raise BadInput(f"there are {len(predictions)} predicted masks for {len(targets)}; give one for each, of one or more")
+    return list(zip(predictions, targets, strict=True))
 
 
 def _pixels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _truths(a), _truths(b)
+    a, b = _as_bool(a), _as_bool(b)
     if a.shape != b.shape or a.ndim < 2:
         raise BadInput(f"masks have shapes {a.shape} and {b.shape}; give two of one shape (..., h, w)")
     return np.count_nonzero(a & b, axis=(-2, -1)), np.count_nonzero(a | b, axis=(-2, -1))  # type: ignore[return-value]
 
 
-def _truths(mask: np.ndarray) -> np.ndarray:
+def _as_bool(mask: np.ndarray) -> np.ndarray:
     mask = np.asarray(unmasked(mask, "a mask"))
     if mask.dtype != np.bool_ and not (mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 1):
         raise BadInput(f"a mask is {mask.dtype}; it must be bool, or 0 and 1")

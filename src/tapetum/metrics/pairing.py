@@ -9,44 +9,44 @@ from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
 Key = TypeVar("Key", bound=Hashable)
-Said = TypeVar("Said")
-Truth = TypeVar("Truth")
+Prediction = TypeVar("Prediction")
+Target = TypeVar("Target")
 
 _NAMED = 3
 """Ids that a message names."""
 
 
 def paired(
-    predictions: Mapping[Key, Said], truths: Mapping[Key, Truth], *, missing: Said | None = None
-) -> list[tuple[Key, Said, Truth]]:
-    """Return (id, prediction, truth) in the order of the truths.
+    predictions: Mapping[Key, Prediction], targets: Mapping[Key, Target], *, missing: Prediction | None = None
+) -> list[tuple[Key, Prediction, Target]]:
+    """Pair predictions with targets by id: (id, prediction, target) in the order of the targets.
 
-    `missing` is what counts as said where nothing was; None refuses. Raises BadInput where there is no truth at all, for an id
+    `missing` is the prediction of an id that has none; None refuses. Raises BadInput where there is no truth at all, for an id
     without a prediction, and for a prediction of an id that the truth has not.
 
     >>> paired({"a": "yes"}, {"a": "no"})
     [('a', 'yes', 'no')]
     """
-    if not truths:
+    if not targets:
         raise BadInput("there is nothing to score against; give the truth of one id or more")
-    unknown = [key for key in predictions if key not in truths]
+    unknown = [key for key in predictions if key not in targets]
     if unknown:
-        raise BadInput(f"{_some(unknown)} of the predictions {_are(unknown)} not in the truth{_kinds(unknown[0], truths)}")
-    absent = [key for key in truths if key not in predictions]
+        raise BadInput(f"{_some(unknown)} of the predictions {_are(unknown)} not in the truth{_kinds(unknown[0], targets)}")
+    absent = [key for key in targets if key not in predictions]
     if absent and missing is None:
-        raise BadInput(f"{_some(absent)} of the truth {_has(absent)} no prediction; predict all {len(truths)} ids")
-    return [(key, predictions.get(key, missing), truth) for key, truth in truths.items()]  # type: ignore[misc]
+        raise BadInput(f"{_some(absent)} of the truth {_has(absent)} no prediction; predict all {len(targets)} ids")
+    return [(key, predictions.get(key, missing), target) for key, target in targets.items()]  # type: ignore[misc]
 
 
 def text(value: Any, key: Any) -> str:
-    """Return an answer that is a text. Raises BadInput for anything else, NaN and None among them."""
+    """Check that an answer is a text. Raises BadInput for anything else, NaN and None among them."""
     if not isinstance(value, str):
-        raise BadInput(f"the answer of {key!r} is {value!r}; give a text, an empty one where nothing was said")
+        raise BadInput(f"the answer of {key!r} is {value!r}; give a text, an empty one where there is no answer")
     return value
 
 
 def finite_array(value: Any, name: str, ndim: int) -> np.ndarray:
-    """Return float64 numbers. Raises BadInput for another number of axes and for NaN or infinity."""
+    """Convert numbers to float64. Raises BadInput for another number of axes and for NaN or infinity."""
     try:
         array = np.asarray(unmasked(value, name), np.float64)
     except (TypeError, ValueError) as error:
@@ -71,8 +71,8 @@ def _has(keys: list[Any]) -> str:
     return "have" if len(keys) > 1 else "has"
 
 
-def _kinds(unknown: Any, truths: Iterable[Any]) -> str:
-    known = next(iter(truths))
-    if type(unknown) is not type(known) and str(unknown) in map(str, truths):
+def _kinds(unknown: Any, targets: Iterable[Any]) -> str:
+    known = next(iter(targets))
+    if type(unknown) is not type(known) and str(unknown) in map(str, targets):
         return f", whose ids are {type(known).__name__}, not {type(unknown).__name__}; give ids of that type"
     return "; leave them out, or score against the split they are of"

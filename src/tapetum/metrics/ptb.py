@@ -107,7 +107,7 @@ _MARKS = dict.fromkeys('"“”‘’‚„«»‹›\x91\x92\x93\x94…–—\x
 
 
 def ptb_words(text: str) -> str:
-    """Return the words of a text, lower-case, with a space between them.
+    """Split a text into words, lower-case, with a space between them.
 
     >>> ptb_words("A man's dog isn't here (it can't swim).")
     "a man 's dog is n't here -lrb- it ca n't swim -rrb-"
@@ -118,7 +118,7 @@ def ptb_words(text: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def _words(text: str) -> str:
     text = text.replace("\xad", "").replace("\ufe0f", "")
-    found: list[str] = []
+    words: list[str] = []
     at = 0
     while at < len(text):
         space = _SPACE.match(text, at)
@@ -128,8 +128,8 @@ def _words(text: str) -> str:
         plain = _PLAIN.match(text, at)
         word = plain[0] if plain and plain[0].lower() not in _SPLIT_WORDS else _longest(text, at)
         at += len(word)
-        found.append(_written(word))
-    return " ".join(word for word in found if word and word not in _DROPPED)
+        words.append(_written(word))
+    return " ".join(word for word in words if word and word not in _DROPPED)
 
 
 def _longest(text: str, at: int) -> str:

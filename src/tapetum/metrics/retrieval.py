@@ -35,7 +35,7 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Score similarities of q queries with n items, greater being closer.
 
-    `right` tells the right items of each query; where None, item k is that of query k. A `k` beyond n looks at all.
+    `right` marks the right items of each query; where None, item k is that of query k. A `k` beyond n looks at all.
     Raises BadInput for NaN, other shapes, a query without a right item, and a `k` below 1.
 
     >>> retrieval_scores([[0.9, 0.1], [0.8, 0.3]], at=(1, 2))
@@ -56,11 +56,11 @@ def retrieval_scores(
 def ranks_of_right(
     scores: Num[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"] | None = None
 ) -> tuple[Int[np.ndarray, "q n"], Bool[np.ndarray, "q n"]]:
-    """Return the rank of each item for each query, from 1, and which are right. Raises BadInput as `retrieval_scores`."""
+    """Compute the rank of each item for each query, from 1, and which are right. Raises BadInput as `retrieval_scores`."""
     scores = finite_array(scores, "the similarities", 2)
     q, n = scores.shape
     if right is None and q != n:
-        raise BadInput(f"{q} queries and {n} items need to be told which are right; give right, bool ({q}, {n})")
+        raise BadInput(f"{q} queries and {n} items do not match one to one; say which are right by bool ({q}, {n})")
     true = np.eye(q, dtype=bool) if right is None else np.asarray(right)
     if true.shape != scores.shape or true.dtype != np.bool_:
         raise BadInput(f"right is {true.dtype} {true.shape}; with similarities of shape {scores.shape} give bool of that shape")
@@ -74,6 +74,6 @@ def ranks_of_right(
 
 
 def average_precisions(ranks: Int[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> Float[np.ndarray, " q"]:
-    """Return the average precision of each query, from ranks as `ranks_of_right` gives them."""
-    found = [np.sort(row[true]) for row, true in zip(ranks, right, strict=True)]
-    return np.array([np.mean(np.arange(1, len(row) + 1) / row) for row in found])
+    """Compute the average precision of each query, from ranks as `ranks_of_right` gives them."""
+    ranks_of_right = [np.sort(row[true]) for row, true in zip(ranks, right, strict=True)]
+    return np.array([np.mean(np.arange(1, len(row) + 1) / row) for row in ranks_of_right])

@@ -3,7 +3,7 @@
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
     bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)
 
-Both take the confidence wanted, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
+Both take a confidence, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
 video), whole bunches are drawn, since examples of one are not independent.
 """
 
@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """Return the interval of the share of successes. Raises BadInput for numbers that don't fit.
+    """Compute the interval of the share of successes. Raises BadInput for numbers that don't fit.
 
     >>> [round(end, 4) for end in wilson_interval(8, 10)]
     [0.4902, 0.9433]
@@ -46,7 +46,7 @@ def bootstrap_interval(
     draws: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return the interval of the mean of n values, or of another `statistic` of them.
+    """Compute the interval of the mean of n values, or of another `statistic` of them.
 
     `groups` names the bunch of each value. The same seed gives the same interval. Raises BadInput where there are no values or
     one is not finite, for groups of another length, and fewer than 100 draws.
@@ -62,21 +62,21 @@ def bootstrap_interval(
     bunches = int(number.max()) + 1
     if statistic is None:  # a mean needs the sums of bunches alone
         sums, sizes = np.bincount(number, values, bunches), np.bincount(number, minlength=bunches)
-        found = np.empty(draws)
+        estimates = np.empty(draws)
         for k in range(draws):
             drawn = rng.integers(0, bunches, bunches)
-            found[k] = sums[drawn].sum() / sizes[drawn].sum()
+            estimates[k] = sums[drawn].sum() / sizes[drawn].sum()
     else:
         members = [np.flatnonzero(number == k) for k in range(bunches)]
         drawn = (rng.integers(0, bunches, bunches) for _ in range(draws))
-        found = np.array([statistic(values[np.concatenate([members[k] for k in some])]) for some in drawn])
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+        estimates = np.array([statistic(values[np.concatenate([members[k] for k in some])]) for some in drawn])
+    low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(group, len(seen)) for group in groups])
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _check(confidence: float) -> None:

@@ -46,17 +46,17 @@ class _Node:
     """All elements below."""
 
 
-def teds(prediction: str, truth: str, structure: bool = False) -> float:
-    """Return the likeness of two tables, each the first one in an HTML text, 0..1. `structure`: contents don't count (S-TEDS).
+def teds(prediction: str, target: str, structure: bool = False) -> float:
+    """Compute the likeness of two tables, each the first one in an HTML text, 0..1. `structure`: contents don't count (S-TEDS).
 
     >>> teds("<table><tr><td>ab</td></tr></table>", "<table><tr><td>ac</td></tr></table>")
     0.75
     """
-    said, right = _table(prediction, structure), _table(truth, structure)
-    if said is None or right is None:
+    predicted, expected = _table(prediction, structure), _table(target, structure)
+    if predicted is None or expected is None:
         return 0.0
-    nodes = max(said.elements, right.elements)
-    return 1 - _tree_distance(said, right) / nodes if nodes else 1.0
+    nodes = max(predicted.elements, expected.elements)
+    return 1 - _tree_distance(predicted, expected) / nodes if nodes else 1.0
 
 
 class _Reader(HTMLParser):

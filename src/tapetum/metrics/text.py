@@ -34,11 +34,11 @@ _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
 
 
 def error_rate(
-    predictions: Mapping[Hashable, str], truths: Mapping[Hashable, str], unit: Unit, *, missing: str | None = None
+    predictions: Mapping[Hashable, str], targets: Mapping[Hashable, str], unit: Unit, *, missing: str | None = None
 ) -> float:
-    """Return insertions, deletions and replacements by the length of the truth, over all texts; it may pass 1.
+    """Compute insertions, deletions and replacements by the length of the targets, over all texts; it may pass 1.
 
-    `missing` is what counts as read where nothing was; None refuses. Raises BadInput for ids that don't fit, texts that are
+    `missing` is the text where there is no prediction; None refuses. Raises BadInput for ids that don't fit, texts that are
     none, an unknown unit, and a truth without a single unit.
 
     >>> error_rate({1: "a cat"}, {1: "a bat"}, "character"), error_rate({1: "a cat"}, {1: "a bat"}, "word")
@@ -47,9 +47,9 @@ def error_rate(
     if unit not in _UNITS:
         raise BadInput(f"there is no unit {unit!r}; it is one of {', '.join(_UNITS)}")
     split, edits, length = _UNITS[unit], 0, 0
-    for key, said, right in paired(predictions, truths, missing=missing):
-        units = split(text(right, key))
-        edits += levenshtein(split(text(said, key)), units)
+    for key, prediction, target in paired(predictions, targets, missing=missing):
+        units = split(text(target, key))
+        edits += levenshtein(split(text(prediction, key)), units)
         length += len(units)
     if not length:
         raise BadInput(f"the truth has no {unit} at all; leave empty texts out")
@@ -65,15 +65,15 @@ class SpottingScores:
     recall: float
     hits: int
     """Words found."""
-    said: int
+    n_predictions: int
     """Words predicted, less those on places that don't count."""
-    wanted: int
+    n_targets: int
     """True words."""
 
 
 def spotting_f1(
     predictions: Mapping[Hashable, Boxes],
-    truths: Mapping[Hashable, Boxes],
+    targets: Mapping[Hashable, Boxes],
     overlap: float = 0.5,
     lower: bool = False,
     ignore: str = "###",
@@ -87,27 +87,27 @@ def spotting_f1(
     >>> spotting_f1({1: Boxes(xyxy=[[0, 0, 9, 5]], labels=["stop"])}, {1: Boxes(xyxy=[[0, 0, 9, 6]], labels=["stop"])}).f1
     1.0
     """
-    hits = said = wanted = 0
+    hits = n_predictions = n_targets = 0
     nothing = Boxes(xyxy=np.zeros((0, 4)))
-    for _, found, true in paired(predictions, truths, missing=nothing):
-        overlaps = box_iou(found.xyxy, true.xyxy) >= overlap
-        same = np.array([[_same(a, b, lower) for b in true.labels] for a in found.labels], bool).reshape(overlaps.shape)
+    for _, predicted, true in paired(predictions, targets, missing=nothing):
+        overlaps = box_iou(predicted.xyxy, true.xyxy) >= overlap
+        same = np.array([[_same(a, b, lower) for b in true.labels] for a in predicted.labels], bool).reshape(overlaps.shape)
         unread = np.array([label == ignore for label in true.labels], bool)
         good = overlaps & same & ~unread
         rows, columns = linear_sum_assignment(good, maximize=True)
-        taken = good[rows, columns]
-        free = np.ones(len(found), bool)
-        free[rows[taken]] = False
-        hits += int(taken.sum())
-        said += len(found) - int((free & overlaps[:, unread].any(1)).sum())
-        wanted += int((~unread).sum())
+        matched = good[rows, columns]
+        free = np.ones(len(predicted), bool)
+        free[rows[matched]] = False
+        hits += int(matched.sum())
+        n_predictions += len(predicted) - int((free & overlaps[:, unread].any(1)).sum())
+        n_targets += int((~unread).sum())
     return SpottingScores(
-        f1=2 * hits / (said + wanted) if said + wanted else 0.0,
-        precision=hits / said if said else 0.0,
-        recall=hits / wanted if wanted else 0.0,
+        f1=2 * hits / (n_predictions + n_targets) if n_predictions + n_targets else 0.0,
+        precision=hits / n_predictions if n_predictions else 0.0,
+        recall=hits / n_targets if n_targets else 0.0,
         hits=hits,
-        said=said,
-        wanted=wanted,
+        n_predictions=n_predictions,
+        n_targets=n_targets,
     )
 
 

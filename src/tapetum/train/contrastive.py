@@ -31,7 +31,7 @@ def info_nce(
     scale: float | Float[Tensor, ""],
     groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean over own queries of the cross entropy of finding their own key among those of all processes.
+    """Compute the mean over own queries of the cross entropy of matching their own key among those of all processes.
 
     `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter. With `groups`, numbers of which some are
     equal, every key of a query's group is as right as its own.
@@ -59,7 +59,7 @@ def clip_loss(
 
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Compute SimCLR's loss of two views: each row must find its other view among all rows of both but itself."""
+    """Compute SimCLR's loss of two views: each row must match its other view among all rows of both but itself."""
     first, second = unit_rows(first), unit_rows(second)
     every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
     own, losses = own_rows(first), []
@@ -78,23 +78,23 @@ def unrounded(x: Tensor) -> AbstractContextManager[Any]:
 
 
 def learned_scale(logarithm: Tensor) -> Float[Tensor, ""]:
-    """Give exp of a learned number, which is brought back to where that is 100 if it is beyond (CLIP, section 2.5)."""
+    """Compute exp of a learned number, which is clamped to where that is 100 (CLIP, section 2.5)."""
     with torch.no_grad():
         logarithm.clamp_(max=math.log(100))
     return logarithm.exp()
 
 
 def similarities(rows: Tensor, every: Tensor) -> Tensor:
-    """Give the products of own rows and those of all, not rounded: a similarity in bfloat16, times 100, is wrong by 0.4."""
+    """Compute the products of own rows and those of all in float32: a similarity in bfloat16, times 100, is wrong by 0.4."""
     with unrounded(rows):
         return rows @ every.T
 
 
 def unit_rows(rows: Tensor) -> Tensor:
-    """Bring rows to length 1, in float32 or better."""
+    """Normalise rows to length 1, in float32 or better."""
     return F.normalize(rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows, dim=-1)
 
 
 def own_rows(rows: Tensor) -> Tensor:
-    """Say where this process's rows are among those of all."""
+    """Number this process's rows among those of all."""
     return current_process_group().rank * len(rows) + torch.arange(len(rows), device=rows.device)

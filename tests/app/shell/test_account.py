@@ -92,7 +92,7 @@ def test_every_kind_of_network_is_known() -> None:
     about, call = forward_pass(Odin(OdinConfig(), trunks.trunk("resnet")), 1, 32) or ("", None)  # type: ignore[arg-type]
     assert count_flops(call).forward > plain * 0.9
     small = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "frames": 16}
-    towers = longvideo.build_towers("mcvit-nano", **small, segment_frames=8, memories=3, tubelet=(2, 8, 8))
+    towers = longvideo.build_video_text("mcvit-nano", **small, segment_frames=8, memories=3, tubelet=(2, 8, 8))
     _, alone = forward_pass(towers.video, 1, None) or ("", None)
     about, both = forward_pass(towers, 1, None) or ("", None)
     assert about.startswith("1 video of 16 frames of 16x16, and as many texts")

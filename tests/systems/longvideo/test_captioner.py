@@ -13,13 +13,12 @@ import torch.nn.functional as F
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
+from tapetum.systems.longvideo.captioner import Captioner, CellMeans, Resampler
 from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage
-from tapetum.systems.longvideo.resampler import CellMeans, Resampler
+from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.systems.longvideo.weights import load, save
 
 VIDEO: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -31,7 +30,7 @@ def captioner(language: Any = BYTES, open_gates: bool = False, **changes: Any) -
     torch.manual_seed(0)
     model = Captioner(CaptionerConfig(video=named("mcvit-nano", **{**VIDEO, **changes}), language=language, latents=3)).eval()
     if open_gates:
-        for look in model.looks:
+        for look in model.cross_attention:
             torch.nn.init.constant_(look.gate, 0.7)
             torch.nn.init.constant_(look.mlp_gate, -0.4)
     return model
@@ -70,9 +69,9 @@ def test_at_first_the_language_model_is_itself_to_the_bit(foreign: str) -> None:
         model = captioner(language)
         ids = torch.tensor([[0, 5, 6, 2, 3, 1]])
         alone = model.language.read(ids)
-        latents = model.see(clip())
+        latents = model.encode(clip())
         assert torch.equal(model(ids, latents), alone)
-        torch.nn.init.constant_(model.looks[0].gate, 0.5)
+        torch.nn.init.constant_(model.cross_attention[0].gate, 0.5)
         assert not torch.equal(model(ids, latents), alone)
         assert torch.equal(model(ids), alone)  # nothing stays behind
 
@@ -80,10 +79,10 @@ def test_at_first_the_language_model_is_itself_to_the_bit(foreign: str) -> None:
 @torch.no_grad()
 def test_blocks_of_transformers_are_looked_through_in_their_order(foreign: str) -> None:
     model = captioner(foreign, open_gates=True)
-    ids, latents = torch.tensor([[0, 5, 6, 2]]), model.see(clip())
+    ids, latents = torch.tensor([[0, 5, 6, 2]]), model.encode(clip())
     gpt = model.language.model.transformer
     x = gpt.wte(ids) + gpt.wpe(torch.arange(4))
-    for look, block in zip(model.looks, gpt.h, strict=True):
+    for look, block in zip(model.cross_attention, gpt.h, strict=True):
         x = x + torch.tanh(look.gate) * look.attention(look.norm(x), latents)
         x = x + torch.tanh(look.mlp_gate) * look.mlp(look.mlp_norm(x))
         query, key, value = (part.view(1, 4, 2, 16).transpose(1, 2) for part in block.attn.c_attn(block.ln_1(x)).split(32, -1))
@@ -130,7 +129,7 @@ def test_time_is_averaged_for_each_cell_also_of_masked_and_unequal_videos() -> N
                 features.tokens[video, segment, n]
                 for segment in range(2)
                 for n in range(features.tokens.shape[2])
-                if features.valid[video, segment, n] and features.places[video, segment, n] == cell
+                if features.valid[video, segment, n] and features.cells[video, segment, n] == cell
             ]
             wanted = torch.stack(rows).mean(0) if rows else torch.zeros(24)
             torch.testing.assert_close(found[video, cell], wanted)
@@ -138,37 +137,37 @@ def test_time_is_averaged_for_each_cell_also_of_masked_and_unequal_videos() -> N
     for first in (0, 8):
         state, features = model.video.step(state, clip(16)[:, first : first + 8])
         streamed.add(features)
-    torch.testing.assert_close(model.latents_of(streamed), model.see(clip(16)))
+    torch.testing.assert_close(model.latents_of(streamed), model.encode(clip(16)))
 
 
 @torch.no_grad()
 def test_likelihood_is_the_mean_over_an_options_tokens(foreign: str) -> None:
     for language in (BYTES, foreign):
         model = captioner(language, open_gates=True)
-        latents, options = model.see(clip()), ("a ball", "the red cube falls", "ball")
-        found = model.likelihoods(latents, "what falls ?", options)
+        latents, options = model.encode(clip()), ("a ball", "the red cube falls", "ball")
+        found = model.score_options(latents, "what falls ?", options)
         for option, value in zip(options, found, strict=True):
             before = model.language.encode("what falls ?")
-            after = model.language.continued(f" {option}")
+            after = model.language.encode_continuation(f" {option}")
             total = 0.0
             for k, token in enumerate(after):  # one at a time, without padding
                 logits = model(torch.tensor([[*before, *after[:k]]]), latents)[0, -1]
                 total += float(logits.log_softmax(-1)[token])
             assert value == pytest.approx(total / len(after), abs=1e-4)
     alone = captioner(foreign)  # with closed gates it is the loss of transformers
-    ids = torch.tensor([[*alone.language.encode("what ?"), *alone.language.continued(" a ball")]])
+    ids = torch.tensor([[*alone.language.encode("what ?"), *alone.language.encode_continuation(" a ball")]])
     labels = ids.clone()
     labels[:, :3] = -100
     loss = alone.language.model(input_ids=ids, labels=labels).loss
-    assert alone.likelihoods(alone.see(clip()), "what ?", ["a ball"])[0] == pytest.approx(-float(loss), abs=1e-5)
+    assert alone.score_options(alone.encode(clip()), "what ?", ["a ball"])[0] == pytest.approx(-float(loss), abs=1e-5)
 
 
 @pytest.mark.slow
 @torch.no_grad()
 def test_texts_are_written_as_by_a_loop_and_as_by_transformers(foreign: str) -> None:
     model = captioner(open_gates=True)
-    latents = model.see(clip(20, 2))
-    for row, text in enumerate(model.write(latents, "The", max_new_tokens=7)):
+    latents = model.encode(clip(20, 2))
+    for row, text in enumerate(model.generate(latents, "The", max_new_tokens=7)):
         ids = model.language.encode("The")
         for _ in range(7):
             ids.append(int(model(torch.tensor([ids]), latents[row : row + 1])[0, -1].argmax()))
@@ -178,47 +177,49 @@ def test_texts_are_written_as_by_a_loop_and_as_by_transformers(foreign: str) -> 
     alone = captioner(foreign)
     begin = torch.tensor([alone.language.encode("the red")])
     wanted = alone.language.model.generate(begin, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, begin.shape[1] :]
-    assert alone.write(alone.see(clip()), "the red", max_new_tokens=6) == [alone.language.decode(wanted.tolist()).strip()]
-    for each, how in ((model, Choice(beams=3)), (captioner(foreign, open_gates=True), Choice(beams=2))):
-        shown = each.see(clip(20, 2))
-        both = each.write(shown, "a", how, max_new_tokens=5)
-        assert both == [text for row in range(2) for text in each.write(shown[row : row + 1], "a", how, max_new_tokens=5)]
+    assert alone.generate(alone.encode(clip()), "the red", max_new_tokens=6) == [alone.language.decode(wanted.tolist()).strip()]
+    for each, sampling in ((model, SamplingConfig(beams=3)), (captioner(foreign, open_gates=True), SamplingConfig(beams=2))):
+        shown = each.encode(clip(20, 2))
+        both = each.generate(shown, "a", sampling, max_new_tokens=5)
+        assert both == [
+            text for row in range(2) for text in each.generate(shown[row : row + 1], "a", sampling, max_new_tokens=5)
+        ]
 
 
 def test_only_what_is_between_learns_and_it_is_saved_alone(foreign: str, tmp_path: Path) -> None:
     for name, language in (("own", BYTES), ("foreign", foreign)):
         model = captioner(language, open_gates=True).train()
         assert not model.video.training
-        loss = model.loss(model.see(clip()), ["a ball falls"])
+        loss = model.loss(model.encode(clip()), ["a ball falls"])
         loss.backward()
         for own, parameter in model.named_parameters():
-            learns = own.startswith(("resampler", "looks"))
+            learns = own.startswith(("resampler", "cross_attention"))
             assert parameter.requires_grad == learns, own
             assert (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)) == learns or "key.bias" in own, own
         ids, lengths = model.tokens(["a ball falls"])
-        logits = model(ids, model.see(clip()))[0]
+        logits = model(ids, model.encode(clip()))[0]
         by_hand = [-float(logits[k].log_softmax(-1)[ids[0, k + 1]].detach()) for k in range(int(lengths[0]) - 1)]
         assert float(loss.detach()) == pytest.approx(float(np.mean(by_hand)), abs=1e-5)
         save(model, tmp_path / f"{name}.safetensors")
         again = tapetum.load(tmp_path / f"{name}.safetensors")
         with torch.no_grad():
-            torch.testing.assert_close(again(ids, again.see(clip())), model.eval()(ids, model.see(clip())))
+            torch.testing.assert_close(again(ids, again.encode(clip())), model.eval()(ids, model.encode(clip())))
         assert any(key.startswith("own_language") for key in again.state_dict()) == (name == "own")
 
 
 def test_what_cannot_be_is_said_in_one_line(foreign: str, tmp_path: Path) -> None:
     model = captioner()
-    latents = model.see(clip())
+    latents = model.encode(clip())
     with pytest.raises(BadInput, match="some may be empty"):
-        model.likelihoods(latents, "what ?", ["a", ""])
+        model.score_options(latents, "what ?", ["a", ""])
     with pytest.raises(BadInput, match="some may be empty"):
-        model.likelihoods(latents, "what ?", [])
+        model.score_options(latents, "what ?", [])
     with pytest.raises(BadInput, match="say it shorter"):
-        model.likelihoods(latents, "what ?", ["a" * 230])
-    long = model.likelihoods(latents, "x" * 300 + "what ?", ["a", "ball"])  # what is too long loses its beginning
-    assert long == pytest.approx(model.likelihoods(latents, ("x" * 300 + "what ?")[-218:], ["a", "ball"]), abs=1e-5)
+        model.score_options(latents, "what ?", ["a" * 230])
+    long = model.score_options(latents, "x" * 300 + "what ?", ["a", "ball"])  # what is too long loses its beginning
+    assert long == pytest.approx(model.score_options(latents, ("x" * 300 + "what ?")[-218:], ["a", "ball"]), abs=1e-5)
     with pytest.raises(BadInput, match="together at most 224"):
-        model.write(latents, "a" * 300)
+        model.generate(latents, "a" * 300)
     with pytest.raises(BadInput, match="no causal language model of transformers"):
         ForeignLanguage(str(tmp_path))
     with pytest.raises(BadInput, match="258 tokens, not 9"):
@@ -240,13 +241,13 @@ def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
     options = ("a red ball", "a cube", "nothing")
     made = tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, rate=30)
     video = torch.from_numpy(frames)[None].float() / 127.5 - 1
-    wanted = model.likelihoods(model.see(video), "what falls ?", options)
+    wanted = model.score_options(model.encode(video), "what falls ?", options)
     assert made.log_probabilities == pytest.approx(wanted, abs=1e-5)
     assert made.answer == options[int(np.argmax(wanted))]
     assert made.as_json()["by"] == "likelihood"
     with pytest.raises(BadInput, match="it answers --by likelihood"):
         tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="similarity")
-    save(longvideo.build_towers("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
+    save(longvideo.build_video_text("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
     with pytest.raises(BadInput, match="it answers --by similarity"):
         tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="likelihood")
 
@@ -271,20 +272,20 @@ def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        loss = model.loss(model.see(video), texts)
+        loss = model.loss(model.encode(video), texts)
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < blind / 2
-    assert model.write(model.see(video)) == texts
+    assert model.generate(model.encode(video)) == texts
     for row, text in enumerate(texts):
-        found = model.likelihoods(model.see(video[row : row + 1]), "", texts)
+        found = model.score_options(model.encode(video[row : row + 1]), "", texts)
         assert texts[int(np.argmax(found))] == text
     assert all(torch.equal(value, before[name]) for name, value in language.state_dict().items())
 
 
 def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
+    from tapetum.systems.longvideo.captioner_task import CaptionerTask
     from tapetum.systems.longvideo.recipes import recipe
-    from tapetum.systems.longvideo.speaking import SpeakingTask
     from tapetum.train import StepContext
 
     sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
@@ -300,7 +301,7 @@ def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path
         memories=3,
         checks=1,
     )
-    task = SpeakingTask(run)
+    task = CaptionerTask(run)
     model = task.model()
     assert isinstance(model.language, ForeignLanguage)
     assert model.config.video.mask_always
@@ -314,4 +315,4 @@ def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path
     save(model, tmp_path / "captioner.safetensors")
     assert load(tmp_path / "captioner.safetensors").config.language == foreign
     with pytest.raises(BadInput, match="is no language model"):
-        SpeakingTask(replace(run, language=run.start)).model()
+        CaptionerTask(replace(run, language=run.start)).model()

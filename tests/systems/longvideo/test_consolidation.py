@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.consolidation import consolidate, farthest_first
-from tapetum.systems.longvideo.memory import draw_order, spread_rows
-from tapetum.systems.longvideo.recall import Reader, RecallRun
+from tapetum.systems.longvideo.consolidation import consolidate, select_coreset
+from tapetum.systems.longvideo.memory import draw_order, evict_uniformly
+from tapetum.systems.longvideo.recall import RecallModel, RecallRun
 from tapetum.systems.longvideo.recipes import recipe
 
 
@@ -48,7 +48,7 @@ def test_coreset_takes_the_farthest_from_all_before() -> None:
             chosen.append(int(apart.argmax()))
         np.testing.assert_array_equal(found[b], points[chosen])
     same = torch.ones(1, 10, 3)
-    assert farthest_first(same, 10, torch.tensor([4]))[0].sort().values.tolist() == list(range(10))  # none twice
+    assert select_coreset(same, 10, torch.tensor([4]))[0].sort().values.tolist() == list(range(10))  # none twice
 
 
 @pytest.mark.parametrize("how", ["random", "coreset", "kmeans"])
@@ -101,7 +101,7 @@ def test_what_stays_is_spread_over_the_past() -> None:
     for segment in range(200):
         origins += [segment] * 6
         if len(origins) > 50:
-            origins = [origins[row] for row in spread_rows(origins, 50)]
+            origins = [origins[row] for row in evict_uniformly(origins, 50)]
     assert len(origins) == 50
     assert origins == sorted(origins)
     assert origins[0] == 0
@@ -123,9 +123,9 @@ def test_the_seed_of_a_built_encoder_is_that_of_its_draws(changes: dict[str, Any
     with torch.no_grad():
         assert not torch.allclose(one(video).pooled, other(video).pooled)
         assert torch.equal(other(video).pooled, other(video).pooled)
-    assert longvideo.build_towers("mcvit-nano", seed=7).config.video.seed == 7
+    assert longvideo.build_video_text("mcvit-nano", seed=7).config.video.seed == 7
 
 
 def test_the_seed_of_a_run_is_that_of_its_draws() -> None:
     assert recipe("consolidated", "ordered-events", seed=3).config.video.seed == 3
-    assert Reader(RecallRun(seed=3)).encoder.config.seed == 3
+    assert RecallModel(RecallRun(seed=3)).encoder.config.seed == 3

@@ -214,11 +214,11 @@ def test_every_weight_learns_in_every_form_and_kind_of_attention() -> None:
     settings += [{"memory": "streaming", "kernels": (((4, 8, 8), (4, 8, 8)), ((8, 4, 4), (8, 8, 8)))}]
     for changes in settings:
         encoder = small(**changes).train()
-        (encoder(clip(24)).pooled.sin().sum() + encoder.see_images(clip(1)[:, 0]).pooled.sin().sum()).backward()
+        (encoder(clip(24)).pooled.sin().sum() + encoder.encode_images(clip(1)[:, 0]).pooled.sin().sum()).backward()
         dead = {name for name, parameter in encoder.named_parameters() if parameter.grad is None or not parameter.grad.any()}
         allowed = {"tubelets.video.weight", "tubelets.video.bias"} if "kernels" in changes else set()
         if changes.get("memory") == "compressed":
-            allowed = {f"remembering.compression.{part}.1.weight" for part in ("keys", "values")}  # odd layers do not remember
+            allowed = {f"memory_bank.compression.{part}.1.weight" for part in ("keys", "values")}  # odd layers do not remember
         assert dead == allowed, (changes, dead)
 
 

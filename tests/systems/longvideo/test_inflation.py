@@ -1,16 +1,25 @@
 """From images to video: a video that stands still is its image, and additions change nothing at first."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import tapetum
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import from_state
 from tapetum.encoders.vit import ViT
 from tapetum.systems import longvideo
+from tapetum.systems.longvideo.recipes import recipe
+from tapetum.systems.longvideo.run import make_task, train_longvideo
+from tapetum.systems.pretraining.recipes import recipe as pretraining_recipe
+from tapetum.systems.pretraining.run import pretrain
+from tapetum.train.launch_config import Launch
 
 VIT = {"width": 24, "depth": 5, "heads": 2, "mlp_width": 48, "patch": 8, "image_size": (16, 16)}
 
@@ -29,7 +38,7 @@ def images(batch: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (batch, 16, 16, 3), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
 
-def prepared(vit: Any, shown: torch.Tensor) -> torch.Tensor:
+def preprocess_frames(vit: Any, shown: torch.Tensor) -> torch.Tensor:
     mean, std = (torch.tensor(value, dtype=torch.float64) for value in (vit.preprocessing.mean, vit.preprocessing.std))
     return ((shown.double() - mean) / std).movedim(-1, 1)
 
@@ -47,7 +56,7 @@ def equal(a: torch.Tensor, b: torch.Tensor) -> None:
 def test_a_image_is_seen_as_by_the_image_network(name: str) -> None:
     base = encoders.build(name, **{**VIT, "class_token": False, "pooling": "mean"}).double()
     video = longvideo.inflate(base, "vivit-nano")
-    features, wanted = video.see_images(plain(images())), base(prepared(base, images()))
+    features, wanted = video.encode_images(plain(images())), base(preprocess_frames(base, images()))
     equal(features.tokens[:, 0], wanted.tokens)
     equal(features.pooled, wanted.pooled)
 
@@ -59,7 +68,7 @@ def test_without_time_each_moment_is_its_image(attention: str) -> None:
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=8, attention=attention, frames=8)
     shown = images(6)
     clip = plain(shown).unflatten(0, (2, 3)).repeat_interleave(2, 1)  # each image stands still for a tubelet
-    equal(video(clip).tokens[:, 0, :12].unflatten(1, (3, 4)).flatten(0, 1), vit(prepared(vit, shown)).tokens)
+    equal(video(clip).tokens[:, 0, :12].unflatten(1, (3, 4)).flatten(0, 1), vit(preprocess_frames(vit, shown)).tokens)
 
 
 @torch.no_grad()
@@ -69,7 +78,7 @@ def test_a_video_that_stands_still_begins_as_its_image() -> None:
     still = plain(images())[:, None].expand(-1, 6, -1, -1, -1)
     found = video(still).tokens
     for moment in range(3):
-        equal(found[:, moment], vit(prepared(vit, images())).tokens)
+        equal(found[:, moment], vit(preprocess_frames(vit, images())).tokens)
 
 
 @torch.no_grad()
@@ -79,7 +88,7 @@ def test_each_frame_of_a_tubelet_has_its_part_of_the_images_weights(stem: bool) 
     vit = stemmed() if stem else image_vit()
     video, shown = longvideo.inflate(vit, "vivit-nano", tubelet=(3, 8, 8), segment_frames=6), images(3)
     found = video.tubelets.video(plain(shown)[None].movedim(-1, 1))  # (1, 3, 3, 16, 16): one tubelet of three frames
-    each = vit.patches(prepared(vit, shown))
+    each = vit.patches(preprocess_frames(vit, shown))
     equal(found[0, 0], (each[0] + each[1] + each[2]) / 3)
 
 
@@ -120,8 +129,8 @@ def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     vit = stemmed()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2).train()
     shown = images(2)
-    wanted = vit(prepared(vit, shown)).tokens
-    equal(video.see_images(plain(shown)).tokens[:, 0], wanted)
+    wanted = vit(preprocess_frames(vit, shown)).tokens
+    equal(video.encode_images(plain(shown)).tokens[:, 0], wanted)
     still = plain(shown)[:, None].expand(-1, 4, -1, -1, -1)
     found = video(still).tokens  # in training, and yet of the statistics that came with it
     equal(found[:, 1], wanted)
@@ -193,3 +202,53 @@ def test_what_cannot_be_inflated_is_said() -> None:
         longvideo.inflate(image_vit(), "vivit-nano", width=32)
     with pytest.raises(BadInput, match="has patches of 8"):
         longvideo.inflate(image_vit(), "vivit-nano", tubelet=(2, 16, 16))
+
+
+RUN: dict[str, Any] = {"size": 64, "frames": 4, "event_frames": 2, "steps": 1, "batch_size": 2, "checks": 1, "memories": 2}
+
+
+def launch(out: Path) -> Launch:
+    return Launch(out=out, threads=1, workers=0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of MAE that learned a tiny ViT for a step."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "images").mkdir()
+    for k in range(4):
+        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{k}.png")
+    network = {"encoder": "vit-nano", "change": ("patch=8", "width=24", "depth=2", "heads=2", "mlp_width=48")}
+    run = pretraining_recipe("mae", str(folder / "images"), **network, size=16, batch_size=2, steps=1, micro_batch=2)
+    pretrain(run, launch(folder / "run"), lambda text: None)
+    return folder / "run"
+
+
+def test_an_encoder_that_pretrain_made_begins_a_run(pretrained: Path, tmp_path: Path) -> None:
+    vit = tapetum.load(pretrained)
+    made = recipe("short", "ordered-events", **RUN, encoder=str(pretrained))
+    video = make_task(made).model().video
+    assert (video.config.width, video.config.depth, video.config.tubelet) == (24, 2, (2, 8, 8))
+    state = vit.state_dict()
+    ours = {name: value for name, value in video.state_dict().items() if name.startswith(("blocks.", "norm."))}
+    assert len(ours) > 20
+    for name, value in ours.items():
+        torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+    finished = train_longvideo(made, launch(tmp_path / "run"), lambda text: None)
+    assert finished is not None
+    trained = tapetum.load(finished[0])
+    assert trained.config.video == video.config
+    moved = {name for name, value in trained.video.state_dict().items() if not torch.equal(value, video.state_dict()[name])}
+    assert "blocks.0.attention.query.weight" in moved
+    continued = make_task(recipe("consolidated", "ordered-events", **RUN, start=str(finished[0]))).model()
+    assert continued.video.config.memory == "consolidated"
+
+
+def test_an_encoder_by_name_begins_a_run_and_a_resnet_is_refused(tmp_path: Path) -> None:
+    small = recipe("long", "ordered-events", **RUN, encoder="random:vit-nano")
+    assert make_task(small).model().video.config.tune == "last-4"
+    with pytest.raises(BadInput, match=r"random:resnet-18: a ResNet cannot become a video encoder; give a ViT"):
+        make_task(replace(small, encoder="random:resnet-18")).model()
+    with pytest.raises(BadInput, match="--start has an encoder of its own; leave one out"):
+        replace(small, start=str(tmp_path))

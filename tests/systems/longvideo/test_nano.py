@@ -12,8 +12,8 @@ from tapetum.data.json_files import read_lines
 from tapetum.encoders import byte_text
 from tapetum.hub.registry import known, location
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.towers import VideoText
-from tapetum.systems.longvideo.towers_config import named_towers
+from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.video_text_config import named_video_text
 from tapetum.video import open_video
 
 
@@ -21,7 +21,7 @@ def test_the_file_is_small_and_of_the_named_sizes() -> None:
     model = longvideo.load("mcvit-nano")
     assert isinstance(model, VideoText)
     assert location(known()["mcvit-nano"]).stat().st_size < 12e6
-    assert model.config.video == named_towers("mcvit-nano").video
+    assert model.config.video == named_video_text("mcvit-nano").video
     assert type(tapetum.load("mcvit-nano")) is VideoText
 
 

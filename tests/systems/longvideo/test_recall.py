@@ -7,7 +7,7 @@ import torch
 
 from tapetum.scenes.recall import RecallConfig, make_recall
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.recall import Reader, RecallRun, RecallTask, accuracy
+from tapetum.systems.longvideo.recall import RecallModel, RecallRun, RecallTask, accuracy
 from tapetum.train import StepContext
 
 WORLD = RecallConfig(segments=3, segment_frames=4, size=32, pairs=2)
@@ -22,7 +22,7 @@ RUN = RecallRun(video=VIDEO, world=WORLD, checks=6)
 def test_the_head_reads_what_is_said(memory: str, read_out: str) -> None:
     run = replace(RUN, video=replace(VIDEO, memory=memory), read_out=read_out)
     torch.manual_seed(0)
-    model = Reader(run).eval()
+    model = RecallModel(run).eval()
     video = torch.rand(2, 12, 32, 32, 3) * 2 - 1
     features = model.encoder(video)
     last = features.tokens.flatten(1, 2)[:, -8:].mean(1)
@@ -34,7 +34,7 @@ def test_only_a_memory_sees_the_pairs_from_the_last_segment() -> None:
     video = torch.from_numpy(make_recall(0, 0, WORLD).video)[None].float() / 127.5 - 1
     for memory, sees in (("streaming", False), ("consolidated", True), ("joint", True)):
         torch.manual_seed(0)
-        model = Reader(replace(RUN, video=replace(VIDEO, memory=memory, memory_grad="through"), read_out="last"))
+        model = RecallModel(replace(RUN, video=replace(VIDEO, memory=memory, memory_grad="through"), read_out="last"))
         pixels = video.clone().requires_grad_()
         model(pixels, (0,))[0, 0].backward()
         assert pixels.grad is not None

@@ -17,8 +17,8 @@ import tapetum
 from tapetum.bench import embedding_rows
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo import watching
-from tapetum.systems.longvideo.keeping import load_state, save_state
+from tapetum.systems.longvideo import streaming as watching
+from tapetum.systems.longvideo.stream_files import load_state, save_state
 from tapetum.video import write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -27,7 +27,7 @@ SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "memory_cap": 7, "pr
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL), tmp_path / "longvideo.safetensors")
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SMALL), tmp_path / "longvideo.safetensors")
     for k, name in enumerate(("a", "b")):
         noise = np.random.default_rng(k).integers(0, 255, (50, 16, 16, 3), np.uint8)
         write_video(tmp_path / f"{name}.mp4", noise, 1)
@@ -43,7 +43,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
     whole = table(place, "whole.npz")
     assert not [*place.glob("*.unfinished*")]
     monkeypatch.setattr(embedding_rows, "EVERY", every)
-    steps, first = [], watching.prepared
+    steps, first = [], watching.preprocess_frames
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
         steps.append(len(frames))
@@ -51,7 +51,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
             raise KeyboardInterrupt
         return first(model, frames)
 
-    monkeypatch.setattr(watching, "prepared", dies)
+    monkeypatch.setattr(watching, "preprocess_frames", dies)
     with pytest.raises(KeyboardInterrupt):
         table(place, "again.npz")
     assert not (place / "again.npz").exists()
@@ -66,7 +66,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
 @pytest.mark.slow
 def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_rows, "EVERY", 0.0)
-    steps, first = [0], watching.prepared
+    steps, first = [0], watching.preprocess_frames
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
         steps[0] += 1
@@ -74,7 +74,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: 
             raise KeyboardInterrupt
         return first(model, frames)
 
-    monkeypatch.setattr(watching, "prepared", dies)
+    monkeypatch.setattr(watching, "preprocess_frames", dies)
     with pytest.raises(KeyboardInterrupt):
         table(place, "x.npz")
     write_video(place / "a.mp4", np.zeros((20, 16, 16, 3), np.uint8), 1)  # another video: from its beginning
@@ -83,7 +83,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: 
     steps[0] = 0
     with pytest.raises(KeyboardInterrupt):
         table(place, "x.npz")
-    longvideo.save(longvideo.build_towers("mcvit-nano", seed=1, **SMALL), place / "longvideo.safetensors")
+    longvideo.save(longvideo.build_video_text("mcvit-nano", seed=1, **SMALL), place / "longvideo.safetensors")
     with pytest.warns(UserWarning, match="in weights; they are computed again"):
         other = table(place, "x.npz")
     assert not np.allclose(other.vectors, made.vectors)
@@ -91,7 +91,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         table(place, "x.npz")
     (place / "x.npz.unfinished").unlink()  # and not what lies beside it
-    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL), place / "longvideo.safetensors")
+    longvideo.save(longvideo.build_video_text("mcvit-nano", **SMALL), place / "longvideo.safetensors")
     steps[0] = 4
     assert table(place, "x.npz").paths == made.paths
     (place / "x.npz.unfinished.state").write_bytes(b"x")
@@ -123,7 +123,7 @@ def slowly(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that embeds, and waits in each segment."""
     code = f"""
 import time, tapetum
-from tapetum.systems.longvideo import watching
+from tapetum.systems.longvideo import streaming as watching
 from tapetum.bench import embedding_rows
 embedding_rows.EVERY = 0.0
 first = watching.prepared

@@ -13,10 +13,10 @@ import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.continued import continued
+from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.recipes import RECIPES, VideoTextRun, recipe
 from tapetum.systems.longvideo.run import longvideo_config, train_longvideo
-from tapetum.systems.longvideo.task import VideoTextTask, filled
+from tapetum.systems.longvideo.task import VideoTextTask, pad_clips
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
@@ -99,16 +99,16 @@ def test_weights_go_on_with_other_settings() -> None:
     sizes: dict[str, Any] = {"width": 12, "depth": 2, "heads": 2, "mlp_width": 24, "size": (16, 16), "tubelet": (2, 8, 8)}
     encoder = longvideo.build("vivit-nano", **sizes, frames=8)
     video = torch.rand(1, 8, 16, 16, 3) * 2 - 1
-    longer = continued(encoder, frames=16, tune="lora", memory="streaming", segment_frames=4)
+    longer = continue_from(encoder, frames=16, tune="lora", memory="streaming", segment_frames=4)
     assert longer.tubelets.positions.shape == (8, 2, 2, 12)
     with torch.no_grad():
-        torch.testing.assert_close(longer.tubelets.at(0, 8, 8), encoder.tubelets.at(0, 8, 8))
-        shorter = continued(continued(encoder, frames=4), frames=4, memory="joint")
+        torch.testing.assert_close(longer.tubelets.positions_at(0, 8, 8), encoder.tubelets.positions_at(0, 8, 8))
+        shorter = continue_from(continue_from(encoder, frames=4), frames=4, memory="joint")
         torch.testing.assert_close(shorter(video[:, :4]).pooled, encoder(video[:, :4]).pooled)
     with pytest.raises(BadInput, match="go on with lora"):
-        continued(longer, tune="all")
+        continue_from(longer, tune="all")
     with pytest.raises(BadInput, match="have no place in a network with size"):
-        continued(encoder, size=(32, 32))
+        continue_from(encoder, size=(32, 32))
 
 
 def clip(seed: int, frames: int = 12) -> np.ndarray:
@@ -126,22 +126,22 @@ def test_clips_come_from_episodes_and_from_shards(tmp_path: Path, monkeypatch: p
         lines.append(json.dumps({"video": str(k), "caption": f"story {k}"}))
     (tmp_path / "captions.jsonl").write_text("\n".join(lines))
     run = narrow(recipe("short", str(tmp_path), **{**TINY, "size": 96}), monkeypatch)
-    told = VideoTextTask(run).told
-    assert (told.count, told.held_out) == (10, 1)
-    one = told.learn(1, np.random.default_rng(0))
+    clips = VideoTextTask(run).clips
+    assert (clips.count, clips.validation_count) == (10, 1)
+    one = clips.training_clip(1, np.random.default_rng(0))
     assert one.text == "story 1"
     assert one.frames.shape == (3, 96, 96, 3)  # three seconds at one frame a second
-    assert told.score(0).text == "story 9"
+    assert clips.validation_clip(0).text == "story 9"
 
     data = (tmp_path / "videos" / "0.mp4").read_bytes()
     write_shards([{"__key__": str(k), "mp4": data, "txt": f"text {k}"} for k in range(3)], tmp_path / "a", "train")
     write_shards([{"__key__": str(k), "png": clip(k)[0], "txt": f"text {k}"} for k in range(3)], tmp_path / "b", "train")
     for folder, frames in (("a", 3), ("b", 1)):
-        shards = VideoTextTask(replace(run, data=str(tmp_path / folder))).told
-        found = shards.learn(0, np.random.default_rng(0))
+        shards = VideoTextTask(replace(run, data=str(tmp_path / folder))).clips
+        found = shards.training_clip(0, np.random.default_rng(0))
         assert (found.frames.shape, found.text) == ((frames, 96, 96, 3), "text 0")
-        assert (shards.count, shards.held_out) == (2, 1)
-    video, lengths = filled([clip(0, 2), clip(1, 3)])
+        assert (shards.count, shards.validation_count) == (2, 1)
+    video, lengths = pad_clips([clip(0, 2), clip(1, 3)])
     assert video.shape == (2, 3, 32, 32, 3)
     assert lengths.tolist() == [2, 3]
     (tmp_path / "videos" / "3.mp4").unlink()
@@ -170,13 +170,13 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
     place = folder_of_episodes(tmp_path / "a")
     run = narrow(recipe("questions", str(place), **{**TINY, "size": 96}), monkeypatch)
     task = VideoTextTask(run)
-    assert (task.told.count, task.told.held_out) == (4, 2)  # the last video's are held out
-    told = task.told.learn(1, np.random.default_rng(0))
-    assert (told.text, told.wrong) == ("what 1? b", ("what 1? a",))
-    assert len(told.frames) == 1  # it may see one second
-    batch = task.collate([(k, task.told.learn(k, np.random.default_rng(0))) for k in range(2)])
+    assert (task.clips.count, task.clips.validation_count) == (4, 2)  # the last video's are held out
+    clips = task.clips.training_clip(1, np.random.default_rng(0))
+    assert (clips.text, clips.wrong) == ("what 1? b", ("what 1? a",))
+    assert len(clips.frames) == 1  # it may see one second
+    batch = task.collate([(k, task.clips.training_clip(k, np.random.default_rng(0))) for k in range(2)])
     assert batch["hard"].shape[:2] == (2, 2)
-    assert batch["hard_there"].tolist() == [[True, True], [True, False]]
+    assert batch["hard_valid"].tolist() == [[True, True], [True, False]]
     torch.manual_seed(0)
     model = task.model()
     found = task.embed(model, batch, StepContext())
@@ -184,7 +184,7 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
     videos, texts = found["video"].detach().double(), found["video_text"].detach().double()
     scale, rows = float(model.scale().detach()), []
     for k in range(2):
-        worse = found["hard"][k][batch["hard_there"][k]].detach().double()
+        worse = found["hard"][k][batch["hard_valid"][k]].detach().double()
         logits = scale * torch.cat([texts @ videos[k], worse @ videos[k]])
         rows.append(float(logits.logsumexp(0) - logits[k] + (scale * videos @ texts[k]).logsumexp(0) - logits[k]))
     assert float(loss.detach()) == pytest.approx(sum(rows) / 4, abs=1e-4)
@@ -195,10 +195,10 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
     head = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
     rows = [f"{k},9,9,9,what {k},1,0,CW,a,b,c,d,e" for k in (0, 2, 7)]  # of the last there is no video
     (place / "train.csv").write_text("\n".join([head, *rows]))
-    told = VideoTextTask(run).told
-    assert (told.count, told.held_out) == (1, 1)
-    assert told.score(0).text == "what 2 b"
-    assert told.score(0).wrong == ("what 2 a", "what 2 c", "what 2 d", "what 2 e")
+    clips = VideoTextTask(run).clips
+    assert (clips.count, clips.validation_count) == (1, 1)
+    assert clips.validation_clip(0).text == "what 2 b"
+    assert clips.validation_clip(0).wrong == ("what 2 a", "what 2 c", "what 2 d", "what 2 e")
     (place / "train.csv").unlink()
     (place / "questions.jsonl").write_text("")
     with pytest.raises(BadInput, match="holds 0 questions"):
@@ -215,17 +215,17 @@ def test_images_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkey
     alone = narrow(recipe("questions", str(place), **{**TINY, "size": 96}), monkeypatch)
     run = replace(alone, beside=str(tmp_path / "b"))
     task = VideoTextTask(run)
-    batch = task.collate([(k, task.told.learn(k, np.random.default_rng(k))) for k in range(3)])
+    batch = task.collate([(k, task.clips.training_clip(k, np.random.default_rng(k))) for k in range(3)])
     assert batch["image"].shape == (3, 96, 96, 3)
     assert batch["hard"].shape[0] == 3
     torch.manual_seed(0)
     model = task.model()
     found = task.embed(model, batch, StepContext())
-    _, told = task.joint_loss(model, found, StepContext())
+    _, clips = task.joint_loss(model, found, StepContext())
     both = VideoTextTask(replace(alone, stage="images", data=run.beside))
     images = {name: value for name, value in found.items() if name.startswith("image")}
-    assert float(told["image_loss"]) == pytest.approx(float(both.joint_loss(model, images, StepContext())[0].detach()))
-    names = [task.told.learn(0, np.random.default_rng(k)).image_text for k in range(40)]
+    assert float(clips["image_loss"]) == pytest.approx(float(both.joint_loss(model, images, StepContext())[0].detach()))
+    names = [task.clips.training_clip(0, np.random.default_rng(k)).image_text for k in range(40)]
     assert set(names) == {f"text {k}" for k in range(12) if k % 10 != 9}  # never one that is held out
     with pytest.raises(BadInput, match="leave --beside out"):
         replace(run, stage="long")
@@ -233,7 +233,7 @@ def test_images_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapetum.systems.longvideo import speaking
+    from tapetum.systems.longvideo import captioner_task as speaking
 
     monkeypatch.setattr(
         speaking, "BYTE_DECODER", replace(speaking.BYTE_DECODER, width=16, depth=2, heads=1, head_width=16, mlp_width=24)
@@ -254,7 +254,7 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert torch.equal(value, model.video.state_dict()[name]), name
     old = tapetum.load(tmp_path / "language" / "longvideo.safetensors").state_dict()
     assert all(torch.equal(value, model.own_language.state_dict()[name]) for name, value in old.items())
-    assert float(model.looks[0].gate.detach().abs()) > 0
+    assert float(model.cross_attention[0].gate.detach().abs()) > 0
     assert model.config.video.mask_always
-    with pytest.raises(BadInput, match="video-to-text wants --start"):
+    with pytest.raises(BadInput, match="video-to-text wants --encoder, or --start"):
         train_longvideo(narrow(recipe("video-to-text", str(place), **small), monkeypatch), launch(tmp_path / "x"), silent)

@@ -1,11 +1,10 @@
-"""Tables of positions that are stretched, and means of moments, beside what is written out."""
+"""Tables of positions that are stretched, and means of slots, beside what is written out."""
 
 import pytest
 import torch
 
-from tapetum.systems.longvideo import build_towers
-from tapetum.systems.longvideo.layers import Places
-from tapetum.systems.longvideo.pooling import moment_means
+from tapetum.systems.longvideo import build_video_text
+from tapetum.systems.longvideo.layers import TokenPositions, slot_means
 from tapetum.systems.longvideo.tubelets import stretch
 
 
@@ -28,16 +27,16 @@ def test_a_table_is_stretched_between_the_centres_of_its_slots(slots: int, kind:
 
 def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_finite() -> None:
     x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    moments = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]])
+    slots = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]])
     valid = torch.tensor([[True, True, True, False, False], [False, True, True, True, True]])
-    found = moment_means(x, Places(moments, torch.zeros_like(moments), valid, None))
+    found = slot_means(x, TokenPositions(slots, torch.zeros_like(slots), valid, None))
     for video in range(2):
-        for moment in range(3):
-            rows = [x[video, k] for k in range(5) if moments[video, k] == moment and valid[video, k]]
+        for slot in range(3):
+            rows = [x[video, k] for k in range(5) if slots[video, k] == slot and valid[video, k]]
             if rows:
-                torch.testing.assert_close(found[video, moment], sum(rows) / len(rows))
+                torch.testing.assert_close(found[video, slot], sum(rows) / len(rows))
             else:
-                assert found[video, moment].isnan().all()
+                assert found[video, slot].isnan().all()
     found.nan_to_num(0.0).square().sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
@@ -45,4 +44,4 @@ def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_
 
 
 def test_towers_are_built_to_be_used() -> None:
-    assert not any(part.training for part in build_towers("mcvit-nano", width=24, depth=1, heads=2, mlp_width=48).modules())
+    assert not any(part.training for part in build_video_text("mcvit-nano", width=24, depth=1, heads=2, mlp_width=48).modules())

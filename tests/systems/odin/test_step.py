@@ -26,7 +26,7 @@ from tapetum.data.samples import sample_generator
 from tapetum.systems.odin.clustering import _random_seeds
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -60,9 +60,9 @@ def run_of(**changes: Any) -> OdinRun:
 
 
 def task_and_batch(**changes: Any) -> tuple[OdinTask, dict[str, Any]]:
-    task = OdinTask(run_of(**changes), Source(Patterns()))
-    showings = task.dataset()
-    return task, task.collate([showings[k] for k in range(BATCH)])
+    task = OdinTask(run_of(**changes), ImageSource(Patterns()))
+    samples = task.dataset()
+    return task, task.collate([samples[k] for k in range(BATCH)])
 
 
 def first_draw(batch: dict[str, Any]) -> int:
@@ -225,8 +225,8 @@ def test_averages_follow_the_online_network_as_the_paper_has_it(
     if follows != "average":
         return
     # the second step's loss, of the networks as they were after the first
-    showings = task.dataset()
-    batch = task.collate([showings[k] for k in range(BATCH, 2 * BATCH)])
+    samples = task.dataset()
+    batch = task.collate([samples[k] for k in range(BATCH, 2 * BATCH)])
     networks = []
     for name in ("model", "target", "discovery"):
         network = task.model()

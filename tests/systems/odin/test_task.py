@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -51,12 +51,12 @@ def small(**odin: Any) -> OdinRun:
 
 
 def batch_of(task: OdinTask, count: int = 4) -> dict[str, Any]:
-    showings = task.dataset()
-    return task.collate([showings[k] for k in range(count)])
+    samples = task.dataset()
+    return task.collate([samples[k] for k in range(count)])
 
 
 def test_views_and_the_spanning_one_are_cut_where_their_boxes_say() -> None:
-    task = OdinTask(small(), Source(Squares()))
+    task = OdinTask(small(), ImageSource(Squares()))
     batch = batch_of(task)
     first, second, whole = batch["boxes"]
     assert (whole[:, :2] <= torch.minimum(first[:, :2], second[:, :2])).all()
@@ -70,7 +70,7 @@ def test_views_and_the_spanning_one_are_cut_where_their_boxes_say() -> None:
 
 def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
     run = small(source="pixels", clusters=5)
-    same, other = (OdinTask(replace(run, seed=seed), Source(Squares())) for seed in (1, 2))
+    same, other = (OdinTask(replace(run, seed=seed), ImageSource(Squares())) for seed in (1, 2))
     batch = batch_of(same, 4)
     first, again, drawn = (task._masks(batch, StepContext(), 4)[0][0] for task in (same, same, other))
     assert torch.equal(first, again)
@@ -86,7 +86,7 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
         row, column = rng.integers(5, 40, 2)
         masks[k, row : row + 30, column : column + 30] = 1
     run = small(source="given", clusters=2)
-    task = OdinTask(run, Source(Squares()), masks)
+    task = OdinTask(run, ImageSource(Squares()), masks)
     task.views = lambda: tuple(  # without colours
         replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0) for view in OdinTask.views(task)
     )
@@ -127,7 +127,7 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
 )
 def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], tmp_path: Path) -> None:
     run = small(**changes)
-    task = OdinTask(run, Source(Squares()))
+    task = OdinTask(run, ImageSource(Squares()))
     result = fit(task, loop_config(task, Launch(out=tmp_path, device="cpu", threads=1, workers=0)), tmp_path)
     assert result.state == "finished"
     names = {average.name for average in task.averages}
@@ -147,7 +147,7 @@ def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], t
 
 
 def test_the_loss_falls_on_the_same_images() -> None:
-    task = OdinTask(small(), Source(Squares()))
+    task = OdinTask(small(), ImageSource(Squares()))
     torch.manual_seed(0)
     model: Any = task.model()
     teachers = {name: task.model().requires_grad_(False).eval() for name in ("target", "discovery")}
@@ -167,7 +167,7 @@ def test_the_loss_falls_on_the_same_images() -> None:
 
 def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too_few() -> None:
     torch.manual_seed(0)
-    model: Any = OdinTask(small(), Source(Squares())).model()
+    model: Any = OdinTask(small(), ImageSource(Squares())).model()
     rows, there = torch.randn(2, 3, 8), torch.tensor([[True, False, True], [False, True, False]])
     found = model.project(rows, there)
     assert not found[~there].any()

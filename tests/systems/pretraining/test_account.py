@@ -41,8 +41,8 @@ def test_the_two_engines_agree(method: Method, backbone: str, data: object) -> N
     model, teachers = task.model(), {}
     for average in task.averages:
         teachers[average.name] = task.model().requires_grad_(False).eval()
-    showings = task.dataset()
-    batch = task.collate([showings[number] for number in range(4)])
+    samples = task.dataset()
+    batch = task.collate([samples[number] for number in range(4)])
 
     def loss() -> torch.Tensor:
         return task.method_loss(model, batch, StepContext(step=9, teachers=teachers))[0]

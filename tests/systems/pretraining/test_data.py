@@ -8,7 +8,8 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
-from tapetum.systems.pretraining.data import FileImages, Showings, check_sizes, source_at
+from tapetum.systems.pretraining.data import ShuffledImages
+from tapetum.systems.pretraining.sources import FileImages, check_sizes, read_source
 
 
 def paint(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> Path:
@@ -21,7 +22,7 @@ def test_a_folder_with_a_folder_a_class(tmp_path: Path) -> None:
     for k, name in enumerate(("cat/a.png", "cat/b.png", "dog/deep/c.TIF", ".trash/d.png")):
         paint(tmp_path / name, 10 * k)
     (tmp_path / "cat" / "notes.md").write_text("nothing")
-    source = source_at(tmp_path)
+    source = read_source(tmp_path)
     assert (len(source), source.classes, source.labels.tolist()) == (3, ("cat", "dog"), [0, 0, 1])
     assert source.images[2].shape == (12, 10, 3)
     assert source.images[2][0, 0].tolist() == [20, 20, 20]
@@ -34,24 +35,24 @@ def test_a_plain_folder_has_no_classes_and_train_is_what_is_learned_from(tmp_pat
         paint(tmp_path / "flat" / f"{k}.png", k)
         paint(tmp_path / "split" / "train" / f"class{k}" / "x.png", k)
         paint(tmp_path / "split" / "val" / f"class{k}" / "y.png", k)
-    assert source_at(tmp_path / "flat").labels is None
-    assert source_at(tmp_path / "split").classes == ("class0", "class1", "class2")
-    assert len(source_at(tmp_path / "split")) == 3
+    assert read_source(tmp_path / "flat").labels is None
+    assert read_source(tmp_path / "split").classes == ("class0", "class1", "class2")
+    assert len(read_source(tmp_path / "split")) == 3
 
 
 def test_cifars_binary_files(data: Path, tmp_path: Path) -> None:
-    source = source_at(data)
+    source = read_source(data)
     assert (len(source), source.classes) == (40, ("square", "stripes"))
     first = np.fromfile(data / "data_batch_1.bin", np.uint8)[:3073]
     assert source.labels[0] == first[0]
     assert (source.images[0].transpose(2, 0, 1).ravel() == first[1:]).all()
     np.concatenate([[7], first]).astype(np.uint8).repeat(2).reshape(-1, 2).T.tofile(tmp_path / "train.bin")  # coarse, fine
-    hundred = source_at(tmp_path)
+    hundred = read_source(tmp_path)
     assert (hundred.labels.tolist(), len(hundred.classes)) == ([0, 0], 1)
     assert (hundred.images[1] == source.images[0]).all()
     (tmp_path / "train.bin").write_bytes(b"x" * 100)
     with pytest.raises(BadInput, match="has 100 bytes, no multiple of 3074"):
-        source_at(tmp_path)
+        read_source(tmp_path)
 
 
 def test_parquet_and_shards(tmp_path: Path) -> None:
@@ -60,26 +61,26 @@ def test_parquet_and_shards(tmp_path: Path) -> None:
     table = pa.table({"image": [{"bytes": c, "path": None} for c in content], "label": [0, 1, 0, 1]})
     (tmp_path / "p").mkdir()
     pq.write_table(table, tmp_path / "p" / "train.parquet")
-    source = source_at(tmp_path / "p")
+    source = read_source(tmp_path / "p")
     assert [int(source.images[k][0, 0, 0]) for k in range(4)] == [0, 20, 40, 60]
     assert source.labels.tolist() == [0, 1, 0, 1]
     samples = [{"__key__": f"{k:02}", "png": content[k % 4], "txt": f"image {k}".encode()} for k in range(11)]
     write_shards(samples, tmp_path / "s", "all")
-    source = source_at(tmp_path / "s", captions=True)  # every tenth is held out
+    source = read_source(tmp_path / "s", captions=True)  # every tenth is held out
     assert source.captions == [f"image {k}" for k in range(1, 10)]
     assert int(source.images[0][0, 0, 0]) == 20
     write_shards(samples[:3], tmp_path / "t" / "train", "all")
-    assert source_at(tmp_path / "t", captions=True).captions == ["image 0", "image 1", "image 2"]
+    assert read_source(tmp_path / "t", captions=True).captions == ["image 0", "image 1", "image 2"]
 
 
 def test_captions_beside_images(tmp_path: Path) -> None:
     for k in range(3):
         paint(tmp_path / f"{k}.png", k).with_suffix(".txt").write_text(f"number {k}\n")
-    assert source_at(tmp_path, captions=True).captions == ["number 0", "number 1", "number 2"]
+    assert read_source(tmp_path, captions=True).captions == ["number 0", "number 1", "number 2"]
     (tmp_path / "1.txt").unlink()
     with pytest.raises(BadInput, match=r"1 of 3 images have no caption, the first is .*1\.png; write one into 1\.txt"):
-        source_at(tmp_path, captions=True)
-    assert source_at(tmp_path).captions is None
+        read_source(tmp_path, captions=True)
+    assert read_source(tmp_path).captions is None
 
 
 def test_damaged_images_are_skipped_for_the_next_and_told_of(tmp_path: Path) -> None:
@@ -87,22 +88,22 @@ def test_damaged_images_are_skipped_for_the_next_and_told_of(tmp_path: Path) -> 
         paint(tmp_path / f"{k}.png", 40 * k)
     (tmp_path / "2.png").write_bytes(b"no image")
     (tmp_path / "3.png").write_bytes((tmp_path / "4.png").read_bytes()[:40])
-    showings = Showings(source_at(tmp_path), seed=0)
-    seen = [showings[number] for number in range(10)]
+    samples = ShuffledImages(read_source(tmp_path), seed=0)
+    seen = [samples[number] for number in range(10)]
     assert {shown.damaged for shown in seen} == {(), (2, 3), (3,)}
     assert all(shown.index == 4 for shown in seen if shown.damaged)
     assert all(int(shown.image[0, 0, 0]) == 40 * shown.index for shown in seen)
-    assert sorted(showings.order(number) for number in range(5)) == [0, 1, 2, 3, 4]
+    assert sorted(samples.order(number) for number in range(5)) == [0, 1, 2, 3, 4]
     for k in (0, 1, 4):
         (tmp_path / f"{k}.png").write_bytes(b"")
     with pytest.raises(BadInput, match="5 images on end cannot be read, the last because"):
-        Showings(source_at(tmp_path), seed=0)[0]
+        ShuffledImages(read_source(tmp_path), seed=0)[0]
 
 
 def test_decoded_images_are_kept_and_not_sent_to_workers(tmp_path: Path) -> None:
     import pickle
 
-    images = source_at(paint(tmp_path / "a.png", 1).parent if paint(tmp_path / "b.png", 2) else tmp_path).images
+    images = read_source(paint(tmp_path / "a.png", 1).parent if paint(tmp_path / "b.png", 2) else tmp_path).images
     assert isinstance(images, FileImages)
     first = images[0]
     (tmp_path / "a.png").unlink()
@@ -123,12 +124,12 @@ def test_decoded_images_are_kept_and_not_sent_to_workers(tmp_path: Path) -> None
 def test_places_without_images_are_refused(make, words: str, tmp_path: Path) -> None:
     make(tmp_path / "place")
     with pytest.raises(BadInput, match=words):
-        source_at(tmp_path / "place")
+        read_source(tmp_path / "place")
 
 
 def test_views_larger_than_the_images_are_refused(tmp_path: Path) -> None:
     for k in range(5):
         paint(tmp_path / f"{k}.png", k, (20, 50) if k < 3 else (200, 200))
     with pytest.raises(BadInput, match=r"views of 32 pixels are larger than the images of here, .* about 20; give --size 16"):
-        check_sizes(source_at(tmp_path), 32, "here")
-    check_sizes(source_at(tmp_path), 20, "here")
+        check_sizes(read_source(tmp_path), 32, "here")
+    check_sizes(read_source(tmp_path), 20, "here")

@@ -26,8 +26,8 @@ def begun(method: Method, data: Path, **changes: object) -> tuple[Any, Any, Any,
     """A task, a student and a teacher in float64 with weights of their own, and a batch of 4."""
     task = task_for(tiny(method, data, **changes))
     student, teacher = ((torch.manual_seed(seed), task.model().double())[1] for seed in (0, 1))
-    showings = task.dataset()
-    batch = task.collate([showings[number] for number in range(4)])
+    samples = task.dataset()
+    batch = task.collate([samples[number] for number in range(4)])
     batch["views"] = [view.double() for view in batch["views"]]
     return task, student, teacher.requires_grad_(False), batch
 
@@ -151,12 +151,12 @@ def test_mae_is_asked_for_the_patches_of_its_own_image_that_it_did_not_see(data:
     def plain(network: Any, _: Any) -> Tensor:
         [view], encoder, total, hidden = batch["views"], network.encoder, 0.0, 0
         for b in range(4):
-            seen = batch["seen"][b].tolist()
+            seen = batch["visible"][b].tolist()
             tokens = encoder.embed(view[b : b + 1])[0]
             x = torch.cat([tokens[:, :1], *(tokens[:, 1 + n : 2 + n] for n in seen)], 1)  # class token, then what is seen
             for block in encoder.blocks:
                 x = block(x)
-            drawn = network.heads["decoder"](encoder.norm(x), batch["seen"][b : b + 1])[0]
+            drawn = network.heads["decoder"](encoder.norm(x), batch["visible"][b : b + 1])[0]
             for n in range(16):
                 if n not in seen:
                     row, column = divmod(n, 4)

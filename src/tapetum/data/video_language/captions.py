@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Key
 from tapetum.data.entries import Entry, entries, first_of, inside, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
+from tapetum.data.questions import Key
 from tapetum.data.video_language import video_file, videos_of
 
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
+from tapetum.data.questions import Question, check_unique
 from tapetum.data.video_language import video_file, videos_of
 
 OPTIONS = 5
@@ -45,7 +45,7 @@ def read_egoschema(folder: str | Path, split: str = "subset") -> list[Question]:
         name = entry.file_name("video_id") if "video_id" in entry else inside(uid, f"q_uid of {entry.where}")
         video = video_file(videos_of(folder), name)
         found.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
-    return once(found, file)
+    return check_unique(found, file)
 
 
 def _egoschema_answers(file: Path, needed: bool) -> dict[str, int]:
@@ -66,7 +66,7 @@ def read_nextqa(folder: str | Path, split: str = "val") -> list[Question]:
         if not 0 <= right < OPTIONS:
             raise BadInput(f"answer of {where} is {right}; wanted 0 to {OPTIONS - 1}: give the official file")
         found.append(_nextqa_question(Path(folder), row, options=options, right=right))
-    return once(found, Path(folder) / f"{split}.csv")
+    return check_unique(found, Path(folder) / f"{split}.csv")
 
 
 def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
@@ -81,7 +81,7 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
         if own is not None and row.text("qid") in own:
             answers.append(own.text(row.text("qid")))
         found.append(_nextqa_question(folder, row, answers=tuple(answers)))
-    return once(found, folder / f"{split}.csv")
+    return check_unique(found, folder / f"{split}.csv")
 
 
 def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[Entry, str]]:
@@ -154,4 +154,4 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
                 context=until,
             )
         )
-    return once(found, folder / "questions.jsonl")
+    return check_unique(found, folder / "questions.jsonl")

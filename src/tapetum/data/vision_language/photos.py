@@ -14,8 +14,8 @@
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of
+from tapetum.data.questions import Question, check_unique
 
 
 def read_aokvqa(folder: Path, split: str) -> list[Question]:
@@ -36,7 +36,7 @@ def read_aokvqa(folder: Path, split: str) -> list[Question]:
             right=right,
         )
 
-    return once(map(question, entries(file)), file)
+    return check_unique(map(question, entries(file)), file)
 
 
 def read_gqa(folder: Path, split: str) -> list[Question]:
@@ -50,7 +50,7 @@ def read_gqa(folder: Path, split: str) -> list[Question]:
         answers = (entry.text("answer"),) if "answer" in entry else ()
         return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
-    return once((question(key, entry) for key, entry in named_entries(file)), file)
+    return check_unique((question(key, entry) for key, entry in named_entries(file)), file)
 
 
 def read_nlvr2(folder: Path, split: str) -> list[Question]:
@@ -71,7 +71,7 @@ def read_nlvr2(folder: Path, split: str) -> list[Question]:
         images = (place / f"{pair}-img0.png", place / f"{pair}-img1.png")
         return Question(key=key, images=images, question=entry.text("sentence"), answers=(answer,))
 
-    return once(map(question, line_entries(file)), file)
+    return check_unique(map(question, line_entries(file)), file)
 
 
 def read_tallyqa(folder: Path, split: str) -> list[Question]:
@@ -86,4 +86,4 @@ def read_tallyqa(folder: Path, split: str) -> list[Question]:
             key=entry.key("question_id"), images=(image,), question=entry.text("question"), answers=answers, kind=kind
         )
 
-    return once(map(question, entries(file)), file)
+    return check_unique(map(question, entries(file)), file)

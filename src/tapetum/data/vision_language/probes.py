@@ -17,9 +17,9 @@ import re
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, line_entries, one_of
 from tapetum.data.listings import records_of
+from tapetum.data.questions import Question, check_unique
 
 _OPTION = re.compile(r"\(([a-z])\)\s*(.*?)\s*(?=\([a-z]\)|$)", re.DOTALL)
 
@@ -34,7 +34,7 @@ def read_pope(folder: Path, split: str) -> list[Question]:
             key=entry.key("question_id"), images=(image,), question=entry.text("text"), answers=(entry.text("label"),)
         )
 
-    return once(map(question, line_entries(file)), file)
+    return check_unique(map(question, line_entries(file)), file)
 
 
 def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
@@ -60,7 +60,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
                 kind=str((number - 1) // 2),
             )
         )
-    return once(found, file)
+    return check_unique(found, file)
 
 
 def read_vsr(folder: Path, split: str) -> list[Question]:
@@ -79,7 +79,7 @@ def read_vsr(folder: Path, split: str) -> list[Question]:
             kind=entry.text("relation"),
         )
 
-    return once((question(k, entry) for k, entry in enumerate(line_entries(file))), file)
+    return check_unique((question(k, entry) for k, entry in enumerate(line_entries(file))), file)
 
 
 def read_vizwiz(folder: Path, split: str) -> list[Question]:
@@ -92,4 +92,4 @@ def read_vizwiz(folder: Path, split: str) -> list[Question]:
         image = folder / split / entry.file_name("image")
         return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
-    return once((question(k, entry) for k, entry in enumerate(entries(file))), file)
+    return check_unique((question(k, entry) for k, entry in enumerate(entries(file))), file)

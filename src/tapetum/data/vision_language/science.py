@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, inside, named_entries, one_of, read_json
+from tapetum.data.questions import Question, check_unique
 
 
 def read_scienceqa(folder: Path, split: str, images_only: bool = True) -> list[Question]:
@@ -48,4 +48,4 @@ def read_scienceqa(folder: Path, split: str, images_only: bool = True) -> list[Q
                 found.append(question(key, problems[key]))
         return found
 
-    return once(chosen(), file)
+    return check_unique(chosen(), file)

@@ -9,8 +9,8 @@ DIR/train2014/COCO_train2014_000000000009.jpg
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.questions import Question, check_unique
 
 _FILES = {"train": "train2014", "val": "val2014", "test": "test2015", "test-dev": "test-dev2015"}
 _HIDDEN = ("test", "test-dev")
@@ -54,4 +54,4 @@ def _read(folder: Path, split: str, before: str) -> list[Question]:
         image = coco_image(folder, images, entry.whole("image_id"))
         return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
-    return once(map(question, entries(asked, "questions")), asked)
+    return check_unique(map(question, entries(asked, "questions")), asked)

@@ -14,7 +14,7 @@ from tapetum.systems.longvideo.config import NAMED, VideoConfig, named
 if TYPE_CHECKING:
     from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures, build
     from tapetum.systems.longvideo.inflation import inflate
-    from tapetum.systems.longvideo.towers import VideoText, build_towers
+    from tapetum.systems.longvideo.video_text import VideoText, build_video_text
     from tapetum.systems.longvideo.weights import load, save
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "VideoFeatures",
     "VideoText",
     "build",
-    "build_towers",
+    "build_video_text",
     "inflate",
     "load",
     "named",
@@ -36,7 +36,7 @@ __getattr__ = lazy_attributes(
     {
         "encoder": ("VideoEncoder", "VideoFeatures", "build"),
         "inflation": ("inflate",),
-        "towers": ("VideoText", "build_towers"),
+        "video_text": ("VideoText", "build_video_text"),
         "weights": ("load", "save"),
     },
 )

@@ -1,14 +1,18 @@
 """Video to text: a frozen video encoder, a frozen language model, and gated blocks between them that learn.
 
     video -> encoder -> mean over time -> resampler -> latents
-                                                         |  looked at before each block
+                                                         |  cross-attention before each block
     text so far ------------------------------> language model -> next token
 
-LongViViT (arXiv 2312.07395, section 3.4). Nothing of the language model is changed: what looks at the video is called by hooks
-on its blocks, and without a video, or while the gates are 0, its logits are its own to the bit.
+    x + tanh(a) attention(norm(x), latents), then x + tanh(b) mlp(norm(x))      before a block of the language model
 
-Differs from the paper: the language models are small ones; answers by likelihood take the mean log-probability of an option's
-tokens, of which the paper does not speak.
+LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are those of Flamingo (arXiv 2204.14198, section 2.2 and appendix
+A.1). Nothing of the language model is changed: the cross-attention is called by hooks on its blocks, and without a video, or
+while the gates are 0, its logits are its own to the bit.
+
+Differs from the papers: the language models are small ones; numbers of latents and blocks of LongViViT stand in an appendix
+that could not be read; the resampler adds no positions in time, which the mean has taken away; answers by likelihood take the
+mean log-probability of an option's tokens, of which the paper does not speak.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,25 +25,106 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.layers.generate import write
-from tapetum.layers.generate_config import Choice
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
-from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.encoders.vit import start_linear
+from tapetum.layers.attention import Attention
+from tapetum.layers.generate import SamplingConfig, generate
+from tapetum.layers.mlp import Mlp
+from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
-from tapetum.systems.longvideo.resampler import CellMeans, GatedLook, Resampler
+from tapetum.systems.longvideo.video_text_config import CaptionerConfig
+
+
+class CellMeans:
+    """Means over time of the tokens of each cell, in constant memory while segments come."""
+
+    def __init__(self, cells: int):
+        self.cells = cells
+        self.total: Tensor | None = None
+        self.count: Tensor | None = None
+
+    def add(self, features: VideoFeatures) -> "CellMeans":
+        """Add the tokens of segments."""
+        tokens, valid = features.tokens.flatten(1, 2), features.valid.flatten(1, 2)
+        cells = features.cells.flatten(1, 2)
+        kind = torch.promote_types(tokens.dtype, torch.float32)
+        mask = valid.to(kind)
+        total = tokens.new_zeros(len(tokens), self.cells, tokens.shape[2], dtype=kind)
+        total = total.scatter_add(1, cells[..., None].expand_as(tokens), tokens.to(kind) * mask[..., None])
+        count = mask.new_zeros(len(tokens), self.cells).scatter_add(1, cells, mask)
+        self.total = total if self.total is None else self.total + total
+        self.count = count if self.count is None else self.count + count
+        return self
+
+    def means(self) -> Float[Tensor, "b cells d"]:
+        """Compute the means (b, cells, d); zeros for a cell without a token."""
+        assert self.total is not None
+        assert self.count is not None
+        return self.total / self.count.clamp(min=1)[..., None]
+
+
+class ResamplerBlock(nn.Module):
+    """Latents attend to the cells and to each other, then an MLP."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.cell_norm, self.norm, self.mlp_norm = (nn.LayerNorm(width, eps=1e-6) for _ in range(3))
+        self.attention, self.mlp = Attention(width, heads), Mlp(width, 4 * width)
+
+    def forward(self, latents: Float[Tensor, "b l d"], cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l d"]:
+        """Compute the latents after it."""
+        own = self.norm(latents)
+        latents = latents + self.attention(own, torch.cat([self.cell_norm(cells), own], 1))
+        return latents + self.mlp(self.mlp_norm(latents))
+
+
+class Resampler(nn.Module):
+    """Learned latents attend to the cells of a video, block by block, and are projected to the language model's width."""
+
+    def __init__(self, width: int, out: int, latents: int, depth: int, heads: int):
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(latents, width) * 0.02)
+        self.blocks = nn.ModuleList(ResamplerBlock(width, heads) for _ in range(depth))
+        self.norm, self.out = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, out)
+        self.apply(start_linear)
+
+    def forward(self, cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l w"]:
+        """Compute a few vectors of a video of any length."""
+        latents = self.latents.to(cells.dtype).expand(len(cells), -1, -1)
+        for block in self.blocks:
+            latents = block(latents, cells)
+        return self.out(self.norm(latents))
+
+
+class GatedCrossAttention(nn.Module):
+    """Tokens of a text attend to the latents of a video, through gates that begin at 0 (Flamingo, section 2.2)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm, self.mlp_norm = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, max(1, width // 64) if width % 64 == 0 else 1)
+        self.mlp = Mlp(width, 4 * width)
+        self.gate, self.mlp_gate = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        self.apply(start_linear)
+
+    def forward(self, x: Float[Tensor, "b n w"], latents: Float[Tensor, "b l w"]) -> Float[Tensor, "b n w"]:
+        """Compute the tokens after it."""
+        x = x + torch.tanh(self.gate) * self.attention(self.norm(x), latents.to(x.dtype))
+        return x + torch.tanh(self.mlp_gate) * self.mlp(self.mlp_norm(x))
 
 
 class Captioner(nn.Module):
-    """A video encoder that speaks; see the module."""
+    """A frozen video encoder and a frozen language model with learned layers between them; see the module."""
 
     def __init__(self, config: CaptionerConfig, language: ByteLanguage | ForeignLanguage | None = None):
-        """Make it with random weights, but for a language model that is given, or that is one of transformers."""
+        """Build it with random weights; a language model that is given, or one of transformers, has its own."""
         super().__init__()
         self.config = config
         language = make_language(config.language) if language is None else language
         self.video = VideoEncoder(config.video)
         self.resampler = Resampler(config.video.width, language.width, config.latents, config.depth, config.heads)
-        self.looks = nn.ModuleList(GatedLook(language.width) for _ in range(0, len(language.blocks), config.every))
+        self.cross_attention = nn.ModuleList(
+            GatedCrossAttention(language.width) for _ in range(0, len(language.blocks), config.every)
+        )
         self._foreign: list[ForeignLanguage] = []  # in a list, so that its weights are none of ours: they are not saved
         self.own_language: ByteLanguage | None = None
         if isinstance(language, ForeignLanguage):
@@ -54,7 +139,7 @@ class Captioner(nn.Module):
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
-        """Give the language model."""
+        """The language model."""
         return self._foreign[0] if self.own_language is None else self.own_language
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Captioner":
@@ -63,60 +148,60 @@ class Captioner(nn.Module):
         return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> "Captioner":
-        """Let what is between the frozen parts learn; these stay in evaluation mode."""
+        """Switch the layers between the frozen parts to training; these stay in evaluation mode."""
         super().train(mode)
         self.video.eval()
         self.language.eval()
         return self
 
     def _hook(self, number: int) -> Callable[..., Any]:
-        def look(
+        def attend_to_latents(
             block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
             if self._latents is None:
                 return None
             if args:
-                return (self.looks[number](args[0], self._latents), *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": self.looks[number](kwargs["hidden_states"], self._latents)}
+                return (self.cross_attention[number](args[0], self._latents), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": self.cross_attention[number](kwargs["hidden_states"], self._latents)}
 
-        return look
+        return attend_to_latents
 
     @contextmanager
-    def _looking_at(self, latents: Tensor | None) -> Iterator[None]:
+    def _attending_to(self, latents: Tensor | None) -> Iterator[None]:
         before, self._latents = self._latents, latents
         try:
             yield
         finally:
             self._latents = before
 
-    def see(
+    def encode(
         self,
         video: Float[Tensor, "b t h w 3"],
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> Float[Tensor, "b l w"]:
-        """Look at whole videos, in -1..1; arguments are those of `VideoEncoder`."""
+        """Encode whole videos, in -1..1, to latents; arguments are those of `VideoEncoder`."""
         with torch.no_grad():
             features = self.video(video, lengths, samples)
         return self.latents_of(self.cell_means().add(features))
 
     def cell_means(self) -> CellMeans:
-        """Begin to collect the tokens of a stream."""
+        """Begin the means over time of a stream's tokens."""
         return CellMeans(self.config.video.grid[0] * self.config.video.grid[1])
 
     def latents_of(self, means: CellMeans) -> Float[Tensor, "b l w"]:
-        """Make latents of what was collected of a stream."""
+        """Compute the latents of a stream from its means."""
         return self.resampler(means.means().to(self.resampler.out.weight.dtype))
 
     def forward(
         self, ids: Int[Tensor, "b n"], latents: Float[Tensor, "b l w"] | None = None, cache: Any = None
     ) -> Float[Tensor, "b n v"]:
-        """Give the logits of the token after each. Without latents the language model is alone."""
-        with self._looking_at(latents):
+        """Compute the logits of the token after each. Without latents the language model is alone."""
+        with self._attending_to(latents):
             return self.language.read(ids, cache)
 
     def tokens(self, texts: Sequence[str]) -> tuple[Int[Tensor, "b n"], Int[Tensor, " b"]]:
-        """Write whole texts with their end, padded with zeros; what is too long is cut. Gives their lengths, too."""
+        """Tokenise whole texts with their end, padded with zeros, and count their tokens; what is too long is cut."""
         check_several(texts, "texts")
         rows = [[*self.language.encode(text)[: self.config.length - 1], self.language.ends[0]] for text in texts]
         return padded(rows, self.resampler.latents.device)
@@ -133,58 +218,64 @@ class Captioner(nn.Module):
         return next_token_loss(self(ids[:, :-1], latents), ids, lengths)
 
     @torch.no_grad()
-    def likelihoods(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
-        """Give the mean log-probability of each option's tokens after the question, which may be empty.
+    def score_options(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
+        """Compute the mean log-probability of each option's tokens after the question, which may be empty.
 
         Where both together are too long, the beginning of the question is left out. Raises BadInput for no options, an empty
         one, and one that is too long by itself.
         """
         check_several(options, "options")
-        before = self.language.encode(question)
-        after = [self.language.continued(f" {option}" if question else option) for option in options]
-        if not after or not all(after) or not all(option.strip() for option in options):
-            raise BadInput(f"there are {len(after)} options, of which some may be empty; give one or more, each with words")
-        room = self.config.length - max(map(len, after))
-        if room < 1:
+        prompt = self.language.encode(question)
+        continuations = [self.language.encode_continuation(f" {option}" if question else option) for option in options]
+        if not continuations or not all(continuations) or not all(option.strip() for option in options):
             raise BadInput(
-                f"an option has {self.config.length - room} tokens; this model reads {self.config.length}: say it shorter"
+                f"there are {len(continuations)} options, of which some may be empty; give one or more, each with words"
             )
-        before = before if len(before) <= room else [before[0], *before[len(before) - room + 1 :]]
-        ids, lengths = padded([[*before, *each] for each in after], latents.device)
+        available = self.config.length - max(map(len, continuations))
+        if available < 1:
+            raise BadInput(
+                f"an option has {self.config.length - available} tokens; this model reads {self.config.length}: say it shorter"
+            )
+        prompt = prompt if len(prompt) <= available else [prompt[0], *prompt[len(prompt) - available + 1 :]]
+        ids, lengths = padded([[*prompt, *each] for each in continuations], latents.device)
         logits = self(ids[:, :-1], latents.expand(len(ids), -1, -1))
-        found = logits.float().log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+        log_probabilities = logits.float().log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
         at = torch.arange(1, ids.shape[1], device=ids.device)
-        counts = (at >= len(before)) & (at < lengths[:, None])
-        return ((found * counts).sum(1) / counts.sum(1)).tolist()
+        counts = (at >= len(prompt)) & (at < lengths[:, None])
+        return ((log_probabilities * counts).sum(1) / counts.sum(1)).tolist()
 
     @torch.no_grad()
-    def write(
-        self, latents: Float[Tensor, "b l w"], begin: str = "", how: Choice | None = None, max_new_tokens: int | None = None
+    def generate(
+        self,
+        latents: Float[Tensor, "b l w"],
+        begin: str = "",
+        settings: SamplingConfig | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Write a text for each video, after words with which all begin.
+        """Generate a text for each video, after words with which all begin.
 
         Raises BadInput where no token is left after those.
         """
         ids = self.language.encode(begin)
-        room = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
-        if room < 1 or len(ids) + room > self.config.length:
+        count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
+        if count < 1 or len(ids) + count > self.config.length:
             raise BadInput(
-                f"texts begin with {len(ids)} tokens, and {room} are to follow; together at most {self.config.length}"
+                f"texts begin with {len(ids)} tokens, and {count} are to follow; together at most {self.config.length}"
             )
-        steps = Writing(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), room)
-        return [self.language.decode(made.ids).strip() for made in write(steps, room, self.language.ends, how)]
+        steps = CaptionState(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), count)
+        return [self.language.decode(made.ids).strip() for made in generate(steps, count, self.language.ends, settings)]
 
 
-class Writing:
-    """Texts in the making, one a row: what `tapetum.layers.generate` asks for."""
+class CaptionState:
+    """Decoding state of texts, one a row: what `tapetum.layers.generate` asks for."""
 
-    def __init__(self, model: Captioner, latents: Float[Tensor, "b l w"], ids: Int[Tensor, "b n"], room: int):
+    def __init__(self, model: Captioner, latents: Float[Tensor, "b l w"], ids: Int[Tensor, "b n"], count: int):
         self.model, self.latents = model, latents
-        self.cache = model.language.cache(len(ids), ids.shape[1] + room)
+        self.cache = model.language.cache(len(ids), ids.shape[1] + count)
         self.logits: Float[Tensor, "b v"] = model(ids, latents, self.cache)[:, -1]
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
-        """Add a token to each row; gives the logits of the next one."""
+        """Add a token to each row, and compute the logits of the next one."""
         self.logits = self.model(ids[:, None], self.latents, self.cache)[:, -1]
         return self.logits
 
@@ -197,12 +288,12 @@ class Writing:
 def next_token_loss(logits: Float[Tensor, "b m v"], ids: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> Float[Tensor, ""]:
     """Compute the mean cross entropy of tokens 1, 2, ... of texts, from the logits after tokens 0, 1, ..."""
     at = torch.arange(1, ids.shape[1], device=ids.device)
-    wanted = ids[:, 1:].masked_fill(at >= lengths[:, None], -100)
-    return F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten())
+    targets = ids[:, 1:].masked_fill(at >= lengths[:, None], -100)
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token numbers filled up with zeros on the right, and their lengths."""
+    """Pad token numbers with zeros on the right, and count them."""
     lengths = [len(row) for row in rows]
     ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
     for row, numbers in zip(ids, rows, strict=True):

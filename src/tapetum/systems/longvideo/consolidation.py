@@ -1,39 +1,56 @@
-"""From the n tokens of a segment to k memories, without parameters (MC-ViT, arXiv 2402.05861, section 3.3).
+"""Consolidation of a segment's n tokens to k memories, without parameters (MC-ViT, arXiv 2402.05861, section 3.3).
 
     random    k of the tokens, each as likely
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-Differs from the paper, which is silent there: random is without replacement; coreset begins with the first token of the random
-order; a centre without tokens stays; distances are of the tokens as they are. What there are no more of than k is kept whole.
+`Compression` is what MC-ViT is compared with: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383).
+
+    write   the normalised tokens of the segment, without gradient
+    read    of the last segment: its keys' and values' streams, each by a depthwise convolution over (time, rows, columns)
+            with steps of 4 x 2 x 2; of the one before: what was made of it then, without gradient
+
+Projections to keys and values come after the pooling, as in MeMViT's code; every other layer has memories, the odd ones have
+none.
+
+Differs from MC-ViT's paper, which is silent there: random is without replacement; coreset begins with the first token of the
+random order; a centre without tokens stays; distances are of the tokens as they are. Up to k tokens are stored as they
+are. Differs from MeMViT: no relative positions of memories (ours are in the tokens); grids smaller than a step are pooled
+whole.
 """
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.layers.clustering import Metric, move_centres, nearest
+from tapetum.layers.transformer import Block
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.layers import Projected
+
+_KERNEL, _STEP = (7, 3, 3), (4, 2, 2)
+"""Of MeMViT's pooling: time, rows, columns."""
 
 
 def consolidate(
     tokens: Float[Tensor, "b n d"],
     count: int,
-    how: str,
+    method: str,
     order: Int[Tensor, "b n"],
     iterations: int = 5,
     metric: Metric = "l2",
     weights: Float[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
-    """Make `count` memories of tokens, and tell for how many tokens each stands.
+    """Consolidate tokens to `count` memories, and count for how many tokens each stands.
 
     Args:
         tokens: of a segment.
-        count: memories wanted.
-        how: random, coreset or kmeans.
+        count: memories.
+        method: random, coreset or kmeans.
         order: a permutation of the tokens' numbers, drawn at random, for each sample.
         iterations: rounds of k-means.
-        metric: by what coreset and k-means tell tokens apart.
+        metric: distance of coreset and k-means.
         weights: for how many tokens each already stands; one each by default.
     """
     weights = torch.ones_like(tokens[..., 0]) if weights is None else weights
@@ -44,8 +61,8 @@ def consolidate(
     with torch.no_grad():
         compared = F.normalize(tokens, dim=-1) if metric == "cosine" else tokens
         compared = compared.float() if compared.dtype in (torch.float16, torch.bfloat16) else compared
-        chosen = farthest_first(compared, count, order[:, 0]) if how == "coreset" else order[:, :count]
-    if how != "kmeans" or iterations == 0:
+        chosen = select_coreset(compared, count, order[:, 0]) if method == "coreset" else order[:, :count]
+    if method != "kmeans" or iterations == 0:
         return _rows(tokens, chosen), weights.gather(1, chosen)
     with torch.no_grad():
         centres = _rows(compared, chosen)
@@ -57,7 +74,7 @@ def consolidate(
     return move_centres(tokens, ids, start, "l2", weights)  # with gradients to the members, whose mean a memory is
 
 
-def farthest_first(x: Float[Tensor, "b n d"], count: int, first: Int[Tensor, " b"]) -> Int[Tensor, "b k"]:
+def select_coreset(x: Float[Tensor, "b n d"], count: int, first: Int[Tensor, " b"]) -> Int[Tensor, "b k"]:
     """Choose tokens greedily, each the farthest from those before (k-centre; Gonzalez, 1985)."""
     batch = torch.arange(len(x), device=x.device)
     chosen = [first]
@@ -74,3 +91,48 @@ def farthest_first(x: Float[Tensor, "b n d"], count: int, first: Int[Tensor, " b
 
 def _rows(tokens: Tensor, chosen: Tensor) -> Tensor:
     return tokens.gather(1, chosen[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+class Compression(nn.Module):
+    """Learned pooling of past segments."""
+
+    def __init__(self, config: VideoConfig):
+        super().__init__()
+        self.config = config
+
+        def pool() -> nn.Conv3d:
+            padding = (_KERNEL[0] // 2, _KERNEL[1] // 2, _KERNEL[2] // 2)
+            layer = nn.Conv3d(config.width, config.width, _KERNEL, _STEP, padding, groups=config.width, bias=False)
+            with torch.no_grad():  # begins as an average
+                layer.weight.fill_(1 / layer.weight[0].numel())
+            return layer
+
+        self.keys, self.values = (nn.ModuleList(pool() for _ in range(config.depth)) for _ in range(2))
+
+    def read(self, number: int, block: Block, rows: Float[Tensor, "b n d"], earlier: Projected | None) -> Projected | None:
+        """Compute keys and values of the last segment's tokens, and of those before as they were pooled then."""
+        if number % 2:
+            return None
+        pairs = [(self._pool(self.keys[number], rows), self._pool(self.values[number], rows))]
+        if earlier is not None:
+            pairs.insert(0, (earlier[0][:, 0], earlier[1][:, 0]))
+        key_rows, value_rows = (torch.cat(parts, 1) for parts in zip(*pairs, strict=True))
+        key, _ = block.attention.project(key_rows)  # pyright: ignore
+        _, value = block.attention.project(value_rows)  # pyright: ignore
+        return key, value
+
+    def write(
+        self, number: int, block: Block, rows: Float[Tensor, "b n d"], earlier: Float[Tensor, "b n2 d"] | None
+    ) -> tuple[Tensor, Projected | None]:
+        """Normalise this segment's tokens, and pool those of the segment before, (b, 1, m, d) each, without gradient."""
+        with torch.no_grad():
+            normed = block.attention_norm(rows)
+            if earlier is None or number % 2:
+                return normed, None
+            key, value = self._pool(self.keys[number], earlier), self._pool(self.values[number], earlier)
+        return normed, (key[:, None], value[:, None])
+
+    def _pool(self, layer: nn.Module, rows: Float[Tensor, "b n d"]) -> Float[Tensor, "b m d"]:
+        grid = self.config.grid
+        x = rows.unflatten(1, (-1, *grid)).movedim(-1, 1)
+        return layer(x).flatten(2).mT  # (b, m, d)

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question
 from tapetum.data.entries import Entry, line_entries
 from tapetum.data.fields import IMAGES
 from tapetum.data.media import Stored, opened_image
+from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
@@ -31,12 +31,12 @@ from tapetum.video import open_video
 from tapetum.video.cut import resized
 
 Frames = UInt8[np.ndarray, "t h w 3"]
-_HELD_OUT = 1 << 32
+_VALIDATION = 1 << 32
 """Numbers of videos that are made up from here on are never learned from."""
 
 
 @dataclass(frozen=True)
-class Told:
+class CaptionedClip:
     """A clip and what is said of it."""
 
     frames: Frames
@@ -60,43 +60,43 @@ class _Listed:
     """It may be seen up to here."""
 
 
-class Telling(Protocol):
+class ClipSource(Protocol):
     """Clips with texts."""
 
     count: int | None
     """How many there are to learn from; None: without end."""
-    held_out: int
+    validation_count: int
     """How many there are to score with."""
 
-    def learn(self, k: int, rng: np.random.Generator) -> Told:
+    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
         """Give clip k of those to learn from."""
         ...
 
-    def score(self, k: int) -> Told:
+    def validation_clip(self, k: int) -> CaptionedClip:
         """Give clip k of those to score with: the same whenever it is asked for."""
         ...
 
 
-class MadeUp:
+class SyntheticClips:
     """Ordered events. An image is said to show the thing that is in it."""
 
     count: int | None = None
 
     def __init__(self, run: VideoTextRun):
-        self.run, self.held_out = run, run.checks
+        self.run, self.validation_count = run, run.checks
 
     @property
     def config(self) -> OrderedEventsConfig:
         """Give the sizes of videos and galleries."""
         return ordered_events_config(self.run)
 
-    def learn(self, k: int, rng: np.random.Generator) -> Told:
+    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
         made = make_ordered_events(self.run.seed, k, self.config)
         at = int(rng.integers(len(made.video)))
-        return Told(made.video, made.caption, made.video[at], made.events[at // self.config.length].image_words)
+        return CaptionedClip(made.video, made.caption, made.video[at], made.events[at // self.config.length].image_words)
 
-    def score(self, k: int) -> Told:
-        return self.learn(_HELD_OUT + k, np.random.default_rng(k))
+    def validation_clip(self, k: int) -> CaptionedClip:
+        return self.training_clip(_VALIDATION + k, np.random.default_rng(k))
 
 
 def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
@@ -106,21 +106,21 @@ def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
     return OrderedEventsConfig(events=run.frames // run.event_frames, length=run.event_frames, size=run.size)
 
 
-def held_out_number(k: int) -> int:
+def validation_number(k: int) -> int:
     """Give the number of made-up video k of those to score with."""
-    return _HELD_OUT + k
+    return _VALIDATION + k
 
 
-class FilesTold:
+class FileClips:
     """Videos or images in files."""
 
     def __init__(self, run: VideoTextRun):
         self.run = run
         place = Path(run.data)
-        self._beside = FilesTold(replace(run, stage="images", data=run.beside, beside="")) if run.beside else None
+        self._beside = FileClips(replace(run, stage="images", data=run.beside, beside="")) if run.beside else None
         self._shards = self._listed = self._kind = None
         if run.stage == "questions" or (place / "captions.jsonl").is_file():
-            self._listed = _asked(place) if run.stage == "questions" else _episodes(place)
+            self._listed = _read_questions(place) if run.stage == "questions" else _episodes(place)
             total = len(self._listed)
         else:
             self._shards = Shards(place)
@@ -132,21 +132,21 @@ class FilesTold:
             raise BadInput(f"{place} holds {total} questions; few or short episodes leave none, so give it more, of 8 seconds")
         if total < 2:
             raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
-        of = range(total) if self._listed is None else _numbered([each.path for each in self._listed])
-        held = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
-        if len(held) == total:
+        of = range(total) if self._listed is None else _number_videos([each.path for each in self._listed])
+        validation = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
+        if len(validation) == total:
             raise BadInput(f"{place} has texts of one video alone; give two or more, so that one can be held out")
-        self._parts = [k for k in range(total) if k not in set(held)], held
+        self._parts = [k for k in range(total) if k not in set(validation)], validation
         self.count: int | None = len(self._parts[0])
-        self.held_out = min(len(held), run.checks)
+        self.validation_count = min(len(validation), run.checks)
 
-    def learn(self, k: int, rng: np.random.Generator) -> Told:
-        return self._told(self._parts[0][k], rng)
+    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
+        return self._read(self._parts[0][k], rng)
 
-    def score(self, k: int) -> Told:
-        return self._told(self._parts[1][k], np.random.default_rng(k))
+    def validation_clip(self, k: int) -> CaptionedClip:
+        return self._read(self._parts[1][k], np.random.default_rng(k))
 
-    def _told(self, k: int, rng: np.random.Generator) -> Told:
+    def _read(self, k: int, rng: np.random.Generator) -> CaptionedClip:
         wrong: tuple[str, ...] = ()
         if self._listed is not None:
             each = self._listed[k]
@@ -168,9 +168,9 @@ class FilesTold:
                     file.flush()
                     frames = self._clip(Path(file.name), rng)
         if self._beside is not None:
-            other = self._beside.learn(int(rng.integers(self._beside.count or 1)), rng)
-            return Told(frames, text, other.image, other.image_text, wrong)
-        return Told(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
+            other = self._beside.training_clip(int(rng.integers(self._beside.count or 1)), rng)
+            return CaptionedClip(frames, text, other.image, other.image_text, wrong)
+        return CaptionedClip(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
     def _blank(self) -> Frames:
         """What stands for a video that nobody looks at."""
@@ -181,39 +181,39 @@ class FilesTold:
             times = video.timestamps - video.timestamps[0]
             if until_s is not None:
                 times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
-            at = chosen_frames(times, self.run.frames, self.run.rate, rng)
+            at = sample_frames(times, self.run.frames, self.run.rate, rng)
             frames = video[at]
         return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
 
 
-def chosen_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
+def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
     """Choose at most `count` frames, `rate` a second, from a random place on where there are more.
 
-    >>> chosen_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
+    >>> sample_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
     [4, 8, 12]
-    >>> chosen_frames(np.arange(0, 1, 0.25), 16, 1.0, np.random.default_rng(0))
+    >>> sample_frames(np.arange(0, 1, 0.25), 16, 1.0, np.random.default_rng(0))
     [0]
     """
     times = times - times[0]
     step = np.diff(times).mean() if len(times) > 1 else 0.0
-    there = max(int((times[-1] + step) * rate + 1e-6), 1)
-    first = int(rng.integers(max(there - count, 0) + 1))
-    wanted = np.arange(first, first + min(count, there)) / rate
-    return np.minimum(np.searchsorted(times, wanted - 1e-6), len(times) - 1).tolist()
+    available = max(int((times[-1] + step) * rate + 1e-6), 1)
+    first = int(rng.integers(max(available - count, 0) + 1))
+    times_s = np.arange(first, first + min(count, available)) / rate
+    return np.minimum(np.searchsorted(times, times_s - 1e-6), len(times) - 1).tolist()
 
 
-def telling(run: VideoTextRun) -> Telling:
+def open_clips(run: VideoTextRun) -> ClipSource:
     """Find what a run learns from. Raises BadInput for a place where there is nothing of the kind."""
     if run.data == MADE_UP and run.stage == "questions":
         raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
     if run.data == MADE_UP:
-        return MadeUp(run)
+        return SyntheticClips(run)
     if not run.data or not Path(run.data).exists():
         raise BadInput(f"there is no {run.data or 'data'}; give a folder of episodes, tar shards, or {MADE_UP}")
-    return FilesTold(run)
+    return FileClips(run)
 
 
-def _numbered(paths: list[Path]) -> list[int]:
+def _number_videos(paths: list[Path]) -> list[int]:
     """Number videos in the order in which they come first."""
     known: dict[Path, int] = {}
     return [known.setdefault(path, len(known)) for path in paths]
@@ -224,11 +224,11 @@ def _episodes(place: Path) -> list[_Listed]:
     return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
 
 
-def _asked(place: Path) -> list[_Listed]:
+def _read_questions(place: Path) -> list[_Listed]:
     """The questions of a folder, each with its answer, and with every wrong one."""
     if (place / "train.csv").is_file():
-        return [_of_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
-    found = []
+        return [_from_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
+    listed = []
     for path, entry in _lines(place, "questions.jsonl"):
         options, right = entry.texts("options"), entry.whole("answer_id")
         if not 0 <= right < len(options) or len(options) < 2:
@@ -236,11 +236,11 @@ def _asked(place: Path) -> list[_Listed]:
         texts = [f"{entry.text('question')} {option}" for option in options]
         span = entry.fields.get("span_s")
         until = float(span[1]) if isinstance(span, list) and len(span) == 2 else None
-        found.append(_Listed(path, texts[right], tuple(t for k, t in enumerate(texts) if k != right), until))
-    return found
+        listed.append(_Listed(path, texts[right], tuple(t for k, t in enumerate(texts) if k != right), until))
+    return listed
 
 
-def _of_nextqa(each: Question) -> _Listed:
+def _from_nextqa(each: Question) -> _Listed:
     texts = [f"{each.question} {option}" for option in each.options]
     assert each.video is not None
     assert each.right is not None

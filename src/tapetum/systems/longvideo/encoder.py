@@ -1,10 +1,10 @@
 """The video transformer of LongViViT (arXiv 2312.07395) and MC-ViT (arXiv 2402.05861), with the forms both are compared with.
 
-    joint          [ whole video ]                        every token looks at every other
-    streaming      [ seg 0 ]  [ seg 1 ]  [ seg 2 ]        each looks at its own segment
-    augmented      [ seg 0 ]<-[ seg 1 ]<-[ seg 2 ]        and at all tokens of those before, layer by layer
-    consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        and at k memories of each of those before
-    compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        and at what a learned convolution makes of the last two (MeMViT)
+    joint          [ whole video ]                        ViViT: every token attends to every other
+    streaming      [ seg 0 ]  [ seg 1 ]  [ seg 2 ]        ST-ViT: each attends to its own segment
+    augmented      [ seg 0 ]<-[ seg 1 ]<-[ seg 2 ]        MA-ViT: and to all tokens of those before, layer by layer
+    consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        MC-ViT: and to k memories of each of those before (equation 4)
+    compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        MeMViT: and to a learned pooling of the last two
 
 All but the last have the same weights: `memory` is a setting that may be changed on a trained network. One call for a whole
 video (`encoder(video)`) and one a segment (`start`, `step`) give the same numbers.
@@ -24,31 +24,38 @@ from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.vit import start_linear
+from tapetum.layers.lora import add_lora
 from tapetum.layers.mlp import Mlp
 from tapetum.layers.transformer import Block
 from tapetum.systems.longvideo.config import VideoConfig, named
-from tapetum.systems.longvideo.layers import FactorisedBlock, MemoryAttention, Places, in_space
-from tapetum.systems.longvideo.memory import StreamState, draw_order
-from tapetum.systems.longvideo.pooling import MomentPooling, moment_means
-from tapetum.systems.longvideo.remembering import Remembering
+from tapetum.systems.longvideo.layers import (
+    AdaptedMlp,
+    FactorisedBlock,
+    MemoryAttention,
+    SlotPooling,
+    TokenPositions,
+    attend_in_space,
+    slot_means,
+)
+from tapetum.systems.longvideo.memory import MemoryBank, StreamState, draw_order
 from tapetum.systems.longvideo.tubelets import Tubelets
-from tapetum.systems.longvideo.tuning import prepare_tuning
 
-_MASK = 1 << 20  # the "layer" of random choices that are no layer's: which tokens are dropped
+_MASK = 1 << 20  # in place of a layer's number in the seed that chooses which tokens are dropped
+_LAST = 4  # blocks that learn with tune="last-4"
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """What a video encoder sees."""
+    """Features of a video, or of a segment."""
 
     tokens: Float[Tensor, "b segments n d"]
     """After the last norm, by segment; zeros where there is no token."""
     pooled: Float[Tensor, "b d"]
-    """One vector a video; of a stream, of all that it has seen so far."""
+    """One vector a video; of a stream, of all segments so far."""
     valid: Bool[Tensor, "b segments n"]
-    """Tokens that are there: not those beyond the end of a video."""
-    places: Int[Tensor, "b segments n"]
-    """Cell of each token in the grid of its moment; 0 for tubelets of several shapes, which have none."""
+    """False for tokens beyond the end of a video."""
+    cells: Int[Tensor, "b segments n"]
+    """Cell of each token in the grid of its time step; 0 for tubelets of several shapes, which have no grid."""
 
 
 class VideoEncoder(nn.Module):
@@ -64,11 +71,11 @@ class VideoEncoder(nn.Module):
         self.apply(start_linear)
         if config.attention == "factorised":
             self.blocks = nn.ModuleList(FactorisedBlock(block) for block in self.blocks)  # pyright: ignore[reportArgumentType]
-        self.pooler = None if config.pooling == "mean" else MomentPooling(config)
+        self.pooler = None if config.pooling == "mean" else SlotPooling(config)
         self.pooled_end = nn.Identity()
-        """Here the pooled vector comes by, in one call and in streams: a place for adapters."""
-        self.remembering = Remembering(config)
-        prepare_tuning(self)
+        """The pooled vector passes through it, in one call and in streams: a place for adapters."""
+        self.memory_bank = MemoryBank(config)
+        self._prepare_tuning()
 
     def _norm(self) -> nn.LayerNorm:
         return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
@@ -89,7 +96,7 @@ class VideoEncoder(nn.Module):
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> VideoFeatures:
-        """Look at whole videos, in -1..1.
+        """Encode whole videos, in -1..1.
 
         Args:
             video: of any length.
@@ -101,25 +108,25 @@ class VideoEncoder(nn.Module):
         """
         self._check(video)
         frames = video.shape[1]
-        valid = None if lengths is None else _frames_there(lengths, len(video), frames, video.device)
+        valid = None if lengths is None else _valid_frames(lengths, len(video), frames, video.device)
         state = self.start(len(video), frames, samples)
         size = frames if self.config.memory == "joint" else self.config.segment_frames
-        found = []
+        parts = []
         for first in range(0, frames, size):
             part = video[:, first : first + size]
-            there = None if valid is None else valid[:, first : first + size]
-            state, features = self._advance(state, part, there, last=first + size >= frames)
-            found.append(features)
-        count = max(features.tokens.shape[2] for features in found)
+            part_valid = None if valid is None else valid[:, first : first + size]
+            state, features = self._advance(state, part, part_valid, last=first + size >= frames)
+            parts.append(features)
+        count = max(features.tokens.shape[2] for features in parts)
         return VideoFeatures(
-            torch.cat([_filled(features.tokens, count) for features in found], 1),
-            found[-1].pooled,
-            torch.cat([_filled(features.valid, count) for features in found], 1),
-            torch.cat([_filled(features.places, count) for features in found], 1),
+            torch.cat([_pad_tokens(features.tokens, count) for features in parts], 1),
+            parts[-1].pooled,
+            torch.cat([_pad_tokens(features.valid, count) for features in parts], 1),
+            torch.cat([_pad_tokens(features.cells, count) for features in parts], 1),
         )
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
-        """Begin streams: a state that has seen nothing.
+        """Begin streams: make a state without memories.
 
         Args:
             batch: streams that go on side by side.
@@ -134,12 +141,13 @@ class VideoEncoder(nn.Module):
         return StreamState(samples=samples, frames=frames)
 
     def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, VideoFeatures]:
-        """Look at the next segment of streams: at most `segment_frames` frames.
+        """Encode the next segment of streams: at most `segment_frames` frames.
 
         Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
 
         Raises:
-            BadInput: the form is joint, which sees whole videos only; a segment of another shape; more frames than were said.
+            BadInput: the form is joint, which sees whole videos only; a segment of another shape; more frames than `start` was
+            given.
         """
         config = self.config
         if config.memory == "joint":
@@ -154,32 +162,32 @@ class VideoEncoder(nn.Module):
         slots = self._slots(state)
         if slots is not None and state.slots + -(-segment.shape[1] // config.tubelet[0]) > slots:
             raise BadInput(
-                f"the stream was said to have {state.frames} frames, which it has passed; start it with more, or None"
+                f"the stream was started with {state.frames} frames, which it has passed; start it with more, or None"
             )
         state, features = self._advance(state, segment, None)
-        count = self._tokens_of(config.segment_frames)
+        count = self._count_tokens(config.segment_frames)
         if features.tokens.shape[2] < count:
-            tokens, valid, places = (_filled(x, count) for x in (features.tokens, features.valid, features.places))
-            features = VideoFeatures(tokens, features.pooled, valid, places)
+            tokens, valid, cells = (_pad_tokens(x, count) for x in (features.tokens, features.valid, features.cells))
+            features = VideoFeatures(tokens, features.pooled, valid, cells)
         return state, features
 
-    def see_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
-        """Look at images, by patches of their own; there is one segment."""
+    def encode_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
+        """Encode images, by patches of their own (LongViViT, section 3.1); there is one segment."""
         if images.ndim != 4 or images.shape[-1] != 3:
             raise BadInput(f"images are {tuple(images.shape)}; give (images, rows, columns, 3) in -1..1")
-        x = self.tubelets.see_image(images)
+        x = self.tubelets.embed_images(images)
         zeros = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
-        places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-        where = Places(zeros, places, torch.ones_like(zeros, dtype=torch.bool), (1, x.shape[1]))
+        cells = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        where = TokenPositions(zeros, cells, torch.ones_like(zeros, dtype=torch.bool), (1, x.shape[1]))
         state = self.start(len(images))
-        x, _ = self._through(x, where, state, last=True)
-        state, pooled = self._pooled(state, x, where)
-        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
+        x, _ = self._encode(x, where, state, last=True)
+        state, pooled = self._pool(state, x, where)
+        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None])
 
     def _advance(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool = False
     ) -> tuple[StreamState, VideoFeatures]:
-        """Look at one segment; nobody will ask what the last one leaves behind."""
+        """Encode one segment; the last one writes no memories."""
         if self.config.checkpoint_segments and torch.is_grad_enabled() and self.training:
             return checkpoint(self._segment, state, frames, valid, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
         return self._segment(state, frames, valid, last)
@@ -188,46 +196,46 @@ class VideoEncoder(nn.Module):
         self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool
     ) -> tuple[StreamState, VideoFeatures]:
         x, where = self.tubelets(frames, state.slots, self._slots(state), valid)
-        x, where = self._dropped(x, where, state)
-        x, remembered = self._through(x, where, state, last)
+        x, where = self._drop_tokens(x, where, state)
+        x, after_blocks = self._encode(x, where, state, last)
         slots = state.slots + -(-frames.shape[1] // self.config.tubelet[0])
-        state = replace(remembered, slots=slots, segment=state.segment + 1)
-        state, pooled = self._pooled(state, x, where)
-        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
+        state = replace(after_blocks, slots=slots, segment=state.segment + 1)
+        state, pooled = self._pool(state, x, where)
+        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None])
 
-    def _through(self, x: Tensor, where: Places, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
-        """Pass the blocks; returns what leaves the last norm (zeros where there is no token), and the memories after it."""
+    def _encode(self, x: Tensor, where: TokenPositions, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
+        """Apply the blocks: the output of the last norm (zeros where there is no token), and the state with new memories."""
         x = self.norm_before(x)
-        keeper = self.remembering.segment(state, x.shape[1], last)
+        memory = self.memory_bank.segment(state, x.shape[1], last)
         for number, block in enumerate(self.blocks):
             before = x
             if isinstance(block, FactorisedBlock):
                 x = block(x, where)
             else:
-                x = self._plain(block, x, where, keeper.recall(number, block))  # pyright: ignore[reportArgumentType]
-            keeper.store(number, block, before, x, where)
-        return self.norm(x) * where.valid[..., None], keeper.finish()
+                x = self._apply_block(block, x, where, memory.read(number, block))  # pyright: ignore[reportArgumentType]
+            memory.write(number, block, before, x, where.valid)
+        return self.norm(x) * where.valid[..., None], memory.finish()
 
-    def _plain(self, block: Block, x: Tensor, where: Places, memory: Any) -> Tensor:
+    def _apply_block(self, block: Block, x: Tensor, where: TokenPositions, memory: Any) -> Tensor:
         if self.config.attention == "frame":
-            found = in_space(block.attention, block.attention_norm(x), where)
-            x = x + block.attention_scale(block.attention_after(found))
+            attended = attend_in_space(block.attention, block.attention_norm(x), where)
+            x = x + block.attention_scale(block.attention_after(attended))
             return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
         return block(x, memory=memory, mask=where.mask())
 
-    def _dropped(self, x: Tensor, where: Places, state: StreamState) -> tuple[Tensor, Places]:
-        """Drop a random part of the tokens, the same number of each sample, those beyond the end first."""
+    def _drop_tokens(self, x: Tensor, where: TokenPositions, state: StreamState) -> tuple[Tensor, TokenPositions]:
+        """Drop random tokens (LongViViT, section 3.3), equally many of each sample, those beyond the end first."""
         config = self.config
         if not config.mask_ratio or not (self.training or config.mask_always):
             return x, where
         count = max(int((1 - config.mask_ratio) * x.shape[1] + 1e-6), 1)
         order = draw_order(config.seed, state.samples, _MASK, state.segment, x.shape[1]).to(x.device)
         late = ~where.valid.gather(1, order)
-        kept = order.gather(1, late.long().argsort(dim=1, stable=True))[:, :count].sort(1).values
-        return x.gather(1, kept[..., None].expand(-1, -1, x.shape[2])), where.drop(kept)
+        rows = order.gather(1, late.long().argsort(dim=1, stable=True))[:, :count].sort(1).values
+        return x.gather(1, rows[..., None].expand(-1, -1, x.shape[2])), where.select(rows)
 
-    def _pooled(self, state: StreamState, x: Tensor, where: Places) -> tuple[StreamState, Tensor]:
-        """Pool all that the stream has seen."""
+    def _pool(self, state: StreamState, x: Tensor, where: TokenPositions) -> tuple[StreamState, Tensor]:
+        """Pool all tokens of the stream so far."""
         kind = torch.promote_types(x.dtype, torch.float32)
         total, count = x.to(kind).sum(1), where.valid.sum(1).to(kind)
         if state.total is not None and state.count is not None:
@@ -235,13 +243,37 @@ class VideoEncoder(nn.Module):
         state = replace(state, total=total, count=count)
         if self.pooler is None:
             return state, self.pooled_end((total / count.clamp(min=1)[:, None]).to(x.dtype))
-        state = replace(state, moments=(*state.moments, moment_means(x, where)))
-        return state, self.pooled_end(self.pooler(state.moments))
+        state = replace(state, slot_means=(*state.slot_means, slot_means(x, where)))
+        return state, self.pooled_end(self.pooler(state.slot_means))
+
+    def _prepare_tuning(self) -> None:
+        """Freeze what `tune` does not name, and add its adapters or low-rank changes (LongViViT, section 3.3).
+
+        Outputs stay as they were. Differs from the paper, whose widths and ranks are in an appendix that could not be read:
+        they are settings.
+        """
+        config = self.config
+        if config.tune == "all":
+            return
+        self.requires_grad_(False)
+        learning: list[nn.Module] = [self.pooler] if self.pooler is not None else []
+        if config.tune == "last-4":  # nothing before these blocks stores activations for backward
+            learning += [*self.blocks[-_LAST:], self.norm]
+        else:
+            learning.append(self.tubelets.kernels if config.kernels else self.tubelets.video)
+        for module in learning:
+            module.requires_grad_(True)
+        for block in self.blocks:
+            inner: Any = block.space if isinstance(block, FactorisedBlock) else block
+            if config.tune == "adapters":
+                inner.mlp = AdaptedMlp(inner.mlp, config.width, config.adapter_width or max(config.width // 4, 1))
+            elif config.tune == "lora":
+                add_lora(block, config.lora_rank)
 
     def _slots(self, state: StreamState) -> int | None:
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])
 
-    def _tokens_of(self, frames: int) -> int:
+    def _count_tokens(self, frames: int) -> int:
         """Count the tokens of a segment, those that are dropped left out."""
         config = self.config
         rows, columns = config.size
@@ -279,14 +311,14 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
         return VideoEncoder(config).eval()
 
 
-def _frames_there(lengths: Tensor, batch: int, frames: int, device: torch.device) -> Tensor:
+def _valid_frames(lengths: Tensor, batch: int, frames: int, device: torch.device) -> Tensor:
     lengths = torch.as_tensor(lengths, device=device)
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")
     return torch.arange(frames, device=device) < lengths[:, None]
 
 
-def _filled(x: Tensor, count: int) -> Tensor:
+def _pad_tokens(x: Tensor, count: int) -> Tensor:
     """Fill the tokens of a segment up to `count` with zeros."""
     missing = count - x.shape[2]
     if not missing:

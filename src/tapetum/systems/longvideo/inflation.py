@@ -1,18 +1,23 @@
-"""A video encoder from an image ViT: every weight is used, and a video that stands still begins as its image.
+"""Weights of a video encoder from an image ViT (`inflate`), or from the training stage before (`continue_from`).
+
+Inflation uses every weight, and a video that stands still begins as its image:
 
     patches     each frame of a tubelet has its part of the image's weights (divided by the number of frames); the image
                 path has them as they are
-    positions   those of the grid, for every moment alike
+    positions   those of the grid, for every time step alike
     colours     what the image network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
     stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
     left out    class token, registers, pooling and classifier: a video is pooled by the mean
+
+From stage to stage, positions are stretched in time where the new table is longer (MC-ViT, arXiv 2402.05861, section 5.1:
+linear, all else as it was); adapters and low-rank changes are added to weights that have none.
 
 Sources: LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5.
 Differs from the paper: whether weights are divided by the frames is not said in what could be read; they are.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,20 +32,24 @@ from tapetum.layers.stem import ConvolutionalStem, TubeletStem
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.layers import FactorisedBlock
-from tapetum.systems.longvideo.tubelets import Tubelets
+from tapetum.systems.longvideo.tubelets import Tubelets, stretch
+from tapetum.systems.longvideo.video_text import VideoText
+
+_Model = TypeVar("_Model", VideoEncoder, VideoText)
+_ADDED = "adapters", "lora"
 
 
 def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
-    """Make the video encoder `name` with the weights of an image ViT of `tapetum.encoders`, in evaluation mode.
+    """Build the video encoder `name` with the weights of an image ViT of `tapetum.encoders`, in evaluation mode.
 
     Width, depth, heads, activation and the like are the ViT's; frames, memory, size of the frames and so on those of `name`,
-    with `changes`. Positions are taken to another grid as the ViT itself does.
+    with `changes`. Positions are resampled to another grid as the ViT itself does.
 
     Raises:
         BadInput: the network is not a ViT, or a change contradicts it.
     """
     if not isinstance(image_vit, ViT):
-        raise BadInput(f"a {type(image_vit).__name__} cannot be inflated; give a ViT of tapetum.encoders")
+        raise BadInput(f"a {type(image_vit).__name__} cannot become a video encoder; give a ViT of tapetum.encoders")
     config = _config(image_vit.config, name, changes)
     kind = next(image_vit.parameters()).dtype
     encoder = VideoEncoder(replace(config, tune="all")).to(kind)
@@ -52,6 +61,17 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
         encoder = VideoEncoder(config).to(kind)
         _load(encoder, trained)
     return encoder.eval()
+
+
+def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
+    """Inflate the image ViT that a reference of `tapetum.encoders.references` stands for. Raises BadInput as both."""
+    from tapetum.encoders import references
+
+    image_encoder = references.load(reference)
+    try:
+        return inflate(image_encoder, name, **changes)  # pyright: ignore[reportArgumentType]
+    except BadInput as error:
+        raise BadInput(f"{reference}: {error}") from error
 
 
 def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
@@ -85,7 +105,7 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
     if isinstance(vit.patches, ConvolutionalStem):
         _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
     else:
-        weight, bias = _in_plain_colours(vit)
+        weight, bias = _for_plain_pixels(vit)
         for layer, own in ((tubelets.images, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
             assert isinstance(layer, ImagePatches | VideoTubelets)
             assert layer.bias is not None
@@ -107,8 +127,8 @@ def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> N
     tubelets.video.inflate(stem.layers[-1])
 
 
-def _in_plain_colours(vit: ViT) -> tuple[Tensor, Tensor]:
-    """Give weight and bias of patches for pixels in -1..1 instead of prepared ones: x = (127.5 p + 127.5 - mean) / std."""
+def _for_plain_pixels(vit: ViT) -> tuple[Tensor, Tensor]:
+    """Compute weight and bias of patches for pixels in -1..1 instead of prepared ones: x = (127.5 p + 127.5 - mean) / std."""
     patches: Any = vit.patches
     weight = patches.weight.detach()
     bias = weight.new_zeros(len(weight)) if patches.bias is None else patches.bias.detach()
@@ -141,3 +161,40 @@ def _load(encoder: VideoEncoder, trained: dict[str, Tensor]) -> None:
 def plain_name(name: str) -> str:
     """Undo what adapters and low-rank changes do to a name."""
     return name.replace(".mlp.mlp.", ".mlp.").replace(".parametrizations.weight.original", ".weight")
+
+
+def continue_from(model: _Model, **changes: Any) -> _Model:
+    """Build a network with the weights of `model`, in evaluation mode, where fields of its `VideoConfig` are changed.
+
+    Raises BadInput where weights do not fit: another width, another grid, or adapters that were learned and are to go.
+    """
+    old = model.config if isinstance(model, VideoEncoder) else model.config.video
+    new = replace(old, **changes)
+    if old.tune in _ADDED and new.tune != old.tune:
+        raise BadInput(f"the weights have {old.tune} of their own, which tune {new.tune} has not; go on with {old.tune}")
+    made: Any = VideoEncoder(new) if isinstance(model, VideoEncoder) else VideoText(replace(model.config, video=new))
+    own = made.state_dict()
+    names = {plain_name(name) if new.tune != old.tune else name: name for name in own}
+    for name, value in model.state_dict().items():
+        target = names.get(name)
+        if name.endswith("tubelets.positions") and target is not None:
+            value = _longer(value, old, new)
+        if target is None or own[target].shape != value.shape:
+            raise BadInput(
+                f"the weights {name} {tuple(value.shape)} have no place in a network with {_described(changes)}; leave that out"
+            )
+        own[target] = value
+    made.load_state_dict(own)
+    return made.to(next(model.parameters()).device).eval()
+
+
+def _longer(positions: Tensor, old: VideoConfig, new: VideoConfig) -> Tensor:
+    """Resample the table of positions to the new number of frames; a shorter one is its beginning."""
+    if new.slots > old.slots:
+        with torch.no_grad():
+            return stretch(positions, new.slots)
+    return positions[: new.slots]
+
+
+def _described(changes: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changes.items()) or "its own settings"

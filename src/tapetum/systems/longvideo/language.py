@@ -38,7 +38,7 @@ class Language(Protocol):
         """Write the beginning of a text as tokens, one or more."""
         ...
 
-    def continued(self, text: str) -> list[int]:
+    def encode_continuation(self, text: str) -> list[int]:
         """Write what follows a beginning as tokens."""
         ...
 
@@ -50,7 +50,7 @@ class Language(Protocol):
         """Give the logits of the token after each; earlier tokens are in the cache, to which these are added."""
         ...
 
-    def cache(self, batch: int, room: int) -> Any:
+    def cache(self, batch: int, max_tokens: int) -> Any:
         """Make room for tokens."""
         ...
 
@@ -78,9 +78,9 @@ class ByteLanguage(nn.Module):
 
     def encode(self, text: str) -> list[int]:
         """Write begin and the bytes."""
-        return [byte_text.BEGIN, *self.continued(text)]
+        return [byte_text.BEGIN, *self.encode_continuation(text)]
 
-    def continued(self, text: str) -> list[int]:
+    def encode_continuation(self, text: str) -> list[int]:
         """Write the bytes."""
         check_length(text, "a text for the model")
         return [*text.encode(errors="replace")]
@@ -97,9 +97,9 @@ class ByteLanguage(nn.Module):
         """Give the logits of the byte after each."""
         return self.read(ids)
 
-    def cache(self, batch: int, room: int) -> DecoderCache:
+    def cache(self, batch: int, max_tokens: int) -> DecoderCache:
         """Make room for tokens."""
-        return self.decoder.cache(batch, room)
+        return self.decoder.cache(batch, max_tokens)
 
     def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:
         """Reorder a cache."""
@@ -133,14 +133,14 @@ class ForeignLanguage(nn.Module):
             ) from error
         about = self.model.config.get_text_config()
         self.width: int = about.hidden_size
-        found = [
+        block_lists = [
             part for part in self.model.modules() if isinstance(part, nn.ModuleList) and len(part) == about.num_hidden_layers
         ]
-        if not found or self.tokenizer.eos_token_id is None:
+        if not block_lists or self.tokenizer.eos_token_id is None:
             raise BadInput(
                 f"{place} has no list of {about.num_hidden_layers} blocks, or no token that ends a text; give another"
             )
-        self._blocks = [*found[0]]
+        self._blocks = [*block_lists[0]]
         self.ends: tuple[int, ...] = (self.tokenizer.eos_token_id,)
         newer = "cache" in signature(self.model.forward).parameters
         self._cache_name = "cache" if newer else "past_key_values"
@@ -153,9 +153,9 @@ class ForeignLanguage(nn.Module):
     def encode(self, text: str) -> list[int]:
         """Write a text with the token that begins one (where the model has none, that which ends one)."""
         begin = self.tokenizer.bos_token_id
-        return [self.ends[0] if begin is None else begin, *self.continued(text)]
+        return [self.ends[0] if begin is None else begin, *self.encode_continuation(text)]
 
-    def continued(self, text: str) -> list[int]:
+    def encode_continuation(self, text: str) -> list[int]:
         """Write a text without any added tokens."""
         check_length(text, "a text for the model")
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -166,10 +166,10 @@ class ForeignLanguage(nn.Module):
 
     def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
         """Give the logits of the token after each."""
-        held = {} if cache is None else {self._cache_name: cache}
-        return self.model(input_ids=ids, use_cache=cache is not None, **held).logits
+        cached = {} if cache is None else {self._cache_name: cache}
+        return self.model(input_ids=ids, use_cache=cache is not None, **cached).logits
 
-    def cache(self, batch: int, room: int) -> Any:
+    def cache(self, batch: int, max_tokens: int) -> Any:
         """Make an empty cache, which grows."""
         from transformers import DynamicCache
 

@@ -1,9 +1,10 @@
-"""Blocks of a video transformer: attention that also looks at memories, factorised attention, adapters.
+"""Layers of a video transformer: attention with memories, factorised attention, pooling over time, adapters.
 
     memory      q from the segment's own tokens; keys and values from them and from the memories, one softmax over all
-                (MC-ViT, equation 4): no gate, no layer of its own, so the weights are those of the image network
-    factorised  x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
+                (MC-ViT, arXiv 2402.05861, equation 4): no gate, no layer of its own, so the weights are those of the image
+    network factorised  x + space(norm(x)), then x + tanh(gate) time(norm(x)) with the gate at 0, then x + mlp(norm(x))
                 (LongViViT, arXiv 2312.07395, section 3.2); time begins with the weights of space
+    pooling     of the means of time steps: by attention (LongViViT, section 3.2), or by blocks on top (late temporal fusion)
     adapter     mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)
 
 Differs from the papers: the gate is one number a layer, and time comes after space, which the paper does not say.
@@ -19,8 +20,13 @@ from torch import Tensor, nn
 from tapetum.layers.attention import Attention, attend
 from tapetum.layers.linear import linear
 from tapetum.layers.mlp import Mlp
+from tapetum.layers.pooling import AttentionPooling
 from tapetum.layers.transformer import Block
-from tapetum.systems.longvideo.memory import Projected
+from tapetum.systems.longvideo.config import VideoConfig
+
+Projected = tuple[Tensor, Tensor]
+"""Keys and values, each (b, heads, m, head width)."""
+_LATE_BLOCKS = 2
 
 
 class MemoryAttention(Attention):
@@ -32,17 +38,17 @@ class MemoryAttention(Attention):
         memory: Projected | None = None,
         mask: Bool[Tensor, "b 1 #n k"] | None = None,
     ) -> Float[Tensor, "b n c"]:
-        """Look at the tokens that `mask` allows (all by default), and at all memories."""
+        """Attend to the tokens that `mask` allows (all by default), and to all memories."""
         query = self._heads(linear(x, self.query), self.heads)
         key, value = self.project(x)
-        if memory is not None:
+        if memory is not None:  # equation 4: kv = [LN(m); LN(z)], and q of the segment alone
             key, value = torch.cat([memory[0], key], 2), torch.cat([memory[1], value], 2)
             if mask is not None:
                 mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
         return linear(attend(query, key, value, mask).transpose(1, 2).flatten(2), self.out)
 
     def project(self, x: Float[Tensor, "b n c"]) -> Projected:
-        """Give keys and values of normalised tokens or memories."""
+        """Compute keys and values of normalised tokens or memories."""
         return self._heads(linear(x, self.key), self.kv_heads), self._heads(linear(x, self.value), self.kv_heads)
 
     def _heads(self, x: Tensor, heads: int) -> Tensor:
@@ -50,7 +56,7 @@ class MemoryAttention(Attention):
 
 
 class FactorisedBlock(nn.Module):
-    """Attention in space, attention in time through a gate, and an MLP."""
+    """Attention in space, attention in time through a gate, and an MLP (LongViViT, section 3.2)."""
 
     def __init__(self, block: Block):
         """`block` is that of space; time begins with copies of its norm and attention."""
@@ -59,58 +65,100 @@ class FactorisedBlock(nn.Module):
         self.time_norm, self.time = copy.deepcopy(block.attention_norm), copy.deepcopy(block.attention)
         self.gate = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Float[Tensor, "b n c"], where: "Places") -> Float[Tensor, "b n c"]:
-        """Look around in each moment, then along time at each place, then think."""
+    def forward(self, x: Float[Tensor, "b n c"], where: "TokenPositions") -> Float[Tensor, "b n c"]:
+        """Attend within each time step, then along time within each cell, then apply the MLP."""
         block = self.space
-        x = x + block.attention_scale(block.attention_after(in_space(block.attention, block.attention_norm(x), where)))
-        x = x + torch.tanh(self.gate) * in_time(self.time, self.time_norm(x), where)
+        x = x + block.attention_scale(block.attention_after(attend_in_space(block.attention, block.attention_norm(x), where)))
+        x = x + torch.tanh(self.gate) * attend_in_time(self.time, self.time_norm(x), where)  # h + tanh(alpha) h_temporal
         return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
 
 
-class Places:
-    """When and where the tokens of a segment are, and which of them are there at all."""
+class TokenPositions:
+    """Time step and cell of each token of a segment, and which tokens are valid."""
 
     def __init__(
         self,
-        moments: Int[Tensor, "b n"],
-        places: Int[Tensor, "b n"],
+        slots: Int[Tensor, "b n"],
+        cells: Int[Tensor, "b n"],
         valid: Bool[Tensor, "b n"],
         grid: tuple[int, int] | None,
     ):
-        """`grid`: moments and places of a moment, if no token was dropped, else None."""
-        self.moments, self.places, self.valid, self.grid = moments, places, valid, grid
+        """`grid`: time steps and cells of a time step, if no token was dropped, else None."""
+        self.slots, self.cells, self.valid, self.grid = slots, cells, valid, grid
         self.all_valid = bool(valid.all())
 
     def mask(self) -> Bool[Tensor, "b 1 1 n"] | None:
-        """Hide what is not there; None where all is."""
+        """Make the attention mask that hides invalid tokens; None where all are valid."""
         return None if self.all_valid else self.valid[:, None, None]
 
-    def drop(self, kept: Int[Tensor, "b k"]) -> "Places":
-        """Keep some tokens, by number."""
-        return Places(self.moments.gather(1, kept), self.places.gather(1, kept), self.valid.gather(1, kept), None)
+    def select(self, rows: Int[Tensor, "b k"]) -> "TokenPositions":
+        """Select some tokens, by number."""
+        return TokenPositions(self.slots.gather(1, rows), self.cells.gather(1, rows), self.valid.gather(1, rows), None)
 
 
-def in_space(attention: nn.Module, x: Float[Tensor, "b n c"], where: Places) -> Float[Tensor, "b n c"]:
-    """Let each token look at those of its moment."""
-    if where.grid is not None:  # a moment is there as a whole or not at all
+def attend_in_space(attention: nn.Module, x: Float[Tensor, "b n c"], where: TokenPositions) -> Float[Tensor, "b n c"]:
+    """Attend within each time step."""
+    if where.grid is not None:  # a time step is valid as a whole or not at all
         return attention(x.unflatten(1, where.grid).flatten(0, 1)).unflatten(0, (len(x), -1)).flatten(1, 2)
-    return attention(x, mask=_same(where.moments, where))
+    return attention(x, mask=_same(where.slots, where))
 
 
-def in_time(attention: nn.Module, x: Float[Tensor, "b n c"], where: Places) -> Float[Tensor, "b n c"]:
-    """Let each token look at those of its place."""
+def attend_in_time(attention: nn.Module, x: Float[Tensor, "b n c"], where: TokenPositions) -> Float[Tensor, "b n c"]:
+    """Attend along time within each cell."""
     if where.grid is not None and where.all_valid:
-        along = x.unflatten(1, where.grid).transpose(1, 2)  # (b, places, moments, c)
+        along = x.unflatten(1, where.grid).transpose(1, 2)  # (b, cells, slots, c)
         return attention(along.flatten(0, 1)).unflatten(0, along.shape[:2]).transpose(1, 2).flatten(1, 2)
-    return attention(x, mask=_same(where.places, where))
+    return attention(x, mask=_same(where.cells, where))
 
 
-def _same(what: Tensor, where: Places) -> Tensor:
-    return ((what[:, :, None] == what[:, None]) & where.valid[:, None])[:, None]
+def _same(number: Tensor, where: TokenPositions) -> Tensor:
+    return ((number[:, :, None] == number[:, None]) & where.valid[:, None])[:, None]  # (b, 1, n, n)
+
+
+class SlotPooling(nn.Module):
+    """Pools the means of time steps (b, slots, d) to (b, d). Steps without a valid token come as NaN and are left out."""
+
+    def __init__(self, config: VideoConfig):
+        super().__init__()
+        self.attention = self.blocks = None
+        if config.pooling == "attention":
+            self.attention = AttentionPooling(config.width, config.heads, config.mlp_width, config.activation, config.norm_eps)
+        else:
+            self.blocks = nn.ModuleList(
+                Block(
+                    Attention(config.width, config.heads),
+                    Mlp(config.width, config.mlp_width, config.activation),
+                    lambda: nn.LayerNorm(config.width, eps=config.norm_eps),
+                    width=config.width,
+                )
+                for _ in range(_LATE_BLOCKS)
+            )
+
+    def forward(self, means: tuple[Float[Tensor, "b _ d"], ...]) -> Float[Tensor, "b d"]:
+        """Pool the time steps of all segments."""
+        x = torch.cat(means, 1)
+        valid = ~x[..., 0].isnan()
+        x = x.nan_to_num(0.0)
+        mask = None if bool(valid.all()) else valid[:, None, None]
+        if self.attention is not None:
+            return self.attention(x, mask=mask)
+        assert self.blocks is not None
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        return (x * valid[..., None]).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
+
+
+def slot_means(x: Float[Tensor, "b n d"], where: TokenPositions) -> Float[Tensor, "b slots d"]:
+    """Average the tokens of each time step of a segment; NaN where none is valid."""
+    count = int(where.slots.max()) + 1
+    member = (where.slots[:, None] == torch.arange(count, device=x.device)[:, None]) & where.valid[:, None]  # (b, slots, n)
+    sums = member.to(x.dtype) @ x
+    number = member.sum(-1, keepdim=True)
+    return torch.where(number > 0, sums / number.clamp(min=1), torch.nan)
 
 
 class AdaptedMlp(nn.Module):
-    """An MLP and an adapter after it, which at first changes nothing."""
+    """An MLP and an adapter after it, which at first changes nothing (LongViViT, section 3.3)."""
 
     def __init__(self, mlp: nn.Module, width: int, hidden: int):
         super().__init__()
@@ -119,6 +167,6 @@ class AdaptedMlp(nn.Module):
         nn.init.zeros_(self.adapter.out.bias)
 
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
-        """Think, and think again."""
-        found = self.mlp(x)
-        return found + self.adapter(found)
+        """Apply the MLP, then the adapter as a residual."""
+        hidden = self.mlp(x)
+        return hidden + self.adapter(hidden)

@@ -23,10 +23,10 @@ def video_text_loss(
     texts: Float[Tensor, "b m e"],
     scale: float | Float[Tensor, ""],
     *,
-    there: Bool[Tensor, "b m"] | None = None,
+    valid: Bool[Tensor, "b m"] | None = None,
     names: Int[Tensor, "b m"] | None = None,
     hard: Float[Tensor, "b k e"] | None = None,
-    hard_there: Bool[Tensor, "b k"] | None = None,
+    hard_valid: Bool[Tensor, "b k"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compute the mean over own videos of the cross entropies of finding their texts, and of being found by them, halved.
 
@@ -34,35 +34,35 @@ def video_text_loss(
         videos: vectors of this process's videos.
         texts: m texts of each.
         scale: inverse of the temperature.
-        there: which of the texts there are; all by default. A video has one at least.
+        valid: which of the texts there are; all by default. A video has one at least.
         names: numbers of which those of equal texts are equal.
         hard: wrong texts of each video, which only it must tell from its own.
-        hard_there: which of these there are; all by default.
+        hard_valid: which of these there are; all by default.
 
     A task that uses it says `joint_batch = True`. Raises BadInput for a video without text.
     """
     b, m = texts.shape[:2]
-    there = torch.ones(b, m, dtype=torch.bool, device=texts.device) if there is None else there
-    if not bool(there.any(1).all()):
+    valid = torch.ones(b, m, dtype=torch.bool, device=texts.device) if valid is None else valid
+    if not bool(valid.any(1).all()):
         raise BadInput("a video of the batch has no text; leave it out, or give it one")
     videos, texts = unit_rows(videos), unit_rows(texts)
-    every_video, every_text, every_there = all_gather(videos), all_gather(texts), all_gather(there.byte()).bool()
-    right = own_rows(videos)[:, None] == torch.arange(len(every_video), device=videos.device)  # (b, B)
-    right = right[:, None, :, None].expand(b, m, -1, m)  # (b, m, B, m): of one video
+    every_video, every_text, every_valid = all_gather(videos), all_gather(texts), all_gather(valid.byte()).bool()
+    same = own_rows(videos)[:, None] == torch.arange(len(every_video), device=videos.device)  # (b, B)
+    same = same[:, None, :, None].expand(b, m, -1, m)  # (b, m, B, m): of one video
     if names is not None:
-        right = right | (names[:, :, None, None] == all_gather(names))
-    right = right & there[:, :, None, None] & every_there
-    logits = (scale * similarities(videos, every_text.flatten(0, 1))).masked_fill(~every_there.flatten(), -torch.inf)
-    found = right.any(1).flatten(1)  # (b, B m)
+        same = same | (names[:, :, None, None] == all_gather(names))
+    same = same & valid[:, :, None, None] & every_valid
+    logits = (scale * similarities(videos, every_text.flatten(0, 1))).masked_fill(~every_valid.flatten(), -torch.inf)
+    positives = same.any(1).flatten(1)  # (b, B m)
     if hard is not None:
         worse = scale * _own_similarities(videos, unit_rows(hard))
-        worse = worse if hard_there is None else worse.masked_fill(~hard_there, -torch.inf)
+        worse = worse if hard_valid is None else worse.masked_fill(~hard_valid, -torch.inf)
         logits = torch.cat([logits, worse], 1)
-        found = torch.cat([found, torch.zeros_like(worse, dtype=torch.bool)], 1)
-    forth = _cross_entropy(logits, found).mean()
+        positives = torch.cat([positives, torch.zeros_like(worse, dtype=torch.bool)], 1)
+    forth = _cross_entropy(logits, positives).mean()
     logits = similarities(texts.flatten(0, 1), every_video).unflatten(0, (b, m))
-    each = _cross_entropy(scale * logits, right.any(3) | ~there[:, :, None]).masked_fill(~there, 0.0)
-    return (forth + (each.sum(1) / there.sum(1)).mean()) / 2
+    each = _cross_entropy(scale * logits, same.any(3) | ~valid[:, :, None]).masked_fill(~valid, 0.0)
+    return (forth + (each.sum(1) / valid.sum(1)).mean()) / 2
 
 
 def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
         return (hard @ videos[..., None])[..., 0]
 
 
-def _cross_entropy(logits: Tensor, right: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """The cross entropy along the last axis where all that is right is equally so."""
-    found = logits.log_softmax(-1).masked_fill(~right, 0.0)
-    return -found.sum(-1) / right.sum(-1)
+    log_probabilities = logits.log_softmax(-1).masked_fill(~targets, 0.0)
+    return -log_probabilities.sum(-1) / targets.sum(-1)

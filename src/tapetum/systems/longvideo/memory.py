@@ -1,78 +1,196 @@
-"""What a stream of segments leaves behind: memories by layer, which of them go when there are too many, and random choices.
+"""The memory bank of a video encoder: what segments leave behind by layer, which of it stays, and a stream's state.
+
+    MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
+        read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
+        write(layer)    the segment's tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them
+        finish          the state after the segment, with more memories
 
 The rows of all layers come from the same segments, so one list of `origins` says for all which segment a row is from. A state
 is never changed: `step` of an encoder gives a new one, and an old one can be gone on from again.
+
+Differs from the paper, whose equation 4 and algorithm 1 do not agree: which tokens are stored, when they are normalised and
+whether gradients pass are settings (`VideoConfig`).
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-Projected = tuple[Tensor, Tensor]
-"""Keys and values, each (b, heads, m, head width)."""
+from tapetum.layers.transformer import Block
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.consolidation import Compression, consolidate
+from tapetum.systems.longvideo.layers import Projected
+
+_RECONSOLIDATE = 1 << 21  # added to the layer's number in the seed of random choices for memories made of memories
 
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """What one layer remembers."""
+    """The memories of one layer."""
 
     rows: Float[Tensor, "b m d"]
     """Memories, the oldest first; not normalised, or normalised where the config says so."""
     weights: Float[Tensor, "b m"]
     """For how many tokens each stands."""
     projected: Projected | None = None
-    """Keys and values of the rows, where they are kept."""
+    """Keys and values of the rows, where they are cached."""
 
-    def keep(self, kept: list[int]) -> "LayerMemory":
-        """Keep some rows, by number."""
-        at = torch.tensor(kept, device=self.rows.device)
+    def select(self, numbers: list[int]) -> "LayerMemory":
+        """Select some rows, by number."""
+        at = torch.tensor(numbers, device=self.rows.device)
         projected = None if self.projected is None else (self.projected[0][:, :, at], self.projected[1][:, :, at])
         return LayerMemory(self.rows[:, at], self.weights[:, at], projected)
-
-    def with_projected(self, projected: Projected | None) -> "LayerMemory":
-        """Keep keys and values, too."""
-        return replace(self, projected=projected)
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a stream is: given by `VideoEncoder.start`, and anew by each step."""
+    """Where a stream is: made by `VideoEncoder.start`, and anew by each step."""
 
     samples: tuple[int, ...]
     """Numbers of the samples of the batch, of which random choices are functions."""
     frames: int | None
     """Frames of the whole video, where they are known."""
     segment: int = 0
-    """Segments seen."""
+    """Segments that were encoded."""
     slots: int = 0
-    """Moments seen."""
+    """Time steps that were encoded."""
     layers: tuple[LayerMemory, ...] = ()
-    """What each layer remembers; empty before the first segment."""
+    """Memories of each layer; empty before the first segment."""
     origins: tuple[int, ...] = ()
     """Segment of every row."""
     total: Tensor | None = None
-    """float (b, d): sum of all tokens seen."""
+    """float (b, d): sum of all tokens so far."""
     count: Tensor | None = None
     """float (b,): their number."""
-    moments: tuple[Tensor, ...] = ()
-    """(b, slots, d) a segment: means of moments, where the pooling wants them."""
+    slot_means: tuple[Tensor, ...] = ()
+    """(b, slots, d) a segment: means of time steps, where the pooling needs them."""
 
     @property
     def memories(self) -> int:
-        """Rows that each layer holds."""
+        """Rows of each layer."""
         return len(self.origins)
 
     @property
     def bytes(self) -> int:
         """Bytes of all memories."""
-        held = 0
-        for layer in self.layers:
-            parts = [layer.rows, layer.weights, *(layer.projected or ())]
-            held += sum(part.numel() * part.element_size() for part in parts)
-        return held
+        parts = [part for layer in self.layers for part in (layer.rows, layer.weights, *(layer.projected or ()))]
+        return sum(part.numel() * part.element_size() for part in parts)
+
+
+class MemoryBank(nn.Module):
+    """The memory of a video encoder. Only the compressed form has weights."""
+
+    def __init__(self, config: VideoConfig):
+        super().__init__()
+        self.config = config
+        self.compression = Compression(config) if config.memory == "compressed" else None
+
+    def segment(self, state: StreamState, tokens: int, last: bool) -> "SegmentMemory":
+        """Begin a segment of so many tokens; of the last one nothing is stored."""
+        return SegmentMemory(self, state, tokens, last)
+
+
+class SegmentMemory:
+    """The memories that one segment reads and writes."""
+
+    def __init__(self, bank: MemoryBank, state: StreamState, tokens: int, last: bool):
+        self.config, self.compression = bank.config, bank.compression
+        self.state = state
+        self.reads = self.config.memory in ("augmented", "consolidated", "compressed")
+        self.writes = self.reads and not last
+        self.layers: list[LayerMemory] = []
+        added = min(self.config.memories, tokens) if self.config.memory == "consolidated" else tokens
+        if self.config.memory == "compressed":
+            added = 0
+        self.origins = [*state.origins, *[state.segment] * added] if self.writes else []
+        self.remaining = self._remaining()
+
+    def _remaining(self) -> list[int] | None:
+        """Rows that stay after this segment; None: all, or there will be new ones."""
+        cap = self.config.memory_cap
+        if cap is None or len(self.origins) <= cap or self.config.evict == "reconsolidate":
+            return None
+        if self.config.evict == "fifo":
+            return list(range(len(self.origins) - cap, len(self.origins)))
+        return evict_uniformly(self.origins, cap)
+
+    def read(self, number: int, block: Block) -> Projected | None:
+        """Compute keys and values of the memories of layer `number`; None where there are none."""
+        if not self.reads or not self.state.layers:
+            return None
+        memory = self.state.layers[number]
+        if self.compression is not None:
+            return self.compression.read(number, block, memory.rows, memory.projected)
+        if memory.projected is not None:
+            return memory.projected
+        return self._project(block, memory.rows)
+
+    def _project(self, block: Block, rows: Tensor) -> Projected:
+        normed = block.attention_norm(rows) if self.config.memory_norm == "read" else rows  # equation 4: LN(m) at reading
+        return block.attention.project(normed)  # pyright: ignore[reportCallIssue, reportReturnType, reportAttributeAccessIssue]
+
+    def write(self, number: int, block: Any, before: Tensor, after: Tensor, valid: Tensor) -> None:
+        """Store tokens of layer `number`: those that entered it (equation 4), or those that left it (algorithm 1)."""
+        if not self.writes:
+            return
+        config = self.config
+        rows = before if config.memory_source == "input" else after
+        rows = rows.detach() if config.memory_grad == "stop" else rows
+        if self.compression is not None:
+            earlier = self._earlier(number)
+            normed, projected = self.compression.write(number, block, rows.detach(), None if earlier is None else earlier.rows)
+            self.layers.append(LayerMemory(normed, torch.ones_like(normed[..., 0]), projected))
+            return
+        if config.memory_norm == "write":
+            rows = block.attention_norm(rows)
+            rows = rows.detach() if config.memory_grad == "stop" else rows
+        weights = torch.ones_like(rows[..., 0])
+        if config.memory == "consolidated":
+            rows, weights = self._consolidate(rows, config.memories, number, weights)
+        new = LayerMemory(rows, weights)
+        if config.cache_projected and not torch.is_grad_enabled():
+            new = replace(new, projected=self._project(block, rows))
+        self.layers.append(self._append(number, block, self._earlier(number), new))
+
+    def _earlier(self, number: int) -> LayerMemory | None:
+        return self.state.layers[number] if self.state.layers else None
+
+    def _consolidate(self, rows: Tensor, count: int, number: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1]).to(rows.device)
+        return consolidate(rows, count, config.consolidation, order, config.kmeans_iterations, config.metric, weights)
+
+    def _append(self, number: int, block: Block, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
+        """Append new memories to the old ones, and evict what is over the cap."""
+        if old is not None:  # m_tau = [m_(tau - 1); consolidated z_(tau - 1)]
+            projected = None
+            if old.projected is not None and new.projected is not None:
+                key, value = (torch.cat(pair, 2) for pair in zip(old.projected, new.projected, strict=True))
+                projected = (key, value)
+            rows, weights = torch.cat([old.rows, new.rows], 1), torch.cat([old.weights, new.weights], 1)
+            new = LayerMemory(rows, weights, projected)
+        cap = self.config.memory_cap
+        if self.remaining is not None:
+            return new.select(self.remaining)
+        if cap is None or len(self.origins) <= cap:
+            return new
+        rows, weights = self._consolidate(new.rows, cap, number + _RECONSOLIDATE, new.weights)  # of memories, old and new
+        projected = None if new.projected is None else self._project(block, rows)
+        return LayerMemory(rows, weights, projected)
+
+    def finish(self) -> StreamState:
+        """Make the state with the memories after this segment."""
+        if not self.writes:
+            return self.state
+        origins = self.origins if self.remaining is None else [self.origins[row] for row in self.remaining]
+        cap = self.config.memory_cap
+        if self.remaining is None and cap is not None and len(origins) > cap:
+            origins = [self.state.segment] * cap
+        return replace(self.state, layers=tuple(self.layers), origins=tuple(origins))
 
 
 def draw_order(seed: int, samples: tuple[int, ...], layer: int, segment: int, count: int) -> Int[Tensor, "b n"]:
@@ -84,15 +202,15 @@ def draw_order(seed: int, samples: tuple[int, ...], layer: int, segment: int, co
     return torch.from_numpy(np.stack(rows))
 
 
-def spread_rows(origins: list[int], cap: int) -> list[int]:
-    """Choose rows to keep so that they are spread over the past; `origins` ascend.
+def evict_uniformly(origins: list[int], cap: int) -> list[int]:
+    """Choose the rows that stay, spread evenly over the past; `origins` ascend.
 
     While there are too many, the segment with most rows loses its last (of equal ones the oldest segment); once each has one,
     the one goes whose neighbours are nearest to each other (never the newest).
 
-    >>> spread_rows([0, 0, 0, 1, 1, 1], 4)
+    >>> evict_uniformly([0, 0, 0, 1, 1, 1], 4)
     [0, 1, 3, 4]
-    >>> spread_rows([0, 1, 2, 3], 3)
+    >>> evict_uniformly([0, 1, 2, 3], 3)
     [0, 2, 3]
     """
     groups: dict[int, list[int]] = {}

@@ -55,7 +55,7 @@ class RecallRun:
     """Deviation of the first weights of the blocks' linear layers; None: 0.02, at which narrow networks are slow to begin."""
 
 
-class Reader(nn.Module):
+class RecallModel(nn.Module):
     """An encoder and a linear layer that says the value."""
 
     def __init__(self, run: RecallRun):
@@ -71,11 +71,11 @@ class Reader(nn.Module):
         slots = self.run.world.segment_frames // self.run.video.tubelet[0]
         tokens = features.tokens.flatten(1, 2)
         last = tokens[:, -slots * self.run.video.grid[0] * self.run.video.grid[1] :].mean(1)
-        seen = {"last": [last], "all": [features.pooled], "both": [last, features.pooled]}[self.run.read_out]
-        return self.head(self.norm(torch.cat(seen, -1)))
+        read = {"last": [last], "all": [features.pooled], "both": [last, features.pooled]}[self.run.read_out]
+        return self.head(self.norm(torch.cat(read, -1)))
 
 
-class Recalls(Dataset[tuple[int, Tensor, int]]):
+class RecallVideos(Dataset[tuple[int, Tensor, int]]):
     """Videos by number."""
 
     def __init__(self, run: RecallRun):
@@ -92,9 +92,9 @@ class RecallTask(Task):
     def __init__(self, run: RecallRun):
         self.run = run
 
-    def model(self) -> Reader:
+    def model(self) -> RecallModel:
         """Make a new network."""
-        reader = Reader(self.run)
+        reader = RecallModel(self.run)
         if self.run.start is not None:
             with torch.no_grad():
                 for layer in reader.encoder.blocks.modules():
@@ -102,9 +102,9 @@ class RecallTask(Task):
                         layer.weight.mul_(self.run.start / 0.02)  # as `start_linear` drew them
         return reader.train()
 
-    def dataset(self) -> Recalls:
+    def dataset(self) -> RecallVideos:
         """Give videos by number."""
-        return Recalls(self.run)
+        return RecallVideos(self.run)
 
     def collate(self, items: Sequence[tuple[int, Tensor, int]]) -> dict[str, Any]:
         """Make a micro-batch."""
@@ -121,7 +121,7 @@ class RecallTask(Task):
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score on videos that are never learned from."""
-        assert isinstance(model, Reader)
+        assert isinstance(model, RecallModel)
         return {"accuracy": accuracy(model, self.run.world, self.run.checks)}
 
     def describe(self) -> Mapping[str, Any]:
@@ -130,13 +130,13 @@ class RecallTask(Task):
 
 
 @torch.no_grad()
-def accuracy(model: Reader, world: RecallConfig, count: int, batch: int = 32) -> float:
+def accuracy(model: RecallModel, world: RecallConfig, count: int, batch: int = 32) -> float:
     """Say how often the value is right, of `count` videos of a world, which may be longer than those learned from."""
     device, right = next(model.parameters()).device, 0
     for first in range(0, count, batch):
         numbers = tuple(range(_CHECKS + first, _CHECKS + min(first + batch, count)))
         made = [make_recall(model.run.seed, number, world) for number in numbers]
         video = torch.stack([torch.from_numpy(one.video) for one in made]).to(device).float() / 127.5 - 1
-        said = model(video, numbers).argmax(1).tolist()
-        right += sum(value == one.label for value, one in zip(said, made, strict=True))
+        predicted = model(video, numbers).argmax(1).tolist()
+        right += sum(value == one.label for value, one in zip(predicted, made, strict=True))
     return right / count

@@ -4,7 +4,8 @@ The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short v
 of which three of four tokens are dropped and the last four blocks learn. MC-ViT (arXiv 2402.05861) begins with weights of the
 second and tunes all, with its memory; for questions (its section 4.3), a question with its answer is a text, and with a wrong
 one a text that only this video must tell from it. Video to text (LongViViT, section 3.4) begins with any video encoder, and
-with a language model, which may be one of the stage before it.
+with a language model, which may be one of the stage before it. Any stage that has a video encoder may begin with one inflated
+from an image ViT.
 
 What stands in `RECIPES` is small, for a laptop: rates, batches and steps of the papers are in appendices that could
 not be read.
@@ -15,8 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.systems.longvideo.config import Memory, Tune
-from tapetum.systems.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
+from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 
 Stage = Literal["images", "short", "long", "consolidated", "questions", "language", "video-to-text"]
 MADE_UP = "ordered-events"
@@ -37,6 +39,9 @@ class VideoTextRun:
     """Of questions: tar shards of images and txt that are learned too, so that what words describe is not forgotten."""
     start: str = ""
     """File of weights of the stage before, or the folder of its run; empty: random ones."""
+    encoder: str = ""
+    """Image ViT whose weights the video encoder begins with (section 3.1 of LongViViT): the folder of a run of tapetum pretrain
+    or train odin, a file, or a name such as dinov2-small. Width, depth, patches and the like are then those of the ViT."""
     language: str = ""
     """Of video-to-text, the language model: the folder of a run of the stage language, or the name or folder of a causal model
     of transformers."""
@@ -78,16 +83,17 @@ class VideoTextRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2 or self.steps < 1 or self.checks < 1 or not self.rate > 0:
-            raise BadInput("a run has batches of 2 clips or more, 1 step, 1 check or more, and a rate above 0")
-
+        check_fields(self, batch_size="[2, inf)", steps="[1, inf)", checks="[1, inf)", rate="(0, inf)")
+        if self.encoder and (self.start or self.stage == "language"):
+            reason = "the stage language has no encoder" if self.stage == "language" else "--start has an encoder of its own"
+            raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")
         if self.beside and self.stage != "questions":
             raise BadInput(f"images beside are of the stage questions, not {self.stage}; leave --beside out")
 
     @property
     def config(self) -> VideoTextConfig:
         """Give the sizes of both towers. Raises BadInput for what there is not."""
-        config = named_towers(self.model, **self.video_changes)
+        config = named_video_text(self.model, **self.video_changes)
         return replace(config, text=replace(config.text, vocabulary=BYTES))
 
     @property

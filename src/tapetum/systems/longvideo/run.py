@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import cast
 
 from tapetum.hub.registry import VIDEO_FILE
+from tapetum.systems.longvideo.captioner_task import CaptionerTask, LanguageTask
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.speaking import LanguageTask, SpeakingTask
 from tapetum.systems.longvideo.task import VideoTextTask
 from tapetum.systems.longvideo.weights import Model, save
 from tapetum.train import TrainConfig, fit
@@ -22,9 +22,9 @@ def train_longvideo(
     Returns the file of weights and the scores of clips that were never learned from. Raises BadInput for what the user can
     mend.
     """
-    task = task_of(run)
-    many = "without end" if task.told.count is None else f"{task.told.count:,}"
-    say(f"clips to learn from: {many}; to score with: {task.told.held_out}")
+    task = make_task(run)
+    many = "without end" if task.clips.count is None else f"{task.clips.count:,}"
+    say(f"clips to learn from: {many}; to score with: {task.clips.validation_count}")
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
@@ -35,11 +35,11 @@ def train_longvideo(
     return path, task.evaluate(model, run.steps)
 
 
-def task_of(run: VideoTextRun) -> VideoTextTask | LanguageTask | SpeakingTask:
+def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
     """Give the task of a stage."""
     if run.stage == "language":
         return LanguageTask(run)
-    return SpeakingTask(run) if run.stage == "video-to-text" else VideoTextTask(run)
+    return CaptionerTask(run) if run.stage == "video-to-text" else VideoTextTask(run)
 
 
 def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:

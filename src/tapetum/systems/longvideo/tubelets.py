@@ -1,10 +1,10 @@
-"""From frames to tokens with positions, and where in time and space each token is.
+"""Tubelet embedding: frames of a segment to tokens with positions.
 
 Sources: tubelets (ViViT, arXiv 2103.15691, section 3.2); images by weights of their own (LongViViT, arXiv 2312.07395, section
 3.1); positions stretched in time, linearly (MC-ViT, arXiv 2402.05861, section 3.1); several shapes of tubelets with fixed sine
 positions (TubeViT, arXiv 2212.03229).
 
-    table          slots x rows x columns: one row for each moment (slot) of `frames` frames
+    table          slots x rows x columns: one row for each time step (slot) of `frames` frames
     shorter video  its first slots
     longer video   stretched to its length; a stream of unknown length stays at the last slot instead
 
@@ -25,7 +25,7 @@ from tapetum.layers.patches import ImagePatches, VideoTubelets
 from tapetum.layers.positions import sine_1d
 from tapetum.layers.stem import ConvolutionalStem, TubeletStem
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.layers import Places
+from tapetum.systems.longvideo.layers import TokenPositions
 
 
 class Tubelets(nn.Module):
@@ -53,18 +53,18 @@ class Tubelets(nn.Module):
 
     def forward(
         self, frames: Float[Tensor, "b t h w 3"], start: int, slots: int | None, valid: Bool[Tensor, "b t"] | None
-    ) -> tuple[Float[Tensor, "b n d"], Places]:
-        """Give the tokens of a segment, with positions.
+    ) -> tuple[Float[Tensor, "b n d"], TokenPositions]:
+        """Compute the tokens of a segment, with positions.
 
         Args:
             frames: of the segment; a last tubelet that is not full is filled with the last frame.
             start: slot of its first frame.
             slots: of the whole video, where they are known.
-            valid: frames that are there; all by default. A token is there if one of its frames is.
+            valid: frames within the video; all by default. A token is valid if one of its frames is.
         """
         step = self.config.tubelet[0]
         missing = -frames.shape[1] % step
-        if valid is not None and not bool(valid.all()):  # what is not there looks like the last that is
+        if valid is not None and not bool(valid.all()):  # a frame beyond the end is the last one again
             at = torch.minimum(
                 torch.arange(frames.shape[1], device=frames.device), (valid.sum(1, keepdim=True) - 1).clamp(min=0)
             )
@@ -72,41 +72,42 @@ class Tubelets(nn.Module):
         if missing:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
         count = frames.shape[1] // step
-        there = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        frames_valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
         if valid is not None:
-            there = F.pad(valid, (0, missing))
+            frames_valid = F.pad(valid, (0, missing))
         if self.kernels:
-            return self._several(frames, start, there)
+            return self._embed_kernels(frames, start, frames_valid)
         x = self.video(frames.movedim(-1, 1))  # (b, slots, rows, columns, d)
-        x = x + self.at(start, count, slots).to(x.dtype)
+        x = x + self.positions_at(start, count, slots).to(x.dtype)
         grid = (count, x.shape[2] * x.shape[3])
-        moments = torch.arange(count, device=x.device).repeat_interleave(grid[1]).expand(len(x), -1)
-        places = torch.arange(grid[1], device=x.device).repeat(count).expand(len(x), -1)
-        seen = there.unflatten(1, (count, step)).any(2).repeat_interleave(grid[1], 1)
-        return x.flatten(1, 3), Places(moments, places, seen, grid)
+        token_slots = torch.arange(count, device=x.device).repeat_interleave(grid[1]).expand(len(x), -1)
+        cells = torch.arange(grid[1], device=x.device).repeat(count).expand(len(x), -1)
+        tokens_valid = frames_valid.unflatten(1, (count, step)).any(2).repeat_interleave(grid[1], 1)
+        return x.flatten(1, 3), TokenPositions(token_slots, cells, tokens_valid, grid)
 
-    def at(self, start: int, count: int, slots: int | None) -> Float[Tensor, "count rows columns d"]:
-        """Give the positions of some slots of a video of `slots` slots."""
-        held = len(self.positions)
-        if slots is None or slots <= held:
-            at = torch.arange(start, start + count, device=self.positions.device).clamp(max=held - 1)
+    def positions_at(self, start: int, count: int, slots: int | None) -> Float[Tensor, "count rows columns d"]:
+        """Compute the positions of some slots of a video of `slots` slots, stretched where it is longer."""
+        known = len(self.positions)
+        if slots is None or slots <= known:
+            at = torch.arange(start, start + count, device=self.positions.device).clamp(max=known - 1)
             return self.positions[at]
-        if slots > 2 * held:
+        if slots > 2 * known:
             warnings.warn(
-                f"the video has {slots} moments where positions are known for {held}: they are stretched {slots / held:.1f} "
-                "times, more than twice, of which nobody knows how well it works; train longer, or show less",
+                f"the video has {slots} time steps where positions are known for {known}: they are stretched "
+                f"{slots / known:.1f} times, more than twice, of which nobody knows how well it works; train longer, or show "
+                "less",
                 Remark,
                 stacklevel=2,
             )
         return stretch(self.positions, slots)[start : start + count]
 
-    def see_image(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
-        """Give the tokens of images, by weights of their own, with the positions of the first slot."""
+    def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
+        """Compute the tokens of images, by weights of their own, with the positions of the first slot."""
         x = self.images(images.movedim(-1, 1))
         return (x + self.positions[0].to(x.dtype)).flatten(1, 2)
 
-    def _several(self, frames: Tensor, start: int, there: Tensor) -> tuple[Tensor, Places]:
-        tokens, moments, valid = [], [], []
+    def _embed_kernels(self, frames: Tensor, start: int, frames_valid: Tensor) -> tuple[Tensor, TokenPositions]:
+        tokens, slots, valid = [], [], []
         for kernel, (shape, stride) in zip(self.kernels, self.config.kernels, strict=True):
             lacking = [max(shape[i] - frames.shape[i + 1], 0) for i in range(3)]
             filled = F.pad(frames.movedim(-1, 1), (0, lacking[2], 0, lacking[1], 0, lacking[0]))
@@ -117,14 +118,14 @@ class Tubelets(nn.Module):
             tokens.append(x)
             first = torch.arange(len(centres[0]), device=x.device) * stride[0]
             first = first.repeat_interleave(x.shape[1] // len(first))
-            moments.append((first // self.config.tubelet[0]).expand(len(x), -1))
-            valid.append(there.gather(1, first.clamp(max=there.shape[1] - 1).expand(len(x), -1)))
-        moment = torch.cat(moments, 1)
-        return torch.cat(tokens, 1), Places(moment, torch.zeros_like(moment), torch.cat(valid, 1), None)
+            slots.append((first // self.config.tubelet[0]).expand(len(x), -1))
+            valid.append(frames_valid.gather(1, first.clamp(max=frames_valid.shape[1] - 1).expand(len(x), -1)))
+        slot = torch.cat(slots, 1)
+        return torch.cat(tokens, 1), TokenPositions(slot, torch.zeros_like(slot), torch.cat(valid, 1), None)
 
 
 def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Float[Tensor, "slots2 rows columns d"]:
-    """Stretch a table linearly in time."""
+    """Stretch a table of positions linearly in time."""
     flat = positions.flatten(1).T[None]
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))  # (1, rows * columns * d, slots)
     longer = F.interpolate(flat, size=slots, mode="linear", align_corners=False)[0].T
@@ -132,7 +133,7 @@ def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Flo
 
 
 def sine_3d(centres: list[Tensor], width: int) -> Float[Tensor, "n d"]:
-    """Code places of a grid, a third of the channels for each of time, row and column (what is over stays 0)."""
+    """Encode cells of a grid by sines, a third of the channels for each of time, row and column (what is over stays 0)."""
     part = width // 6 * 2
     codes = [sine_1d(axis.cpu().double(), part) for axis in centres]
     sizes = [len(code) for code in codes]

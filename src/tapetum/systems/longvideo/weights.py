@@ -15,12 +15,11 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.captioner_config import CaptionerConfig
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
-from tapetum.systems.longvideo.towers import VideoText
-from tapetum.systems.longvideo.towers_config import AnyConfig, from_json, to_json
+from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.video_text_config import AnyConfig, CaptionerConfig, from_json, to_json
 
 Model = VideoEncoder | VideoText | Captioner | ByteLanguage
 
@@ -42,23 +41,23 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     language = None
     try:
         config = from_json(about)
-        foreign = isinstance(config, CaptionerConfig) and isinstance(config.language, str)
-        if not foreign:
+        from_transformers = isinstance(config, CaptionerConfig) and isinstance(config.language, str)
+        if not from_transformers:
             with blueprint(about, len(tensors), path):
-                wanted = _make(config).state_dict()
+                expected = _build(config).state_dict()
     except (ValueError, TypeError, KeyError, AttributeError, BadInput) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save it again") from error
-    if foreign:
+    if from_transformers:
         assert isinstance(config, CaptionerConfig)
         language = make_language(config.language)
-        wanted = Captioner(config, language).state_dict()
-    check_fit(wanted, tensors, path)
-    model = _make(config) if language is None else Captioner(config, language)  # pyright: ignore[reportArgumentType]
-    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
+        expected = Captioner(config, language).state_dict()
+    check_fit(expected, tensors, path)
+    model = _build(config) if language is None else Captioner(config, language)  # pyright: ignore[reportArgumentType]
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
     return model.to(device=device, dtype=dtype).eval()
 
 
-def _make(config: AnyConfig) -> Model:
+def _build(config: AnyConfig) -> Model:
     if isinstance(config, VideoConfig):
         return VideoEncoder(config)
     if isinstance(config, DecoderConfig):

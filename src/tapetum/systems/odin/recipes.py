@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import Architecture
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.pretraining.recipes import ImageRun
+from tapetum.systems.pretraining.recipes import ImageRun, fitting_changes
 
 Preset = Literal["small", "resnet"]
 
@@ -25,12 +26,17 @@ class OdinRun(ImageRun):
     """What of Odin is a choice."""
 
     def settings(self) -> OdinConfig:
-        """Give what of Odin is a choice."""
+        """Look up the settings of Odin itself."""
         return self.odin
 
     @property
+    def architecture(self) -> Architecture:
+        """Describe family and sizes of the network, for views of `size`, without what a preset has for its own encoder."""
+        return self._architecture(fitting_changes(self, RECIPES.values()))
+
+    @property
     def views(self) -> tuple[int, ...]:
-        """Give the side of each view of an image: two, and the one that spans them."""
+        """List the side of each view of an image: two, and the one that spans them."""
         return (self.size,) * 3
 
 

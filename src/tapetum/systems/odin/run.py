@@ -8,8 +8,8 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import ODIN_FILE, save
-from tapetum.systems.pretraining.data import check_sizes, source_at
 from tapetum.systems.pretraining.run import run_task
+from tapetum.systems.pretraining.sources import check_sizes, read_source
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 
@@ -27,7 +27,7 @@ def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print)
             "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"
         )
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = source_at(Path(run.data))
+    source = read_source(Path(run.data))
     if not run.enlarge:
         check_sizes(source, run.size, run.data)
     models: list[Any] = []

@@ -32,8 +32,8 @@ from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.odin.regions import OUTSIDE, Crops, draw_regions, masked_mean, spanning, warp
 from tapetum.systems.odin.sources import mask_source
-from tapetum.systems.pretraining.data import Shown, Source
-from tapetum.systems.pretraining.heads import by_batch
+from tapetum.systems.pretraining.data import ImageSource, TrainingImage
+from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import Average, StepContext
 
@@ -44,7 +44,7 @@ _PURPOSE = 0x6F64696E
 class OdinTask(PretrainTask):
     """Objects and representations, discovered together."""
 
-    def __init__(self, run: OdinRun, source: Source, masks: "np.ndarray | None" = None):
+    def __init__(self, run: OdinRun, source: ImageSource, masks: "np.ndarray | None" = None):
         """`masks`: ids (images, rows, columns) that come with the images, where the source of masks is given."""
         self.masks = masks
         super().__init__(run, source)  # pyright: ignore[reportArgumentType]
@@ -67,7 +67,7 @@ class OdinTask(PretrainTask):
         """Put pyramid, projector and predictor on the encoder."""
         return Odin(self.run.settings(), encoder)
 
-    def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
+    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
         """Make both views, the one that spans them, and where all three were cut."""
         images, numbers = [item.image for item in items], [item.number for item in items]
         sizes = [(image.shape[0], image.shape[1]) for image in images]
@@ -98,7 +98,7 @@ class OdinTask(PretrainTask):
         """Compute DetCon's loss of masks found in the spanning view."""
         how = self.run.settings()
         ids, regions = self._masks(batch, context, model.stride)
-        online = [_held(model, view, each, regions) for view, each in zip(batch["views"], ids, strict=False)]
+        online = [_cache(model, view, each, regions) for view, each in zip(batch["views"], ids, strict=False)]
         cells = [found[1] for found in online]
         chosen = [draw_regions(each, how.sampled, context.generator) for each in cells] if how.sampled else [None, None]
         names = [_names(each, own) for each, own in zip(cells, chosen, strict=True)]
@@ -108,9 +108,9 @@ class OdinTask(PretrainTask):
         if how.form == "s":
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
-            target: Any = by_batch(context.teachers["target"])
+            target: Any = use_batch_statistics(context.teachers["target"])
             with torch.no_grad():
-                seen = [_held(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
+                seen = [_cache(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
                 wanted = [target.project(_taken(seen[k], chosen[k]), there[k]) for k in range(2)]
             said = [model.predict(each, own) for each, own in zip(projections, there, strict=True)]
             loss = detcon(
@@ -132,7 +132,7 @@ class OdinTask(PretrainTask):
     def _masks(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
         """Give the ids of both views, a cell for each `stride` pixels, and how many there may be."""
         how = self.run.settings()
-        discovery: Any = by_batch(context.teachers["discovery"]) if "discovery" in context.teachers else None
+        discovery: Any = use_batch_statistics(context.teachers["discovery"]) if "discovery" in context.teachers else None
         source = mask_source(how, discovery)
         drawn = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(drawn))
@@ -156,7 +156,7 @@ def _shown(images: Sequence[np.ndarray], drawn: Drawn, view: View) -> Tensor:
     return recolour(x, drawn, blur_radius(view.sigma[1]))
 
 
-def _held(model: Any, view: Tensor, ids: Tensor, regions: int) -> tuple[Tensor, Tensor, Tensor]:
+def _cache(model: Any, view: Tensor, ids: Tensor, regions: int) -> tuple[Tensor, Tensor, Tensor]:
     """Give the mean of each mask, its cells, and the map."""
     found = model(view)
     means, cells = masked_mean(found, ids, regions)

@@ -15,7 +15,7 @@ from tapetum.account.flops import Flops, count_flops
 from tapetum.account.parts import by_part
 from tapetum.encoders.factory import make
 from tapetum.encoders.vit_config import ViTConfig
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.train import StepContext
@@ -63,8 +63,8 @@ def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
     return {"encoder": encoder, "heads": sum(p.numel() for p in model.parameters()) - encoder}
 
 
-def _source(classes: int) -> Source:
-    return Source(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
+def _source(classes: int) -> ImageSource:
+    return ImageSource(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 
 def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
@@ -81,7 +81,7 @@ def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], tor
         config = run.architecture.config
         if run.method == "mae" and isinstance(config, ViTConfig):
             seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
-            batch["seen"] = torch.zeros(images, seen, dtype=torch.int64)
+            batch["visible"] = torch.zeros(images, seen, dtype=torch.int64)
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 

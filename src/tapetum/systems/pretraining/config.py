@@ -5,9 +5,10 @@ Defaults are those of the papers for ImageNet: CLIP (arXiv 2103.00020), SimCLR (
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 Method = Literal["supervised", "clip", "simclr", "byol", "dino", "mae"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -22,12 +23,12 @@ class Supervised:
     """So much of the target is spread over all classes."""
 
     def __post_init__(self) -> None:
-        _check(self, shares=("smoothing",))
+        check_fields(self, smoothing="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Images and texts find each other. The text tower reads bytes."""
+    """Match images with their texts. The text tower reads bytes."""
 
     width: int = 512
     """Channels of the text tower."""
@@ -36,7 +37,7 @@ class Clip:
     heads: int = 8
     """Heads of the text tower."""
     length: int = 77
-    """Tokens of a text, begin and end included; longer ones are cut."""
+    """Tokens of a text, begin and end included, so 3 or more; longer ones are cut."""
     projection: int = 512
     """Numbers of the embeddings that are compared."""
     template: str = "This is a photo of {}"
@@ -45,16 +46,14 @@ class Clip:
     """Images with equal captions are right for each other, not negatives."""
 
     def __post_init__(self) -> None:
-        _check(self, counts=("width", "depth", "heads", "projection"))
-        if self.length < 3:
-            raise BadInput(f"length of a text is {self.length}; it must be 3 or more: a begin, a byte, an end")
+        check_fields(self, **dict.fromkeys(("width", "depth", "heads", "projection"), "[1, inf)"), length="[3, inf)")
         if "{}" not in self.template:
             raise BadInput(f"the template {self.template!r} has no {{}} for the name of the class; give one that has")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimClr:
-    """Two views of an image find each other among all others."""
+    """Match two views of an image among all others."""
 
     temperature: float = 0.1
     """Cosines are divided by it."""
@@ -70,9 +69,13 @@ class SimClr:
     """Least part of an image that a view shows."""
 
     def __post_init__(self) -> None:
-        _check(self, counts=("layers", "hidden", "projection"), above=("temperature",), least=("strength",))
-        if not 0 < self.area <= 1:
-            raise BadInput(f"area is {self.area}; it is a share of the image, above 0 and up to 1")
+        check_fields(
+            self,
+            **dict.fromkeys(("layers", "hidden", "projection"), "[1, inf)"),
+            temperature="(0, inf)",
+            strength="[0, inf)",
+            area="(0, 1]",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ class Byol:
     """Of the average at the start; it rises to 1 by a cosine. 0.99 for 100 epochs, 0.996 for 1,000."""
 
     def __post_init__(self) -> None:
-        _check(self, counts=("hidden", "projection"), shares=("decay",))
+        check_fields(self, hidden="[1, inf)", projection="[1, inf)", decay="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +122,13 @@ class Dino:
     """Of the average that teaches, at the start; it rises to 1 by a cosine."""
 
     def __post_init__(self) -> None:
-        _check(
+        temperatures = "student_temperature", "teacher_temperature", "final_teacher_temperature"
+        check_fields(
             self,
-            counts=("prototypes", "hidden", "bottleneck"),
-            shares=("decay", "center_decay", "warmup"),
-            above=("student_temperature", "teacher_temperature", "final_teacher_temperature"),
-            least=("local_views", "local_size", "frozen_epochs"),
+            **dict.fromkeys(("prototypes", "hidden", "bottleneck"), "[1, inf)"),
+            **dict.fromkeys(("decay", "center_decay", "warmup"), "[0, 1)"),
+            **dict.fromkeys(temperatures, "(0, inf)"),
+            **dict.fromkeys(("local_views", "local_size", "frozen_epochs"), "[0, inf)"),
         )
 
 
@@ -144,30 +148,8 @@ class Mae:
     """The target is each patch at mean 0 and deviation 1."""
 
     def __post_init__(self) -> None:
-        _check(self, counts=("width", "depth", "heads"))
-        if not 0 < self.ratio < 1:
-            raise BadInput(f"ratio is {self.ratio}; it is the share of hidden patches, above 0 and below 1")
+        check_fields(self, **dict.fromkeys(("width", "depth", "heads"), "[1, inf)"), ratio="(0, 1)")
         if self.width % (4 * self.heads):
             raise BadInput(
                 f"a decoder of width {self.width} with {self.heads} heads; the width must be a multiple of 4 x heads"
             )
-
-
-def _check(
-    settings: Any,
-    counts: tuple[str, ...] = (),
-    shares: tuple[str, ...] = (),
-    above: tuple[str, ...] = (),
-    least: tuple[str, ...] = (),
-) -> None:
-    """Refuse counts below 1, shares that are not in [0, 1), others not above 0, or below 0."""
-    rules = (
-        (counts, lambda value: value >= 1, "1 or more"),
-        (shares, lambda value: 0 <= value < 1, "in [0, 1)"),
-        (above, lambda value: value > 0, "above 0"),
-        (least, lambda value: value >= 0, "0 or more"),
-    )
-    for names, allowed, wanted in rules:
-        for name in names:
-            if not allowed(getattr(settings, name)):
-                raise BadInput(f"{name} is {getattr(settings, name)}; it must be {wanted}")

@@ -1,19 +1,11 @@
-"""Images to learn from, wherever they lie, and what is known of them.
+"""Images to learn from, by number, and what is known of them; `sources` reads them from files.
 
-    a folder                    images in it and below; the folder that an image lies in may be its class, and a text beside
-                                it (cat.txt beside cat.jpg) its caption
-    train/CLASS/*.jpg           as a folder: only train is learned from
-    *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
-    data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
-
-A file that turns out to be damaged is replaced by the next one, the same in every run; the loop is told, which names and
-counts it.
+A file that turns out to be damaged is replaced by the next one, the same in every run; the loop names and counts it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,21 +13,14 @@ from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
-from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_image, stored
 from tapetum.data.samples import Shuffle
-from tapetum.data.shards import Shards
-from tapetum.video.images import IMAGES
 
 Image = UInt8[np.ndarray, "h w 3"]
-_HELD_BYTES = 512 << 20
-_LONGEST_CAPTION = 4 * LONGEST_TEXT
-"""Bytes of a file of one."""
 _TRIES = 100
+"""Damaged images on end after which a run gives up."""
 
 
-class Images(Protocol):
+class ImageSequence(Protocol):
     """Images by number."""
 
     def __len__(self) -> int: ...
@@ -47,51 +32,6 @@ class Images(Protocol):
     def name(self, k: int) -> str:
         """Name image k, for people."""
         ...
-
-
-@dataclass
-class FileImages:
-    """Images in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
-
-    files: Files
-    _held: dict[int, Image] = field(default_factory=dict, repr=False)
-    _bytes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, k: int) -> Image:
-        if k in self._held:
-            return self._held[k]
-        image = np.array(opened_image(self.files[k], "RGB"))
-        if self._bytes + image.nbytes <= _HELD_BYTES:
-            self._held[k] = image
-            self._bytes += image.nbytes
-        return image
-
-    def name(self, k: int) -> str:
-        return self.files[k].name
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "_held": {}, "_bytes": 0}
-
-
-@dataclass
-class RawImages:
-    """Images whose bytes lie in the binary files of CIFAR: a row has labels, then 32 x 32 reds, greens and blues."""
-
-    rows: UInt8[np.ndarray, "n bytes"]
-    labels: int
-    """Bytes before the pixels."""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, k: int) -> Image:
-        return np.ascontiguousarray(self.rows[k, self.labels :].reshape(3, 32, 32).transpose(1, 2, 0))
-
-    def name(self, k: int) -> str:
-        return f"image {k}"
 
 
 @dataclass(frozen=True)
@@ -111,10 +51,10 @@ class NoImages:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Images to learn from."""
 
-    images: Images
+    images: ImageSequence
     labels: np.ndarray | None = None
     """int64 (n,) numbers of classes; None: none are known."""
     classes: tuple[str, ...] = ()
@@ -128,101 +68,7 @@ class Source:
         return len(self.images)
 
 
-def source_at(place: Path, *, captions: bool = False) -> Source:
-    """Find the images at `place`; their captions are looked for only if they are wanted.
-
-    Raises BadInput where there is none or one alone, for captions that some images have and others lack, and what the layouts
-    of data refuse.
-    """
-    if not place.exists():
-        raise BadInput(f"there is no {place}; give a folder of images")
-    found = _source(place, captions)
-    if len(found) < 2:
-        raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
-    return replace(found, about={"data": place.resolve().name, "images": len(found), **found.about})
-
-
-def _source(place: Path, captions: bool) -> Source:
-    binary = sorted(place.glob("data_batch_*.bin")) or sorted(place.glob("train.bin")) if place.is_dir() else []
-    if binary:
-        return _cifar(place, binary)
-    if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("train*.parquet"))):
-        return _listed("parquet", place)
-    if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
-        found = _listed("shards", place)
-        return replace(found, captions=_texts(place)) if captions else found
-    if place.is_dir():
-        return _folder(place, captions)
-    raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
-
-
-def _listed(layout: str, place: Path) -> Source:
-    found = listing(layout, place, "train")
-    if "image" not in found.files:
-        raise BadInput(f"{place} has {', '.join(found.files)} and no images; give data that has")
-    labels = found.truth if found.asks == "class" else None
-    return Source(FileImages(found.files["image"]), labels, found.classes)
-
-
-def _texts(place: Path) -> Sequence[str] | None:
-    """The texts of shards, whose images `listing` takes in their order: all of train, or nine of ten."""
-    folder = place / "train" if (place / "train").is_dir() else place
-    shards = Shards(folder)
-    if "txt" not in shards.fields:
-        return None
-    taken = (k for k in range(len(shards)) if folder != place or k % 10)
-    return [shards.read(k)["txt"].decode(errors="replace").strip() for k in taken]
-
-
-def _cifar(place: Path, files: Sequence[Path]) -> Source:
-    labels = 2 if files[0].name == "train.bin" else 1
-    size = 3072 + labels
-    parts = []
-    for file in files:
-        if file.stat().st_size % size or not file.stat().st_size:
-            raise BadInput(
-                f"{file} has {file.stat().st_size} bytes, no multiple of {size}, as CIFAR's files have; copy it anew"
-            )
-        parts.append(np.fromfile(no_pipe(file), np.uint8).reshape(-1, size))
-    rows = np.concatenate(parts)
-    truth = rows[:, labels - 1].astype(np.int64)
-    listed = next((place / name for name in ("batches.meta.txt", "fine_label_names.txt") if (place / name).is_file()), None)
-    names = tuple(read_text(listed).split()) if listed else ()
-    if len(names) <= truth.max():
-        names = tuple(str(k) for k in range(int(truth.max()) + 1))
-    return Source(RawImages(rows, labels), truth, names)
-
-
-def _folder(place: Path, captions: bool) -> Source:
-    root = place / "train" if (place / "train").is_dir() else place
-    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGES)
-    files = [path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-    if not files:
-        raise BadInput(f"{root} holds no images ({', '.join(sorted(IMAGES))}); give a folder that does")
-    folders = [path.relative_to(root).parts[0] if path.parent != root else None for path in files]
-    names = tuple(sorted({name for name in folders if name is not None}))
-    labels = None
-    if None not in folders and len(names) > 1:
-        number = {name: k for k, name in enumerate(names)}
-        labels = np.array([number[str(name)] for name in folders])
-    found = Source(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
-    return replace(found, captions=_beside(files)) if captions else found
-
-
-def _beside(files: Sequence[Path]) -> Sequence[str] | None:
-    """The texts beside images; None where there are none at all."""
-    lacking = [path for path in files if not path.with_suffix(".txt").is_file()]
-    if len(lacking) == len(files):
-        return None
-    if lacking:
-        raise BadInput(
-            f"{len(lacking)} of {len(files)} images have no caption, the first is {lacking[0]}; write one into "
-            f"{lacking[0].with_suffix('.txt').name} beside it, or take all of them away"
-        )
-    return [read_text(path.with_suffix(".txt"), errors="replace", most=_LONGEST_CAPTION).strip() for path in files]
-
-
-class Shown(NamedTuple):
+class TrainingImage(NamedTuple):
     """An image as sample `number` of a run."""
 
     image: Image
@@ -233,10 +79,10 @@ class Shown(NamedTuple):
     """Images that should have been shown, and could not be read."""
 
 
-class Showings(Dataset[Shown]):
+class ShuffledImages(Dataset[TrainingImage]):
     """Endless showings in a shuffled order."""
 
-    def __init__(self, source: Source, seed: int):
+    def __init__(self, source: ImageSource, seed: int):
         self.source, self.seed = source, seed
 
     @cached_property
@@ -244,33 +90,14 @@ class Showings(Dataset[Shown]):
         """Which image is shown when."""
         return Shuffle(len(self.source), self.seed)
 
-    def __getitem__(self, number: int) -> Shown:
+    def __getitem__(self, number: int) -> TrainingImage:
         """Show sample `number`. Raises BadInput where a hundred images on end, or all, are damaged."""
         first, damaged = self.order(number), []
         for step in range(min(_TRIES, len(self.source))):
             k = (first + step) % len(self.source)
             try:
-                return Shown(self.source.images[k], number, k, tuple(damaged))
+                return TrainingImage(self.source.images[k], number, k, tuple(damaged))
             except BadInput as error:
                 damaged.append(k)
                 last = error
         raise BadInput(f"{len(damaged)} images on end cannot be read, the last because {last}")
-
-
-def check_sizes(source: Source, size: int, place: str) -> None:
-    """Raise BadInput where half of the images, of those that are looked at, are smaller than a view of `size`.
-
-    Up to 32 images are looked at, evenly chosen.
-    """
-    sides = []
-    for k in np.unique(np.linspace(0, len(source) - 1, 32).round().astype(int)).tolist():
-        try:
-            sides.append(min(source.images[k].shape[:2]))
-        except BadInput:
-            continue
-    if sides and float(np.median(sides)) < size:
-        middle = int(np.median(sides))
-        raise BadInput(
-            f"views of {size} pixels are larger than the images of {place}, whose shorter sides are about {middle}; give "
-            f"--size {max(8, middle // 8 * 8)}, or --enlarge"
-        )

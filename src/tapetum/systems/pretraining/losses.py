@@ -3,7 +3,7 @@
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
 (2103.00020, figure 3). "Where Should I Spend My FLOPs?" (2209.15589) compares them.
 
-`simclr` and `clip` find their negatives in all processes of a run (`tapetum.train.contrastive`); the others are means over a
+`simclr` and `clip` take their negatives from all processes of a run (`tapetum.train.contrastive`); the others are means over a
 process's own examples. Either way the mean over the processes, which a run minimises, is the loss of the joint batch. All are
 computed in float32 or better, whatever the autocast.
 
@@ -22,11 +22,11 @@ from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
 from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
-"""What a network says of each view of a batch."""
+"""A network's outputs for each view of a batch."""
 
 
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
-    """Compute NT-Xent: each projection must find that of the other view among all of both views but itself.
+    """Compute NT-Xent: each projection must match that of the other view among all of both views but itself (eq. 1).
 
     Args:
         z1: projections of the first view of each image, of any length.
@@ -46,7 +46,7 @@ def clip(
     scale: float | Float[Tensor, ""],
     captions: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean of two cross entropies: images must find their texts, and texts their images.
+    """Compute the mean of two cross entropies: images must match their texts, and texts their images.
 
     Args:
         image: embeddings of images, of any length.
@@ -63,7 +63,7 @@ def clip(
 
 
 def byol(p: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
-    """Compute minus the mean cosine of predictions and of what the target network says of the other view; one direction.
+    """Compute minus the mean cosine of predictions and the target network's projections of the other view; one direction.
 
     The gradient is stopped by the caller, who makes `z` without one.
 
@@ -99,11 +99,13 @@ def dino(
             f"DINO got {students} views of the student and {teachers} of the teacher; give the teacher's views, at least 1, "
             "to both, and 2 or more to the student"
         )
-    found = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
-    wanted = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
-    with unrounded(found):
-        table = wanted.flatten(1) @ found.flatten(1).T  # (teachers, students), minus the sums of the cross entropies
-    return -(table.sum() - table.diagonal().sum()) / (teachers * (students - 1) * found.shape[1])
+    log_probabilities = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
+    targets = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
+    with unrounded(targets):
+        # (teachers, students): minus the cross entropy (eq. 1), summed over images
+        products = targets.flatten(1) @ log_probabilities.flatten(1).T
+    # a pair of one view with itself is left out (eq. 3)
+    return -(products.sum() - products.diagonal().sum()) / (teachers * (students - 1) * targets.shape[1])
 
 
 def mae(
@@ -115,9 +117,9 @@ def mae(
     """Compute the mean squared error of the numbers of all hidden patches.
 
     Args:
-        prediction: of every patch; of those that were seen it is not looked at.
+        prediction: of every patch; those of visible patches don't matter.
         target: the numbers of every patch.
-        hidden: True for patches that the network did not see.
+        hidden: True for patches that the encoder did not get.
         normalise: bring each patch's target to mean 0 and deviation 1: variance over k - 1, and 1e-6 added to it.
     """
     target = _precise(target)

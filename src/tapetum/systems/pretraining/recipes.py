@@ -1,4 +1,4 @@
-"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch.
+"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch by itself.
 
 `resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators). SimCLR and
 BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a few, images of 32 to 64 pixels.
@@ -8,26 +8,36 @@ BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import Architecture, architecture, changed, check_side
+from tapetum.core.fields import check_fields
+from tapetum.core.identity import source_label
+from tapetum.core.plugins import is_reference, record_of_class
+from tapetum.encoders.config import Architecture, architecture, changed, check_side, names
+from tapetum.hub.registry import known as registered
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
+
+if TYPE_CHECKING:
+    from tapetum.encoders.features import Encoder
 
 Preset = Literal["small", "resnet", "vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRun:
-    """What every run that learns from images without a system's own settings is told."""
+    """The settings of every run that learns an encoder from images."""
 
     data: str = ""
     """Folder of images, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
     or CIFAR's binary files."""
     encoder: str = "resnet-18"
-    """Network to train: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; or timm:NAME."""
+    """Network to train. A new one: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; timm:NAME; or
+    FILE.py:CLASS of your own. One that has learned: the folder of a run, a file, or weights:NAME (tapetum weights list)."""
     change: tuple[str, ...] = ()
     """Settings of the network, such as patch=8 stem=3x3."""
     size: int = 64
@@ -64,15 +74,35 @@ class ImageRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.size < 8:
-            raise BadInput(f"size is {self.size}; views have 8 pixels or more")
-        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
-            raise BadInput(f"epochs is {self.epochs} and steps {self.steps}; give a run that has a step")
+        check_fields(self, size="[8, inf)", epochs="(0, inf)", steps="[1, inf)")
 
     @property
     def architecture(self) -> Architecture:
-        """Give family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
-        return encoder_architecture(self.encoder, self.size, self.change)
+        """Describe family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
+        return self._architecture(self.change)
+
+    def _architecture(self, change: tuple[str, ...]) -> Architecture:
+        if not is_trained(self.encoder):
+            return encoder_architecture(self.encoder, self.size, change)
+        if change:
+            raise BadInput(f"--change is for a network that begins anew, and {self.encoder} has learned; leave it out")
+        return trained_architecture(self.encoder, self.size)
+
+    def new_encoder(self, seed: int) -> "Encoder":
+        """Make the network that is trained, with random weights of this seed, or with those that it has learned."""
+        from tapetum.encoders.factory import make
+
+        encoder = make(self.architecture, seed)
+        if is_trained(self.encoder):
+            encoder.load_state_dict(trained_encoder(self.encoder).state_dict())
+        return encoder
+
+    def encoder_label(self) -> str:
+        """Name the network for the identity of a run: a class of the user's and weights with their fingerprint."""
+        if is_reference(self.encoder, "encoder"):
+            return " ".join(record_of_class(self.encoder, "encoder").values())
+        path = Path(self.encoder.removeprefix(WEIGHTS))
+        return str(source_label(path)) if is_trained(self.encoder) and path.exists() else self.encoder
 
     def steps_of(self, images: int) -> int:
         """Count the steps of the run on so many images."""
@@ -83,8 +113,8 @@ class ImageRun:
 class PretrainRun(ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
-    method: Method
-    """Which of the six."""
+    method: str
+    """One of the six, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
     preset: Preset = "small"
     """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     supervised: Supervised = field(default_factory=Supervised)
@@ -99,10 +129,16 @@ class PretrainRun(ImageRun):
     """Settings of dino."""
     mae: Mae = field(default_factory=Mae)
     """Settings of mae."""
+    own: tuple[str, ...] = ()
+    """Settings of a method of your own, such as temperature=0.5 hidden=512."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise BadInput(f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}")
+        if self.method not in METHODS and not is_reference(self.method, "method"):
+            raise BadInput(
+                f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
+            )
+        if self.own and self.method in METHODS:
+            raise BadInput(f"--own {self.own[0]}: {self.method} has options of its own; leave it out")
         super().__post_init__()
         least = 2 if self.method in ("clip", "simclr", "byol") else 1
         if self.batch_size < least:
@@ -111,28 +147,29 @@ class PretrainRun(ImageRun):
 
     @property
     def architecture(self) -> Architecture:
-        """Give family and sizes of the network, for views of `size`.
+        """Describe family and sizes of the network, for views of `size`.
 
         What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
         what there is not, and an encoder that the method cannot train.
         """
-        known, change = {field.name for field in fields(architecture(self.encoder).config)}, self.change
-        if self.method == "mae" and not {"patch", "class_token"} <= known:
-            raise BadInput(f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16")
-        if any(run.change == change for run in RECIPES[self.method].values()):
-            change = tuple(text for text in change if text.partition("=")[0] in known)
-        return encoder_architecture(self.encoder, self.size, change)
+        if self.method == "mae":
+            config = trained_encoder(self.encoder).config if is_trained(self.encoder) else architecture(self.encoder).config
+            if not {"patch", "class_token"} <= {each.name for each in fields(config)}:
+                raise BadInput(
+                    f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16"
+                )
+        return self._architecture(fitting_changes(self, RECIPES.get(self.method, {}).values()))
 
     @property
     def views(self) -> tuple[int, ...]:
-        """Give the side of each view of an image."""
+        """List the side of each view of an image."""
         count = 2 if self.method in ("simclr", "byol", "dino") else 1
         local = (self.local_size,) * self.dino.local_views if self.method == "dino" else ()
         return (self.size,) * count + local
 
     @property
     def local_size(self) -> int:
-        """Give the side of DINO's small crops."""
+        """Compute the side of DINO's small crops."""
         if self.dino.local_size:
             return self.dino.local_size
         patch = getattr(self.architecture.config, "patch", 16)
@@ -140,12 +177,77 @@ class PretrainRun(ImageRun):
         return max(unit, round(self.size * 96 / 224 / unit) * unit)
 
     def settings(self) -> Any:
-        """Give the settings of the run's own method."""
-        return getattr(self, self.method)
+        """Look up the settings of the run's method; of a method of your own, its `Settings` as `own` changes them."""
+        if self.method in METHODS:
+            return getattr(self, self.method)
+        from tapetum.systems.pretraining.methods import task_of
+
+        kind, changes = task_of(self.method).Settings, dict(_setting(text, "--own") for text in self.own)
+        if kind is None and not changes:
+            return None
+        known = [] if kind is None else [each.name for each in fields(kind)]
+        for name in changes:
+            if name not in known:
+                raise BadInput(f"--own {name}: {self.method} has no such setting; it has {', '.join(known) or 'none'}")
+        assert kind is not None
+        return kind(**changes)
+
+    def without_other_methods(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out of a run's settings those of other methods; classes and weights stand by reference and fingerprint."""
+        kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
+        if self.method not in METHODS:
+            kept["method"] = " ".join(record_of_class(self.method, "method").values())
+        if not self.own:
+            del kept["own"]
+        return {**kept, "encoder": self.encoder_label()}
+
+
+def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ...]:
+    """Leave out of a run's changes what a preset has for its own encoder, where this one has no such setting."""
+    if not any(preset.change == run.change for preset in presets):
+        return run.change
+    if is_trained(run.encoder):
+        return ()
+    known = {each.name for each in fields(architecture(run.encoder).config)}
+    return tuple(text for text in run.change if text.partition("=")[0] in known)
+
+
+WEIGHTS = "weights:"
+"""Stands before the name of weights, where an architecture has the same name."""
+
+
+def is_trained(encoder: str) -> bool:
+    """Check whether the text of an option names weights, not an architecture that begins anew."""
+    if encoder.startswith(WEIGHTS):
+        return True
+    if encoder in names() or is_reference(encoder, "encoder"):
+        return False
+    return Path(encoder).exists() or "=" in encoder or encoder in registered()
+
+
+@lru_cache(maxsize=2)
+def trained_encoder(reference: str) -> "Encoder":
+    """Load the encoder of a reference (`tapetum.encoders.references`)."""
+    from tapetum.encoders.references import load
+
+    return load(reference.removeprefix(WEIGHTS))
+
+
+def trained_architecture(reference: str, size: int) -> Architecture:
+    """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
+    from tapetum.encoders.factory import describe
+
+    found = describe(trained_encoder(reference))
+    side = getattr(found.config, "image_size", (size, size))
+    if side != (size, size):
+        raise BadInput(
+            f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
+        )
+    return _prepared(found, size)
 
 
 def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
-    """Give the architecture of a name, ours or timm:NAME, for images of `size`, with some settings changed.
+    """Look up the architecture of a name, ours or timm:NAME, for images of `size`, with some settings changed.
 
     >>> encoder_architecture("timm:vit_tiny_patch16_224", 64, ("patch=8",)).config.grid
     (8, 8)
@@ -155,17 +257,19 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     if hasattr(found.config, "image_size"):
         check_side(found.config, size, "--size", changes.get("patch"))
         changes = {"image_size": (size, size), **changes}
-    found = changed(found, changes)
-    how = replace(
-        found.preprocessing, size=(size, size), crop_fraction=1.0 if size <= 64 else found.preprocessing.crop_fraction
-    )
-    return replace(found, preprocessing=how)
+    return _prepared(changed(found, changes), size)
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _prepared(found: Architecture, size: int) -> Architecture:
+    """Let images be prepared to `size`, small ones uncropped."""
+    crop_fraction = 1.0 if size <= 64 else found.preprocessing.crop_fraction
+    return replace(found, preprocessing=replace(found.preprocessing, size=(size, size), crop_fraction=crop_fraction))
+
+
+def _setting(text: str, option: str = "--change") -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise BadInput(f"--change {text}: give NAME=VALUE, such as patch=8")
+        raise BadInput(f"{option} {text}: give NAME=VALUE, such as patch=8")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -251,20 +355,20 @@ _PUBLISHED: dict[Method, PretrainRun] = {
 
 _PRESETS: dict[Preset, dict[Method, PretrainRun]] = {"small": _SMALL, "resnet": _RESNET, "vit": _PUBLISHED}
 
-RECIPES: Mapping[Method, Mapping[Preset, PretrainRun]] = {
+RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
     method: {name: runs[method] for name, runs in _PRESETS.items() if method in runs} for method in METHODS
 }
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
 
 
-def recipe(method: Method, data: str, preset: Preset = "small", **changes: Any) -> PretrainRun:
+def recipe(method: str, data: str, preset: Preset = "small", **changes: Any) -> PretrainRun:
     """Make the config of a run on `data`, as the preset has it but for `changes`.
 
     >>> recipe("dino", "photos", encoder="vit-small-16", size=224).views
     (224, 224, 96, 96, 96, 96, 96, 96)
     """
-    if method not in RECIPES:
-        raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}")
+    if method not in METHODS:
+        return PretrainRun(method=method, data=data, preset=preset, **changes)
     if preset not in RECIPES[method]:
         raise BadInput(f"{method} has no preset {preset!r}; it has {', '.join(RECIPES[method])}")
     return replace(RECIPES[method][preset], data=data, **changes)

@@ -9,9 +9,9 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
-from tapetum.systems.pretraining.data import check_sizes, source_at
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.systems.pretraining.sources import check_sizes, read_source
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
@@ -90,7 +90,7 @@ def task_for(run: PretrainRun) -> PretrainTask:
     if not run.data:
         raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = source_at(Path(run.data), captions=run.method == "clip")
+    source = read_source(Path(run.data), captions=run.method == "clip")
     task = task_of(run.method)(run, source)
     if not run.enlarge:
         check_sizes(source, run.size, run.data)
@@ -162,9 +162,9 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
     """Do the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
     measured = rehearse(task, config, seconds)
     world = processes.world_size()
-    showings, size = task.dataset(), config.micro_batch(world)
+    samples, size = task.dataset(), config.micro_batch(world)
     began = time.perf_counter()
-    task.collate([showings[number] for number in range(size)])
+    task.collate([samples[number] for number in range(size)])
     views_s = (time.perf_counter() - began) * config.accumulation
     task.damaged.clear()
     task.collapsed_at = None

@@ -1,55 +1,67 @@
-"""What the six methods share: images, their views, the encoder, and an eye on collapse.
+"""The base of all methods of pre-training: images, their views, the encoder, and a check for collapse.
 
-A method (`methods/`) says which views it wants, what stands on the encoder, and its loss. Batch norms and negatives are those
-of all processes of a run, so that two processes do as one with the joint batch.
+A method is one class (`methods/`, or one of your own: docs/guides/bring-your-own.md) that has four things:
+
+    views()         the random crops of an image that it learns from
+    learner()       the heads on the encoder
+    method_loss()   the loss of a batch; gradients reach what it does not compute under `torch.no_grad()`
+    averages        moving averages of the network that teach, if any
+
+Batch norms and negatives are those of all processes of a run, so that two processes do as one with the joint batch.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tapetum.data.views import View, Views
-from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.data import NoImages, Showings, Shown, Source
-from tapetum.systems.pretraining.heads import spread
-from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.systems.pretraining.data import ImageSource, NoImages, ShuffledImages, TrainingImage
+from tapetum.systems.pretraining.heads import feature_std
 from tapetum.train import Average, StepContext, Task
 from tapetum.train.gather import convert_sync_batchnorm
 from tapetum.train.launch import say
 
+if TYPE_CHECKING:
+    from tapetum.systems.pretraining.recipes import PretrainRun
+
+Loss = tuple[Tensor, Tensor, Mapping[str, float | Tensor]]
+"""The loss, the encoder's vectors of the images, by which a collapse is noticed, and what else is to be logged."""
 COLLAPSED = 0.01
-"""A spread below this is a collapse: a hundredth of the features' length differs between images."""
+"""Features whose deviation is less than this share of their length have collapsed."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
+"""Parameters of two and more dimensions that don't decay."""
 _NOT_LEARNING = "data", "preset", "epochs", "micro_batch"
-"""Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
+"""Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 
 class PretrainTask(Task):
-    """One of the methods."""
+    """A method of pre-training; subclass it to make your own."""
 
+    Settings: ClassVar[type | None] = None
+    """Of a method of your own: a dataclass with its settings, which `--own NAME=VALUE` changes."""
     joint_batch = True
     averages: tuple[Average, ...] = ()
-    """What `teachers` are."""
+    """The moving averages that `teachers` names."""
     kept: str = "model"
     """Whose encoder is the result: the model's or that of an average."""
 
-    def __init__(self, run: PretrainRun, source: Source):
+    def __init__(self, run: "PretrainRun", source: ImageSource):
         self.run, self.source = run, source
-        self.settings = run.settings()
+        self.settings: Any = run.settings()
         self.damaged: set[int] = set()
-        """Images that could not be read so far, by number; told of in the process that trains."""
+        """Images that could not be read so far, by number; known in the process that trains."""
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the images: workers have them in the dataset, and of the task they want `collate` alone."""
+        """Leave out the images: workers have them in the dataset, and need of the task `collate` alone."""
         return {**self.__dict__, "source": replace(self.source, images=NoImages(len(self.source)))}
 
     def check(self) -> None:
@@ -57,69 +69,67 @@ class PretrainTask(Task):
 
     @abstractmethod
     def views(self) -> Sequence[View]:
-        """Say which views of an image the method wants."""
+        """List the views of an image that the method learns from (`tapetum.data.views`)."""
 
     @abstractmethod
     def learner(self, encoder: Encoder) -> nn.Module:
         """Put the method's heads on the encoder; what it returns has it as `encoder`."""
 
     @abstractmethod
-    def method_loss(
-        self, model: Any, batch: Mapping[str, Any], context: StepContext
-    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss, the encoder's vectors of the images, and what else is to be logged."""
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:
+        """Compute the loss; `batch["views"]` has a tensor (b, 3, h, w) for each of the views."""
+
+    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """Look up what else the method needs to know of these images of the source, as entries of the batch."""
+        return {}
 
     def model(self) -> nn.Module:
         """Make encoder and heads, with batch norms over all processes."""
-        encoder = make(self.run.architecture, seed=int(torch.randint(1 << 31, ())))
+        encoder = self.run.new_encoder(seed=int(torch.randint(1 << 31, ())))
         learner = convert_sync_batchnorm(self.learner(encoder).train())
-        if self._convolves:
+        if self._convolutional:
             for parameter in learner.parameters():
                 if parameter.ndim == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return learner
 
     @property
-    def _convolves(self) -> bool:
+    def _convolutional(self) -> bool:
         """Whether channels lie last in memory, with which convolutions are a quarter faster."""
         return self.run.architecture.family not in ("vit", "towers")
 
-    def dataset(self) -> Showings:
-        """Give images in a shuffled order."""
-        return Showings(self.source, self.run.seed)
+    def dataset(self) -> ShuffledImages:
+        """Make the images in a shuffled order."""
+        return ShuffledImages(self.source, self.run.seed)
 
-    def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
+    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
         """Make the views of a micro-batch, and what is known of its images."""
-        how = self.run.architecture.preprocessing
-        views = Views(self.views(), seed=self.run.seed, mean=how.mean, std=how.std)
+        preprocessing = self.run.architecture.preprocessing
+        make_views = Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
         numbers, indices = [item.number for item in items], [item.index for item in items]
-        made = views([item.image for item in items], numbers)
-        if self._convolves:
-            made = [view.contiguous(memory_format=torch.channels_last) for view in made]
-        batch: dict[str, Any] = {"views": made, "number": torch.tensor(numbers)}
+        views = make_views([item.image for item in items], numbers)
+        if self._convolutional:
+            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        batch: dict[str, Any] = {"views": views, "number": torch.tensor(numbers)}
         batch["damaged"] = torch.tensor([k for item in items for k in item.damaged], dtype=torch.int64)
-        return batch | self.known(np.array(indices))
-
-    def known(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Give what the method wants to know of these images of the source."""
-        return {}
+        return batch | self.labels(np.array(indices))
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss, and the spread of the features, which says whether they have collapsed."""
+        """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
         loss, features, metrics = self.method_loss(model, batch, context)
-        found = spread(features)
-        self._tell(batch["damaged"].tolist(), float(found), len(features), context)
-        return loss, {"spread": found, **metrics}
+        std = feature_std(features)
+        self._warn(batch["damaged"].tolist(), float(std), len(features), context)
+        return loss, {"feature_std": std, **metrics}
 
-    def _tell(self, damaged: Sequence[int], found: float, images: int, context: StepContext) -> None:
+    def _warn(self, damaged: Sequence[int], std: float, images: int, context: StepContext) -> None:
         for k in damaged:
             if k not in self.damaged:
                 self.damaged.add(k)
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
-        if found < COLLAPSED and images > 1 and self.collapsed_at is None:
+        if std < COLLAPSED and images > 1 and self.collapsed_at is None:
             self.collapsed_at = context.step
             say(
-                f"step {context.step + 1}: collapse, the features of all images are the same but for {found:.1e} of their "
+                f"step {context.step + 1}: collapse, the features of all images are the same but for {std:.1e} of their "
                 "length; stop, and try a lower --base-lr or a larger --batch-size"
             )
 
@@ -135,14 +145,6 @@ class PretrainTask(Task):
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned, but for the images themselves."""
+        """List the settings that decide what is learned, but for the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
-        for name in ("supervised", "clip", "simclr", "byol", "dino", "mae"):
-            if name != self.run.method:
-                del settings[name]
-        return {**settings, **self.source.about}
-
-
-def whole(batch: Mapping[str, Any]) -> Tensor:
-    """Give all views of a batch, which have one size, in one tensor: the first of all images first."""
-    return torch.cat(batch["views"])
+        return {**self.run.without_other_methods(settings), **self.source.about}

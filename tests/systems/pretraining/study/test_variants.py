@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.study.plan import VARIANTS
 from tapetum.systems.pretraining.study.shapes import SHAPES, ShapePixels, inside, shape_source
 from tapetum.systems.pretraining.study.variants import VariedImages, balanced, varied
@@ -16,7 +16,7 @@ from tapetum.systems.pretraining.study.variants import VariedImages, balanced, v
 POOL = shape_source(600, 8)
 
 
-def labels(source: Source) -> np.ndarray:
+def labels(source: ImageSource) -> np.ndarray:
     assert source.labels is not None
     return source.labels
 

@@ -27,7 +27,7 @@ def plain_name(name: str) -> str:
 
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
-    """Give the table of names, without what may stand before them."""
+    """List the names, without what may stand before them."""
     return _vision_encoder(config) + _language(config)
 
 

@@ -31,7 +31,7 @@ HEADS = ("language_model.lm_head.weight", "lm_head.weight")
 
 
 def plain_name(name: str) -> str:
-    """Give a tensor the name that transformers 5 writes.
+    """Convert a tensor's name to that which transformers 5 writes.
 
     >>> plain_name("model.language_model.norm.weight"), plain_name("vision_tower.vision_model.post_layernorm.bias")
     ('language_model.model.norm.weight', 'vision_tower.post_layernorm.bias')
@@ -44,12 +44,12 @@ def plain_name(name: str) -> str:
 
 
 def in_memory(name: str) -> str:
-    """Give a tensor the name that transformers 5 has in a model's state dict, from that which it writes."""
+    """Convert a name that transformers 5 writes to that in its model's state dict."""
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
 
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
-    """Give the table of names as transformers 5 writes them."""
+    """List the names as transformers 5 writes them."""
     return _vision_encoder(config) + _language(config)
 
 

@@ -1,15 +1,16 @@
-"""The six methods, one file each, by name. Imports no torch."""
+"""The six methods, one file each, by name; and those of the user's own. Imports no torch by itself."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.config import METHODS, Method
+from tapetum.core.plugins import is_reference, resolve_class
+from tapetum.systems.pretraining.config import METHODS
 
 if TYPE_CHECKING:
     from tapetum.systems.pretraining.task import PretrainTask
 
-_CLASSES: dict[Method, str] = {
+_CLASSES = {
     "supervised": "SupervisedTask",
     "clip": "ClipTask",
     "simclr": "SimClrTask",
@@ -19,8 +20,18 @@ _CLASSES: dict[Method, str] = {
 }
 
 
-def task_of(method: Method) -> "type[PretrainTask]":
-    """Give the task of a method. Raises BadInput for one that there is not."""
-    if method not in _CLASSES:
-        raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}")
-    return getattr(import_module(f"tapetum.systems.pretraining.methods.{method}"), _CLASSES[method])
+def task_of(method: str) -> "type[PretrainTask]":
+    """Import the task of a method: one of the six, or a reference to a class of the user's (`tapetum.core.plugins`).
+
+    Raises BadInput for one that there is not, and for a class that is no method.
+    """
+    if method in _CLASSES:
+        return getattr(import_module(f"tapetum.systems.pretraining.methods.{method}"), _CLASSES[method])
+    if not is_reference(method, "method"):
+        raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own")
+    from tapetum.systems.pretraining.task import PretrainTask
+
+    found = resolve_class(method, "method")
+    if not issubclass(found, PretrainTask):
+        raise BadInput(f"{method} is no method; derive it from tapetum.systems.pretraining.task.PretrainTask")
+    return found

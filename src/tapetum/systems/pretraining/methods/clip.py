@@ -1,4 +1,4 @@
-"""CLIP (arXiv 2103.00020): an image finds its text among those of the batch, and a text its image.
+"""CLIP (arXiv 2103.00020): an image must match its text among those of the batch, and a text its image.
 
     image -> crop -> encoder -> linear ---\\
                                              cosines * scale -> cross entropy both ways
@@ -25,7 +25,7 @@ from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems.pretraining import captions, losses
 from tapetum.systems.pretraining.heads import Learner
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import Loss, PretrainTask
 from tapetum.train import StepContext
 from tapetum.train.contrastive import learned_scale
 
@@ -45,12 +45,12 @@ class ClipLearner(Learner):
         nn.init.normal_(self.heads["text"].weight, std=text.width**-0.5)  # pyright: ignore[reportArgumentType]
 
     def scale(self) -> Tensor:
-        """Give the factor of the cosines, 100 at most."""
+        """Compute the factor of the cosines, 100 at most."""
         return learned_scale(self.log_scale)
 
 
 class ClipTask(PretrainTask):
-    """Images and their texts."""
+    """Match images with their texts."""
 
     def check(self) -> None:
         if self.source.captions is None and self.source.labels is None:
@@ -63,40 +63,38 @@ class ClipTask(PretrainTask):
         return clip(self.run.size)
 
     def learner(self, encoder: Encoder) -> ClipLearner:
-        how = self.settings
+        settings = self.settings
         text = TextConfig(
-            width=how.width,
-            depth=how.depth,
-            heads=how.heads,
-            mlp_width=4 * how.width,
+            width=settings.width,
+            depth=settings.depth,
+            heads=settings.heads,
+            mlp_width=4 * settings.width,
             vocabulary=captions.VOCABULARY,
-            length=how.length,
+            length=settings.length,
             causal=True,
             pooling="end",
             end_token=captions.END,
             activation="gelu",
         )
-        return ClipLearner(encoder, TextTransformer(text), how.projection)
+        return ClipLearner(encoder, TextTransformer(text), settings.projection)
 
     def texts(self, indices: np.ndarray) -> list[str]:
-        """Give the captions of images, or those that are made of their classes."""
+        """Look up the captions of images, or make them of their classes."""
         if self.source.captions is not None:
             return [str(self.source.captions[k]) for k in indices.tolist()]
         assert self.source.labels is not None
         names = [self.source.classes[k] for k in self.source.labels[indices].tolist()]
         return [captions.of_classes(self.settings.template, [name]) for name in names]
 
-    def known(self, indices: np.ndarray) -> dict[str, Tensor]:
+    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
         texts = self.texts(indices)
         return {"text": captions.tokens(texts, self.settings.length), "caption": captions.numbers(texts)}
 
-    def method_loss(
-        self, model: ClipLearner, batch: Mapping[str, Any], context: StepContext
-    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
+    def method_loss(self, model: ClipLearner, batch: Mapping[str, Any], context: StepContext) -> Loss:
         features = model.encoder(batch["views"][0]).pooled
-        read = model.text(batch["text"]).pooled
+        text_features = model.text(batch["text"]).pooled
         groups = batch["caption"] if self.settings.equal_captions else None
         scale = model.scale()
-        images, texts = model.heads["image"](features), model.heads["text"](read)
+        images, texts = model.heads["image"](features), model.heads["text"](text_features)
         loss = losses.clip(images, texts, scale, groups)
         return loss, features, {"scale": scale.detach()}

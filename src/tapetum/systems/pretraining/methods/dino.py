@@ -1,4 +1,4 @@
-"""DINO (arXiv 2104.14294): a network says of small crops what a slow average of itself says of large ones.
+"""DINO (arXiv 2104.14294): a network predicts from small crops the output of a moving average of itself for large ones.
 
     2 large crops -+- average (no gradient) -> head -> centre, sharpen -> softmax --.
                    |                                                                 cross entropy of each pair of views
@@ -12,25 +12,48 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.data.views import View, dino
 from tapetum.data.views.make import runs
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.vit import start_linear
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Dino
-from tapetum.systems.pretraining.data import Source
-from tapetum.systems.pretraining.heads import DinoHead, Learner, by_batch
+from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.heads import Learner, use_batch_statistics
 from tapetum.systems.pretraining.recipes import PretrainRun
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import Loss, PretrainTask
 from tapetum.train import Average, StepContext
 from tapetum.train.gather import all_reduce
 from tapetum.train.process_group import current_process_group
 
 
+class DinoHead(nn.Module):
+    """Three layers with GELU to a unit vector, whose cosines with learned prototypes are the output.
+
+    DINO (arXiv 2104.14294, appendix C); its weight norm with gain 1 is the unit length of the prototypes.
+    """
+
+    def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(in_width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
+        self.layers.apply(start_linear)
+
+    def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
+        """Compute the cosines; `frozen`: the prototypes learn nothing."""
+        weight = F.normalize(self.prototypes.weight, dim=-1)
+        weight = weight.detach() if frozen else weight
+        return F.linear(F.normalize(self.layers(x), dim=-1), weight)
+
+
 class DinoLearner(Learner):
-    """Encoder and head, and the centre of what the teacher says."""
+    """Encoder and head, and the centre of the teacher's outputs."""
 
     center: Tensor
 
@@ -40,30 +63,30 @@ class DinoLearner(Learner):
 
 
 def teacher_temperature(settings: Dino, progress: float) -> float:
-    """Give the teacher's temperature when `progress` (0 to 1) of the run is done: a line, then the final one.
+    """Compute the teacher's temperature when `progress` (0 to 1) of the run is done: a line, then the final one.
 
     >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.5)
     >>> [round(teacher_temperature(settings, done), 4) for done in (0.0, 0.25, 0.5, 1.0)]
     [0.04, 0.055, 0.07, 0.07]
     """
-    risen = min(progress / settings.warmup, 1.0) if settings.warmup else 1.0
-    return settings.teacher_temperature + risen * (settings.final_teacher_temperature - settings.teacher_temperature)
+    share = min(progress / settings.warmup, 1.0) if settings.warmup else 1.0
+    return settings.teacher_temperature + share * (settings.final_teacher_temperature - settings.teacher_temperature)
 
 
 @torch.no_grad()
-def moved_center(center: Float[Tensor, " k"], said: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
-    """Move the centre towards the mean of what the teachers of all processes said."""
-    mean = all_reduce(said.float().mean(0)) / current_process_group().size
+def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
+    """Move the centre towards the mean of the outputs of all processes' teachers (eq. 4)."""
+    mean = all_reduce(outputs.float().mean(0)) / current_process_group().size
     return center * decay + mean * (1 - decay)
 
 
 class DinoTask(PretrainTask):
-    """Small crops and large ones."""
+    """Predict the teacher's output for large crops from all crops."""
 
     teachers = ("teacher",)
     kept = "teacher"
 
-    def __init__(self, run: PretrainRun, source: Source):
+    def __init__(self, run: PretrainRun, source: ImageSource):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
@@ -72,24 +95,23 @@ class DinoTask(PretrainTask):
         return dino(self.run.size, self.run.local_size, self.settings.local_views)
 
     def learner(self, encoder: Encoder) -> DinoLearner:
-        how = self.settings
-        return DinoLearner(encoder, DinoHead(encoder.width, how.hidden, how.bottleneck, how.prototypes), how.prototypes)
+        settings = self.settings
+        head = DinoHead(encoder.width, settings.hidden, settings.bottleneck, settings.prototypes)
+        return DinoLearner(encoder, head, settings.prototypes)
 
-    def method_loss(
-        self, model: DinoLearner, batch: Mapping[str, Any], context: StepContext
-    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        how, views = self.settings, batch["views"]
-        teacher: Any = by_batch(context.teachers["teacher"])
+    def method_loss(self, model: DinoLearner, batch: Mapping[str, Any], context: StepContext) -> Loss:
+        settings, views = self.settings, batch["views"]
+        teacher: Any = use_batch_statistics(context.teachers["teacher"])
         with torch.no_grad():
-            wanted = teacher.heads["head"](teacher.encoder(torch.cat(views[:2])).pooled)
+            targets = teacher.heads["head"](teacher.encoder(torch.cat(views[:2])).pooled)
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
-        said = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
+        logits = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
         loss = losses.dino(
-            said.unflatten(0, (len(views), -1)),
-            wanted.unflatten(0, (2, -1)),
+            logits.unflatten(0, (len(views), -1)),
+            targets.unflatten(0, (2, -1)),
             model.center,
-            how.student_temperature,
-            teacher_temperature(how, context.progress),
+            settings.student_temperature,
+            teacher_temperature(settings, context.progress),
         )
-        model.center.copy_(moved_center(model.center, wanted, how.center_decay))
+        model.center.copy_(move_center(model.center, targets, settings.center_decay))
         return loss, features[0], {}

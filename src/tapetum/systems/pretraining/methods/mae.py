@@ -1,9 +1,9 @@
-"""MAE (arXiv 2111.06377): a ViT sees a quarter of the patches, and a small decoder draws the hidden ones.
+"""MAE (arXiv 2111.06377): a ViT encodes a quarter of the patches, and a small decoder reconstructs the hidden ones.
 
-    patches -> those that are seen -> encoder -> linear -> in their places, mask tokens elsewhere -> decoder -> pixels
+    patches -> the visible ones -> encoder -> linear -> in their places, mask tokens elsewhere -> decoder -> pixels
 
-The encoder works on what is seen alone, so it costs a quarter; the decoder sees all places. The error is that of the hidden
-patches, each brought to mean 0 and deviation 1. Which patches are hidden depends on the sample's number alone.
+The encoder works on visible patches alone, so it costs a quarter; the decoder works on all positions. The error is that of the
+hidden patches, each brought to mean 0 and deviation 1 (section 3). Which are hidden depends on the sample's number alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,27 +20,26 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import ViT, start_linear
 from tapetum.encoders.vit_config import ViTConfig
 from tapetum.layers.attention import Attention
-from tapetum.layers.linear import linear
 from tapetum.layers.mlp import Mlp
 from tapetum.layers.patches import to_patches
 from tapetum.layers.positions import sine_2d
 from tapetum.layers.transformer import Block
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Mae
-from tapetum.systems.pretraining.data import Shown
+from tapetum.systems.pretraining.data import TrainingImage
 from tapetum.systems.pretraining.heads import Learner
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import Loss, PretrainTask
 from tapetum.train import StepContext
 
-_HIDING = 0x68696465
-"""Begins the stream of random numbers that say what is hidden."""
+_HIDDEN_STREAM = 0x68696465
+"""Begins the stream of random numbers that choose what is hidden."""
 
 
-def see_some(encoder: ViT, images: Float[Tensor, "b 3 h w"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
-    """Encode the patches of numbers `seen` alone; class token and registers, where there are some, come first."""
+def encode_visible(encoder: ViT, images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
+    """Encode the patches of numbers `visible` alone; class token and registers, where there are some, come first."""
     x, _ = encoder.embed(images)
     prefix = encoder.config.prefix
-    patches = x[:, prefix:].gather(1, seen[..., None].expand(-1, -1, x.shape[-1]))
+    patches = x[:, prefix:].gather(1, visible[..., None].expand(-1, -1, x.shape[-1]))
     x = torch.cat((x[:, :prefix], patches), 1) if prefix else patches
     for block in encoder.blocks:
         x = block(x)
@@ -48,7 +47,7 @@ def see_some(encoder: ViT, images: Float[Tensor, "b 3 h w"], seen: Int[Tensor, "
 
 
 class Decoder(nn.Module):
-    """A small transformer from what the encoder saw to the pixels of every patch."""
+    """A small transformer from the encoder's tokens to the pixels of every patch."""
 
     positions: Tensor
 
@@ -66,31 +65,31 @@ class Decoder(nn.Module):
         self.leave = nn.Linear(width, 3 * encoder.patch**2)
         self.apply(start_linear)
 
-    def forward(self, tokens: Float[Tensor, "b k d"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
-        """Draw every patch."""
-        x = linear(tokens, self.enter)
+    def forward(self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
+        """Reconstruct every patch."""
+        x = self.enter(tokens)  # (b, k, width)
         first, patches = x[:, : self.prefix], x[:, self.prefix :]
-        places = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
-        places = places.scatter(1, seen[..., None].expand_as(patches), patches) + self.positions
-        x = torch.cat((first, places), 1)
+        positions = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
+        positions = positions.scatter(1, visible[..., None].expand_as(patches), patches) + self.positions
+        x = torch.cat((first, positions), 1)
         for block in self.blocks:
             x = block(x)
-        return linear(self.norm(x)[:, self.prefix :], self.leave)
+        return self.leave(self.norm(x)[:, self.prefix :])
 
 
 class MaeTask(PretrainTask):
-    """Patches that are hidden."""
+    """Reconstruct hidden patches."""
 
     def check(self) -> None:
         config = self.run.architecture.config
         assert isinstance(config, ViTConfig)  # as `PretrainRun.architecture` says
-        if self.run.size % config.patch or not 0 < self._seen() < config.grid[0] * config.grid[1]:
+        if self.run.size % config.patch or not 0 < self._visible() < config.grid[0] * config.grid[1]:
             raise BadInput(
                 f"mae hides {self.settings.ratio:.0%} of views of {self.run.size} pixels in patches of {config.patch}; give a "
-                "size that patches divide, and so many that some are seen and some are hidden"
+                "size that patches divide, and so many that some are visible and some are hidden"
             )
 
-    def _seen(self) -> int:
+    def _visible(self) -> int:
         rows, columns = cast(ViTConfig, self.run.architecture.config).grid
         return int(rows * columns * (1 - self.settings.ratio))
 
@@ -101,29 +100,27 @@ class MaeTask(PretrainTask):
         assert isinstance(encoder, ViT)
         return Learner(encoder, decoder=Decoder(encoder.config, self.settings))
 
-    def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
-        """Make views, and choose the patches that are seen."""
+    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+        """Make views, and choose the patches that are visible."""
         rows, columns = cast(ViTConfig, self.run.architecture.config).grid
-        drawn = uniforms(self.run.seed, _HIDING, [item.number for item in items], rows * columns)
-        seen = torch.from_numpy(drawn.argsort(axis=1, kind="stable")[:, : self._seen()])
-        return super().collate(items) | {"seen": seen}
+        drawn = uniforms(self.run.seed, _HIDDEN_STREAM, [item.number for item in items], rows * columns)
+        visible = torch.from_numpy(drawn.argsort(axis=1, kind="stable")[:, : self._visible()])
+        return super().collate(items) | {"visible": visible}
 
-    def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], context: StepContext
-    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        encoder, (images,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
-        tokens = see_some(encoder, images, seen)
+    def method_loss(self, model: Learner, batch: Mapping[str, Any], context: StepContext) -> Loss:
+        encoder, (images,), visible = cast(ViT, model.encoder), batch["views"], batch["visible"]
+        tokens = encode_visible(encoder, images, visible)
         target = to_patches(images, encoder.config.patch)
-        prediction = model.heads["decoder"](tokens, seen)
-        loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
+        prediction = model.heads["decoder"](tokens, visible)
+        loss = losses.mae(prediction, target, hidden_patches(visible, target.shape[1]), self.settings.normalise)
         return loss, tokens[:, encoder.config.prefix :].mean(1), {}
 
 
-def hidden_patches(seen: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b n"]:
-    """Mark the patches that are not among those seen.
+def hidden_patches(visible: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b n"]:
+    """Mark the patches that are not among the visible ones.
 
     >>> hidden_patches(torch.tensor([[2, 0]]), 4).tolist()
     [[False, True, False, True]]
     """
-    hidden = torch.ones(len(seen), patches, dtype=torch.bool, device=seen.device)
-    return hidden.scatter(1, seen, False)
+    hidden = torch.ones(len(visible), patches, dtype=torch.bool, device=visible.device)
+    return hidden.scatter(1, visible, False)

@@ -18,12 +18,12 @@ from tapetum.core.errors import BadInput
 from tapetum.data.views import View, supervised
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.heads import Learner
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import Loss, PretrainTask
 from tapetum.train import StepContext
 
 
 class SupervisedTask(PretrainTask):
-    """Classes of images."""
+    """Classify images."""
 
     def check(self) -> None:
         if self.source.labels is None or len(self.source.classes) < 2:
@@ -35,13 +35,11 @@ class SupervisedTask(PretrainTask):
     def learner(self, encoder: Encoder) -> Learner:
         return Learner(encoder, classes=nn.Linear(encoder.width, len(self.source.classes)))
 
-    def known(self, indices: np.ndarray) -> dict[str, Tensor]:
+    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
         assert self.source.labels is not None
         return {"label": torch.from_numpy(self.source.labels[indices])}
 
-    def method_loss(
-        self, model: Learner, batch: Mapping[str, Any], context: StepContext
-    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
+    def method_loss(self, model: Learner, batch: Mapping[str, Any], context: StepContext) -> Loss:
         features = model.encoder(batch["views"][0]).pooled
         logits = model.heads["classes"](features).float()
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.settings.smoothing)

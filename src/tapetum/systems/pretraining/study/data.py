@@ -14,7 +14,8 @@ from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 from tapetum.data.media import opened_image
 from tapetum.data.segmentation import SEGMENTED
-from tapetum.systems.pretraining.data import Source, source_at
+from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.sources import read_source
 from tapetum.systems.pretraining.study.plan import SHAPES, ImagesPlan, PixelsPlan
 from tapetum.systems.pretraining.study.shapes import ShapePixels, shape_source
 from tapetum.transfer.fine_tune import Segmented
@@ -26,11 +27,11 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 
 @lru_cache(maxsize=2)
-def pool(plan: ImagesPlan, captions: bool = False) -> Source:
+def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
     """Give the images of which variants are made."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
-    return source_at(Path(plan.data), captions=captions)
+    return read_source(Path(plan.data), captions=captions)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def _costs(folder: Path) -> dict[str, Any]:
 
 def _last(log: Path) -> dict[str, Any]:
     record = parse_json(read_text(log).splitlines()[-1])
-    return {"loss": record["loss"], "spread": record["metrics"].get("spread")}
+    return {"loss": record["loss"], "spread": record["metrics"].get("feature_std")}
 
 
 @lru_cache(maxsize=512)

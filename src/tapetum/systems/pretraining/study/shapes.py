@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from tapetum.scenes.textures import procedural
-from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.data import ImageSource
 
 SHAPES = "disc", "square", "triangle", "ring", "cross", "bars"
 """Names of the classes."""
@@ -83,10 +83,10 @@ def _image(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
     return drawn(np.random.default_rng([_IMAGES, PARTS.index(part), k]), (size, size), [k % len(SHAPES)])[0]
 
 
-def shape_source(count: int, size: int, part: str = "train") -> Source:
+def shape_source(count: int, size: int, part: str = "train") -> ImageSource:
     """Give so many images to learn from."""
     labels = np.arange(count) % len(SHAPES)
-    return Source(ShapeImages(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
+    return ImageSource(ShapeImages(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.textures import procedural
-from tapetum.systems.pretraining.data import Images, Source
+from tapetum.systems.pretraining.data import ImageSequence, ImageSource
 from tapetum.systems.pretraining.study.plan import VARIANTS
 
 IMBALANCE = 100.0
@@ -33,7 +33,7 @@ STRANGE = 0.5
 _ORDER, _RANK, _WRONG, _STRANGE, _MOVED, _TEXTURE = range(2701, 2707)
 
 
-def varied(source: Source, variant: str, count: int, seed: int = 0) -> Source:
+def varied(source: ImageSource, variant: str, count: int, seed: int = 0) -> ImageSource:
     """Make a variant of so many images. Raises BadInput for an unknown one, and where labels are wanted and missing."""
     if variant not in VARIANTS:
         raise BadInput(f"there is no variant {variant!r} of the data; it is one of {', '.join(VARIANTS)}")
@@ -52,7 +52,7 @@ def varied(source: Source, variant: str, count: int, seed: int = 0) -> Source:
     return replace(source, images=images, labels=labels, captions=captions, about=about)
 
 
-def chosen(source: Source, variant: str, count: int, seed: int) -> Int64[np.ndarray, " n"]:
+def chosen(source: ImageSource, variant: str, count: int, seed: int) -> Int64[np.ndarray, " n"]:
     """List which images of the pool a variant has, some of them often. Raises BadInput for more than there are."""
     if variant == "long_tailed" and source.labels is not None:
         return long_tailed(source.labels, len(source.classes), count, seed)
@@ -62,7 +62,7 @@ def chosen(source: Source, variant: str, count: int, seed: int) -> Int64[np.ndar
     return balanced(source, count, seed)
 
 
-def balanced(source: Source, count: int, seed: int) -> Int64[np.ndarray, " n"]:
+def balanced(source: ImageSource, count: int, seed: int) -> Int64[np.ndarray, " n"]:
     """List images of all classes in turn, in a shuffled order of each."""
     if not 2 <= count <= len(source):
         raise BadInput(f"the plan wants {count} images of {len(source)}; give a count of 2 up to that")
@@ -113,7 +113,7 @@ def mislabelled(labels: Int64[np.ndarray, " n"], classes: int, seed: int) -> Int
 class VariedImages:
     """Images of a pool, changed as their number says."""
 
-    images: Images
+    images: ImageSequence
     places: Int64[np.ndarray, " n"]
     """Which images of the pool."""
     seed: int

@@ -1,0 +1,151 @@
+"""What a video costs before it is looked at: tokens, memories, bytes, multiply-adds. Imports no torch.
+
+With s segments of N tokens, K memories a segment, width d, L layers and MLPs of m times the width, one video takes
+(MC-ViT, arXiv 2402.05861, section 3; multiply-adds of matrix products alone):
+
+    joint          L ( (4 + 2 m) s N d^2 + 2 (s N)^2 d )
+    streaming      L ( (4 + 2 m) s N d^2 + 2 s N^2 d )
+    augmented      streaming + L ( 2 N d R + 2 d^2 R ),   R = rows looked at, over all segments
+    consolidated   the same with its own R, + L times the consolidation of each segment:
+                   k-means 2 rounds N K d (distances, and means by products), coreset K N d, random 0
+
+R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are counted anew for every segment, unless they
+are kept (`cache_projected`). The last segment may be shorter. N is without the tokens that are dropped; patches are of all.
+
+Learning takes as much again for gradients of weights and as much for those of activations: not for weights that are frozen,
+and not before the first that learns. The softmax of fused attention is computed again on the way back.
+"""
+
+from dataclasses import dataclass
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.longvideo.config import VideoConfig
+
+
+@dataclass(frozen=True)
+class VideoCost:
+    """The cost of one video."""
+
+    frames: int
+    segments: int
+    tokens: int
+    """Of the whole video, those that are dropped left out."""
+    memories: int
+    """Rows that each layer holds at the end."""
+    memory_bytes: int
+    """Of all layers at the end, in float32."""
+    linear: int
+    """Multiply-adds of the blocks' linear layers."""
+    attention: int
+    """Those of queries with keys and values, and of consolidation."""
+    patches: int
+    """Those of the tubelets."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all."""
+        return self.linear + self.attention + self.patches
+
+    @property
+    def flops(self) -> int:
+        """Two for a multiply-add."""
+        return 2 * self.multiply_adds
+
+
+def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> VideoCost:
+    """Count what it costs to look at one video of `frames` frames once, in evaluation, or as in training.
+
+    Raises BadInput for no frames, and for tubelets of several shapes.
+    """
+    if frames < 1 or config.kernels:
+        raise BadInput(f"a plan is of 1 frame or more, not {frames}, and of tubelets of one shape")
+    cells = config.grid[0] * config.grid[1]
+    size = frames if config.memory == "joint" else config.segment_frames
+    lengths = [-(-min(size, frames - first) // config.tubelet[0]) * cells for first in range(0, frames, size)]
+    whole, drops = sum(lengths), config.mask_ratio and (training or config.mask_always)
+    if drops:
+        lengths = [max(int((1 - config.mask_ratio) * tokens + 1e-6), 1) for tokens in lengths]
+    width, ratio = config.width, config.mlp_width / config.width
+    linear = attention = 0.0
+    stored = 0
+    for tokens in lengths:
+        own, attended = _layer(config, tokens, stored, ratio)
+        linear, attention = linear + own, attention + attended
+        added = {"augmented": tokens, "consolidated": min(config.memories, tokens)}.get(config.memory, 0)
+        if config.memory == "consolidated":
+            attention += _consolidation(config, tokens)
+        if config.cache_projected:
+            linear += 2 * added * width**2
+        stored += added
+        if config.memory_cap is not None:
+            stored = min(stored, config.memory_cap)
+    patches = whole * _tubelet(config)
+    kept = 2 if config.cache_projected else 0
+    return VideoCost(
+        frames,
+        len(lengths),
+        sum(lengths),
+        stored,
+        4 * config.depth * stored * ((1 + kept) * width + 1),
+        config.depth * int(linear),
+        config.depth * int(attention),
+        patches,
+    )
+
+
+def step_flops(config: VideoConfig, frames: int) -> int:
+    """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
+    cost = compute_cost(config, frames, training=True)
+    last, attention = min(4, config.depth) / config.depth, 2.5 * cost.attention
+    patches = cost.patches
+    if config.stem == "convolutions":  # all of them but the first also want gradients of what enters them
+        count = -(-frames // config.tubelet[0]) * config.tubelet[0]
+        patches += cost.patches - count * config.size[0] * config.size[1] // 4 * 27 * (2 * config.width // config.tubelet[1])
+    behind = {
+        "all": 2 * cost.linear + attention + patches,
+        "last-4": last * (2 * cost.linear + attention),
+        "adapters": cost.linear + attention + patches,
+        "lora": 2 * cost.linear + attention + patches,  # as products of the changed weights
+    }
+    return cost.flops + int(2 * behind[config.tune])
+
+
+def _tubelet(config: VideoConfig) -> int:
+    """Count the multiply-adds that make a tubelet a token."""
+    frames, rows, columns = config.tubelet
+    if config.stem == "patch":
+        return config.width * 3 * frames * rows * columns
+    halvings, before, count = rows.bit_length() - 1, 3, 0
+    for level in range(halvings):
+        channels, cells = config.width >> (halvings - 1 - level), (rows >> (level + 1)) ** 2
+        count += 9 * before * channels * cells
+        if 0 < level < halvings - 1:
+            count += config.stem_blocks * 2 * 9 * channels**2 * cells
+        before = channels
+    return frames * (count + config.width**2)
+
+
+def _layer(config: VideoConfig, tokens: int, stored: int, ratio: float) -> tuple[float, float]:
+    """Count one layer's multiply-adds for a segment that also looks at `stored` memories: linear ones, and those of looking."""
+    width = config.width
+    linear, attention = (4 + 2 * ratio) * tokens * width**2, 0.0
+    if config.attention == "joint":
+        attention += 2 * tokens**2 * width
+    else:
+        cells = config.grid[0] * config.grid[1]
+        attention += 2 * tokens * cells * width
+        if config.attention == "factorised":
+            linear += 4 * tokens * width**2
+            attention += 2 * tokens * (tokens // cells) * width
+    if not config.cache_projected:
+        linear += 2 * stored * width**2
+    return linear, attention + 2 * tokens * stored * width
+
+
+def _consolidation(config: VideoConfig, tokens: int) -> int:
+    count = config.memories
+    if count >= tokens or config.consolidation == "random":
+        return 0
+    if config.consolidation == "coreset":
+        return (count - 1) * tokens * config.width
+    return 2 * config.kmeans_iterations * tokens * count * config.width

@@ -1,0 +1,243 @@
+"""Watching a video of any length with a `VideoText` or a `Captioner`, segment by segment, in constant memory but for what the
+encoder remembers.
+
+Frames are decoded a segment at a time. A video of up to twice the trained length has its positions stretched to it; of a longer
+one the positions past the table's end stay at its last moment (`VideoEncoder.start`). A network whose memory is joint sees one
+segment, so it is shown as many frames as it was trained on, evenly spread over the video.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput, check_several
+from tapetum.core.reading import check_length
+from tapetum.encoders.embed import Piece
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.encoder import VideoFeatures
+from tapetum.systems.longvideo.stream_files import StreamStore
+from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.video import Video, open_video
+from tapetum.video.cut import resized
+from tapetum.video.sources import label_of
+
+_ALL = 1000.0
+"""So many frames a second are all there are."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A segment of a video, and what was seen in it."""
+
+    start_s: float
+    stop_s: float
+    vector: Float32[np.ndarray, " e"]
+    """Of length 1, of this segment's tokens; with a memory, these have seen what was before."""
+    so_far: Float32[np.ndarray, " e"]
+    """Of length 1, of the whole video up to here."""
+
+
+def select_frames(video: Video, rate: float) -> list[int]:
+    """Choose `rate` frames a second, or all where there are fewer."""
+    return _frames_at_rate(video.timestamps - video.timestamps[0], rate)
+
+
+def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
+    if not rate > 0:
+        raise BadInput(f"rate is {rate}; give frames a second, more than 0")
+    if rate >= _ALL or 1 / rate <= np.diff(times).min(initial=np.inf):
+        return [*range(len(times))]
+    grid = np.arange(0, times[-1] - times[0] + 1e-6, 1 / rate) + times[0]
+    return sorted(set(np.minimum(np.searchsorted(times, grid - 1e-6), len(times) - 1).tolist()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSelection:
+    """Which frames of a video are looked at."""
+
+    rate: float = 1.0
+    """In a second."""
+    start_s: float | None = None
+    """From here on; None: from the beginning."""
+    stop_s: float | None = None
+    """Up to here."""
+    frames: int | None = None
+    """At most so many, the first ones; None: all."""
+    grey: bool = False
+    """Show grey ones in their place, for a blind score."""
+
+    def numbers(self, video: Video) -> list[int]:
+        """Choose frames: one at least."""
+        times = video.timestamps - video.timestamps[0]
+        first = 0.0 if self.start_s is None else min(max(self.start_s, 0.0), float(times[-1]))
+        inside = times >= first - 1e-6
+        if self.stop_s is not None:
+            inside &= times < max(self.stop_s, first + 1e-3) - 1e-6
+        begin = int(inside.argmax()) if inside.any() else int(np.searchsorted(times, first).clip(max=len(times) - 1))
+        part = times[begin : begin + max(int(inside.sum()), 1)]
+        return [begin + k for k in _frames_at_rate(part, self.rate)][: self.frames]
+
+    def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
+        """Decode and prepare frames, or grey ones."""
+        if self.grey:
+            rows, columns = model.config.video.size
+            return torch.zeros(1, len(numbers), rows, columns, 3).to(model.video.tubelets.positions)
+        return preprocess_frames(model, video[numbers])
+
+
+StreamingModel = VideoText | Captioner
+"""What has a video encoder, and something to say of what it sees."""
+
+
+def stream_features(
+    model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
+) -> Iterator[tuple[float, float, VideoFeatures]]:
+    """Look at a video once: beginning and end of each segment in seconds, and what is seen in it.
+
+    `store` hears after each segment where the stream is, and may say where to go on.
+    """
+    selection = FrameSelection() if selection is None else selection
+    config = model.config.video
+    at = selection.numbers(video)
+    times = video.timestamps - video.timestamps[0]
+    to_the_end = selection.frames is None and selection.stop_s is None
+    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / selection.rate
+    if config.memory == "joint":
+        chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
+        with full_precision():
+            features = model.video(selection.load_frames(model, video, chosen))
+        yield float(times[at[0]]), end, features
+        return
+    state, done = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None), 0
+    stopped = None if store is None else store.load()
+    if stopped is not None:
+        state, done = stopped.state, stopped.frames
+    for first in range(done, len(at), config.segment_frames):
+        numbers = at[first : first + config.segment_frames]
+        with full_precision():
+            state, features = model.video.step(state, selection.load_frames(model, video, numbers))
+        last = first + len(numbers) >= len(at)
+        stop = end if last else float(times[at[first + len(numbers)]])
+        yield float(times[numbers[0]]), stop, features
+        if store is not None:
+            store.save(first + len(numbers), state)
+
+
+@torch.inference_mode()
+def stream_passages(
+    model: VideoText, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
+) -> Iterator[Passage]:
+    """Watch a video once, and give its passages in their order; `store` as in `stream_features`."""
+    for start, stop, features in stream_features(model, video, selection, store):
+        yield make_passage(model, start, stop, features)
+
+
+@full_precision()
+def make_passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
+    """Make a passage of what was seen in a segment of a stream, or in a whole video."""
+    if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
+        whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
+        return Passage(start, stop, whole, whole)
+    tokens, valid = features.tokens[:, 0], features.valid[:, 0]
+    own = model.embed_pooled(tokens.sum(1) / valid.sum(1, keepdim=True))
+    both = torch.cat([own, model.embed_pooled(features.pooled)]).float().cpu().numpy()
+    return Passage(start, stop, both[0], both[1])
+
+
+@full_precision()
+@torch.inference_mode()
+def encode_video(
+    model: Captioner, video: Video, selection: FrameSelection | None = None, progress: Callable[[int], None] = lambda done: None
+) -> Float[Tensor, "1 l w"]:
+    """Compute the latents of a whole video, segment by segment; `progress` is called with the number of segments done."""
+    means = model.cell_means()
+    for number, (_, _, features) in enumerate(stream_features(model, video, selection), 1):
+        means.add(features)
+        progress(number)
+    return model.latents_of(means)
+
+
+def embed_video(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, " e"]:
+    """Give the vector of length 1 of a whole video, or of what a view shows of it."""
+    vector = None
+    for each in stream_passages(model, video, selection):
+        vector = each.so_far
+    assert vector is not None
+    return vector
+
+
+@full_precision()
+@torch.inference_mode()
+def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
+    """Give vectors of length 1 of texts."""
+    return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
+
+
+def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
+    """Give vectors of length 1 of a question with each answer after it.
+
+    Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
+    Raises BadInput for answers that are too long to be told from each other.
+    """
+    check_several(options, "options")
+    room = model.config.text.length - 2
+    texts = [f"{question} {option}".strip() for option in options]
+    for text in texts:
+        check_length(text, "a question with an option")
+    raw = [text.encode(errors="replace") for text in texts]
+    if max(map(len, raw)) > room:
+        if len({each[-room:] for each in raw}) < len(raw):
+            raise BadInput(
+                f"two answers end with the same {room} bytes, which is all that this text tower reads; say them shorter"
+            )
+        texts = [each[-room:].decode(errors="ignore") for each in raw]
+    return embed_words(model, texts)
+
+
+class VideoEmbedder:
+    """Makes a vector for every segment of videos, and for images: what `tapetum embed` asks for."""
+
+    def __init__(self, model: VideoText, rate: float = 1.0):
+        self.model, self.rate = model.eval(), rate
+        self.identity = model.identity()
+
+    @property
+    def device(self) -> torch.device:
+        """Tell where the model is."""
+        return self.model.log_scale.device
+
+    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[Piece]:
+        """Give the passages of a file, which are watched one after the other; `store` as in `stream_features`.
+
+        Raises BadInput if it cannot be read.
+        """
+        with open_video(path) as video:
+            if len(video) == 1:
+                yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
+                return
+            for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
+                yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
+
+    @full_precision()
+    @torch.inference_mode()
+    def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
+        """Give the vector of an image."""
+        return self.model.embed_images(preprocess_frames(self.model, frame[None])[0])[0].float().cpu()
+
+    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
+        """Give the vectors, which were made when the pieces were watched."""
+        return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
+
+
+def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
+    """Bring frames to the size and the range that the encoder takes."""
+    rows, columns = model.config.video.size
+    small = np.stack([resized(frame, columns, rows) for frame in frames])
+    parameter = model.video.tubelets.positions
+    return (torch.from_numpy(small).to(parameter.device).float() / 127.5 - 1).to(parameter.dtype)[None]

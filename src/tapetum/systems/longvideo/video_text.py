@@ -1,0 +1,124 @@
+"""A video encoder and a text tower whose outputs are compared (LongViViT, arXiv 2312.07395, section 3.1; MC-ViT, section 4).
+
+    video -> encoder -> mean -> linear --.
+                                          cosines * scale
+    text -> transformer -> mean -> linear -'
+
+Images go through patches of their own. The scale is learned and never above 100.
+
+Differs from the papers: neither prints width of the projections, norms or temperature; those are CLIP's.
+"""
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput, check_several
+from tapetum.encoders import byte_text
+from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.vit import start_linear
+from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
+from tapetum.train.contrastive import learned_scale
+
+if TYPE_CHECKING:
+    from tapetum.systems.longvideo.streaming import VideoEmbedder
+
+
+class VideoText(nn.Module):
+    """Two towers; see the module. `video` is a `VideoEncoder` like any other."""
+
+    def __init__(self, config: VideoTextConfig):
+        super().__init__()
+        self.config = config
+        self.video = VideoEncoder(config.video)
+        self.text = TextTransformer(config.text)
+        self.video_projection = nn.Linear(config.video.width, config.projection, bias=False)
+        self.text_projection = nn.Linear(self.text.width, config.projection, bias=False)
+        start_linear(self.video_projection)
+        start_linear(self.text_projection)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def scale(self) -> Float[Tensor, ""]:
+        """Give the factor of the cosines, 100 at most."""
+        return learned_scale(self.log_scale)
+
+    def embed_videos(
+        self,
+        video: Float[Tensor, "b t h w 3"],
+        lengths: Int[Tensor, " b"] | None = None,
+        samples: tuple[int, ...] | None = None,
+    ) -> Float[Tensor, "b e"]:
+        """Give vectors of length 1 of whole videos, in -1..1; arguments are those of `VideoEncoder`."""
+        return self.embed_pooled(self.video(video, lengths, samples).pooled)
+
+    def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b e"]:
+        """Give vectors of length 1 of images, in -1..1."""
+        return self.embed_pooled(self.video.encode_images(images).pooled)
+
+    def embed_pooled(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+        """Give vectors of length 1 of what the video encoder has pooled, of a stream for example."""
+        return F.normalize(self.video_projection(pooled), dim=-1)
+
+    def embed_texts(self, ids: Int[Tensor, "*b n"]) -> Float[Tensor, "*b e"]:
+        """Give vectors of length 1 of texts, as numbers of tokens that are filled up with zeros."""
+        pooled = self.text(ids.flatten(0, -2)).pooled
+        return F.normalize(self.text_projection(pooled), dim=-1).unflatten(0, ids.shape[:-1])
+
+    def tokens(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
+        """Write texts as numbers, for a tower that reads bytes, and no longer than the longest; what is too long is cut.
+
+        Raises BadInput for a tower of another vocabulary, and for no texts.
+        """
+        if self.config.text.vocabulary != BYTES:
+            raise BadInput(
+                f"this text tower knows {self.config.text.vocabulary} tokens of a tokenizer that is not with it; "
+                "give embed_texts their numbers"
+            )
+        check_several(texts, "texts")
+        if not texts:
+            raise BadInput("there are no texts; give one or more")
+        longest = max(len(text.encode(errors="replace")) for text in texts) + 2
+        return byte_text.tokens(texts, min(longest, self.config.text.length)).to(self.log_scale.device)
+
+    def identity(self) -> str:
+        """Give a hash of config and weights, by which tables of vectors say what made them."""
+        return identity_of(self)
+
+    def embedder(self) -> "VideoEmbedder":
+        """Give what makes vectors of files: one for each segment of a video."""
+        from tapetum.systems.longvideo.streaming import VideoEmbedder
+
+        return VideoEmbedder(self)
+
+    def compare(self, video: Float[Tensor, "b t h w 3"], texts: Sequence[str] | Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
+        """Give the scaled cosines of every video with every text, which are words or numbers of tokens."""
+        ids = texts if isinstance(texts, Tensor) else self.tokens(texts)
+        return self.scale() * self.embed_videos(video) @ self.embed_texts(ids).T
+
+
+def identity_of(model: nn.Module) -> str:
+    """Give a hash of a model's config and weights."""
+    digest = blake2b(repr(model.config).encode(), digest_size=8)
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def build_video_text(name: str, seed: int = 0, **changes: Any) -> VideoText:
+    """Build two towers by the name of the video encoder, with random weights, float32, in evaluation mode.
+
+    `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of
+    `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
+    or does not go together.
+    """
+    config = named_video_text(name, seed=seed, **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VideoText(config).eval()

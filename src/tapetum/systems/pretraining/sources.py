@@ -1,0 +1,187 @@
+"""Images to learn from, read from wherever they lie.
+
+a folder                    images in it and below; the folder that an image lies in may be its class, and a text beside
+                            it (cat.txt beside cat.jpg) its caption
+train/CLASS/*.jpg           as a folder: only train is learned from
+*.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
+data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
+from tapetum.data.layouts import listing
+from tapetum.data.media import Files, opened_image, stored
+from tapetum.data.shards import Shards
+from tapetum.systems.pretraining.data import Image, ImageSource
+from tapetum.video.images import IMAGES
+
+_CACHED_BYTES = 512 << 20
+"""Decoded images that a process keeps."""
+_LONGEST_CAPTION = 4 * LONGEST_TEXT
+"""Bytes of a file of one."""
+
+
+@dataclass
+class FileImages:
+    """Images in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
+
+    files: Files
+    _cache: dict[int, Image] = field(default_factory=dict, repr=False)
+    _bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, k: int) -> Image:
+        if k in self._cache:
+            return self._cache[k]
+        image = np.array(opened_image(self.files[k], "RGB"))
+        if self._bytes + image.nbytes <= _CACHED_BYTES:
+            self._cache[k] = image
+            self._bytes += image.nbytes
+        return image
+
+    def name(self, k: int) -> str:
+        return self.files[k].name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files, "_cache": {}, "_bytes": 0}
+
+
+@dataclass
+class RawImages:
+    """Images whose bytes lie in the binary files of CIFAR: a row has labels, then 32 x 32 reds, greens and blues."""
+
+    rows: UInt8[np.ndarray, "n bytes"]
+    labels: int
+    """Bytes before the pixels."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, k: int) -> Image:
+        return np.ascontiguousarray(self.rows[k, self.labels :].reshape(3, 32, 32).transpose(1, 2, 0))
+
+    def name(self, k: int) -> str:
+        return f"image {k}"
+
+
+def read_source(place: Path, *, captions: bool = False) -> ImageSource:
+    """Find the images at `place`; their captions are looked for only if they are wanted.
+
+    Raises BadInput where there is none or one alone, for captions that some images have and others lack, and what the layouts
+    of data refuse.
+    """
+    if not place.exists():
+        raise BadInput(f"there is no {place}; give a folder of images")
+    found = _source(place, captions)
+    if len(found) < 2:
+        raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
+    return replace(found, about={"data": place.resolve().name, "images": len(found), **found.about})
+
+
+def _source(place: Path, captions: bool) -> ImageSource:
+    binary = sorted(place.glob("data_batch_*.bin")) or sorted(place.glob("train.bin")) if place.is_dir() else []
+    if binary:
+        return _cifar(place, binary)
+    if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("train*.parquet"))):
+        return _listed("parquet", place)
+    if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
+        found = _listed("shards", place)
+        return replace(found, captions=_texts(place)) if captions else found
+    if place.is_dir():
+        return _folder(place, captions)
+    raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
+
+
+def _listed(layout: str, place: Path) -> ImageSource:
+    found = listing(layout, place, "train")
+    if "image" not in found.files:
+        raise BadInput(f"{place} has {', '.join(found.files)} and no images; give data that has")
+    labels = found.truth if found.asks == "class" else None
+    return ImageSource(FileImages(found.files["image"]), labels, found.classes)
+
+
+def _texts(place: Path) -> Sequence[str] | None:
+    """The texts of shards, whose images `listing` takes in their order: all of train, or nine of ten."""
+    folder = place / "train" if (place / "train").is_dir() else place
+    shards = Shards(folder)
+    if "txt" not in shards.fields:
+        return None
+    taken = (k for k in range(len(shards)) if folder != place or k % 10)
+    return [shards.read(k)["txt"].decode(errors="replace").strip() for k in taken]
+
+
+def _cifar(place: Path, files: Sequence[Path]) -> ImageSource:
+    labels = 2 if files[0].name == "train.bin" else 1
+    size = 3072 + labels
+    parts = []
+    for file in files:
+        if file.stat().st_size % size or not file.stat().st_size:
+            raise BadInput(
+                f"{file} has {file.stat().st_size} bytes, no multiple of {size}, as CIFAR's files have; copy it anew"
+            )
+        parts.append(np.fromfile(no_pipe(file), np.uint8).reshape(-1, size))
+    rows = np.concatenate(parts)
+    truth = rows[:, labels - 1].astype(np.int64)
+    listed = next((place / name for name in ("batches.meta.txt", "fine_label_names.txt") if (place / name).is_file()), None)
+    names = tuple(read_text(listed).split()) if listed else ()
+    if len(names) <= truth.max():
+        names = tuple(str(k) for k in range(int(truth.max()) + 1))
+    return ImageSource(RawImages(rows, labels), truth, names)
+
+
+def _folder(place: Path, captions: bool) -> ImageSource:
+    root = place / "train" if (place / "train").is_dir() else place
+    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGES)
+    files = [path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    if not files:
+        raise BadInput(f"{root} holds no images ({', '.join(sorted(IMAGES))}); give a folder that does")
+    folders = [path.relative_to(root).parts[0] if path.parent != root else None for path in files]
+    names = tuple(sorted({name for name in folders if name is not None}))
+    labels = None
+    if None not in folders and len(names) > 1:
+        number = {name: k for k, name in enumerate(names)}
+        labels = np.array([number[str(name)] for name in folders])
+    found = ImageSource(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
+    return replace(found, captions=_beside(files)) if captions else found
+
+
+def _beside(files: Sequence[Path]) -> Sequence[str] | None:
+    """The texts beside images; None where there are none at all."""
+    lacking = [path for path in files if not path.with_suffix(".txt").is_file()]
+    if len(lacking) == len(files):
+        return None
+    if lacking:
+        raise BadInput(
+            f"{len(lacking)} of {len(files)} images have no caption, the first is {lacking[0]}; write one into "
+            f"{lacking[0].with_suffix('.txt').name} beside it, or take all of them away"
+        )
+    return [read_text(path.with_suffix(".txt"), errors="replace", most=_LONGEST_CAPTION).strip() for path in files]
+
+
+def check_sizes(source: ImageSource, size: int, place: str) -> None:
+    """Raise BadInput where half of the images, of those that are looked at, are smaller than a view of `size`.
+
+    Up to 32 images are looked at, evenly chosen.
+    """
+    sides = []
+    for k in np.unique(np.linspace(0, len(source) - 1, 32).round().astype(int)).tolist():
+        try:
+            sides.append(min(source.images[k].shape[:2]))
+        except BadInput:
+            continue
+    if sides and float(np.median(sides)) < size:
+        middle = int(np.median(sides))
+        raise BadInput(
+            f"views of {size} pixels are larger than the images of {place}, whose shorter sides are about {middle}; give "
+            f"--size {max(8, middle // 8 * 8)}, or --enlarge"
+        )

@@ -1,0 +1,217 @@
+"""Watching, answering and searching: what long videos give is what one call gives, and words find it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.encoders.towers_config import TextConfig
+from tapetum.systems import longvideo
+from tapetum.systems.longvideo.streaming import (
+    FrameSelection,
+    embed_answers,
+    embed_video,
+    embed_words,
+    select_frames,
+    stream_passages,
+)
+from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.video import open_video, write_video
+
+SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
+SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
+TEXT = TextConfig(
+    width=16, depth=2, heads=2, mlp_width=32, vocabulary=258, length=32, causal=False, pooling="mean", activation="gelu"
+)
+Run = Callable[..., tuple[int, str, str]]
+
+
+def towers(**changes: Any) -> VideoText:
+    return longvideo.build_video_text("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
+
+
+def frames(count: int = 44) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (count, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    longvideo.save(towers(), tmp_path / "longvideo.safetensors")
+    return tmp_path
+
+
+def signed(clip: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(clip)[None].float() / 127.5 - 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory", ["joint", "streaming", "consolidated"])
+def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
+    model, clip = towers(memory=memory), frames(44)
+    video = open_video(clip, rate=2)
+    found = [*stream_passages(model, video)]
+    chosen = list(range(0, 44, 2))  # a frame a second
+    assert select_frames(video, 1.0) == chosen
+    if memory == "joint":
+        chosen = [chosen[k] for k in np.linspace(0, 21, 16).round().astype(int)]
+        assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 22.5)]
+    else:
+        assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 8.0), (8.0, 16.0), (16.0, 22.5)]
+        tokens = model.video(signed(clip[chosen])).tokens[0, 1].mean(0, keepdim=True)
+        np.testing.assert_allclose(found[1].vector, model.embed_pooled(tokens)[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[-1].so_far, model.embed_videos(signed(clip[chosen]))[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(embed_video(model, video), found[-1].so_far)
+
+
+def test_a_view_shows_part_of_a_video() -> None:
+    video = open_video(frames(40), rate=4)  # ten seconds
+    assert FrameSelection(rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
+    assert FrameSelection(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
+    assert FrameSelection(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
+    assert FrameSelection(rate=1, stop_s=0).numbers(video) == [0]
+    assert FrameSelection(rate=1, start_s=99).numbers(video) == [39]
+    for rate in (4, 5, 1e3, 1e12):
+        assert FrameSelection(rate=rate).numbers(video) == [*range(40)]
+    assert FrameSelection(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
+    model = towers()
+    spans = [(each.start_s, each.stop_s) for each in stream_passages(model, video, FrameSelection(rate=2, start_s=1, stop_s=6))]
+    assert spans == [(1.0, 5.0), (5.0, 6.0)]
+    grey = embed_video(model, video, FrameSelection(rate=1, grey=True))
+    blank = np.full((10, 16, 16, 3), 127.5)
+    with torch.no_grad():
+        wanted = model.embed_videos(torch.from_numpy(blank)[None].float() / 127.5 - 1)[0].numpy()
+    np.testing.assert_allclose(grey, wanted, atol=1e-5)
+
+
+def test_short_and_very_long_videos_are_watched() -> None:
+    model = towers(memory_cap=4)
+    for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
+        found = [*stream_passages(model, open_video(frames(count), rate=1))]
+        assert len(found) == passages
+        assert np.isfinite(found[-1].so_far).all()
+
+
+def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None:
+    clip, options = frames(), ("a red ball", "a blue cube", "nothing")
+    made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
+    model: Any = tapetum.load(weights / "longvideo.safetensors")
+    wanted = embed_words(model, [f"what falls ? {option}" for option in options])
+    wanted = wanted @ embed_video(model, open_video(clip), FrameSelection(rate=10))
+    np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
+    assert made.answer == options[int(wanted.argmax())]
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run: Run) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    np.save(weights / "a.npy", frames(24 * 20))  # without a clock
+    index, model = weights / f"index.{ending}", weights / "longvideo.safetensors"
+    made = tapetum.embed((weights / "a.npy",), out=index, model=str(weights if ending == "npz" else model))
+    assert made.vectors.shape == (3, 6)
+    found = tapetum.search("a red ball", index=index, model=model, count=2).moments
+    towers_: Any = tapetum.load(model)
+    cosines = made.vectors @ embed_words(towers_, ["a red ball"])[0]
+    assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2])
+    assert found[0].start_s == made.start_s[int(cosines.argmax())]
+    code, out, _ = run("search", "a red ball", "--index", index, "--model", model, "--json")
+    assert code == 0
+    assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
+    code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
+    assert code == 0
+    assert out in ("a\n", "b\n")
+    assert len(tapetum.search("a", index=index, model=model).moments) == 3
+    for other in (towers(projection=5), longvideo.build_video_text("mcvit-nano", seed=1, **SMALL, text=TEXT)):
+        longvideo.save(other, model)
+        with pytest.raises(BadInput, match="the index of another model"):
+            tapetum.search("a", index=index, model=model)
+    Image.fromarray(frames(1)[0]).save(weights / "a.png")
+    tapetum.embed((weights / "a.png",), out=index)  # by another system, which does not say which
+    with pytest.raises(BadInput, match="is no table of tapetum embed for search"):
+        tapetum.search("a", index=index, model=model)
+
+
+def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
+    clip, two = frames(), ("a", "b")
+    with pytest.raises(BadInput, match="give two or more different answers"):
+        tapetum.answer(clip, "what ?", options=("a",), model=weights)
+    with pytest.raises(BadInput, match="there is no --index; make one"):
+        tapetum.search("a")
+    with pytest.raises(BadInput, match="more than 0"):
+        tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
+    longvideo.save(towers().video, weights / "plain.safetensors")
+    with pytest.raises(BadInput, match="has no text tower"):
+        tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
+    for words, index, said in (
+        (" ", "x.npz", "no WORDS"),
+        ("a", "x.txt", "is no table;"),
+        ("a", "x.npz", "is no table of tapetum embed"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.video.decode import Decoder
+
+    shades = np.full((600, 32, 32, 3), np.arange(600)[:, None, None, None] % 250, np.uint8)
+    write_video(tmp_path / "a.mp4", shades, 10)
+    decoded, first = [0], Decoder.frames
+
+    def counted(self: Decoder, packets: Any) -> Any:
+        for frame in first(self, packets):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Decoder, "frames", counted)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len([*stream_passages(towers(), video)]) == 8
+    assert 60 <= decoded[0] <= 2 * 600 + 1  # a pass that looks, after one that counts where times cannot be trusted
+
+
+def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
+    model = towers()  # reads 32 tokens, two of them begin and end
+    found = embed_answers(model, "what is it that falls down there?", ["a red ball", "a blue cube"])
+    np.testing.assert_array_equal(
+        found, embed_words(model, ["t falls down there? a red ball", " falls down there? a blue cube"])
+    )
+    with pytest.raises(BadInput, match="end with the same 30 bytes"):
+        embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
+
+
+def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
+    from base64 import b64decode
+    from io import BytesIO
+
+    shades = np.repeat(np.array([20, 120, 220], np.uint8), 24 * 8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    np.save(weights / "a & b.npy", shades)  # eight seconds of each shade: a passage each
+    Image.fromarray(frames(1)[0]).save(weights / "p.png")
+    index, model = weights / "index.npz", weights / "longvideo.safetensors"
+    tapetum.embed((weights / "a & b.npy", weights / "p.png"), out=index, model=str(model))
+    found = tapetum.search("<b>red</b>", index=index, model=model, sheet=weights / "sheet.html")
+    page = (weights / "sheet.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;b&gt;red" in page
+    assert page.count("<img") == 3 * 3 + 1
+    assert "src='http" not in page
+    images = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
+    shown = iter(images)
+    for each in found.moments:
+        if each.start_s is None:
+            next(shown)
+            continue
+        for _ in range(3):
+            assert abs(next(shown).mean() - shades[int(each.start_s * 24)].mean()) < 6
+        assert f"0:{each.start_s:04.1f} to" in page
+    (weights / "a & b.npy").unlink()
+    tapetum.search("red", index=index, model=model, sheet=weights / "sheet.html")
+    assert (weights / "sheet.html").read_text().count("<i>gone</i>") == 3
+    with pytest.raises(BadInput, match=r"the ending must be \.html"):
+        tapetum.search("red", index=index, model=model, sheet=weights / "sheet.jpg")
