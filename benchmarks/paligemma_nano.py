@@ -8,9 +8,10 @@
 
 The shipped weights were made by these phases, in two sittings, the first with three to five processes on one shared core, and
 some were cut off by the clock: phase 1 had 543 steps of 32 images and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,
-phase 3 had 805 and 62 of 15. Phases 2 to 4 told things from top to bottom, and all told places without `spread`. After them the
-model did not know on which side things are; why, and what mended it, `tapetum.systems.paligemma.nano.position_init` and
-`.looking` say, which phases 5 to 9 are about. The model card has the table. `--divide` shortens all phases, to try the script.
+phase 3 had 805 and 62 of 15. Phases 2 to 4 told things from top to bottom, and all told places without `location_std`. After
+them the model did not know on which side things are; why, and what mended it, `tapetum.systems.paligemma.nano.position_init`
+and `.looking` say, which phases 5 to 9 are about. The model card has the table. `--divide` shortens all phases, to try the
+script.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
     )
     masks = replace(texts, codec="paligemma-masks", limit=4500, vision_encoder_warmup_steps=20)
     vision_encoder = replace(begin, ruler=True, schedule="constant", steps=800, seed=11, limit=4584)
-    where = replace(masks, checks="", batch_size=16, micro_batch=16, learning=Learning(mean="roots", spread=9.0))
+    where = replace(masks, checks="", batch_size=16, micro_batch=16, learning=Learning(mean="roots", location_std=9.0))
     found = {
         "1-vision encoder": begin,
         "2-texts": replace(texts, mixture=FIRST, limit=4500, vision_encoder_warmup_steps=150, seed=5),

@@ -19,11 +19,16 @@ import torch
 
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.paligemma.data import Pair, collate
-from tapetum.systems.paligemma.losses import pack, packed_loss
-from tapetum.systems.paligemma.nano.attention_supervision import layer_of, looking_loss, looks_of, watched
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, pixels_of
-from tapetum.systems.paligemma.nano.scene_texts import SceneSample, boxes_text, shown
+from tapetum.systems.paligemma.data import TextPair, collate
+from tapetum.systems.paligemma.losses import pack_texts, packed_loss
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    attention_loss,
+    attention_targets,
+    record_inputs,
+    supervised_attention,
+)
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, normalize_pixels
+from tapetum.systems.paligemma.nano.scene_texts import SceneSample, format_objects, visible_objects
 
 NAMES = "y1", "x1", "y2", "x2"
 
@@ -33,7 +38,7 @@ def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
     found: dict[str, list[SceneSample]] = {"all": [], "one": []}
     for index in range(len(folder)):
         image = folder.read(index)
-        things = shown(image)
+        things = visible_objects(image)
         nouns = Counter(thing.noun for thing in things)
         asked = {
             "all": [(prompts.DETECT_ALL, things)],
@@ -41,12 +46,12 @@ def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
         }
         for kind, texts in asked.items():
             pairs = tuple(
-                Pair(prefix=prefix, suffix=boxes_text(image, some), long=True, about=tuple(t.id for t in some))
+                TextPair(prefix=prefix, suffix=format_objects(image, some), long=True, about=tuple(t.id for t in some))
                 for prefix, some in texts
                 if some
             )
             if pairs:
-                found[kind].append(SceneSample(pixels=pixels_of(image.rgb)[None], pairs=pairs, image=image))
+                found[kind].append(SceneSample(pixels=normalize_pixels(image.rgb)[None], pairs=pairs, image=image))
     return found
 
 
@@ -61,14 +66,14 @@ def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
         some = samples[start : start + 8]
         batch = collate(some, tokens)
         images = model.embed_images(batch.pixels)
-        packed = pack(batch.groups, len(some), "tokens", "blocks")
-        looks = looks_of(
+        packed = pack_texts(batch.groups, len(some), "tokens", "blocks")
+        targets = attention_targets(
             [s.pairs for s in some], [s.image.ids for s in some], packed, tokens, model.config.vision_encoder.patch, 49
         )
-        attention = layer_of(model.language)
-        with watched(attention) as given:
+        attention = supervised_attention(model.language)
+        with record_inputs(attention) as given:
             packed_loss(model, images, packed)
-        looked.append(float(looking_loss(attention, **given, looks=looks)[1]))
+        looked.append(float(attention_loss(attention, **given, targets=targets)[1]))
         for rows in batch.groups:
             logits = model.language.logits(model.read(images[rows.of], rows.prefix, rows.suffix))
             likeliest = logits[..., first : first + 1024].argmax(-1)

@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 
 from paligemma_transfer_data import camvid, easy_vqa
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.data import JsonLines, Sample
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.recipes import Learning, transfer
@@ -89,7 +89,7 @@ def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: 
     finished = train_transfer(run, Launch(out=place, threads=1, device="cpu"), print)
     assert finished is not None
     model, tokens = weights.load(finished.weights), Tokens.load(place)
-    lines = JsonLines(test, model.config.image_size, 1 << 30)
+    lines = JsonLinesSamples(test, model.config.image_size, 1 << 30)
     scores = scored(model, tokens, lines)
     if name == "pretrained":
         scores["grey"] = scored(model, tokens, lines, grey=True)
@@ -97,7 +97,7 @@ def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: 
     (place / "scores.json").write_text(json.dumps(scores))
 
 
-def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> dict[str, Any]:
+def scored(model: Any, tokens: Tokens, lines: JsonLinesSamples, grey: bool = False) -> dict[str, Any]:
     """Score each kind of text: for questions and masks a list for each image, for boxes AP50."""
     scores: dict[str, Any] = {}
     read = [lines.read(k) for k in range(len(lines))]
@@ -125,10 +125,10 @@ def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> 
 
 
 def answered(
-    model: Any, tokens: Tokens, read: list[tuple[Sample, Any]], kind: str, longest: int, grey: bool
+    model: Any, tokens: Tokens, read: list[tuple[ImageTexts, Any]], kind: str, longest: int, grey: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Ask all texts of a kind: number of the image, right answer, answer."""
-    wanted: list[tuple[int, Sample, list[str]]] = []
+    wanted: list[tuple[int, ImageTexts, list[str]]] = []
     for number, (sample, every) in enumerate(read):
         chosen = [(p, answers[0]) for p, answers in zip(sample.pairs, every, strict=True) if p.prefix.startswith(kind)]
         if chosen:
@@ -142,7 +142,7 @@ def answered(
             yield number, truth, text
 
 
-def overlap(lines: JsonLines, number: int, text: str) -> float:
+def overlap(lines: JsonLinesSamples, number: int, text: str) -> float:
     """Measure how far the first mask of an answer is that of the largest car."""
     true = np.load(lines.path.parent / "cars.npz")[lines.entries[number].images[0]]
     masks = parse(text, true.shape[1], true.shape[0], codec().unpack).masks.masks

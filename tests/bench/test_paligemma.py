@@ -7,17 +7,25 @@ import pytest
 import torch
 
 from support.scene_folder import write_scene_folder
-from tapetum.bench.paligemma import Held, by_template, evaluate, questions_right, scored_boxes, see_all, written
+from tapetum.bench.paligemma import (
+    SceneTestSet,
+    embed_all,
+    evaluate,
+    greedy_answers,
+    score_questions,
+    scored_boxes,
+    summarize_by_template,
+)
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma, build
 from tapetum.systems.paligemma.tokens import Tokens
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    return Held(write_scene_folder(tmp_path_factory.mktemp("held") / "made", count=4))
+def test_set(tmp_path_factory: pytest.TempPathFactory) -> SceneTestSet:
+    return SceneTestSet(write_scene_folder(tmp_path_factory.mktemp("test_set") / "made", count=4))
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +41,12 @@ def model(tokens: Tokens) -> PaliGemma:
     return build(PaliGemmaConfig(vision_encoder=sight, language=language, newline=tokens.newline[0]))
 
 
-def test_the_likeliest_option_is_chosen(held: Held, tokens: Tokens, model: PaliGemma) -> None:
-    rows = questions_right(model, tokens, held, see_all(model, held))
-    assert len(rows) == len(held.questions) == 16
-    for q, row in zip(held.questions[:6], rows, strict=False):
+def test_the_likeliest_option_is_chosen(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
+    rows = score_questions(model, tokens, test_set, embed_all(model, test_set))
+    assert len(rows) == len(test_set.questions) == 16
+    for q, row in zip(test_set.questions[:6], rows, strict=False):
         prefix = torch.tensor([tokens.encode_prefix(f"answer en {q.text}")])
-        image = held.folder.read(q.image)
+        image = test_set.folder.read(q.image)
         pixels = torch.from_numpy(image.rgb.copy()).permute(2, 0, 1)[None, None] / 127.5 - 1
         sure = []
         for option in q.options:
@@ -49,14 +57,14 @@ def test_the_likeliest_option_is_chosen(held: Held, tokens: Tokens, model: PaliG
         assert row["chosen"] == (q.options[int(np.argmax(sure))] == q.answer)
         answer = tokens.decode(model.generate_ids(pixels, prefix, 24)[0])
         assert row["text"] == answer
-        assert row["written"] == (answer == q.answer)
+        assert row["greedy_answers"] == (answer == q.answer)
 
 
-def test_what_is_written_comes_with_how_likely_it_was(held: Held, tokens: Tokens, model: PaliGemma) -> None:
-    seen = see_all(model, held)
+def test_what_is_written_comes_with_how_likely_it_was(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
+    seen = embed_all(model, test_set)
     prefix = torch.tensor([tokens.encode_prefix("detect all classes")])
-    [(ids, sure)] = written(model, seen[:1], prefix, 5)
-    assert ids == written(model, seen[:1], prefix, 5)[0][0]
+    [(ids, sure)] = greedy_answers(model, seen[:1], prefix, 5)
+    assert ids == greedy_answers(model, seen[:1], prefix, 5)[0][0]
     assert len(ids) == len(sure) > 0
     told = model.language.logits(model.read(seen[:1], prefix, torch.tensor([ids]))).log_softmax(-1)
     by_hand = told[0].gather(-1, torch.tensor(ids)[:, None])[:, 0]
@@ -75,14 +83,14 @@ def test_each_box_has_the_mean_of_its_tokens(tokens: Tokens) -> None:
     assert len(scored_boxes(tokens, [], [], 10, 10)) == 0
 
 
-def test_tables_say_what_was_counted(held: Held) -> None:
+def test_tables_say_what_was_counted(test_set: SceneTestSet) -> None:
     rows = [
-        {"template": "colour", "options": 4, "answer": a, "chosen": c, "written": w}
+        {"template": "colour", "options": 4, "answer": a, "chosen": c, "greedy_answers": w}
         for a, c, w in (("red", True, True), ("red", True, False), ("blue", False, False))
-    ] + [{"template": "count", "options": 2, "answer": "two", "chosen": True, "written": True}]
-    table = by_template(rows, held)
+    ] + [{"template": "count", "options": 2, "answer": "two", "chosen": True, "greedy_answers": True}]
+    table = summarize_by_template(rows, test_set)
     assert table["colour"]["chosen"] == pytest.approx(2 / 3)
-    assert table["colour"]["written"] == pytest.approx(1 / 3)
+    assert table["colour"]["greedy_answers"] == pytest.approx(1 / 3)
     assert table["colour"]["chance"] == 0.25
     assert table["colour"]["common"] == pytest.approx(2 / 3)
     assert table["all"]["questions"] == 4
@@ -91,23 +99,23 @@ def test_tables_say_what_was_counted(held: Held) -> None:
     assert low < 0.75 < high
 
 
-def test_the_blind_see_other_images_or_none(held: Held, model: PaliGemma) -> None:
-    true, shuffled, grey = (see_all(model, held, sight) for sight in ("true", "shuffled", "grey"))
+def test_the_blind_see_other_images_or_none(test_set: SceneTestSet, model: PaliGemma) -> None:
+    true, shuffled, grey = (embed_all(model, test_set, sight) for sight in ("true", "shuffled", "grey"))
     torch.testing.assert_close(shuffled, true[[2, 3, 0, 1]])
     torch.testing.assert_close(grey[0], grey[1])
     assert not torch.allclose(true[0], true[1])
 
 
-def test_everything_is_scored(held: Held, tokens: Tokens, model: PaliGemma) -> None:
-    found = evaluate(model, tokens, held, unpack=lambda codes: np.ones((len(codes), 64, 64), np.float32))
+def test_everything_is_scored(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
+    found = evaluate(model, tokens, test_set, unpack=lambda codes: np.ones((len(codes), 64, 64), np.float32))
     assert found["images"] == 4
     assert {"questions", "questions_shuffled", "questions_grey", "detection", "segmentation"} <= found.keys()
     assert found["detection"]["ap50"] == 0
     assert found["segmentation"]["things"] == 8
 
 
-def test_a_folder_that_is_not_finished_is_refused(held: Held, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_finished_is_refused(test_set: SceneTestSet, tmp_path: Path) -> None:
     folder = write_scene_folder(tmp_path / "half", count=1)
     (folder / "images.jsonl").unlink()
     with pytest.raises(BadInput, match="not finished"):
-        Held(folder)
+        SceneTestSet(folder)

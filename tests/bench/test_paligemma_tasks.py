@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.paligemma_folder import tiny_folder
 from support.question_sets import OFFICIAL, make_set
-from tapetum.app.evaluate_paligemma import PaliGemmaEvalOptions
+from tapetum.app.evaluate.paligemma import PaliGemmaEvalOptions
 from tapetum.app.verb import Listener
 from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
 from tapetum.core.errors import BadInput
@@ -50,7 +50,7 @@ def answerer(weights: Path) -> Answerer:
 def test_a_model_that_knows_nothing(name: str, answerer: Answerer, tmp_path: Path) -> None:
     task, examples = TASKS[name], make_set(name, tmp_path)[:3]
     answers = make_answers(answerer, task, examples, longest=4, batch=2)
-    assert set(answers.said) == {e.id for e in examples}
+    assert set(answers.texts) == {e.id for e in examples}
     assert bool(answers.chances) == (task.metric == "detection")
     unpack = answerer.codec.unpack if task.metric == "referred" else None
     if task.metric == "pairs":
@@ -66,17 +66,17 @@ def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path
     file.write_text(kept)
     heard: list[tuple[int, int]] = []
     found = make_answers(answerer, task, examples, save=file, longest=3, progress=lambda *at: heard.append(at))
-    assert found.said[examples[0].id] == "red"
+    assert found.texts[examples[0].id] == "red"
     assert heard == [(1, 2), (2, 2)]
     again = read_answers(file, examples)
-    assert again.said == found.said
+    assert again.texts == found.texts
     assert score_answers(task, examples, again)[0].value == 0.5
     said: list[str] = []
     make_answers(answerer, task, examples[:1], save=file, longest=4, note=said.append)
     assert said == [f"{file}: 2 results that were kept there differ in longest; they are computed again"]
     with pytest.raises(BadInput, match="1 of 2 examples have no answer"):  # of the last settings there is one answer, not two
         score_answers(task, examples, read_answers(file, examples))
-    assert make_answers(answerer, task, examples, save=file, longest=3).said == found.said
+    assert make_answers(answerer, task, examples, save=file, longest=3).texts == found.texts
 
 
 def test_answers_of_other_weights_images_or_precision_are_made_again(weights: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def first_answer(file: Path) -> str:
 def test_answers_of_others(tmp_path: Path) -> None:
     examples, file = make_set("vqav2", tmp_path), tmp_path / "said.json"
     file.write_text(json.dumps([{"question_id": 11, "answer": "red"}, {"question_id": 12, "answer": "no"}]))
-    assert read_answers(file, examples).said == {("val", 11): "red", ("val", 12): "no"}
+    assert read_answers(file, examples).texts == {("val", 11): "red", ("val", 12): "no"}
     file.write_text('{"id": 11, "answer": "red"}\n{"id": 11, "answer": "blue"}\n')
     with pytest.raises(BadInput, match="answers 11 a second time"):
         read_answers(file, examples)
@@ -131,7 +131,7 @@ def test_answers_of_others(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="of several splits; write its split"):
         read_answers(file, pope)
     file.write_text('{"id": 1, "split": "popular", "answer": "yes"}\n')
-    assert read_answers(file, pope).said == {("popular", 1): "yes"}
+    assert read_answers(file, pope).texts == {("popular", 1): "yes"}
 
 
 def test_as_a_function(weights: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.generate import greedy, nucleus, stream, write
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig, generate, greedy, nucleus, stream
 
 END, VOCABULARY = 1, 5
 
@@ -53,7 +52,7 @@ def all_texts(longest):
 @pytest.mark.parametrize("seed", range(4))
 def test_beams_that_hold_everything_find_the_likeliest_text(seed):
     table = Table(seed=seed)
-    found = write(table, 4, (END,), Choice(beams=4**3))
+    found = generate(table, 4, (END,), SamplingConfig(beams=4**3))
     table = Table(seed=seed)
     for example, text in enumerate(found):
         scores = {ids: sum(log_probabilities(table, example, (*ids, END))) for ids in all_texts(4)}
@@ -82,15 +81,15 @@ def plain_beam_search(table, example, beams, longest):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("beams", [2, 3])
 def test_few_beams_follow_the_rule(seed, beams):
-    found = write(Table(seed=seed), 6, (END,), Choice(beams=beams))
+    found = generate(Table(seed=seed), 6, (END,), SamplingConfig(beams=beams))
     assert [text.ids for text in found] == [plain_beam_search(Table(seed=seed), i, beams, 6) for i in range(3)]
 
 
 def test_beams_find_better_texts_than_the_likeliest_token_each_time():
     better = 0
     for seed in range(10):
-        plain = write(Table(seed=seed), 6, (END,))
-        beams = write(Table(seed=seed), 6, (END,), Choice(beams=4))
+        plain = generate(Table(seed=seed), 6, (END,))
+        beams = generate(Table(seed=seed), 6, (END,), SamplingConfig(beams=4))
         pairs = [(a.score, b.score) for a, b in zip(plain, beams, strict=True) if a.ended]
         assert all(b >= a - 1e-5 for a, b in pairs)
         better += sum(b > a + 1e-5 for a, b in pairs)
@@ -109,7 +108,7 @@ def test_greedy_takes_the_likeliest_token_until_the_end():
                 wanted.append(token)
                 last = last[1], token
             assert ids == wanted
-        texts = write(Table(seed=seed), 8, (END,))
+        texts = generate(Table(seed=seed), 8, (END,))
         assert [list(text.ids) for text in texts] == greedy(Table(seed=seed), 8, (END,))
         for example, text in enumerate(texts):
             whole = text.ids + ((END,) if text.ended else ())
@@ -124,16 +123,19 @@ def test_rows_end_by_themselves_and_steps_say_so():
         assert None not in told[:count]
         assert set(told[count:]) <= {None}
     seen = []
-    texts = write(Table(seed=3, sharp=3), 8, (END, 0), on_step=seen.append)
+    texts = generate(Table(seed=3, sharp=3), 8, (END, 0), on_step=seen.append)
     assert seen == moments
     assert all(END not in text.ids and 0 not in text.ids for text in texts)
 
 
-@pytest.mark.parametrize("how", [Choice(), Choice(temperature=1), Choice(beams=3), Choice(temperature=1, best_of=3)])
-def test_forced_beginnings_and_forbidden_tokens(how):
+@pytest.mark.parametrize(
+    "sampling",
+    [SamplingConfig(), SamplingConfig(temperature=1), SamplingConfig(beams=3), SamplingConfig(temperature=1, best_of=3)],
+)
+def test_forced_beginnings_and_forbidden_tokens(sampling):
     table = Table(seed=1)
     forced = [[3, 3], [], [2]]
-    texts = write(Table(seed=1), 6, (END,), how, forced=forced, forbidden=(4, 0))
+    texts = generate(Table(seed=1), 6, (END,), sampling, forced=forced, forbidden=(4, 0))
     for example, (text, begin) in enumerate(zip(texts, forced, strict=True)):
         assert list(text.ids[: len(begin)]) == begin
         assert not {0, 4} & set(text.ids)
@@ -143,7 +145,7 @@ def test_forced_beginnings_and_forbidden_tokens(how):
 
 
 def test_a_forbidden_end_leaves_the_room_to_bound_a_text():
-    texts = write(Table(sharp=3), 5, (END,), forbidden=(END,))
+    texts = generate(Table(sharp=3), 5, (END,), forbidden=(END,))
     assert all(len(text.ids) == 5 and not text.ended for text in texts)
 
 
@@ -158,33 +160,33 @@ def test_drawn_tokens_have_their_probabilities():
         def reorder(self, rows):
             self.logits = self.logits[rows]
 
-    def shares(how):
-        drawn = Counter(text.ids[0] for text in write(Same(2000), 1, (), how))
+    def shares(sampling):
+        drawn = Counter(text.ids[0] for text in generate(Same(2000), 1, (), sampling))
         return [drawn[token] / 2000 for token in range(5)]
 
-    assert shares(Choice(temperature=1)) == pytest.approx([0.5, 0.2, 0.2, 0.1, 0], abs=0.04)
+    assert shares(SamplingConfig(temperature=1)) == pytest.approx([0.5, 0.2, 0.2, 0.1, 0], abs=0.04)
     squares = [0.25, 0.04, 0.04, 0.01]
     wanted = [value / sum(squares) for value in squares]
-    assert shares(Choice(temperature=0.5)) == pytest.approx([*wanted, 0], abs=0.04)
-    assert shares(Choice(temperature=1, nucleus=0.6)) == pytest.approx([5 / 9, 2 / 9, 2 / 9, 0, 0], abs=0.04)
+    assert shares(SamplingConfig(temperature=0.5)) == pytest.approx([*wanted, 0], abs=0.04)
+    assert shares(SamplingConfig(temperature=1, nucleus=0.6)) == pytest.approx([5 / 9, 2 / 9, 2 / 9, 0, 0], abs=0.04)
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_number_of_the_text():
-    how = Choice(temperature=1, seed=4)
-    first = write(Table(seed=2), 6, (END,), how)
-    assert write(Table(seed=2), 6, (END,), how) == first
+    sampling = SamplingConfig(temperature=1, seed=4)
+    first = generate(Table(seed=2), 6, (END,), sampling)
+    assert generate(Table(seed=2), 6, (END,), sampling) == first
     alone = Table(seed=2)
     alone.reorder(torch.tensor([2]))
-    assert write(alone, 6, (END,), how, numbers=[2])[0].ids == first[2].ids
-    others = [write(Table(seed=2), 6, (END,), Choice(temperature=1, seed=seed)) for seed in range(5, 9)]
+    assert generate(alone, 6, (END,), sampling, numbers=[2])[0].ids == first[2].ids
+    others = [generate(Table(seed=2), 6, (END,), SamplingConfig(temperature=1, seed=seed)) for seed in range(5, 9)]
     assert any(other != first for other in others)
 
 
 def test_the_best_of_several_is_the_likeliest_of_them():
-    def scores(how):
-        return [text.score for text in write(Table(seed=2), 6, (END,), how)]
+    def scores(sampling):
+        return [text.score for text in generate(Table(seed=2), 6, (END,), sampling)]
 
-    few, many = scores(Choice(temperature=1, best_of=2)), scores(Choice(temperature=1, best_of=200))
+    few, many = scores(SamplingConfig(temperature=1, best_of=2)), scores(SamplingConfig(temperature=1, best_of=200))
     assert all(b >= a for a, b in zip(few, many, strict=True))
     best = [max(sum(log_probabilities(Table(seed=2), i, (*ids, END))) for ids in all_texts(6)) for i in range(3)]
     assert many == pytest.approx(best, abs=1e-4)
@@ -200,10 +202,10 @@ def test_a_nucleus_keeps_ties():
 def test_settings_that_do_not_go_together():
     for bad in ({"temperature": -1}, {"nucleus": 0.5}, {"best_of": 2}, {"beams": 0}, {"beams": 2, "temperature": 1}):
         with pytest.raises(BadInput):
-            Choice(**bad)
+            SamplingConfig(**bad)
     with pytest.raises(BadInput, match="on_step"):
-        write(Table(), 3, (END,), Choice(beams=2), on_step=print)
+        generate(Table(), 3, (END,), SamplingConfig(beams=2), on_step=print)
     with pytest.raises(BadInput, match="forced"):
-        write(Table(), 3, (END,), forced=[[1]])
+        generate(Table(), 3, (END,), forced=[[1]])
     with pytest.raises(BadInput, match="every token"):
-        write(Table(), 3, (END,), forbidden=range(5))
+        generate(Table(), 3, (END,), forbidden=range(5))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.systems.paligemma.transfer.data import Example, read_examples
+from tapetum.systems.paligemma.transfer.data import TransferExample, read_examples
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 HEIGHT, WIDTH = 31, 33
@@ -240,7 +240,7 @@ def _refcoco(folder: Path) -> None:
         (folder / name / f"refs({by}).p").write_bytes(pickle.dumps(references, protocol=0))
 
 
-def make_set(task: str, folder: Path) -> list[Example]:
+def make_set(task: str, folder: Path) -> list[TransferExample]:
     """Write the official files of a task, with images and videos of noise, and read the splits that are scored."""
     found = TASKS[task]
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,7 +253,7 @@ def make_set(task: str, folder: Path) -> list[Example]:
     return examples
 
 
-def fill(examples: list[Example]) -> None:
+def fill(examples: list[TransferExample]) -> None:
     """Make the images and videos that examples name."""
     rng = np.random.default_rng(0)
     for path in sorted({path for example in examples for path in example.images}):

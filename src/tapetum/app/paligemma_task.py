@@ -8,7 +8,7 @@ from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.app.evaluate_paligemma import PaliGemmaEvalOptions
+    from tapetum.app.evaluate.paligemma import PaliGemmaEvalOptions
 
 
 def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str, Any]:
@@ -39,12 +39,12 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
         listener.note(f"the published models learned {'+'.join(sorted(trained))} too: right answers of other splits are hidden")
 
     from tapetum.bench.paligemma_tasks import make_answers, read_answers, scorable, score_answers
-    from tapetum.systems.paligemma.transfer.samples import spread
+    from tapetum.systems.paligemma.transfer.samples import spaced_subset
 
-    examples, unpack = spread(kept, options.limit), None
+    examples, unpack = spaced_subset(kept, options.limit), None
     if options.predictions is not None:
         answers = read_answers(options.predictions, kept)
-        examples = [e for e in examples if e.id in answers.said] if options.limit else examples
+        examples = [e for e in examples if e.id in answers.texts] if options.limit else examples
         if task.metric == "referred":
             from tapetum.systems.paligemma.masks import codec as mask_codec
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float, Num
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import is_reference, resolve_class
 from tapetum.hub.registry import resolve
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
@@ -65,13 +67,16 @@ BASELINES = {"static": Static}
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
-    """Load a baseline by name, or whatever `tapetum.load` gives for a name or file of weights, in the precision `dtype`.
+    """Load a baseline by name, a tracker of the user's own class (FILE.py:CLASS), or weights as `tapetum.load` takes them.
 
+    Weights have the precision `dtype`.
     torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
     is not there.
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()
+    if is_reference(name_or_path, "tracker") and not Path(name_or_path).exists():
+        return own_tracker(name_or_path)
     resolve(name_or_path, "track")
     import torch
 
@@ -81,6 +86,14 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     tracker = tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
     if not hasattr(tracker, "track"):
         raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
+    return tracker
+
+
+def own_tracker(reference: str) -> Tracker:
+    """Make a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing."""
+    tracker = resolve_class(reference, "tracker")()
+    if not callable(getattr(tracker, "track", None)):
+        raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")
     return tracker
 
 

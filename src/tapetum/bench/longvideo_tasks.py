@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question
 from tapetum.data.entries import first_of, one_of, read_json
 from tapetum.data.layouts import listing
 from tapetum.data.listings import Listing, Split
+from tapetum.data.questions import Question
 from tapetum.data.video_language import video_file, videos_of
 from tapetum.data.video_language.actions import list_diving48, list_ssv2
 from tapetum.data.video_language.captions import (
@@ -62,7 +62,7 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     questions = []
     for name, video in read_annotations(file).items():
         end = ends.get(name) if isinstance(ends, dict) else None
-        until = str(end / video.metadata.rate) if isinstance(end, int) and end > 0 else ""
+        until = str(end / video.metadata.frame_rate) if isinstance(end, int) and end > 0 else ""
         for each in video.questions:
             questions.append(
                 Question(

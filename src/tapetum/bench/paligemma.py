@@ -27,14 +27,14 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
 from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, pixels_of
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.systems.paligemma.nano.scene_texts import LEAST_PIXELS
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
@@ -46,7 +46,7 @@ LONGEST_BOXES, LONGEST_ANSWER = 90, 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class SceneTestQuestion:
     """One of an image's."""
 
     image: int
@@ -57,7 +57,7 @@ class Question:
     answer: str
 
 
-class Held:
+class SceneTestSet:
     """Images that were never trained on, with their questions. Raises BadInput where the folder is not finished."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
@@ -67,7 +67,7 @@ class Held:
             raise BadInput(f"{folder} has no images.jsonl: it is not finished; run its tapetum scenes images again")
         numbers = {name: number for number, name in enumerate(self.folder.names)}
         self.questions = [
-            Question(
+            SceneTestQuestion(
                 image=numbers[Path(row["file"]).stem],
                 template=asked["template"],
                 text=asked["question"],
@@ -84,32 +84,32 @@ class Held:
         return map(self.folder.read, range(len(self.folder)))
 
 
-def see(model: PaliGemma, held: Held, sight: Sight = "true") -> Float[Tensor, "p n d"]:
+def embed_images(model: PaliGemma, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
     """Embed all images, or what is in their place."""
     found = []
-    order = [(number + len(held.folder) // 2) % len(held.folder) for number in range(len(held.folder))]
-    for start in range(0, len(held.folder), BATCH):
-        numbers = range(start, min(start + BATCH, len(held.folder)))
+    order = [(number + len(test_set.folder) // 2) % len(test_set.folder) for number in range(len(test_set.folder))]
+    for start in range(0, len(test_set.folder), BATCH):
+        numbers = range(start, min(start + BATCH, len(test_set.folder)))
         names = [order[n] if sight == "shuffled" else n for n in numbers]
-        pixels = torch.from_numpy(np.stack([pixels_of(held.folder.read(n).rgb) for n in names]))[:, None]
+        pixels = torch.from_numpy(np.stack([normalize_pixels(test_set.folder.read(n).rgb) for n in names]))[:, None]
         found.append(model.embed_images(pixels * 0 if sight == "grey" else pixels))
     return torch.cat(found)
 
 
 @torch.no_grad()
-def questions_right(
-    model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"], *, write: bool = True
+def score_questions(
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], *, write: bool = True
 ) -> list[dict[str, Any]]:
     """Answer all questions; gives rows with template, options, chosen (right or not) and written."""
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(held.questions), BATCH):
-        asked = held.questions[start : start + BATCH]
+    for start in range(0, len(test_set.questions), BATCH):
+        asked = test_set.questions[start : start + BATCH]
         prefix = _padded([tokens.encode_prefix(prompts.answer(q.text)) for q in asked])
         seen = images[[q.image for q in asked]]
         likely = _likelihoods(model, tokens, seen, prefix, [q.options for q in asked])
         texts = [""] * len(asked)
         if write:
-            texts = [tokens.decode(ids) for ids, _ in written(model, seen, prefix, LONGEST_ANSWER)]
+            texts = [tokens.decode(ids) for ids, _ in greedy_answers(model, seen, prefix, LONGEST_ANSWER)]
         for q, sure, text in zip(asked, likely, texts, strict=True):
             chosen = q.options[int(np.argmax(sure))]
             rows.append(
@@ -118,7 +118,7 @@ def questions_right(
                     "options": len(q.options),
                     "answer": q.answer,
                     "chosen": chosen == q.answer,
-                    "written": text == q.answer,
+                    "greedy_answers": text == q.answer,
                     "text": text,
                 }
             )
@@ -138,7 +138,7 @@ def _likelihoods(
 
 
 @torch.no_grad()
-def written(
+def greedy_answers(
     model: PaliGemma, images: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
 ) -> list[tuple[list[int], list[float]]]:
     """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token.
@@ -146,9 +146,9 @@ def written(
     With `placed` answers are about places, and begin as those of `Answerer`; see
     `tapetum.systems.paligemma.answers.first_places`.
     """
-    from tapetum.systems.paligemma.decoding import Session
+    from tapetum.systems.paligemma.decoding import PrefixDecodingState
 
-    session = Session(model, images, prefix, most)
+    session = PrefixDecodingState(model, images, prefix, most)
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
     open_rows = set(range(len(prefix)))
     for count in range(most):
@@ -189,14 +189,16 @@ def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], widt
     )
 
 
-def boxes_found(model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"]) -> dict[str, Any]:
+def detection_results(
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
+) -> dict[str, Any]:
     """Detect all classes in each image; gives COCO's average precisions."""
     truths, found = {}, {}
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
     for start in range(0, len(images), BATCH):
         seen = images[start : start + BATCH]
-        for row, (ids, sure) in enumerate(written(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES, tokens)):
-            image = held.folder.read(start + row)
+        for row, (ids, sure) in enumerate(greedy_answers(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES, tokens)):
+            image = test_set.folder.read(start + row)
             height, width = image.ids.shape
             found[start + row] = scored_boxes(tokens, ids, sure, width, height)
             truths[start + row] = _truth(image)
@@ -216,12 +218,12 @@ def _truth(image: SceneImage) -> TrueBoxes:
     )
 
 
-def masks_found(
-    model: PaliGemma, tokens: Tokens, held: Held, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
+def segmentation_results(
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
 ) -> dict[str, Any]:
     """Segment nouns of which there is one thing; mean overlap with what is seen of it, 0 where nothing is written."""
     wanted: list[tuple[int, str, int]] = []
-    for number, image in enumerate(held.images()):
+    for number, image in enumerate(test_set.images()):
         nouns = Counter(t.noun for t in image.things)
         sizes = np.bincount(image.ids.ravel(), minlength=256)
         wanted += [(number, t.noun, t.id) for t in image.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
@@ -230,9 +232,9 @@ def masks_found(
         asked = wanted[start : min(start + BATCH, most)]
         prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in asked])
         for (number, _, identity), (ids, _) in zip(
-            asked, written(model, images[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
+            asked, greedy_answers(model, images[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
         ):
-            true = held.folder.read(number).ids == identity
+            true = test_set.folder.read(number).ids == identity
             masks = parse(tokens.decode(ids), true.shape[1], true.shape[0], unpack).masks.masks
             overlap = (masks[0] & true).sum() / (masks[0] | true).sum() if len(masks) else 0.0
             overlaps.append(float(overlap))
@@ -244,7 +246,7 @@ def masks_found(
     }
 
 
-def by_template(rows: Sequence[dict[str, Any]], held: Held) -> dict[str, dict[str, Any]]:
+def summarize_by_template(rows: Sequence[dict[str, Any]], test_set: SceneTestSet) -> dict[str, dict[str, Any]]:
     """Sum rows up: shares that are right with Wilson's intervals of 95%, chance, and the share of the most common answer."""
     table = {}
     for name in [*sorted({row["template"] for row in rows}), "all"]:
@@ -254,7 +256,7 @@ def by_template(rows: Sequence[dict[str, Any]], held: Held) -> dict[str, dict[st
             "chance": float(np.mean([1 / row["options"] for row in mine])),
             "common": Counter(row["answer"] for row in mine).most_common(1)[0][1] / len(mine),
         }
-        for how in ("chosen", "written"):
+        for how in ("chosen", "greedy_answers"):
             right = sum(row[how] for row in mine)
             table[name][how] = right / len(mine)
             table[name][f"{how}_interval"] = wilson_interval(right, len(mine))
@@ -264,7 +266,7 @@ def by_template(rows: Sequence[dict[str, Any]], held: Held) -> dict[str, dict[st
 def evaluate(
     model: PaliGemma,
     tokens: Tokens,
-    held: Held,
+    test_set: SceneTestSet,
     *,
     unpack: Unpack | None = None,
     blind: Sequence[Sight] = ("shuffled", "grey"),
@@ -275,32 +277,32 @@ def evaluate(
     Args:
         model: in evaluation mode.
         tokens: its tokens.
-        held: images.
+        test_set: images.
         unpack: makes masks of codes; without it nothing is segmented.
         blind: what else the model is shown in the images' place; grey is for questions only.
         say: is told of progress.
     """
-    result: dict[str, Any] = {"images": len(held.folder)}
+    result: dict[str, Any] = {"images": len(test_set.folder)}
     for sight in ("true", *blind):
         ending = "" if sight == "true" else f"_{sight}"
         say(f"questions, {sight} images")
-        seen = see_all(model, held, sight)
-        rows = questions_right(model, tokens, held, seen, write=sight == "true")
-        result[f"questions{ending}"] = by_template(rows, held)
+        seen = embed_all(model, test_set, sight)
+        rows = score_questions(model, tokens, test_set, seen, write=sight == "true")
+        result[f"questions{ending}"] = summarize_by_template(rows, test_set)
         if sight == "grey":
             continue
         say(f"boxes, {sight} images")
-        result[f"detection{ending}"] = boxes_found(model, tokens, held, seen)
+        result[f"detection{ending}"] = detection_results(model, tokens, test_set, seen)
         if unpack is not None:
             say(f"masks, {sight} images")
-            result[f"segmentation{ending}"] = masks_found(model, tokens, held, seen, unpack)
+            result[f"segmentation{ending}"] = segmentation_results(model, tokens, test_set, seen, unpack)
     return result
 
 
 @torch.no_grad()
-def see_all(model: PaliGemma, held: Held, sight: Sight = "true") -> Tensor:
+def embed_all(model: PaliGemma, test_set: SceneTestSet, sight: Sight = "true") -> Tensor:
     """Embed all images without keeping what learning would need."""
-    return see(model, held, sight)
+    return embed_images(model, test_set, sight)
 
 
 def save(result: dict[str, Any], path: str | Path) -> Path:

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tapetum.bench.rows import Rows
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows
 from tapetum.core.reading import parse_json
-from tapetum.data.entries import Entry
+from tapetum.data.entries import JsonEntry
 from tapetum.data.listings import text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer.data import Example, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 from tapetum.systems.paligemma.transfer.form import Transfer
-from tapetum.systems.paligemma.transfer.rows import Row
+from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of
 from tapetum.systems.paligemma.transfer.scores import score
 
@@ -38,7 +38,7 @@ _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "cap
 class Answers:
     """What was said to examples."""
 
-    said: Mapping[Id, str]
+    texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
     """Probabilities of the tokens of places and masks in an answer."""
 
@@ -46,7 +46,7 @@ class Answers:
 def make_answers(
     answerer: Answerer,
     task: Transfer,
-    examples: Sequence[Example],
+    examples: Sequence[TransferExample],
     *,
     save: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
@@ -85,12 +85,12 @@ def make_answers(
         answer_examples(answerer, task, waiting, batch=batch, heard=heard, **more)
         found = {example.id: rows.get(_key(example.id), stamps[example.id]) or {} for example in examples}
     return Answers(
-        said={key: row["answer"] for key, row in found.items()},
+        texts={key: row["answer"] for key, row in found.items()},
         chances={key: row["chances"] for key, row in found.items() if "chances" in row},
     )
 
 
-def read_answers(path: str | Path, examples: Sequence[Example]) -> Answers:
+def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answers:
     """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list as servers take it.
 
     Raises BadInput for a file that is missing or damaged, an example without an answer, and answers to what is not asked.
@@ -99,7 +99,7 @@ def read_answers(path: str | Path, examples: Sequence[Example]) -> Answers:
     known: dict[str, list[Id]] = {}
     for example in examples:
         known.setdefault(str(example.id[1]), []).append(example.id)
-    said: dict[Id, str] = {}
+    texts: dict[Id, str] = {}
     chances: dict[Id, Sequence[float]] = {}
     for entry in _entries(path):
         name = next((n for n in _KEYS if n in entry), "id")
@@ -108,20 +108,22 @@ def read_answers(path: str | Path, examples: Sequence[Example]) -> Answers:
         if len(ids) != 1:
             what = "of several splits; write its split" if ids else "not asked; give answers to the same splits"
             raise BadInput(f"{entry.where} answers {key!r}, which is {what}")
-        if ids[0] in said:
+        if ids[0] in texts:
             raise BadInput(f"{entry.where} answers {key!r} a second time; leave one of the two out")
-        said[ids[0]] = entry.text(*_TEXTS)
+        texts[ids[0]] = entry.text(*_TEXTS)
         if "chances" in entry:
             chances[ids[0]] = [float(value) for value in entry.fields["chances"]]
-    return Answers(said=said, chances=chances)
+    return Answers(texts=texts, chances=chances)
 
 
-def score_answers(task: Transfer, examples: Sequence[Example], answers: Answers, unpack: Unpack | None = None) -> list[Row]:
+def score_answers(
+    task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
+) -> list[ScoreRow]:
     """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer_scores.score`."""
-    return score(task, examples, answers.said, chances=answers.chances, unpack=unpack)
+    return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
 
 
-def scorable(task: Transfer, examples: Sequence[Example]) -> bool:
+def scorable(task: Transfer, examples: Sequence[TransferExample]) -> bool:
     """Say whether the task is scored here, and no right answer is hidden."""
     return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
 
@@ -130,7 +132,7 @@ def _key(id_: Id) -> str:
     return json.dumps(id_)
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path) -> list[JsonEntry]:
     text = text_of(path)
     try:
         if text.lstrip().startswith("["):
@@ -139,7 +141,7 @@ def _entries(path: Path) -> list[Entry]:
             found = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     except ValueError as error:
         raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
-    return [Entry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
+    return [JsonEntry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
 
 
 def _last_made(lines: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:

@@ -32,6 +32,8 @@ GROUPS: Mapping[Kind, str] = {
     "benchmark": "tapetum.benchmarks",
 }
 """Groups of entry points, by what their classes are."""
+_given: dict[type, str] = {}
+"""Classes that were resolved in this process, each with its reference."""
 _FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Z]\w*)")
 
@@ -74,27 +76,44 @@ def resolve_class(reference: str, kind: Kind) -> Any:
             )
             raise BadInput(f"there is no {kind} {reference!r}; {advice}")
         entry = entries[reference]
-        return _class_of(_imported(entry.module, reference), entry.attr, reference)
+        return _record(_class_of(_imported(entry.module, reference), entry.attr, reference), reference)
     name = where["module"]
     module = _module_of_file(Path(name), reference) if reference.partition(":")[0].endswith(".py") else name
-    return _class_of(_imported(module, reference), where["name"], reference)
+    return _record(_class_of(_imported(module, reference), where["name"], reference), reference)
 
 
-def plugin_name(reference: str) -> str:
-    """Compute the name under which a class of the user's is reported: that of the class, or of the entry point.
+def reference_of(cls: type) -> str | None:
+    """Look up the reference by which the user gave this class in this process; None for a class that was not given so."""
+    return _given.get(cls)
 
-    >>> plugin_name("methods/my_method.py:MyMethod"), plugin_name("rotation")
-    ('MyMethod', 'rotation')
+
+def given_reference(recorded: str, kind: Kind) -> str:
+    """Find the reference by which the user gave the class that a file names in this process, or the entry point of that name.
+
+    Raises BadInput where it was not given: code that a file names is never imported for it.
     """
-    return reference.rpartition(":")[2]
+    for reference in _given.values():
+        if reference_label(reference) == recorded:
+            return reference
+    if recorded in _entries(kind):
+        return recorded
+    raise BadInput(f"the file was made with the {kind} {recorded!r}, whose code is not in it; give {recorded}=FILE")
+
+
+def reference_label(reference: str) -> str:
+    """Shorten a reference to the name under which its class is recorded and reported: without folders.
+
+    >>> reference_label("methods/my_method.py:MyMethod"), reference_label("rotation")
+    ('my_method.py:MyMethod', 'rotation')
+    """
+    module, colon, name = reference.rpartition(":")
+    return f"{Path(module).name}:{name}" if colon else reference
 
 
 def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
     """Describe a class for a checkpoint or a file of weights: its reference, without folders, and its file's fingerprint."""
     cls = resolve_class(reference, kind)
-    module, colon, name = reference.rpartition(":")
-    short = f"{Path(module).name}:{name}" if colon else reference
-    return {"reference": short, "fingerprint": fingerprint(inspect.getfile(cls))}
+    return {"reference": reference_label(reference), "fingerprint": fingerprint(inspect.getfile(cls))}
 
 
 def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place: str | os.PathLike[str]) -> str | None:
@@ -109,6 +128,11 @@ def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place:
     if given["fingerprint"] == record.get("fingerprint"):
         return None
     return f"{given['reference']} has changed since {place} was made with it"
+
+
+def _record(cls: type, reference: str) -> type:
+    _given.setdefault(cls, reference)
+    return cls
 
 
 def _entries(kind: Kind) -> dict[str, EntryPoint]:

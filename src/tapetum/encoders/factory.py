@@ -23,21 +23,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
+from tapetum.core.plugins import reference_of
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.config import (
+from tapetum.encoders.architectures import (
     FAMILIES,
     SOURCES,
     Architecture,
-    Preprocessing,
     architecture,
     as_json,
     changed,
     dotted,
+    family_class,
     from_json,
 )
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import send, under_our_names
@@ -65,7 +67,7 @@ def make(found: Architecture, seed: int = 0) -> Encoder:
     """Build the network of an architecture with random weights, float32, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return dotted(FAMILIES[found.family].model)(found.config, found.preprocessing).eval()
+        return family_class(found.family, "model")(found.config, found.preprocessing).eval()
 
 
 def describe(encoder: Encoder) -> Architecture:
@@ -73,6 +75,8 @@ def describe(encoder: Encoder) -> Architecture:
     for family, parts in FAMILIES.items():
         if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
+    if own := reference_of(type(encoder)):
+        return Architecture(family=own, config=encoder.config, preprocessing=encoder.preprocessing)
     raise BadInput(f"{type(encoder).__name__} is of no family that tapetum knows; it cannot be saved or sent")
 
 

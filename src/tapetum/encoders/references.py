@@ -5,6 +5,7 @@
     dinov2-small/              a folder with config.json of transformers (`save_pretrained`, a repository of the Hub) or of timm
     own.pth                    a state dict of timm or torchvision, where names and shapes of its tensors leave nothing open
     timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
+    my_net.py:MyNet=FILE       weights of an encoder of your own, with the class that they were made with (tapetum.core.plugins)
     timm:NAME                  timm's own pretrained weights of that name, which timm fetches (the extra `encoders`)
     random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
 
@@ -22,8 +23,11 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput, MissingExtra, Remark
-from tapetum.encoders.config import SOURCES, Preprocessing, architecture, dotted
+from tapetum.core.plugins import resolve_class, split_reference
+from tapetum.encoders.architectures import SOURCES, architecture, dotted
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
+from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.processors import of_processor, of_timm
 from tapetum.encoders.published import PORT, PREFIXES
@@ -118,6 +122,16 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
     else:
         raise BadInput(f"{name} names no file; give {source}:NAME=FILE, or random:{source}:NAME for random weights")
     return found.to(device=device, dtype=dtype)
+
+
+def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
+    """Load weights of an encoder of the user's own, CLASS=FILE, in evaluation mode."""
+    name = os.fspath(reference)
+    own, file = split_reference(name, "encoder")
+    resolve_class(own, "encoder")  # from here on its files can be read
+    if not file:
+        raise BadInput(f"{name} names no file; give {name}=FILE with its weights, or random:{name} for random ones")
+    return load_file(file, device, dtype)
 
 
 def _random(name: str, seed: int) -> Encoder:

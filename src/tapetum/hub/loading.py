@@ -18,6 +18,7 @@ from typing import Any
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import is_reference, split_reference
 from tapetum.core.reading import open_file, parse_json, read_json
 from tapetum.hub.registry import ENCODER_FILE, FOLDER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
 
@@ -52,6 +53,8 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
     prefix, colon, _ = os.fspath(reference).partition(":")
     if colon and not path.exists() and prefix in (prefixes := _joined("PREFIXES")):
         return prefixes[prefix]
+    if is_reference(split_reference(os.fspath(reference), "encoder")[0], "encoder"):
+        return "tapetum.encoders.references:from_class"
     loader = _of_folder(path)
     if loader is not None:
         return loader

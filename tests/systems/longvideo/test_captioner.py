@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.layers.generate_config import Choice
+from tapetum.encoders.config import DecoderConfig
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner, CellMeans, Resampler
 from tapetum.systems.longvideo.config import named
@@ -178,10 +178,12 @@ def test_texts_are_written_as_by_a_loop_and_as_by_transformers(foreign: str) -> 
     begin = torch.tensor([alone.language.encode("the red")])
     wanted = alone.language.model.generate(begin, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, begin.shape[1] :]
     assert alone.generate(alone.encode(clip()), "the red", max_new_tokens=6) == [alone.language.decode(wanted.tolist()).strip()]
-    for each, how in ((model, Choice(beams=3)), (captioner(foreign, open_gates=True), Choice(beams=2))):
+    for each, sampling in ((model, SamplingConfig(beams=3)), (captioner(foreign, open_gates=True), SamplingConfig(beams=2))):
         shown = each.encode(clip(20, 2))
-        both = each.generate(shown, "a", how, max_new_tokens=5)
-        assert both == [text for row in range(2) for text in each.generate(shown[row : row + 1], "a", how, max_new_tokens=5)]
+        both = each.generate(shown, "a", sampling, max_new_tokens=5)
+        assert both == [
+            text for row in range(2) for text in each.generate(shown[row : row + 1], "a", sampling, max_new_tokens=5)
+        ]
 
 
 def test_only_what_is_between_learns_and_it_is_saved_alone(foreign: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tapetum.systems.paligemma.labels import answers_to, only_asked
+from tapetum.systems.paligemma.labels import keep_requested, label_matches
 from tapetum.systems.paligemma.locations import parse
 
 
@@ -28,8 +28,8 @@ from tapetum.systems.paligemma.locations import parse
     ],
 )
 def test_a_label_answers_to_what_was_asked(label: str, thing: str, yes: bool):
-    assert answers_to(label, [thing]) == yes
-    assert answers_to(label, ["zebra", thing]) == yes
+    assert label_matches(label, [thing]) == yes
+    assert label_matches(label, ["zebra", thing]) == yes
 
 
 def test_boxes_and_masks_of_other_things_are_left_out():
@@ -37,11 +37,11 @@ def test_boxes_and_masks_of_other_things_are_left_out():
     codes = "<seg001>" * 16
     text = f"{box.format(100)}{codes} cup ; {box.format(200)} cat ; {box.format(300)}{codes} cat"
     found = parse(text, 64, 64, lambda numbers: np.ones((len(numbers), 64, 64), np.float32))
-    kept = only_asked(found, ["cat"])
+    kept = keep_requested(found, ["cat"])
     assert kept.boxes.labels == ("cat", "cat")
     assert kept.boxes.xyxy[:, 2].tolist() == found.boxes.xyxy[1:, 2].tolist()
     assert kept.unasked == ("cup",)
     assert kept.of_box.tolist() == [1]
     assert (kept.masks.masks == found.masks.masks[1:]).all()
-    assert only_asked(found, None) is found
-    assert len(only_asked(found, ["dog"]).boxes) == 0
+    assert keep_requested(found, None) is found
+    assert len(keep_requested(found, ["dog"]).boxes) == 0

@@ -8,10 +8,19 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
+from tapetum.layers.transformer import TokenEmbedding
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.data import Rows
-from tapetum.systems.paligemma.losses import Nearby, averaged, pack, packed_loss, packed_mask, suffix_loss, token_losses
+from tapetum.systems.paligemma.data import TextRows
+from tapetum.systems.paligemma.losses import (
+    SoftLocationTargets,
+    mean_loss,
+    pack_texts,
+    packed_loss,
+    packed_mask,
+    suffix_loss,
+    token_losses,
+)
 from tapetum.systems.paligemma.model import build
 
 LANGUAGE = DecoderConfig(width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=24, vocabulary=40)
@@ -22,11 +31,11 @@ def tiny(mask: str = "full") -> PaliGemmaConfig:
     return PaliGemmaConfig(vision_encoder=EYE, language=LANGUAGE, prefix_mask=mask, newline=4)  # pyright: ignore[reportArgumentType]
 
 
-def rows() -> Rows:
+def rows() -> TextRows:
     """Three texts about two images, of different lengths."""
     prefix = torch.tensor([[2, 9, 8, 4], [2, 7, 4, 0], [2, 5, 6, 4]])
     suffix = torch.tensor([[11, 12, 13, 1], [14, 1, 0, 0], [15, 16, 1, 0]])
-    return Rows(torch.tensor([0, 0, 1]), prefix, suffix, suffix != 0)
+    return TextRows(torch.tensor([0, 0, 1]), prefix, suffix, suffix != 0)
 
 
 def test_smoothing_is_the_references_and_torchs_under_another_number() -> None:
@@ -47,13 +56,13 @@ def test_smoothing_is_the_references_and_torchs_under_another_number() -> None:
 def test_three_means_of_uneven_answers() -> None:
     losses = torch.tensor([[1.0, 2.0, 3.0, 6.0], [8.0, 0.0, 0.0, 0.0]])
     counted = losses > 0
-    assert float(averaged(losses, counted, "examples")) == pytest.approx((3 + 8) / 2)
-    assert float(averaged(losses, counted, "tokens")) == pytest.approx(20 / 5)
-    assert float(averaged(losses, counted, "roots")) == pytest.approx((12 / 2 + 8) / (2 + 1))
+    assert float(mean_loss(losses, counted, "examples")) == pytest.approx((3 + 8) / 2)
+    assert float(mean_loss(losses, counted, "tokens")) == pytest.approx(20 / 5)
+    assert float(mean_loss(losses, counted, "roots")) == pytest.approx((12 / 2 + 8) / (2 + 1))
     nothing = torch.zeros_like(counted)
-    assert float(averaged(losses * 0, nothing, "examples")) == 0
+    assert float(mean_loss(losses * 0, nothing, "examples")) == 0
     with pytest.raises(BadInput, match="mean"):
-        averaged(losses, counted, "sums")  # pyright: ignore[reportArgumentType]
+        mean_loss(losses, counted, "sums")  # pyright: ignore[reportArgumentType]
 
 
 def test_only_the_suffix_and_its_end_carry_a_loss() -> None:
@@ -92,7 +101,7 @@ def test_what_is_unlearned_carries_no_loss() -> None:
 def test_rows_that_share_a_image_lose_what_they_lose_alone(mask: str, mean: str) -> None:
     r, model = rows(), build(tiny(mask))
     pixels = torch.randn(2, 1, 3, 28, 28)
-    packed = pack([r], 2, mean, mask)  # pyright: ignore[reportArgumentType]
+    packed = pack_texts([r], 2, mean, mask)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         shared, _ = packed_loss(model, model.embed_images(pixels), packed, smoothing=0.1)
         alone = suffix_loss(model.logits(pixels[r.of], r.prefix, r.suffix), r.suffix, mean=mean, smoothing=0.1)  # pyright: ignore
@@ -100,40 +109,44 @@ def test_rows_that_share_a_image_lose_what_they_lose_alone(mask: str, mean: str)
 
 
 def test_places_near_the_right_one_are_nearly_right() -> None:
-    nearby = Nearby(first=10, spread=4.0)
+    soft_locations = SoftLocationTargets(first=10, std=4.0)
     suffix = torch.tensor([[10 + 500, 7, 0]])
     logits = torch.zeros(1, 3, 10 + 1024)
-    even = token_losses(logits, suffix, nearby=nearby)
+    even = token_losses(logits, suffix, soft_locations=soft_locations)
     torch.testing.assert_close(even[0, :2], torch.full((2,), float(np.log(1034))))  # whatever the target, guesses are even
     found = {}
     for off in (0, 4, 40):  # a model that is sure of a place, with the target's own deviation
         sure = torch.full((1, 3, 1034), -30.0)
         sure[0, 0, 10:] = -(((torch.arange(1024) - 500 - off) / 4.0) ** 2) / 2
-        found[off] = float(token_losses(sure, suffix, nearby=nearby)[0, 0])
+        found[off] = float(token_losses(sure, suffix, soft_locations=soft_locations)[0, 0])
     entropy = 0.5 * np.log(2 * np.pi * np.e * 4.0**2)
     assert abs(found[0] - entropy) < 1e-3
     assert abs(found[4] - found[0] - 0.5) < 1e-3  # one deviation off: a half, as between normal distributions
     assert abs(found[40] - found[0] - 50) < 1e-2
     # Words lose what they lost, and a packed row what it loses alone.
     drawn = torch.randn(1, 3, 1034)
-    torch.testing.assert_close(token_losses(drawn, suffix, nearby=nearby)[0, 1], token_losses(drawn, suffix)[0, 1])
+    torch.testing.assert_close(
+        token_losses(drawn, suffix, soft_locations=soft_locations)[0, 1], token_losses(drawn, suffix)[0, 1]
+    )
     r, model = rows(), build(tiny("blocks"))
     pixels = torch.randn(2, 1, 3, 28, 28)
-    table = model.language.table.weight
+    table = model.language.token_embedding.weight
     assert isinstance(table, torch.Tensor)
     wider = torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1))
-    model.language.table = torch.nn.Embedding.from_pretrained(wider)
+    model.language.token_embedding = TokenEmbedding.from_pretrained(wider)
     moved = replace(r, suffix=torch.where(r.suffix > 10, r.suffix + 100, r.suffix))
-    near = Nearby(first=len(table), spread=3.0)
+    near = SoftLocationTargets(first=len(table), std=3.0)
     with torch.no_grad():
         logits = model.language.logits(model.read(model.embed_images(pixels)[r.of], r.prefix, moved.suffix))
-        alone = averaged(token_losses(logits, moved.suffix, nearby=near), moved.suffix != 0, "tokens")
-        shared, _ = packed_loss(model, model.embed_images(pixels), pack([moved], 2, "tokens", "blocks"), nearby=near)
+        alone = mean_loss(token_losses(logits, moved.suffix, soft_locations=near), moved.suffix != 0, "tokens")
+        shared, _ = packed_loss(
+            model, model.embed_images(pixels), pack_texts([moved], 2, "tokens", "blocks"), soft_locations=near
+        )
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_the_packed_mask_is_the_one_that_is_drawn() -> None:
-    r = Rows(
+    r = TextRows(
         torch.tensor([0, 0]),
         torch.tensor([[2, 9, 4], [2, 4, 0]]),
         torch.tensor([[11, 12, 1], [14, 1, 0]]),
@@ -144,7 +157,7 @@ def test_the_packed_mask_is_the_one_that_is_drawn() -> None:
         "images": ["xx", "xx", "xxx", "xxxx", "xxxxx", "xxxxxx", "xxxxxxx", "xx.....x", "xx.....xx", "xx.....xxx"],
     }
     for mask, lines in drawn.items():
-        found = packed_mask(pack([r], 1, "examples", mask), 2)[0, 0]  # pyright: ignore[reportArgumentType]
+        found = packed_mask(pack_texts([r], 1, "examples", mask), 2)[0, 0]  # pyright: ignore[reportArgumentType]
         assert ["".join(".x"[int(v)] for v in row).rstrip(".") for row in found] == lines
     with pytest.raises(BadInput, match="share"):
-        pack([r], 1, "examples", "full")  # pyright: ignore[reportArgumentType]
+        pack_texts([r], 1, "examples", "full")  # pyright: ignore[reportArgumentType]

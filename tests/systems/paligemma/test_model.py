@@ -7,11 +7,10 @@ import torch
 
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.core.errors import BadInput
-from tapetum.layers import kernels
-from tapetum.layers.generate_config import Choice
-from tapetum.layers.packed import has_copies
+from tapetum.layers import cpu
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import PaliGemma, build
-from tapetum.systems.paligemma.mask import lay_out
+from tapetum.systems.paligemma.mask import prefix_lm_mask
 
 PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
 SUFFIX = torch.tensor([[8, 50, 33, 1], [21, 1, 0, 0], [60, 7, 1, 0]])
@@ -65,7 +64,7 @@ def dependencies(model, images, prefix, suffix):
     torch.manual_seed(0)
     tokens = torch.randn(1, images + prefix + suffix, model.config.language.width, requires_grad=True)
     valid = torch.ones(1, tokens.shape[1], dtype=torch.bool)
-    layout = lay_out(valid, images, prefix, model.config.prefix_mask, model.config.language.window)
+    layout = prefix_lm_mask(valid, images, prefix, model.config.prefix_mask, model.config.language.window)
     out = model.language(tokens, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
     rows = [torch.autograd.grad(out[0, i].square().sum(), tokens, retain_graph=True)[0][0] for i in range(out.shape[1])]
     return torch.stack(rows).abs().amax(-1) > 0
@@ -86,7 +85,7 @@ def test_who_depends_on_whom(family):
 
 def test_the_mask_with_padding_and_window_as_drawn():
     valid = torch.tensor([[1, 1, 1, 1, 0, 1, 1, 0]]).bool()  # two of images, two of prefix and a pad, two of suffix and a pad
-    layout = lay_out(valid, 2, 3, "full", window=3)
+    layout = prefix_lm_mask(valid, 2, 3, "full", window=3)
     drawn = ["xxxx....", "xxxx....", "xxxx....", "xxxx....", "xxxx....", "xxxx.x..", "xxxx.xx.", "xxxx.xx."]
     assert ["".join("x" if see else "." for see in row) for row in layout.mask[0, 0].tolist()] == drawn
     near = ["xxxx....", "xxxx....", "xxxx....", "xxxx....", "xxxx....", "..xx.x..", "...x.xx.", "...x.xx."]
@@ -134,8 +133,8 @@ def test_scores_of_several_answers_are_those_of_each(model):
 def test_beams_and_draws_over_the_model():
     model = tiny()
     plain = model.generate(pixels(), PREFIX, 5)
-    beams = model.generate(pixels(), PREFIX, 5, Choice(beams=4))
-    best = model.generate(pixels(), PREFIX, 5, Choice(temperature=1, best_of=4, seed=1))
+    beams = model.generate(pixels(), PREFIX, 5, SamplingConfig(beams=4))
+    best = model.generate(pixels(), PREFIX, 5, SamplingConfig(temperature=1, best_of=4, seed=1))
     for texts in (plain, beams, best):
         for row, text in enumerate(texts):
             ids = torch.tensor([text.ids + ((1,) if text.ended else ())])
@@ -220,7 +219,7 @@ def test_a_model_in_bfloat16_is_near():
 def test_random_weights_depend_on_the_seed():
     first, second, third = build(TINY, 1), build(TINY, 1), build(TINY, 2)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert not torch.equal(first.language.table.weight, third.language.table.weight)
+    assert not torch.equal(first.language.token_embedding.weight, third.language.token_embedding.weight)
     assert isinstance(first, PaliGemma)
 
 
@@ -256,16 +255,13 @@ def test_eight_bits_are_near(family, kind):
     assert len(bytes_.generate_ids(pixels(), PREFIX, 4)) == 3
 
 
-def test_answers_with_copied_weights_are_the_same(monkeypatch):
-    """Long enough for copies to be made; then the weights change, and answers follow."""
-    monkeypatch.setattr(kernels, "LINEAR", "onednn")  # on any processor
+def test_answers_of_swapped_layers_are_the_same(monkeypatch):
+    """With copies of weights; then the weights change, and answers follow."""
+    monkeypatch.setattr(cpu, "KERNEL", "onednn")  # on any processor
     for config in BOTH.values():
-        plain, copied = tiny(config), tiny(config)
-        plain.copy_weights = False
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
-        assert has_copies(copied.language)
-        assert not has_copies(plain.language)
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
-        for model in (plain, copied):
+        plain, fast = tiny(config), cpu.speed_up(tiny(config), copies=True)
+        assert cpu.has_copies(fast.language)
+        assert fast.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        for model in (plain, fast):
             model.load_state_dict(tiny(config, seed=5).state_dict())
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        assert fast.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)

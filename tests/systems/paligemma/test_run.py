@@ -13,13 +13,13 @@ from PIL import Image
 import tapetum
 from support.scene_folder import write_scene_folder
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.data import JsonLines, Pair, Sample, collate, unlearned
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.nano.position_init import place_rows, write_positions
+from tapetum.systems.paligemma.nano.position_init import add_position_waves, location_embeddings
 from tapetum.systems.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
 from tapetum.systems.paligemma.run import train_stage
 from tapetum.systems.paligemma.task import reference_groups
@@ -91,17 +91,17 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
     )
     assert other is not None
     run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), vision_encoder=str(other.weights), **still)
-    finished = train_stage(replace(run, learning=Learning(spread=9.0), looking=0.5), launch(tmp_path / "1"))
+    finished = train_stage(replace(run, learning=Learning(location_std=9.0), looking=0.5), launch(tmp_path / "1"))
     assert finished is not None
     after = weights.load(finished.weights)
     moved = after.state_dict()["vision_encoder.positions"] - before.state_dict()["vision_encoder.positions"]
     expected = torch.zeros_like(moved)
-    write_positions(expected, TINY.vision_encoder.grid)
+    add_position_waves(expected, TINY.vision_encoder.grid)
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
     first = Tokens.load(tmp_path / "1").location_ids[0]
-    rows = [model.state_dict()["language.table.weight"] for model in (before, after)]
+    rows = [model.state_dict()["language.token_embedding.weight"] for model in (before, after)]
     norm = float(rows[0][:first].norm(dim=1).mean())
-    torch.testing.assert_close(rows[1][first : first + 1024], place_rows(16, norm), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows[1][first : first + 1024], location_embeddings(16, norm), atol=1e-4, rtol=0)
     torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
 
 
@@ -212,7 +212,7 @@ def test_only_matrices_of_eye_and_projector_decay() -> None:
 
 
 def test_samples_of_a_file_are_functions_of_seed_and_number(tmp_path: Path) -> None:
-    data = JsonLines(lines(tmp_path), 28)
+    data = JsonLinesSamples(lines(tmp_path), 28)
     order = [data.draw(4, n).pairs[0].suffix for n in range(12)]
     assert order == [data.draw(4, n).pairs[0].suffix for n in range(12)]
     assert order[:6].count("red") == order[6:].count("red") == 3  # each epoch sees each once
@@ -227,8 +227,8 @@ def test_lines_about_one_image_are_learned_together(tmp_path: Path) -> None:
     rows = [{"image": "a.png", "prefix": f"p{n}", "suffix": "s"} for n in range(3)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert len(JsonLines(path, 14)) == 3
-    together = JsonLines(path, 14, per_image=2)
+    assert len(JsonLinesSamples(path, 14)) == 3
+    together = JsonLinesSamples(path, 14, per_image=2)
     assert len(together) == 1
     assert len({pair.prefix for pair in together.draw(0, 0).pairs}) == 2
 
@@ -246,7 +246,7 @@ def test_lines_that_cannot_be_used_are_named(tmp_path: Path, row: dict, told: st
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n")
     with pytest.raises(BadInput, match=f"line 1.*{told}"):
-        JsonLines(path, 14)
+        JsonLinesSamples(path, 14)
 
 
 def tokens(path: Path) -> Tokens:
@@ -257,7 +257,7 @@ def tokens(path: Path) -> Tokens:
 
 def test_texts_are_cut_as_the_reference_cuts_them(tmp_path: Path) -> None:
     known = tokens(tmp_path)
-    sample = Sample(pixels=np.zeros((1, 3, 14, 14), np.float32), pairs=(Pair(prefix="answer en", suffix="cat ; dog"),))
+    sample = ImageTexts(pixels=np.zeros((1, 3, 14, 14), np.float32), pairs=(TextPair(prefix="answer en", suffix="cat ; dog"),))
     whole = collate([sample], known).groups[0]
     for length in range(1, whole.prefix.shape[1] + whole.suffix.shape[1] + 1):
         [rows] = collate([sample], known, length).groups
@@ -308,7 +308,7 @@ def test_lists_of_a_file_are_filled_up(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     row = {"image": "a.png", "prefix": "detect all classes", "suffix": "<loc0000><loc0000><loc0500><loc0500> cat"}
     path.write_text(json.dumps(row) + "\n")
-    filled = WithNoise(JsonLines(path, 14), 4)
+    filled = WithNoise(JsonLinesSamples(path, 14), 4)
     [pair] = filled.draw(0, 0).pairs
     assert pair.suffix.count("noise") == 3
     assert "<loc0000><loc0000><loc0500><loc0500> cat" in pair.suffix

@@ -18,10 +18,10 @@ from systems.pretraining.conftest import JOINT, RESNET, VIT, tiny
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining import captions
 from tapetum.systems.pretraining.config import METHODS, Dino, Method
-from tapetum.systems.pretraining.heads import DinoHead, by_batch, projection, spread
+from tapetum.systems.pretraining.heads import feature_std, projection, use_batch_statistics
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.methods.dino import moved_center, teacher_temperature
-from tapetum.systems.pretraining.methods.mae import hidden_patches, see_some
+from tapetum.systems.pretraining.methods.dino import DinoHead, move_center, teacher_temperature
+from tapetum.systems.pretraining.methods.mae import encode_visible, hidden_patches
 from tapetum.systems.pretraining.run import loop_config, task_for
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -73,7 +73,7 @@ def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, netw
                 assert parameter.grad.abs().sum() > 0 or name.endswith("key.bias"), name
         optimizer.step()
         found.append(float(loss.detach()))
-        assert 0 <= float(metrics["spread"]) <= 1
+        assert 0 <= float(metrics["feature_std"]) <= 1
     assert all(math.isfinite(value) for value in found)
     assert found[-1] < found[0] - 0.02, found
     for name, teacher in teachers.items():
@@ -95,7 +95,7 @@ def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) 
     loss.backward()
     lacking = [name for name, p in model.encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert lacking in ([], ["class_token"])  # which nothing looks at where the mean of the grid is pooled
-    assert 0 < float(metrics["spread"]) <= 1
+    assert 0 < float(metrics["feature_std"]) <= 1
 
 
 def test_a_task_goes_to_workers_without_its_images(data: Path) -> None:
@@ -144,7 +144,7 @@ def test_teachers_see_by_the_batch_and_follow_nothing() -> None:
     teacher.load_state_dict(student.state_dict())
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     x = torch.randn(7, 6)
-    torch.testing.assert_close(by_batch(teacher)(x), student(x))
+    torch.testing.assert_close(use_batch_statistics(teacher)(x), student(x))
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert not all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
 
@@ -152,13 +152,13 @@ def test_teachers_see_by_the_batch_and_follow_nothing() -> None:
 def test_dinos_centre_is_a_running_mean_and_its_temperature_rises() -> None:
     torch.manual_seed(0)
     center, said = torch.randn(5), torch.randn(6, 5)
-    torch.testing.assert_close(moved_center(center, said, 0.9), 0.9 * center + 0.1 * said.mean(0))
+    torch.testing.assert_close(move_center(center, said, 0.9), 0.9 * center + 0.1 * said.mean(0))
     from lightly.models.modules.center import Center
 
     theirs = Center(size=(1, 1, 5), momentum=0.9)
     theirs.center = center[None, None].clone()
     theirs.update(said.view(2, 3, 5))
-    torch.testing.assert_close(moved_center(center, said, 0.9), theirs.value.flatten())
+    torch.testing.assert_close(move_center(center, said, 0.9), theirs.value.flatten())
     how = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.3)
     assert teacher_temperature(how, 0.15) == pytest.approx(0.055)
     assert teacher_temperature(how, 0.9) == pytest.approx(0.07)
@@ -197,24 +197,24 @@ def test_dinos_head_is_lightlys() -> None:
 
 def test_mae_sees_what_is_not_hidden_and_nothing_else(data: Path) -> None:
     _, model, _, batch = begun("mae", data)
-    encoder, seen = model.encoder, batch["seen"]
+    encoder, seen = model.encoder, batch["visible"]
     [images] = batch["views"]
     hidden = hidden_patches(seen, 16)
     assert hidden.sum(1).tolist() == [12] * 8  # three quarters of 4 x 4
     assert len({tuple(row) for row in seen.sort().values.tolist()}) > 1  # not the same for all
     mask = hidden.view(8, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     changed = torch.where(mask, torch.randn_like(images), images)
-    torch.testing.assert_close(see_some(encoder, images, seen), see_some(encoder, changed, seen))
+    torch.testing.assert_close(encode_visible(encoder, images, seen), encode_visible(encoder, changed, seen))
     assert not torch.allclose(encoder(images).pooled, encoder(changed).pooled)
     all_seen = torch.arange(16).expand(8, -1)
-    torch.testing.assert_close(see_some(encoder, images, all_seen), encoder(images).tokens)
-    assert see_some(encoder, images, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
+    torch.testing.assert_close(encode_visible(encoder, images, all_seen), encoder(images).tokens)
+    assert encode_visible(encoder, images, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
 
 
 def test_mae_puts_every_patch_into_its_place(data: Path) -> None:
     """The decoder without blocks says of a place what stands there: a seen patch, or the mask token."""
     _, model, _, batch = begun("mae", data)
-    decoder, seen = model.heads["decoder"], batch["seen"]
+    decoder, seen = model.heads["decoder"], batch["visible"]
     decoder.blocks = nn.ModuleList()
     tokens = torch.randn(8, 5, 64)
     found = decoder(tokens, seen)
@@ -256,15 +256,15 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
             parameter.zero_()
         model.encoder.stages[3][0].norms[1].bias.fill_(1.0)  # every feature is 1
     for step in (6, 7):
-        assert float(task.loss(model, batch, StepContext(step=step))[1]["spread"]) < 1e-6
+        assert float(task.loss(model, batch, StepContext(step=step))[1]["feature_std"]) < 1e-6
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("step 7: collapse, the features of all images are the same")
     assert task.collapsed_at == 6
     for images, collapsed in ((1, None), (2, 9)):  # one image alone is like itself
         task.collapsed_at = None
-        task._tell((), 0.0, images, StepContext(step=9))
+        task._warn((), 0.0, images, StepContext(step=9))
         assert task.collapsed_at == collapsed
-    assert float(spread(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
+    assert float(feature_std(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
 
 
 def test_labels_and_names_of_methods(data: Path) -> None:

@@ -151,12 +151,12 @@ def test_mae_is_asked_for_the_patches_of_its_own_image_that_it_did_not_see(data:
     def plain(network: Any, _: Any) -> Tensor:
         [view], encoder, total, hidden = batch["views"], network.encoder, 0.0, 0
         for b in range(4):
-            seen = batch["seen"][b].tolist()
+            seen = batch["visible"][b].tolist()
             tokens = encoder.embed(view[b : b + 1])[0]
             x = torch.cat([tokens[:, :1], *(tokens[:, 1 + n : 2 + n] for n in seen)], 1)  # class token, then what is seen
             for block in encoder.blocks:
                 x = block(x)
-            drawn = network.heads["decoder"](encoder.norm(x), batch["seen"][b : b + 1])[0]
+            drawn = network.heads["decoder"](encoder.norm(x), batch["visible"][b : b + 1])[0]
             for n in range(16):
                 if n not in seen:
                     row, column = divmod(n, 4)

@@ -1,7 +1,7 @@
 """Sets of questions, captions and expressions about images and videos, read from their official files.
 
-A reader takes the folder of the data and the name of a split, and gives records of `tapetum.data.asked`; each module says what
-the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
+A reader takes the folder of the data and the name of a split, and gives records of `tapetum.data.questions`; each module says
+what the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
 
 >>> sorted(QUESTIONS)[:4]
 ['aokvqa', 'chartqa', 'docvqa', 'gqa']
@@ -10,7 +10,7 @@ the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expre
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tapetum.data.asked import Captioned, Question
+from tapetum.data.questions import CaptionedImage, Question
 from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
 from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
 from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
@@ -41,5 +41,8 @@ QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
     "vizwiz": read_vizwiz,
 }
 """By name."""
-CAPTIONS: Mapping[str, Callable[[Path, str], list[Captioned]]] = {"coco": read_coco_captions, "coco-karpathy": read_karpathy}
+CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {
+    "coco": read_coco_captions,
+    "coco-karpathy": read_karpathy,
+}
 """By name."""

@@ -10,11 +10,11 @@ DIR/dataset_coco.json                      the split of Karpathy and Fei-Fei (ar
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Captioned, once
-from tapetum.data.entries import Entry, entries, inside, one_of
+from tapetum.data.entries import JsonEntry, entries, inside, one_of
+from tapetum.data.questions import CaptionedImage, check_unique
 
 
-def read_coco_captions(folder: Path, split: str) -> list[Captioned]:
+def read_coco_captions(folder: Path, split: str) -> list[CaptionedImage]:
     """Read the captions of a split by its official name, such as train2014 or val2017; images without one are left out."""
     folder, split = Path(folder), inside(split, "the split")
     file = folder / "annotations" / f"captions_{split}.json"
@@ -25,23 +25,23 @@ def read_coco_captions(folder: Path, split: str) -> list[Captioned]:
     for key in captions:
         if key not in images:
             raise BadInput(f"a caption of {file} is of image {key}, which is not among its images; copy it anew")
-    return once(
+    return check_unique(
         (
-            Captioned(key=key, image=folder / split / images[key].file_name("file_name"), captions=tuple(found))
+            CaptionedImage(key=key, image=folder / split / images[key].file_name("file_name"), captions=tuple(found))
             for key, found in captions.items()
         ),
         file,
     )
 
 
-def read_karpathy(folder: Path, split: str) -> list[Captioned]:
+def read_karpathy(folder: Path, split: str) -> list[CaptionedImage]:
     """Read the split of Karpathy: train, restval, val, test, or train+restval, which models are trained on."""
     folder, file = Path(folder), Path(folder) / "dataset_coco.json"
     parts = one_of(split, ("train", "restval", "val", "test", "train+restval")).split("+")
 
-    def captioned(entry: Entry) -> Captioned:
+    def captioned(entry: JsonEntry) -> CaptionedImage:
         image = folder / entry.file_name("filepath") / entry.file_name("filename")
         captions = tuple(sentence.text("raw") for sentence in entry.entries("sentences"))
-        return Captioned(key=entry.key("cocoid"), image=image, captions=captions)
+        return CaptionedImage(key=entry.key("cocoid"), image=image, captions=captions)
 
-    return once((captioned(entry) for entry in entries(file, "images") if entry.text("split") in parts), file)
+    return check_unique((captioned(entry) for entry in entries(file, "images") if entry.text("split") in parts), file)

@@ -25,11 +25,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.attention import Attention
-from tapetum.layers.generate import write
-from tapetum.layers.generate_config import Choice
-from tapetum.layers.mlp import Mlp
+from tapetum.layers.generate import SamplingConfig, generate
+from tapetum.layers.transformer import Attention, Mlp, start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
@@ -250,7 +247,7 @@ class Captioner(nn.Module):
         self,
         latents: Float[Tensor, "b l w"],
         begin: str = "",
-        settings: Choice | None = None,
+        settings: SamplingConfig | None = None,
         max_new_tokens: int | None = None,
     ) -> list[str]:
         """Generate a text for each video, after words with which all begin.
@@ -264,7 +261,7 @@ class Captioner(nn.Module):
                 f"texts begin with {len(ids)} tokens, and {count} are to follow; together at most {self.config.length}"
             )
         steps = CaptionState(self, latents, torch.tensor([ids], device=latents.device).expand(len(latents), -1), count)
-        return [self.language.decode(made.ids).strip() for made in write(steps, count, self.language.ends, settings)]
+        return [self.language.decode(made.ids).strip() for made in generate(steps, count, self.language.ends, settings)]
 
 
 class CaptionState:

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.colour import blur_radius, recolour
-from tapetum.data.views.draw import Drawn, draw
-from tapetum.data.views.make import crop
+from tapetum.data.views.draw import ViewParameters, draw
+from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin
@@ -33,7 +32,7 @@ from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.odin.regions import OUTSIDE, Crops, draw_regions, masked_mean, spanning, warp
 from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
-from tapetum.systems.pretraining.heads import by_batch
+from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import Average, StepContext
 
@@ -108,7 +107,7 @@ class OdinTask(PretrainTask):
         if how.form == "s":
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
-            target: Any = by_batch(context.teachers["target"])
+            target: Any = use_batch_statistics(context.teachers["target"])
             with torch.no_grad():
                 seen = [_cache(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
                 wanted = [target.project(_taken(seen[k], chosen[k]), there[k]) for k in range(2)]
@@ -132,7 +131,7 @@ class OdinTask(PretrainTask):
     def _masks(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
         """Give the ids of both views, a cell for each `stride` pixels, and how many there may be."""
         how = self.run.settings()
-        discovery: Any = by_batch(context.teachers["discovery"]) if "discovery" in context.teachers else None
+        discovery: Any = use_batch_statistics(context.teachers["discovery"]) if "discovery" in context.teachers else None
         source = mask_source(how, discovery)
         drawn = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(drawn))
@@ -151,7 +150,7 @@ class OdinTask(PretrainTask):
         return {"method": "odin", **settings, **self.source.about}
 
 
-def _shown(images: Sequence[np.ndarray], drawn: Drawn, view: View) -> Tensor:
+def _shown(images: Sequence[np.ndarray], drawn: ViewParameters, view: View) -> Tensor:
     x = crop(images, drawn, view).contiguous().float().div_(255)
     return recolour(x, drawn, blur_radius(view.sigma[1]))
 

@@ -1,4 +1,4 @@
-"""Images and words in, words out: a model with its tokenizer and its codec of masks.
+"""Inference: a model with its tokenizer and its codec of masks; images and prompts in, answers out.
 
 Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `mask_codec`, which this puts together.
 """
@@ -21,11 +21,12 @@ from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.cpu import speed_up
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.images import Resize, prepare
-from tapetum.systems.paligemma.labels import only_asked
-from tapetum.systems.paligemma.locations import Found, Reading, parse
+from tapetum.systems.paligemma.labels import keep_requested
+from tapetum.systems.paligemma.locations import ParsedRegions, Reading, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.model import PaliGemma
@@ -42,7 +43,7 @@ PLACED = "detect ", "segment "
 
 
 def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list[list[int]]:
-    """Give the likeliest place where all places together are likelier than the end token, else nothing.
+    """Choose the likeliest location where all locations together are likelier than the end token, else nothing.
 
     A small model is sure that a thing is there long before it is sure to the pixel where: the likeliest of a hundred places may
     have a chance of 0.03, beside 0.2 for the end, and to take the likeliest token would be to say that nothing is there.
@@ -55,14 +56,14 @@ def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a model answered."""
+    """The answer of a model."""
 
     text: str
     ids: tuple[int, ...]
     log_probabilities: tuple[float, ...]
     """Of the ids, then of the end if it came."""
     ended: bool
-    """By the end token; else there was no room for more."""
+    """By the end token; else `max_new_tokens` was reached."""
 
     @property
     def score(self) -> float:
@@ -71,7 +72,7 @@ class Reply:
 
 
 class Answerer:
-    """A model that is asked about images."""
+    """A model that answers prompts about images."""
 
     def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
@@ -81,7 +82,7 @@ class Answerer:
         tokens.check(model.config.language.vocabulary)
         self.model, self.tokens = model, tokens
         self.official = model.config.language.vocabulary >= OFFICIAL_ROWS
-        """Whether it is of the published ones."""
+        """True for the published models."""
         self._codec = codec or (mask_codec.OFFICIAL if self.official else mask_codec.DEFAULT)
 
     @classmethod
@@ -110,7 +111,8 @@ class Answerer:
                 " --model-config paligemma-3b-224"
             )
         tokens = Tokens.beside(path)
-        model = weights.load(name_or_path, device, dtype, config=config)
+        model = speed_up(weights.load(name_or_path, device, dtype, config=config))
+        speed_up(model.language, copies=True)
         identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
         return cls(model, tokens, None if masks is None else os.fspath(masks))
@@ -123,20 +125,20 @@ class Answerer:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, room: int = 1) -> list[int]:
-        """Give the tokens of a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
+        """Encode a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
         ids = self.tokens.encode_prefix(prompt)
-        seen = images * self.model.config.image_tokens
-        if seen + len(ids) + room > CONTEXT:
+        image_tokens = images * self.model.config.image_tokens
+        if image_tokens + len(ids) + room > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {seen} of {images} images and {room} for the answer; together "
-                f"they may be {CONTEXT}: give a shorter one, or fewer images"
+                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {room} for the answer; "
+                f"together they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
 
@@ -148,7 +150,7 @@ class Answerer:
         max_new_tokens: int = 64,
         *,
         resize: Resize = "reference",
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
         """Answer prompts, each about one or several images; all examples have as many.
@@ -170,21 +172,21 @@ class Answerer:
             forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
         else:
             forced = self._begun(pixels, prefixes, prompts)
-        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, how, forced=forced)
+        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, sampling, forced=forced)
         return [
             Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
         ]
 
     def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
         """The first place of answers about places, where there is more to say than nothing; see `first_places`."""
-        asked = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
-        if self.official or not asked:
+        rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
+        if self.official or not rows:
             return None
-        logits = self.model.start(pixels[asked], self.padded([prefixes[row] for row in asked]), 1).logits
-        found: list[list[int]] = [[] for _ in prompts]
-        for row, first in zip(asked, first_places(logits, self.tokens, self.model.config.end), strict=True):
-            found[row] = first
-        return found
+        logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
+        forced: list[list[int]] = [[] for _ in prompts]
+        for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):
+            forced[row] = first
+        return forced
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
         """Put rows of ids into one tensor, 0 on the right."""
@@ -200,9 +202,9 @@ class Answerer:
         masks: bool,
         reading: Reading = "edges",
         things: Sequence[str] | None = None,
-    ) -> Found:
+    ) -> ParsedRegions:
         """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
         pairs = zip(reply.ids, reply.log_probabilities, strict=False)
         places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None
-        return only_asked(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)
+        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)

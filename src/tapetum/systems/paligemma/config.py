@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.encoders.vit_config import ViTConfig, as_siglip, sized
+from tapetum.encoders.config import DecoderConfig, ViTConfig, as_siglip, sized
 
 LOCATIONS, SEGMENTS = 1024, 128
 """Tokens of places and of codes of masks, which follow the text's own."""
@@ -21,10 +20,10 @@ class PaliGemmaConfig:
     """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
     prefix_mask: Literal["full", "blocks", "images", "causal"] = "full"
-    """Who sees what is later among images and prefix: all tokens, as published; those of images that of images, and those
-    of the prefix all of both (images are then read once for many texts); those of images; none (for ablations)."""
+    """Bidirectional attention: full, among images and prefix, as published; blocks, among images, and of the prefix to both
+    (images are then read once for many texts); images, among images alone; causal, none (for ablations)."""
     soft_cap: Literal["transformers", "big_vision"] = "transformers"
-    """Where the decoder's logit_soft_cap applies: to all logits; or, as big_vision has it, only to those of tokens after the
+    """Logits to which the decoder's logit_soft_cap applies: all; or, as big_vision has it, those of tokens after the
     first one that is generated, so neither in training nor in scoring."""
     begin: int = 2
     """Id of the token before the prefix."""
@@ -45,7 +44,7 @@ class PaliGemmaConfig:
             or vision_encoder.image_size[0] != vision_encoder.image_size[1]
         ):
             raise BadInput(
-                "a vision encoder of PaliGemma sees square images and has no class token, no attention pooling and no classes;"
+                "a vision encoder of PaliGemma takes square images and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.systems.paligemma.config.siglip"
             )
         if self.prefix_mask not in ("full", "blocks", "images", "causal") or self.soft_cap not in (
@@ -136,7 +135,7 @@ ships with this project."""
 
 
 def named(name: str) -> PaliGemmaConfig:
-    """Give a config of `NAMED`. Raises BadInput for another name.
+    """Look up a config of `NAMED`. Raises BadInput for another name.
 
     >>> named("paligemma2-3b-448").image_tokens
     1024
@@ -150,12 +149,12 @@ def named(name: str) -> PaliGemmaConfig:
 
 
 def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
-    """Give what the header of a file of weights says."""
+    """Convert a config to what the header of a file of weights contains."""
     return asdict(config)
 
 
 def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:
-    """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    """Convert what `as_json` made to a config. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
     stored = dict(header)
     sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("vision_encoder")).items()}
     return PaliGemmaConfig(vision_encoder=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)

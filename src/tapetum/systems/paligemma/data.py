@@ -1,4 +1,4 @@
-"""What a model is taught with: images, each with one or several (prefix, suffix), by number.
+"""Training data: images, each with one or several (prefix, suffix), by number.
 
 A sample is an image with its texts; a batch holds each image once, and rows of text that name theirs:
 
@@ -24,15 +24,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.paligemma.images import Resize, prepare, read_images
 from tapetum.systems.paligemma.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """What is said to the model, and what it should say."""
+class TextPair:
+    """A prompt and its answer."""
 
     prefix: str
     suffix: str
@@ -41,25 +41,25 @@ class Pair:
     long: bool = False
     """Goes with the long rows of a batch."""
     kind: str = ""
-    """What it is scored with, such as the template of a question."""
+    """Group of its scores, such as the template of a question."""
     about: tuple[int, ...] = ()
-    """Numbers, in the image's mask, of the things whose places are told, in their order."""
+    """Ids, in the image's mask, of the objects whose locations the text has, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class ImageTexts:
     """An image, or several that belong together, and its texts."""
 
     pixels: Float[np.ndarray, "i 3 h w"]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TextPair, ...]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Texts of a batch, in numbers."""
+class TextRows:
+    """Texts of a batch, as ids."""
 
     of: Int[Tensor, " b"]
-    """Which of the batch's examples each row is about."""
+    """Index of each row's example in the batch."""
     prefix: Int[Tensor, "b p"]
     suffix: Int[Tensor, "b s"]
     learned: Bool[Tensor, "b s"]
@@ -71,26 +71,26 @@ class Batch:
     """A micro-batch."""
 
     pixels: Float[Tensor, "e i 3 h w"]
-    groups: tuple[Rows, ...]
+    groups: tuple[TextRows, ...]
     """Short rows, then long ones; a group without rows is left out."""
 
 
-class Samples(Protocol):
+class SampleSource(Protocol):
     """Samples by number: a function of (seed, number)."""
 
-    def draw(self, seed: int, number: int) -> Sample:
-        """Give sample `number` of the endless stream of a seed."""
+    def draw(self, seed: int, number: int) -> ImageTexts:
+        """Draw sample `number` of the endless stream of a seed."""
         ...
 
     def __len__(self) -> int: ...
 
 
-def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) -> Batch:
+def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = None) -> Batch:
     """Make a batch of samples with as many images each.
 
     Args:
         items: samples.
-        tokens: make numbers of texts.
+        tokens: the tokenizer.
         length: tokens of text that are read at most, BOS, prefix, newline and suffix; as in the reference one more may be
             said, the end of a suffix that just fits, and the tail is cut. Where nothing of a suffix would be left its first
             token is kept, which carries no loss.
@@ -108,24 +108,24 @@ def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) 
                     texts.append(_numbers(pair, tokens, length))
         if texts:
             prefix, suffix, learned = (_padded([text[k] for text in texts]) for k in range(3))
-            groups.append(Rows(torch.tensor(of), prefix, suffix, learned.bool()))
+            groups.append(TextRows(torch.tensor(of), prefix, suffix, learned.bool()))
     return Batch(torch.from_numpy(np.stack([item.pixels for item in items])), tuple(groups))
 
 
-def _numbers(pair: Pair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
+def _numbers(pair: TextPair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
     prefix, suffix = tokens.encode_prefix(pair.prefix), tokens.encode_suffix(pair.suffix)
-    asked = len(prefix)
+    prefix_length = len(prefix)
     if length is not None:
         prefix = prefix[:length]
         suffix = suffix[: length + 1 - len(prefix)]
     learned = [1] * len(suffix)
     if pair.unlearned:
         learned = unlearned(suffix, tokens, pair.unlearned)
-    return prefix, suffix, learned if len(prefix) == asked else [0] * len(suffix)
+    return prefix, suffix, learned if len(prefix) == prefix_length else [0] * len(suffix)
 
 
 def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:
-    """Give 0 for the four places before each label in `marks`, 1 for all other tokens of a suffix."""
+    """Compute the loss mask of a suffix: 0 for the four locations before each label in `marks`, 1 for all other tokens."""
     learned = [1] * len(suffix)
     heads = [tokens.encode(f" {mark}") for mark in marks]
     for at in range(len(suffix)):
@@ -142,13 +142,13 @@ def _padded(rows: list[list[int]]) -> Int[Tensor, "b n"]:
     return out
 
 
-class Drawn(Dataset):
+class SampleDataset(Dataset):
     """Samples by number, for `tapetum.train`."""
 
-    def __init__(self, samples: Samples, seed: int):
+    def __init__(self, samples: SampleSource, seed: int):
         self.samples, self.seed = samples, seed
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> ImageTexts:
         return self.samples.draw(self.seed, number)
 
 
@@ -159,7 +159,7 @@ class _Entry:
     """Prefixes, each with its suffixes."""
 
 
-class JsonLines:
+class JsonLinesSamples:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
     def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
@@ -180,19 +180,19 @@ class JsonLines:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def draw(self, seed: int, number: int) -> Sample:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+    def draw(self, seed: int, number: int) -> ImageTexts:
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         entry = self.entries[Shuffle(len(self), seed)(number)]
         texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_image]]
-        pairs = tuple(Pair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
-        return Sample(pixels=self.pixels(entry.images), pairs=pairs)
+        pairs = tuple(TextPair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
+        return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs)
 
-    def read(self, index: int) -> tuple[Sample, tuple[tuple[str, ...], ...]]:
-        """Give example `index` of the file with all its texts, and all right answers to each."""
+    def read(self, index: int) -> tuple[ImageTexts, tuple[tuple[str, ...], ...]]:
+        """Read example `index` of the file with all its texts, and all right answers to each."""
         entry = self.entries[index]
-        pairs = tuple(Pair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
-        return Sample(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
+        pairs = tuple(TextPair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
+        return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
         """Read images and squash them to the size of the model's."""

@@ -6,18 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tapetum.layers.attention import causal_mask
-from tapetum.layers.packed import has_copies, pack, using_packed
-from tapetum.systems.paligemma.mask import lay_out
+from tapetum.layers.transformer import causal_mask
+from tapetum.systems.paligemma.mask import prefix_lm_mask
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.model import PaliGemma
 
-_PLAIN_STEPS = 4
-"""Steps of an answer before weights are copied: short answers are over by then."""
 
-
-class Session:
+class PrefixDecodingState:
     """Answers in the making, one a row; what `tapetum.layers.generate` asks for."""
 
     def __init__(
@@ -38,23 +34,20 @@ class Session:
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
         """
         self.model = model
-        self._steps = 0
-        self._packed = model.copy_weights and has_copies(model.language) and pack(model.language)
-        batch, seen = images.shape[:2]
-        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
+        batch, image_tokens = images.shape[:2]
+        valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
         self._room = valid.shape[1] + room
         self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
         self.cache = model.language.cache(batch, self._room, cache_dtype)
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
-        with using_packed(self._packed):
-            hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), seen, valid if not whole else None)
-            last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
-            self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
-            """Of the next token."""
+        hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), image_tokens, None if whole else valid)
+        last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
+        self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
+        """Of the next token."""
 
-    def _prefill(self, x: Tensor, seen: int, valid: Tensor | None) -> Tensor:
+    def _prefill(self, x: Tensor, image_tokens: int, valid: Tensor | None) -> Tensor:
         config, language = self.model.config, self.model.language
         window = config.language.window
         if valid is None and config.prefix_mask == "full":  # all see all, at whatever distance
@@ -62,16 +55,12 @@ class Session:
         if valid is None and config.prefix_mask == "causal" and window is None:
             return language(x, cache=self.cache)
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
-        layout = lay_out(valid, seen, x.shape[1] - seen, config.prefix_mask, window)
+        layout = prefix_lm_mask(valid, image_tokens, x.shape[1] - image_tokens, config.prefix_mask, window)
         return language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
         """Add a token to each row; gives the logits of the next one."""
-        self._steps += 1
-        if self._steps == _PLAIN_STEPS and not self._packed and self.model.copy_weights:
-            self._packed = pack(self.model.language)
-        with using_packed(self._packed):
-            self.logits = self.model.project(self._read(ids[:, None])[:, 0])
+        self.logits = self.model.project(self._read(ids[:, None])[:, 0])
         return self.logits
 
     def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
@@ -81,11 +70,11 @@ class Session:
         """
         valid = ids != 0
         if not bool(valid.all()):
-            seen = self.cache.length
+            length = self.cache.length
             if self._valid is None:
                 self._valid = torch.ones(len(ids), self._room, dtype=torch.bool, device=ids.device)
             self._valid = self._valid.clone()
-            self._valid[:, seen : seen + ids.shape[1]] = valid
+            self._valid[:, length : length + ids.shape[1]] = valid
         return self._read(ids, valid)
 
     def _read(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:

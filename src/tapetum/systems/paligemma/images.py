@@ -64,7 +64,7 @@ def _scaled(x: Tensor) -> Tensor:
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one image, or with `frames` that many of a video, as `spread_frames` chooses.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.sources`). Raises BadInput where it cannot be
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput where it cannot be
     read, and for a video or an animated image without `frames`.
     """
     return read_numbered(source, frames)[0]

@@ -1,4 +1,4 @@
-"""Whether a box that a model labelled is one that was asked for.
+"""Matching of the labels of a model's boxes with the objects that a prompt names.
 
 A model that knows few nouns answers `detect cat` with the box of a cup and calls it "cup". The published models repeat what
 they were asked for. So a box counts where its label names what was asked: the same words, but for case, articles and plural, or
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tapetum.systems.paligemma.locations import Found
+from tapetum.systems.paligemma.locations import ParsedRegions
 from tapetum.systems.paligemma.prompts import DETECT_ALL, split_things
 
 _ARTICLES = frozenset(re.findall(r"\w+", "a an the any all some every each my your this that these those"))
@@ -25,52 +25,52 @@ _TAIL = frozenset(
 """Words with which what follows the noun begins."""
 
 
-def things_of(prompt: str) -> list[str] | None:
-    """Give the things that a prompt of `detect` or `segment` names; None for other prompts and for all things.
+def requested_objects(prompt: str) -> list[str] | None:
+    """List the objects that a prompt of `detect` or `segment` names; None for other prompts and for all objects.
 
-    >>> things_of("detect cat ; red dog"), things_of("detect all classes"), things_of("caption en")
+    >>> requested_objects("detect cat ; red dog"), requested_objects("detect all classes"), requested_objects("caption en")
     (['cat', 'red dog'], None, None)
     """
     kind, _, rest = prompt.partition(" ")
     return split_things(rest) if kind in ("detect", "segment") and prompt != DETECT_ALL else None
 
 
-def answers_to(label: str, things: Sequence[str]) -> bool:
-    """Tell whether a label names one of the things.
+def label_matches(label: str, things: Sequence[str]) -> bool:
+    """Check whether a label names one of the objects.
 
-    >>> answers_to("cup", ["cat"]), answers_to("cup", ["the red Cups"]), answers_to("table", ["cup on a table"])
+    >>> label_matches("cup", ["cat"]), label_matches("cup", ["the red Cups"]), label_matches("table", ["cup on a table"])
     (False, True, False)
     """
-    told = _words(label)
-    return not told or any(_names(told, _words(thing)) for thing in things)
+    label_words = _words(label)
+    return not label_words or any(_names(label_words, _words(thing)) for thing in things)
 
 
-def only_asked(found: Found, things: Sequence[str] | None) -> Found:
-    """Leave out boxes and masks that are of other things than `things`, and note their labels as `unasked`."""
+def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> ParsedRegions:
+    """Keep boxes and masks of `things`, and note the labels of others as `unasked`."""
     if things is None:
-        return found
-    boxes, masks = found.boxes, found.masks
-    keep = np.array([answers_to(label, things) for label in boxes.labels], bool)
+        return parsed
+    boxes, masks = parsed.boxes, parsed.masks
+    keep = np.array([label_matches(label, things) for label in boxes.labels], bool)
     if keep.all():
-        return found
+        return parsed
     assert boxes.scores is not None
     assert masks.scores is not None
     rows = np.flatnonzero(keep).tolist()
-    mine = np.flatnonzero(keep[found.of_box]).tolist()
+    mine = np.flatnonzero(keep[parsed.of_box]).tolist()
     return replace(
-        found,
+        parsed,
         boxes=replace(boxes, xyxy=boxes.xyxy[rows], labels=[boxes.labels[k] for k in rows], scores=boxes.scores[rows]),
         masks=replace(masks, masks=masks.masks[mine], labels=[masks.labels[k] for k in mine], scores=masks.scores[mine]),
-        of_box=(np.cumsum(keep) - 1)[found.of_box[mine]],
+        of_box=(np.cumsum(keep) - 1)[parsed.of_box[mine]],
         unasked=tuple(label for label, kept in zip(boxes.labels, keep, strict=True) if not kept),
     )
 
 
-def _names(told: list[str], thing: list[str]) -> bool:
-    if told == thing:
+def _names(label_words: list[str], object_words: list[str]) -> bool:
+    if label_words == object_words:
         return True
-    end = next((k for k, word in enumerate(thing) if k and word in _TAIL), len(thing))
-    return bool(thing) and set(told) <= set(thing) and thing[end - 1] in told
+    end = next((k for k, word in enumerate(object_words) if k and word in _TAIL), len(object_words))
+    return bool(object_words) and set(label_words) <= set(object_words) and object_words[end - 1] in label_words
 
 
 def _words(text: str) -> list[str]:

@@ -32,9 +32,9 @@ from tapetum.systems.paligemma.prompts import BETWEEN
 from tapetum.types import Boxes, Masks
 
 PLACES, MASK_TOKENS, CODES = 1024, 16, 128
-"""Places along an edge, tokens of a mask, and codes that each can be."""
+"""Locations along an edge, tokens of a mask, and codes that each can be."""
 Reading = Literal["edges", "evaluator", "bins"]
-"""How numbers become places, as the module's docstring has it."""
+"""Scale of locations, as the module's docstring has it."""
 Unpack = Callable[[Int[np.ndarray, "n 16"]], Float32[np.ndarray, "n s s"]]
 """Makes masks of their codes, above 0 where the thing is; `MaskCodec.decode` does."""
 
@@ -45,8 +45,8 @@ _DIGITS = {"loc": (4, PLACES), "seg": (3, CODES)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What a text of a model says of places, in its order."""
+class ParsedRegions:
+    """Boxes and masks in a text of a model, in its order."""
 
     boxes: Boxes
     """All boxes, those that have masks too, in pixels of the image."""
@@ -55,15 +55,15 @@ class Found:
     of_box: Int[np.ndarray, " n"]
     """For each mask the number of its box."""
     text: str
-    """What is left of the text: words that belong to no box."""
+    """The rest of the text: words that belong to no box."""
     malformed: int
     """Groups of tokens that followed no grammar and were skipped."""
     unasked: tuple[str, ...] = ()
-    """Labels of boxes of things that nobody asked for, which were left out (`tapetum.systems.paligemma.labels`)."""
+    """Labels of boxes of objects that the prompt did not name, which were left out (`tapetum.systems.paligemma.labels`)."""
 
 
 def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:
-    """Give boxes (x1, y1, x2, y2) in pixels as numbers y1, x1, y2, x2 from 0 to 1023; what is outside goes to the edge.
+    """Quantize boxes (x1, y1, x2, y2) in pixels to locations y1, x1, y2, x2, 0 to 1023; what is outside goes to the edge.
 
     Halves are rounded to even, as in the reference, which takes coordinates as float32 numbers from 0 to 1.
     """
@@ -78,21 +78,21 @@ def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> 
 def box_pixels(
     numbers: Int[np.ndarray, "n 4"], width: float, height: float, reading: Reading = "edges"
 ) -> Float32[np.ndarray, "n 4"]:
-    """Give numbers y1, x1, y2, x2 as boxes (x1, y1, x2, y2) in pixels of an image."""
+    """Convert locations y1, x1, y2, x2 to boxes (x1, y1, x2, y2) in pixels of an image."""
     _check_size(width, height)
     share = np.asarray(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]] / scale_of(reading)
     return (share * [width, height, width, height]).astype(np.float32)
 
 
 def scale_of(reading: Reading) -> int:
-    """Give what a number is divided by. Raises BadInput for an unknown reading."""
+    """Look up what a location is divided by. Raises BadInput for an unknown reading."""
     if reading not in ("edges", "evaluator", "bins"):
         raise BadInput(f"the reading of places is {reading!r}; it is edges or evaluator (n / 1023), or bins (n / 1024)")
     return PLACES if reading == "bins" else PLACES - 1
 
 
 def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) -> str:
-    """Give one box as four tokens.
+    """Write one box as four tokens.
 
     >>> box_text([0, 10, 40, 20], 40, 20)
     '<loc0512><loc0000><loc1023><loc1023>'
@@ -101,7 +101,7 @@ def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) ->
 
 
 def mask_text(codes: Sequence[int] | np.ndarray) -> str:
-    """Give the 16 codes of a mask as tokens. Raises BadInput for other numbers.
+    """Write the 16 codes of a mask as tokens. Raises BadInput for other numbers.
 
     >>> mask_text([1] * 16)[:16]
     '<seg001><seg001>'
@@ -113,7 +113,7 @@ def mask_text(codes: Sequence[int] | np.ndarray) -> str:
 
 
 def suffix(boxes: Boxes, width: float, height: float, codes: Int[np.ndarray, "n 16"] | None = None) -> str:
-    """Give the answer that a model should give: boxes with their labels, and with `codes` their masks.
+    """Write boxes with their labels, and with `codes` their masks, as a model should.
 
     >>> suffix(Boxes(xyxy=[[0, 0, 8, 8]], labels=["cat"]), 8, 8)
     '<loc0000><loc0000><loc1023><loc1023> cat'
@@ -137,8 +137,8 @@ def parse(
     *,
     reading: Reading = "edges",
     chances: Sequence[float] | None = None,
-) -> Found:
-    """Read boxes and masks in the text of a model, in pixels of an image. Without `unpack`, masks are left as their boxes.
+) -> ParsedRegions:
+    """Parse boxes and masks in the text of a model, in pixels of an image. Without `unpack`, masks are left as their boxes.
 
     Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
     tokens of places and masks in the text, one after the other: the score of a box, and of its mask, is the geometric mean of
@@ -164,7 +164,7 @@ def parse(
         for mask, each, k in zip(made, soft, of_box, strict=True):
             mask[:] = paste(each, numbers[k], (height, width), reading)
     masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=scores[of_box])
-    return Found(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
+    return ParsedRegions(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
 
 
 def paste(
@@ -173,7 +173,7 @@ def paste(
     size: tuple[int, int],
     reading: Reading = "edges",
 ) -> Bool[np.ndarray, "h w"]:
-    """Lay a mask over the box y1, x1, y2, x2 of an image of `size` (height, width), as the reading's source does.
+    """Paste a mask into the box y1, x1, y2, x2 of an image of `size` (height, width), as the reading's source does.
 
     "edges": corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
     "evaluator": the same with corners cut to pixels.
@@ -207,7 +207,7 @@ class _Object:
     box: list[int]
     mask: list[int]
     first: int
-    """Which of all tokens of places and masks its first one is."""
+    """Index of its first token among all tokens of locations and masks."""
     label: str = ""
 
 

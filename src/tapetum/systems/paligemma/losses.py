@@ -5,14 +5,14 @@ Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix a
 
     input    i i i  BOS  p  p  \n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss
-             no loss          loss on what the suffix says
+             no loss          loss on the suffix
 
 The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
 than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
 them: an example counts as the root of its tokens.
 
-A place may be missed by little or by much, which the cross-entropy does not know: with `Nearby` the target of a place is spread
-over its neighbours, a normal distribution around it (not in the reference).
+A place may be missed by little or by much, which the cross-entropy does not know: with `SoftLocationTargets` the target of a
+place is spread over its neighbours, a normal distribution around it (not in the reference).
 
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
@@ -44,24 +44,24 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.config import LOCATIONS
-from tapetum.systems.paligemma.data import Rows
+from tapetum.systems.paligemma.data import TextRows
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import POWERS, Mean
 
 
 @dataclass(frozen=True)
-class Nearby:
-    """Places near the right one are nearly right."""
+class SoftLocationTargets:
+    """Targets of locations: a normal distribution around the right one."""
 
     first: int
-    """Id of the first place; the others follow it."""
-    spread: float
-    """Deviation of the target, in places."""
+    """Id of the first location; the others follow it."""
+    std: float
+    """Standard deviation, in locations."""
 
     def losses(self, given: Float[Tensor, "n v"], suffix: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Compute the cross-entropy of log-probabilities of places; all of `suffix` are places."""
         places = torch.arange(LOCATIONS, device=suffix.device)
-        apart = (places - (suffix - self.first)[:, None]) / self.spread
+        apart = (places - (suffix - self.first)[:, None]) / self.std
         target = (-apart.square() / 2).softmax(-1)
         return -(target * given[:, self.first : self.first + LOCATIONS]).sum(-1)
 
@@ -71,7 +71,7 @@ def token_losses(
     suffix: Int[Tensor, "*s"],
     smoothing: float = 0.0,
     vocabulary: int | None = None,
-    nearby: Nearby | None = None,
+    soft_locations: SoftLocationTargets | None = None,
 ) -> Float[Tensor, "*s"]:
     """Compute the cross-entropy of each token in float32; that of padding means nothing.
 
@@ -80,7 +80,7 @@ def token_losses(
         suffix: ids, padded with 0 on the right.
         smoothing: share of the target that is spread over all other tokens.
         vocabulary: rows that are tokens; those from it on, which files of Hugging Face have, are left out.
-        nearby: spreads the targets of places, in which case nothing else is smoothed there.
+        soft_locations: spreads the targets of places, in which case nothing else is smoothed there.
     """
     if not 0 <= smoothing < 1:
         raise BadInput(f"smoothing is {smoothing}; it is 0 or more, and below 1")
@@ -90,9 +90,9 @@ def token_losses(
     losses = -right
     if smoothing:
         losses = -(1 - smoothing) * right - smoothing / (logits.shape[-1] - 1) * (given.sum(-1) - right)
-    if nearby is not None:
-        at = (suffix >= nearby.first) & (suffix < nearby.first + LOCATIONS)
-        losses = losses.masked_scatter(at, nearby.losses(given[at], suffix[at]))
+    if soft_locations is not None:
+        at = (suffix >= soft_locations.first) & (suffix < soft_locations.first + LOCATIONS)
+        losses = losses.masked_scatter(at, soft_locations.losses(given[at], suffix[at]))
     return losses
 
 
@@ -117,10 +117,10 @@ def suffix_loss(
     """
     counted = suffix != 0 if learned is None else learned & (suffix != 0)
     losses = token_losses(logits, suffix, smoothing, vocabulary) * counted
-    return averaged(losses, counted, mean)
+    return mean_loss(losses, counted, mean)
 
 
-def averaged(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: Mean = "examples") -> Float[Tensor, ""]:
+def mean_loss(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: Mean = "examples") -> Float[Tensor, ""]:
     """Take the mean of losses over the tokens that are counted; an example of which none is counts as 0."""
     weights = token_weights(counted, mean)
     total = counted.shape[0] if mean == "examples" else weights.sum().clamp_min(1e-9)
@@ -128,30 +128,30 @@ def averaged(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: M
 
 
 def token_weights(counted: Bool[Tensor, "b s"], mean: Mean) -> Float[Tensor, "b s"]:
-    """Give what each token counts beside others: 1 over those of its example, 1, or 1 over the root."""
+    """Compute the weight of each token: 1 over the tokens of its example, 1, or 1 over their root."""
     if mean not in POWERS:
         raise BadInput(f"mean is {mean!r}; it is one of {', '.join(POWERS)}")
     return counted / counted.sum(1, keepdim=True).clamp_min(1) ** POWERS[mean]
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedTexts:
     """Texts of e examples, those of each in one sequence of t tokens."""
 
     ids: Int[Tensor, "e t"]
     row: Int[Tensor, "e t"]
-    """Which of the example's texts a token is of, from 1; 0 is padding."""
+    """Number of the token's text in its example, from 1; 0 is padding."""
     step: Int[Tensor, "e t"]
-    """A token sees those of its row with the same or a smaller step."""
+    """A token attends to those of its row with the same or a smaller step."""
     place: Int[Tensor, "e t"]
     """In its text, from 0."""
     target: Int[Tensor, "e t"]
-    """The token that it should say; 0 for none."""
+    """The next token, which it predicts; 0 for none."""
     weight: Float[Tensor, "e t"]
-    """What the loss on the target counts."""
+    """Weight of the loss on the target."""
 
 
-def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> Packed:
+def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> PackedTexts:
     """Put rows behind each other. Raises BadInput for a mask under which rows cannot share an image."""
     if mask not in ("blocks", "images"):
         raise BadInput(f"texts cannot share an image under the mask {mask!r}; choose blocks or images, or pack nothing")
@@ -178,11 +178,11 @@ def pack(groups: Sequence[Rows], examples: int, mean: Mean, mask: Literal["block
             values = torch.cat(parts)
             out[example, : len(values)] = values
     joined[5] /= max(total, 1e-9)
-    return Packed(*joined)
+    return PackedTexts(*joined)
 
 
-def packed_mask(packed: Packed, images: int) -> Bool[Tensor, "e 1 n n"]:
-    """Tell which tokens see which, images first. Padding sees the images and nobody sees it."""
+def packed_mask(packed: PackedTexts, images: int) -> Bool[Tensor, "e 1 n n"]:
+    """Make the attention mask, images first. Padding attends to the images, and nothing attends to padding."""
     row, step = packed.row, packed.step
     texts = (row[:, :, None] == row[:, None, :]) & (step[:, None, :] <= step[:, :, None]) & (row > 0)[:, None, :]
     mask = torch.zeros(len(row), 1, images + row.shape[1], images + row.shape[1], dtype=torch.bool, device=row.device)
@@ -192,16 +192,22 @@ def packed_mask(packed: Packed, images: int) -> Bool[Tensor, "e 1 n n"]:
 
 
 def packed_loss(
-    model: PaliGemma, images: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0, nearby: Nearby | None = None
+    model: PaliGemma,
+    images: Float[Tensor, "e n d"],
+    packed: PackedTexts,
+    smoothing: float = 0.0,
+    soft_locations: SoftLocationTargets | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Compute the loss of all rows, and shares of tokens that are right."""
-    seen = images.shape[1]
+    image_tokens = images.shape[1]
     x = torch.cat((images, model.language.embed(packed.ids)), 1)
-    before = torch.arange(seen, device=x.device).expand(len(x), -1)
-    hidden = model.language(x, positions=torch.cat((before, seen + packed.place), 1), mask=packed_mask(packed, seen))
+    before = torch.arange(image_tokens, device=x.device).expand(len(x), -1)
+    hidden = model.language(
+        x, positions=torch.cat((before, image_tokens + packed.place), 1), mask=packed_mask(packed, image_tokens)
+    )
     at = packed.target > 0
     target, weight = packed.target[at], packed.weight[at]
-    logits = model.language.logits(hidden[:, seen:][at], capped=model.config.soft_cap == "transformers")
-    losses = token_losses(logits, target, smoothing, model.config.emitted, nearby)
+    logits = model.language.logits(hidden[:, image_tokens:][at], capped=model.config.soft_cap == "transformers")
+    losses = token_losses(logits, target, smoothing, model.config.emitted, soft_locations)
     right = (logits.detach().argmax(-1) == target).float()
     return (losses * weight).sum(), {"tokens": right.mean()}

@@ -29,11 +29,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from tapetum.layers.attention import step_mask
+from tapetum.layers.transformer import step_mask
 
 
 @dataclass(frozen=True)
-class Layout:
+class PrefixLmMask:
     """Where the tokens of a batch stand, and who sees whom."""
 
     positions: Int[Tensor, "b n"]
@@ -43,13 +43,13 @@ class Layout:
     """For local blocks; None where there is no window."""
 
 
-def lay_out(
+def prefix_lm_mask(
     valid: Bool[Tensor, "b n"],
     images: int,
     prefix: int,
     how: Literal["full", "blocks", "images", "causal"] = "full",
     window: int | None = None,
-) -> Layout:
+) -> PrefixLmMask:
     """Lay out `images` tokens of images, `prefix` of text, and the suffix, which is the rest.
 
     Args:
@@ -70,4 +70,4 @@ def lay_out(
         step = steps.cumsum(1)
         near = positions[:, :, None] - positions[:, None, :] < window
         local = mask & (near | (step[:, :, None] == step[:, None, :]))[:, None]
-    return Layout(positions, mask, local)
+    return PrefixLmMask(positions, mask, local)

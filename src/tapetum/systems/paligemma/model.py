@@ -30,17 +30,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import squashed
-from tapetum.layers.generate import Written, greedy, stream, write
-from tapetum.layers.generate_config import Choice
-from tapetum.layers.generate_steps import Generated
-from tapetum.layers.linear import linear
-from tapetum.layers.quantised import quantise
+from tapetum.layers.cpu import quantise
+from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.decoding import Session
-from tapetum.systems.paligemma.mask import lay_out
+from tapetum.systems.paligemma.decoding import PrefixDecodingState
+from tapetum.systems.paligemma.mask import prefix_lm_mask
 
 
 class PaliGemma(nn.Module):
@@ -49,9 +46,6 @@ class PaliGemma(nn.Module):
     def __init__(self, config: PaliGemmaConfig):
         super().__init__()
         self.config = config
-        self.copy_weights = True
-        """On a CPU, answers of several tokens use a copy of the decoder's weights, which makes steps faster, where that takes
-        an eighth of the free memory at most; see `tapetum.layers.packed`."""
         self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
         self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
         self.language = Decoder(config.language)
@@ -65,8 +59,8 @@ class PaliGemma(nn.Module):
         """
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
             raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
-        seen = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
-        return linear(seen, self.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        tokens = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
+        return self.projector(tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
@@ -79,15 +73,15 @@ class PaliGemma(nn.Module):
         self, images: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
         """Do what `hidden` does with images that `embed_images` has seen: several texts may share one."""
-        batch, seen = images.shape[:2]
+        batch, image_tokens = images.shape[:2]
         text = torch.cat((prefix, suffix[:, :-1]), 1)
-        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=text.device), text != 0), 1)
-        layout = lay_out(valid, seen, prefix.shape[1], self.config.prefix_mask, self.config.language.window)
+        valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=text.device), text != 0), 1)
+        layout = prefix_lm_mask(valid, image_tokens, prefix.shape[1], self.config.prefix_mask, self.config.language.window)
         x = torch.cat((images, self.language.embed(text)), 1)
         x = self.language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
         # The first suffix token is told by the last of the prefix, each other one by the one before it.
-        last = seen + (prefix != 0).sum(1) - 1
-        after = torch.arange(seen + prefix.shape[1], x.shape[1], device=x.device).expand(batch, -1)
+        last = image_tokens + (prefix != 0).sum(1) - 1
+        after = torch.arange(image_tokens + prefix.shape[1], x.shape[1], device=x.device).expand(batch, -1)
         places = torch.cat((last[:, None], after), 1)
         return x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))
 
@@ -122,10 +116,10 @@ class PaliGemma(nn.Module):
         prefix: Int[Tensor, "b p"],
         room: int,
         cache_dtype: torch.dtype | None = None,
-    ) -> Session:
-        """Read images and prefixes, with room for so many tokens of answers; see `Session`."""
+    ) -> PrefixDecodingState:
+        """Read images and prefixes, with room for so many tokens of answers; see `PrefixDecodingState`."""
         self._check(pixels, prefix)
-        return Session(self, self.embed_images(pixels), prefix, room, cache_dtype)
+        return PrefixDecodingState(self, self.embed_images(pixels), prefix, room, cache_dtype)
 
     @torch.no_grad()
     def generate_ids(
@@ -149,13 +143,13 @@ class PaliGemma(nn.Module):
         pixels: Float[Tensor, "b i 3 h w"],
         prefix: Int[Tensor, "b p"],
         max_new_tokens: int,
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
         numbers: Sequence[int] | None = None,
-        on_step: Callable[[Written], object] | None = None,
+        on_step: Callable[[StepTokens], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
         """Write an answer for each example, with the log-probability of each token.
@@ -164,7 +158,7 @@ class PaliGemma(nn.Module):
             pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             max_new_tokens: at most, forced ones and the end token included.
-            how: tokens are chosen: greedy by default; drawn, best of several, beams.
+            sampling: tokens are chosen: greedy by default; drawn, best of several, beams.
             forced: for each example the ids with which its answer begins.
             forbidden: ids that are never chosen.
             stops: ids that end an answer, beside the end token.
@@ -176,22 +170,24 @@ class PaliGemma(nn.Module):
             BadInput: as for `logits`; or settings do not go together.
         """
         steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
-        return write(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step)
+        return generate(
+            steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step
+        )
 
     def stream(
         self,
         pixels: Float[Tensor, "b i 3 h w"],
         prefix: Int[Tensor, "b p"],
         max_new_tokens: int,
-        how: Choice | None = None,
+        sampling: SamplingConfig | None = None,
         *,
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
-    ) -> Iterator[Written]:
+    ) -> Iterator[StepTokens]:
         """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
         steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
-        yield from stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden)
+        yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
 
     @torch.no_grad()
     def score(
@@ -213,19 +209,19 @@ class PaliGemma(nn.Module):
         capped = self.config.soft_cap == "transformers"
         session = self.start(pixels, prefix, answers.shape[2])
         session.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
-        found = torch.zeros(flat.shape, device=flat.device)
+        log_probabilities = torch.zeros(flat.shape, device=flat.device)
         logits = session.logits
         hidden = session.extend(flat[:, :-1]) if flat.shape[1] > 1 else None
         for place in range(flat.shape[1]):  # one at a time: a row of logits is a megabyte
             if place and hidden is not None:
                 logits = self.project(hidden[:, place - 1], capped=capped)
-            found[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
-        return found.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
+            log_probabilities[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
+        return log_probabilities.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
         """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
 
-        See `tapetum.layers.quantised`. Answers come faster, from less memory; they may differ.
+        See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
         """
         quantise(self.language)
         if vision_encoder:

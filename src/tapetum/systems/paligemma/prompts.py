@@ -1,4 +1,4 @@
-"""Prompts: what is said to a model before it answers, letter by letter as the reference says it.
+"""Prompts, letter by letter as the reference has them.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2.5 and appendix J) and the public configs of its transfers. There is no template and no
 system prompt; case and spaces count. Where the paper prints one space after `en` in the multiple-choice prompts, the released
@@ -14,23 +14,23 @@ OCR = "ocr"
 DETECT_ALL = "detect all classes"
 """The prompt of the detection transfer (PaliGemma 2, 3.2)."""
 BETWEEN = " ; "
-"""What stands between things, in prompts and in answers."""
+"""Separator of objects, in prompts and in answers."""
 TEXT_LENGTHS = {224: 128, 448: 512, 896: 512}
 """Tokens of text (BOS, prefix, newline, suffix, EOS) in pre-training, by the size of the image."""
 
 
 def caption(language: str = "en") -> str:
-    """Ask for a caption. Languages are codes such as en, de, zh."""
+    """Write the prompt for a caption. Languages are codes such as en, de, zh."""
     return f"caption {language}"
 
 
 def describe(language: str = "en") -> str:
-    """Ask for a longer description, as the models trained on a mix of tasks know it."""
+    """Write the prompt for a longer description, as the models trained on a mix of tasks know it."""
     return f"describe {language}"
 
 
 def caption_region(places: str) -> str:
-    """Ask for a caption of the region that four tokens of places name, as `locations.box_text` writes them.
+    """Write the prompt for a caption of the region that four location tokens name, as `locations.box_text` writes them.
 
     >>> caption_region("<loc0000><loc0000><loc0511><loc1023>")
     'caption <loc0000><loc0000><loc0511><loc1023>'
@@ -39,7 +39,7 @@ def caption_region(places: str) -> str:
 
 
 def answer(question: str, language: str = "en") -> str:
-    """Ask a question; `language` is that of the answer.
+    """Write the prompt of a question; `language` is that of the answer.
 
     >>> answer("how many cats ?")
     'answer en how many cats ?'
@@ -48,12 +48,12 @@ def answer(question: str, language: str = "en") -> str:
 
 
 def question(answer: str, language: str = "en") -> str:
-    """Ask for a question that has this answer."""
+    """Write the prompt for a question that has this answer."""
     return f"question {language} {answer}"
 
 
 def detect(things: str | Sequence[str]) -> str:
-    """Ask where things are: a list of them, or a text such as "cat ; dog". Raises BadInput where there is none.
+    """Write the prompt to detect objects: a list of them, or a text such as "cat ; dog". Raises BadInput where there is none.
 
     >>> detect(["cat", "red dog"])
     'detect cat ; red dog'
@@ -62,12 +62,12 @@ def detect(things: str | Sequence[str]) -> str:
 
 
 def segment(things: str | Sequence[str]) -> str:
-    """Ask for outlines of things, given as to `detect`."""
+    """Write the prompt to segment objects, given as to `detect`."""
     return f"segment {_joined(things)}"
 
 
 def choose(question: str, choices: Sequence[str], language: str = "en") -> str:
-    """Ask a question with choices, as for A-OKVQA and AI2D.
+    """Write the prompt of a question with choices, as for A-OKVQA and AI2D.
 
     >>> choose("what is it?", ["a cat", "a dog"])
     'answer en  what is it? choose from: a cat \\t a dog'
@@ -77,7 +77,7 @@ def choose(question: str, choices: Sequence[str], language: str = "en") -> str:
 
 
 def choose_letter(question: str, hint: str, choices: Sequence[str]) -> str:
-    """Ask a question of ScienceQA, whose answer is a letter: "The answer is B.". Raises BadInput for more than 26 choices.
+    """Write the prompt of ScienceQA, whose answer is a letter: "The answer is B.". Raises BadInput for more than 26 choices.
 
     >>> choose_letter("Which?", "", ["this", "that"])
     'Question: Which?\\nContext: \\nOptions: (A) this, (B) that\\nAnswer:'
@@ -90,7 +90,7 @@ def choose_letter(question: str, hint: str, choices: Sequence[str]) -> str:
 
 
 def split_things(things: str) -> list[str]:
-    """Give the things of a text such as "cat ; dog", without what is empty.
+    """Split the objects of a text such as "cat ; dog", leaving out what is empty.
 
     >>> split_things("cat;red dog ; ")
     ['cat', 'red dog']

@@ -20,11 +20,11 @@ _PAPERS = {"paligemma": "arXiv 2407.07726", "paligemma2": "arXiv 2412.03555"}
 
 def _official(family: str, kind: str, size: int) -> Weights:
     repository = f"google/{family}-{kind}-{size}"
-    told = "to be fine-tuned" if kind == "pt" else "for prompts as they are"
+    use = "to be fine-tuned" if kind == "pt" else "for prompts as they are"
     return Weights(
         name=f"{family}-{kind}-{size}",
         architecture=f"{family}-{size}",
-        summary=f"{family} for images of {size}x{size}, {told}; {_SIZES[family] / 1e9:.1f} GB, licence to be accepted",
+        summary=f"{family} for images of {size}x{size}, {use}; {_SIZES[family] / 1e9:.1f} GB, licence to be accepted",
         paper=_PAPERS[family.partition("-")[0]],
         licence="LicenseRef-Gemma",
         file=f"{family}-{kind}-{size}",
@@ -43,7 +43,7 @@ PUBLISHED = tuple(
     for size in IMAGE_SIZES
     if not (kind == "mix" and size == 896)
 )
-"""What `tapetum weights list` names of this system."""
+"""Entries of `tapetum weights list`."""
 
 _CODEC = "tapetum.systems.paligemma.masks.codec:load"
 PUBLISHED += (
@@ -55,7 +55,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano.safetensors",
         loader=_LOADER,
-        sha256="601dd4a5011d1121087c63688ab76d556a488684dcc7e38abe379332d927f51d",
+        sha256="c3d92c0032429fc6eda219a9db05219c6e5ac826e7af9db8a66a436439f061b3",
         verbs=("ask",),
     ),
     Weights(
@@ -84,7 +84,7 @@ PUBLISHED += (
 )
 
 HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
-"""Entry in the header of a safetensors file to what loads it."""
+"""Entry in the header of a safetensors file, to its loader."""
 
 FOLDERS = {"paligemma": _LOADER}
-"""The model_type in the config.json of a folder to what loads it."""
+"""The model_type in the config.json of a folder, to its loader."""

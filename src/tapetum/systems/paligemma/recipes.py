@@ -33,15 +33,15 @@ FROZEN: Mapping[Frozen, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """How texts are learned."""
+    """The loss of texts."""
 
     mean: Mean = "examples"
     """Of the loss: over the tokens of an answer, then over answers, as the reference; over all tokens, as transformers; or an
     answer counts as the root of its tokens."""
     smoothing: float = 0.0
     """Label smoothing: so much of the target is spread over all other tokens."""
-    spread: float = 0.0
-    """Deviation of the target of a place among its neighbours, in places; 0: only the place itself is right."""
+    location_std: float = 0.0
+    """Standard deviation of the target of a location, in locations; 0: only the location itself is right."""
     length: int | None = None
     """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
     tail is cut. By default as many as there are."""
@@ -49,12 +49,12 @@ class Learning:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """How many texts of each kind an image of `scenes/` gets at a visit; a fraction is a chance."""
+    """Texts of each kind that an image of `scenes/` gets at a visit; a fraction is a probability."""
 
     answers: float = 5.0
     """Questions."""
     regions: float = 1.0
-    """What is said of the thing at a place."""
+    """Captions of the object at a location."""
     captions: float = 0.3
     """Short captions."""
     descriptions: float = 0.0
@@ -96,10 +96,10 @@ class PaliGemmaStage:
     mixture: Mixture = field(default_factory=Mixture)
     """Texts of an image."""
     learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
-    """How texts are learned."""
-    places: float = 0.3
-    """Weight of the loss of stage 0 beside that of texts."""
-    looking: float = 0.0
+    """Loss of texts."""
+    dense_weight: float = 0.3
+    """Weight of the dense loss of stage 0 beside that of texts."""
+    attention_weight: float = 0.0
     """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
     """Optimiser steps."""
@@ -110,17 +110,17 @@ class PaliGemmaStage:
     lr: float = 1e-3
     """Highest learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the rate goes on after a warm-up of 5%. A run at a constant rate can be stopped at any time, and its weights be those
-    that a linear one, which cools down, begins with."""
+    """Schedule of the learning rate after a warm-up of 5%. A run at a constant rate can be stopped at any time; a linear one,
+    which cools down, can begin with its weights."""
     weight_decay: float = 0.05
     """Of the matrices of vision encoder and projector."""
     vision_encoder_lr_scale: float = 1.0
     """Factor on the vision encoder's learning rate."""
     vision_encoder_warmup_steps: int = 0
     """Steps over which the vision encoder's rate rises linearly, besides."""
-    ruler: bool = False
-    """Write where things are into the weights that the run begins with, as `nano.position_init` does: in stage 0
-    into the vision encoder's positions, in stage 1 into the decoder's rows of places."""
+    position_init: bool = False
+    """Write positions into the weights that the run begins with (`nano.position_init`): in stage 0 into the vision encoder's
+    positions, in stage 1 into the embeddings of locations."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0
@@ -131,7 +131,7 @@ class PaliGemmaStage:
             raise BadInput("the mixture has masks, which need a codec; name its weights with --codec")
 
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Say how the vision encoder's rate differs."""
+        """Make the rule of the vision encoder's learning rate."""
         if self.stage == "0" or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
             return ()
         return (
@@ -143,7 +143,7 @@ class PaliGemmaStage:
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaTransfer:
-    """Stage 3: a model is taught one task."""
+    """Stage 3: transfer to one task."""
 
     task: str = ""
     """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for images of
@@ -183,11 +183,11 @@ class PaliGemmaTransfer:
     dropout: float = 0.0
     """Of the decoder."""
     learning: Learning = field(default_factory=lambda: Learning(length=128))
-    """How texts are learned."""
+    """Loss of texts."""
     freeze: Frozen = "nothing"
-    """What stays as it is: vision-encoder, with the projector as published transfers do; vision-encoder-alone; language."""
+    """Weights that are frozen: vision-encoder, with the projector as published transfers do; vision-encoder-alone; language."""
     prefix_mask: Literal["full", "blocks", "images", "causal"] | None = None
-    """Who sees whom, to compare; by default as the weights have it."""
+    """Bidirectional attention, for ablations; by default as the weights have it."""
     loss_on_prefix: bool = False
     """Learn the prefix too, which the paper found to be worse."""
     lora_rank: int = 0
@@ -213,7 +213,7 @@ class PaliGemmaTransfer:
             )
 
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Say what is frozen."""
+        """Make the rules of what is frozen."""
         return tuple(ParameterRule(pattern=pattern, frozen=True) for pattern in FROZEN[self.freeze])
 
 

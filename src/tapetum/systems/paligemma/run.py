@@ -11,10 +11,10 @@ from tapetum.core.files import whole_file
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.nano.dense_task import PlacesTask
+from tapetum.systems.paligemma.nano.dense_task import DenseTask
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import Encode, ScenePairs
-from tapetum.systems.paligemma.nano.task import AnswerChecks, ScenesTask
+from tapetum.systems.paligemma.nano.scene_texts import Encode, SceneTexts
+from tapetum.systems.paligemma.nano.task import AnswerChecks, SceneTask
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.task import PaliGemmaTask, StartFrom
 from tapetum.systems.paligemma.tokens import Tokens
@@ -26,16 +26,16 @@ TOKENIZER = "tokenizer.model"
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a run ends with."""
+class TrainedModel:
+    """The result of a run."""
 
     weights: Path
     """A file for `tapetum.load`; of stage 0, the vision encoder's weights for stage 1."""
     scores: Mapping[str, float]
-    """On what was never trained on."""
+    """On held-out data."""
 
 
-def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
+def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
     """Train a stage in the folder `launch.out`; None if there is more to do.
 
     Raises BadInput for data that is not there, and weights that do not fit.
@@ -49,14 +49,14 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
     if run.stage == "0":
         return _train_vision_encoder(run, launch, train, checks, config)
     tokens = _tokens(run, launch.out, train)
-    task = ScenesTask(
+    task = SceneTask(
         sized(run, tokens),
         tokens,
-        ScenePairs(train, run.mixture, _encoder(run.codec)),
+        SceneTexts(train, run.mixture, _encoder(run.codec)),
         run.seed,
         run.learning,
-        places=run.places,
-        looking=run.looking,
+        dense_weight=run.dense_weight,
+        attention_weight=run.attention_weight,
         start=_start(run, tokens),
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
@@ -83,16 +83,18 @@ def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
 
 
 def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
-    """What makes the first weights."""
+    """The initial weights."""
     if not run.start:
         return None
     return StartFrom(
-        Path(run.start), Path(run.vision_encoder) if run.vision_encoder else None, tokens.location_ids[0] if run.ruler else None
+        Path(run.start),
+        Path(run.vision_encoder) if run.vision_encoder else None,
+        tokens.location_ids[0] if run.position_init else None,
     )
 
 
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
-    """Give the sizes of the model, with the rows and the newline of its tokens."""
+    """Make the config of the model, with the vocabulary and the newline of its tokenizer."""
     config = named(run.model)
     vision_encoder = replace(config.vision_encoder, image_size=(run.image_size, run.image_size))
     return replace(
@@ -105,9 +107,9 @@ def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
 
 def _train_vision_encoder(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
-) -> Finished | None:
+) -> TrainedModel | None:
     vision_encoder = replace(named(run.model).vision_encoder, image_size=(run.image_size, run.image_size))
-    task = PlacesTask(vision_encoder, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
+    task = DenseTask(vision_encoder, train, checks, run.seed, Path(run.start) if run.start else None, run.position_init)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None
@@ -118,7 +120,7 @@ def _train_vision_encoder(
 
         with whole_file(path) as temporary:
             save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
-    return Finished(path, task.evaluate(model.eval(), result.step))
+    return TrainedModel(path, task.evaluate(model.eval(), result.step))
 
 
 def _scored_model(result: FitResult) -> nn.Module:
@@ -128,17 +130,17 @@ def _scored_model(result: FitResult) -> nn.Module:
     return result.model
 
 
-def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
+def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedModel:
     """Write weights and tokens side by side."""
     model = _scored_model(result).eval()
-    if hasattr(model, "tell"):  # of stage 0, no part of a model
-        del model.tell
+    if hasattr(model, "dense_head"):  # of stage 0, no part of a model
+        del model.dense_head
     path = out / "model.safetensors"
     if is_main():
         weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(out / TOKENIZER) as temporary:
             temporary.write_bytes(task.tokens.model)
-    return Finished(path, task.evaluate(model, result.step))
+    return TrainedModel(path, task.evaluate(model, result.step))
 
 
 def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
@@ -157,7 +159,7 @@ def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
 
 
 def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
-    """List what is said of the first images of a folder, and every word of the world."""
+    """List the texts of the first images of a folder, and every word of the scenes."""
     from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
     from tapetum.systems.paligemma import prompts
     from tapetum.systems.paligemma.transfer.noise import NOISE
@@ -166,8 +168,8 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
     for index in range(min(len(folder), most)):
         truth = folder.truth(index)
         lines += [*truth["captions"].values(), prompts.caption(), prompts.describe(), prompts.DETECT_ALL]
-        for asked in truth.get("candidates", ()):
-            lines += [prompts.answer(asked["text"]), asked["answer"]]
+        for question in truth.get("candidates", ()):
+            lines += [prompts.answer(question["text"]), question["answer"]]
         for thing in truth["objects"]:
             noun = thing["noun"]
             lines += [prompts.detect([noun, noun]), prompts.segment(noun), f" {noun}", thing["caption"]]
@@ -175,7 +177,7 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
 
 
 def _encoder(codec: str) -> Encode | None:
-    """What makes codes of masks; None where no codec is named."""
+    """The function that encodes masks; None where no codec is named."""
     if not codec:
         return None
     import numpy as np

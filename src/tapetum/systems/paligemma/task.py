@@ -1,4 +1,4 @@
-"""Teaching a PaliGemma, for `tapetum.train.fit`.
+"""The training task of PaliGemma, for `tapetum.train.fit`.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of
 vision encoder and projector alone: nothing of the decoder ever decays. "Freezing the vision encoder" in the published transfers
@@ -12,19 +12,19 @@ decoder reads it once too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.core.reading import no_pipe
 from tapetum.hub.renamed import current_tensors
-from tapetum.layers.positions import interpolate
+from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
-from tapetum.systems.paligemma.data import Batch, Drawn, Sample, Samples, collate
-from tapetum.systems.paligemma.losses import Nearby, Packed, averaged, pack, packed_loss, token_losses
+from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
+from tapetum.systems.paligemma.losses import PackedTexts, SoftLocationTargets, mean_loss, pack_texts, packed_loss, token_losses
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.position_init import place_rows
+from tapetum.systems.paligemma.nano.position_init import location_embeddings
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import StepContext, Task
@@ -36,18 +36,18 @@ class Step:
     """A micro-batch as the loss takes it."""
 
     batch: Batch
-    packed: Packed | None
+    packed: PackedTexts | None
     """The rows in sequences, where they share images."""
 
 
 class PaliGemmaTask(Task):
-    """A model learns to answer. With workers all of this is pickled, so weights are named by their file."""
+    """Trains a model to write suffixes. With workers all of this is pickled, so weights are named by their file."""
 
     def __init__(
         self,
         config: PaliGemmaConfig,
         tokens: Tokens,
-        samples: Samples,
+        samples: SampleSource,
         seed: int,
         learning: Learning,
         *,
@@ -65,38 +65,40 @@ class PaliGemmaTask(Task):
             begin(model, self.start)
         return model
 
-    def dataset(self) -> Drawn:
-        """Give samples by number."""
-        return Drawn(self.samples, self.seed)
+    def dataset(self) -> SampleDataset:
+        """Make the data set of samples by number."""
+        return SampleDataset(self.samples, self.seed)
 
-    def collate(self, items: Sequence[Sample]) -> Step:
+    def collate(self, items: Sequence[ImageTexts]) -> Step:
         """Make a micro-batch."""
         batch = collate(items, self.tokens, self.learning.length)
         packed = None
         if self.config.prefix_mask in ("blocks", "images"):
-            packed = pack(batch.groups, len(items), self.learning.mean, self.config.prefix_mask)
+            packed = pack_texts(batch.groups, len(items), self.learning.mean, self.config.prefix_mask)
         return Step(batch, packed)
 
     def loss(self, model: nn.Module, batch: Step, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Measure the loss of the suffixes."""
+        """Compute the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
-        return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.nearby)
+        return text_loss(model, model.embed_images(batch.batch.pixels), batch, self.learning, self.soft_locations)
 
     @property
-    def nearby(self) -> Nearby | None:
-        """How targets of places are spread."""
-        return Nearby(self.tokens.location_ids[0], self.learning.spread) if self.learning.spread else None
+    def soft_locations(self) -> SoftLocationTargets | None:
+        """Targets of locations, where they are a normal distribution."""
+        return (
+            SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
+        )
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Matrices of vision encoder and projector decay, nothing else does."""
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score what is never trained on."""
+        """Score held-out data."""
         return {} if self.checks is None else self.checks(model)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         about = getattr(self.samples, "about", dict)()
         return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
 
@@ -114,7 +116,7 @@ class Start:
 
     @property
     def trained(self) -> bool:
-        """Whether they are of a training."""
+        """True if they are trained weights."""
         return True
 
     def __call__(self, model: PaliGemma) -> None:
@@ -129,7 +131,7 @@ class StartFrom(Start):
     vision_encoder: Path | None = None
     """Another file, from which the vision encoder's are taken."""
     places: int | None = None
-    """Id of the first place, if the rows of places are to be `ruler.place_rows`."""
+    """Id of the first place, if the rows of places are to be `ruler.location_embeddings`."""
 
     def __call__(self, model: PaliGemma) -> None:
         from safetensors.torch import load_file
@@ -142,26 +144,26 @@ class StartFrom(Start):
             state |= {
                 name: value
                 for name, value in current_tensors(load_file(no_pipe(self.vision_encoder))).items()
-                if name.startswith(("vision_encoder.", "tell."))
+                if name.startswith(("vision_encoder.", "dense_head."))
             }
         table, side = state.get("vision_encoder.positions"), model.config.vision_encoder.grid
         if table is not None and table.shape[0] != side[0] * side[1]:
             old = round(table.shape[0] ** 0.5)
             state["vision_encoder.positions"] = interpolate(table, (old, old), side, model.config.vision_encoder.resample)
-        state = {name: value for name, value in state.items() if name in own or not name.startswith("tell.")}
+        state = {name: value for name, value in state.items() if name in own or not name.startswith("dense_head.")}
         missing, unknown = model.load_state_dict(state, strict=False)
-        vision_encoder_alone = all(name.startswith(("vision_encoder.", "tell.")) for name in state)
-        wanted = [
+        vision_encoder_alone = all(name.startswith(("vision_encoder.", "dense_head.")) for name in state)
+        absent = [
             name
             for name in missing
-            if name.startswith("vision_encoder.") or not (vision_encoder_alone or name.startswith("tell."))
+            if name.startswith("vision_encoder.") or not (vision_encoder_alone or name.startswith("dense_head."))
         ]
-        if unknown or wanted:
-            raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
-        if self.places is not None:
-            table = cast(Tensor, model.language.table.weight).detach()
-            norm = float(table[: self.places].norm(dim=1).mean())
-            table[self.places : self.places + LOCATIONS] = place_rows(table.shape[1], norm)
+        if unknown or absent:
+            raise BadInput(f"{self.path} is no start for this model: {(*unknown, *absent)[0]} does not fit; give other weights")
+        if self.first_location is not None:
+            table = model.language.token_embedding.weight.detach()
+            norm = float(table[: self.first_location].norm(dim=1).mean())
+            table[self.first_location : self.first_location + LOCATIONS] = location_embeddings(table.shape[1], norm)
 
 
 class Checks:
@@ -172,16 +174,16 @@ class Checks:
 
 
 def text_loss(
-    model: PaliGemma, images: Tensor, step: Step, learning: Learning, nearby: Nearby | None = None
+    model: PaliGemma, images: Tensor, step: Step, learning: Learning, soft_locations: SoftLocationTargets | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of all texts about images that were embedded."""
     if step.packed is not None:
-        return packed_loss(model, images, step.packed, learning.smoothing, nearby)
-    return rows_loss(model, images, step.batch, learning, nearby)
+        return packed_loss(model, images, step.packed, learning.smoothing, soft_locations)
+    return rows_loss(model, images, step.batch, learning, soft_locations)
 
 
 def rows_loss(
-    model: PaliGemma, images: Tensor, batch: Batch, learning: Learning, nearby: Nearby | None = None
+    model: PaliGemma, images: Tensor, batch: Batch, learning: Learning, soft_locations: SoftLocationTargets | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of each group's rows, padded to the longest; the mean is over all rows together."""
     losses, right, counted = [], [], []
@@ -189,13 +191,13 @@ def rows_loss(
         hidden = model.read(images[rows.of], rows.prefix, rows.suffix)
         logits = model.language.logits(hidden, capped=model.config.soft_cap == "transformers")
         at = rows.learned & (rows.suffix != 0)
-        found = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, nearby) * at
-        losses.append(found)
+        row_losses = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, soft_locations) * at
+        losses.append(row_losses)
         counted.append(at)
         right.append((logits.detach().argmax(-1) == rows.suffix)[at])
     longest = max(rows.shape[1] for rows in losses)
     joined, marks = (torch.cat([nn.functional.pad(r, (0, longest - r.shape[1])) for r in part]) for part in (losses, counted))
-    return averaged(joined, marks, learning.mean), {"tokens": torch.cat(right).float().mean()}
+    return mean_loss(joined, marks, learning.mean), {"tokens": torch.cat(right).float().mean()}
 
 
 def reference_groups(model: nn.Module) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Text as numbers: a SentencePiece model with 1,024 tokens for places and 128 for masks behind its pieces.
+"""The tokenizer: a SentencePiece model, followed by 1,024 tokens of locations and 128 of masks.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (arXiv 2301.02229) for the tokens of masks.
 
@@ -76,7 +76,7 @@ class Tokens:
         """Numbers of `<seg000>` to `<seg127>`."""
         self._locations, self._segments = frozenset(self.location_ids), frozenset(self.segment_ids)
         self.newline: tuple[int, ...] = tuple(self._pieces.encode("\n"))
-        """What ends a prefix: one number in the official model and in those that `train` makes."""
+        """Ids that end a prefix: one in the official model and in those that `train` makes."""
 
     @classmethod
     def load(cls, source: str | Path | bytes) -> "Tokens":
@@ -88,11 +88,11 @@ class Tokens:
             return cls(source)
         path = Path(source)
         if path.is_dir():
-            found = [path / name for name in FILES if (path / name).is_file()]
-            if not found:
+            files = [path / name for name in FILES if (path / name).is_file()]
+            if not files:
                 other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
                 raise BadInput(f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there")
-            path = found[0]
+            path = files[0]
         try:
             model = read_bytes(path)
         except OSError as error:
@@ -112,10 +112,10 @@ class Tokens:
         if path.is_dir():
             return cls.load(path)
         places = [path.with_suffix(".model"), *(path.with_name(name) for name in FILES)]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
+        path_there = next((place for place in places if place.is_file()), None)
+        if path_there is None:
             raise BadInput(f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there")
-        return cls.load(found)
+        return cls.load(path_there)
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
@@ -190,11 +190,11 @@ class Tokens:
             )
 
     def encode(self, text: str) -> list[int]:
-        """Give the numbers of a text, nothing before or behind. Raises BadInput for a token of no place, as `<loc1024>`."""
+        """Encode a text, without BOS or EOS. Raises BadInput for a token that does not exist, such as `<loc1024>`."""
         check_length(text, "a text for the model")
         if not _whole(text):
             raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
-        found: list[int] = []
+        ids: list[int] = []
         at = 0
         for match in _LIKE_EXTRA.finditer(text):
             number = self._numbers.get(match[0])
@@ -203,20 +203,20 @@ class Tokens:
                     f"{match[0]} is no token; places are <loc0000> to <loc{LOCATIONS - 1}>, pieces of masks <seg000> to "
                     f"<seg{SEGMENTS - 1}>"
                 )
-            found += [*self._encode_text(text[at : match.start()]), number]
+            ids += [*self._encode_text(text[at : match.start()]), number]
             at = match.end()
-        return found + self._encode_text(text[at:])
+        return ids + self._encode_text(text[at:])
 
     def encode_prefix(self, text: str) -> list[int]:
-        """Give BOS, the text and a newline."""
+        """Encode BOS, the text and a newline."""
         return [BOS, *self.encode(text), *self.newline]
 
     def encode_suffix(self, text: str, end: bool = True) -> list[int]:
-        """Give the text and EOS; without `end` the beginning of an answer, to go on from."""
+        """Encode the text and EOS; without `end` the beginning of an answer, to be continued."""
         return self.encode(text) + [EOS] * end
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Give the text of numbers up to the first EOS. Tokens without letters are passed over, rows of padding too."""
+        """Decode ids up to the first EOS. Tokens without letters are left out, ids of padding rows too."""
         parts: list[str] = []
         run: list[int] = []
         for number in map(int, ids):
@@ -232,15 +232,15 @@ class Tokens:
         return "".join((*parts, self._decode_text(run)))
 
     def is_location(self, number: int) -> bool:
-        """Say whether a number is that of a place."""
+        """Check whether an id is that of a location."""
         return number in self._locations
 
     def is_segment(self, number: int) -> bool:
-        """Say whether a number is that of a piece of a mask."""
+        """Check whether an id is that of a code of a mask."""
         return number in self._segments
 
     def piece(self, number: int) -> str:
-        """Give the letters of one token as they stand in the model, "▁" for a space. Raises BadInput for a number of none."""
+        """Look up the letters of one token as the model has them, "▁" for a space. Raises BadInput for a number of none."""
         if not 0 <= number < self.size:
             raise BadInput(f"{number} is the number of no token; this tokenizer has {self.size}")
         return self._names.get(number) or self._pieces.id_to_piece(number)

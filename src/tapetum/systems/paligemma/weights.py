@@ -17,19 +17,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json
-from tapetum.encoders.vit_config import squashed
+from tapetum.encoders.config import squashed
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.renamed import current_config, current_name
 from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
-from tapetum.layers.positions import Resample, interpolate
-from tapetum.layers.quantised import is_quantised
+from tapetum.layers.cpu import is_quantised
+from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
@@ -69,27 +69,27 @@ def load(
         BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
     """
     place = find_device(device)
-    wanted = named(config) if isinstance(config, str) else config
+    sizes = named(config) if isinstance(config, str) else config
     path = Path(folder_or_name)
     if os.fspath(folder_or_name) in known() or not path.exists():
         path = resolve(folder_or_name)[0]
     dtype = torch.float32 if dtype is None else dtype
     if path.is_dir():
-        return _from_folder(path, place, dtype, wanted)
+        return _from_folder(path, place, dtype, sizes)
     if path.suffix == ".npz":
-        if wanted is None:
+        if sizes is None:
             raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
         with NpzFile(path) as file:
             names = {big_vision.plain_name(name): name for name in file.shapes}
             shapes = {plain: file.shapes[name] for plain, name in names.items()}
-            model, pieces = empty(wanted, big_vision.table, shapes, place, dtype)
+            model, pieces = empty(sizes, big_vision.table, shapes, place, dtype)
             return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
     text = header_of(path).get(HEADER)
     if text is not None:
-        return _own(path, wanted, place, dtype)
-    if wanted is None:
+        return _own(path, sizes, place, dtype)
+    if sizes is None:
         raise BadInput(f"{path} holds no PaliGemma of tapetum; give a folder, or config= beside a file of other weights")
-    return _from_huggingface([TensorFile(path)], wanted, place, dtype)
+    return _from_huggingface([TensorFile(path)], sizes, place, dtype)
 
 
 def save(
@@ -110,7 +110,7 @@ def save(
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
-    """Give the weights under other names, as copies: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision"."""
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
     if is_quantised(model):
@@ -162,8 +162,10 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
     shapes = {plain: file.shapes[name] for plain, (file, name) in places.items()}
     second = any(name.endswith("pre_feedforward_layernorm.weight") for name in shapes)
     if second != config.language.post_norms:
-        found, wanted = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
-        raise BadInput(f"the weights are those of a {found}, and the config is that of a {wanted}; give the right one")
+        weights_kind, config_kind = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
+        raise BadInput(
+            f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one"
+        )
 
     def read(piece: Piece, target: Tensor) -> None:
         file, name = places[piece.theirs]
@@ -173,16 +175,16 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
     return filled(model, pieces, shapes, read)
 
 
-def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
     header = header_of(path)
     parts = [current_name(part) for part in header.get(EIGHT_BITS, "").split()]
     try:
-        said = current_config(parse_json(header[HEADER]))
-        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
-        config = from_json(said)
+        stored = current_config(parse_json(header[HEADER]))
+        check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
+        config = from_json(stored)
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
-    if wanted is not None and wanted != config:
+    if sizes is not None and sizes != config:
         raise BadInput(f"{path} has a config of its own, and it is another one; leave config= out")
     if not set(parts) <= set(_PARTS):
         raise BadInput(f"{path} has bytes in {' '.join(parts)[:60]!r}; they may be in {' and '.join(_PARTS)}: save it again")

@@ -13,8 +13,8 @@ from torch import nn
 from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.flops import Flops, count_flops
 from tapetum.account.parts import by_part
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.factory import make
-from tapetum.encoders.vit_config import ViTConfig
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun
@@ -81,7 +81,7 @@ def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], tor
         config = run.architecture.config
         if run.method == "mae" and isinstance(config, ViTConfig):
             seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
-            batch["seen"] = torch.zeros(images, seen, dtype=torch.int64)
+            batch["visible"] = torch.zeros(images, seen, dtype=torch.int64)
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 

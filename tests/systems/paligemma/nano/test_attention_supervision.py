@@ -7,16 +7,22 @@ import pytest
 import torch
 
 from support.scene_folder import write_scene_folder
-from tapetum.encoders.decoder import DecoderAttention
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.layers.attention import rotary_angles
+from tapetum.encoders.config import DecoderConfig
+from tapetum.encoders.decoder import DecoderAttention, rotary_angles
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
-from tapetum.systems.paligemma.losses import pack, packed_loss, packed_mask
+from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mask
 from tapetum.systems.paligemma.model import build
-from tapetum.systems.paligemma.nano.attention_supervision import HEADS, Looks, looking_loss, looks_of, spot, watched
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    HEADS,
+    AttentionTargets,
+    attention_loss,
+    attention_targets,
+    patches_showing,
+    record_inputs,
+)
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import ScenePairs
+from tapetum.systems.paligemma.nano.scene_texts import SceneTexts
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.run import texts_of
 from tapetum.systems.paligemma.tokens import Tokens
@@ -35,45 +41,45 @@ def tokens(folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Tok
 def test_tokens_with_little_of_a_thing_are_no_spot() -> None:
     seen = np.zeros((32, 48), bool)
     seen[0:16, 10:34] = True  # 6, 16 and 2 columns of three tokens
-    assert spot(seen, 16).tolist() == [True, True, False, False, False, False]
-    assert not spot(np.zeros((32, 32), bool), 16).any()
+    assert patches_showing(seen, 16).tolist() == [True, True, False, False, False, False]
+    assert not patches_showing(np.zeros((32, 32), bool), 16).any()
 
 
 def test_each_place_is_told_the_spot_of_its_thing(folder: SceneFolder, tokens: Tokens) -> None:
     codes = np.arange(16)
-    pairs = ScenePairs(
+    pairs = SceneTexts(
         folder,
         Mixture(answers=2, regions=1, captions=1, detect_all=1, detect=2, segment=1),
         lambda masks, boxes: np.stack([codes] * len(masks)),
     )
     items = [pairs.draw(0, number) for number in range(4)]
-    packed = pack(collate(items, tokens).groups, len(items), "examples", "blocks")
-    looks = looks_of([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
-    assert looks.spots.shape[1] == 49
+    packed = pack_texts(collate(items, tokens).groups, len(items), "examples", "blocks")
+    targets = attention_targets([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
+    assert targets.patches.shape[1] == 49
     places = 0
     for example, item in enumerate(items):
         by_box = {tuple(thing.box): thing.id for thing in item.image.things}
-        targets, at = packed.target[example].tolist(), looks.at[example].tolist()
+        ids, at = packed.target[example].tolist(), targets.index[example].tolist()
         run: list[int] = []
-        for place, target in enumerate(targets):
+        for place, target in enumerate(ids):
             if tokens.is_location(target):
                 run.append(place)
             if len(run) == 4:
-                numbers = [tokens.location_ids.index(targets[p]) for p in run]
+                numbers = [tokens.location_ids.index(ids[p]) for p in run]
                 box = tuple(round(numbers[k] * 112 / 1023) for k in (1, 0, 3, 2))
-                expected = spot(item.image.ids == by_box[box], 16)
+                expected = patches_showing(item.image.ids == by_box[box], 16)
                 assert len({at[p] for p in run}) == 1
-                assert np.array_equal(looks.spots[at[run[0]]], expected)
+                assert np.array_equal(targets.patches[at[run[0]]], expected)
                 places, last, run = places + 1, at[run[0]], []
             if tokens.is_segment(target):
                 assert at[place] == last
-        words = [p for p, t in enumerate(targets) if t and not (tokens.is_location(t) or tokens.is_segment(t))]
-        told = [p for p in words if at[p] >= 0]
+        words = [p for p, t in enumerate(ids) if t and not (tokens.is_location(t) or tokens.is_segment(t))]
+        supervised = [p for p in words if at[p] >= 0]
         regions = [pair for pair in item.pairs if pair.kind == "region"]
-        assert len(told) == len(regions)
-        for place, pair in zip(told, regions, strict=True):
-            assert np.array_equal(looks.spots[at[place]], spot(item.image.ids == pair.about[0], 16))
-            assert targets[place] == tokens.encode_suffix(pair.suffix)[0]
+        assert len(supervised) == len(regions)
+        for place, pair in zip(supervised, regions, strict=True):
+            assert np.array_equal(targets.patches[at[place]], patches_showing(item.image.ids == pair.about[0], 16))
+            assert ids[place] == tokens.encode_suffix(pair.suffix)[0]
     assert places > 8
 
 
@@ -87,8 +93,8 @@ def test_the_attention_on_spots_is_what_the_layer_gives_them() -> None:
     mask[0, 0, 5, 6] = -1e9
     angles = rotary_angles(torch.arange(count)[None], 8)
     spots = torch.tensor([[True, False, True, False], [False, False, False, True]])
-    looks = Looks(torch.tensor([[-1, 0, 1]]), spots)
-    loss, share = looking_loss(attention, x, angles, mask, looks)
+    targets = AttentionTargets(torch.tensor([[-1, 0, 1]]), spots)
+    loss, share = attention_loss(attention, x, angles, mask, targets)
 
     # The same by hand: rotary positions as complex numbers, one query at a time.
     weight = attention.query_key_value.weight.detach().double()
@@ -102,7 +108,7 @@ def test_the_attention_on_spots_is_what_the_layer_gives_them() -> None:
             expected.append(float(logits.softmax(-1)[:seen][spots[number]].sum()))
     assert float(loss.detach()) == pytest.approx(-np.mean(np.log(expected)), abs=1e-5)
     assert float(share) == pytest.approx(np.mean(expected), abs=1e-5)
-    nothing, _ = looking_loss(attention, x, angles, mask, Looks(torch.full((1, 3), -1), spots))
+    nothing, _ = attention_loss(attention, x, angles, mask, AttentionTargets(torch.full((1, 3), -1), spots))
     assert float(nothing.detach()) == 0
 
 
@@ -118,17 +124,17 @@ def test_a_decoder_that_is_told_learns_to_look(folder: SceneFolder, tokens: Toke
         newline=tokens.newline[0],
     )
     model = build(config)
-    items = [ScenePairs(folder, Mixture(answers=0, regions=0, captions=0)).draw(0, number) for number in range(2)]
+    items = [SceneTexts(folder, Mixture(answers=0, regions=0, captions=0)).draw(0, number) for number in range(2)]
     batch = collate(items, tokens)
-    packed = pack(batch.groups, len(items), "examples", "blocks")
-    looks = looks_of([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
+    packed = pack_texts(batch.groups, len(items), "examples", "blocks")
+    targets = attention_targets([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)
     optimiser, shares = torch.optim.Adam(model.parameters(), 1e-2), []
     attention = model.language.blocks[0].attention
     assert isinstance(attention, DecoderAttention)
     for _ in range(40):
-        with watched(attention) as given:
+        with record_inputs(attention) as given:
             packed_loss(model, model.embed_images(batch.pixels), packed)
-        loss, share = looking_loss(attention, **given, looks=looks)
+        loss, share = attention_loss(attention, **given, targets=targets)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -2,11 +2,11 @@
 
 import torch
 
-from tapetum.systems.paligemma.nano.position_init import place_rows, write_positions
+from tapetum.systems.paligemma.nano.position_init import add_position_waves, location_embeddings
 
 
 def test_a_place_is_most_like_its_neighbours() -> None:
-    rows = place_rows(256, 2.0)
+    rows = location_embeddings(256, 2.0)
     assert rows.shape == (1024, 256)
     torch.testing.assert_close(rows.norm(dim=1), torch.full((1024,), 2.0))
     alike = rows @ rows.T / 4
@@ -15,7 +15,7 @@ def test_a_place_is_most_like_its_neighbours() -> None:
         found = alike.diagonal(apart)
         assert least < float(found.min())
         assert float(found.max()) < most
-    assert torch.equal(rows, place_rows(256, 2.0))
+    assert torch.equal(rows, location_embeddings(256, 2.0))
 
 
 def test_columns_and_rows_can_be_read_from_positions_that_a_stem_drowned() -> None:
@@ -25,7 +25,7 @@ def test_columns_and_rows_can_be_read_from_positions_that_a_stem_drowned() -> No
     errors = {}
     for name in ("before", "after"):
         if name == "after":
-            write_positions(table, (7, 7))
+            add_position_waves(table, (7, 7))
         tokens = (seen + table).flatten(0, 1)
         inputs = torch.cat((tokens, torch.ones(len(tokens), 1)), 1)
         truth = torch.stack((torch.arange(7.0).repeat(7), torch.arange(7.0).repeat_interleave(7)), 1).repeat(64, 1)

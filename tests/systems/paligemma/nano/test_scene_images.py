@@ -13,14 +13,14 @@ from tapetum.systems.paligemma.nano.dense_task import (
     NOUNS,
     PARTS,
     TINTS,
-    by_cell,
     cell_targets,
-    cells_of,
-    edge_places,
-    places_loss,
+    collate_cells,
+    dense_loss,
+    edge_positions,
+    unfold_cells,
 )
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, mirrored, shifted
-from tapetum.systems.paligemma.nano.scene_texts import ScenePairs, boxes_text, shown
+from tapetum.systems.paligemma.nano.scene_texts import SceneTexts, format_objects, visible_objects
 from tapetum.systems.paligemma.recipes import Mixture
 
 
@@ -78,22 +78,22 @@ def test_cells_say_what_is_in_them(folder: SceneFolder) -> None:
         middle = np.array([x // 8 * 8 + 4, y // 8 * 8 + 4] * 2)
         expected = (middle - thing.box) * [1, 1, -1, -1] / 112
         np.testing.assert_allclose(edges[y // 8, x // 8], expected, atol=1e-6)
-        places = edge_places(torch.from_numpy(edges)[None])[0, y // 8, x // 8] * 112
+        places = edge_positions(torch.from_numpy(edges)[None])[0, y // 8, x // 8] * 112
         np.testing.assert_allclose(places, thing.box, atol=1e-4)
     assert kinds[:, :, 3].sum() == 2
     assert kinds[0, 0].tolist() == [0, 0, 0, 0]
 
 
 def test_the_loss_of_places_is_least_for_the_truth(folder: SceneFolder) -> None:
-    cells = cells_of([folder.read(0), folder.read(1)])
+    cells = collate_cells([folder.read(0), folder.read(1)])
     told = torch.zeros(*cells.kinds.shape[:3], sum(PARTS))
     noun, tint, matter, edges, middle, places = told.split(PARTS, -1)
     for part, number in ((noun, 0), (tint, 1), (matter, 2)):
         part.scatter_(-1, cells.kinds[..., number : number + 1], 20.0)
     edges.copy_(cells.edges)
-    places.copy_(edge_places(cells.edges))
+    places.copy_(edge_positions(cells.edges))
     middle.copy_((cells.kinds[..., 3:].float() * 2 - 1) * 20)
-    assert float(places_loss(told, cells)[0]) < 1e-3
+    assert float(dense_loss(told, cells)[0]) < 1e-3
     for name, number in {
         "noun": 0,
         "colour": len(NOUNS),
@@ -104,21 +104,21 @@ def test_the_loss_of_places_is_least_for_the_truth(folder: SceneFolder) -> None:
     }.items():
         worse = told.clone()
         worse[..., number] += 40
-        loss, parts = places_loss(worse, cells)
+        loss, parts = dense_loss(worse, cells)
         assert float(loss) > 1
         assert max(parts, key=lambda part: float(parts[part])) == name
 
 
 def test_tokens_are_spread_over_their_cells() -> None:
     told = torch.arange(2 * 3 * 4.0).reshape(1, 6, 4)  # two rows of three tokens, each with 2 x 2 cells of one number
-    grid = by_cell(told, (2, 3), 2)[0, :, :, 0]
+    grid = unfold_cells(told, (2, 3), 2)[0, :, :, 0]
     assert grid.tolist()[0] == [0, 1, 4, 5, 8, 9]
     assert grid.tolist()[1] == [2, 3, 6, 7, 10, 11]
     assert grid.tolist()[2] == [12, 13, 16, 17, 20, 21]
 
 
 def test_texts_are_true_and_a_function_of_the_number(folder: SceneFolder) -> None:
-    pairs = ScenePairs(folder, Mixture(answers=3, regions=1, captions=1, descriptions=1, detect_all=1, detect=1))
+    pairs = SceneTexts(folder, Mixture(answers=3, regions=1, captions=1, descriptions=1, detect_all=1, detect=1))
     sample, again = pairs.draw(0, 5), pairs.draw(0, 5)
     assert sample.pairs == again.pairs
     assert len(sample.pairs) == 3 + 1 + 1 + 1 + 1 + 1
@@ -126,14 +126,14 @@ def test_texts_are_true_and_a_function_of_the_number(folder: SceneFolder) -> Non
     told = {(pair.prefix, pair.suffix) for pair in sample.pairs}
     assert ("caption en", image.short) in told
     [every] = [s for p, s in told if p == "detect all classes"]
-    assert every == boxes_text(image, shown(image))
+    assert every == format_objects(image, visible_objects(image))
     assert [label.split("> ")[1] for label in every.split(" ; ")] == [
         t.noun for t in sorted(image.things, key=lambda t: t.box[0])
     ]
     for prefix, suffix in told:
         if prefix.startswith("detect ") and prefix != "detect all classes":
             nouns = prefix.removeprefix("detect ").split(" ; ")
-            assert suffix == boxes_text(image, [t for t in shown(image) if t.noun in nouns])
+            assert suffix == format_objects(image, [t for t in visible_objects(image) if t.noun in nouns])
         if prefix.startswith("caption <"):
             assert suffix in {t.caption for t in image.things}
 
@@ -146,7 +146,7 @@ def test_masks_are_told_where_there_is_a_codec(folder: SceneFolder) -> None:
         return np.tile(np.arange(16), (len(masks), 1))
 
     mixture = Mixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, segment=1)
-    found = [pair for n in range(6) for pair in ScenePairs(folder, mixture, encode).draw(0, n).pairs]
+    found = [pair for n in range(6) for pair in SceneTexts(folder, mixture, encode).draw(0, n).pairs]
     assert all(pair.prefix.startswith("segment ") and pair.long for pair in found)
     assert any("<seg000><seg001>" in pair.suffix for pair in found)
     for masks, boxes in asked:

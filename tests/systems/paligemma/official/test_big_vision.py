@@ -11,14 +11,13 @@ import torch
 
 from support.paligemma import TINY, TINY_2
 from support.scripts import GOLDEN, script
-from tapetum.layers.generate import nucleus
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig, nucleus
 from tapetum.systems.paligemma import load
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import Pair, Sample, collate
+from tapetum.systems.paligemma.data import ImageTexts, TextPair, collate
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.losses import suffix_loss
-from tapetum.systems.paligemma.mask import lay_out
+from tapetum.systems.paligemma.mask import prefix_lm_mask
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.task import reference_groups, rows_loss
@@ -59,9 +58,9 @@ def pixels(images: int) -> torch.Tensor:
 
 def batch(images: int) -> Any:
     """The maker's examples, read and cut by ours."""
-    pairs = [Pair(prefix=p, suffix=s) for p, s in zip(maker.PREFIXES, maker.SUFFIXES, strict=True)]
+    pairs = [TextPair(prefix=p, suffix=s) for p, s in zip(maker.PREFIXES, maker.SUFFIXES, strict=True)]
     seen = pixels(images).numpy()
-    return collate([Sample(pixels=s, pairs=(p,)) for s, p in zip(seen, pairs, strict=True)], TOKENS, maker.LENGTH)
+    return collate([ImageTexts(pixels=s, pairs=(p,)) for s, p in zip(seen, pairs, strict=True)], TOKENS, maker.LENGTH)
 
 
 def joined(row: int, rows: Any) -> tuple[list[int], int]:
@@ -97,7 +96,7 @@ def test_logits_and_who_sees_whom(pair: tuple[PaliGemma, dict], name: str, image
         found = model.logits(batch(images).pixels, rows.prefix, rows.suffix)
     seen = images * model.config.image_tokens
     valid = torch.cat((torch.ones(3, seen, dtype=torch.bool), torch.cat((rows.prefix, rows.suffix[:, :-1]), 1) != 0), 1)
-    layout = lay_out(valid, seen, rows.prefix.shape[1])
+    layout = prefix_lm_mask(valid, seen, rows.prefix.shape[1])
     for row in range(3):
         ids, begin = joined(row, rows)
         wanted = torch.from_numpy(theirs[f"{name}/logits"][row, begin - 1 : len(ids) - 1])
@@ -157,8 +156,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "greedy bfloat16": {"cache_dtype": torch.bfloat16},
     "greedy begun": {"forced": [TOKENS.encode_suffix(text, end=False) for text in maker.BEGUN]},
     "greedy forbidden": {"forbidden": maker.FORBIDDEN},
-    "beam 2": {"how": Choice(beams=2)},
-    "beam 3": {"how": Choice(beams=3)},
+    "beam 2": {"sampling": SamplingConfig(beams=2)},
+    "beam 3": {"sampling": SamplingConfig(beams=3)},
 }
 
 

@@ -11,7 +11,7 @@ from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import SMALL
 from tapetum.systems.paligemma.transfer.data import read_examples, shuffled, split_names, there
-from tapetum.systems.paligemma.transfer.samples import TaskSamples, frames_of, pixels_of, spread, suffix_of
+from tapetum.systems.paligemma.transfer.samples import TaskSamples, frames_of, read_pixels, spaced_subset, suffix_of
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 RNG = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def test_official_files(name: str, tmp_path: Path) -> None:
     assert first.prefix == prefix
     assert {suffix_of(task, first, np.random.default_rng(k)) for k in range(8)} == suffixes
     assert others
-    assert pixels_of(task, first, 28).shape == (task.shown, 3, 28, 28)
+    assert read_pixels(task, first, 28).shape == (task.visible_objects, 3, 28, 28)
     if task.kinds:
         assert {e.kind for e in (first, *others)} <= set(task.kinds)
 
@@ -178,9 +178,9 @@ def test_white_is_put_where_a_square_lacks(tmp_path: Path) -> None:
 def test_frames_begin_anywhere_in_training_and_at_the_start_in_evaluation(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from tapetum.systems.paligemma.transfer.form import Frames
+    from tapetum.systems.paligemma.transfer.form import FrameSampling
 
-    task = replace(TASKS["msrvtt-qa"], frames=Frames(count=3, stride=2))
+    task = replace(TASKS["msrvtt-qa"], frames=FrameSampling(count=3, stride=2))
     example = make_set("msrvtt-qa", tmp_path)[0]
     first = np.concatenate(frames_of(task, example))
     starts = {np.concatenate(frames_of(task, example, np.random.default_rng(k))).tobytes() for k in range(12)}
@@ -190,5 +190,5 @@ def test_frames_begin_anywhere_in_training_and_at_the_start_in_evaluation(tmp_pa
 
 
 def test_some_of_all() -> None:
-    assert spread(list(range(10)), 4) == [0, 2, 5, 7]  # type: ignore[arg-type, comparison-overlap]
-    assert spread([], None) == []
+    assert spaced_subset(list(range(10)), 4) == [0, 2, 5, 7]  # type: ignore[arg-type, comparison-overlap]
+    assert spaced_subset([], None) == []

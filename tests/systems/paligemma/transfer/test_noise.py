@@ -53,7 +53,7 @@ def test_a_model_names_as_many_boxes_and_never_ends(tokens: Tokens, tmp_path: Pa
     task, examples, file = TASKS["coco-detection"], make_set("coco-detection", tmp_path / "data"), tmp_path / "said.jsonl"
     found = make_answers(answerer, task, examples, noise_boxes=2, save=file)
     assert "noise_boxes" in file.read_text()
-    for key, text in found.said.items():
+    for key, text in found.texts.items():
         ids = tokens.encode(text)
         assert not set(ids) & set(forbidden_ids(tokens, ["cup", "cat"]))
         assert sum(map(tokens.is_location, ids)) <= 8

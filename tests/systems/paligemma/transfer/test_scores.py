@@ -10,8 +10,8 @@ from tapetum.core.errors import BadInput
 from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.paligemma.locations import box_text
 from tapetum.systems.paligemma.transfer.box_scores import first_mask
-from tapetum.systems.paligemma.transfer.data import Example, Id, read_examples
-from tapetum.systems.paligemma.transfer.rows import Row
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample, read_examples
+from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import suffix_of
 from tapetum.systems.paligemma.transfer.scores import score
 from tapetum.systems.paligemma.transfer.tasks import TASKS
@@ -24,7 +24,7 @@ def full(codes: np.ndarray) -> np.ndarray:
     return np.ones((len(codes), 64, 64), np.float32)
 
 
-def oracle(name: str, examples: list[Example]) -> dict[Id, str]:
+def oracle(name: str, examples: list[TransferExample]) -> dict[Id, str]:
     rng, said = np.random.default_rng(0), {}
     for example in examples:
         if example.referred is not None:
@@ -35,7 +35,7 @@ def oracle(name: str, examples: list[Example]) -> dict[Id, str]:
     return said
 
 
-def rows_of(name: str, examples: list[Example], said: dict[Id, str], **more: object) -> dict[str, Row]:
+def rows_of(name: str, examples: list[TransferExample], said: dict[Id, str], **more: object) -> dict[str, ScoreRow]:
     return {row.name: row for row in score(TASKS[name], examples, said, unpack=full, **more)}  # type: ignore[arg-type]
 
 

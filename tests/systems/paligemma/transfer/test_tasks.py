@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Question
+from tapetum.data.questions import Question
 from tapetum.systems.paligemma.recipes import TRANSFER
 from tapetum.systems.paligemma.transfer.data import READERS
 from tapetum.systems.paligemma.transfer.results import RESULTS

@@ -31,8 +31,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
@@ -59,7 +59,7 @@ class Residual(nn.Module):
         self.net = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, width, 1))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Add what they say."""
+        """Add the convolutions' output."""
         return x + self.net(x)
 
 
@@ -87,31 +87,31 @@ class MaskCodec(nn.Module):
         self.register_buffer("codebook", torch.randn(config.codes, config.code_width))
 
     def features(self, masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, "n 16 d"]:
-        """Give what the encoder says in each place, row by row, of masks from 0 to 1."""
+        """Compute the encoder's output at each of the 4 x 4 cells, row by row, for masks from 0 to 1."""
         return self.encoder(2 * masks[:, None] - 1).flatten(2).transpose(1, 2)
 
     def nearest(self, features: Float[Tensor, "n 16 d"]) -> Int[Tensor, "n 16"]:
-        """Give the number of the nearest code in each place."""
+        """Find the nearest code at each cell."""
         book = self.codebook
         distances = features.square().sum(-1, keepdim=True) + book.square().sum(-1) - 2 * features @ book.T
         return distances.argmin(-1)
 
     def encode(self, masks: Float[Tensor, "n 64 64"]) -> Int[Tensor, "n 16"]:
-        """Give codes of masks from 0 to 1."""
+        """Encode masks from 0 to 1."""
         return self.nearest(self.features(masks))
 
     def draw(self, quantized: Float[Tensor, "n 16 d"]) -> Float[Tensor, "n 64 64"]:
-        """Give masks of the codes themselves, about -1..1; above 0 is the thing."""
+        """Decode vectors of the codebook to masks, about -1..1; above 0 is the object."""
         grid = quantized.transpose(1, 2).unflatten(2, (SIDE // 16, SIDE // 16))
         return self.decoder(grid)[:, 0]
 
     def decode(self, codes: Int[Tensor, "n 16"]) -> Float[Tensor, "n 64 64"]:
-        """Give masks of numbers of codes, about -1..1; above 0 is the thing."""
+        """Decode codes to masks, about -1..1; above 0 is the object."""
         return self.draw(self.codebook[codes])
 
     @torch.inference_mode()
     def codes_of(self, mask: Bool[np.ndarray, "h w"], box: Any = None) -> Int[np.ndarray, " 16"]:
-        """Give the codes of a mask of an image; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
+        """Encode a mask of an image; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
 
         Raises BadInput where the box holds no pixel.
         """
@@ -120,7 +120,7 @@ class MaskCodec(nn.Module):
 
     @torch.inference_mode()
     def unpack(self, codes: Int[np.ndarray, "n 16"]) -> Float[np.ndarray, "n 64 64"]:
-        """Give masks of codes as arrays, for `locations.parse`. Raises BadInput for numbers of no code."""
+        """Decode codes to arrays, for `locations.parse`. Raises BadInput for codes that do not exist."""
         codes = np.asarray(codes, np.int64).reshape(-1, MASK_TOKENS)
         if codes.size and not 0 <= codes.min() <= codes.max() < self.config.codes:
             raise BadInput(f"codes are from {codes.min()} to {codes.max()}; this codec has {self.config.codes}")
@@ -143,7 +143,7 @@ def cut_out(mask: Bool[np.ndarray, "h w"], box: Any = None) -> Float[np.ndarray,
 
 
 def official_names(model: MaskCodec) -> dict[str, str]:
-    """Give our tensors' names with those of `vae-oid.npz`; they differ in the codebook alone.
+    """List our tensors' names with those of `vae-oid.npz`; they differ in the codebook alone.
 
     >>> names = official_names(MaskCodec(MaskCodecConfig()))
     >>> len(names), names["codebook"], names["decoder.4.weight"]
@@ -153,7 +153,7 @@ def official_names(model: MaskCodec) -> dict[str, str]:
 
 
 def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
-    """Give the tensors as `vae-oid.npz` has them, float32."""
+    """Convert the tensors to those of `vae-oid.npz`, float32."""
     state = model.state_dict()
     return {theirs: state[ours].float().cpu().numpy() for ours, theirs in official_names(model).items()}
 
@@ -179,14 +179,16 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
     return model
 
 
-def _fitting(wanted: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
-    """The arrays as tensors of the shapes that are `wanted`."""
+def _fitting(
+    expected: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str
+) -> dict[str, Tensor]:
+    """The arrays as tensors of the shapes that are `expected`."""
     state = {}
-    for ours, tensor in wanted.items():
+    for ours, tensor in expected.items():
         array = arrays.get(ours)
         if array is None or tuple(array.shape) != tuple(tensor.shape):
-            found = "missing" if array is None else tuple(array.shape)
-            raise BadInput(f"{names[ours]} in {name} is {found}; wanted {tuple(tensor.shape)}: get the file again")
+            actual = "missing" if array is None else tuple(array.shape)
+            raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
         value = torch.as_tensor(array)
         if not value.is_floating_point() or not torch.isfinite(value).all():
             raise BadInput(f"{names[ours]} in {name} holds something else than finite numbers; get the file again")
@@ -212,8 +214,8 @@ def load(
     """
     path = resolve(name_or_path, "segment")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
-        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise BadInput(f"{found}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
+        problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise BadInput(f"{problem}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
     model = _from_npz(path) if path.suffix == ".npz" else _from_ours(path)
     return model.requires_grad_(False).eval().to(device=device, dtype=dtype)
 
@@ -242,15 +244,15 @@ def _from_ours(path: Path) -> MaskCodec:
     if text is None:
         raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
     try:
-        said = parse_json(text)
-        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+        stored = parse_json(text)
+        check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         config = MaskCodecConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error
     with blueprint(config, len(tensors), path):
-        wanted = MaskCodec(config).state_dict()
-    state = _fitting(wanted, tensors, {name: name for name in wanted}, str(path))
+        expected = MaskCodec(config).state_dict()
+    state = _fitting(expected, tensors, {name: name for name in expected}, str(path))
     model = MaskCodec(config)
     model.load_state_dict(state)
     return model

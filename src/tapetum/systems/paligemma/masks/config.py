@@ -65,11 +65,11 @@ class MaskCodecRun:
     warmup_steps: int = 500
     """Steps over which it rises."""
     commitment: float = 0.25
-    """Weight of the distance of what the encoder says to its code."""
+    """Weight of the distance of the encoder's output to its code."""
     code_decay: float = 0.99
     """Share of a code that is kept in a step."""
     restart_below: float = 0.5
-    """A code that fewer than so many places choose, as a moving average a step, is drawn anew; 0: never, as in the paper."""
+    """A code that fewer than so many cells choose, as a moving average a step, is drawn anew; 0: never, as in the paper."""
     seed: int = 1
     """The same seed gives the same run."""
 
@@ -82,7 +82,7 @@ class MaskCodecRun:
 
     @property
     def config(self) -> MaskCodecConfig:
-        """Give the sizes of the network."""
+        """Look up the sizes of the network."""
         if self.size not in SIZES:
             raise BadInput(f"there is no codec of size {self.size!r}; it is one of {', '.join(SIZES)}")
         return SIZES[self.size]

@@ -1,4 +1,4 @@
-"""Masks to learn a codec from: things of images, cut out along their boxes, mirrored, turned and coarsened.
+"""Training data of the codec: masks of objects, cropped to their boxes, mirrored, transposed and coarsened.
 
 Layouts: a folder with masks/*.png whose pixels are numbers of instances, 0 for none (`tapetum scenes images`), or a file of
 instances as COCO has them (Lin et al., arXiv 1405.0312), with run-length texts or polygons; crowds are left out.
@@ -58,7 +58,7 @@ def _square(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
 
 
 def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2 w2"]:
-    """Give a mask as it would be in an image in which its longest side has so many pixels; one that is smaller stays."""
+    """Downsample a mask until its longest side has so many pixels; one that is smaller stays."""
     scale = longest / max(mask.shape)
     if scale >= 1:
         return mask
@@ -69,14 +69,14 @@ def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2
 
 def read_crops(places: Sequence[str | Path]) -> list[Bool[np.ndarray, "_h _w"]]:
     """Read all masks of folders and files, cut out along their boxes. Raises BadInput where one cannot be read or has none."""
-    found: list[np.ndarray] = []
+    crops: list[np.ndarray] = []
     for place in map(Path, places):
-        before = len(found)
+        before = len(crops)
         masks = _of_folder(place) if place.is_dir() else _of_coco(place)
-        found += [mask for mask in masks if mask.sum() >= LEAST]
-        if len(found) == before:
+        crops += [mask for mask in masks if mask.sum() >= LEAST]
+        if len(crops) == before:
             raise BadInput(f"{place} holds no masks of {LEAST} pixels or more; give one that does")
-    return found
+    return crops
 
 
 def _of_folder(folder: Path) -> Iterator[np.ndarray]:

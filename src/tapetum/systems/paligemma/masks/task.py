@@ -1,9 +1,9 @@
-"""Learning the codec of masks: what is drawn again from 16 codes, and codes that follow what the encoder says.
+"""Training of the codec of masks: a reconstruction loss, and codes that are moving averages of the encoder's output.
 
 Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving averages after VQ-VAE (arXiv 1711.00937, A.1).
 
-    loss = mean (drawn - mask)^2 + commitment x mean (said - stop(code))^2         masks from -1 to 1
-    code = moving average of what was said where it was nearest; gradients pass the choice as if it were not there
+    loss = mean (decoded - mask)^2 + commitment x mean (features - stop(code))^2         masks from -1 to 1
+    code = moving average of the features nearest to it; gradients pass the choice straight through
 
 Differs from it: see `mask_config`.
 """
@@ -33,7 +33,7 @@ _EPSILON = 1e-5
 
 
 class LearningCodec(nn.Module):
-    """A codec with the moving averages that make its codes: how many places chose each, and the sum of what they said."""
+    """A codec with the moving averages that make its codes: how many cells chose each, and the sum of their features."""
 
     counts: Tensor
     sums: Tensor
@@ -48,36 +48,36 @@ class LearningCodec(nn.Module):
     def forward(
         self, masks: Float[Tensor, "n 64 64"], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "n 64 64"], Float[Tensor, ""], Int[Tensor, "n 16"]]:
-        """Draw masks again; give them, how far from its codes was what was said, and the codes, which move in training."""
-        said = self.codec.features(masks)
-        chosen = self.codec.nearest(said.detach())
+        """Reconstruct masks; also the squared distance of features to their codes, and the codes, which move in training."""
+        features = self.codec.features(masks)
+        chosen = self.codec.nearest(features.detach())
         codes = self.codec.codebook[chosen]
-        distance = mse_loss(said, codes)
-        drawn = self.codec.draw(said + (codes - said).detach())
+        distance = mse_loss(features, codes)
+        decoded = self.codec.draw(features + (codes - features).detach())
         if self.training:
-            self.follow(said.detach().flatten(0, 1), chosen.flatten(), generator)
-        return drawn, distance, chosen
+            self.follow(features.detach().flatten(0, 1), chosen.flatten(), generator)
+        return decoded, distance, chosen
 
     @torch.no_grad()
-    def follow(self, said: Float[Tensor, "m d"], chosen: Int[Tensor, " m"], generator: torch.Generator | None) -> None:
-        """Move codes to the mean of what was said near them, over all processes."""
+    def follow(self, features: Float[Tensor, "m d"], chosen: Int[Tensor, " m"], generator: torch.Generator | None) -> None:
+        """Move codes to the mean of the features nearest to them, over all processes (arXiv 1711.00937, A.1)."""
         decay = self.run.code_decay
-        choice = one_hot(chosen, self.run.config.codes).to(said)
+        choice = one_hot(chosen, self.run.config.codes).to(features)
         self.counts.mul_(decay).add_(all_reduce(choice.sum(0)), alpha=1 - decay)
-        self.sums.mul_(decay).add_(all_reduce(choice.T @ said), alpha=1 - decay)
-        self._restart(said, generator)
+        self.sums.mul_(decay).add_(all_reduce(choice.T @ features), alpha=1 - decay)
+        self._restart(features, generator)
         total = self.counts.sum()
         smooth = (self.counts + _EPSILON) / (total + len(self.counts) * _EPSILON) * total
         self.codec.codebook.copy_(self.sums / smooth[:, None])
 
-    def _restart(self, said: Tensor, generator: torch.Generator | None) -> None:
-        """Puts codes that hardly any place chooses where something of this batch was said; one process draws for all."""
-        lost = self.counts < self.run.restart_below
+    def _restart(self, features: Tensor, generator: torch.Generator | None) -> None:
+        """Replace codes that hardly any cell chooses by features of this batch; one process draws for all."""
+        unused = self.counts < self.run.restart_below
         world = current_process_group()
-        drawn = said[torch.randint(len(said), (len(self.counts),), generator=generator, device=said.device)]
-        drawn = all_reduce(drawn if world.rank == 0 else torch.zeros_like(drawn))
-        self.sums.copy_(torch.where(lost[:, None], drawn, self.sums))
-        self.counts.copy_(torch.where(lost, 1.0, self.counts))
+        restarted = features[torch.randint(len(features), (len(self.counts),), generator=generator, device=features.device)]
+        restarted = all_reduce(restarted if world.rank == 0 else torch.zeros_like(restarted))
+        self.sums.copy_(torch.where(unused[:, None], restarted, self.sums))
+        self.counts.copy_(torch.where(unused, 1.0, self.counts))
 
 
 class MaskCodecTask(Task):
@@ -91,17 +91,17 @@ class MaskCodecTask(Task):
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Give masks by number."""
+        """Return the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:
-        """Compute the squared error of what is drawn and the commitment; log both, the IoU, and how many codes are in use."""
-        drawn, distance, chosen = model(batch, context.generator)
-        error = mse_loss(drawn, 2 * batch - 1)
+        """Compute the squared error of the reconstruction and the commitment; log both, IoU, and the codes in use."""
+        decoded, distance, chosen = model(batch, context.generator)
+        error = mse_loss(decoded, 2 * batch - 1)
         used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
         share = used / used.sum()
         perplexity = (-(share * (share + 1e-10).log()).sum()).exp()
-        numbers = {"drawn": error.detach(), "said": distance.detach(), "iou": iou(drawn.detach(), batch).mean()}
+        numbers = {"drawn": error.detach(), "said": distance.detach(), "iou": iou(decoded.detach(), batch).mean()}
         return error + self.run.commitment * distance, {**numbers, "codes_used": perplexity}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
@@ -114,13 +114,13 @@ class MaskCodecTask(Task):
         return {"iou": float(torch.cat(scores).mean())}
 
     def describe(self) -> Mapping[str, Any]:
-        """List what the run depends on."""
+        """Describe the run, for checkpoints."""
         return {**asdict(self.run), "masks": len(self.masks), "checks": len(self.checks)}
 
 
-def iou(drawn: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, " n"]:
-    """Compare what was drawn, above 0, with masks from 0 to 1, above a half."""
-    one, other = drawn > 0, masks > 0.5
+def iou(decoded: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> Float[Tensor, " n"]:
+    """Compute the IoU of reconstructions, above 0, with masks from 0 to 1, above a half."""
+    one, other = decoded > 0, masks > 0.5
     return (one & other).sum((1, 2)) / (one | other).sum((1, 2)).clamp(min=1)
 
 

@@ -1,1 +1,1 @@
-"""What no paper has: the training of `paligemma-nano` on images of `tapetum.scenes`, whose truth supervises it densely."""
+"""Training of `paligemma-nano` on images of `tapetum.scenes`, whose truth supervises it densely. No paper has these parts."""

@@ -1,19 +1,19 @@
-r"""Free questions brought to the words that `paligemma-nano` was taught.
+r"""Rewriting of free questions in the wording that `paligemma-nano` was trained on.
 
-The small model has seen every question of `scenes.words.images` in one wording only, and knows no other. So a question is
-made plain, and if it is then one of the known ones in other words, it is said in the known ones:
+The small model was trained on every question of `scenes.words.images` in one wording only, and knows no other. So a question
+is normalized, and if it is then a known one in other words, it is rewritten in the known ones:
 
     "Hey, what's the color of that mug-like object?"        spelling, contractions, punctuation, articles, courtesies
       -> what is the colour of the mug-like thing           patterns, a few for each template
       -> What colour is the mug-like thing?
 
-What is no such question is left exactly as it is. The published models are told the user's own words; they need none of this.
+Any other question is left exactly as it is. The published models get the user's own words; they need none of this.
 """
 
 import re
 from collections.abc import Callable
 
-from tapetum.scenes.words.refer import ADJECTIVES, plural, spoken
+from tapetum.scenes.words.referring import ADJECTIVES, plural, spoken
 
 _SHORT = {
     "what's": "what is", "whats": "what is", "where's": "where is", "wheres": "where is", "which's": "which is",
@@ -60,7 +60,7 @@ _STAND = r"(?:is|are|stands|lies|sits|is standing|is lying)"
 
 
 def canonical_question(question: str) -> str:
-    """Say a question about an image of scenes in the words that the small model knows; any other stays as it is.
+    """Rewrite a question about an image of scenes in the wording that the small model knows; any other stays as it is.
 
     >>> canonical_question("whats the color of that gray mug"), canonical_question("count the cubes, please")
     ('What colour is the grey mug?', 'How many cubes can be seen?')
@@ -68,10 +68,10 @@ def canonical_question(question: str) -> str:
     'Who painted this?'
     """
     plain = _plain(question)
-    for pattern, say in _PATTERNS:
-        found = re.fullmatch(pattern, plain)
-        if found and (said := say(found)) is not None:
-            return said
+    for pattern, rewrite in _PATTERNS:
+        match = re.fullmatch(pattern, plain)
+        if match and (canonical := rewrite(match)) is not None:
+            return canonical
     return question
 
 
@@ -83,8 +83,8 @@ def _plain(question: str) -> str:
     words = [_SAME.get(word, word) for short in text.split() for word in _SHORT.get(short, short).split()]
     text = re.sub(r"(?<=\w),", ",", " ".join(_SAME.get(w[:-1], w[:-1]) + "," if w.endswith(",") else w for w in words))
     text = text.strip(" ,")
-    while found := _COURTESY.match(text):
-        text = text[found.end() :]
+    while match := _COURTESY.match(text):
+        text = text[match.end() :]
     if not re.fullmatch(rf".*\b(?:is|are|be seen|see|shown|visible) {_IMAGE}", text):
         text = _END.sub("", text)
     return text.strip(" ,")
@@ -94,8 +94,8 @@ def _name(words: str) -> str | None:
     """The name of a thing as scenes have it: "the larger red ball", "the cup left of the box"; None where it is none."""
     words = words.strip(" ,")
     for side, pattern in _SIDES.items():
-        if found := re.fullmatch(rf"(?P<n>.+?) (?:(?:which|that) is |standing )?(?:{pattern}) (?P<m>.+)", words):
-            thing, anchor = _name(found["n"]), _name(found["m"])
+        if match := re.fullmatch(rf"(?P<n>.+?) (?:(?:which|that) is |standing )?(?:{pattern}) (?P<m>.+)", words):
+            thing, anchor = _name(match["n"]), _name(match["m"])
             return thing and anchor and f"{thing} {side} {anchor}"
     parts = words.split()
     while len(parts) > 1 and parts[0] in _ARTICLES:
@@ -112,16 +112,16 @@ def _names(text: str) -> list[str] | None:
 
 
 def _of(template: str, group: str = "n") -> Callable[[re.Match[str]], str | None]:
-    def say(found: re.Match[str]) -> str | None:
-        name = _name(re.sub(r"'s?$", "", found[group]))
+    def rewrite(match: re.Match[str]) -> str | None:
+        name = _name(re.sub(r"'s?$", "", match[group]))
         return name and template.format(name)
 
-    return say
+    return rewrite
 
 
-def _count(found: re.Match[str]) -> str | None:
-    words = [word for word in found["n"].split() if word not in _ARTICLES and word != "different"]
-    kind = found.groupdict().get("colour")
+def _count(match: re.Match[str]) -> str | None:
+    words = [word for word in match["n"].split() if word not in _ARTICLES and word != "different"]
+    kind = match.groupdict().get("colour")
     words = [kind, "things"] if kind else words
     if not words or len(words) > 4 or not _NO_NAME.isdisjoint(words):
         return None
@@ -129,8 +129,8 @@ def _count(found: re.Match[str]) -> str | None:
     return f"How many {' '.join([*words[:-1], last])} can be seen?"
 
 
-def _where(found: re.Match[str]) -> str | None:
-    one, other = _name(found["n"]), _name(found["m"])
+def _where(match: re.Match[str]) -> str | None:
+    one, other = _name(match["n"]), _name(match["m"])
     return one and other and f"Where is {one}, seen from the camera, relative to {other}?"
 
 
@@ -139,23 +139,23 @@ def _beside(relation: str) -> Callable[[re.Match[str]], str | None]:
 
 
 def _among(start: str) -> Callable[[re.Match[str]], str | None]:
-    def say(found: re.Match[str]) -> str | None:
-        names = _names(found["list"])
-        other = _name(found["n"]) if "n" in found.re.groupindex else ""
+    def rewrite(match: re.Match[str]) -> str | None:
+        names = _names(match["list"])
+        other = _name(match["n"]) if "n" in match.re.groupindex else ""
         if names is None or other is None or len(names) < 2:
             return None
         return f"{start.format(other)}: {', '.join(names[:-1])} or {names[-1]}?"
 
-    return say
+    return rewrite
 
 
-def _larger(found: re.Match[str]) -> str | None:
-    names = _names(found["list"])
+def _larger(match: re.Match[str]) -> str | None:
+    names = _names(match["list"])
     return f"Which is larger, {names[0]} or {names[1]}?" if names and len(names) == 2 else None
 
 
-def _present(found: re.Match[str]) -> str:
-    del found
+def _present(match: re.Match[str]) -> str:
+    del match
     return "Which of these can be seen?"
 
 
@@ -251,4 +251,4 @@ _PATTERNS: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
     (rf"{_N} (?:contains|holds) what", _IN),
     (rf"(?:in|inside)(?: of)? {_N},? what {_FOUND}", _IN),
 ]  # fmt: skip
-"""Patterns of plain questions, and what says each in the known words; the first that fits counts."""
+"""Patterns of normalized questions, each with the function that rewrites it; the first that fits counts."""

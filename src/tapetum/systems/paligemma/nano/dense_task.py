@@ -1,17 +1,17 @@
-r"""Stage 0 of a small model: the vision encoder learns alone, from what is at each place of images of `scenes/`.
+r"""Stage 0 of a small model: the vision encoder alone learns to predict what is in each cell of images of `scenes/`.
 
-The published models begin with SigLIP, which saw forty billion images with their texts. A small vision encoder that begins with
-nothing learns far more from an image if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
+The published models begin with SigLIP, which learned from forty billion images with their texts. A small vision encoder with
+random weights learns far more from an image by dense prediction than from its caption. For each cell of 8 pixels it predicts:
 
-    what thing is here?   of what colour?   of what material?   how far are its edges, and where?   is its middle here?
+    class, colour and material of the object; distances to its edges, and their positions; whether its centre is in the cell
 
-        . . . . . . .        a token of 16 pixels answers for its four cells through one linear layer,
-        . . c c . . .        which is thrown away afterwards
+        . . . . . . .        a token of 16 pixels predicts its four cells by one linear layer, the dense head,
+        . . c c . . .        which is no part of the model
         . . c c . b .
         . . . . . . .
 
-How far an edge is, the vision encoder can tell without knowing where it looks; a decoder that is to write places cannot do
-without, so where the edges are is asked too, and `ruler` gives the vision encoder something to read it from.
+Distances to edges can be predicted without the position of the token; a decoder that writes locations needs it, so positions of
+edges are predicted too, and `position_init` gives the vision encoder something to read them from.
 
 Differs from the paper, which has no such stage. `recipes.stage0` can start a vision encoder from captions too.
 """
@@ -19,7 +19,7 @@ Differs from the paper, which has no such stage. `recipes.stage0` can start a vi
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,27 +29,27 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.hub.renamed import current_tensors
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.props import COLOURS, PROPS
-from tapetum.systems.paligemma.nano.position_init import write_positions
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, pixels_of
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
+from tapetum.systems.paligemma.nano.position_init import add_position_waves
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
 
-NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
-"""Classes of a cell: things, colours and materials; the first of each is none."""
+NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
+"""Classes of a cell: objects, colours and materials; the first of each is none."""
 CELL = 8
+"""Side of a cell in pixels."""
 LEAST = 5
-"""Pixels of a cell that a thing must have to be what is there."""
+"""Pixels of a cell that an object must have to be its class."""
 PARTS = len(NOUNS), len(TINTS), len(MATTER), 4, 1, 4
-"""Numbers that are told of a cell: logits of the three, distances to the edges, logit of the middle, places of the edges."""
+"""Numbers that are predicted for a cell: logits of the three, distances to edges, logit of the centre, positions of edges."""
 
 
 def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.ndarray, "r c 4"]]:
-    """Tell of each cell: noun, colour and material (0 for none), whether the middle of the thing is in it; and the distances
-    from its middle to the left, upper, right and lower edge of the thing, over the image's width."""
+    """Compute the targets of each cell: noun, colour and material (0 for none), whether the centre of the object is in it; and
+    the distances from its middle to the left, upper, right and lower edge of the object, over the image's width."""
     rows, columns = (side // CELL for side in image.ids.shape)
     cells = image.ids[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
     values = sorted(image.things, key=lambda t: t.id)
@@ -59,11 +59,10 @@ def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.
     shares = np.stack([(cells == t.id).sum((1, 3)) for t in values])
     owner = np.where(shares.max(0) >= LEAST, shares.argmax(0), -1)
     x, y = (np.arange(n) * CELL + CELL / 2 for n in (columns, rows))
-    for number, thing in enumerate(values):
+    for number, instance in enumerate(values):
         here = owner == number
-        found = NOUNS.index(thing.noun), TINTS.index(thing.colour), MATTER.index(thing.material)
-        kinds[here, :3] = found
-        x1, y1, x2, y2 = thing.box
+        kinds[here, :3] = NOUNS.index(instance.noun), TINTS.index(instance.colour), MATTER.index(instance.material)
+        x1, y1, x2, y2 = instance.box
         r, c = int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL)
         kinds[min(r, rows - 1), min(c, columns - 1), 3] = 1
         all_edges = np.stack(np.broadcast_arrays(x - x1, (y - y1)[:, None], x2 - x, (y2 - y)[:, None]), -1)
@@ -71,8 +70,8 @@ def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.
     return kinds, edges
 
 
-def edge_places(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
-    """Give where edges are (left, upper, right, lower; over the image's width) of their distances from the cells' middles."""
+def edge_positions(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
+    """Compute positions of edges (left, upper, right, lower; over the image's width) from their distances to cells' middles."""
     rows, columns = edges.shape[1:3]
     y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
     middle = torch.stack((x, y), -1).to(edges) / columns
@@ -80,68 +79,68 @@ def edge_places(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """A batch of images and of what is at their places."""
+class CellTargets:
+    """A batch of images and the targets of their cells."""
 
     pixels: Float[Tensor, "b 3 h w"]
     kinds: Int[Tensor, "b r c 4"]
     edges: Float[Tensor, "b r c 4"]
 
 
-def teller(config: ViTConfig) -> nn.Linear:
-    """Make the layer by which a token tells of its cells."""
+def dense_head(config: ViTConfig) -> nn.Linear:
+    """Make the layer that predicts a token's cells."""
     return nn.Linear(config.width, (config.patch // CELL) ** 2 * sum(PARTS))
 
 
-def by_cell(told: Float[Tensor, "b n k"], grid: tuple[int, int], each: int) -> Float[Tensor, "b r c k"]:
-    """Spread what tokens tell over their cells, `each` by `each` of them."""
-    told = told.float().reshape(len(told), *grid, each, each, -1)
-    return told.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+def unfold_cells(predicted: Float[Tensor, "b n k"], grid: tuple[int, int], each: int) -> Float[Tensor, "b r c k"]:
+    """Rearrange predictions of tokens into those of their cells, `each` by `each` of them."""
+    predicted = predicted.float().reshape(len(predicted), *grid, each, each, -1)  # b rows columns each each k
+    return predicted.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-class PlacesModel(nn.Module):
-    """A vision encoder and the linear layer that tells of each cell."""
+class DenseModel(nn.Module):
+    """A vision encoder and the dense head."""
 
     def __init__(self, config: ViTConfig):
         super().__init__()
         self.vision_encoder = ViT(config, squashed(config.image_size[0]))
         self.each = config.patch // CELL
-        self.tell = teller(config)
+        self.dense_head = dense_head(config)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r c k"]:
         features = self.vision_encoder(pixels)
-        return by_cell(self.tell(features.tokens), features.grid, self.each)
+        return unfold_cells(self.dense_head(features.tokens), features.grid, self.each)
 
 
-def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum what is lost on things, colours, materials, edges and middles."""
-    noun, tint, matter, edges, middle, places = told.split(PARTS, -1)
-    thing = batch.kinds[..., 0] > 0
-    weight = torch.where(thing, 1.0, 0.1)
+def dense_loss(predicted: Float[Tensor, "b r c k"], batch: CellTargets) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum the losses on objects, colours, materials, edges and centres."""
+    noun, tint, matter, edges, centre, positions = predicted.split(PARTS, -1)
+    there = batch.kinds[..., 0] > 0
+    weight = torch.where(there, 1.0, 0.1)  # cells without an object are most
     parts = {
         "noun": (F.cross_entropy(noun.movedim(-1, 1), batch.kinds[..., 0], reduction="none") * weight).sum() / weight.sum()
     }
     for number, (name, logits) in enumerate({"colour": tint, "material": matter}.items(), start=1):
         known = batch.kinds[..., number] > 0
         parts[name] = F.cross_entropy(logits[known], batch.kinds[..., number][known]) if known.any() else logits.sum() * 0
-    parts["edges"] = 8 * (edges - batch.edges).abs()[thing].mean() if thing.any() else edges.sum() * 0
-    where = (places - edge_places(batch.edges)).abs()[thing]
-    parts["places"] = 8 * where.mean() if thing.any() else places.sum() * 0
+    parts["edges"] = 8 * (edges - batch.edges).abs()[there].mean() if there.any() else edges.sum() * 0
+    error = (positions - edge_positions(batch.edges)).abs()[there]
+    parts["places"] = 8 * error.mean() if there.any() else positions.sum() * 0
     marks = batch.kinds[..., 3].float()
     balance = torch.where(marks > 0, 1.0, 0.2)
-    parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(middle[..., 0], marks, reduction="none") * balance).mean()
+    parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(centre[..., 0], marks, reduction="none") * balance).mean()
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
 
 
-def cells_of(items: Sequence[SceneImage]) -> Cells:
-    """Join images."""
+def collate_cells(items: Sequence[SceneImage]) -> CellTargets:
+    """Make a batch of images."""
     targets = [cell_targets(item) for item in items]
-    joined = [[pixels_of(item.rgb) for item in items], [kinds for kinds, _ in targets], [edges for _, edges in targets]]
-    return Cells(*(torch.from_numpy(np.stack(parts)) for parts in joined))
+    joined = [[normalize_pixels(item.rgb) for item in items], [kinds for kinds, _ in targets], [edges for _, edges in targets]]
+    return CellTargets(*(torch.from_numpy(np.stack(parts)) for parts in joined))
 
 
-class PlacesTask(Task):
-    """Teaches a vision encoder what is where."""
+class DenseTask(Task):
+    """Trains a vision encoder on dense targets."""
 
     def __init__(
         self,
@@ -150,44 +149,47 @@ class PlacesTask(Task):
         checks: SceneFolder | None,
         seed: int,
         start: Path | None = None,
-        ruler: bool = False,
+        position_init: bool = False,
     ):
-        """`checks`: images to score on; `start`: weights to go on from; `ruler`: begin with `write_positions`."""
+        """`checks`: images to score on; `start`: weights to go on from; `position_init`: begin with `add_position_waves`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
-        self.ruler = ruler
+        self.position_init = position_init
 
-    def model(self) -> PlacesModel:
-        """Make a vision encoder that knows nothing, or what another run has learned."""
+    def model(self) -> DenseModel:
+        """Make a vision encoder with random weights, or those of another run."""
         from safetensors.torch import load_file
 
-        model = PlacesModel(self.config)
+        model = DenseModel(self.config)
         if self.start is not None:
             try:
                 state = current_tensors(load_file(no_pipe(self.start)))
-                told = {} if "tell.weight" in state else {f"tell.{k}": v for k, v in model.tell.state_dict().items()}
-                model.load_state_dict({k: v for k, v in state.items() if k.startswith(("vision_encoder.", "tell."))} | told)
+                own_head = {f"dense_head.{k}": v for k, v in model.dense_head.state_dict().items()}
+                head = {} if "dense_head.weight" in state else own_head
+                model.load_state_dict(
+                    {k: v for k, v in state.items() if k.startswith(("vision_encoder.", "dense_head."))} | head
+                )
             except (RuntimeError, OSError) as error:
                 raise BadInput(
                     f"{self.start} is no start for this vision encoder ({str(error)[:100]}); give weights of stage 0 or 1"
                 ) from error
-        if self.ruler:
-            write_positions(cast(Tensor, model.vision_encoder.positions), self.config.grid)
+        if self.position_init:
+            add_position_waves(model.vision_encoder.positions, self.config.grid)
         return model
 
     def dataset(self) -> Any:
-        """Give images, mirrored and shifted."""
-        return _Drawn(self.train, self.seed)
+        """Make the data set of images, mirrored and shifted."""
+        return _SceneDataset(self.train, self.seed)
 
-    def collate(self, items: Sequence[SceneImage]) -> Cells:
-        """Join images."""
-        return cells_of(items)
+    def collate(self, items: Sequence[SceneImage]) -> CellTargets:
+        """Make a batch of images."""
+        return collate_cells(items)
 
-    def loss(self, model: nn.Module, batch: Cells, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Measure."""
-        return places_loss(model(batch.pixels), batch)
+    def loss(self, model: nn.Module, batch: CellTargets, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Compute the dense loss."""
+        return dense_loss(model(batch.pixels), batch)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score cells of images that were never seen: shares that are right, and pixels by which edges are missed."""
+        """Score cells of held-out images: accuracies, and errors of edges in pixels."""
         if self.checks is None:
             return {}
         right: dict[str, list[float]] = {name: [] for name in ("noun", "colour", "material")}
@@ -197,24 +199,29 @@ class PlacesTask(Task):
             items = [self.checks.read(i) for i in range(start, min(start + 64, len(self.checks)))]
             batch = self.collate(items)
             with torch.no_grad():
-                told = model(batch.pixels.to(device)).cpu()
-            *logits, edges, middle, places = told.split(PARTS, -1)
-            for number, (name, found) in enumerate(zip(("noun", "colour", "material"), logits, strict=True)):
+                predicted = model(batch.pixels.to(device)).cpu()
+            *logits, edges, centre, positions = predicted.split(PARTS, -1)
+            for number, (name, class_logits) in enumerate(zip(("noun", "colour", "material"), logits, strict=True)):
                 known = batch.kinds[..., number] > 0
-                right[name] += (found.argmax(-1) == batch.kinds[..., number])[known].tolist()
-            thing = batch.kinds[..., 0] > 0
-            right["edge_pixels"] += ((edges - batch.edges).abs()[thing].flatten() * batch.pixels.shape[-1]).tolist()
-            missed = (places - edge_places(batch.edges)).abs()[thing]
+                right[name] += (class_logits.argmax(-1) == batch.kinds[..., number])[known].tolist()
+            there = batch.kinds[..., 0] > 0
+            right["edge_pixels"] += ((edges - batch.edges).abs()[there].flatten() * batch.pixels.shape[-1]).tolist()
+            missed = (positions - edge_positions(batch.edges)).abs()[there]
             right["place_pixels"] += (missed.flatten() * batch.pixels.shape[-1]).tolist()
-            right["middle"] += (middle[..., 0] > 0)[batch.kinds[..., 3] > 0].tolist()
+            right["middle"] += (centre[..., 0] > 0)[batch.kinds[..., 3] > 0].tolist()
         return {name: float(np.mean(values)) for name, values in right.items()}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
-        return {"vision_encoder": asdict(self.config), "images": len(self.train), "seed": self.seed, "ruler": self.ruler}
+        """Describe the run, for checkpoints."""
+        return {
+            "vision_encoder": asdict(self.config),
+            "images": len(self.train),
+            "seed": self.seed,
+            "position_init": self.position_init,
+        }
 
 
-class _Drawn(torch.utils.data.Dataset):
+class _SceneDataset(torch.utils.data.Dataset):
     """Images by number."""
 
     def __init__(self, folder: SceneFolder, seed: int):

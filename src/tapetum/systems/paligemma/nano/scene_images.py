@@ -1,4 +1,4 @@
-"""Images of a folder that `tapetum scenes images` made, with all that is known of them, drawn by number.
+"""Images of a folder that `tapetum scenes images` made, with their truth, drawn by number.
 
     DIR/images/NAME.jpg   DIR/masks/NAME.png   DIR/truth/NAME.json
 
@@ -26,8 +26,8 @@ _SIDES = {"left": "right", "right": "left"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing, or the hand, of which a part is seen."""
+class SceneObject:
+    """One object, or the hand, of which a part is visible."""
 
     id: int
     """Its value in the mask."""
@@ -36,15 +36,15 @@ class Thing:
     """Empty where nobody would say one."""
     material: str
     box: tuple[int, int, int, int]
-    """Around what is seen: x1, y1, x2, y2 in raster pixels."""
+    """Around its visible part: x1, y1, x2, y2 in raster pixels."""
     seen_share: float
-    """Of its outline, how much is seen."""
+    """Share of its outline that is visible."""
     caption: str
-    """What is said of it; empty where it is not clear."""
+    """Its caption; empty where it is ambiguous."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SceneQuestion:
     """A question with its answer."""
 
     template: str
@@ -54,17 +54,17 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneImage:
-    """An image and what is known of it."""
+    """An image and its truth."""
 
     name: str
     rgb: UInt8[np.ndarray, "h w 3"]
     ids: UInt8[np.ndarray, "h w"]
-    """Which thing each pixel shows; 0 for what is fixed."""
-    things: tuple[Thing, ...]
+    """Id of the object that each pixel shows; 0 for what is fixed."""
+    things: tuple[SceneObject, ...]
     short: str
     long: str
     """Captions."""
-    questions: tuple[Asked, ...]
+    questions: tuple[SceneQuestion, ...]
 
 
 class SceneFolder:
@@ -83,7 +83,7 @@ class SceneFolder:
         return len(self.names)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """Read what was written of an image."""
+        """Read the truth of an image."""
         path = self.folder / "truth" / f"{self.names[index]}.json"
         try:
             return read_json(path)
@@ -110,12 +110,12 @@ class SceneFolder:
             short=row["captions"]["short"],
             long=row["captions"]["long"],
             questions=tuple(
-                Asked(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
+                SceneQuestion(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
             ),
         )
 
     def draw(self, seed: int, number: int) -> tuple[SceneImage, np.random.Generator]:
-        """Give sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
+        """Draw sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
         rng = sample_generator(seed, number)
         image = self.read(self._order(seed)(number))
         if rng.random() < 0.5:
@@ -130,38 +130,42 @@ class SceneFolder:
         """Count the questions of all images by template and answer."""
         counts: dict[tuple[str, str], int] = {}
         for index in range(len(self)):
-            for asked in self.truth(index).get("candidates", ()):
-                key = asked["template"], asked["answer"]
+            for question in self.truth(index).get("candidates", ()):
+                key = question["template"], question["answer"]
                 counts[key] = counts.get(key, 0) + 1
         return counts
 
 
-def _thing(row: Mapping[str, Any]) -> Thing:
+def _thing(row: Mapping[str, Any]) -> SceneObject:
     names = "id", "noun", "colour", "material", "seen_share", "caption"
-    return Thing(box=tuple(row["box"]), **{name: row[name] for name in names})
+    return SceneObject(box=tuple(row["box"]), **{name: row[name] for name in names})
 
 
 def mirrored(image: SceneImage) -> SceneImage:
-    """Turn an image left to right, and what is said of it; questions about letters are left out.
+    """Mirror an image, and left and right in its texts; questions about letters are left out.
 
-    Captions that tell what is written are left empty.
+    Captions that quote what is written are left empty.
     """
     width = image.rgb.shape[1]
 
-    def told(text: str) -> str:
-        return "" if "that says" in text else re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], text)
+    def mirrored_text(text: str) -> str:
+        return "" if "that says" in text else re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
 
     return SceneImage(
         name=image.name,
         rgb=image.rgb[:, ::-1],
         ids=image.ids[:, ::-1],
         things=tuple(
-            replace(t, box=(width - t.box[2], t.box[1], width - t.box[0], t.box[3]), caption=told(t.caption))
+            replace(t, box=(width - t.box[2], t.box[1], width - t.box[0], t.box[3]), caption=mirrored_text(t.caption))
             for t in image.things
         ),
         short=image.short,
-        long=told(image.long),
-        questions=tuple(replace(q, text=told(q.text), answer=told(q.answer)) for q in image.questions if q.template != "read"),
+        long=mirrored_text(image.long),
+        questions=tuple(
+            replace(q, text=mirrored_text(q.text), answer=mirrored_text(q.answer))
+            for q in image.questions
+            if q.template != "read"
+        ),
     )
 
 
@@ -189,6 +193,6 @@ def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
     return replace(image, rgb=image.rgb[rows][:, columns], ids=ids, things=tuple(things))
 
 
-def pixels_of(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
-    """Give pixels as the vision encoder takes them: -1..1."""
+def normalize_pixels(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
+    """Normalize pixels to -1..1, as the vision encoder takes them."""
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 127.5 - 1

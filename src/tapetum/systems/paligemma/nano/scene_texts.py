@@ -3,13 +3,13 @@
     answer en {question}        answer          of all questions that could be asked, rare answers more often than they come
     caption en                  short caption
     describe en                 long caption
-    caption {four places}       what is said of the thing there (LocCa, arXiv 2403.19596)
+    caption {four locations}    caption of the object there (LocCa, arXiv 2403.19596)
     detect all classes          boxes and nouns of all things, from left to right
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
 
-Differs from the paper: things are told from left to right, which a small model learns sooner than a random order. (From top to
-bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
+Differs from the paper: objects are listed from left to right, which a small model learns sooner than a random order. (From top
+to bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ from jaxtyping import Float, Int
 
 from tapetum.scenes.physics.props import PROPS
 from tapetum.systems.paligemma import prompts
-from tapetum.systems.paligemma.data import Pair, Sample
+from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.locations import box_text, suffix
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, Thing, pixels_of
+from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, SceneObject, normalize_pixels
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.types import Boxes
 
 LEAST_PIXELS = 12
-"""Of a thing that is told of in lists of boxes."""
+"""Of an object that is listed among boxes."""
 NOUNS = (*PROPS, "hand")
 Encode = Callable[[Float[np.ndarray, "n h w"], Float[np.ndarray, "n 4"]], Int[np.ndarray, "n 16"]]
 """Makes codes of masks (n, h, w) and their boxes x1, y1, x2, y2."""
@@ -47,17 +47,17 @@ TEMPLATES: Mapping[str, float] = {
     "read": 0.7,
     "present": 1.0,
 }
-"""How often questions of a template are asked, where an image has some of each."""
+"""Weights of the templates of questions, where an image has some of each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SceneSample(Sample):
-    """A sample of which all is known."""
+class SceneSample(ImageTexts):
+    """A sample with the truth of its image."""
 
     image: SceneImage
 
 
-class ScenePairs:
+class SceneTexts:
     """Images of a folder with texts, drawn by number."""
 
     def __init__(self, folder: SceneFolder, mixture: Mixture, encode: Encode | None = None):
@@ -67,45 +67,45 @@ class ScenePairs:
         return len(self.folder)
 
     def draw(self, seed: int, number: int) -> SceneSample:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         return self.sample(*self.folder.draw(seed, number))
 
     def sample(self, image: SceneImage, rng: np.random.Generator) -> SceneSample:
-        """Give an image with texts that `rng` draws."""
-        return SceneSample(pixels=pixels_of(image.rgb)[None], pairs=tuple(self.pairs(image, rng)), image=image)
+        """Draw texts about an image with `rng`."""
+        return SceneSample(pixels=normalize_pixels(image.rgb)[None], pairs=tuple(self.pairs(image, rng)), image=image)
 
-    def pairs(self, image: SceneImage, rng: np.random.Generator) -> list[Pair]:
+    def pairs(self, image: SceneImage, rng: np.random.Generator) -> list[TextPair]:
         """Draw texts about an image."""
         mix = self.mixture
-        told = [_answer(asked) for asked in self._asked(image, _count(rng, mix.answers), rng)]
+        texts = [_answer(question) for question in self._draw_questions(image, _count(rng, mix.answers), rng)]
         clear = [t for t in image.things if t.caption]
         for i in rng.permutation(len(clear))[: _count(rng, mix.regions)]:
             place = box_text(clear[i].box, image.ids.shape[1], image.ids.shape[0])
-            told.append(
-                Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region", about=(clear[i].id,))
+            texts.append(
+                TextPair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region", about=(clear[i].id,))
             )
         for _ in range(_count(rng, mix.captions)):
-            told.append(Pair(prefix=prompts.caption(), suffix=image.short))
+            texts.append(TextPair(prefix=prompts.caption(), suffix=image.short))
         for _ in range(_count(rng, mix.descriptions) if image.long else 0):
-            told.append(Pair(prefix=prompts.describe(), suffix=image.long, long=True))
+            texts.append(TextPair(prefix=prompts.describe(), suffix=image.long, long=True))
         for _ in range(_count(rng, mix.detect_all)):
-            told.append(_boxes(image, prompts.DETECT_ALL, shown(image)))
+            texts.append(_boxes(image, prompts.DETECT_ALL, visible_objects(image)))
         for _ in range(_count(rng, mix.detect)):
             nouns = _some_nouns(image, rng)
-            things = [t for t in shown(image) if t.noun in nouns]
-            told.append(_boxes(image, prompts.detect(nouns), things))
+            things = [t for t in visible_objects(image) if t.noun in nouns]
+            texts.append(_boxes(image, prompts.detect(nouns), things))
         for _ in range(_count(rng, mix.segment) if self.encode else 0):
             nouns = _some_nouns(image, rng, most=1)
-            things = [t for t in shown(image) if t.noun in nouns][:3]
-            told.append(_boxes(image, prompts.segment(nouns), things, self.encode))
-        return told
+            things = [t for t in visible_objects(image) if t.noun in nouns][:3]
+            texts.append(_boxes(image, prompts.segment(nouns), things, self.encode))
+        return texts
 
-    def _asked(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
+    def _draw_questions(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
         """Draw questions: a template first, then one of its answers, the rarer the likelier."""
         by_template: dict[str, list[Any]] = {}
-        for asked in image.questions:
-            if asked.template in TEMPLATES:
-                by_template.setdefault(asked.template, []).append(asked)
+        for question in image.questions:
+            if question.template in TEMPLATES:
+                by_template.setdefault(question.template, []).append(question)
         chosen: list[Any] = []
         while by_template and len(chosen) < count:
             names = sorted(by_template)
@@ -122,13 +122,13 @@ class ScenePairs:
         return {"images": len(self), "mixture": vars(self.mixture), "masks": self.encode is not None}
 
 
-def _answer(asked: Any) -> Pair:
-    return Pair(prefix=prompts.answer(asked.text), suffix=asked.answer, kind=asked.template)
+def _answer(question: Any) -> TextPair:
+    return TextPair(prefix=prompts.answer(question.text), suffix=question.answer, kind=question.template)
 
 
-def _boxes(image: SceneImage, prefix: str, things: Sequence[Thing], encode: Encode | None = None) -> Pair:
+def _boxes(image: SceneImage, prefix: str, things: Sequence[SceneObject], encode: Encode | None = None) -> TextPair:
     about = tuple(thing.id for thing in things)
-    return Pair(prefix=prefix, suffix=boxes_text(image, things, encode), long=True, about=about)
+    return TextPair(prefix=prefix, suffix=format_objects(image, things, encode), long=True, about=about)
 
 
 def _count(rng: np.random.Generator, mean: float) -> int:
@@ -140,16 +140,16 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
     return values / values.sum()
 
 
-def shown(image: SceneImage) -> list[Thing]:
-    """List things of which enough is seen to be found, from left to right."""
+def visible_objects(image: SceneImage) -> list[SceneObject]:
+    """List the objects of which enough is visible, from left to right."""
     sizes = np.bincount(image.ids.ravel(), minlength=256)
-    found = [t for t in image.things if sizes[t.id] >= LEAST_PIXELS]
-    return sorted(found, key=lambda t: (t.box[0], t.box[1]))
+    things = [t for t in image.things if sizes[t.id] >= LEAST_PIXELS]
+    return sorted(things, key=lambda t: (t.box[0], t.box[1]))
 
 
 def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> list[str]:
-    """Draw nouns to look for: mostly of things that are there."""
-    there = sorted({t.noun for t in shown(image)})
+    """Draw nouns to detect: mostly of objects that are there."""
+    there = sorted({t.noun for t in visible_objects(image)})
     count = min(int(rng.integers(1, most + 1)), max(len(there), 1))
     nouns = [there[i] for i in rng.permutation(len(there))[:count]]
     if rng.random() < 0.2 or not nouns:
@@ -157,7 +157,7 @@ def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> l
     return list(dict.fromkeys(nouns))
 
 
-def boxes_text(image: SceneImage, things: Sequence[Thing], encode: Encode | None = None) -> str:
+def format_objects(image: SceneImage, things: Sequence[SceneObject], encode: Encode | None = None) -> str:
     """Write boxes with nouns, and with `encode` masks, as a model should answer."""
     height, width = image.ids.shape
     boxes = Boxes(xyxy=np.array([t.box for t in things], float).reshape(-1, 4), labels=[t.noun for t in things])

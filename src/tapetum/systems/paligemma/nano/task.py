@@ -1,7 +1,7 @@
-"""Teaching all tasks on images of `scenes/`, and scoring answers about images that were never seen.
+"""Stages 1 and 2 on images of `scenes/`: the loss of texts beside dense losses, and the scores of answers.
 
-Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the vision encoder's tokens are there
-already; and that on where the decoder looks (`looking`).
+The dense loss of stage 0 (`dense_task`) costs next to nothing here, since the vision encoder's tokens are computed already;
+`attention_supervision` adds a loss on what the decoder attends to.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.layers.linear import linear
-from tapetum.systems.paligemma.data import Rows, Sample, collate
+from tapetum.systems.paligemma.data import ImageTexts, TextRows, collate
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.attention_supervision import Looks, layer_of, looking_loss, looks_of, watched
-from tapetum.systems.paligemma.nano.dense_task import CELL, Cells, by_cell, cells_of, places_loss, teller
+from tapetum.systems.paligemma.nano.attention_supervision import (
+    AttentionTargets,
+    attention_loss,
+    attention_targets,
+    record_inputs,
+    supervised_attention,
+)
+from tapetum.systems.paligemma.nano.dense_task import CELL, CellTargets, collate_cells, dense_head, dense_loss, unfold_cells
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import ScenePairs, SceneSample
+from tapetum.systems.paligemma.nano.scene_texts import SceneSample, SceneTexts
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
@@ -27,92 +32,94 @@ from tapetum.train import StepContext
 
 @dataclass(frozen=True)
 class SceneStep(Step):
-    """A micro-batch, with what is at the images' places."""
+    """A micro-batch, with the targets of cells and of attention."""
 
-    cells: Cells | None
-    looks: Looks | None
+    cells: CellTargets | None
+    attention: AttentionTargets | None
 
 
-class ScenesTask(PaliGemmaTask):
-    """A model learns from images of `scenes/`. What it needs for `places` is its attribute `tell`, which is not saved."""
+class SceneTask(PaliGemmaTask):
+    """Trains on images of `scenes/`. The head of the dense loss is the model's attribute `dense_head`, which is not saved."""
 
-    def __init__(self, *about: Any, places: float = 0.0, looking: float = 0.0, **more: Any):
-        """`places`: weight of the loss of stage 0; `looking`: of that of `looking`, where texts share an image;
-        the rest as for `PaliGemmaTask`, with `ScenePairs` for samples."""
+    def __init__(self, *about: Any, dense_weight: float = 0.0, attention_weight: float = 0.0, **more: Any):
+        """`dense_weight`: of the loss of stage 0; `attention_weight`: of that on attention, where texts share an image;
+        the rest as for `PaliGemmaTask`, with `SceneTexts` for samples."""
         super().__init__(*about, **more)
-        self.places, self.looking = places, looking
+        self.dense_weight, self.attention_weight = dense_weight, attention_weight
 
     def model(self) -> PaliGemma:
-        """Make a model that can tell of places."""
+        """Make a model, with a dense head where the loss needs one."""
         model = PaliGemma(self.config)
-        if self.places:
-            model.tell = teller(self.config.vision_encoder)
+        if self.dense_weight:
+            model.dense_head = dense_head(self.config.vision_encoder)
         if self.start is not None:
             begin(model, self.start)
         return model
 
-    def collate(self, items: Sequence[Sample]) -> SceneStep:
+    def collate(self, items: Sequence[ImageTexts]) -> SceneStep:
         """Make a micro-batch."""
         plain = super().collate(items)
         images = [item.image for item in items if isinstance(item, SceneSample)]
-        looks = None
-        if self.looking and plain.packed is not None:
+        attention = None
+        if self.attention_weight and plain.packed is not None:
             texts, ids = [item.pairs for item in items], [image.ids for image in images]
-            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens)
-        return SceneStep(plain.batch, plain.packed, cells_of(images) if self.places else None, looks)
+            attention = attention_targets(
+                texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens
+            )
+        return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
     def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Measure the loss of texts, and of places."""
+        """Compute the loss of texts, and the dense losses."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.vision_encoder(pixels.flatten(0, 1))
-        images = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
-        attention = layer_of(model.language)
-        with watched(attention) as given:
-            text, told = text_loss(model, images, batch, self.learning, self.nearby)
-        loss, told = text, {"text": text.detach(), **told}
-        if batch.looks is not None:
-            looked, told["looking"] = looking_loss(attention, **given, looks=batch.looks)
-            loss = loss + self.looking * looked
+        images = model.projector(features.tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        attention = supervised_attention(model.language)
+        with record_inputs(attention) as inputs:
+            text, _told = text_loss(model, images, batch, self.learning, self.soft_locations)
+        loss, logged = text, {"text": text.detach(), **logged}
+        if batch.attention is not None:
+            loss_of_attention, logged["attention"] = attention_loss(attention, **inputs, targets=batch.attention)
+            loss = loss + self.attention_weight * loss_of_attention
         if batch.cells is None:
-            return loss, told
-        grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.vision_encoder.patch // CELL)
-        where, parts = places_loss(grid, batch.cells)
-        return loss + self.places * where, {**told, **parts}
+            return loss, logged
+        predicted = cast(nn.Linear, model.dense_head)(features.tokens)
+        grid = unfold_cells(predicted, features.grid, self.config.vision_encoder.patch // CELL)
+        loss_of_cells, parts = dense_loss(grid, batch.cells)
+        return loss + self.dense_weight * loss_of_cells, {**logged, **parts}
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
-        return {**super().describe(), "places": self.places, "looking": self.looking}
+        """Describe the run, for checkpoints."""
+        return {**super().describe(), "dense_weight": self.dense_weight, "attention_weight": self.attention_weight}
 
 
 @dataclass(frozen=True)
 class AnswerChecks(Checks):
-    """How many answers about images that were never seen are right, written freely, and how likely the right ones are."""
+    """Scores how many answers about held-out images would be written letter for letter."""
 
     folder: SceneFolder
     tokens: Tokens
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask each image a few questions."""
-
+        """Score a few questions about each image."""
         assert isinstance(model, PaliGemma)
-        pairs = ScenePairs(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
+        pairs = SceneTexts(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
         right: dict[str, list[float]] = {}
         for start in range(0, len(self.folder), 32):
             images = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
             items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(images)]
             batch = collate(items, self.tokens)
             with torch.no_grad():
-                seen = model.embed_images(batch.pixels)
+                image_tokens = model.embed_images(batch.pixels)
                 [rows] = batch.groups
-                whole = _whole(model, seen, rows)
+                whole = _whole(model, image_tokens, rows)
             kinds = [pair.kind for item in items for pair in item.pairs]
-            for kind, found in zip(kinds, whole, strict=True):
-                right.setdefault(kind, []).append(float(found))
-        return {kind: float(np.mean(found)) for kind, found in sorted(right.items())}
+            for kind, correct in zip(kinds, whole, strict=True):
+                right.setdefault(kind, []).append(float(correct))
+        return {kind: float(np.mean(correct)) for kind, correct in sorted(right.items())}
 
 
-def _whole(model: PaliGemma, seen: Tensor, rows: Rows) -> list[bool]:
-    """Whether each answer would be written letter for letter."""
-    logits = model.language.logits(model.read(seen[rows.of], rows.prefix, rows.suffix))
+def _whole(model: PaliGemma, image_tokens: Tensor, rows: TextRows) -> list[bool]:
+    """Check whether each answer would be written letter for letter."""
+    logits = model.language.logits(model.read(image_tokens[rows.of], rows.prefix, rows.suffix))
     return ((logits.argmax(-1) == rows.suffix) | (rows.suffix == 0)).all(1).tolist()

@@ -27,7 +27,7 @@ def plain_name(name: str) -> str:
 
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
-    """Give the table of names, without what may stand before them."""
+    """List the names, without what may stand before them."""
     return _vision_encoder(config) + _language(config)
 
 
@@ -72,7 +72,7 @@ def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
 def _language(config: PaliGemmaConfig) -> list[Piece]:
     c = config.language
     pieces = [
-        Piece("llm/embedder/input_embedding", "language.table.weight", (c.vocabulary, c.width)),
+        Piece("llm/embedder/input_embedding", "language.token_embedding.weight", (c.vocabulary, c.width)),
         Piece("llm/final_norm/scale", "language.norm.weight", (c.width,)),
     ]
     return pieces + [piece for i in range(c.depth) for piece in _language_layer(config, i)]

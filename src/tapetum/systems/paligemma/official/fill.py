@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.layers.positions import interpolate
-from tapetum.layers.quantised import quantise, renew_scales
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
+from tapetum.layers.cpu import quantise, renew_scales
+from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official.pieces import Piece, check_names, check_shape, their_shapes
 
-_POSITIONS, _TABLE = "vision_encoder.positions", "language.table.weight"
+_POSITIONS, _TABLE = "vision_encoder.positions", "language.token_embedding.weight"
 _DRAWN, _UNUSED = 0.02, 128
-"""How far rows of new tokens are drawn from 0, and rows that a raw table of Gemma may have too many."""
+"""Standard deviation of the embeddings of new tokens, and rows that a raw vocabulary of Gemma may have too many."""
 
 
 def empty(
@@ -41,16 +41,16 @@ def empty(
     check_sizes(config, " in the config", LARGEST_SIZE)
     if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
-    pieces = [_as_found(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
+    pieces = [_as_stored(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
     check_names(shapes, pieces)
-    wanted = their_shapes(pieces)
+    expected = their_shapes(pieces)
     for piece in pieces:
-        found = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and _side(found) is not None:
+        shape = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and _side(shape) is not None:
             continue
-        if piece.ours == _TABLE and found[1:] == piece.shape[1:] and (found[0] >= piece.shape[0] or _raw_rows(piece, found)):
+        if piece.ours == _TABLE and shape[1:] == piece.shape[1:] and (shape[0] >= piece.shape[0] or _raw_rows(piece, shape)):
             continue
-        check_shape(piece.theirs, found, wanted[piece.theirs])
+        check_shape(piece.theirs, shape, expected[piece.theirs])
     model = unmade(config, dtype, eight_bits)
     # `to_empty` would import torch's compiler, too.
     own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
@@ -95,16 +95,16 @@ def filled(
     own = model.state_dict()
     for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
         target = piece.target(own)
-        found = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and found[-2:] != tuple(target.shape):
-            side = _side(found) or 0
-            if found[-1] != target.shape[1]:
-                raise BadInput(f"{piece.theirs} is {found} where the config wants width {target.shape[1]}; another model?")
-            held = torch.empty(side * side, found[-1])
-            read(replace(piece, shape=tuple(held.shape)), held)
+        shape = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and shape[-2:] != tuple(target.shape):
+            side = _side(shape) or 0
+            if shape[-1] != target.shape[1]:
+                raise BadInput(f"{piece.theirs} is {shape} where the config wants width {target.shape[1]}; another model?")
+            stored = torch.empty(side * side, shape[-1])
+            read(replace(piece, shape=tuple(stored.shape)), stored)
             vision_encoder = model.config.vision_encoder
-            target.copy_(interpolate(held, (side, side), vision_encoder.grid, vision_encoder.resample))
-        elif piece.ours == _TABLE and (rows := _raw_rows(piece, found)):
+            target.copy_(interpolate(stored, (side, side), vision_encoder.grid, vision_encoder.resample))
+        elif piece.ours == _TABLE and (rows := _raw_rows(piece, shape)):
             read(replace(piece, shape=(rows, *piece.shape[1:])), target[:rows])
             drawn = torch.randn(*target[rows:].shape, generator=torch.Generator().manual_seed(0))
             target[rows:].copy_(_DRAWN * drawn)
@@ -114,13 +114,13 @@ def filled(
     return model
 
 
-def _as_found(piece: Piece, found: tuple[int, ...]) -> Piece:
+def _as_stored(piece: Piece, shape: tuple[int, ...]) -> Piece:
     """The piece, where a raw Gemma has its gate the other way round."""
-    turned = piece.theirs.endswith("gating_einsum") and found[-2:] == piece.shape[::-1] != piece.shape
+    turned = piece.theirs.endswith("gating_einsum") and shape[-2:] == piece.shape[::-1] != piece.shape
     return replace(piece, shape=piece.shape[::-1], order=()) if turned else piece
 
 
-def _raw_rows(piece: Piece, found: tuple[int, ...]) -> int:
+def _raw_rows(piece: Piece, shape: tuple[int, ...]) -> int:
     """Rows of the text's own tokens in a table without those of places and masks, which follow them; else 0."""
     rows = piece.shape[0] - LOCATIONS - SEGMENTS
-    return rows if rows > 0 and found[0] in (rows, rows + _UNUSED) else 0
+    return rows if rows > 0 and shape[0] in (rows, rows + _UNUSED) else 0

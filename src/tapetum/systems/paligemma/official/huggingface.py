@@ -20,9 +20,9 @@ Fields that a config.json leaves out are what transformers takes them to be.
 from collections.abc import Mapping
 from typing import Any
 
-from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.core.fields import check_sizes
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.official.pieces import Piece
 
@@ -31,7 +31,7 @@ HEADS = ("language_model.lm_head.weight", "lm_head.weight")
 
 
 def plain_name(name: str) -> str:
-    """Give a tensor the name that transformers 5 writes.
+    """Convert a tensor's name to that which transformers 5 writes.
 
     >>> plain_name("model.language_model.norm.weight"), plain_name("vision_tower.vision_model.post_layernorm.bias")
     ('language_model.model.norm.weight', 'vision_tower.post_layernorm.bias')
@@ -44,12 +44,12 @@ def plain_name(name: str) -> str:
 
 
 def in_memory(name: str) -> str:
-    """Give a tensor the name that transformers 5 has in a model's state dict, from that which it writes."""
+    """Convert a name that transformers 5 writes to that in its model's state dict."""
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
 
 
 def table(config: PaliGemmaConfig) -> list[Piece]:
-    """Give the table of names as transformers 5 writes them."""
+    """List the names as transformers 5 writes them."""
     return _vision_encoder(config) + _language(config)
 
 
@@ -84,7 +84,7 @@ def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
 
 def _language(config: PaliGemmaConfig) -> list[Piece]:
     c, model = config.language, "language_model.model"
-    pieces = [_same(f"{model}.embed_tokens.weight", "language.table.weight", c.vocabulary, c.width)]
+    pieces = [_same(f"{model}.embed_tokens.weight", "language.token_embedding.weight", c.vocabulary, c.width)]
     for i in range(c.depth):
         theirs, ours = f"{model}.layers.{i}", f"language.blocks.{i}"
         pieces += _joined(

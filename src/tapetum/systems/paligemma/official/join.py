@@ -41,11 +41,11 @@ def join(
 
     Raises BadInput where a file is missing, damaged, or of other sizes than the config's.
     """
-    wanted = named(config) if isinstance(config, str) else config
+    sizes = named(config) if isinstance(config, str) else config
     with ExitStack() as stack:
         halves = (
-            _half(Path(vision_encoder), wanted, "vision_encoder.", stack),
-            _half(Path(language), wanted, "language.", stack),
+            _half(Path(vision_encoder), sizes, "vision_encoder.", stack),
+            _half(Path(language), sizes, "language.", stack),
         )
         pieces = [piece for own, _, _ in halves for piece in own]
         shapes = {name: shape for _, theirs, _ in halves for name, shape in theirs.items()}
@@ -53,7 +53,7 @@ def join(
         def read(piece: Piece, target: Tensor) -> None:
             halves[piece.ours.startswith("language.")][2](piece, target)
 
-        model, pieces = empty(wanted, lambda config: pieces, shapes, find_device(device), dtype or torch.float32)
+        model, pieces = empty(sizes, lambda config: pieces, shapes, find_device(device), dtype or torch.float32)
         filled(model, pieces, shapes, read)
     with torch.no_grad():
         model.projector.weight.zero_()
@@ -91,9 +91,9 @@ def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> 
     return pieces, shapes, read
 
 
-def _npz_names(found: Mapping[str, object], which: str) -> dict[str, str]:
+def _npz_names(stored: Mapping[str, object], which: str) -> dict[str, str]:
     """Names as in files of PaliGemma, to those of the file: there SigLIP's begin with img/ too, and Gemma's with nothing."""
-    names = {big_vision.plain_name(name): name for name in found}
+    names = {big_vision.plain_name(name): name for name in stored}
     if which == "vision_encoder.":
         return {plain: name for plain, name in names.items() if plain.startswith(("img/Tr", "img/em", "img/pos"))}
     return {f"llm/{plain.removeprefix('llm/')}": name for plain, name in names.items() if not plain.startswith("img/")}

@@ -79,9 +79,9 @@ class NpzFile:
         try:
             file = self._at(name, begin)
             if piece.order:
-                held = torch.empty(piece.shape, dtype=kind)
-                read_into(file, kind, held, name, self.path)
-                target.copy_(piece.arranged(held).reshape(target.shape))
+                buffer = torch.empty(piece.shape, dtype=kind)
+                read_into(file, kind, buffer, name, self.path)
+                target.copy_(piece.arranged(buffer).reshape(target.shape))
             else:
                 read_into(file, kind, target, name, self.path)
             self._open = name, file, begin + target.numel() * kind.itemsize

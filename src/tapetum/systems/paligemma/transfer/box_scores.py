@@ -14,9 +14,9 @@ from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.masks import mask_iou
 from tapetum.metrics.text import spotting_f1
 from tapetum.systems.paligemma.locations import CODES, MASK_TOKENS, PLACES, Unpack, box_pixels, parse, paste
-from tapetum.systems.paligemma.transfer.data import Example
+from tapetum.systems.paligemma.transfer.data import TransferExample
 from tapetum.systems.paligemma.transfer.form import Transfer
-from tapetum.systems.paligemma.transfer.rows import Answered, Row, row_of
+from tapetum.systems.paligemma.transfer.rows import ScoreRow, TaskAnswers, row_of
 from tapetum.types import Boxes
 
 THRESHOLDS = (0.5, 0.75)
@@ -24,21 +24,21 @@ THRESHOLDS = (0.5, 0.75)
 _TOKEN = re.compile(r"<(loc|seg)(\d+)>")
 
 
-def referred_rows(task: Transfer, told: Answered) -> list[Row]:
-    if told.unpack is None:
+def referred_rows(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    if predicted.unpack is None:
         raise BadInput(f"{task.title} is scored by masks, which need a codec; name it with --masks")
     overlaps, boxes, invalid = [], [], []
-    for example in told.examples:
+    for example in predicted.examples:
         assert example.referred is not None
         height, width = example.referred.size
-        read = first_mask(told.said[example.id], width, height, told.unpack)
+        read = first_mask(predicted.texts[example.id], width, height, predicted.unpack)
         invalid.append(float(read is None))
         mask, box = read if read is not None else (np.zeros((height, width), bool), np.zeros((1, 4)))
         overlaps.append(float(mask_iou(mask, example.referred.mask())))
         boxes.append(0.0 if read is None else float(paired_box_iou(box, np.array([example.referred.xyxy]))[0]))
-    rows = [row_of("mask IoU", overlaps, told.examples), row_of("box IoU", boxes, told.examples)]
-    rows += [row_of(f"box accuracy at {at}", [float(b >= at) for b in boxes], told.examples) for at in THRESHOLDS]
-    return [*rows, row_of("invalid", invalid, told.examples)]
+    rows = [row_of("mask IoU", overlaps, predicted.examples), row_of("box IoU", boxes, predicted.examples)]
+    rows += [row_of(f"box accuracy at {at}", [float(b >= at) for b in boxes], predicted.examples) for at in THRESHOLDS]
+    return [*rows, row_of("invalid", invalid, predicted.examples)]
 
 
 def first_mask(text: str, width: int, height: int, unpack: Unpack) -> tuple[np.ndarray, np.ndarray] | None:
@@ -60,17 +60,17 @@ def first_mask(text: str, width: int, height: int, unpack: Unpack) -> tuple[np.n
     return paste(unpack(np.array([codes]))[0], places, (height, width)), box
 
 
-def _boxes(example: Example, told: Answered) -> tuple[Boxes, int]:
+def _boxes(example: TransferExample, predicted: TaskAnswers) -> tuple[Boxes, int]:
     """The boxes of an answer, and how many groups of tokens were malformed."""
     assert example.things is not None
     height, width = example.things.size
-    found = parse(told.said[example.id], width, height, chances=told.chances.get(example.id))
-    return found.boxes, found.malformed
+    parsed = parse(predicted.texts[example.id], width, height, chances=predicted.chances.get(example.id))
+    return parsed.boxes, parsed.malformed
 
 
-def detection_rows(task: Transfer, told: Answered) -> list[Row]:
+def detection_rows(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     truths, boxes, malformed = {}, {}, 0
-    for example in told.examples:
+    for example in predicted.examples:
         things = example.things.things if example.things is not None else ()
         truths[example.id] = TrueBoxes(
             xyxy=np.array([t.xyxy for t in things], float).reshape(-1, 4),
@@ -78,9 +78,9 @@ def detection_rows(task: Transfer, told: Answered) -> list[Row]:
             crowd=[t.crowd for t in things],
             area=[t.area for t in things],
         )
-        boxes[example.id], bad = _boxes(example, told)
+        boxes[example.id], bad = _boxes(example, predicted)
         malformed += bad
-    found = detection_scores(boxes, truths)
+    scores = detection_scores(boxes, truths)
     names = {
         "AP": "ap",
         "AP50": "ap50",
@@ -89,18 +89,18 @@ def detection_rows(task: Transfer, told: Answered) -> list[Row]:
         "AP medium": "ap_medium",
         "AP large": "ap_large",
     }
-    rows = [Row(name=name, value=getattr(found, of), count=len(truths)) for name, of in names.items()]
-    rows += [Row(name=f"recall, {most} boxes", value=value, count=len(truths)) for most, value in found.recall.items()]
-    rows += [Row(name=f"AP {label}", value=value, count=len(truths)) for label, value in found.ap_by_label.items()]
-    return [*rows, Row(name="malformed boxes an image", value=malformed / len(truths), count=len(truths))]
+    rows = [ScoreRow(name=name, value=getattr(scores, of), count=len(truths)) for name, of in names.items()]
+    rows += [ScoreRow(name=f"recall, {most} boxes", value=value, count=len(truths)) for most, value in scores.recall.items()]
+    rows += [ScoreRow(name=f"AP {label}", value=value, count=len(truths)) for label, value in scores.ap_by_label.items()]
+    return [*rows, ScoreRow(name="malformed boxes an image", value=malformed / len(truths), count=len(truths))]
 
 
-def spotting_rows(task: Transfer, told: Answered) -> list[Row]:
+def spotting_rows(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     truths, boxes = {}, {}
-    for example in told.examples:
+    for example in predicted.examples:
         things = example.things.things if example.things is not None else ()
         truths[example.id] = Boxes(xyxy=np.array([t.xyxy for t in things]).reshape(-1, 4), labels=[t.label for t in things])
-        boxes[example.id] = _boxes(example, told)[0]
-    found = spotting_f1(boxes, truths)
-    counts = {"F1": found.n_predictions + found.n_targets, "precision": found.n_predictions, "recall": found.n_targets}
-    return [Row(name=name, value=getattr(found, name.lower()), count=count) for name, count in counts.items()]
+        boxes[example.id] = _boxes(example, predicted)[0]
+    scores = spotting_f1(boxes, truths)
+    counts = {"F1": scores.n_predictions + scores.n_targets, "precision": scores.n_predictions, "recall": scores.n_targets}
+    return [ScoreRow(name=name, value=getattr(scores, name.lower()), count=count) for name, count in counts.items()]

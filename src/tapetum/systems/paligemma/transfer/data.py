@@ -1,4 +1,4 @@
-"""Examples of transfer tasks: official files in; images, what the model is told, what it should say, what it is scored with.
+"""Examples of transfer tasks, read from official files: images, prompts, references.
 
 Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others are read
 from lines of JSON, DIR/SPLIT.jsonl beside the images:
@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.data.asked import Captioned, Key, Question, Referred, once
-from tapetum.data.entries import Entry, line_entries
-from tapetum.data.instances import Instances, Thing, read_instances
+from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
+from tapetum.data.entries import JsonEntry, line_entries
+from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.data.vision_language.referring import read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
@@ -36,8 +36,8 @@ Id = tuple[str, Key]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """One thing that is asked of a model."""
+class TransferExample:
+    """One example: images or a video, a prompt and its references."""
 
     id: Id
     images: tuple[Path, ...] = ()
@@ -47,12 +47,12 @@ class Example:
     """All right answers as the set has them; none where they are hidden, or where truth is places."""
     kind: str = ""
     """By which scores are told apart."""
-    asked: Question | None = None
+    question: Question | None = None
     """The question, where there is one."""
-    referred: Referred | None = None
-    """What an expression means."""
+    referred: ReferredObject | None = None
+    """Object of an expression."""
     things: Instances | None = None
-    """What is to be found."""
+    """Objects to be detected."""
 
     @property
     def source(self) -> Path:
@@ -60,7 +60,7 @@ class Example:
         return self.video or self.images[0]
 
 
-def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[TransferExample]:
     """Read examples of a task; by default the splits that can be scored here.
 
     Raises BadInput for a folder that is not there, files that are missing or damaged, unknown splits, and splits without an
@@ -69,20 +69,20 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")
-    found: list[Example] = []
+    examples: list[TransferExample] = []
     for split in splits or task.scored:
         records = READERS[task.reader](folder, split)
         part = [example for record in records for example in _examples(task, record, split)]
         if task.kinds:
             part = [example for example in part if example.kind in task.kinds]
-        found += part
-    if not found:
+        examples += part
+    if not examples:
         raise BadInput(f"{folder} has nothing for {task.title} ({', '.join(task.kinds)}); give its official files")
-    return found
+    return examples
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
-    """Give the splits of a text such as "train+val". Splits of `refcoco+` have a plus of their own: refcoco+/val.
+    """Split a text such as "train+val" into names of splits. Those of `refcoco+` have a plus of their own: refcoco+/val.
 
     >>> from tapetum.systems.paligemma.transfer.tasks import TASKS
     >>> split_names(TASKS["refcoco"], "refcoco/val+refcoco+/testA", ())
@@ -91,62 +91,66 @@ def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence
     return [part.replace("\0", "+/") for part in splits.replace("+/", "\0").split("+")] if splits else default
 
 
-def there(examples: Sequence[Example]) -> list[Example]:
+def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
     """Leave out examples whose video is not there, as many are no more; each file is looked for once."""
     known: dict[Path, bool] = {}
     return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
 
 
-def answers_of(task: Transfer, asked: Question) -> tuple[str, ...]:
-    """Give what the model should say to a question: one of these; none where answers are hidden."""
+def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
+    """List the right answers to a question; none where they are hidden."""
     if task.prompt in ("choose", "letter"):
-        if asked.right is None:
+        if question.right is None:
             return ()
-        said = f"The answer is {chr(65 + asked.right)}." if task.prompt == "letter" else asked.options[asked.right]
-        return (said,)
-    return tuple(answer.lower() for answer in asked.answers) if task.lower else asked.answers
+        text = f"The answer is {chr(65 + question.right)}." if task.prompt == "letter" else question.options[question.right]
+        return (text,)
+    return tuple(answer.lower() for answer in question.answers) if task.lower else question.answers
 
 
-def shuffled(task: Transfer, example: Example, rng: np.random.Generator) -> Example:
-    """Give the example with its options in another order, where the task has them so."""
-    asked = example.asked
-    if not task.shuffle_options or asked is None or asked.right is None:
+def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator) -> TransferExample:
+    """Shuffle the options of an example, where the task has them shuffled."""
+    question = example.question
+    if not task.shuffle_options or question is None or question.right is None:
         return example
-    order = rng.permutation(len(asked.options)).tolist()
-    asked = replace(asked, options=tuple(asked.options[k] for k in order), right=order.index(asked.right))
-    return replace(example, asked=asked, prefix=task.prompt_of(asked), references=answers_of(task, asked))
+    order = rng.permutation(len(question.options)).tolist()
+    question = replace(question, options=tuple(question.options[k] for k in order), right=order.index(question.right))
+    return replace(example, question=question, prefix=task.prompt_of(question), references=answers_of(task, question))
 
 
-def _examples(task: Transfer, record: Question | Captioned | Referred | Instances, split: str) -> Iterator[Example]:
-    if isinstance(record, Referred):
+def _examples(
+    task: Transfer, record: Question | CaptionedImage | ReferredObject | Instances, split: str
+) -> Iterator[TransferExample]:
+    if isinstance(record, ReferredObject):
         for k, expression in enumerate(record.expressions):
-            asked = Question(key=f"{record.key}/{k}", question=expression)
-            yield Example(id=(split, asked.key), images=(record.image,), prefix=task.prompt_of(asked), referred=record)
+            question = Question(key=f"{record.key}/{k}", question=expression)
+            yield TransferExample(
+                id=(split, question.key), images=(record.image,), prefix=task.prompt_of(question), referred=record
+            )
     elif isinstance(record, Instances):
-        asked = Question(key=record.key, question=getattr(record, "prompt", ""))
-        yield Example(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(asked), things=record)
+        question = Question(key=record.key, question=getattr(record, "prompt", ""))
+        yield TransferExample(id=(split, record.key), images=(record.image,), prefix=task.prompt_of(question), things=record)
     else:
-        if isinstance(record, Captioned):
+        if isinstance(record, CaptionedImage):
             record = Question(key=record.key, images=(record.image,), question="", answers=record.captions)
         yield _of_question(task, record, split)
 
 
-def _of_question(task: Transfer, asked: Question, split: str) -> Example:
-    where = f"example {asked.key!r} of {split}"
-    if asked.video is None and len(asked.images) != task.images:
-        raise BadInput(f"{where} has {len(asked.images)} images; {task.title} wants {task.images} of each")
-    if (asked.video is not None) != (task.frames is not None):
-        raise BadInput(f"{where} has {'a video' if asked.video else 'no video'}; that is another form than {task.title}'s")
-    if task.prompt in ("choose", "letter") and not asked.options:
+def _of_question(task: Transfer, question: Question, split: str) -> TransferExample:
+    where = f"example {question.key!r} of {split}"
+    if question.video is None and len(question.images) != task.images:
+        raise BadInput(f"{where} has {len(question.images)} images; {task.title} wants {task.images} of each")
+    if (question.video is not None) != (task.frames is not None):
+        raise BadInput(f"{where} has {'a video' if question.video else 'no video'}; that is another form than {task.title}'s")
+    if task.prompt in ("choose", "letter") and not question.options:
         raise BadInput(f"{where} has no options to choose from; give them")
-    return Example(
-        id=(split, asked.key),
-        images=asked.images,
-        video=asked.video,
-        prefix=task.prompt_of(asked),
-        references=answers_of(task, asked),
-        kind=asked.kind,
-        asked=asked,
+    return TransferExample(
+        id=(split, question.key),
+        images=question.images,
+        video=question.video,
+        prefix=task.prompt_of(question),
+        references=answers_of(task, question),
+        kind=question.kind,
+        question=question,
     )
 
 
@@ -166,10 +170,10 @@ def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
             "question and answers there, as docs/guides/teach-a-task.md says"
         )
     rows = [(entry.key("id") if "id" in entry else k, entry) for k, entry in enumerate(line_entries(file))]
-    return once([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
+    return check_unique([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
 
 
-def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
+def _line(key: Key, entry: JsonEntry, folder: Path) -> Question | Instances:
     question = entry.text("question") if "question" in entry else ""
     if "boxes" in entry:
         return _words(key, entry, folder, question)
@@ -193,7 +197,7 @@ def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
     )
 
 
-def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
+def _words(key: Key, entry: JsonEntry, folder: Path, prompt: str) -> Words:
     labels, boxes = entry.texts("labels"), entry.fields["boxes"]
     if not isinstance(boxes, list) or len(boxes) != len(labels):
         raise BadInput(f"boxes of {entry.where} are not as many as its {len(labels)} labels; give x1, y1, x2, y2 of each")
@@ -202,13 +206,15 @@ def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
             raise BadInput(f"a box of {entry.where} is {str(box)[:60]}; wanted x1, y1, x2, y2 in pixels")
         x1, y1, x2, y2 = map(float, box)
-        things.append(Thing(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None))
+        things.append(
+            InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None)
+        )
     size = entry.whole("height"), entry.whole("width")
     return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
 
 
-def _inside(name: str, entry: Entry) -> str:
-    return Entry({"image": name}, entry.where).file_name("image")
+def _inside(name: str, entry: JsonEntry) -> str:
+    return JsonEntry({"image": name}, entry.where).file_name("image")
 
 
 _EXPRESSIONS = {
@@ -217,7 +223,7 @@ _EXPRESSIONS = {
 """Sets of expressions, with their splits that are held out."""
 
 
-def read_expressions(folder: Path, split: str) -> list[Referred]:
+def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
     """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image
     of a split that is held out."""
     name, _, part = split.rpartition("/")
@@ -225,9 +231,9 @@ def read_expressions(folder: Path, split: str) -> list[Referred]:
         return read_refcoco(folder, part, name)
     if split != "train":
         raise BadInput(f"there is no split {split!r}; it is train, or such as refcoco/val, refcoco+/testA, refcocog/test")
-    held = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
+    held_out = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
     every = [replace(r, key=f"{name}/{r.key}") for name in _EXPRESSIONS for r in read_refcoco(folder, "train", name)]
-    return [referred for referred in every if referred.image not in held]
+    return [referred for referred in every if referred.image not in held_out]
 
 
 def _coco_instances(folder: Path, split: str) -> list[Instances]:

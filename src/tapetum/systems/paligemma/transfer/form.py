@@ -1,4 +1,4 @@
-"""What is said of a transfer task: where its examples come from, what the model is told, how it learns, how it is scored.
+"""The description of a transfer task: its examples, prompt, recipes and metric.
 
 Source: PaliGemma (arXiv 2407.07726, 3.3 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs. The tasks
 themselves are in `transfers`. Imports no torch.
@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import prompts
 
 if TYPE_CHECKING:
-    from tapetum.data.asked import Question
+    from tapetum.data.questions import Question
     from tapetum.systems.paligemma.images import Resize
 
 Metric = Literal[
@@ -35,26 +35,26 @@ Metric = Literal[
     "music",
     "none",
 ]
-"""How answers are scored (`transfer_scores`); none: by another model, which is not here."""
+"""Names of metrics (`transfer.scores`); none: scored by another model, which is not here."""
 Prompt = Literal["caption", "caption-language", "answer", "choose", "letter", "bare", "expression", "detect-all"]
-"""What is said to the model; `prompt_of` says it letter by letter."""
+"""Names of prompts; `PROMPTS` has their text."""
 
 PROMPTS: Mapping[Prompt, "Callable[[Question], str]"] = {
-    "caption": lambda asked: prompts.caption(),
-    "caption-language": lambda asked: prompts.caption(asked.kind),
-    "answer": lambda asked: prompts.answer(asked.question),
-    "choose": lambda asked: prompts.choose(asked.question, asked.options),
-    "letter": lambda asked: prompts.choose_letter(asked.question, asked.context, asked.options),
-    "bare": lambda asked: asked.question,
-    "expression": lambda asked: asked.question,
-    "detect-all": lambda asked: prompts.DETECT_ALL,
+    "caption": lambda question: prompts.caption(),
+    "caption-language": lambda question: prompts.caption(question.kind),
+    "answer": lambda question: prompts.answer(question.question),
+    "choose": lambda question: prompts.choose(question.question, question.options),
+    "letter": lambda question: prompts.choose_letter(question.question, question.context, question.options),
+    "bare": lambda question: question.question,
+    "expression": lambda question: question.question,
+    "detect-all": lambda question: prompts.DETECT_ALL,
 }
 """By name. A bare question is one without any words of ours; so is the expression of RefCOCO."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a task is learned at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
+    """Hyperparameters of a transfer at one size of images. None: not published, the default of `PaliGemmaTransfer` stands."""
 
     epochs: float | None = None
     """Visits of each example."""
@@ -73,7 +73,7 @@ class Recipe:
 
     @property
     def decay(self) -> float:
-        """Give the decay that is multiplied by the rate, as in AdamW.
+        """Compute the decay that is multiplied by the learning rate, as in AdamW.
 
         >>> Recipe(lr=1e-5, weight_decay=1e-6).decay
         0.1
@@ -82,8 +82,8 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
-    """What of a video is shown."""
+class FrameSampling:
+    """Sampling of the frames of a video."""
 
     count: int
     stride: int
@@ -115,14 +115,14 @@ class Transfer:
     """Splits to score where the answers of those are hidden on a server; they are held out only if `train` is without them."""
     images: int = 1
     """Images of an example."""
-    frames: Frames | None = None
+    frames: FrameSampling | None = None
     """Of an example that is a video."""
     beams: int = 1
     """Of the search for the answer; 1 takes the likeliest token."""
     lower: bool = False
     """Answers are learned in lower case."""
     resize: "Resize" = "reference-plain"
-    """How images are made square in training."""
+    """Resizing of images to a square in training."""
     evaluation_resize: "Resize | None" = None
     """In evaluation, where that differs."""
     white_square: bool = False
@@ -138,25 +138,25 @@ class Transfer:
     examples: int | None = None
     """For training, as the paper counts them."""
     remark: str = ""
-    """What is unusual, or not published."""
+    """Remarks on what is unusual, or not published."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Give the sides of images for which there is a recipe."""
+        """List the sides of images for which there is a recipe."""
         return tuple(sorted(self.recipes))
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Give the splits that can be scored here."""
+        """List the splits that can be scored here."""
         return self.local or self.evaluate
 
     @property
-    def shown(self) -> int:
-        """Give how many images or frames an example shows."""
+    def visible_objects(self) -> int:
+        """Count the images or frames of an example."""
         return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Give the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
+        """Look up the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
 
         Raises BadInput for a task that is not learned.
         """
@@ -166,16 +166,16 @@ class Transfer:
         return self.recipes[max(fitting, default=self.sizes[0])]
 
     def changes(self, size: int | None = None) -> dict[str, Any]:
-        """Give what the recipe changes of the fields of `PaliGemmaTransfer`, but for its `learning`."""
+        """List the fields of `PaliGemmaTransfer` that the recipe changes, but for its `learning`."""
         recipe = self.recipe(size)
-        found = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
-        found = {name: value for name, value in found.items() if value is not None}
+        fields = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
+        fields = {name: value for name, value in fields.items() if value is not None}
         freeze = "vision-encoder" if recipe.freeze else "nothing"
-        return found | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
+        return fields | {"weight_decay": recipe.decay, "dropout": recipe.dropout, "freeze": freeze}
 
-    def prompt_of(self, asked: "Question") -> str:
-        """Say what the model is told of an example."""
-        return PROMPTS[self.prompt](asked)
+    def prompt_of(self, question: "Question") -> str:
+        """Write the prompt of an example."""
+        return PROMPTS[self.prompt](question)
 
 
 def at(
@@ -188,7 +188,7 @@ def at(
     smooth: float = 0.0,
     **more: Any,
 ) -> dict[int, Recipe]:
-    """Give the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    """Make the same recipe for several sizes, its numbers in the order in which the paper writes them."""
     made = Recipe(
         epochs=epochs,
         batch_size=batch,

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.paligemma.data import Pair
+from tapetum.systems.paligemma.data import TextPair
 from tapetum.systems.paligemma.locations import suffix
 from tapetum.systems.paligemma.prompts import DETECT_ALL
 from tapetum.systems.paligemma.tokens import EOS, Tokens
@@ -42,7 +42,7 @@ def noise_boxes(true: np.ndarray, count: int, width: int, height: int, rng: np.r
     return np.concatenate((low, np.maximum(high, low + 1e-3 * width)), 1)
 
 
-def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.random.Generator) -> Pair:
+def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.random.Generator) -> TextPair:
     """Make the text of an image: its boxes in random order, then noise up to `count` boxes.
 
     Raises BadInput where a true class is called noise.
@@ -55,11 +55,11 @@ def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.ra
         xyxy=np.concatenate((boxes.xyxy[order], false)).reshape(-1, 4),
         labels=[str(boxes.labels[i]) for i in order.tolist()] + [NOISE] * len(false),
     )
-    return Pair(prefix=DETECT_ALL, suffix=suffix(every, width, height), unlearned=(NOISE,), long=True)
+    return TextPair(prefix=DETECT_ALL, suffix=suffix(every, width, height), unlearned=(NOISE,), long=True)
 
 
 def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
-    """Give what is never to be written when boxes of these classes are asked for: the beginning of noise, and the end.
+    """List the ids that are forbidden when boxes of these classes are detected: the beginning of noise, and the end.
 
     Raises BadInput for a class that begins as noise does.
     """
@@ -74,19 +74,19 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
 
 
 def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
-    """Give for each token of a place or mask in an answer how likely the model found its box's label, up to the `;`."""
-    found: list[float] = []
+    """Compute for each token of a location or mask in an answer the probability of its box's label, up to the `;`."""
+    chances: list[float] = []
     waiting, label, named = 0, 0.0, False
     for number, value in zip(ids, log_probabilities, strict=False):
         placed = tokens.is_location(number) or tokens.is_segment(number)
         if (placed and named) or ";" in tokens.piece(number):
-            found += [math.exp(min(0.0, label))] * waiting
+            chances += [math.exp(min(0.0, label))] * waiting
             waiting, label, named = 0, 0.0, False
         if placed:
             waiting += 1
         elif waiting:
             label, named = label + value, True
-    return found + [math.exp(min(0.0, label))] * waiting
+    return chances + [math.exp(min(0.0, label))] * waiting
 
 
 def first_boxes(tokens: Tokens, ids: Sequence[int], count: int) -> int:

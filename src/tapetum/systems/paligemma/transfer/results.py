@@ -1,4 +1,4 @@
-"""What the papers report of their transfer tasks, to stand beside a score: figures of others, none of them measured here.
+"""Published scores of the transfer tasks, to stand beside a score: figures of others, none of them measured here.
 
 Sources: PaliGemma, table 1 (arXiv 2407.07726; one run, answers of test servers), PaliGemma 2, table 13 and section 4
 (2412.03555; means of five runs, often on validation splits, "val"), and at 896 pixels Gemma 3 (2503.19786, table 12).

@@ -1,4 +1,4 @@
-"""Numbers of a transfer task with their intervals, and what they are made of: see `transfer_scores`."""
+"""Scores of a transfer task with their intervals, and the answers that they are computed from; see `transfer.scores`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ import numpy as np
 
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma.locations import Unpack
-from tapetum.systems.paligemma.transfer.data import Example, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ScoreRow:
     """One number."""
 
     name: str
@@ -24,26 +24,26 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """What is scored: the examples of one split, and what was said."""
+class TaskAnswers:
+    """Examples of one split, and the answers to them."""
 
-    examples: Sequence[Example]
-    said: Mapping[Id, str]
+    examples: Sequence[TransferExample]
+    texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
-    """Probabilities of all tokens of places and masks in an answer, one after the other; boxes are scored by them."""
+    """Probabilities of all tokens of locations and masks in an answer, one after the other; boxes are scored by them."""
     unpack: Unpack | None = None
     """Makes masks of codes."""
 
-    def of(self, part: Sequence[Example]) -> "Answered":
-        """Give some of the examples alone."""
-        return Answered(examples=part, said=self.said, chances=self.chances, unpack=self.unpack)
+    def of(self, part: Sequence[TransferExample]) -> "TaskAnswers":
+        """Select some of the examples."""
+        return TaskAnswers(examples=part, texts=self.texts, chances=self.chances, unpack=self.unpack)
 
 
-def row_of(name: str, values: Sequence[float], examples: Sequence[Example]) -> Row:
-    """A mean over examples with its interval."""
+def row_of(name: str, values: Sequence[float], examples: Sequence[TransferExample]) -> ScoreRow:
+    """Compute a mean over examples with its interval."""
     sources = [example.source for example in examples]
     if set(values) <= {0.0, 1.0} and len(set(sources)) == len(sources):
         low, high = wilson_interval(int(sum(values)), len(values))
     else:
         low, high = bootstrap_interval(np.array(values, float), groups=sources)
-    return Row(name=name, value=float(np.mean(values)), low=low, high=high, count=len(values))
+    return ScoreRow(name=name, value=float(np.mean(values)), low=low, high=high, count=len(values))

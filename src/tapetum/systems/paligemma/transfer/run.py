@@ -1,4 +1,4 @@
-"""Stage 3: a model is taught one task, of the papers or from a file of JSON lines; the same call goes on after a stop."""
+"""Stage 3: transfer to one task, of the papers or from a file of JSON lines; the same call resumes a stopped run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.hub.registry import known, resolve
+from tapetum.layers.cpu import is_quantised
 from tapetum.layers.generate import greedy
 from tapetum.layers.lora import add_lora, merge_lora
-from tapetum.layers.quantised import is_quantised
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import JsonLines, Pair, Rows, Sample, Samples, collate
-from tapetum.systems.paligemma.decoding import Session
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleSource, TextPair, TextRows, collate
+from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
-from tapetum.systems.paligemma.run import TOKENIZER, Finished
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedModel
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.noise import detection_pair
@@ -40,15 +40,15 @@ PROBE = 1000.0
 """Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
 
 
-def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
-    """Teach a task in the folder `launch.out`; None if there is more to do.
+def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
+    """Train on a task in the folder `launch.out`; None if there is more to do.
 
-    `say` is told of the data and of the memory that a step takes. Raises BadInput for data and weights that do not fit.
+    `say` is called with the data and the memory that a step takes. Raises BadInput for data and weights that do not fit.
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
-    samples: Samples
-    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.image_size, run.per_image)
+    samples: SampleSource
+    samples = task_samples(run, config) if run.task else JsonLinesSamples(run.data, config.image_size, run.per_image)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
     task = TransferTask(
@@ -74,7 +74,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(launch.out / TOKENIZER) as temporary:
             temporary.write_bytes(tokens.model)
-    return Finished(path, scores)
+    return TrainedModel(path, scores)
 
 
 def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
@@ -82,7 +82,7 @@ def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> 
         return None
     if run.task:
         return TaskChecks.read(run, config, tokens)
-    return ExactChecks(JsonLines(run.checks, config.image_size, 1 << 30), tokens)
+    return ExactChecks(JsonLinesSamples(run.checks, config.image_size, 1 << 30), tokens)
 
 
 def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> TrainConfig:
@@ -126,20 +126,20 @@ class TransferStart(Start):
 
     @property
     def trained(self) -> bool:
-        """Whether they are of a training."""
+        """True if they are trained weights."""
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
-        """Give the sizes of the model: those of the weights, with what the run changes."""
+        """Make the config of the model: that of the weights, with what the run changes."""
         theirs = weights.load(self.run.start)
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
-        found = theirs.config
-        vision_encoder, size = found.vision_encoder, self.run.image_size
+        stored = theirs.config
+        vision_encoder, size = stored.vision_encoder, self.run.image_size
         changed = replace(
-            found,
+            stored,
             vision_encoder=vision_encoder if size is None else replace(vision_encoder, image_size=(size, size)),
-            language=replace(found.language, dropout=self.run.dropout),
+            language=replace(stored.language, dropout=self.run.dropout),
         )
         return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
 
@@ -168,23 +168,23 @@ class TransferTask(PaliGemmaTask):
         super().__init__(*about, **more)
         self.prefix_too = prefix_too
 
-    def loss(self, model: nn.Module, batch: Any, moment: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Measure the loss of the suffixes, or of all text, each token from those before it."""
+    def loss(self, model: nn.Module, batch: Any, context: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the loss of the suffixes, or of all text, each token from those before it."""
         if not self.prefix_too:
-            return super().loss(model, batch, moment)
+            return super().loss(model, batch, context)
         assert isinstance(model, PaliGemma)
         groups = tuple(all_text(rows) for rows in batch.batch.groups)
         return rows_loss(model, model.embed_images(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe what decides what is learned."""
+        """Describe the run, for checkpoints."""
         return {**super().describe(), "prefix_too": self.prefix_too}
 
 
-def all_text(rows: Rows) -> Rows:
+def all_text(rows: TextRows) -> TextRows:
     """Make all text after BOS a suffix, so that it is causal and learned.
 
-    >>> rows = Rows(torch.tensor([0]), torch.tensor([[2, 9, 4, 0]]), torch.tensor([[7, 1]]), torch.ones(1, 2).bool())
+    >>> rows = TextRows(torch.tensor([0]), torch.tensor([[2, 9, 4, 0]]), torch.tensor([[7, 1]]), torch.ones(1, 2).bool())
     >>> moved = all_text(rows)
     >>> moved.prefix.tolist(), moved.suffix.tolist()
     ([[2]], [[9, 4, 7, 1, 0]])
@@ -196,7 +196,7 @@ def all_text(rows: Rows) -> Rows:
     ]
     width = rows.prefix.shape[1] - 1 + rows.suffix.shape[1]
     suffix, learned = (torch.stack([_widened(row, width) for row in part]) for part in (joined, marks))
-    return Rows(rows.of, rows.prefix[:, :1], suffix, learned.to(suffix.device))
+    return TextRows(rows.of, rows.prefix[:, :1], suffix, learned.to(suffix.device))
 
 
 def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
@@ -206,18 +206,18 @@ def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
 class WithNoise:
     """Samples whose lists of boxes are shuffled and filled up with noise; see `noise`."""
 
-    def __init__(self, samples: Samples, count: int):
+    def __init__(self, samples: SampleSource, count: int):
         self.samples, self.count = samples, count
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def draw(self, seed: int, number: int) -> Sample:
-        """Give a sample; all that its texts say beside boxes is lost."""
+    def draw(self, seed: int, number: int) -> ImageTexts:
+        """Draw a sample; all text beside boxes is lost."""
         sample, rng = self.samples.draw(seed, number), np.random.default_rng([seed, number, 71])
         return replace(sample, pairs=tuple(self._filled(pair, rng) for pair in sample.pairs))
 
-    def _filled(self, pair: Pair, rng: np.random.Generator) -> Pair:
+    def _filled(self, pair: TextPair, rng: np.random.Generator) -> TextPair:
         boxes = parse(pair.suffix, int(PROBE), int(PROBE)).boxes
         return replace(detection_pair(boxes, int(PROBE), int(PROBE), self.count, rng), prefix=pair.prefix)
 
@@ -228,32 +228,32 @@ class WithNoise:
 
 @dataclass(frozen=True)
 class ExactChecks(Checks):
-    """How many answers, written greedily, are letter for letter one of the right ones."""
+    """Scores the share of greedy answers that are letter for letter one of the right ones."""
 
-    lines: JsonLines
+    lines: JsonLinesSamples
     tokens: Tokens
     most: int = 1000
     longest: int = 64
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask everything, up to `most` images."""
+        """Score all texts, of up to `most` images."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
         for start in range(0, min(len(self.lines), self.most), BATCH):
             read = [self.lines.read(i) for i in range(start, min(start + BATCH, len(self.lines), self.most))]
-            found = answers_to(model, self.tokens, [sample for sample, _ in read], self.longest)
+            texts = answers_to(model, self.tokens, [sample for sample, _ in read], self.longest)
             known = [answers for _, every in read for answers in every]
-            right += [text in answers for text, answers in zip(found, known, strict=True)]
+            right += [text in answers for text, answers in zip(texts, known, strict=True)]
         return {"exact": float(np.mean(right))}
 
 
 @torch.no_grad()
-def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[Sample], longest: int) -> list[str]:
+def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], longest: int) -> list[str]:
     """Write the likeliest answer to each text of each sample, in their order."""
     [rows] = collate(samples, tokens).groups
     device = next(model.parameters()).device
-    seen = model.embed_images(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
-    session = Session(model, seen[rows.of.to(device)], rows.prefix.to(device), longest)
+    image_tokens = model.embed_images(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
+    session = PrefixDecodingState(model, image_tokens[rows.of.to(device)], rows.prefix.to(device), longest)
     return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
 

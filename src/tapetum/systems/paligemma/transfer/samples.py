@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.data import Pair, Sample
+from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.images import prepare, read_images, strided_frames
 from tapetum.systems.paligemma.locations import box_text, mask_text, suffix
 from tapetum.systems.paligemma.masks import codec as mask_codec
@@ -32,7 +32,7 @@ from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.paligemma.task import Checks
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.data import UNREAD, Example, Id, read_examples, shuffled, split_names, there
+from tapetum.systems.paligemma.transfer.data import UNREAD, Id, TransferExample, read_examples, shuffled, split_names, there
 from tapetum.systems.paligemma.transfer.form import Transfer
 from tapetum.systems.paligemma.transfer.noise import first_boxes, forbidden_ids, label_chances
 from tapetum.systems.paligemma.transfer.scores import score
@@ -46,7 +46,9 @@ PLACED = "detection", "spotting"
 """Metrics of boxes, which go by how sure an answer is of each."""
 
 
-def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None = None) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
+def frames_of(
+    task: Transfer, example: TransferExample, rng: np.random.Generator | None = None
+) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
     """Read the images or frames of an example. With `rng` frames begin anywhere, without at the first one.
 
     Raises BadInput for a file that is not there or cannot be read.
@@ -57,20 +59,20 @@ def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None 
         first = int(rng.integers(last)) if rng is not None and last > 1 else 0
         frames = video[strided_frames(len(video), count, stride, first)]
         return [frame[None] for frame in frames]
-    found = [read_images(path) for path in example.images]
-    return [_squared(image) for image in found] if task.white_square else found
+    images = [read_images(path) for path in example.images]
+    return [_squared(image) for image in images] if task.white_square else images
 
 
-def pixels_of(
-    task: Transfer, example: Example, size: int, rng: np.random.Generator | None = None
+def read_pixels(
+    task: Transfer, example: TransferExample, size: int, rng: np.random.Generator | None = None
 ) -> Float[Tensor, "i 3 size size"]:
-    """Read an example as a model sees it: as in training with `rng`, as in evaluation without."""
+    """Read an example as a model takes it: as in training with `rng`, as in evaluation without."""
     resize = task.resize if rng is not None else task.evaluation_resize or task.resize
     return torch.cat([prepare(frames, size, resize) for frames in frames_of(task, example, rng)])
 
 
-def suffix_of(task: Transfer, example: Example, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
-    """Say what a model should answer; one of the right answers.
+def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
+    """Write the suffix of an example: one of the right answers.
 
     Raises BadInput where answers are hidden, and for an expression without `codec`.
     """
@@ -92,10 +94,10 @@ def suffix_of(task: Transfer, example: Example, rng: np.random.Generator, codec:
 class TaskSamples:
     """Samples of a task by number, for training. Raises BadInput where there are none, or answers are hidden."""
 
-    def __init__(self, task: Transfer, examples: Sequence[Example], size: int, codec: MaskCodec | None = None):
+    def __init__(self, task: Transfer, examples: Sequence[TransferExample], size: int, codec: MaskCodec | None = None):
         """`size`: of the squashed images; `codec`: makes codes of masks."""
         self.task, self.size, self.codec = task, size, codec
-        visits: dict[Any, list[Example]] = {}
+        visits: dict[Any, list[TransferExample]] = {}
         for example in examples:
             visits.setdefault(example.source if task.by_image else example.id, []).append(example)
         self.visits = list(visits.values())
@@ -111,21 +113,21 @@ class TaskSamples:
 
     @property
     def images(self) -> int:
-        """Give how many images or frames a sample has."""
-        return self.task.shown
+        """Count the images or frames of a sample."""
+        return self.task.visible_objects
 
-    def draw(self, seed: int, number: int) -> Sample:
-        """Give sample `number` of the endless shuffled stream of a seed."""
+    def draw(self, seed: int, number: int) -> ImageTexts:
+        """Draw sample `number` of the endless shuffled stream of a seed."""
         rng = sample_generator(seed, number)
         several = self.visits[Shuffle(len(self), seed)(number)]
         example = shuffled(self.task, several[int(rng.integers(len(several)))], rng)
-        pair = Pair(
+        pair = TextPair(
             prefix=example.prefix,
             suffix=suffix_of(self.task, example, rng, self.codec),
             long=example.things is not None,
             kind=example.kind,
         )
-        return Sample(pixels=pixels_of(self.task, example, self.size, rng).numpy(), pairs=(pair,))
+        return ImageTexts(pixels=read_pixels(self.task, example, self.size, rng).numpy(), pairs=(pair,))
 
     def about(self) -> dict[str, Any]:
         """Describe, for checkpoints."""
@@ -151,7 +153,7 @@ class TaskChecks(Checks):
     """The task's own scores, of answers written greedily to up to `most` examples, spread over all."""
 
     task: Transfer
-    examples: Sequence[Example]
+    examples: Sequence[TransferExample]
     tokens: Tokens
     codec: str
     most: int = 1000
@@ -166,25 +168,25 @@ class TaskChecks(Checks):
         return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask, and score; a task that is scored elsewhere has no scores."""
+        """Generate answers, and score them; a task that is scored elsewhere has no scores."""
         assert isinstance(model, PaliGemma)
         if self.task.metric == "none":
             return {}
-        some = spread(self.examples, self.most)
+        some = spaced_subset(self.examples, self.most)
         answerer = Answerer(model, self.tokens, self.codec)
-        said = answer_examples(answerer, self.task, some, beams=1, noise_boxes=self.noise_boxes)
+        replies = answer_examples(answerer, self.task, some, beams=1, noise_boxes=self.noise_boxes)
         unpack = answerer.codec.unpack if self.task.metric == "referred" else None
-        told = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in said.items()}
+        chances = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in replies.items()}
         placed = self.task.metric in PLACED
-        texts = {key: reply.text for key, reply in said.items()}
-        rows = score(self.task, some, texts, chances=told if placed else None, unpack=unpack)
+        texts = {key: reply.text for key, reply in replies.items()}
+        rows = score(self.task, some, texts, chances=chances if placed else None, unpack=unpack)
         return {row.name: row.value for row in rows}
 
 
-def spread(examples: Sequence[Example], most: int | None) -> list[Example]:
+def spaced_subset(examples: Sequence[TransferExample], most: int | None) -> list[TransferExample]:
     """Take up to `most` examples, spread over all in their order.
 
-    >>> spread("abcdefgh", 3)  # type: ignore[arg-type]
+    >>> spaced_subset("abcdefgh", 3)  # type: ignore[arg-type]
     ['a', 'c', 'f']
     """
     if most is None or most >= len(examples):
@@ -195,7 +197,7 @@ def spread(examples: Sequence[Example], most: int | None) -> list[Example]:
 def answer_examples(
     answerer: Answerer,
     task: Transfer,
-    examples: Sequence[Example],
+    examples: Sequence[TransferExample],
     *,
     batch: int = 8,
     longest: int | None = None,
@@ -203,34 +205,34 @@ def answer_examples(
     noise_boxes: int = 0,
     heard: Callable[[Id, Reply], None] = lambda key, reply: None,
 ) -> dict[Id, Reply]:
-    """Have a model answer, `batch` examples at a time; `heard` is told of each answer as it comes.
+    """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
     has so many boxes, none of noise: neither noise nor the end may be said (see `noise`). Raises BadInput as `frames_of`, and
     for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
-    how, forbidden = Choice(beams=beams or task.beams), ()
+    sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()
     if noise_boxes:
         labels = {thing.label for example in examples if example.things for thing in example.things.things}
         forbidden = forbidden_ids(answerer.tokens, sorted(labels))
-    size, found = answerer.model.config.image_size, {}
+    size, replies = answerer.model.config.image_size, {}
     for start in range(0, len(examples), batch):
         some = examples[start : start + batch]
-        pixels = torch.stack([pixels_of(task, example, size) for example in some]).to(answerer.device)
-        prefixes = [answerer.prefix(example.prefix, task.shown, most) for example in some]
-        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, how, forbidden=forbidden)
+        pixels = torch.stack([read_pixels(task, example, size) for example in some]).to(answerer.device)
+        prefixes = [answerer.prefix(example.prefix, task.visible_objects, most) for example in some]
+        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, sampling, forbidden=forbidden)
         for example, g in zip(some, made, strict=True):
             count = first_boxes(answerer.tokens, g.ids, noise_boxes) if noise_boxes else len(g.ids)
             ids, values = g.ids[:count], g.log_probabilities[: count + (not noise_boxes)]
             reply = Reply(text=answerer.tokens.decode(ids), ids=ids, log_probabilities=values, ended=g.ended)
-            found[example.id] = reply
+            replies[example.id] = reply
             heard(example.id, reply)
-    return found
+    return replies
 
 
 def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
-    """Give the probability of each token of a place or mask in an answer; with `noise_boxes` that of its box's label."""
+    """Compute the probability of each token of a location or mask in an answer; with `noise_boxes` that of its box's label."""
     tokens = answerer.tokens
     if noise_boxes:
         return label_chances(tokens, reply.ids, reply.log_probabilities)

@@ -24,53 +24,53 @@ from tapetum.metrics.teds import teds
 from tapetum.metrics.text import error_rate
 from tapetum.systems.paligemma.locations import Unpack
 from tapetum.systems.paligemma.transfer.box_scores import detection_rows, referred_rows, spotting_rows
-from tapetum.systems.paligemma.transfer.data import Example, Id
+from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 from tapetum.systems.paligemma.transfer.form import Metric, Transfer
-from tapetum.systems.paligemma.transfer.rows import Answered, Row, row_of
+from tapetum.systems.paligemma.transfer.rows import ScoreRow, TaskAnswers, row_of
 
 
 def score(
     task: Transfer,
-    examples: Sequence[Example],
-    said: Mapping[Id, str],
+    examples: Sequence[TransferExample],
+    texts: Mapping[Id, str],
     *,
     chances: Mapping[Id, Sequence[float]] | None = None,
     unpack: Unpack | None = None,
-) -> list[Row]:
+) -> list[ScoreRow]:
     """Score what was said to all of some examples; the first row is the number that papers report.
 
-    `chances` as in `Answered`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO. Raises BadInput for examples
+    `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO. Raises BadInput for examples
     without an answer, hidden truth, and a task that another model scores.
     """
     scorer = _SCORERS.get(task.metric)
     if scorer is None:
         raise BadInput(f"{task.title} is not scored here. {task.remark} Its answers can be kept with --save")
-    lost = [example.id for example in examples if example.id not in said]
+    lost = [example.id for example in examples if example.id not in texts]
     if lost or not examples:
         raise BadInput(f"{len(lost)} of {len(examples)} examples have no answer, such as {lost[:1]}; answer all of them")
-    splits: dict[str, list[Example]] = {}
+    splits: dict[str, list[TransferExample]] = {}
     for example in examples:
         if not (example.references or example.referred or example.things):
             raise BadInput(f"the right answers of {example.id[0]} are hidden on a server; score {'+'.join(task.scored)} here")
         splits.setdefault(example.id[0], []).append(example)
-    whole = Answered(examples=examples, said=said, chances=chances or {}, unpack=unpack)
-    found = {split: scorer(task, whole.of(part)) for split, part in splits.items()}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    heads = [rows[0] for rows in found.values()]
-    mean = Row(
+    whole = TaskAnswers(examples=examples, texts=texts, chances=chances or {}, unpack=unpack)
+    rows_by_split = {split: scorer(task, whole.of(part)) for split, part in splits.items()}
+    if len(rows_by_split) == 1:
+        return next(iter(rows_by_split.values()))
+    heads = [rows[0] for rows in rows_by_split.values()]
+    mean = ScoreRow(
         name=f"{heads[0].name}, mean of {len(heads)} splits",
         value=float(np.mean([r.value for r in heads])),
         count=len(examples),
     )
     return [mean] + [
-        Row(name=f"{split}: {row.name}", value=row.value, low=row.low, high=row.high, count=row.count)
-        for split, rows in found.items()
+        ScoreRow(name=f"{split}: {row.name}", value=row.value, low=row.low, high=row.high, count=row.count)
+        for split, rows in rows_by_split.items()
         for row in rows
     ]
 
 
-def _mean_of_kinds(values: Sequence[float], examples: Sequence[Example]) -> Row:
+def _mean_of_kinds(values: Sequence[float], examples: Sequence[TransferExample]) -> ScoreRow:
     scores, kinds = np.array(values, float), np.array([example.kind for example in examples])
 
     def mean(numbers: np.ndarray) -> float:
@@ -79,26 +79,28 @@ def _mean_of_kinds(values: Sequence[float], examples: Sequence[Example]) -> Row:
 
     every = np.arange(len(scores), dtype=float)
     low, high = bootstrap_interval(every, groups=[e.source for e in examples], statistic=mean, draws=500)
-    return Row(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores))
+    return ScoreRow(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores))
 
 
-def _single(judge: Callable[[str, Example], float], name: str = "accuracy") -> Callable[[Transfer, Answered], list[Row]]:
+def _single(
+    judge: Callable[[str, TransferExample], float], name: str = "accuracy"
+) -> Callable[[Transfer, TaskAnswers], list[ScoreRow]]:
     """A score of one answer at a time, also by kind."""
 
-    def scored(task: Transfer, told: Answered) -> list[Row]:
-        values = [float(judge(told.said[example.id], example)) for example in told.examples]
-        rows = [row_of(name, values, told.examples)]
-        kinds = sorted({example.kind for example in told.examples})
+    def scored(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+        values = [float(judge(predicted.texts[example.id], example)) for example in predicted.examples]
+        rows = [row_of(name, values, predicted.examples)]
+        kinds = sorted({example.kind for example in predicted.examples})
         if task.mean_of_kinds and len(kinds) > 1:
-            rows.insert(0, _mean_of_kinds(values, told.examples))
-        return rows + (_by(kinds, [e.kind for e in told.examples], values, told.examples) if len(kinds) > 1 else [])
+            rows.insert(0, _mean_of_kinds(values, predicted.examples))
+        return rows + (_by(kinds, [e.kind for e in predicted.examples], values, predicted.examples) if len(kinds) > 1 else [])
 
     return scored
 
 
 def _by(
-    names: Sequence[str], labels: Sequence[str], values: Sequence[float], examples: Sequence[Example], word: str = ""
-) -> list[Row]:
+    names: Sequence[str], labels: Sequence[str], values: Sequence[float], examples: Sequence[TransferExample], word: str = ""
+) -> list[ScoreRow]:
     rows = []
     for name in names:
         at = [k for k, label in enumerate(labels) if label == name]
@@ -106,100 +108,102 @@ def _by(
     return rows
 
 
-def _simple(task: Transfer, told: Answered) -> list[Row]:
-    some = _single(lambda said, e: answers.simple_vqa_accuracy(said, e.references))(task, told)
-    any_of = _single(lambda said, e: answers.any_match(said, e.references), "any of the answers")(task, told)
+def _simple(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    some = _single(lambda text, e: answers.simple_vqa_accuracy(text, e.references))(task, predicted)
+    any_of = _single(lambda text, e: answers.any_match(text, e.references), "any of the answers")(task, predicted)
     return [some[0], any_of[0], *some[1:]]
 
 
-def _letter(task: Transfer, told: Answered) -> list[Row]:
-    def right(said: str, example: Example) -> float:
-        return float(answers.option_letter(said) == answers.option_letter(example.references[0]))
+def _letter(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    def right(text: str, example: TransferExample) -> float:
+        return float(answers.option_letter(text) == answers.option_letter(example.references[0]))
 
-    lost = [float(answers.option_letter(told.said[e.id]) is None) for e in told.examples]
-    rows = _single(right)(task, told)
-    return [rows[0], row_of("without a letter", lost, told.examples), *rows[1:]]
+    lost = [float(answers.option_letter(predicted.texts[e.id]) is None) for e in predicted.examples]
+    rows = _single(right)(task, predicted)
+    return [rows[0], row_of("without a letter", lost, predicted.examples), *rows[1:]]
 
 
-def _count(task: Transfer, told: Answered) -> list[Row]:
-    def right(said: str, example: Example) -> float:
-        return float(answers.count_of(said) == answers.count_of(example.references[0]))
+def _count(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    def right(text: str, example: TransferExample) -> float:
+        return float(answers.count_of(text) == answers.count_of(example.references[0]))
 
-    true = [answers.count_of(e.references[0]) for e in told.examples]
-    values = [right(told.said[e.id], e) for e in told.examples]
+    true = [answers.count_of(e.references[0]) for e in predicted.examples]
+    values = [right(predicted.texts[e.id], e) for e in predicted.examples]
     names = sorted(set(true), key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0, t))
-    return [*_single(right)(task, told), *_by(names, true, values, told.examples, "count ")]
+    return [*_single(right)(task, predicted), *_by(names, true, values, predicted.examples, "count ")]
 
 
-def _yes_no(task: Transfer, told: Answered) -> list[Row]:
-    said = {e.id: told.said[e.id] for e in told.examples}
-    found = pope_scores(said, {e.id: e.references[0] for e in told.examples})
-    right = [float(told.said[e.id].lower() == e.references[0].lower()) for e in told.examples]
+def _yes_no(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    texts = {e.id: predicted.texts[e.id] for e in predicted.examples}
+    scores = pope_scores(texts, {e.id: e.references[0] for e in predicted.examples})
+    right = [float(predicted.texts[e.id].lower() == e.references[0].lower()) for e in predicted.examples]
     more = ("f1", "precision", "recall", "yes", "valid")
-    rows = [Row(name=name, value=getattr(found, name), count=found.count) for name in more]
-    return [row_of("accuracy", right, told.examples), *rows]
+    rows = [ScoreRow(name=name, value=getattr(scores, name), count=scores.count) for name in more]
+    return [row_of("accuracy", right, predicted.examples), *rows]
 
 
-def _pairs(task: Transfer, told: Answered) -> list[Row]:
-    said = {e.id: told.said[e.id].lower() for e in told.examples}
-    truth = {e.id: e.references[0].lower() for e in told.examples}
-    found = mmvp_scores(said, truth, {e.id: e.kind for e in told.examples})
-    low, high = wilson_interval(round(found.mean * found.count), found.count)
-    single = [float(said[key] == truth[key]) for key in truth]
-    pairs = Row(name="accuracy of pairs", value=found.mean, low=low, high=high, count=found.count)
-    return [pairs, row_of("accuracy of questions", single, told.examples)]
+def _pairs(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    texts = {e.id: predicted.texts[e.id].lower() for e in predicted.examples}
+    truth = {e.id: e.references[0].lower() for e in predicted.examples}
+    scores = mmvp_scores(texts, truth, {e.id: e.kind for e in predicted.examples})
+    low, high = wilson_interval(round(scores.mean * scores.count), scores.count)
+    single = [float(texts[key] == truth[key]) for key in truth]
+    pairs = ScoreRow(name="accuracy of pairs", value=scores.mean, low=low, high=high, count=scores.count)
+    return [pairs, row_of("accuracy of questions", single, predicted.examples)]
 
 
-def _cider(task: Transfer, told: Answered) -> list[Row]:
-    kinds = sorted({e.kind for e in told.examples}, key=lambda kind: (kind != "en", kind))
+def _cider(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    kinds = sorted({e.kind for e in predicted.examples}, key=lambda kind: (kind != "en", kind))
     if len(kinds) == 1:
-        return _captions(told, "")
-    parts = {kind: _captions(told.of([e for e in told.examples if e.kind == kind]), f"{kind} ") for kind in kinds}
+        return _captions(predicted, "")
+    parts = {kind: _captions(predicted.of([e for e in predicted.examples if e.kind == kind]), f"{kind} ") for kind in kinds}
     heads = [rows[0] for kind, rows in parts.items() if kind != "en"]
-    others = Row(
+    others = ScoreRow(
         name=f"CIDEr, mean of {len(heads)} languages but en",
         value=float(np.mean([r.value for r in heads])),
-        count=len(told.examples),
+        count=len(predicted.examples),
     )
     first = [parts["en"][0], others] if "en" in parts else [others]
     return first + [row for rows in parts.values() for row in rows if row not in first]
 
 
-def _captions(told: Answered, word: str) -> list[Row]:
-    found = caption_scores({e.id: told.said[e.id] for e in told.examples}, {e.id: e.references for e in told.examples})
-    each = [float(found.cider_each[e.id]) for e in told.examples]
-    rouge = [float(found.rouge_each[e.id]) for e in told.examples]
+def _captions(predicted: TaskAnswers, word: str) -> list[ScoreRow]:
+    scores = caption_scores(
+        {e.id: predicted.texts[e.id] for e in predicted.examples}, {e.id: e.references for e in predicted.examples}
+    )
+    each = [float(scores.cider_each[e.id]) for e in predicted.examples]
+    rouge = [float(scores.rouge_each[e.id]) for e in predicted.examples]
     return [
-        row_of(f"{word}CIDEr", each, told.examples),
-        Row(name=f"{word}BLEU-4", value=found.bleu[3], count=len(each)),
-        row_of(f"{word}ROUGE-L", rouge, told.examples),
+        row_of(f"{word}CIDEr", each, predicted.examples),
+        ScoreRow(name=f"{word}BLEU-4", value=scores.bleu[3], count=len(each)),
+        row_of(f"{word}ROUGE-L", rouge, predicted.examples),
     ]
 
 
-def _tables(task: Transfer, told: Answered) -> list[Row]:
+def _tables(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
     rows = []
     for name, structure in (("TEDS", False), ("TEDS of structure", True)):
-        values = [teds(told.said[e.id], e.references[0], structure=structure) for e in told.examples]
-        rows.append(row_of(name, values, told.examples))
+        values = [teds(predicted.texts[e.id], e.references[0], structure=structure) for e in predicted.examples]
+        rows.append(row_of(name, values, predicted.examples))
     return rows
 
 
-def _music(task: Transfer, told: Answered) -> list[Row]:
-    said: dict[Hashable, str] = {e.id: told.said[e.id] for e in told.examples}
-    truth: dict[Hashable, str] = {e.id: e.references[0] for e in told.examples}
+def _music(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
+    texts: dict[Hashable, str] = {e.id: predicted.texts[e.id] for e in predicted.examples}
+    truth: dict[Hashable, str] = {e.id: e.references[0] for e in predicted.examples}
     units: Any = {"CER": "character", "SER": "symbol", "LER": "line"}
-    return [Row(name=name, value=error_rate(said, truth, unit), count=len(truth)) for name, unit in units.items()]
+    return [ScoreRow(name=name, value=error_rate(texts, truth, unit), count=len(truth)) for name, unit in units.items()]
 
 
-_SCORERS: Mapping[Metric, Callable[[Transfer, Answered], list[Row]]] = {
+_SCORERS: Mapping[Metric, Callable[[Transfer, TaskAnswers], list[ScoreRow]]] = {
     "cider": _cider,
-    "vqa": _single(lambda said, e: answers.vqa_accuracy(said, e.references)),
+    "vqa": _single(lambda texts, e: answers.vqa_accuracy(texts, e.references)),
     "vqa-simple": _simple,
-    "exact": _single(lambda said, e: answers.exact_match(said, e.references[0])),
-    "exact-lower": _single(lambda said, e: answers.exact_match(said, e.references[0], lower=True)),
-    "anls": _single(lambda said, e: answers.anls(said, e.references), "ANLS"),
-    "relaxed": _single(lambda said, e: answers.relaxed_match(said, e.references[0])),
-    "rsvqa": _single(lambda said, e: answers.any_match(said, e.references, lower=True)),
+    "exact": _single(lambda texts, e: answers.exact_match(texts, e.references[0])),
+    "exact-lower": _single(lambda texts, e: answers.exact_match(texts, e.references[0], lower=True)),
+    "anls": _single(lambda texts, e: answers.anls(texts, e.references), "ANLS"),
+    "relaxed": _single(lambda texts, e: answers.relaxed_match(texts, e.references[0])),
+    "rsvqa": _single(lambda texts, e: answers.any_match(texts, e.references, lower=True)),
     "letter": _letter,
     "count": _count,
     "yes-no": _yes_no,

@@ -1,7 +1,7 @@
 """All transfer tasks of PaliGemma and PaliGemma 2, as data.
 
 Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, section 4), with the public
-transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer_results`.
+transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer.results`.
 
     tapetum train paligemma-transfer --task vqav2 --data DIR --image-size 448
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
@@ -18,7 +18,7 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaTransfer
-from tapetum.systems.paligemma.transfer.form import Frames, Recipe, Transfer, at, tried
+from tapetum.systems.paligemma.transfer.form import FrameSampling, Recipe, Transfer, at, tried
 from tapetum.systems.paligemma.transfer.question_tasks import ALL, NO_PROMPT, QUESTIONS, SMALL
 
 _VIDEO = (224,)
@@ -121,32 +121,32 @@ _WRITTEN = (
 _VIDEOS = (
     Transfer(
         name="msrvtt-cap", title="MSR-VTT captions", prompt="caption", metric="cider", length=32, examples=5_000,
-        recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
+        recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="msrvtt-qa", title="MSRVTT-QA", prompt="answer", metric="exact", length=64, examples=122_000, reader="msrvtt-qa",
-        recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
+        recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="activitynet-cap", title="ActivityNet captions", prompt="caption", metric="cider", length=64, examples=44_800,
-        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), frames=Frames(count=16, stride=30),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), frames=FrameSampling(count=16, stride=30),
         resize="reference-video", remark="An example is a part of a video, with an id of its own; cut it out beforehand.",
     ),
     Transfer(
         name="activitynet-qa", title="ActivityNet-QA", prompt="answer", metric="exact", length=64, examples=43_100,
-        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train",), frames=Frames(count=16, stride=70),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train",), frames=FrameSampling(count=16, stride=70),
         resize="reference-video",
     ),
     Transfer(
         name="vatex", title="VATEX", prompt="caption", metric="cider", length=64, examples=24_900,
-        recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=16, stride=7),
+        recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=16, stride=7),
         resize="reference-video",
     ),
     Transfer(
         name="msvd-qa", title="MSVD-QA", prompt="answer", metric="exact", length=64, examples=29_700,
-        recipes=at(_VIDEO, 1, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=8, stride=26),
+        recipes=at(_VIDEO, 1, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=8, stride=26),
         resize="reference-video",
     ),
 )
@@ -156,7 +156,7 @@ TASKS: Mapping[str, Transfer] = {task.name: task for task in (*_CAPTIONS, *QUEST
 
 
 def task_named(name: str) -> Transfer:
-    """Give a task of `TASKS`. Raises BadInput for another name.
+    """Look up a task of `TASKS`. Raises BadInput for another name.
 
     >>> task_named("docvqa").metric
     'anls'

@@ -24,10 +24,10 @@ from tapetum.core.reading import no_pipe, read_json
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.physics.model import mujoco
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import Textures, from_images, procedural
 
 POINTS_PER_CLIP = 384
@@ -194,11 +194,11 @@ class EpisodeClips:
         return kept(self.cache, k, self._film)
 
     def _film(self, k: int) -> TrackedClip:
-        key, (episode, frames) = first_that_starts((self.seed, k), lambda key: self._part(k, key))
-        config = varied(np.random.default_rng((key, 6)))
-        shots = film(episode, open_textures(self.textures, self.part), config, frames)
+        key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
+        config = random_render_config(np.random.default_rng((key, 6)))
+        shots = render_episode(episode, open_textures(self.textures, self.part), config, frames)
         video = np.stack([shot.rgb for shot in shots])
-        truth = Truth(episode)
+        truth = GroundTruth(episode)
         points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)
         followed = truth.follow(points, frames)
         return TrackedClip(video, followed.xy, followed.visible)
