@@ -77,8 +77,8 @@ class TrackSettings(DrawSettings, CutSettings):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
     second_pass: Literal["auto", "yes", "no"] = "auto"
-    """Match each point once more, with features averaged over where it was visible; auto: tapir-nano does. Takes a network that is
-    not causal."""
+    """Match each point once more, by features averaged over where it was visible; auto: tapir-nano does. Takes a network that
+    is not causal."""
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
