@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or deviation of red, green and blue over ImageNet, in 0..255."""
@@ -155,7 +154,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
     Raises BadInput for an unknown name or field.
     """
     known = _named()
-    if is_reference(name, "encoder") and name not in known:
+    if name not in known and plugins().is_reference(name, "encoder"):
         config = family_class(name, "config")()
         preprocessing = Preprocessing(size=getattr(family_class(name, "model"), "image_size", (224, 224)))
         return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
@@ -197,11 +196,16 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
         raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
 
 
+def plugins() -> Any:
+    """Import what resolves classes of the user's own (`tapetum.core.plugins`), which the families here do without."""
+    return import_module("tapetum.core.plugins")
+
+
 def family_class(family: str, part: Literal["config", "model"]) -> Any:
     """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
     if family in FAMILIES:
         return dotted(getattr(FAMILIES[family], part))
-    own = resolve_class(family, "encoder")
+    own = plugins().resolve_class(family, "encoder")
     return own if part == "model" else getattr(own, "Config", EncoderConfig)
 
 
@@ -209,14 +213,14 @@ def as_json(found: Architecture) -> dict[str, Any]:
     """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
     header = {"family": found.family, "config": asdict(found.config), "preprocessing": asdict(found.preprocessing)}
     if found.family not in FAMILIES:
-        record = record_of_class(found.family, "encoder")
+        record = plugins().record_of_class(found.family, "encoder")
         header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
     return header
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:
     """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
-    family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
+    family = header["family"] if header["family"] in FAMILIES else plugins().given_reference(header["family"], "encoder")
     config = family_class(family, "config")
     return Architecture(
         family=family,
