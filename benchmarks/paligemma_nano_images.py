@@ -20,7 +20,7 @@ import numpy as np
 
 from tapetum.app.scene_images import _truth, _write_image
 from tapetum.app.scene_items import truth_file, write_truth
-from tapetum.core.workers import over_processes
+from tapetum.core.jobs import run_jobs
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.filming import Truth, film, varied
@@ -115,7 +115,7 @@ def main() -> None:
     missing = [s for s in range(options.stories) if not truth_file(options.out, f"{s * options.shots + last:06d}").exists()]
     work = partial(write_story, options.out.absolute(), options.seed, options.shots, options.size)
     done = options.stories - len(missing)
-    for _ in over_processes(work, missing, surfaces, options.workers):
+    for _ in run_jobs(work, missing, surfaces, workers=options.workers):
         done += 1
         if done % 100 == 0:
             print(f"{done} of {options.stories} stories", flush=True)

@@ -184,8 +184,8 @@ def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same(folder: Path, tmp_path: Path):
-    pytest.importorskip("ray")
     here = tapetum.segment(folder, "square", model=MODEL)
     there = tapetum.segment(folder, "square", model=MODEL, engine="ray", out=tmp_path / "out")
     assert [seen.answer.text for seen in here.seen] == [seen.answer.text for seen in there.seen]

@@ -171,7 +171,7 @@ def _of_step(options: AccountOptions) -> Cost:
 
 
 def _known_name(name: str) -> None:
-    from tapetum.encoders.config import architecture
+    from tapetum.encoders.architectures import architecture
 
     if Path(name).exists():
         raise BadInput(f"--method counts with the name of an architecture, such as vit-base-16, and {name} is a file")
@@ -185,7 +185,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     from tapetum.account.closed_form import closed_form
     from tapetum.account.flops import count_flops
     from tapetum.account.parts import by_part
-    from tapetum.encoders.config import names
+    from tapetum.encoders.architectures import names
     from tapetum.encoders.factory import describe, make
     from tapetum.encoders.features import Encoder
     from tapetum.hub.loading import find_loader, load

@@ -182,7 +182,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     """
     from tapetum.account.machine import machine, package_versions
     from tapetum.core.devices import processor
-    from tapetum.layers import kernels
+    from tapetum.layers import cpu
 
     devices = _devices()
     folders = _folders()
@@ -196,7 +196,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     return Health(
         versions=package_versions(),
         machine=machine([device.model for device in devices if device.name.startswith("cuda")]),
-        processor={**asdict(processor()), "linear": kernels.LINEAR},
+        processor={**asdict(processor()), "linear": cpu.KERNEL},
         devices=tuple(devices),
         folders=tuple(folders),
         extras=tuple(Extra(name=name, gives=gives, packages=_versions(names)) for name, (names, gives) in EXTRAS.items()),
@@ -298,27 +298,26 @@ def _linear() -> str:
     """How fast the kernel is that linear layers are made of, beside the other."""
     import torch
 
-    from tapetum.layers import kernels
-    from tapetum.layers.linear import linear
+    from tapetum.layers import cpu
 
     rows, inward, outward = _LAYER
-    layer, x = torch.nn.Linear(inward, outward), torch.randn(rows, inward)
-    chosen = kernels.LINEAR
-    speeds: dict[kernels.Kernel, float] = {}
+    layer, x = cpu.speed_up(torch.nn.Linear(inward, outward)), torch.randn(rows, inward)
+    chosen = cpu.KERNEL
+    speeds: dict[cpu.Kernel, float] = {}
     try:
         for kernel in ("onednn", "torch"):
-            kernels.LINEAR = kernel
+            cpu.KERNEL = kernel
             with torch.no_grad():
                 times = []
                 for _ in range(5):
                     begun = time.perf_counter()
-                    linear(x, layer)
+                    layer(x)
                     times.append(time.perf_counter() - begun)
             speeds[kernel] = 2e-9 * rows * inward * outward / min(times)
     finally:
-        kernels.LINEAR = chosen
-    other: kernels.Kernel = "torch" if chosen == "onednn" else "onednn"
-    advice = f"; {kernels.VARIABLE}={other} may be faster here" if speeds[other] > _MUCH * speeds[chosen] else ""
+        cpu.KERNEL = chosen
+    other: cpu.Kernel = "torch" if chosen == "onednn" else "onednn"
+    advice = f"; {cpu.VARIABLE}={other} may be faster here" if speeds[other] > _MUCH * speeds[chosen] else ""
     return f"{chosen}'s float32 products, {speeds[chosen]:.0f} GFLOP/s; {other}'s {speeds[other]:.0f}{advice}"
 
 

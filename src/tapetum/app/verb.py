@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from tapetum.app.values import check_values, several_fields
-from tapetum.core.bounds import check_sizes
 from tapetum.core.devices import full_precision
+from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tapetum.bench.rows import Rows
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows
 from tapetum.core.reading import parse_json
 from tapetum.data.entries import Entry
 from tapetum.data.listings import text_of

@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
     from tapetum.data.questions import Question
 
 
@@ -111,7 +111,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     options.check()
     from tapetum.bench import longvideo as bench
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
 
     benchmark, measure = find_benchmark(options.task, options.measure)
     ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signals, remember
 from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
-from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
+from tapetum.core.fields import check_sizes
 
 if TYPE_CHECKING:
     from tapetum.app.commands import Command, Group

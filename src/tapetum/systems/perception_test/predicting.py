@@ -15,10 +15,11 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.finished import read_finished, remove_unfinished
+from tapetum.core.identity import Outdated, stamp
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
-from tapetum.core.workers import over_processes, over_ray
 from tapetum.data.json_files import dumps, write_mapping
 from tapetum.systems.perception_test.baselines.seen import SIDE, Predictor, Seen
 from tapetum.systems.perception_test.footage import find_videos
@@ -27,8 +28,6 @@ from tapetum.systems.perception_test.types import Video
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
 """Tasks, and who answers them."""
-_made: dict[str, Predictors] = {}
-"""The predictors of this process, by what they were made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +90,15 @@ def predict_videos(
         path, sound = found.get(name, (None, None))
         seen_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
         of = {task: json.loads(dumps({**identities[task], **seen_stamp})) for task in some}
-        missing = tuple(task for task in some if _outdated(_part(out, task, name), of[task], outdated))
+        missing = tuple(t for t in some if read_finished(_part(out, t, name), of[t], outdated, "of") is None)
         if missing:
             seen = Seen(annotations[name].metadata, path, sound, side)
             jobs.append(Job(name=name, video=annotations[name], seen=seen, tasks=missing, identities=of, out=out))
     outdated.say(out)
     done = len(wanted) - len(jobs)
-    progress(done, len(wanted))
-
-    key = dumps(dict(identities))
-
-    def alone(job: Job) -> None:
-        _predict_with(make, key, job)
-
-    for _ in over_ray(alone, jobs) if engine == "ray" else over_processes(predict_one, jobs, make, workers):
-        done += 1
-        progress(done, len(wanted))
-    for left in (out / "parts").glob("*/.*.tmp*"):  # of workers that were killed
-        left.unlink(missing_ok=True)
+    for _ in run_jobs(predict_one, jobs, make, engine=engine, workers=workers, finished=done, progress=progress):
+        pass  # what is predicted is in files
+    remove_unfinished((out / "parts").glob("*/.*.tmp*"))
     return {task: _joined(out, task, [name for name, some in wanted.items() if task in some]) for task in tasks}
 
 
@@ -125,39 +115,14 @@ def predict_one(job: Job, predictors: Predictors) -> None:
                 write_text(temporary, dumps({"of": job.identities[task], "said": said[task]}))
 
 
-def _predict_with(make: Callable[[], Predictors], key: str, job: Job) -> None:
-    """Predicts in a worker that keeps its predictors for the next job."""
-    if key not in _made:
-        _made.clear()
-        _made[key] = make()
-    predict_one(job, _made[key])
-
-
 def _part(out: Path, task: str, name: str) -> Path:
     if "/" in name or name.startswith("."):
         raise BadInput(f"a video is called {name!r} in the annotations, which is no name of a file; rename it")
     return out / "parts" / task / f"{name}.json"
 
 
-def _outdated(part: Path, of: Mapping[str, Any], outdated: Outdated) -> bool:
-    """Whether a part is missing, or of something else, which is counted."""
-    before = _read(part).get("of")
-    changed = differing(before, of)
-    if before is not None and changed:
-        outdated.add(changed)
-    return before is None or bool(changed)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _joined(out: Path, task: str, names: Iterable[str]) -> Path:
     """Writes the file of a task; the servers of objects and of questions want lists directly below the videos."""
     direct = task in ("object", "mcqa")
-    said = ((name, _read(_part(out, task, name))["said"]) for name in names)
+    said = ((name, read_json(_part(out, task, name))["said"]) for name in names)
     return write_mapping(out / f"{task}.json", ((name, value if direct else {KEYS[task]: value}) for name, value in said))

@@ -1,29 +1,90 @@
-"""Rows of finished work in a file, a JSON object a line, so that a command that was stopped goes on where it was.
+"""What is finished of many items, on disk, so that a command that was stopped goes on where it was (`tapetum.core.jobs`).
 
-    {"settings": {...}}                           what all rows below depend on, up to the next such line
-    {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it (`tapetum.core.identity`), what came of
-    it
+    Rows                                  one file for all items, a JSON object a line
+    read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's
+    changed_settings, write_settings      which run a folder is of
+    remove_unfinished                     what workers left that were killed
 
-A row is given back to a call with the same settings and the same stamp alone. What is of other settings stays in the file, for
-the call that they belong to.
+A result is of an item and of what it depends on, its stamp (`tapetum.core.identity`): a call with another stamp makes it again.
 """
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write
+from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.identity import Outdated, differing, stamp
-from tapetum.core.reading import parse_json
+from tapetum.core.reading import parse_json, read_json
+
+
+def read_finished(
+    file: Path, stamp: Mapping[str, Any] | Callable[[], Mapping[str, Any]], outdated: Outdated, name: str = "stamp"
+) -> dict[str, Any] | None:
+    """Read what was finished of an item: the content of its file, if the stamp that stands there under `name` is equal.
+
+    None where there is no such file, or it is damaged; also where the stamp is another, which `outdated` counts. `stamp` may be
+    a function, which is called only where there is a file.
+    """
+    if not file.exists():
+        return None
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or name not in content:
+        return None
+    if changed := differing(content[name], stamp() if callable(stamp) else stamp):
+        outdated.add(changed)
+        return None
+    return content
+
+
+def write_finished(file: Path, content: Mapping[str, Any]) -> None:
+    """Write what is finished of an item, with its stamp, whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(content, indent=1))
+
+
+def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
+    """Compare the settings of a run with those that `file` holds; give the names and earlier values of those that differ.
+
+    None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
+    """
+    try:
+        before = read_json(file) if file.exists() else None
+        return None if before is None else {k: before.get(k) for k, value in settings.items() if before.get(k) != value}
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{file} cannot be read ({error}); {advice}") from error
+
+
+def write_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a run that begins, whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(settings, indent=1) + "\n")
+
+
+def remove_unfinished(files: Iterable[Path]) -> None:
+    """Remove the temporary files and folders of workers that were killed."""
+    for path in files:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class Rows:
     """Rows by key, in memory and, where a path is given, in a file.
 
-    A last line that was cut off is dropped, and a file without any row is removed. `note` hears in one line how many rows are
-    of other settings or items, and so are made again. Raises `BadInput` where the file is something else, or cannot be written.
+        {"settings": {...}}                           what all rows below depend on, up to the next such line
+        {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it, what came of it
+
+    A row is given back to a call with the same settings and the same stamp alone. What is of other settings stays in the file,
+    for the call that they belong to. A last line that was cut off is dropped, and a file without any row is removed. `note`
+    hears in one line how many rows are of other settings or items, and so are made again. Raises `BadInput` where the file is
+    something else, or cannot be written.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any], note: Callable[[str], None] = lambda text: None):
@@ -57,11 +118,11 @@ class Rows:
                 self._path.unlink()
 
     def stamp(self, **parts: Any) -> dict[str, Any]:
-        """Give the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
+        """Compute the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
         return {} if self._path is None else json.loads(json.dumps(stamp(**parts)))
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
-        """Return the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
+        """Look up the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
         known, row = self._rows.get(key, (None, None))
         if row is not None and known == stamp:
             return row
@@ -94,7 +155,7 @@ class Rows:
             if not whole and not '{"settings"'.startswith(text[:11]):  # no first line that was cut off
                 raise ValueError(text[:11])
             for line in whole.splitlines():
-                self._take(parse_json(line))
+                self._parse(parse_json(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{path} does not hold rows of an evaluation; give another file, or remove it") from error
         self._file.truncate(len(whole.encode()) if self._rows or self._others else 0)
@@ -104,7 +165,7 @@ class Rows:
                 self._outdated.add(differing(settings, self._settings))
             self._outdated.say(path)
 
-    def _take(self, line: dict[str, Any]) -> None:
+    def _parse(self, line: dict[str, Any]) -> None:
         if "settings" in line:
             self._current = dict(line["settings"])
         elif self._current is None:
