@@ -26,7 +26,7 @@ from tapetum.core.reading import no_pipe, read_json
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Candidate, Question
+    from tapetum.scenes.words import Candidate, ChoiceQuestion
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
@@ -116,7 +116,7 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the truth of an item, whole: with that it is done."""
-    from tapetum.data.json_files import dumps
+    from tapetum.data.entries import dumps
 
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")
@@ -132,7 +132,7 @@ def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
-def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["ChoiceQuestion"]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
     from tapetum.scenes.words import BLOCK, balance
 

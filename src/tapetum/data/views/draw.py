@@ -1,8 +1,8 @@
-"""What happens to each image of a batch in a view, drawn before any pixel is touched.
+"""Random parameters of the views of a batch, drawn before any pixel is touched; each sample's a function of (seed, number).
 
-The random numbers of each sample are a function of (seed, its number) alone. SplitMix64 (Steele, Lea and Flood, 2014): number k
-of a stream is a hash of its start + (k + 1) * gamma, so that all are made in a few operations on arrays. A stream's start is a
-hash of the seed and of the sample's number. `np.random.default_rng` for every sample would cost more than its views.
+SplitMix64 (Steele, Lea and Flood, 2014): number k of a stream is a hash of its start + (k + 1) * gamma, so that all are made in
+a few operations on arrays. A stream's start is a hash of the seed and of the sample's number. `np.random.default_rng` for every
+sample would cost more than its views.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ViewParameters:
     """The draws of a view for b images."""
 
     boxes: Int64[np.ndarray, "b 4"]
@@ -36,19 +36,19 @@ class Drawn:
     """Of the blur; 0: there is none."""
     solarised: Bool[np.ndarray, " b"]
 
-    def of(self, part: slice) -> "Drawn":
-        """Give the draws of some of the images."""
-        return Drawn(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+    def of(self, part: slice) -> "ViewParameters":
+        """Select the draws of some of the images."""
+        return ViewParameters(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
-def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> Drawn:
+def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> ViewParameters:
     """Draw the view of images of `sizes` (rows, columns), which are samples `numbers`; views differ by `purpose`."""
     u = uniforms(seed, purpose, numbers, 4 * _TRIES + 15)
     crops, u = u[:, : 4 * _TRIES].reshape(len(u), _TRIES, 4), u[:, 4 * _TRIES :]
     spread = np.array([view.brightness, view.contrast, view.saturation, view.hue])
     least = np.maximum(NEUTRAL - spread, [0, 0, 0, -spread[HUE]])
     low, high = view.sigma
-    return Drawn(
+    return ViewParameters(
         boxes=crop_boxes(view, np.array(sizes, np.int64).reshape(-1, 2), crops),
         mirrored=u[:, 0] < view.mirror,
         jittered=u[:, 1] < view.jitter,

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.colour import blur_radius, recolour
-from tapetum.data.views.draw import Drawn, draw
-from tapetum.data.views.make import crop
+from tapetum.data.views.draw import ViewParameters, draw
+from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin
@@ -143,7 +142,7 @@ class OdinTask(PretrainTask):
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}
 
 
-def _augment(images: Sequence[np.ndarray], draws: Drawn, view: View) -> Tensor:
+def _augment(images: Sequence[np.ndarray], draws: ViewParameters, view: View) -> Tensor:
     x = crop(images, draws, view).contiguous().float().div_(255)
     return recolour(x, draws, blur_radius(view.sigma[1]))
 
