@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.looks import image_features_of
+from tapetum.app.image_features import image_features_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.rendering import render_episode

@@ -13,7 +13,7 @@ from support.scripts import GOLDEN, script
 from tapetum.app.ask import AskOptions
 from tapetum.app.detect import DetectOptions
 from tapetum.app.segment import SegmentOptions
-from tapetum.app.things import ThingsOptions
+from tapetum.app.track_things import ThingsOptions
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.video import write_video

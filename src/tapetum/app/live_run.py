@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import requested_points
 from tapetum.app.cut import sizes_of
+from tapetum.app.point_tasks import requested_points
 from tapetum.app.points import PointRequest
 from tapetum.app.show import DrawSettings
 from tapetum.app.verb import Listener, Result

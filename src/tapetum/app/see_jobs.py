@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.app.replies import ImageReply, failed_row
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
-from tapetum.app.seen import ImageReply, failed_row
 from tapetum.app.verb import narrowed
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
@@ -206,7 +206,7 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
 def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
-        from tapetum.app.seen import draw
+        from tapetum.app.replies import draw
 
         draw(job.drawn, frames, seen)
         seen = [replace(each, drawn=job.drawn) for each in seen]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.asked import find_point_task
 from tapetum.app.cut import CutSettings
+from tapetum.app.point_tasks import find_point_task
 from tapetum.app.show import DrawSettings, View, write_overlay
 from tapetum.app.space import SPACE, Lifting, View3D, write_space
 from tapetum.app.track_files import FEATURES, FILES, check_file, finish_features, one_file, open_features, write_file

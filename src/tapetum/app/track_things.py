@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import labels_of
 from tapetum.app.see_settings import SeeSettings, load_answerer
-from tapetum.app.seen import labels_of
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
