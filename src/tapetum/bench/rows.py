@@ -57,11 +57,11 @@ class Rows:
                 self._path.unlink()
 
     def stamp(self, **parts: Any) -> dict[str, Any]:
-        """Give the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
+        """Compute the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
         return {} if self._path is None else json.loads(json.dumps(stamp(**parts)))
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
-        """Return the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
+        """Look up the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
         known, row = self._rows.get(key, (None, None))
         if row is not None and known == stamp:
             return row
@@ -71,7 +71,7 @@ class Rows:
         return None
 
     def add(self, key: str, stamp: Any, row: dict[str, Any]) -> None:
-        """Keep a row, on the disk at once."""
+        """Add a row, on the disk at once."""
         if self._path is not None:
             if self._current != self._settings:
                 self._file.write(json.dumps({"settings": self._settings}) + "\n")
@@ -81,7 +81,7 @@ class Rows:
         self._rows[key] = stamp, row
 
     def _differences(self, key: str, stamp: Any) -> list[str]:
-        """What is otherwise than in the row that is there."""
+        """List what is otherwise than in the row that is there."""
         if key in self._rows:
             return differing(self._rows[key][0], stamp) if isinstance(stamp, dict) else ["item"]
         return differing(self._others[key][0], self._settings)

@@ -146,7 +146,7 @@ def _part(out: Path, task: str, name: str) -> Path:
 
 
 def _outdated(part: Path, of: Mapping[str, Any], outdated: Outdated) -> bool:
-    """Whether a part is missing, or of something else, which is counted."""
+    """Check whether a part is missing, or of something else, which is counted."""
     before = _read(part).get("of")
     changed = differing(before, of)
     if before is not None and changed:
