@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.looks import look_of
+from tapetum.app.looks import image_features_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.scenes.filming import film
 from tapetum.scenes.physics import make_episode
@@ -83,7 +83,7 @@ def main() -> None:
     made = [episode(k, options) for k in range(options.episodes)]
     found: dict[str, Any] = {}
     for model in options.models:
-        look = look_of(model, options.short_side, options.stride, "cpu")
+        look = image_features_of(model, options.short_side, options.stride, "cpu")
         name = Path(model.replace(":", "-")).name
         if options.video:
             Image.fromarray(drawn(look, options, how)).save(options.out / f"{name}.jpg", quality=88)

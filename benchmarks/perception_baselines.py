@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import tapetum
-from tapetum.app.evaluate_perception_test import PerceptionTestScores
+from tapetum.app.evaluate.perception_test import PerceptionTestScores
 from tapetum.bench.baselines import load_tracker
 from tapetum.bench.perception_test import PromptedBoxes
 from tapetum.metrics.localisation import localisation_scores

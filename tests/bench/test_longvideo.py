@@ -12,7 +12,7 @@ import torch
 import tapetum
 from support.question_sets import write
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.metrics.captions import caption_scores
 from tapetum.systems import longvideo

@@ -14,8 +14,9 @@ import pytest
 
 from support.docs_pages import DOCS, README, blocks, commands, name_of
 from support.guide_inputs import write_inputs
-from tapetum.app.shell.known import commands_of, options_of
+from tapetum.app.commands import Command, resolve_command
 from tapetum.app.shell.main import command, main
+from tapetum.app.shell.parsing import options_of
 
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
@@ -59,13 +60,11 @@ def shortened(arguments: list[str]) -> list[str]:
     """Return a command that makes and learns little: options of `LITTLE` have the values that stand there."""
     for name, small in STANDS_IN.items():
         arguments = [re.sub(f"^{name}$", small, word) for word in arguments]
-    kind, words = command(arguments[0]), arguments[1:]
-    words = kind.spelled(words) if hasattr(kind, "spelled") else words
-    while (below := commands_of(kind)) and words and words[0] in below:
-        kind, words = below[words[0]], words[1:]
+    chosen, _, _ = resolve_command(command(arguments[0]), arguments[1:], "tapetum")
     if arguments[0] not in ("train", "pretrain", "bootstrap", "adapt", "scenes"):
         return arguments
-    known = {option.names[0]: option.default for option in options_of(kind)}
+    assert isinstance(chosen, Command)
+    known = {option.names[0]: option.default for option in options_of(chosen.options)}
     for name, small in LITTLE.items():
         if known.get(name) == "" or (name == "checks" and "--checks" in arguments):
             continue  # a file, where others have a number

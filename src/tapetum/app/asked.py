@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapetum.app.cut import Cut, cut
-from tapetum.app.points import Asked, Point, ask_points
+from tapetum.app.points import Point, PointRequest, request_points
 from tapetum.app.verb import Listener, count_frames
 from tapetum.core.errors import BadInput
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], None]
 
 
-class Task(Protocol):
+class PointTask(Protocol):
     """What is asked of a tracker; made before the tracker is loaded, so that errors come at once."""
 
     @property
@@ -42,11 +42,11 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Fresh:
+class NewPoints:
     """Points to be tracked."""
 
     part: Cut
-    asked: Asked
+    asked: PointRequest
     reference: "Video | None" = None
     """What shows the points, if it is not the video."""
     listener: Listener = field(default_factory=Listener)
@@ -97,7 +97,7 @@ class Fresh:
 
 
 @dataclass(frozen=True)
-class Corrected:
+class CorrectedPoints:
     """Saved tracks of which some points are corrected."""
 
     part: Cut
@@ -131,7 +131,7 @@ def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
     return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
 
 
-def find_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> Task:
+def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
     """Say what `settings` ask for in a video whose true number of frames is known.
 
     Raises BadInput for what it does not have.
@@ -142,19 +142,21 @@ def find_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, lis
 
         assert settings.tracks is not None
         tracks, part = read_corrected(settings.tracks, video)
-        return Corrected(cut(part, settings), tracks, gather_clicks(tracks, corrections_of(settings.correct, tracks, video)))
+        return CorrectedPoints(
+            cut(part, settings), tracks, gather_clicks(tracks, corrections_of(settings.correct, tracks, video))
+        )
     part = cut(video, settings)
     if settings.reference is not None:
         shown = open_reference(settings, cleanup, listener)
-        return Fresh(part, asked_of(settings, shown.width, shown.height, len(shown)), shown, listener)
-    asked = asked_of(settings, video.width, video.height, len(video), part.numbers[0])
-    return Fresh(part, replace(asked, points=part.points(asked.points)), listener=listener)
+        return NewPoints(part, requested_points(settings, shown.width, shown.height, len(shown)), shown, listener)
+    asked = requested_points(settings, video.width, video.height, len(video), part.numbers[0])
+    return NewPoints(part, replace(asked, points=part.points(asked.points)), listener=listener)
 
 
-def asked_of(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> Asked:
-    """Give the points that are asked for, see `ask_points`; a grid for which no frame was named lies on the `first`."""
+def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:
+    """Give the points that are asked for, see `request_points`; a grid for which no frame was named lies on the `first`."""
     given = {name: getattr(settings, name) for name in ("grid", "points", "query", "region")}
-    return ask_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **given)
+    return request_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **given)
 
 
 def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: Listener) -> "Video":

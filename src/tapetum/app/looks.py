@@ -6,7 +6,7 @@ from typing import Any
 from tapetum.core.errors import BadInput
 
 
-def look_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
+def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
     """Give the `systems.odin.looks.Look` of colours, rgb or xy, or of an encoder or a network of Odin by name, file or run.
 
     Raises BadInput for weights of something else.
@@ -24,7 +24,7 @@ def look_of(model: str, short_side: int | None = None, stride: int | None = None
     own = Path(model) / ODIN_FILE
     reference = own if own.is_file() else model
     find_loader(reference, trackers=False)
-    found = load(reference)
-    if not isinstance(found, Encoder | Odin):
+    loaded = load(reference)
+    if not isinstance(loaded, Encoder | Odin):
         raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
-    return looked_at_by(found.to(pick_device(device)), short_side, stride)
+    return looked_at_by(loaded.to(pick_device(device)), short_side, stride)

@@ -20,7 +20,7 @@ import tyro
 
 from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
 from tapetum.app.track_files import one_file
-from tapetum.app.verb import File, Listener, narrowed, verb
+from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.identity import Outdated, differing, stamp
@@ -51,7 +51,7 @@ class TrackManyOptions(TrackSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackedMany:
+class TrackedMany(Result):
     """What became of several videos."""
 
     out: Path
@@ -79,6 +79,18 @@ class TrackedMany:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {"videos": list(self.videos)}
+
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        places = sum(summary["points"] * summary["frames"] for summary in self.done)
+        lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
+        return "\n".join([*lines, f"results  {self.out}", f"table    {self.out / TABLE}"])
+
+    def failure(self) -> str | None:
+        """Name the videos that could not be tracked."""
+        if not (failed := [summary["video"] for summary in self.failed]):
+            return None
+        return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
 
 
 @verb(TrackManyOptions)

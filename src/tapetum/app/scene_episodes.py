@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.scene_items import ItemOptions, begin, make_items, questions_of, read_truth, write_truth
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ OPTIONS = 3
 
 @dataclass(frozen=True)
 class EpisodesOptions(ItemOptions):
-    """What may be asked of `episodes`."""
+    """Make videos with sound, annotated in the formats of the Perception Test, TAP-Vid, TAPVid-3D and EgoSchema.
+
+    Needs tapetum[physics]. A run that was interrupted goes on when it is started again.
+    """
 
     seconds: float = 8.0
     """Length of each; one of more than a minute is made in parts, so that memory does not grow."""
@@ -49,7 +52,7 @@ class EpisodesOptions(ItemOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodesMade:
+class EpisodesMade(Result):
     """Videos in a folder."""
 
     out: Path
@@ -67,6 +70,12 @@ class EpisodesMade:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {**asdict(self), "out": str(self.out), "annotations": str(self.annotations)}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        lines = [f"made {self.episodes} videos of {self.frames} frames with {self.questions} questions"]
+        lines += [f"annotations  {self.annotations}", f"tapvid       {self.out / 'tapvid'}"]
+        return "\n".join([*lines, f"tapvid3d     {self.out / 'tapvid3d'}"])
 
 
 @verb(EpisodesOptions)

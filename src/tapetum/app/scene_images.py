@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.scene_items import ItemOptions, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.reading import read_bytes
 
 if TYPE_CHECKING:
@@ -32,11 +32,14 @@ OPTIONS = 4
 
 @dataclass(frozen=True)
 class ImagesOptions(ItemOptions):
-    """What may be asked of `images`."""
+    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
+
+    Needs tapetum[physics]. A run that was interrupted goes on when it is started again.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesMade:
+class ImagesMade(Result):
     """Images in a folder."""
 
     out: Path
@@ -52,6 +55,12 @@ class ImagesMade:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {**asdict(self), "out": str(self.out)}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        lines = [f"made {self.images} images with {self.objects} things and {self.questions} questions"]
+        lines += [f"coco    {self.out / 'coco'}", f"shards  {self.out / 'shards'}", f"lines   {self.out / 'images.jsonl'}"]
+        return "\n".join(lines)
 
 
 @verb(ImagesOptions)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
-from tapetum.app.seen import Seen, failed_row
+from tapetum.app.seen import ImageReply, failed_row
 from tapetum.app.verb import narrowed
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path, whole_file, write_text
@@ -177,7 +177,7 @@ def _flush(
                 found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
                 several = len(frames) > 1
                 frame = number if several and not words else None
-                seen.append(Seen.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
+                seen.append(ImageReply.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
         yield k, _written(jobs[k], frames, seen)
     pending.clear()
 
@@ -211,7 +211,7 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
     return shown, [None] * len(shown)
 
 
-def _written(job: Job, frames: "np.ndarray", seen: list[Seen]) -> list[dict[str, Any]]:
+def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
         from tapetum.app.seen import draw

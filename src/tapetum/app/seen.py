@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.app.verb import Result
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seen:
+class ImageReply:
     """What a model said of one image, or of some frames of a video together."""
 
     path: str
@@ -52,7 +54,7 @@ class Seen:
         size: tuple[int, int],
         frames: int,
         frame: int | None,
-    ) -> "Seen":
+    ) -> "ImageReply":
         """Make it of a model's reply and what was found in that, for an image of `size` (width, height)."""
         import numpy as np
 
@@ -105,8 +107,8 @@ def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, An
     return [{"label": label, "score": round(score, 6), key: value} for label, score, value in triples]
 
 
-def from_json(row: dict[str, Any]) -> Seen:
-    """Read what `Seen.as_json` gave."""
+def from_json(row: dict[str, Any]) -> ImageReply:
+    """Read what `ImageReply.as_json` gave."""
     import numpy as np
 
     from tapetum.data.rle import decode_mask
@@ -114,7 +116,7 @@ def from_json(row: dict[str, Any]) -> Seen:
 
     size = row["height"], row["width"]
     boxes, masks = row["boxes"], row["masks"]
-    return Seen(
+    return ImageReply(
         path=row["path"],
         prompt=row["prompt"],
         width=row["width"],
@@ -155,15 +157,17 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seeing:
+class ImageReplies(Result):
     """What a model said of some images and videos."""
 
-    seen: tuple[Seen, ...]
+    seen: tuple[ImageReply, ...]
     """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
     failed: tuple[dict[str, Any], ...] = ()
     """Images that could not be read: path and trouble."""
     out: Path | None = None
     """The folder with what was drawn and said, if there is one."""
+    regions: bool = False
+    """It was about boxes or masks, not about words."""
 
     @property
     def text(self) -> str:
@@ -174,8 +178,25 @@ class Seeing:
         """Give all of it for other programs."""
         return {"images": [each.as_json() for each in self.seen], "failed": list(self.failed)}
 
+    def as_text(self) -> str:
+        """List words, or boxes with corners, score and label, of each image."""
+        lines = []
+        several = len(self.seen) + len(self.failed) > 1
+        for each in self.seen:
+            if several:
+                lines.append(each.path if each.frame is None else f"{each.path}  frame {each.frame}")
+            content = _region_lines(each) if self.regions else [each.answer.text or "(nothing)"]
+            lines += [f"  {line}" if several else line for line in content]
+        lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.seen if each.drawn)]
+        return "\n".join(lines)
 
-def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.seen)
+        return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
+
+
+def draw(path: Path, frames: "np.ndarray", seen: list[ImageReply]) -> None:
     """Draw what was said of an image, or of frames side by side; words stand below."""
     import numpy as np
     from PIL import Image
@@ -196,10 +217,21 @@ def draw(path: Path, frames: "np.ndarray", seen: list[Seen]) -> None:
         )
 
 
-def _with_regions(large: tuple["np.ndarray", int], each: Seen) -> "np.ndarray":
+def _with_regions(large: tuple["np.ndarray", int], each: ImageReply) -> "np.ndarray":
     from tapetum.video.draw_regions import draw_regions
 
     frame, times = large
     boxes = replace(each.boxes, xyxy=each.boxes.xyxy * times)
     masks = replace(each.masks, masks=each.masks.masks.repeat(times, 1).repeat(times, 2))
     return draw_regions(frame, boxes, masks)
+
+
+def _region_lines(seen: ImageReply) -> list[str]:
+    pixels = [int(mask.sum()) for mask in seen.masks.masks]
+    lines = []
+    for k, (corners, label) in enumerate(zip(seen.boxes.xyxy.tolist(), seen.boxes.labels, strict=True)):
+        assert seen.boxes.scores is not None
+        box = " ".join(f"{v:7.1f}" for v in corners)
+        area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(seen.boxes) else ""
+        lines.append(f"{box}  {seen.boxes.scores[k]:5.2f}{area}  {label}")
+    return lines or ["(nothing)"]

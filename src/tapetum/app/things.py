@@ -11,7 +11,7 @@ import tyro
 
 from tapetum.app.see_settings import SeeSettings, load_answerer
 from tapetum.app.seen import labels_of
-from tapetum.app.verb import Listener, count_frames, verb
+from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
 from tapetum.systems.paligemma import prompts
@@ -51,7 +51,7 @@ class ThingsOptions(FollowSettings, SeeSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Things:
+class Things(Result):
     """Things through a video."""
 
     video: str
@@ -77,8 +77,8 @@ class Things:
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
-        shown, found = self.boxes.shown, self.boxes.found
-        objects = zip(self.boxes.labels, shown.sum(1).tolist(), found.sum(1).tolist(), strict=True)
+        shown, detected = self.boxes.shown, self.boxes.found
+        objects = zip(self.boxes.labels, shown.sum(1).tolist(), detected.sum(1).tolist(), strict=True)
         content: dict[str, Any] = {
             "video": self.video,
             "frames": self.boxes.frames,
@@ -98,6 +98,15 @@ class Things:
             suffix = self.file.suffix.lower()
             content["overlay" if suffix in VIDEOS else "table" if suffix == ".csv" else "boxes"] = str(self.file)
         return content
+
+    def as_text(self) -> str:
+        """List the things, and the files."""
+        content = self.as_json()
+        lines = [
+            f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
+            for row in content["things"]
+        ] or ["(nothing)"]
+        return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table") if k in content)])
 
 
 @verb(ThingsOptions)
@@ -126,15 +135,15 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         out = None if options.out is None or file is not None else Path(options.out)
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
-        eye = _Eye(options, prompt, video)
+        detector = _Detector(options, prompt, video)
         tracker = load_tracker(options.tracker, options.device, "float32")
         every = options.look_every or max(1, round(video.rate / 2))
-        follower = Follower(video, tracker, eye.look, every, progress=listener.counting("following"))
+        follower = Follower(video, tracker, detector.look, every, progress=listener.counting("following"))
         boxes = as_tracks(follower.run(), video)
-        if eye.malformed:
-            listener.note(f"{eye.malformed} boxes in the model's answers were malformed and left out")
-        if eye.unasked:
-            listener.note(f"the model boxed what was not asked for ({labels_of(eye.unasked)}), which is left out")
+        if detector.malformed:
+            listener.note(f"{detector.malformed} boxes in the model's answers were malformed and left out")
+        if detector.unasked:
+            listener.note(f"the model boxed what was not asked for ({labels_of(detector.unasked)}), which is left out")
         if file is not None and file.suffix.lower() in VIDEOS:
             _draw(file, video, boxes, listener)
         elif file is not None:
@@ -154,7 +163,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             tracker=options.tracker,
             boxes=boxes,
             looked=tuple(follower.looked),
-            malformed=eye.malformed,
+            malformed=detector.malformed,
             seconds=time.perf_counter() - began,
             out=out,
             file=file,
@@ -173,7 +182,7 @@ def _one_file(options: ThingsOptions) -> Path | None:
     return path
 
 
-class _Eye:
+class _Detector:
     """The model that looks for the things in a frame."""
 
     def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
@@ -198,10 +207,10 @@ class _Eye:
         from tapetum.systems.paligemma.labels import requested_objects
 
         size = self.video.width, self.video.height
-        found = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
-        self.malformed += found.malformed
-        self.unasked += found.unasked
-        return found.boxes
+        detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
+        self.malformed += detection.malformed
+        self.unasked += detection.unasked
+        return detection.boxes
 
 
 def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) -> None:

@@ -69,10 +69,11 @@ BASELINES = {"static": Static}
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
-    """Load a tracker: a baseline by name, a class of the user's own (FILE.py:CLASS), or what `tapetum.load` makes of a name.
+    """Load a baseline by name, a tracker of the user's own class (FILE.py:CLASS), or weights as `tapetum.load` takes them.
 
-    Weights are in the precision `dtype`. torch is imported only once the file is known to exist. Raises `BadInput` as
-    `tapetum.load`, and for a device that is not there.
+    Weights have the precision `dtype`.
+    torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
+    is not there.
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()

@@ -93,26 +93,27 @@ def given_reference(recorded: str, kind: Kind) -> str:
     Raises BadInput where it was not given: code that a file names is never imported for it.
     """
     for reference in _given.values():
-        if _without_folder(reference) == recorded:
+        if reference_label(reference) == recorded:
             return reference
     if recorded in _entries(kind):
         return recorded
     raise BadInput(f"the file was made with the {kind} {recorded!r}, whose code is not in it; give {recorded}=FILE")
 
 
-def plugin_name(reference: str) -> str:
-    """Compute the name under which a class of the user's is reported: that of the class, or of the entry point.
+def reference_label(reference: str) -> str:
+    """Shorten a reference to the name under which its class is recorded and reported: without folders.
 
-    >>> plugin_name("methods/my_method.py:MyMethod"), plugin_name("rotation")
-    ('MyMethod', 'rotation')
+    >>> reference_label("methods/my_method.py:MyMethod"), reference_label("rotation")
+    ('my_method.py:MyMethod', 'rotation')
     """
-    return reference.rpartition(":")[2]
+    module, colon, name = reference.rpartition(":")
+    return f"{Path(module).name}:{name}" if colon else reference
 
 
 def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
     """Describe a class for a checkpoint or a file of weights: its reference, without folders, and its file's fingerprint."""
     cls = resolve_class(reference, kind)
-    return {"reference": _without_folder(reference), "fingerprint": fingerprint(inspect.getfile(cls))}
+    return {"reference": reference_label(reference), "fingerprint": fingerprint(inspect.getfile(cls))}
 
 
 def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place: str | os.PathLike[str]) -> str | None:
@@ -132,11 +133,6 @@ def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place:
 def _record(cls: type, reference: str) -> type:
     _given.setdefault(cls, reference)
     return cls
-
-
-def _without_folder(reference: str) -> str:
-    module, colon, name = reference.rpartition(":")
-    return f"{Path(module).name}:{name}" if colon else reference
 
 
 def _entries(kind: Kind) -> dict[str, EntryPoint]:

@@ -62,9 +62,9 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
 @pytest.mark.parametrize("method", METHODS)
 def test_options_are_the_recipes(method) -> None:
     command = parse(["pretrain", method, "--data", "photos", "--out", "run", "--encoder", "vit-tiny-16", "--base-lr", "0.5"])
-    assert command.method.recipe == recipe(method, "photos", encoder="vit-tiny-16", base_lr=0.5)
+    assert command.recipe == recipe(method, "photos", encoder="vit-tiny-16", base_lr=0.5)
     large = parse(["pretrain", method, "--data", "photos", "--out", "run", "--preset", "vit"])
-    assert large.method.recipe == recipe(method, "photos", "vit")
+    assert large.recipe == recipe(method, "photos", "vit")
 
 
 def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -> None:

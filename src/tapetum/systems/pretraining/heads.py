@@ -43,6 +43,7 @@ def use_batch_statistics(teacher: nn.Module) -> nn.Module:
 def feature_std(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     """Compute the share of the features' length that differs between images: 0 where all are one vector.
 
+    >>> import torch
     >>> float(feature_std(torch.ones(4, 3))), float(feature_std(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))
     (0.0, 1.0)
     """

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.hub.renamed import current_tensors
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS

@@ -23,9 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 
 PRIOR = 0.01
