@@ -78,7 +78,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
-    from tapetum.systems.tap.bootstrap.footage import videos_below
+    from tapetum.video.folders import videos_below
     from tapetum.video.images import images_below
 
     videos = videos_below(Path(source)) if frames else []

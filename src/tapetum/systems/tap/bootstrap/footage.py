@@ -33,14 +33,7 @@ from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
-
-ENDINGS = {
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp"),
-    *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
-}
-"""Endings of files that are taken to be videos."""
-OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
-"""What `tapetum track` leaves in a folder of results, which may lie among the videos."""
+from tapetum.video.folders import videos_below
 
 
 @dataclass(frozen=True)
@@ -74,21 +67,6 @@ def find_videos(source: Path) -> list[Path]:
             f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
         )
     return found
-
-
-def videos_below(folder: Path) -> list[Path]:
-    """List what `find_videos` finds, which may be nothing."""
-    found, been = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in been:  # a link that leads back
-            folders.clear()
-            continue
-        been.add(real)
-        folders.sort()  # the same way goes first each time
-        files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
-        found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
-    return sorted(found)
 
 
 def claim(out: Path, config: FootageConfig) -> None:
