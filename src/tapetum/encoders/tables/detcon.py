@@ -29,9 +29,7 @@ def describe(
     padded = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
     prepared = replace(padded.preprocessing, interpolation="bicubic")
     stems = [name.removesuffix("mean_ema/average") for name in state if name.endswith("mean_ema/average")]
-    return replace(padded, preprocessing=prepared), {
-        f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems
-    } | dict(state)
+    return replace(padded, preprocessing=prepared), {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
