@@ -1,10 +1,10 @@
-"""oneDNN's products beside torch's own in linear layers, forwards and with gradients: which is faster on this processor?
+"""oneDNN's products beside torch's own in linear layers without gradients: which is faster on this processor?
 
     python benchmarks/linear_kernels.py [--repeats 7] [--json evidence/linear-kernels/VENDOR.json]
 
 Shapes are those of the layers in a step of pre-training and in PaliGemma's decoder. Times are processor seconds of one thread,
 the least of several repeats that take turns. A ratio above 1 says that oneDNN is faster. The last column is what
-`tapetum.layers.kernels` takes on this processor, for float32; bfloat16 is oneDNN's either way, apart from the GELU.
+`tapetum.layers.cpu` takes on this processor, for float32; bfloat16 is oneDNN's either way, apart from the GELU.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from torch import nn
 
 from tapetum.account.machine import machine
 from tapetum.core.devices import processor
-from tapetum.layers import kernels
-from tapetum.layers.linear import linear
+from tapetum.layers import cpu
+from tapetum.layers.cpu import speed_up
 
 SHAPES = {
     "ViT-Tiny, SimCLR, 128 views of 65 tokens": [(128 * 65, 192, 576), (128 * 65, 192, 768), (128 * 65, 768, 192)],
@@ -32,34 +32,32 @@ SHAPES = {
 """Rows, and widths before and after, of the layers of each."""
 
 
-def step(layers: list[nn.Linear], inputs: list[torch.Tensor], learns: bool) -> None:
-    """Go through the layers once; with gradients where they learn."""
+@torch.no_grad()
+def step(layers: list[nn.Linear], inputs: list[torch.Tensor]) -> None:
+    """Go through the layers once."""
     for layer, x in zip(layers, inputs, strict=True):
-        y = linear(x, layer)
-        if learns:
-            y.backward(y.detach())
+        layer(x)
 
 
-def measure(name: str, learns: bool, repeats: int) -> dict[str, Any]:
-    """Give the least seconds of each kernel, and their ratio."""
-    layers = [nn.Linear(inward, outward) for _, inward, outward in SHAPES[name]]
-    inputs = [torch.randn(rows, inward, requires_grad=learns) for rows, inward, _ in SHAPES[name]]
-    times: dict[kernels.Kernel, list[float]] = {"onednn": [], "torch": []}
-    chosen = kernels.LINEAR
+def measure(name: str, repeats: int) -> dict[str, Any]:
+    """Measure the least seconds of each kernel, and their ratio."""
+    layers = [speed_up(nn.Linear(inward, outward)) for _, inward, outward in SHAPES[name]]
+    inputs = [torch.randn(rows, inward) for rows, inward, _ in SHAPES[name]]
+    times: dict[cpu.Kernel, list[float]] = {"onednn": [], "torch": []}
+    chosen = cpu.KERNEL
     try:
         for repeat in range(repeats + 1):
             for kernel, found in times.items():
-                kernels.LINEAR = kernel
+                cpu.KERNEL = kernel
                 calls, began = 0, time.process_time()
-                with torch.set_grad_enabled(learns):
-                    while time.process_time() - began < 0.05:
-                        step(layers, inputs, learns)
-                        calls += 1
+                while time.process_time() - began < 0.05:
+                    step(layers, inputs)
+                    calls += 1
                 found += [(time.process_time() - began) / calls] if repeat else []  # the first warms up
     finally:
-        kernels.LINEAR = chosen
+        cpu.KERNEL = chosen
     least = {kernel: min(found) for kernel, found in times.items()}
-    return {"layers": name, "learns": learns, **least, "ratio": least["torch"] / least["onednn"]}
+    return {"layers": name, **least, "ratio": least["torch"] / least["onednn"]}
 
 
 def main() -> None:
@@ -69,20 +67,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{processor().vendor}, {', '.join(processor().features)}; taken here: {kernels.LINEAR}")
-    print(f"{'':54} {'':8} {'oneDNN ms':>10} {'torch ms':>9} {'ratio':>6}")
+    print(f"{processor().vendor}, {', '.join(processor().features)}; taken here: {cpu.KERNEL}")
+    print(f"{'':54} {'oneDNN ms':>10} {'torch ms':>9} {'ratio':>6}")
     rows = []
     for name in SHAPES:
-        for learns in (False, True):
-            row = measure(name, learns, given.repeats)
-            rows.append(row)
-            print(
-                f"{name:54} {'learns' if learns else 'infers':8} {1e3 * row['onednn']:10.3f} {1e3 * row['torch']:9.3f} "
-                f"{row['ratio']:6.2f}",
-                flush=True,
-            )
+        row = measure(name, given.repeats)
+        rows.append(row)
+        print(f"{name:54} {1e3 * row['onednn']:10.3f} {1e3 * row['torch']:9.3f} {row['ratio']:6.2f}", flush=True)
     if given.json:
-        about = {**machine(), "vendor": processor().vendor, "features": processor().features, "kernel": kernels.LINEAR}
+        about = {**machine(), "vendor": processor().vendor, "features": processor().features, "kernel": cpu.KERNEL}
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps({"machine": about, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.app.looks import look_of
+from tapetum.app.image_features import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
 from tapetum.systems.odin.looks import looked_at_by, metric_of, rgb
@@ -191,7 +191,7 @@ def main() -> None:
                 run = run_of(options)
                 look = looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
             else:
-                look = look_of(name, options.seen, device="cpu")
+                look = image_features_of(name, options.seen, device="cpu")
             found[Path(model).name] = scored(look, float(places or 0), options, model)
             found = json.loads(json.dumps(found))
             options.out.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,9 @@
 
 The network is `pg-mini`: 68 million parameters, 256 tokens of an image and 16 of text. Times are of the process's CPU on one
 thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
-with nothing that ends. Prefill is one forward with the logits of the last position, the vision encoder included. `plain` is
-ours without copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
+with nothing that ends. Prefill is one forward with the logits of the last position, the vision encoder included. `ours` is as
+`ask` loads it (`tapetum.layers.cpu.speed_up`), `plain` is without copies of the weights in oneDNN's order, `int8` ours with the
+decoder's weights in 8 bits.
 
 Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs; no load of
 the machine changes it, so `--memory-alone` measures it anew and leaves the rest of the file as it is.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma import PaliGemma, build, to_state
 from tapetum.systems.paligemma.official import huggingface
 
@@ -84,8 +86,9 @@ def measured(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
 @torch.no_grad()
 def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
     """Eye, prefill and step of ours, of ours in 8 bits, and of transformers."""
-    ours, plain, bytes_ = build("pg-mini").to(kind), build("pg-mini").to(kind), build("pg-mini").to(kind).to_int8()
-    plain.copy_weights = False
+    ours, plain = (speed_up(build("pg-mini").to(kind)) for _ in range(2))
+    speed_up(ours.language, copies=True)
+    bytes_ = speed_up(build("pg-mini").to(kind).to_int8())
     other = theirs(build("pg-mini"), kind)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(batch, 1, 3, 224, 224, generator=generator) * 2 - 1

@@ -18,9 +18,9 @@ import numpy as np
 
 from tapetum.bench.baselines import load_tracker
 from tapetum.metrics.boxes import box_iou
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
 from tapetum.tracks.follow import Follower, as_tracks
 from tapetum.types import Boxes, Masks
@@ -37,19 +37,19 @@ def clip(number: int) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
     def begin(key: int):
         return make_episode(key, seconds=SECONDS, size=(SIZE, SIZE))
 
-    key, episode = first_that_starts((20261127, number), begin)
-    config = varied(np.random.default_rng((key, 6)))
-    frames = np.stack([shot.rgb for shot in film(episode, procedural, config, range(episode.frames))])
-    truth = Truth(episode)
+    key, episode = first_valid_start((20261127, number), begin)
+    config = random_render_config(np.random.default_rng((key, 6)))
+    frames = np.stack([shot.rgb for shot in render_episode(episode, procedural, config, range(episode.frames))])
+    truth = GroundTruth(episode)
     masks = [truth.masks(frame) for frame in range(episode.frames)]
     ids = sorted(set(masks[0].ids.tolist()))
     boxes, shares = np.zeros((len(ids), len(masks), 4)), np.zeros((len(ids), len(masks)))
     for t, each in enumerate(masks):
-        found = Masks(masks=each.seen).boxes.xyxy
+        found = Masks(masks=each.visible).boxes.xyxy
         for row, identity in enumerate(each.ids.tolist()):
             k = ids.index(identity)
             boxes[k, t] = found[row]
-            shares[k, t] = each.seen[row].sum() / max(1, each.whole[row].sum()) if each.seen[row].sum() >= 30 else 0
+            shares[k, t] = each.visible[row].sum() / max(1, each.amodal[row].sum()) if each.visible[row].sum() >= 30 else 0
     return frames, episode.frames / SECONDS, boxes, shares
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from tapetum.app.detect import detect as detect
     from tapetum.app.discover import discover as discover
     from tapetum.app.embed import embed as embed
-    from tapetum.app.evaluate_davis import evaluate_davis as evaluate_davis
-    from tapetum.app.evaluate_longvideo import evaluate_longvideo as evaluate_longvideo
-    from tapetum.app.evaluate_objects import evaluate_objects as evaluate_objects
-    from tapetum.app.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
-    from tapetum.app.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
-    from tapetum.app.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
-    from tapetum.app.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.app.evaluate.davis import evaluate_davis as evaluate_davis
+    from tapetum.app.evaluate.longvideo import evaluate_longvideo as evaluate_longvideo
+    from tapetum.app.evaluate.objects import evaluate_objects as evaluate_objects
+    from tapetum.app.evaluate.paligemma import evaluate_paligemma as evaluate_paligemma
+    from tapetum.app.evaluate.perception_test import evaluate_perception_test as evaluate_perception_test
+    from tapetum.app.evaluate.tapvid import evaluate_tapvid as evaluate_tapvid
+    from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.app.export import export as export
     from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
     from tapetum.app.live import track_live as track_live
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tapetum.app.show import show as show
     from tapetum.app.show_perception_test import show_perception_test as show_perception_test
     from tapetum.app.submit_perception_test import submit_perception_test as submit_perception_test
-    from tapetum.app.things import track_things as track_things
     from tapetum.app.track import track as track
+    from tapetum.app.track_things import track_things as track_things
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -84,12 +84,17 @@ _PACKAGES = (
     ),
     *("transfer", "types", "video"),
 )
-_OTHER_HOMES = {"track_live": "live", "track_many": "many", "track_things": "things"}
+_BENCHMARKS = ("davis", "longvideo", "objects", "paligemma", "perception_test", "tapvid", "tapvid3d")
+_OTHER_HOMES = {
+    "track_live": "live",
+    "track_many": "many",
+    **{f"evaluate_{name}": f"evaluate.{name}" for name in _BENCHMARKS},
+}
 _VERBS = (
-    *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "evaluate_davis"),
-    *("evaluate_longvideo", "evaluate_objects", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid"),
-    *("evaluate_tapvid3d", "export", "fetch_perception_test", "search", "segment", "show", "show_perception_test"),
-    *("submit_perception_test", "track", *_OTHER_HOMES),
+    *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "export"),
+    *("fetch_perception_test", "search", "segment", "show", "show_perception_test", "submit_perception_test", "track"),
+    "track_things",
+    *_OTHER_HOMES,
 )
 
 __getattr__ = lazy_attributes(

@@ -10,9 +10,9 @@ from torch import nn
 from tapetum.account.closed_form import Product, closed_form
 from tapetum.account.flops import count_flops
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.layers.attention import Attention
+from tapetum.layers.transformer import Attention
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(3, 5), (2, 4, 3)),
@@ -20,8 +20,6 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3, 2, groups=2), (2, 4, 5, 6)),
     "convolution 1d": (lambda: nn.Conv1d(4, 6, 3, dilation=2), (2, 4, 11)),
     "attention": (lambda: Attention(8, 2), (2, 5, 8)),
-    "few keys": (lambda: Attention(8, 4, kv_heads=2, head_width=6), (2, 5, 8)),
-    "soft cap": (lambda: Attention(8, 2, soft_cap=20.0), (2, 5, 8)),
     "encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), (2, 5, 8)),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.app.points import ask_points
+from tapetum.app.points import request_points
 from tapetum.app.region import read_mask, region_points
 from tapetum.core.errors import BadInput
 
@@ -18,7 +18,7 @@ def table(folder: Path, text: str) -> Path:
 
 
 def test_points_of_a_table_come_before_single_ones(tmp_path: Path) -> None:
-    asked = ask_points(64, 48, 6, points=table(tmp_path, "t,x,y\n1,2,3\n"), query=["0,5,6", (2, 7, 8)])
+    asked = request_points(64, 48, 6, points=table(tmp_path, "t,x,y\n1,2,3\n"), query=["0,5,6", (2, 7, 8)])
     assert asked.points == [(1, 2, 3), (0, 5, 6), (2, 7, 8)]
     assert asked.names is None
     assert asked.ids is None
@@ -26,17 +26,17 @@ def test_points_of_a_table_come_before_single_ones(tmp_path: Path) -> None:
 
 def test_names_stay_with_their_points(tmp_path: Path) -> None:
     path = table(tmp_path, 'name,t,x,y\n"left, eye",1,2,3\n,0,1,1\n tail ,0,2,2\n')
-    assert ask_points(64, 48, 6, points=path, query=["0,5,6"]).names == ("left, eye", "", "tail", "")
+    assert request_points(64, 48, 6, points=path, query=["0,5,6"]).names == ("left, eye", "", "tail", "")
 
 
 def test_rows_of_one_id_are_clicks_of_one_point(tmp_path: Path) -> None:
     path = table(tmp_path, "id,t,x,y,name\n7,1,2,3,\n8,0,1,1,\n7,4,2,2,nose\n,5,3,3,\n,5,4,4,tail\n")
-    asked = ask_points(64, 48, 6, points=path)
+    asked = request_points(64, 48, 6, points=path)
     assert asked.firsts == [0, 1, 3, 4]
     assert asked.names == ("nose", "", "", "tail")
     assert asked.ids is not None
     assert [asked.ids[0] == known for known in asked.ids] == [True, False, True, False, False]
-    assert ask_points(64, 48, 6, points=table(tmp_path, "id,x,y\n7,2,3\n8,1,1\n")).ids is None
+    assert request_points(64, 48, 6, points=table(tmp_path, "id,x,y\n7,2,3\n8,1,1\n")).ids is None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_rows_of_one_id_are_clicks_of_one_point(tmp_path: Path) -> None:
 )
 def test_what_is_asked_must_fit(given: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        ask_points(64, 48, 6, **given)
+        request_points(64, 48, 6, **given)
 
 
 def test_a_box_takes_numbers_too() -> None:

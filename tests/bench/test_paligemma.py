@@ -17,7 +17,7 @@ from tapetum.bench.paligemma import (
     summarize_by_template,
 )
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma, build
 from tapetum.systems.paligemma.tokens import Tokens

@@ -15,9 +15,9 @@ import pytest
 from support.scripts import GOLDEN
 from support.tapvid3d_clips import H, N, T, W, example, objects, prediction, save
 from tapetum.bench.baselines import load_tracker3d
-from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows
 from tapetum.systems.tapvid3d.baselines import Points3D, Static
 from tapetum.systems.tapvid3d.splits import minival
 

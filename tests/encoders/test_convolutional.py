@@ -225,11 +225,11 @@ def test_gradient_reaches_everything_and_one_is_a_row_of_a_batch() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("resnet-18", {"block": "wide"}, "no blocks 'wide'"),
-        ("resnet-18", {"depths": (1, 1, 1)}, "give four depths"),
+        ("resnet-18", {"block": "wide"}, "block is 'wide'; it must be basic or bottleneck"),
+        ("resnet-18", {"depths": (1, 1, 1)}, "give four, one for each stage"),
         ("nfnet-f0", {"group_width": 100}, "must be a multiple of group_width"),
         ("nfnet-f0", {"stem_width": 12}, "must be a multiple of 8"),
-        ("efficientnet-lite0", {"width_multiplier": 0}, "give two above 0"),
+        ("efficientnet-lite0", {"width_multiplier": 0}, "width_multiplier is 0; it must be above 0"),
         ("resnet-19", {}, "did you mean resnet-1"),
     ],
 )

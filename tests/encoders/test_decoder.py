@@ -7,8 +7,8 @@ import torch
 
 from support.paligemma import GEMMA, GEMMA_2, TINY, TINY_2, shaken, theirs, tiny
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
-from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.systems.paligemma.official import huggingface
 from tapetum.systems.paligemma.official.pieces import bring
 

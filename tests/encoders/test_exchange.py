@@ -72,5 +72,5 @@ def test_a_small_stem_and_its_file(tmp_path: Path) -> None:
     save(encoder, tmp_path / "encoder.safetensors")
     again = load(tmp_path)  # a folder of a run
     assert torch.equal(again(x).pooled, features.pooled)
-    with pytest.raises(BadInput, match="a ResNet has no stem '5x5'"):
+    with pytest.raises(BadInput, match="stem is '5x5'; it must be 7x7 or 3x3"):
         build("resnet-18", stem="5x5")

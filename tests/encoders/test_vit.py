@@ -11,7 +11,7 @@ import torch
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import FAMILIES, architecture
+from tapetum.encoders.architectures import FAMILIES, architecture
 from tapetum.encoders.factory import make
 from tapetum.encoders.towers import Towers
 
@@ -163,11 +163,11 @@ def test_wrong_names_settings_and_images_are_refused():
     for wrong, text in (
         (lambda: encoders.build("vit-bse-16"), "did you mean vit-base-16"),
         (lambda: encoders.build("vit-nano", layers=3), "no setting 'layers'"),
-        (lambda: encoders.build("vit-nano", heads=5), "heads divide the width"),
+        (lambda: encoders.build("vit-nano", heads=5), "heads do not divide a width of 64"),
         (lambda: encoders.build("vit-nano", image_size=(33, 32)), "do not divide images"),
         (lambda: encoders.build("vit-nano", class_token=False), "want a class token"),
         (lambda: encoders.build("vit-nano", pooling="max"), "pooling is 'max'"),
-        (lambda: encoders.build("vit-nano", classes=-1), "-1 classes"),
+        (lambda: encoders.build("vit-nano", classes=-1), "classes is -1"),
         (lambda: encoders.build("vit-nano")(torch.zeros(1, 3, 30, 32)), "patches of 8x8 do not divide 30x32"),
         (
             lambda: towers("clip-base-32-towers").embed_text(torch.zeros(1, 8, dtype=torch.long)),

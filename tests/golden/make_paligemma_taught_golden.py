@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import prompts, weights
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 import tapetum
 from tapetum import encoders
-from tapetum.core.bounds import BOUNDS, LARGEST, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import BOUNDS, LARGEST, check_sizes
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, location
 from tapetum.systems import adapters

@@ -272,7 +272,7 @@ class _Ending:
 
 
 @pytest.mark.parametrize("meanwhile", [_swallow, _turn_into_another, _Ending])
-@pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.app.track.save", "tapetum.app.shell.known.check_words"])
+@pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.app.track.save", "tapetum.app.shell.parsing.parse"])
 def test_an_interrupt_that_a_library_swallows_is_heeded(
     run: Run, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, place: str, meanwhile: Callable[[], object]
 ) -> None:

@@ -20,9 +20,8 @@ from tapetum.app.shell.no_memory import no_memory
 from tapetum.bench.baselines import Static
 from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask
-from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.types import Tracks
 

@@ -1,30 +1,19 @@
 """Over all commands, those to come too: none replaces a file that it is given, or trains on what it wrote."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from support.commands import every_command
 from support.files import listed, make_image
 from support.users_files import refused
-from tapetum.app.shell.known import commands_of, options_of
-from tapetum.app.shell.main import VERBS, command
+from tapetum.app.shell.parsing import options_of
 from tapetum.core.provenance import OUTPUTS
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-def commands() -> Iterator[tuple[str, type]]:
-    def below(path: str, kind: type) -> Iterator[tuple[str, type]]:
-        if not (inner := commands_of(kind)):
-            yield path, kind
-        for name, each in inner.items():
-            yield from below(f"{path} {name}", each)
-
-    for verb in VERBS:
-        yield from below(verb, command(verb))
 
 
 WRITING = {
@@ -57,7 +46,7 @@ WRITING = {
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
     "data perception-test": "data perception-test --out FILE",
-    "weights": "weights convert FILE --out FILE",
+    "weights convert": "weights convert FILE --out FILE",
     "export": "export FILE FILE",
     "bootstrap": "bootstrap FILE --out FILE",
     "adapt learn": "adapt FILE --task classify --trunk FILE --out FILE",
@@ -70,7 +59,7 @@ INPUTS = """
     train trunk video videos voc what codec
 """
 """Options that may name files to read."""
-TRAINING = [path for path, kind in commands() if any(option.place[0] == "launch" for option in options_of(kind))]
+TRAINING = [path for path, each in every_command() if any(o.place[0] == "launch" for o in options_of(each.options))]
 
 
 def words_of(path: str) -> str:
@@ -86,7 +75,7 @@ def writes(path: str, kind: type) -> bool:
     return bool(given & OUTPUTS)
 
 
-@pytest.mark.parametrize("path", [path for path, kind in commands() if writes(path, kind)])
+@pytest.mark.parametrize("path", [path for path, each in every_command() if writes(path, each.options)])
 def test_no_command_replaces_a_file_that_it_is_given(run: Run, tmp_path: Path, path: str) -> None:
     file = tmp_path / "of the user.png"
     file.write_bytes(b"mine")
@@ -99,9 +88,9 @@ def test_no_command_replaces_a_file_that_it_is_given(run: Run, tmp_path: Path, p
 
 def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None:
     """An option that writes, and is not in OUTPUTS, would be guarded only when its file is put in place."""
-    for path, kind in commands():
-        types = get_type_hints(kind)
-        for field in fields(kind):
+    for path, command in every_command():
+        types = get_type_hints(command.options)
+        for field in fields(command.options):
             if "Path" in str(types[field.name]) and not is_dataclass(types[field.name]):
                 assert field.name in OUTPUTS | set(INPUTS.split()), f"tapetum {path} --{field.name}: is it read or written?"
     assert not OUTPUTS & set(INPUTS.split())

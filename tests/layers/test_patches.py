@@ -12,12 +12,12 @@ from tapetum.layers.patches import (
     ImagePatches,
     VideoTubelets,
     from_patches,
-    from_tubelets,
-    inflate,
+    inflate_weight,
+    interpolate,
+    sine_1d,
+    sine_2d,
     to_patches,
-    to_tubelets,
 )
-from tapetum.layers.positions import interpolate, sine_1d, sine_2d
 
 
 def test_a_patch_is_what_a_loop_cuts_out():
@@ -29,22 +29,14 @@ def test_a_patch_is_what_a_loop_cuts_out():
     assert torch.equal(from_patches(patches, 4, (2, 3)), x)
 
 
-def test_a_tubelet_is_what_a_loop_cuts_out():
-    x = torch.rand(2, 3, 4, 6, 8)
-    tubelets = to_tubelets(x, (2, 3, 4))
-    for n, (t, row, column) in enumerate(itertools.product(range(2), range(2), range(2))):
-        cut = x[:, :, 2 * t : 2 * t + 2, 3 * row : 3 * row + 3, 4 * column : 4 * column + 4].movedim(1, -1)
-        assert torch.equal(tubelets[:, n], cut.flatten(1))
-    assert torch.equal(from_tubelets(tubelets, (2, 3, 4), (2, 2, 2)), x)
-
-
 def test_layers_are_linear_on_the_bare_patches():
     images, layer = torch.rand(2, 3, 8, 12), ImagePatches(4, 5)
     weight = layer.weight.movedim(1, -1).flatten(1)
     torch.testing.assert_close(layer(images).flatten(1, 2), to_patches(images, 4) @ weight.T + layer.bias)
     video, layer = torch.rand(2, 3, 4, 6, 8), VideoTubelets((2, 3, 4), 5)
-    weight = layer.weight.movedim(1, -1).flatten(1)
-    torch.testing.assert_close(layer(video).flatten(1, 3), to_tubelets(video, (2, 3, 4)) @ weight.T + layer.bias)
+    for t, row, column in itertools.product(range(2), range(2), range(2)):
+        cut = video[:, :, 2 * t : 2 * t + 2, 3 * row : 3 * row + 3, 4 * column : 4 * column + 4].flatten(1)
+        torch.testing.assert_close(layer(video)[:, t, row, column], cut @ layer.weight.flatten(1).T + layer.bias)
 
 
 def test_inflated_weights_see_a_still_video_as_its_image():
@@ -55,7 +47,7 @@ def test_inflated_weights_see_a_still_video_as_its_image():
     ):
         tubelets = VideoTubelets((3, 4, 4), 5)
         with torch.no_grad():
-            tubelets.weight.copy_(inflate(layer.weight, 3, how))
+            tubelets.weight.copy_(inflate_weight(layer.weight, 3, how))
             tubelets.bias.copy_(layer.bias)
         torch.testing.assert_close(tubelets(video)[:, 0], layer(image))
 
@@ -64,7 +56,7 @@ def test_inflated_weights_are_in_their_frames():
     """ViViT's central frame is number frames // 2 (section 3.5: at t / 2); of an average each has weight / frames."""
     weight = torch.arange(1.0, 7.0).view(1, 1, 2, 3)
     for frames in (1, 2, 3, 4):
-        central, average = inflate(weight, frames), inflate(weight, frames, "average")
+        central, average = inflate_weight(weight, frames), inflate_weight(weight, frames, "average")
         for frame in range(frames):
             assert torch.equal(central[:, :, frame], weight if frame == frames // 2 else torch.zeros_like(weight))
             assert torch.equal(average[:, :, frame], weight / frames)

@@ -6,7 +6,7 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.layers.stem import ConvolutionalStem, TubeletStem
+from tapetum.layers.patches import ConvolutionalStem, TubeletStem
 
 
 def test_each_patch_becomes_a_cell() -> None:

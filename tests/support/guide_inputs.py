@@ -16,7 +16,7 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.egoschema import EgoQuestion, write_egoschema
+from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.kubric import write_sequence

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import huggingface

@@ -221,14 +221,13 @@ def _multi_head(layer: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Map
 
 
 def _block_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
-    """`tapetum.layers.attention.Attention`; its linear layers are seen by themselves."""
+    """`tapetum.layers.transformer.Attention`; its linear layers are seen by themselves."""
     x = _first(args, kwargs)
     context = args[1] if len(args) > 1 else kwargs.get("context")
-    context, cache, mask = x if context is None else context, kwargs.get("cache"), kwargs.get("mask")
-    keys = context.shape[1] if cache is None else cache.length
+    context = x if context is None else context
     learns = needs(x, context, layer.query.weight, layer.key.weight, layer.value.weight) > 0
-    fused = layer.soft_cap is None and not needs(mask)
-    return attention((*x.shape[:2], layer.heads * layer.head_width), keys, learns, fused)
+    fused = not needs(kwargs.get("mask"))
+    return attention((*x.shape[:2], layer.heads * layer.head_width), context.shape[1], learns, fused)
 
 
 def _decoder_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
@@ -269,7 +268,7 @@ RULES: dict[str, Rule] = {
     "torch.nn.modules.conv._ConvNd": _convolution,
     "torch.nn.modules.rnn.RNNBase": _recurrent,
     "torch.nn.modules.activation.MultiheadAttention": _multi_head,
-    "tapetum.layers.attention.Attention": _block_attention,
+    "tapetum.layers.transformer.Attention": _block_attention,
     "tapetum.encoders.decoder.DecoderAttention": _decoder_attention,
     "tapetum.encoders.swin.WindowAttention": _window_attention,
     "timm.layers.attention.Attention": _self_attention,

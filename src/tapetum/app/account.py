@@ -13,7 +13,7 @@ import tyro
 from tapetum.account.config import Interval, LedgerConfig
 from tapetum.app.account_inputs import forward_pass, many
 from tapetum.app.ledger import FILE
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.config import Method
@@ -27,7 +27,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class AccountOptions:
-    """What may be asked of `account`."""
+    """Say what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL|RUN")]
     """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
@@ -48,7 +48,7 @@ class AccountOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class Cost(Result):
     """What something costs."""
 
     name: str
@@ -105,6 +105,36 @@ class Cost:
             "constants": list(self.constants),
         }
 
+    def as_text(self) -> str:
+        """Write it, a line for each part."""
+        """Write a cost for people."""
+        a_run = not self.engines
+        whole = "of the run" if a_run else f"of {MILLION:,} inputs"
+        caveat = "" if self.measured else ", estimated, not measured"
+        lines = [f"{self.name}: {self.of}"]
+        if self.parameters:
+            parts = ", ".join(f"{name} {count:,}" for name, count in self.parameters.items())
+            lines.append(f"parameters  {parts}")
+        lines += [f"{name:11} {_flops(count)}" for name, count in self.phases.items()]
+        lines.append(f"{'in all':11} {_flops(self.flops)} (2 a multiply-add)" + _each(self))
+        if self.recomputed:
+            model = _flops(self.flops - self.recomputed)
+            lines.append(f"{'model':11} {model}: without {_flops(self.recomputed)} of backward that does forward's work again")
+        if self.logits:
+            lines.append(f"{'logits':11} {_flops(self.logits)} of it, forward and backward: grows with the square of the batch")
+        if len(self.engines) > 1:
+            one, other = self.engines["closed_form"], self.engines["counted"]
+            lines.append(f"{'check':11} counting of operations finds {other / one - 1:+.2%} beside the closed form")
+        elif not a_run:
+            lines.append(f"{'check':11} none: operations were counted as they ran, and this network has no closed form here")
+        lines += [
+            f"{'time':11} {self.hours.text('core-hours')} {whole}" + ("" if a_run else caveat),
+            f"{'energy':11} {self.energy_kwh.text('kWh')}{caveat}",
+            f"{'CO2':11} {self.co2_kg.text('kg')}{caveat}",
+            *(f"  {line}" for line in self.constants),
+        ]
+        return "\n".join(lines)
+
 
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
@@ -134,14 +164,14 @@ def _of_step(options: AccountOptions) -> Cost:
     convolves = options.what.startswith(("resnet", "nfnet", "efficientnet", "swin"))
     preset = "resnet" if convolves and "resnet" in presets else "vit"
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
-    said, counted = account_step(run), count_step(run)
+    closed_form, counted = account_step(run), count_step(run)
     heads = {"clip": ", a text of 77 tokens each", "supervised": ", 1,000 classes", "dino": f", {len(run.views)} views each"}
     about = f"a step of {method} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
-    return _estimated(options.what, about, batch, parameters(run), said, counted)
+    return _estimated(options.what, about, batch, parameters(run), closed_form, counted)
 
 
 def _known_name(name: str) -> None:
-    from tapetum.encoders.config import architecture
+    from tapetum.encoders.architectures import architecture
 
     if Path(name).exists():
         raise BadInput(f"--method counts with the name of an architecture, such as vit-base-16, and {name} is a file")
@@ -155,7 +185,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     from tapetum.account.closed_form import closed_form
     from tapetum.account.flops import count_flops
     from tapetum.account.parts import by_part
-    from tapetum.encoders.config import names
+    from tapetum.encoders.architectures import names
     from tapetum.encoders.factory import describe, make
     from tapetum.encoders.features import Encoder
     from tapetum.hub.loading import find_loader, load
@@ -165,16 +195,16 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     name = options.what.removeprefix("random:")
     of_library = name.partition(":")[0] in ("timm", "torchvision") and "=" not in name and not Path(name).exists()
     if name not in known() and (name in names() or of_library):
-        found = encoder_architecture(name, options.size or 224)
+        architecture = encoder_architecture(name, options.size or 224)
     elif find_loader(name).startswith("tapetum.encoders."):
         loaded = load(name)
         assert isinstance(loaded, Encoder)
-        found = describe(loaded)
+        architecture = describe(loaded)
     else:
         return None
-    rows, columns = (options.size, options.size) if options.size else found.preprocessing.size
+    rows, columns = (options.size, options.size) if options.size else architecture.preprocessing.size
     with torch.device("meta"):
-        model, images = make(found), torch.empty(options.batch_size, 3, rows, columns)
+        model, images = make(architecture), torch.empty(options.batch_size, 3, rows, columns)
 
     def run() -> Any:
         with torch.no_grad(), by_part({"encoder": model}):
@@ -196,10 +226,10 @@ def _of_model(options: AccountOptions) -> Cost:
     model = getattr(loaded, "model", loaded)
     if not isinstance(model, torch.nn.Module):
         raise BadInput(f"{options.what} holds a {type(loaded).__name__}, which account knows nothing of; give a network")
-    found = forward_pass(model, options.batch_size, options.size)
-    if found is None:
+    passed = forward_pass(model, options.batch_size, options.size)
+    if passed is None:
         raise BadInput(f"{options.what} holds a {type(model).__name__}, of which account does not know what it takes")
-    about, run = found
+    about, run = passed
     with torch.no_grad():
         counted = count_flops(run)
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
@@ -210,15 +240,15 @@ def _of_model(options: AccountOptions) -> Cost:
 
 
 def _estimated(
-    name: str, about: str, inputs: int, parameters: dict[str, int], said: "ClosedForm | None", counted: "Flops"
+    name: str, about: str, inputs: int, parameters: dict[str, int], closed_form: "ClosedForm | None", counted: "Flops"
 ) -> Cost:
     """FLOPs with energy and CO2 of a million inputs on cores like those of `constants`."""
     from tapetum.account.energy import of_flops
 
-    engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
-    best = said or counted
-    phases = said.by_part() if said else counted.by_part
-    logits = said.parts.get("loss") if said else None
+    engines = {"counted": counted.model, **({"closed_form": closed_form.model} if closed_form else {})}
+    best = closed_form or counted
+    phases = closed_form.by_part() if closed_form else counted.by_part
+    logits = closed_form.parts.get("loss") if closed_form else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
     names = "gflops_per_core", "watts_per_core", "overhead", "grams_co2_per_kwh"
@@ -286,3 +316,14 @@ def _stored_parameters(run: Path) -> dict[str, int]:
         except (SafetensorError, OSError):
             continue
     return counts
+
+
+def _each(cost: Cost) -> str:
+    return f", {_flops(cost.flops / cost.inputs)} an input" if cost.inputs > 1 else ""
+
+
+def _flops(count: float) -> str:
+    for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+        if count >= size:
+            return f"{count / size:,.2f} {unit}"
+    return f"{count:,.0f} FLOP"

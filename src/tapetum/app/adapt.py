@@ -1,16 +1,19 @@
 """`tapetum.adapt`: an encoder that learns something new and loses nothing; and the proof of it."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Group
+from tapetum.app.options import options
+from tapetum.app.recipes import RecipeOptions, recipe_command
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.adapters.recipes import AdaptRun
+from tapetum.systems.adapters.recipes import RECIPES, AdaptRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """What may be asked of `verify`."""
+    """Prove that the encoder under an adapter is bit for bit what it was when the adapter was saved."""
 
     file: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
     """File of an adapter."""
@@ -44,7 +47,7 @@ class VerifyOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class Verified(Result):
     """Proof that the trunk of an adapter is what it was."""
 
     file: Path
@@ -72,6 +75,19 @@ class Verified:
             "tensors": self.tensors,
             "outputs": self.outputs,
         }
+
+    def as_text(self) -> str:
+        """Write both hashes, and what was compared."""
+        return "\n".join(
+            (
+                f"adapter  {self.adapter} in {self.file}",
+                f"trunk    {self.trunk}",
+                f"before   {self.before}",
+                f"now      {self.now}",
+                f"equal    {self.tensors} weights and buffers, bit for bit; and {self.outputs} outputs of the trunk with the "
+                "adapter attached and off",
+            )
+        )
 
 
 @verb(VerifyOptions)
@@ -110,3 +126,61 @@ def verify(options: VerifyOptions, listener: Listener) -> Verified:
         tensors=proof.tensors,
         outputs=proof.outputs,
     )
+
+
+_MARKERS = {"cache": tyro.conf.FlagConversionOff}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions(RecipeOptions):
+    """Teach an encoder a task with small adapters and a head; the encoder itself is not changed.
+
+    classify learns the names of images in a folder with a folder for each class, segment a class for every pixel (laid out as
+    VOC), clone what the demonstrations of `tapetum data demos` show. The same command goes on where a run was stopped.
+    """
+
+    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+    """Folder of the data, or one parquet file."""
+    recipe: Annotated[AdaptRun, options(RECIPES, by="task", about="What is learned.", hidden=("data",), markers=_MARKERS)]
+
+
+@dataclass(frozen=True)
+class Adaptation(Result):
+    """What a finished run of `tapetum adapt learn` leaves."""
+
+    finished: "Finished"
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {
+            "weights": str(self.finished.weights),
+            "scores": dict(self.finished.scores),
+            "parameters": dict(self.finished.parameters),
+            "proof": self.finished.proof and self.finished.proof.as_json(),
+            "film": self.finished.film and str(self.finished.film),
+        }
+
+    def as_text(self) -> str:
+        """Write the scores, and what was learned."""
+        rows = [f"{name}  {value:.4f}" for name, value in self.finished.scores.items()]
+        rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in self.finished.parameters.items()))
+        if self.finished.proof is not None:
+            rows.append(f"the trunk is what it was, bit for bit: {self.finished.proof.now}")
+        if self.finished.film is not None:
+            rows.append(f"film  {self.finished.film}")
+        return "\n".join([*rows, f"weights  {self.finished.weights}"])
+
+
+def _learn(given: AdaptOptions, launch: Launch, listener: Listener) -> Adaptation | None:
+    finished = adapt(replace(given.recipe, data=str(given.data)), launch, listener.note)
+    return finished and Adaptation(finished)
+
+
+COMMANDS = Group(
+    """Teach an encoder something new without changing it; prove that it has not changed.
+
+    `tapetum adapt DATA ...` is short for `tapetum adapt learn DATA ...`.
+    """,
+    {"learn": recipe_command("adapt", AdaptOptions, _learn), "verify": verify},
+    default="learn",
+)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class ChosenAnswer(Result):
     """How well each answer fits."""
 
     answer: str
@@ -66,9 +66,13 @@ class Answered:
         name = "cosines" if self.by == "similarity" else "log_probabilities"
         return {"answer": self.answer, "options": list(self.options), "by": self.by, name: list(getattr(self, name))}
 
+    def as_text(self) -> str:
+        """Return the answer alone."""
+        return self.answer
+
 
 @verb(AnswerOptions)
-def answer(options: AnswerOptions, listener: Listener) -> Answered:
+def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
     likeliest for a language model that looks at it.
 
@@ -87,25 +91,25 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
             latents = encode_video(model, video, FrameSelection(rate=options.rate), lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
-        seen = None
+        vector = None
         for number, passage in enumerate(stream_passages(model, video, FrameSelection(rate=options.rate))):
             listener.progress("watching", number, None)
-            seen = passage.so_far
-    assert seen is not None
-    return _answered(options, "similarity", similarities(model, options.question, options.options, seen))
+            vector = passage.so_far
+    assert vector is not None
+    return _answered(options, "similarity", similarities(model, options.question, options.options, vector))
 
 
-def similarities(model: "VideoText", question: str, options: "Sequence[str]", seen: "np.ndarray") -> tuple[float, ...]:
+def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
     """Give the cosines of a video's vector with the question and each answer after it."""
     from tapetum.systems.longvideo.streaming import embed_answers
 
-    return tuple(float(value) for value in embed_answers(model, question, options) @ seen)
+    return tuple(float(value) for value in embed_answers(model, question, options) @ vector)
 
 
-def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Answered:
+def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> ChosenAnswer:
     best = max(range(len(scores)), key=scores.__getitem__)
     name = "cosines" if by == "similarity" else "log_probabilities"
-    return Answered(answer=options.options[best], options=options.options, by=by, **{name: scores})
+    return ChosenAnswer(answer=options.options[best], options=options.options, by=by, **{name: scores})
 
 
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":

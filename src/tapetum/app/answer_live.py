@@ -1,13 +1,14 @@
 """`tapetum.app.answer_live`: which of several answers fits what a camera sees, passage by passage, in constant memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tapetum.app.answer import AnswerOptions, load_watcher, similarities
-from tapetum.app.verb import Listener, narrowed, verb
+from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, load_watcher, similarities
+from tapetum.app.plan import PlannedWork, plan_watching
+from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MEMORIES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class LivePassage:
+class LivePassage(Result):
     """What fits a passage of a live video."""
 
     start_s: float
@@ -39,6 +40,11 @@ class LivePassage:
         """Say it as JSON values."""
         about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
         return {"type": "passage", **about, "so_far": self.so_far, "memory_bytes": self.memory_bytes}
+
+    def as_text(self) -> str:
+        """Write it as a line."""
+        scores = " ".join(f"{score:.3f}" for score in self.scores)
+        return f"{self.start_s:8.1f} - {self.stop_s:8.1f}  {self.answer}  ({scores})"
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,10 @@ class AnswerLiveOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnsweredLive:
+class ChosenLive(Result):
     """What was seen of a live source, in all."""
+
+    came_in_parts = True
 
     answer: str
     """The option that fits best all that was seen."""
@@ -70,9 +78,17 @@ class AnsweredLive:
     dropped: int
     """That came while others were being looked at."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of it."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """Say the answer to all of it."""
+        return f"all in all: {self.answer}"
+
 
 @verb(AnswerLiveOptions)
-def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
+def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
     """Choose the answer that fits each passage of a camera, an address, a pipe or a file as it comes.
 
     Memory stays the same however long it lasts. It ends with the source, or with Ctrl-C. Raises BadInput for a source that
@@ -114,7 +130,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
     if last is None:
         raise BadInput(f"{options.video} gave no frame; is anything sent there?")
     assert config.memory != "joint"
-    return AnsweredLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
+    return ChosenLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
 
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
@@ -164,6 +180,27 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
         yield times[0], times[-1] + 1 / rate, np.stack(part)
 
 
-def live_of(command: AnswerOptions, **more: Any) -> AnswerLiveOptions:
-    """Make options of those of `tapetum answer`."""
-    return narrowed(AnswerLiveOptions, command, **more)
+@dataclass(frozen=True, kw_only=True)
+class AnswerCommandOptions(AnswerOptions):
+    """Choose among several answers the one that fits a video best, however long it is.
+
+    By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
+    how likely each answer is (of weights of tapetum train longvideo). The default model, mcvit-nano, compares, and knows the
+    world of tapetum scenes: simple things on a table, and a hand that moves them.
+    """
+
+    online: bool = False
+    """Answer for each passage of a camera, an address, a pipe or a file as it comes, in constant memory, until Ctrl-C: a line a
+    passage, or of JSON (type passage)."""
+    plan: bool = False
+    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs, time."""
+
+
+@verb(AnswerCommandOptions)
+def _answer(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
+    """Do what `tapetum answer` does, with --plan, with --online, or with neither."""
+    if options.plan:
+        return plan_watching((options.video,), options.model, options.rate)
+    if options.online:
+        return answer_live.run(narrowed(AnswerLiveOptions, options, each=listener.part), listener)
+    return answer.run(options, listener)

@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
-from tapetum.app.seen import Seeing
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
 
 @dataclass(frozen=True)
 class AskOptions(SeeSettings):
-    """What may be asked of `ask`."""
+    """Answer a question about images, or about a video.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
     """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
@@ -31,7 +34,7 @@ class AskOptions(SeeSettings):
 
 
 @verb(AskOptions)
-def ask(options: AskOptions, listener: Listener) -> Seeing:
+def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     """Answer a question about each image or video, or about all images together.
 
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the question

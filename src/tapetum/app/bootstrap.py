@@ -1,11 +1,18 @@
-"""A tracker that learns from a folder of the user's own videos."""
+"""`tapetum bootstrap`: a tracker learns from a folder of the user's own videos (BootsTAP)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
+
+from tapetum.app.options import options
+from tapetum.app.recipes import RecipeOptions, recipe_command
+from tapetum.app.verb import Listener, Result
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import Ingredient
+from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -46,3 +53,85 @@ def bootstrap(
         return footage
 
     return run.bootstrap(folder, recipe, launch, prepare=prepare, say=say)
+
+
+_MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapOptions(RecipeOptions):
+    """Teach a tracker on a folder of your own videos, which need no labels (BootsTAP).
+
+    Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the image. It is scored before,
+    during and after on clips with known tracks that are made of left out frames, and the best weights are kept. Then:
+    tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped.
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
+    """Folder of videos, searched deeply; or one video."""
+    without: tyro.conf.UseAppendAction[tuple[Ingredient, ...]] = ()
+    """Leave out an ingredient of the recipe, to see what it does; may be repeated. average: the teacher stays as it began;
+    stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
+    engine: Engine = "local"
+    """What prepares the videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers=_MARKERS)]
+
+
+@dataclass(frozen=True)
+class Bootstrapped(Result):
+    """What a finished run of the command leaves."""
+
+    outcome: "Outcome"
+    out: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        outcome = self.outcome
+        return {
+            "tracker": str(self.out),
+            "step": outcome.step,
+            "better": outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better",
+            "before": outcome.before,
+            "after": outcome.after,
+            "last": outcome.last,
+            "cycle_before": outcome.cycle_before,
+            "cycle_after": outcome.cycle_after,
+        }
+
+    def as_text(self) -> str:
+        """Compare the tracker before and after."""
+        outcome = self.outcome
+        before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
+        if outcome.step:
+            verdict = f"{_compared(before, after)}: the weights of step {outcome.step} are kept"
+        else:
+            verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
+        medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
+        first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
+        rows = [
+            f"average Jaccard on clips made of left out frames, best threshold: {before:.3f} before, {after:.3f} after; "
+            f"{verdict}",
+            f"real clips that were left out, to their end and back: {first} before, {then} after; "
+            f"back within 4 px {outcome.cycle_before['back_within_4px']:.2f} before, "
+            f"{outcome.cycle_after['back_within_4px']:.2f} after",
+            f"tracker  {self.out}    tapetum track clip.mp4 --model {self.out}",
+        ]
+        return "\n".join(rows)
+
+
+def _compared(before: float, after: float) -> str:
+    """Say which of two scores is better, as far as they are printed."""
+    first, then = round(before, 3), round(after, 3)
+    return "better" if then > first else "worse" if then < first else "no different"
+
+
+def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
+    def show(done: int, count: int, name: str) -> None:
+        listener.progress("cutting clips", done, count)
+
+    recipe = without(given.recipe, given.without)
+    outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=show)
+    return outcome and Bootstrapped(outcome, launch.out)
+
+
+COMMAND = recipe_command("bootstrap", BootstrapOptions, _work, product="tracker")

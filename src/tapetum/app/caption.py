@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import Seeing
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
 
 @dataclass(frozen=True)
 class CaptionOptions(SeeSettings):
-    """What may be asked of `caption`."""
+    """Say in a sentence what is to be seen in images, or in a video.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
     """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
@@ -26,7 +29,7 @@ class CaptionOptions(SeeSettings):
 
 
 @verb(CaptionOptions)
-def caption(options: CaptionOptions, listener: Listener) -> Seeing:
+def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
     """Say what is to be seen in each image or video.
 
     Raises BadInput as `tapetum.ask`.

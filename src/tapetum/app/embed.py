@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tapetum.app.embedding_table import check_table, write_table
-from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.app.plan import PlannedWork, plan_watching
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """What may be asked of `embed`."""
+    """Make vectors of images, recordings and videos, for search, clustering and probes.
+
+    The table has a row a piece: path, start_s and stop_s (empty for images), modalities, embedding. With --neighbours it also
+    has the numbers of the rows that are most alike, and cosines. An image is one piece; long recordings and videos are cut
+    into pieces as long as the model takes.
+    """
 
     files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
     """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
@@ -58,7 +64,7 @@ class EmbedOptions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Embedded:
+class Embedded(Result):
     """Vectors of pieces of files; an image is one piece."""
 
     paths: tuple[str, ...]
@@ -81,8 +87,30 @@ class Embedded:
     """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
     page: Path | None = None
     """A page that shows them, where a table was written."""
+    out: Path | None = None
+    """The table that was written."""
     model: str | None = None
     """Which weights made them, where the embedder says so: what `tapetum search` compares."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        pieces, channels = self.vectors.shape
+        places = {"out": self.out and str(self.out), "neighbours": self.page and str(self.page)}
+        return {**places, "pieces": pieces, "channels": channels, "files": self.files, "failed": self.failed}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        pieces, channels = self.vectors.shape
+        lines = [f"{self.out}: {pieces} vectors of {channels} numbers, of {self.files - self.failed} files"]
+        if self.page is not None and self.neighbours is not None:
+            lines.append(f"{self.page}: the {self.neighbours.shape[1]} nearest neighbours of each")
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the files that could not be read."""
+        if not self.failed:
+            return None
+        return f"{self.failed} of {self.files} files could not be read; the table has the others"
 
 
 @verb(EmbedOptions)
@@ -134,10 +162,11 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     if options.neighbours:
         from tapetum.app.neighbours import nearest
 
-        found, cosines = nearest(made.vectors, made.paths, options.neighbours)
-        made = replace(made, neighbours=found, cosines=cosines)
+        neighbours, cosines = nearest(made.vectors, made.paths, options.neighbours)
+        made = replace(made, neighbours=neighbours, cosines=cosines)
     if options.out is not None:
         write_table(made, Path(options.out))
+        made = replace(made, out=Path(options.out))
         if unfinished is not None:
             unfinished.remove()
     if page is not None:
@@ -199,12 +228,12 @@ def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
 
 def _inside(folder: Path) -> list[Path]:
     """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
-    found: list[Path] = []
+    files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        wanted = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
-        found += [path for name in wanted if (path := Path(place, name)).is_file()]
-    return sorted(found)
+        visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        files += [path for name in visible if (path := Path(place, name)).is_file()]
+    return sorted(files)
 
 
 def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
@@ -225,16 +254,16 @@ def _pieces(
     """The pieces of files that can be read; the others go into `unread`."""
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
-        told = f"seconds of {file.name}"
+        task = f"seconds of {file.name}"
         try:
             kept = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
             for piece in embedder.pieces(file) if kept is None else kept.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
-                listener.progress(told, int(piece.stop or 0), None)
+                listener.progress(task, int(piece.stop or 0), None)
                 yield piece
         except BadInput as error:
             listener.note(str(error))
             unread.append(file)
-        listener.progress(told, 1, 1)
+        listener.progress(task, 1, 1)
     listener.progress("embedding", len(files), len(files))
 
 
@@ -253,3 +282,19 @@ def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
 def _without_inputs(piece: "Piece") -> "Piece":
     """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
     return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedCommandOptions(EmbedOptions):
+    out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
+    plan: bool = False
+    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs, time."""
+
+
+EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
+
+
+@verb(EmbedCommandOptions)
+def _embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
+    """Do what `tapetum embed` does, with --plan or without."""
+    return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)

@@ -7,14 +7,20 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What may be asked of `export`."""
+    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
+
+    Inputs are float32 images in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says the rest.
+    A file holds both looks of a network that looks twice, and not the alignment of patches that the bundled ones end with
+    (tapetum track --polish no leaves it out too).
+    With --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.
+    """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|FILE")]
     """Name of weights (see: tapetum weights list), or a file of weights."""
@@ -44,7 +50,7 @@ class ExportedProgram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class Exported(Result):
     """What was made of a tracker."""
 
     programs: tuple[ExportedProgram, ...]
@@ -62,6 +68,16 @@ class Exported:
             ],
         }
 
+    def as_text(self) -> str:
+        """List the programs with their inputs and outputs."""
+        lines = []
+        for program in self.programs:
+            inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in program.inputs.items())
+            lines.append(f"{program.file}: {inputs} -> {', '.join(program.outputs)}")
+        if self.left_out:
+            lines.append(f"not in it: {', '.join(self.left_out)}; tapetum track --polish no gives the same tracks")
+        return "\n".join(lines)
+
 
 @verb(ExportOptions)
 def export(options: ExportOptions, listener: Listener) -> Exported:
@@ -74,9 +90,9 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: --size is '256'; give width and height in pixels, as in 640x480
     """
-    if not (found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
+    if not (sizes := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
         raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
-    width, height = (int(number) for number in found.groups())
+    width, height = (int(number) for number in sizes.groups())
     import tapetum
     from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
 

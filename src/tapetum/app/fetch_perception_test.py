@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.fetching import Wanted
+    from tapetum.systems.perception_test.fetching import PlannedFile
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchOptions:
-    """What may be asked of `fetch_perception_test`."""
+class PerceptionTestFetchOptions:
+    """Fetch annotations, videos, sound and features of the Perception Test; a fetch that was cut off goes on where it was."""
 
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder for all of it; several splits and tasks may share one."""
@@ -33,11 +33,11 @@ class FetchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchedPerceptionTest:
+class FetchedPerceptionTest(Result):
     """Files of the Perception Test, fetched or only looked for."""
 
     out: Path
-    files: Sequence["Wanted"]
+    files: Sequence["PlannedFile"]
     """Each as it was before this call."""
     fetched: bool
     """False where sizes were asked for alone."""
@@ -52,41 +52,48 @@ class FetchedPerceptionTest:
         rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
         return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
 
+    def as_text(self) -> str:
+        """List the files with their sizes."""
+        width = max(len(each.file.name) for each in self.files)
+        came = "fetched" if self.fetched else "to fetch"
+        rows = [f"{each.file.name:{width}}  {amount(each.size):>12}  {'here' if each.here else came}" for each in self.files]
+        return "\n".join([*rows, f"{amount(self.to_come)} {came}; {self.out}"])
 
-@verb(FetchOptions)
-def fetch_perception_test(options: FetchOptions, listener: Listener) -> FetchedPerceptionTest:
+
+@verb(PerceptionTestFetchOptions, counts="bytes")
+def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listener) -> FetchedPerceptionTest:
     """Bring public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
 
     Raises BadInput: nothing of that kind is published, the disk has no room for it, the server cannot be reached, or what came
     is damaged or hostile. What has arrived is kept.
     """
-    from tapetum.systems.perception_test.fetching import check_room, fetch, plan
+    from tapetum.systems.perception_test.fetching import check_disk_space, fetch, plan_files
     from tapetum.systems.perception_test.public_files import choose
 
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
     listener.progress("asking for sizes", 0, None)
-    wanted = plan(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
+    planned = plan_files(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
     listener.progress("asking for sizes", 1, 1)
-    result = FetchedPerceptionTest(out=out, files=wanted, fetched=not options.sizes)
+    result = FetchedPerceptionTest(out=out, files=planned, fetched=not options.sizes)
     if options.sizes:
         return result
-    if any(not each.here for each in wanted):
-        listener.note(f"to fetch into {out}: {listed(wanted)}; {LICENCE}")
-    check_room(wanted, out)
-    for each in wanted:
+    if any(not each.here for each in planned):
+        listener.note(f"to fetch into {out}: {listed(planned)}; {LICENCE}")
+    check_disk_space(planned, out)
+    for each in planned:
         fetch(each.file, out, options.source, listener.progress)
     return result
 
 
-def listed(wanted: Sequence["Wanted"]) -> str:
+def listed(planned: Sequence["PlannedFile"]) -> str:
     """Name the files that are to come, with their sizes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')
     """
-    names = [f"{each.file.name} {amount(each.size)}" for each in wanted if not each.here]
-    total = sum(each.size or 0 for each in wanted if not each.here)
+    names = [f"{each.file.name} {amount(each.size)}" for each in planned if not each.here]
+    total = sum(each.size or 0 for each in planned if not each.here)
     return f"{', '.join(names)}; {amount(total)} in all"
 
 

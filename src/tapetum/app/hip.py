@@ -1,11 +1,12 @@
 """`tapetum.app.hip`: what a Hierarchical Perceiver will be before anything runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import Listener, verb
+from tapetum.app.commands import Group
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import VARIANTS, HipConfig, Modality, variant
 from tapetum.systems.hip.plan import Plan
@@ -16,8 +17,11 @@ _NAMED = "image", "video", "audio", "points", "label"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """What may be asked of `plan`; modalities are packed in the order of the fields."""
+class NetworkPlanOptions:
+    """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
+
+    A SHAPE is extents and channels, such as 224x224x3 or 48000x1. Modalities are packed in the order of these options.
+    """
 
     image: Shape = None
     """Rows x columns x channels."""
@@ -40,7 +44,7 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedNetwork(Result):
     """What a network will be."""
 
     variant: str
@@ -77,9 +81,32 @@ class Planned:
             "bytes_in_training": made.bytes_in_training(batch),
         }
 
+    def as_text(self) -> str:
+        """Make tables of modalities and parts."""
+        content = self.as_json()
+        lines = [f"{'modality':16} {'elements':>10} {'groups':>7} {'in each':>9} {'padding':>9}"]
+        for m in content["modalities"]:
+            numbers = f"{m['elements']:10,} {m['groups']:7} {m['elements_per_group']:9,} {m['padding']:9,}"
+            lines.append(f"{m['name']:16} {numbers}")
+        places = content["groups"] * content["width"]
+        waste = 100 * content["padding"] / places
+        lines.append(
+            f"{content['groups']} groups of {content['width']:,}; {waste:.1f} % of the first block's places are padding"
+        )
+        lines += ["", f"{'part':16} {'parameters':>12} {'GFLOPs':>9}"]
+        lines += [f"{p['name']:16} {p['parameters']:12,} {2 * p['macs'] / 1e9:9.3f}" for p in content["parts"]]
+        lines.append(f"{content['variant']:16} {content['parameters']:12,} {content['flops'] / 1e9:9.3f}")
+        examples = "1 example" if content["batch"] == 1 else f"{content['batch']} examples"
+        lines += [
+            "",
+            f"memory for {examples}, float32: {_size(content['bytes_in_use'])} in use, "
+            f"{_size(content['bytes_in_training'])} in training with AdamW",
+        ]
+        return "\n".join(lines)
 
-@verb(PlanOptions)
-def plan(options: PlanOptions, listener: Listener) -> Planned:
+
+@verb(NetworkPlanOptions)
+def plan(options: NetworkPlanOptions, listener: Listener) -> PlannedNetwork:
     """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A shape is extents and channels, such as 224x224x3 or 48000x1. Raises BadInput for a shape that is none, an unknown variant,
@@ -100,7 +127,7 @@ def plan(options: PlanOptions, listener: Listener) -> Planned:
         config = replace(config, labels=options.bottleneck)
     if not set(modalities) - set(config.labels):
         raise BadInput("all modalities are labels; give one or more that are not")
-    return Planned(variant=options.variant, batch=options.batch, plan=plan_network(config, modalities))
+    return PlannedNetwork(variant=options.variant, batch=options.batch, plan=plan_network(config, modalities))
 
 
 def variants() -> dict[str, HipConfig]:
@@ -125,7 +152,7 @@ def parse_shape(name: str, text: str) -> Modality:
     return Modality(tuple(shape), channels)
 
 
-def _modalities(options: PlanOptions) -> dict[str, Modality]:
+def _modalities(options: NetworkPlanOptions) -> dict[str, Modality]:
     named = {name: shape for name in _NAMED if (shape := getattr(options, name)) is not None}
     for text in options.modality:
         name, equals, shape = text.partition("=")
@@ -135,3 +162,42 @@ def _modalities(options: PlanOptions) -> dict[str, Modality]:
     if not named:
         raise BadInput("there is no modality; give one or more, such as --image 224x224x3 --audio 48000x1")
     return {name: parse_shape(name, shape) for name, shape in named.items()}
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+@dataclass(frozen=True)
+class VariantsOptions:
+    """List the variants by name."""
+
+
+@dataclass(frozen=True)
+class Variants(Result):
+    """Variants by name."""
+
+    configs: dict[str, HipConfig]
+
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of them."""
+        return {name: asdict(config) for name, config in self.configs.items()}
+
+    def as_text(self) -> str:
+        """List them with their blocks, a line for each."""
+        lines = []
+        for name, config in self.configs.items():
+            blocks = " ".join(f"{g}x{k}x{c}" for g, k, c in zip(config.groups, config.latents, config.channels, strict=True))
+            lines.append(f"{name:20} groups x latents x channels: {blocks}")
+        return "\n".join(lines)
+
+
+@verb(VariantsOptions)
+def _variants(options: VariantsOptions, listener: Listener) -> Variants:
+    """Do what `tapetum hip variants` does."""
+    return Variants(variants())
+
+
+COMMANDS = Group(
+    """The Hierarchical Perceiver: one network for any modality, raw inputs.""", {"plan": plan, "variants": _variants}
+)

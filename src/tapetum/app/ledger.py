@@ -1,12 +1,13 @@
 """What runs cost: their ledgers, read and laid side by side."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 FILE = "ledger.json"
@@ -16,14 +17,14 @@ _MOST = 1e100
 
 @dataclass(frozen=True)
 class LedgerOptions:
-    """What may be asked of `ledger`."""
+    """Print what runs cost: steps, time, FLOPs, energy, CO2; several runs side by side."""
 
     runs: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="RUN")]
     """Folders of runs, or ledger.json files; of a run in phases, each phase is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
+class RunCosts(Result):
     """What runs cost, in the order in which they were given."""
 
     ledgers: dict[str, dict[str, Any]]
@@ -33,14 +34,23 @@ class Costs:
         """Say all of it."""
         return {"runs": [{"run": name, **content} for name, content in self.ledgers.items()]}
 
+    def as_text(self) -> str:
+        """Write the ledger of one run, or several side by side."""
+        if len(self.ledgers) > 1:
+            return side_by_side(self.ledgers)
+        from tapetum.account.ledger import format_ledger
+
+        [(name, content)] = self.ledgers.items()
+        return f"run      {name}\n{format_ledger(content)}"
+
 
 @verb(LedgerOptions)
-def ledger(options: LedgerOptions, listener: Listener) -> Costs:
+def ledger(options: LedgerOptions, listener: Listener) -> RunCosts:
     """Read the ledgers of runs. Raises BadInput where one has none, or its ledger is damaged."""
     if not options.runs:
         raise BadInput("there is no RUN; give folders of runs, such as tapetum train makes")
     files = {file: None for run in map(Path, options.runs) for file in _files(run)}  # each once
-    return Costs(ledgers={str(file.parent): _read(file) for file in files})
+    return RunCosts(ledgers={str(file.parent): _read(file) for file in files})
 
 
 def _files(run: Path) -> list[Path]:
@@ -49,10 +59,10 @@ def _files(run: Path) -> list[Path]:
         return [run]
     if not run.is_dir():
         raise BadInput(f"there is no folder {run}; give the folder of a run, such as tapetum train makes")
-    found = [run / FILE] if (run / FILE).is_file() else sorted(run.glob(f"*/{FILE}"))
-    if not found:
+    files = [run / FILE] if (run / FILE).is_file() else sorted(run.glob(f"*/{FILE}"))
+    if not files:
         raise BadInput(f"{run} has no {FILE}, nor has a folder in it; give the folder of a run, such as tapetum train makes")
-    return found
+    return files
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -73,3 +83,31 @@ def _read(file: Path) -> dict[str, Any]:
         if not 0 <= value < _MOST:  # not NaN either
             raise BadInput(f"{file} says {name} {value}, which no run costs: wanted a number from 0 on; the ledger is damaged")
     return content
+
+
+def side_by_side(ledgers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make a table with a column for each run; machines and meters, which are long, are told apart by letters below it."""
+    totals = [content["total"] for content in ledgers.values()]
+    lasts = [content["sessions"][-1] for content in ledgers.values()]
+    rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "steps": lambda total: f"{total['steps']:,}",
+        "samples": lambda total: f"{total['samples']:,}",
+        "hours": lambda total: f"{total['wall_seconds'] / 3600:.3g}",
+        "CPU hours": lambda total: f"{total['cpu_seconds'] / 3600:.3g}",
+        "FLOPs forward": lambda total: f"{total['flops_forward']:.3g}",
+        "FLOPs backward": lambda total: f"{total['flops_backward']:.3g}",
+        "energy, kWh": lambda total: f"{total['energy_kwh']:.3g}",
+        "CO2, kg": lambda total: f"{total['co2_kg']:.3g}",
+    }
+    machines = [", ".join([s["machine"]["cpu"], f"{s['machine']['cores']} cores", *s["machine"]["gpus"]]) for s in lasts]
+    meters = [f"{s['energy_method']}; {s['co2_method']}" for s in lasts]
+    keys = list(dict.fromkeys([*machines, *meters]))
+    letter = {text: chr(ord("a") + number) if number < 26 else str(number) for number, text in enumerate(keys)}
+    table = [["", *ledgers], ["sessions", *(str(len(content["sessions"])) for content in ledgers.values())]]
+    table += [[name, *map(show, totals)] for name, show in rows.items()]
+    table += [["machine", *(letter[text] for text in machines)], ["measured by", *(letter[text] for text in meters)]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        f"{row[0]:{widths[0]}}" + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True)) for row in table
+    ]
+    return "\n".join([*(line.rstrip() for line in lines), "", *(f"{key}  {text}" for text, key in letter.items())])

@@ -3,19 +3,18 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import asked_of, needs_network, open_reference
-from tapetum.app.live_options import TrackLiveOptions
-from tapetum.app.live_run import LiveRun
-from tapetum.app.points import Asked
-from tapetum.app.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.app.live_run import LiveFrame, LiveRun
+from tapetum.app.point_tasks import needs_network, open_reference, requested_points
+from tapetum.app.points import PointRequest
+from tapetum.app.track import OVERLAY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import Results, results
 
@@ -29,9 +28,43 @@ MODEL = "causal-tapir-nano"
 """Tracker of those who ask for none."""
 
 
+Viewer = Callable[["np.ndarray"], bool]
+"""Takes a painted frame; False once nobody looks any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackLiveOptions(TrackSettings):
+    """What may be asked of `track_live`."""
+
+    source: str = field(kw_only=False)
+    """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
+    out: File | None = None
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
+    viewer: Viewer | None = None
+    """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
+    each: Callable[[LiveFrame], None] | None = None
+    """Is given the points of each frame as soon as they are known, before anything is painted."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for options that do not fit together, or need the whole video."""
+        super().check()
+        if self.correct:
+            raise BadInput("--correct needs the whole video; leave --online out")
+        if self.three_d:
+            raise BadInput("--3d needs the whole video; leave --online out")
+        if self.view != "tracks":
+            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
+        if self.cuts:
+            raise BadInput("--start, --end and --stride need the whole video; leave --online out")
+        if self.fps is not None:
+            raise BadInput("--fps needs the whole video; leave --online out, or draw again with tapetum show --fps")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TrackedLive:
+class TrackedLive(Result):
     """Points through frames as they came."""
+
+    came_in_parts = True
 
     source: str
     """What was given."""
@@ -81,6 +114,21 @@ class TrackedLive:
         files = {"tracks": TRACKS, "table": TABLE}
         content["overlay"] = self.overlay and str(self.overlay)
         return content | {name: str(self.out / file) for name, file in files.items()}
+
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        content = self.as_json()
+        latency = (content[f"latency_ms_{name}"] for name in ("median", "95", "max"))
+        median, most_of_them, most = (f"{value:.0f}" for value in latency)
+        return "\n".join(
+            (
+                f"followed {content['points']} points through {content['frames']} frames of {self.source}"
+                f" ({self.width}x{self.height}) with {self.model}: {content['frames_per_second']:.1f} frames/s,"
+                f" {self.frames_dropped} dropped",
+                f"latency  {median} ms (median), {most_of_them} (95 %), {most} (most)",
+                *file_lines(content),
+            )
+        )
 
 
 @verb(TrackLiveOptions)
@@ -176,11 +224,13 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
     return None
 
 
-def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+def _shown(
+    options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener
+) -> "tuple[np.ndarray, PointRequest]":
     """The image that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
-    asked = asked_of(options, video.width, video.height, len(video))
+    asked = requested_points(options, video.width, video.height, len(video))
     frames = {point[0] for point in asked.points}
     if len(frames) > 1 or (frame := frames.pop()) != round(frame):
         raise BadInput("points are on several frames of --reference; with --online give those of one frame, or an image")

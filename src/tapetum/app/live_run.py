@@ -2,25 +2,56 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import asked_of
 from tapetum.app.cut import sizes_of
-from tapetum.app.live_frame import LiveFrame
-from tapetum.app.live_options import TrackLiveOptions
-from tapetum.app.live_painter import LivePainter
-from tapetum.app.points import Asked
-from tapetum.app.verb import Listener
+from tapetum.app.point_tasks import requested_points
+from tapetum.app.points import PointRequest
+from tapetum.app.show import DrawSettings
+from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.app.live import TrackLiveOptions
     from tapetum.app.points import Point
     from tapetum.systems.tap.tracking.tracker import Stream, Tracker
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
     from tapetum.video.live import Moment
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LiveFrame(Result):
+    """Points in one frame of a live source."""
+
+    frame: int
+    """Number of the frame in the source, dropped ones counted."""
+    time_s: float
+    """Seconds, as the source states them; by number and rate where it states none."""
+    ids: "np.ndarray"
+    """int (n,): of the points that are followed by now, as in the tables."""
+    xy: "np.ndarray"
+    """float32 (n, 2): raster pixels."""
+    confidence: "np.ndarray"
+    """float32 (n,): above 0.5 a point is visible."""
+    names: tuple[str, ...] | None = None
+    """What the points are called, where they have names."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a line of JSON says of the frame."""
+        points = []
+        for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
+            point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
+            point |= {"visible": bool(sure > 0.5), "confidence": round(float(sure), 4)}
+            points.append(point if self.names is None else {**point, "name": self.names[row]})
+        return {"type": "frame", "frame": self.frame, "time_s": round(self.time_s, 6), "points": points}
+
+    def as_text(self) -> str:
+        """Write nothing: points of a live video are painted, or printed as JSON."""
+        return ""
 
 
 class LiveRun:
@@ -30,9 +61,9 @@ class LiveRun:
         self,
         live: "LiveVideo",
         tracker: "Tracker",
-        options: TrackLiveOptions,
+        options: "TrackLiveOptions",
         listener: Listener,
-        shown: "tuple[np.ndarray, Asked] | None" = None,
+        shown: "tuple[np.ndarray, PointRequest] | None" = None,
     ):
         """`shown` is another image, and points in that."""
         self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
@@ -174,9 +205,44 @@ def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
     return np.column_stack([best, xy[np.arange(len(xy)), best]])
 
 
-def _asked(options: TrackLiveOptions, width: int, height: int) -> Asked:
+def _asked(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
     """The points that are asked for in frames, of which nobody knows how many will come."""
-    asked = asked_of(options, width, height, None)
+    asked = requested_points(options, width, height, None)
     if asked.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
     return asked
+
+
+class LivePainter:
+    """Paints frames of one size, as settings say."""
+
+    def __init__(
+        self,
+        settings: DrawSettings,
+        places: "np.ndarray",
+        width: int,
+        height: int,
+        names: tuple[str, ...] | None = None,
+    ):
+        """For points that begin at these `places` (n, 2), and frames of this size."""
+        import numpy as np
+
+        from tapetum.video import TrackPainter, point_colours
+
+        self._size = settings.scaled(width, height)
+        self._scale = np.array(self._size, np.float32) / np.array((width, height), np.float32)
+        self._painter = TrackPainter(
+            self._size[1],
+            self._size[0],
+            point_colours(places, width, height),
+            trail=settings.trail,
+            radius=settings.radius,
+            rings=settings.rings == "yes",
+            labels=settings.labels(len(places), names),
+        )
+
+    def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
+        """Return the frame, in the size of the overlay, with n points (n, 2) on it."""
+        from tapetum.video.cut import resized
+
+        return self._painter.paint(resized(frame, *self._size), xy * self._scale, visible)

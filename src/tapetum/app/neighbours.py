@@ -31,23 +31,23 @@ def nearest(
         vectors: one a piece.
         files: the file of each piece; pieces of one file are not neighbours.
 
-    >>> found, cosines = nearest(np.array([[1, 0], [2, 0], [1, 1]], np.float32), ["a", "b", "c"], 2)
-    >>> found.tolist(), [round(cosine, 2) for cosine in cosines[0].tolist()]
+    >>> rows, cosines = nearest(np.array([[1, 0], [2, 0], [1, 1]], np.float32), ["a", "b", "c"], 2)
+    >>> rows.tolist(), [round(cosine, 2) for cosine in cosines[0].tolist()]
     ([[1, 2], [0, 2], [0, 1]], [1.0, 0.71])
     """
     n, k = len(vectors), min(count, len(vectors))
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     owner = np.unique(np.array(files), return_inverse=True)[1]
-    found, cosines = np.full((n, count), -1, np.int64), np.full((n, count), np.nan, np.float32)
+    rows, cosines = np.full((n, count), -1, np.int64), np.full((n, count), np.nan, np.float32)
     for start in range(0, n, _CHUNK):
         part = slice(start, start + _CHUNK)
         alike = unit[part] @ unit.T
         alike[owner[part, None] == owner[None]] = -np.inf
         best = np.argsort(-alike, axis=1, kind="stable")[:, :k]
         value = np.take_along_axis(alike, best, axis=1)
-        found[part, :k] = np.where(np.isfinite(value), best, -1)
+        rows[part, :k] = np.where(np.isfinite(value), best, -1)
         cosines[part, :k] = np.where(np.isfinite(value), value, np.nan)
-    return found, cosines
+    return rows, cosines
 
 
 def write_page(made: "Embedded", path: Path, image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None) -> Path:

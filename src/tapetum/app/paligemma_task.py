@@ -8,7 +8,7 @@ from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.app.evaluate_paligemma import PaliGemmaEvalOptions
+    from tapetum.app.evaluate.paligemma import PaliGemmaEvalOptions
 
 
 def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str, Any]:

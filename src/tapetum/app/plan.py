@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tapetum.app.verb import File
+from tapetum.app.verb import File, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from tapetum.systems.longvideo.config import VideoConfig
     from tapetum.systems.longvideo.cost import VideoCost
     from tapetum.systems.longvideo.recipes import VideoTextRun
 
@@ -36,7 +37,7 @@ class PlannedVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedWork(Result):
     """What is to be looked at, and its cost."""
 
     videos: tuple[PlannedVideo, ...]
@@ -60,8 +61,8 @@ class Planned:
             return None
         return sum(filter(None, each)) if self.adds else each[-1]
 
-    def lines(self) -> list[str]:
-        """Say it as a table."""
+    def as_text(self) -> str:
+        """Make a table."""
         wide = max(len(each.name) for each in self.videos)
         head = (
             f"{'':{wide}}  {'frames':>9} {'segments':>9} {'tokens':>11} {'memories':>9} {'memory':>9} {'FLOPs':>9} {'time':>9}"
@@ -74,10 +75,10 @@ class Planned:
         total = (
             [f"together {_short(self.flops, '')} FLOPs, {_time(self.seconds)}"] if len(self.videos) > 1 and self.adds else []
         )
-        return [head, *rows, *total]
+        return "\n".join([head, *rows, *total])
 
 
-def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Planned:
+def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> PlannedWork:
     """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
     see how long that takes.
 
@@ -91,7 +92,7 @@ def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Plann
     if not files:
         raise BadInput("there are no videos; give one or more")
     watcher = load_watcher(model, None)
-    config, found = watcher.config.video, []
+    config, planned = watcher.config.video, []
     with open_video(files[0]) as video:
         few = min(config.segment_frames, config.frames, len(FrameSelection(rate=rate).numbers(video)))
         seconds_per_flop = (
@@ -103,11 +104,11 @@ def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Plann
         frames = min(frames, config.frames) if config.memory == "joint" else frames
         cost = compute_cost(config, frames)
         name = Path(str(file)).name if isinstance(file, File) else "video"
-        found.append(_video(name, cost, cost.flops * seconds_per_flop))
-    return Planned(videos=tuple(found))
+        planned.append(_video(name, cost, cost.flops * seconds_per_flop))
+    return PlannedWork(videos=tuple(planned))
 
 
-def plan_training(run: "VideoTextRun") -> Planned:
+def plan_training(run: "VideoTextRun") -> PlannedWork:
     """Say what a clip, a step and the whole of a run cost at most, the text beside the video not counted in FLOPs.
 
     Two steps of a few clips are done to see how long they take, where the run's data and weights are there.
@@ -119,7 +120,9 @@ def plan_training(run: "VideoTextRun") -> Planned:
 
     if run.stage == "language":
         raise BadInput("the stage language looks at no video; leave --plan out")
-    config = make_task(run).model().video.config if run.encoder else run.config.video  # pyright: ignore
+    config: VideoConfig = run.config.video
+    if run.encoder:
+        config = cast(Any, make_task(run).model()).video.config
     frames = 1 if run.stage == "images" else run.frames
     frozen = run.stage == "video-to-text"
     once = compute_cost(config, frames, training=True)
@@ -130,7 +133,7 @@ def plan_training(run: "VideoTextRun") -> Planned:
     step = replace(clip, name=f"a step of {run.batch_size}", flops=run.batch_size * flops, seconds=step_s)
     whole = replace(step, name=f"{run.steps:,} steps", flops=run.steps * step.flops)
     whole = replace(whole, seconds=None if step_s is None else start + run.steps * step_s)
-    return Planned(videos=(clip, step, whole), adds=False)
+    return PlannedWork(videos=(clip, step, whole), adds=False)
 
 
 def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | None]:

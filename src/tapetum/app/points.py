@@ -20,7 +20,7 @@ GRID = 10
 
 
 @dataclass(frozen=True)
-class Asked:
+class PointRequest:
     """The points that were asked for."""
 
     points: list[Point]
@@ -59,7 +59,7 @@ class Row(NamedTuple):
     """The id of the point that this is a click of; empty if it is a point of its own."""
 
 
-def ask_points(
+def request_points(
     width: int,
     height: int,
     frames: int | None,
@@ -69,7 +69,7 @@ def ask_points(
     points: str | Path | None = None,
     query: Iterable[str | Sequence[Any]] = (),
     region: Any = None,
-) -> Asked:
+) -> PointRequest:
     """Give the points that were asked for, for a video of this size; `frames` is None where nobody knows their number.
 
     Those of the file `points` come first, then those of `query`; without any there is a grid, in the `region` of it
@@ -77,7 +77,7 @@ def ask_points(
 
     Raises BadInput where `grid` or `region` is given with other points, and for a point that is not in the video.
 
-    >>> ask_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
+    >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
     [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
     """
     from tapetum.types.checks import unmasked
@@ -103,16 +103,16 @@ def ask_points(
     ids = [row.known or f" {number}" for number, row in enumerate(rows)]
     twice = len(set(ids)) < len(ids)
     named = any(row.name for row in rows)
-    return Asked([row.point for row in rows], ids if twice else None, [row.name for row in rows] if named else None)
+    return PointRequest([row.point for row in rows], ids if twice else None, [row.name for row in rows] if named else None)
 
 
 def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
-    """Give the points alone, see `ask_points`.
+    """Give the points alone, see `request_points`.
 
     >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
     ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
     """
-    return ask_points(width, height, frames, **given).points
+    return request_points(width, height, frames, **given).points
 
 
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What may be asked of `probe`."""
+    """Say how good an encoder's features are: nearest neighbours and a linear probe on labelled images.
+
+    The encoder stays as it is. The probe tries the same settings for every encoder, chooses on a held-out tenth of what it
+    learns from, and is scored once.
+    """
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|MODEL")]
     """Folder of a run of tapetum pretrain, or any other encoder as tapetum embed --model takes it; random:resnet-18, random
@@ -44,7 +48,7 @@ class ProbeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probes:
+class Probes(Result):
     """What was found."""
 
     neighbours: float
@@ -70,6 +74,13 @@ class Probes:
             "classes": self.classes,
         }
 
+    def as_text(self) -> str:
+        """Write both scores."""
+        learned, scored = self.images
+        chosen = f"(decay {self.decay:g}, the best of {len(self.tried)} on a held-out tenth)"
+        lines = [f"images    {learned:,} to learn from, {scored:,} scored, {self.classes} classes"]
+        return "\n".join([*lines, f"neighbours  {self.neighbours:.4f}", f"linear      {self.linear:.4f}  {chosen}"])
+
 
 @verb(ProbeOptions)
 def probe(options: ProbeOptions, listener: Listener) -> Probes:
@@ -89,21 +100,21 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
     neighbours = min(options.neighbours, len(train[1]))
     encoder = load(options.what).to(pick_device(options.device, 0))
-    found = []
+    parts = []
     for task, (images, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None
         features = features_of(encoder, images, kept=kept, tell=listener.counting(task))
-        found.append(Labelled(features, torch.from_numpy(labels)))
-    known, asked = found
+        parts.append(Labelled(features, torch.from_numpy(labels)))
+    training, scored = parts
     config = NeighboursConfig(neighbours=neighbours)
-    voted = knn_accuracy(known.features, known.labels, asked.features, asked.labels, config)
-    probed = linear_probe(known, asked, len(train[2]), ProbeConfig())
+    voted = knn_accuracy(training.features, training.labels, scored.features, scored.labels, config)
+    probed = linear_probe(training, scored, len(train[2]), ProbeConfig())
     return Probes(
         neighbours=voted,
         linear=probed.accuracy,
         decay=probed.chosen,
         tried=probed.tried,
-        images=(len(known.labels), len(asked.labels)),
+        images=(len(training.labels), len(scored.labels)),
         classes=len(train[2]),
     )
 
@@ -121,11 +132,11 @@ def _part(place: Path, split: str, most: int | None) -> "tuple[Images, np.ndarra
             images, labels, classes = read(place, "train" if split == "train" else "test")
             which = _chosen(len(labels), most)
             return list(images[which]), labels[which], classes
-    found = _listed(place, split)
-    if found.truth is None or found.truth.ndim != 1 or "image" not in found.files:
+    listing = _listed(place, split)
+    if listing.truth is None or listing.truth.ndim != 1 or "image" not in listing.files:
         raise BadInput(f"{place} has no images with one class each; put them into a folder a class")
-    which = _chosen(len(found), most)
-    return _Opened(found.files["image"], which), np.asarray(found.truth)[which].astype(np.int64), found.classes
+    which = _chosen(len(listing), most)
+    return _Opened(listing.files["image"], which), np.asarray(listing.truth)[which].astype(np.int64), listing.classes
 
 
 def _listed(place: Path, split: str) -> Any:
@@ -162,6 +173,6 @@ class _Opened:
     def __getitem__(self, k: int) -> "np.ndarray":
         import numpy as np
 
-        from tapetum.data.media import opened_image
+        from tapetum.data.files import opened_image
 
         return np.array(opened_image(self.files[int(self.which[k])], "RGB"))

@@ -72,8 +72,8 @@ def _mask(region: Any, width: int, height: int) -> "np.ndarray":
 
     mask = read_mask(Path(region)) if isinstance(region, str | Path) else np.asarray(region) != 0
     if mask.shape != (height, width):
-        found = "x".join(str(number) for number in mask.shape[::-1])
-        raise BadInput(f"the mask {_named(region)} has {found} pixels, the image {width}x{height}; give one of its size")
+        size = "x".join(str(number) for number in mask.shape[::-1])
+        raise BadInput(f"the mask {_named(region)} has {size} pixels, the image {width}x{height}; give one of its size")
     return mask
 
 
@@ -94,10 +94,11 @@ def read_mask(path: Path) -> "np.ndarray":
             if image.mode == "P":
                 return np.asarray(image) != 0
             clear = np.asarray(image.convert("RGBA"))[..., 3] if "A" in image.mode else np.uint8(255)
-            seen = np.asarray(image) if image.mode in ("1", "L", "I", "I;16", "F") else np.asarray(image.convert("RGB")).max(-1)
+            grey = image.mode in ("1", "L", "I", "I;16", "F")
+            values = np.asarray(image) if grey else np.asarray(image.convert("RGB")).max(-1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput(f"--region {path} is no image that can be read ({error}); give a PNG") from error
-    return (seen != 0) & (clear > 127)
+    return (values != 0) & (clear > 127)
 
 
 def _named(region: Any) -> str:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.scene_items import ItemOptions, begin, make_items, questions_of, read_truth, write_truth
-from tapetum.app.verb import Listener, verb
+from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.app.episode.recording import Wanted
-    from tapetum.data.egoschema import EgoQuestion
+    from tapetum.data.video_language.questions import EgoQuestion
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import ChoiceQuestion
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
 OPTIONS = 3
@@ -34,7 +34,10 @@ OPTIONS = 3
 
 @dataclass(frozen=True)
 class EpisodesOptions(ItemOptions):
-    """What may be asked of `episodes`."""
+    """Make videos with sound, annotated in the formats of the Perception Test, TAP-Vid, TAPVid-3D and EgoSchema.
+
+    Needs tapetum[physics]. A run that was interrupted goes on when it is started again.
+    """
 
     seconds: float = 8.0
     """Length of each; one of more than a minute is made in parts, so that memory does not grow."""
@@ -49,7 +52,7 @@ class EpisodesOptions(ItemOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodesMade:
+class EpisodesMade(Result):
     """Videos in a folder."""
 
     out: Path
@@ -67,6 +70,12 @@ class EpisodesMade:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {**asdict(self), "out": str(self.out), "annotations": str(self.annotations)}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        lines = [f"made {self.episodes} videos of {self.frames} frames with {self.questions} questions"]
+        lines += [f"annotations  {self.annotations}", f"tapvid       {self.out / 'tapvid'}"]
+        return "\n".join([*lines, f"tapvid3d     {self.out / 'tapvid3d'}"])
 
 
 @verb(EpisodesOptions)
@@ -135,16 +144,16 @@ def _make(wanted: "Wanted", out: Path, number: int, textures: "Textures") -> Non
 
 def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     """Write captions and questions of all episodes."""
-    from tapetum.data.egoschema import OPTIONS as MANY
-    from tapetum.data.egoschema import EgoQuestion, write_egoschema
-    from tapetum.data.json_files import write_lines
+    from tapetum.data.entries import write_lines
+    from tapetum.data.video_language.questions import OPTIONS as MANY
+    from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 
     def captions() -> Iterator[dict[str, Any]]:
         for name in names:
             truth = read_truth(out, name)
             yield {"video": name, "story": truth["story"], "caption": truth["caption"], "until_s": truth["told_s"]}
 
-    def asked(number: int) -> Iterator[tuple[str, list["Question"]]]:
+    def asked(number: int) -> Iterator[tuple[str, list["ChoiceQuestion"]]]:
         yield from zip(names, questions_of(out, names, options.seed, number), strict=True)
 
     def long() -> Iterator["EgoQuestion"]:
@@ -158,7 +167,7 @@ def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     write_egoschema(out / "egoschema", long)
 
 
-def _row(name: str, q: "Question") -> dict[str, Any]:
+def _row(name: str, q: "ChoiceQuestion") -> dict[str, Any]:
     return {
         "video": name,
         "question": q.text,

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.commands import Group
 from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
 from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 
 __all__ = [
     "EpisodesMade",
@@ -28,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MakeOptions:
-    """What may be asked of `make`."""
+    """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder to write into."""
@@ -46,7 +47,7 @@ class MakeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenesMade:
+class ScenesMade(Result):
     """Synthetic videos in a folder."""
 
     videos: int
@@ -62,6 +63,10 @@ class ScenesMade:
         """Summarise."""
         return {"videos": self.videos, "frames": self.frames, "size": self.size, "tapvid": str(self.tapvid)}
 
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"made {self.videos} videos of {self.frames} frames\ntapvid  {self.tapvid}"
+
 
 @verb(MakeOptions)
 def make(options: MakeOptions, listener: Listener) -> ScenesMade:
@@ -76,7 +81,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     ...     tapetum.app.scenes.make(folder, n=1, size=32, frames=2).tapvid.name
     'tapvid.pkl'
     """
-    from tapetum.scenes.dataset import finished, make_dataset
+    from tapetum.scenes.facets.dataset import finished, make_dataset
 
     if done := finished(options.out):
         listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
@@ -91,3 +96,9 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
         progress=lambda done: listener.progress("rendering", done, options.n),
     )
     return ScenesMade(videos=options.n, frames=options.frames, size=options.size, tapvid=path)
+
+
+COMMANDS = Group(
+    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes).""",
+    {"make": make, "images": images, "episodes": episodes},
+)

@@ -8,13 +8,16 @@ import tyro
 
 from tapetum.app.answer import load_towers
 from tapetum.app.embedding_table import read_table
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What may be asked of `search`."""
+    """Find the moments of videos that words describe, in a table that tapetum embed made of them.
+
+    A line a moment: from and to in seconds, how alike it is, the file.
+    """
 
     words: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")]
     """What to look for."""
@@ -41,7 +44,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundMoment:
     """A moment of a video, or an image."""
 
     path: str
@@ -53,10 +56,10 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class Searched(Result):
     """What was found."""
 
-    moments: tuple[Found, ...]
+    moments: tuple[FoundMoment, ...]
     """The best first."""
     sheet: Path | None = None
     """A page that shows them, where one was asked for."""
@@ -65,6 +68,14 @@ class Searched:
         """Say it as JSON values."""
         moments = [asdict(each) for each in self.moments]
         return {"moments": moments} | ({} if self.sheet is None else {"sheet": str(self.sheet)})
+
+    def as_text(self) -> str:
+        """List the moments, a line for each."""
+        lines = []
+        for each in self.moments:
+            span = "        image    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
+            lines.append(f"{span}  {each.cosine:6.3f}  {each.path}")
+        return "\n".join(lines if self.sheet is None else [*lines, f"{self.sheet}: images of them"])
 
 
 @verb(SearchOptions)
@@ -93,7 +104,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
     cosines = vectors @ embed_words(model, [options.words])[0]
     best = np.argsort(-cosines, kind="stable")[: options.count]
     moments = tuple(
-        Found(
+        FoundMoment(
             path=str(rows["path"][k]),
             start_s=_seconds(rows["start_s"][k]),
             stop_s=_seconds(rows["stop_s"][k]),

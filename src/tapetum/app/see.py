@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
-from tapetum.app.seen import Seeing, from_json, labels_of
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
@@ -25,7 +25,7 @@ ANSWERS = "answers.json"
 """The file that has all answers."""
 
 
-def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> Seeing:
+def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
     """Say `request` to the model about each image; with `together`, once about all of them.
 
     The listener hears of images that cannot be read and of malformed answers. Raises BadInput: there are no images or none
@@ -62,7 +62,9 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     seen = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not seen:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
-    return Seeing(seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder)
+    return ImageReplies(
+        seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
+    )
 
 
 def _free(answers: Path, jobs: Sequence[Job]) -> Path:

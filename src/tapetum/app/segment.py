@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import Seeing
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
 
 @dataclass(frozen=True)
 class SegmentOptions(SeeSettings):
-    """What may be asked of `segment`."""
+    """Outline things that words name, in images.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
     """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
@@ -23,7 +26,7 @@ class SegmentOptions(SeeSettings):
 
 
 @verb(SegmentOptions)
-def segment(options: SegmentOptions, listener: Listener) -> Seeing:
+def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
     """Find masks, with boxes and labels, of things in each image, or in frames of videos.
 
     What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, count_frames, one_text, verb
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
@@ -72,7 +72,11 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class ShowOptions(DrawSettings):
-    """What may be asked of `show`."""
+    """Draw saved tracks on the video that they come from, as tapetum track does in overlay.mp4.
+
+    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded.
+    """
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
@@ -89,7 +93,7 @@ class ShowOptions(DrawSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
+class DrawnTracks(Result):
     """Tracks that were drawn on their video."""
 
     tracks_file: Path
@@ -112,9 +116,14 @@ class Shown:
             "overlay": str(self.overlay),
         }
 
+    def as_text(self) -> str:
+        """Summarise."""
+        what = f"{self.tracks.points} points on {self.tracks.frames} frames of {self.video}"
+        return f"drew {what}\noverlay  {self.overlay}"
+
 
 @verb(ShowOptions)
-def show(options: ShowOptions, listener: Listener) -> Shown:
+def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     """Draw saved tracks on the video that they come from; no model is loaded.
 
     Raises BadInput for files that cannot be read or do not belong together, and where the overlay cannot be written.
@@ -145,7 +154,7 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return Shown(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
+    return DrawnTracks(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
 
 
 def _both(options: ShowOptions) -> tuple[Path, Any]:
@@ -216,15 +225,15 @@ def write_overlay(
     write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
 
 
-def copies_of(number: int, rate: float, wanted: float | None) -> int:
-    """Say how often frame `number` of a video of this rate stands in one of the `wanted` rate that is as fast.
+def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
+    """Say how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
 
     >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
     ([1, 0, 0, 1, 0, 0], [2, 2])
     """
-    if wanted is None:
+    if target_rate is None:
         return 1
-    return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
+    return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
 
 
 def _some(points: int) -> "np.ndarray":

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Group
+from tapetum.app.show import show
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
 
@@ -17,7 +19,7 @@ _SOUND_RATE = 16000
 
 @dataclass(frozen=True)
 class ShowPerceptionTestOptions:
-    """What may be asked of `show_perception_test`."""
+    """Write a video of the Perception Test as one HTML page: boxes, points, a time line, questions, predictions beside them."""
 
     video: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="VIDEO_ID")]
     """Which video of the annotations, such as video_1234."""
@@ -33,7 +35,7 @@ class ShowPerceptionTestOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownVideo:
+class ShownVideo(Result):
     """A page of a video."""
 
     video: str
@@ -51,6 +53,11 @@ class ShownVideo:
         }
         known = {"video": self.video, "page": str(self.page), "bytes": self.bytes}
         return {**known, "scores": scores, "remarks": list(self.remarks)}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        remarks = f"; {len(self.remarks)} remarks on predictions are in it" if self.remarks else ""
+        return f"page  {self.page} ({self.bytes / 1e6:.1f} MB){remarks}"
 
 
 @verb(ShowPerceptionTestOptions)
@@ -72,7 +79,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
         raise BadInput(f"the page would be called {out}; give --out a name that ends in .html")
     refuse_folder(out)
     video, labels = read_one(options.annotations, name)
-    path, recording = _found(options, name)
+    path, recording = _find_video(options, name)
     contents = gather(name, video, {str(file): read_json(file) for file in options.predictions}, labels)
     film = film_uri(path, recording, video.metadata, listener.counting("coding the video"))
     sound = footage_sound(path, recording, video.metadata, _SOUND_RATE)
@@ -81,7 +88,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     return ShownVideo(video=name, page=out, bytes=out.stat().st_size, scores=contents.scores, remarks=remarks)
 
 
-def _found(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Path | None]:
+def _find_video(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Path | None]:
     from tapetum.systems.perception_test.footage import find_videos
 
     if options.videos is not None:
@@ -91,3 +98,13 @@ def _found(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Path | 
         return find_videos(folder, [name])[name]
     except BadInput:
         return find_videos(folder.parent, [name])[name]
+
+
+COMMANDS = Group(
+    """Draw saved tracks on their video, or write a video of a benchmark as a page.
+
+    `tapetum show TRACKS VIDEO` is short for `tapetum show tracks TRACKS VIDEO`.
+    """,
+    {"tracks": show, "perception-test": show_perception_test},
+    default="tracks",
+)

@@ -100,10 +100,10 @@ class Lifting:
     def _maps(self, video: "Video", frames: int) -> Any:
         """Depth maps; the listener hears how many of them are there."""
         assert self.depth is not None
-        told = False
+        noted = False
         for number, depth in enumerate(self.depth.maps(video)):
-            if not told and depth.shape != (video.height, video.width):
-                told = True
+            if not noted and depth.shape != (video.height, video.width):
+                noted = True
                 self.listener.note(
                     f"depth map {number} is {depth.shape[1]}x{depth.shape[0]}, the video {video.width}x{video.height}: "
                     "maps are taken to show the whole image"

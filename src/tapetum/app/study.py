@@ -6,13 +6,17 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Command, Group, with_json
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What may be asked of `run`."""
+    """Pre-train by many methods, sizes, budgets and kinds of data, and transfer each; the same command goes on after a stop.
+
+    What it costs is said before it begins. A killed study loses at most what lies between two checkpoints of one point.
+    """
 
     plan: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "small"
     """What is compared: tiny (minutes, to see that it works), small (an afternoon of one core), paper (accelerators), or a file
@@ -36,7 +40,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyDone:
+class StudyDone(Result):
     """What `run` did."""
 
     out: Path
@@ -45,7 +49,7 @@ class StudyDone:
     """A line of JSON for each point that is done; None where nothing was done but to say what it costs."""
     done: int
     """Points that are done, in this call and before."""
-    wanted: int
+    planned: int
     """Points of the plan."""
     stopped: bool
     """A signal ended it; the same call goes on."""
@@ -53,7 +57,20 @@ class StudyDone:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         table = None if self.table is None else str(self.table)
-        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
+        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.planned, "stopped": self.stopped}
+
+    @property
+    def goes_on_from(self) -> Path | None:
+        """The folder of the study, where a signal stopped it."""
+        return self.out if self.stopped else None
+
+    def as_text(self) -> str:
+        """Count the points, and say where the table is."""
+        lines = [f"{self.done} of {self.planned} points"]
+        lines[0] += f"; the same command goes on in {self.out}" if self.stopped else ""
+        if self.table is not None:
+            lines += [f"table   {self.table}", f"report  tapetum study report {self.out}"]
+        return "\n".join(lines)
 
 
 @verb(RunOptions, apart=("images", "pixels"))
@@ -73,26 +90,26 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
     torch.set_num_threads(options.threads)
     images, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.images, options.pixels))
-    told, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
-    costs = predict_study(told, out, listener.note)
-    wanted, done = len(costs.points), len(costs.points) - len(costs.left)
+    plan, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
+    costs = predict_study(plan, out, listener.note)
+    planned, done = len(costs.points), len(costs.points) - len(costs.left)
     if options.dry:
-        return StudyDone(out=out, table=None, done=done, wanted=wanted, stopped=False)
+        return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
     rows = run_study(costs, engine=options.engine, most=options.most, say=listener.note)
     table = out / TABLE
-    return StudyDone(out=out, table=table, done=rows.done, wanted=wanted, stopped=rows.stopped)
+    return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What may be asked of `report`."""
+    """Write the report of a study, finished or not: charts, Pareto front, crossings and claims in one HTML file."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder of a study, finished or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reported:
+class Reported(Result):
     """A report."""
 
     report: Path
@@ -101,7 +118,7 @@ class Reported:
     """Claims, fronts and crossings as JSON."""
     points: int
     """Points that are done."""
-    wanted: int
+    planned: int
     """Points of the plan."""
     claims: dict[str, str]
     """Verdicts by the names of the claims: held, falsified, undecided."""
@@ -109,7 +126,12 @@ class Reported:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         paths = {"report": str(self.report), "results": str(self.results)}
-        return {**paths, "points": self.points, "wanted": self.wanted, "claims": self.claims}
+        return {**paths, "points": self.points, "wanted": self.planned, "claims": self.claims}
+
+    def as_text(self) -> str:
+        """Count the points, and list the claims."""
+        claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
+        return f"points  {self.points} of {self.planned}\nclaims  {claims}\nreport  {self.report}"
 
 
 @verb(ReportOptions)
@@ -119,13 +141,26 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
     from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
 
     out = Path(options.out)
-    found = studied(out)
-    write_results(found, out / RESULTS)
-    write_report(found, out / REPORT)
+    results = studied(out)
+    write_results(results, out / RESULTS)
+    write_report(results, out / REPORT)
     return Reported(
         report=out / REPORT,
         results=out / RESULTS,
-        points=len(found.rows),
-        wanted=found.wanted,
-        claims={claim.name: claim.verdict for claim in found.claims},
+        points=len(results.rows),
+        planned=results.wanted,
+        claims={claim.name: claim.verdict for claim in results.claims},
     )
+
+
+def _run(given: Any, listener: Listener) -> StudyDone:
+    from tapetum.core.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    return run.run(given, listener)
+
+
+COMMANDS = Group(
+    """Find where FLOPs of pre-training are best spent: methods, sizes, budgets and data under one meter.""",
+    {"run": Command(with_json(RunOptions), _run), "report": report},
+)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.evaluate_perception_test import Task
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.evaluate.perception_test import Task
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.predictions import Finding
+    from tapetum.systems.perception_test.predicted import PredictionFinding
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionOptions:
-    """What may be asked of `submit_perception_test`."""
+    """Write predictions as the Perception Test's servers take them, or check them: what these would refuse, by item."""
 
     task: Task
     """As for tapetum eval perception-test."""
@@ -38,12 +38,14 @@ class SubmissionOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class Submission(Result):
     """What was found in predictions, and where the submission is."""
 
-    findings: Sequence["Finding"]
+    findings: Sequence["PredictionFinding"]
     """Errors first."""
     out: Path | None
+    checked: File | None = None
+    """The file that was checked, if that was all."""
 
     @property
     def errors(self) -> int:
@@ -56,6 +58,19 @@ class Submission:
         rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
         return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}
 
+    def as_text(self) -> str:
+        """List the findings, a line for each."""
+        lines = [f"{'error ' if finding.error else 'remark'}  {finding}" for finding in self.findings]
+        if self.out is not None:
+            lines.append(f"written to {self.out}")
+        return "\n".join(lines or ["nothing to remark on"])
+
+    def failure(self) -> str | None:
+        """Count the errors of a checked file."""
+        if self.checked is None or not self.errors:
+            return None
+        return f"the server would refuse {self.checked}: {self.errors} errors; mend the items above"
+
 
 @verb(SubmissionOptions)
 def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Submission:
@@ -64,19 +79,33 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
     """
     options.verify()
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
     from tapetum.systems.perception_test.predictions import read_predictions
     from tapetum.systems.perception_test.submission import nested
 
     annotations = read_annotations(options.annotations)
-    found = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
-    findings = sorted(found.findings, key=lambda finding: not finding.error)
+    predictions = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
+    findings = sorted(predictions.findings, key=lambda finding: not finding.error)
     if options.out is None:
-        return Submission(findings=findings, out=None)
-    found.refuse()
-    out = write_mapping(options.out, nested(options.task, found, annotations))
+        return Submission(findings=findings, out=None, checked=options.check)
+    predictions.refuse()
+    out = write_mapping(options.out, nested(options.task, predictions, annotations))
     size = out.stat().st_size
     if size > 200 << 20:
         listener.note(f"{out} has {size >> 20} MB; above 200 MB the servers take files by their command line only")
     return Submission(findings=findings, out=out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitCommandOptions(SubmissionOptions):
+    """Write predictions as a benchmark's server wants them, or check them: what it would refuse, by item."""
+
+    benchmark: tyro.conf.Positional[Literal["perception-test"]]
+    """Whose server."""
+
+
+@verb(SubmitCommandOptions)
+def _submit(options: SubmitCommandOptions, listener: Listener) -> Submission:
+    """Do what `tapetum submit` does."""
+    return submit_perception_test.run(options, listener)

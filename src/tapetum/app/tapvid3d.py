@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Group
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What may be asked of `check`."""
+    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
+
+    Exits with 0 where nothing was found and with 2 where something was.
+    """
 
     folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder with adt, drivetrack and pstudio in it, or with clips."""
@@ -26,7 +30,7 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class Checked(Result):
     """What was found in a folder of clips."""
 
     files: int
@@ -39,6 +43,24 @@ class Checked:
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
         return {"files": self.files, "findings": list(self.findings), "sources": self.sources}
+
+    def as_text(self) -> str:
+        """Make a table of the sources, and list the findings."""
+        lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
+        for source, counts in self.sources.items():
+            clips = f"{counts['clips']} of {counts['wanted']}"
+            visible = "-" if counts["visible"] is None else f"{counts['visible']:.3f}"
+            numbers = f"{counts['with_frames']:12} {counts['frames']:9} {counts['tracks']:9} {visible:>8}"
+            lines.append(f"{source:11} {clips:>13} {numbers}")
+        width = max((len(finding["kind"]) for finding in self.findings), default=0)
+        findings = [f"{finding['kind']:{width}}  {finding['file']}: {finding['text']}" for finding in self.findings]
+        return "\n".join([*lines, "", *(findings or ["nothing wrong was found"])])
+
+    def failure(self) -> str | None:
+        """Count the findings."""
+        if not self.findings:
+            return None
+        return f"findings: {len(self.findings)}, in {self.files} files; mend these, or fetch them again"
 
 
 @verb(CheckOptions)
@@ -55,7 +77,7 @@ def check(options: CheckOptions, listener: Listener) -> Checked:
 
 @dataclass(frozen=True)
 class ScenesOptions:
-    """What may be asked of `scenes`."""
+    """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects."""
 
     folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder to write into."""
@@ -77,7 +99,7 @@ class ScenesOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipsWritten:
+class ClipsWritten(Result):
     """Synthetic clips in a folder."""
 
     folder: Path
@@ -92,6 +114,10 @@ class ClipsWritten:
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {"folder": str(self.folder), "clips": self.clips, "frames": self.frames, "points": self.points}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"wrote {self.clips} clips of {self.frames} frames and {self.points} tracks into {self.folder}"
 
 
 @verb(ScenesOptions)
@@ -127,8 +153,12 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
 
 
 @dataclass(frozen=True)
-class MakeOptions:
-    """What may be asked of `make`."""
+class ClipsOptions:
+    """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
+
+    Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. With
+    --annotations only the images are added to downloaded annotations, as the official build does.
+    """
 
     source: tyro.conf.Positional[Literal["adt", "drivetrack", "pstudio"]]
     """Which of the three."""
@@ -167,11 +197,13 @@ class MakeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipsMade:
+class ClipsMade(Result):
     """What became of the clips of a source."""
 
     source: str
     """Which of the three."""
+    raw: Path
+    """Folder of the raw data."""
     out: Path
     """Folder of the clips."""
     report: "Report"
@@ -181,9 +213,26 @@ class ClipsMade:
         """Say all of it."""
         return {"source": self.source, "out": str(self.out), **vars(self.report)}
 
+    def as_text(self) -> str:
+        """Count the clips by what became of them."""
+        lines = [f"made        {len(self.report.made)}"]
+        rows = {"kept": (self.report.kept, "there already"), "left out": (self.report.empty, "no point can be tracked")}
+        lines += [f"{name:11} {len(names)} ({why})" for name, (names, why) in rows.items() if names]
+        return "\n".join(lines + [f"failed      {name}: {reason}" for name, reason in self.report.failed.items()])
 
-@verb(MakeOptions)
-def make(options: MakeOptions, listener: Listener) -> ClipsMade:
+    def failure(self) -> str | None:
+        """Say which clips could not be made, or that there are none."""
+        if failed := self.report.failed:
+            name, reason = next(iter(failed.items()))
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            return f"{len(failed)} clips could not be made: {name}: {reason}{more}"
+        if not (self.report.made or self.report.kept):
+            return f"nothing was made: no clip in {self.raw} is long enough and has a point to track"
+        return None
+
+
+@verb(ClipsOptions)
+def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
     """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
 
     Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. Raises BadInput
@@ -199,10 +248,10 @@ def make(options: MakeOptions, listener: Listener) -> ClipsMade:
     report = run(_jobs(options), Path(options.out), show)
     if options.source == "adt" and options.people is None and options.annotations is None and report.made:
         listener.note("people are not filtered out: points that a person hides may count as visible; see --people")
-    return ClipsMade(source=options.source, out=Path(options.out), report=report)
+    return ClipsMade(source=options.source, raw=Path(options.raw), out=Path(options.out), report=report)
 
 
-def _jobs(options: MakeOptions) -> "Iterator[Job]":
+def _jobs(options: ClipsOptions) -> "Iterator[Job]":
     from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
 
     raw, source = Path(options.raw), options.source
@@ -215,3 +264,9 @@ def _jobs(options: MakeOptions) -> "Iterator[Job]":
     if source == "pstudio":
         return pstudio.jobs(raw, experiment=options.experiment, **sampled)
     return drivetrack.jobs(raw, **sampled)
+
+
+COMMANDS = Group(
+    """Check or make clips of TAPVid-3D, the benchmark of points in metres (to score on it: tapetum eval tapvid3d).""",
+    {"check": check, "scenes": scenes, "make": make},
+)

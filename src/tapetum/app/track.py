@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.asked import find_task
 from tapetum.app.cut import CutSettings
+from tapetum.app.point_tasks import find_point_task
 from tapetum.app.show import DrawSettings, View, write_overlay
 from tapetum.app.space import SPACE, Lifting, View3D, write_space
 from tapetum.app.track_files import FEATURES, FILES, check_file, finish_features, one_file, open_features, write_file
-from tapetum.app.verb import File, Listener, count_frames, one_text, verb
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.devices import check_compiler
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
@@ -135,7 +135,7 @@ class TrackOptions(TrackSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tracked:
+class Tracked(Result):
     """Points through a video."""
 
     video: str
@@ -189,6 +189,20 @@ class Tracked:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
         return content if self.view is None else {**content, "view": str(self.view)}
 
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        content = self.as_json()
+        lines = [
+            f"tracked {content['points']} points through {content['frames']} frames of {self.video}"
+            f" ({self.width}x{self.height}) with {self.model} in {self.seconds:.1f} s",
+            *file_lines(content),
+        ]
+        if self.tracks3d is not None:
+            unit = "metres" if self.tracks3d.metric else "an unknown unit, the same everywhere"
+            lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
+            lines += [f"view     {content['view']}"] if "view" in content else []
+        return "\n".join(lines)
+
 
 @verb(TrackOptions)
 def track(options: TrackOptions, listener: Listener) -> Tracked:
@@ -222,7 +236,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
         written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
-        task = find_task(options, video, cleanup, listener)
+        task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
         lifting = lifted(options, listener) if options.three_d else None
         tracker = make_tracker(options, MODEL)
@@ -276,9 +290,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     from tapetum.bench.baselines import load_tracker
 
     tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
-    asked = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
-    if asked and (model := getattr(tracker, "model", None)):
-        model.config = replace(model.config, **asked)
+    switches = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
+    if switches and (model := getattr(tracker, "model", None)):
+        model.config = replace(model.config, **switches)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
         check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
@@ -327,3 +341,8 @@ def _tracks_kept(out: Path | None) -> Iterator[None]:
         if out is not None:
             error.add_note(f"the tracks are in {out}")
         raise
+
+
+def file_lines(summary: dict[str, Any]) -> list[str]:
+    """List the files of a summary, a line for each."""
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary.get(name)]

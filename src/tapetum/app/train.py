@@ -1,10 +1,11 @@
-"""Training by recipe: any system's config, and where and with what it runs."""
+"""`tapetum train`: any system's recipe, a config of its whole run, and where and with what it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tapetum.app.verb import Result
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
@@ -35,7 +36,7 @@ Recipe = (
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel(Result):
     """What a finished run leaves."""
 
     weights: Path
@@ -43,9 +44,17 @@ class Trained:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Scores on examples that were never trained on, where the run makes any at its end."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of it."""
+        return {"weights": str(self.weights), "scores": dict(self.scores)}
+
+    def as_text(self) -> str:
+        """List the scores, and the file."""
+        return "\n".join([*(f"{name}  {value:.4f}" for name, value in self.scores.items()), f"weights  {self.weights}"])
+
 
 @guarding_data
-def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Trained | None:
+def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
 
     `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
@@ -55,26 +64,26 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.systems.hip.run import train_hip
 
         finished = train_hip(recipe, launch, say)
-        return finished and Trained(finished.weights, finished.scores)
+        return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
         finished = _train_paligemma(recipe, launch, say)
-        return finished and Trained(finished.weights, finished.scores)
+        return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.systems.paligemma.masks.task import train_masks
 
-        return (made := train_masks(recipe, launch, say)) and Trained(*made)
+        return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, VideoTextRun):
         from tapetum.systems.longvideo.run import train_longvideo
 
-        return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
+        return (made := train_longvideo(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, FcnRun):
         from tapetum.transfer.fcn import train_fcn
 
-        return (made := train_fcn(recipe, launch, say)) and Trained(*made)
+        return (made := train_fcn(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, CocoRun):
         from tapetum.transfer.coco import train_coco
 
-        return (made := train_coco(recipe, launch, say)) and Trained(*made)
+        return (made := train_coco(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, OdinRun):
         from tapetum.systems.odin.run import train_odin
 
@@ -91,7 +100,7 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.systems.tap.training.run_scenes import train_tap_nano
 
         weights = train_tap_nano(recipe, launch)
-    return weights and Trained(weights)
+    return weights and TrainedModel(weights)
 
 
 def _train_paligemma(

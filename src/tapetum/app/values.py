@@ -47,7 +47,7 @@ def check_values(options: Any) -> None:
         if not _fits(value, hint):
             shown = f" {value!r}" if isinstance(value, str | int | float) else ""
             raise BadInput(
-                f"{name} is {'None' if value is None else f'the {type(value).__name__}{shown[:80]}'}; give {_told(hint)}"
+                f"{name} is {'None' if value is None else f'the {type(value).__name__}{shown[:80]}'}; give {_described(hint)}"
             )
         several = value if isinstance(value, tuple | list) else (value,)
         if _names_place(hint) and field.default != "" and any(isinstance(one, str) and not one for one in several):
@@ -80,17 +80,17 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _told(hint: Any) -> str:
+def _described(hint: Any) -> str:
     kind, parts = get_origin(hint), get_args(hint)
     if kind is Annotated:
-        return _told(parts[0])
+        return _described(parts[0])
     if isinstance(hint, type) and hint in _SIMPLE:
         return _SIMPLE[hint][1]
     if kind is Literal:
         return f"one of {', '.join(map(str, parts))}"
     if kind in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_told(part) for part in parts if part is not Path or str not in parts))
-    return f"several: each {_told(parts[0])}" if kind is tuple else "another value"
+        return " or ".join(dict.fromkeys(_described(part) for part in parts if part is not Path or str not in parts))
+    return f"several: each {_described(parts[0])}" if kind is tuple else "another value"
 
 
 def _names_place(hint: Any) -> bool:

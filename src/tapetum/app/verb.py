@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from tapetum.app.values import check_values, several_fields
-from tapetum.core.bounds import check_sizes
 from tapetum.core.devices import full_precision
+from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Options = TypeVar("Options")
 OptionsIn = TypeVar("OptionsIn", contravariant=True)
-Result = TypeVar("Result")
-ResultOut = TypeVar("ResultOut", covariant=True)
+Outcome = TypeVar("Outcome")
+OutcomeOut = TypeVar("OutcomeOut", covariant=True)
 
 File = str | Path
 """A place on the disk."""
@@ -42,17 +42,47 @@ def one_text(metavar: str) -> Any:
     )
 
 
+class Result:
+    """What comes of a verb; a command prints it as text, or with --json for other programs."""
+
+    came_in_parts: ClassVar[bool] = False
+    """It sums up what the listener has had in parts."""
+
+    @property
+    def goes_on_from(self) -> Path | None:
+        """The folder in which the same command goes on, where the work was stopped before its end."""
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of it for other programs."""
+        raise NotImplementedError
+
+    def as_text(self) -> str:
+        """Write it for people."""
+        raise NotImplementedError
+
+    def failure(self) -> str | None:
+        """Say what failed though there is a result: it is printed all the same, and the command exits with 2."""
+        return None
+
+
 class Listener:
     """Hears what a verb says while it works. This one hears nothing; subclasses do what they like with it."""
 
     def note(self, text: str) -> None:
         """Take a remark that is not a result, such as that frames are damaged."""
 
+    def line(self, text: str) -> None:
+        """Take a line that belongs with the result, such as how many images a run learns from."""
+
     def progress(self, task: str, done: int, total: int | None) -> None:
         """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
 
     def status(self, text: str) -> None:
         """Take a line about this moment, in place of the one before; an empty one takes it away."""
+
+    def part(self, result: Result) -> None:
+        """Take a part of the result as soon as it is known, such as the points in one frame of a live video."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
         """Give `progress` of one task, to be called with what is done and how much there is."""
@@ -67,24 +97,29 @@ class Warner(Listener):
         warnings.warn(text, stacklevel=7)
 
 
-class Verb(Protocol[P, OptionsIn, ResultOut]):
+class Verb(Protocol[P, OptionsIn, OutcomeOut]):
     """A function that takes the fields of a dataclass of options."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> ResultOut:
+    options: type
+    """The dataclass; its docstring is the help of the command that `tapetum.app.commands` makes of the verb."""
+    counts: Literal["items", "bytes"]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> OutcomeOut:
         """Do the work; remarks become Python warnings."""
         ...
 
-    def run(self, options: OptionsIn, listener: Listener, /) -> ResultOut:
+    def run(self, options: OptionsIn, listener: Listener, /) -> OutcomeOut:
         """Do the work for options that are made already; remarks and progress go to `listener`."""
         ...
 
 
 def verb(
-    options: Callable[P, Options], apart: Collection[str] = ()
-) -> Callable[[Callable[[Options, Listener], Result]], Verb[P, Options, Result]]:
+    options: Callable[P, Options], apart: Collection[str] = (), counts: Literal["items", "bytes"] = "items"
+) -> Callable[[Callable[[Options, Listener], Outcome]], Verb[P, Options, Outcome]]:
     """Make a function of options and a listener one that takes the fields of the dataclass `options`.
 
     While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
+    `counts` says what its progress is counted in.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -99,16 +134,16 @@ def verb(
     (5, 3)
     """
 
-    def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+    def decorate(work: Callable[[Options, Listener], Outcome]) -> Verb[P, Options, Outcome]:
         parameters, computed = inspect.signature(options), full_precision()(work)
 
         @wraps(work)
-        def run(options: Options, listener: Listener, /) -> Result:
+        def run(options: Options, listener: Listener, /) -> Outcome:
             with guarded(options, apart):
                 return computed(options, listener)
 
         @wraps(work)
-        def function(*args: P.args, **kwargs: P.kwargs) -> Result:
+        def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
             given = parameters.bind(*args, **kwargs)
             for name in several_fields(options) & given.arguments.keys():
                 if isinstance(value := given.arguments[name], str | Path):
@@ -121,7 +156,8 @@ def verb(
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
         function.options = options  # pyright: ignore[reportAttributeAccessIssue]
         function.run = run  # pyright: ignore[reportAttributeAccessIssue]
-        return cast("Verb[P, Options, Result]", function)
+        function.counts = counts  # pyright: ignore[reportAttributeAccessIssue]
+        return cast("Verb[P, Options, Outcome]", function)
 
     return decorate
 

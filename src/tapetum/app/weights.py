@@ -1,19 +1,20 @@
 """`tapetum.app.weights`: which weights there are, and how to get them here."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.verb import File, Listener, verb
+from tapetum.app.commands import Group
+from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownWeights:
+class KnownWeights(Result):
     """Weights known by name, and where they lie on this machine."""
 
     weights: registry.Weights
@@ -29,6 +30,10 @@ class KnownWeights:
             key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
         }
         return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
+
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
 
 
 def known() -> list[KnownWeights]:
@@ -52,15 +57,19 @@ def show(name: str) -> KnownWeights:
 
 
 @dataclass(frozen=True)
-class FetchOptions:
-    """What may be asked of `fetch`."""
+class WeightsFetchOptions:
+    """Fetch weights by name; an interrupted fetch goes on where it stopped.
 
-    name: str
+    They are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their SHA-256, which is
+    checked whenever they are used.
+    """
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """Name of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class Fetched(Result):
     """Weights that are on this machine now."""
 
     name: str
@@ -72,9 +81,13 @@ class Fetched:
         """Summarise."""
         return {"name": self.name, "path": str(self.path)}
 
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
 
-@verb(FetchOptions)
-def fetch(options: FetchOptions, listener: Listener) -> Fetched:
+
+@verb(WeightsFetchOptions, counts="bytes")
+def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
     """Fetch weights by name, unless they are here; an interrupted fetch goes on where it stopped.
 
     Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
@@ -84,10 +97,14 @@ def fetch(options: FetchOptions, listener: Listener) -> Fetched:
     return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching")))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvertSettings:
-    """How a published checkpoint is converted."""
+@dataclass(frozen=True)
+class WeightsConvertOptions:
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX), or an encoder from or for another library."""
 
+    source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
+    """Published checkpoint of a tracker, .pt or .npy; or an encoder of another library: a folder with config.json, a state dict
+    (own.pth), or timm:NAME=FILE where the file does not say what it is."""
+    _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
     to: Literal["timm", "torchvision", "huggingface"] | None = None
@@ -99,16 +116,7 @@ class ConvertSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertOptions(ConvertSettings):
-    """What may be asked of `convert`."""
-
-    source: File = dataclasses.field(kw_only=False)
-    """Published checkpoint of a tracker, .pt or .npy; or an encoder of another library: a folder with config.json, a state dict
-    (own.pth), or timm:NAME=FILE where the file does not say what it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsConverted:
+class WeightsConverted(Result):
     """A published checkpoint as a file of ours."""
 
     source: Path
@@ -122,9 +130,13 @@ class WeightsConverted:
         """Summarise."""
         return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
 
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
 
-@verb(ConvertOptions)
-def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
+
+@verb(WeightsConvertOptions)
+def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
     """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or an encoder of another library to a file of ours; or with `to`
     an encoder of ours for another library.
 
@@ -143,7 +155,7 @@ def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
     return WeightsConverted(source=source, path=target)
 
 
-def _encoder(options: ConvertOptions) -> WeightsConverted:
+def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
     """An encoder of another library as a file of ours."""
     from tapetum.core.files import same_place
     from tapetum.encoders import load, save
@@ -164,12 +176,12 @@ def _encoder(options: ConvertOptions) -> WeightsConverted:
     return WeightsConverted(source=source, path=target)
 
 
-def _refuse_settings_of_trackers(options: ConvertOptions, but: str) -> None:
+def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> None:
     if options.causal is not None or options.softmax_temperature is not None:
         raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
 
 
-def _for_library(options: ConvertOptions, library: str) -> WeightsConverted:
+def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
     """An encoder of ours as a file of another library."""
     import tapetum
     from tapetum.encoders.exchange import write_for
@@ -199,3 +211,59 @@ def _settings(weights: registry.Weights) -> dict[str, Any]:
 
     config = ARCHITECTURES[weights.architecture]
     return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
+
+
+def _lines(entry: dict[str, Any]) -> str:
+    shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+    return "\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class WeightsListOptions:
+    """List the weights known by name, and say which are on this machine."""
+
+
+@dataclass(frozen=True)
+class ListedWeights(Result):
+    """All weights known by name."""
+
+    entries: list[KnownWeights]
+
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of them."""
+        return {"weights": [entry.as_json() for entry in self.entries]}
+
+    def as_text(self) -> str:
+        """List them, a line for each."""
+        names = [(each.weights.name, "here" if each.here else "away", each.weights.summary) for each in self.entries]
+        return "\n".join(f"{name:22} {place:5} {summary}" for name, place, summary in names)
+
+
+@verb(WeightsListOptions)
+def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
+    """Do what `tapetum weights list` does."""
+    return ListedWeights(known())
+
+
+@dataclass(frozen=True)
+class WeightsShowOptions:
+    """Show where weights come from, and where they lie."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Name of the weights."""
+
+
+@verb(WeightsShowOptions)
+def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
+    """Do what `tapetum weights show` does."""
+    return show(options.name)
+
+
+COMMANDS = Group(
+    """List the weights known by name, show where one comes from and where it lies, fetch one, or convert a file.
+
+    Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
+    SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
+    """,
+    {"list": _list, "show": _show, "fetch": fetch, "convert": convert},
+)

@@ -62,7 +62,7 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     questions = []
     for name, video in read_annotations(file).items():
         end = ends.get(name) if isinstance(ends, dict) else None
-        until = str(end / video.metadata.rate) if isinstance(end, int) and end > 0 else ""
+        until = str(end / video.metadata.frame_rate) if isinstance(end, int) and end > 0 else ""
         for each in video.questions:
             questions.append(
                 Question(

@@ -25,10 +25,10 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 import tapetum
-from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
-from tapetum.core.workers import over_processes
+from tapetum.core.finished import Rows
+from tapetum.core.jobs import run_jobs
 from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
 from tapetum.systems.tapvid3d.format.folders import find_clips
 from tapetum.systems.tapvid3d.format.npz import Damage
@@ -157,7 +157,7 @@ def evaluate(
             if row is not None and row["failure"] is None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
-        for number, row in over_processes(_row, left, load or _no_tracker, workers):
+        for number, row in run_jobs(_row, left, load or _no_tracker, workers=workers):
             job = left[number]
             if row["failure"] is None:  # what made it fail may be mended, and the truth be the same
                 kept.add(job.key, stamps[job.key], as_json(row))

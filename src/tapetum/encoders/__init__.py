@@ -12,7 +12,8 @@ torch.Size([1, 64])
 from typing import TYPE_CHECKING
 
 from tapetum.core.lazy import lazy_attributes
-from tapetum.encoders.config import EncoderConfig, Preprocessing, architecture, names
+from tapetum.encoders.architectures import architecture, names
+from tapetum.encoders.config import EncoderConfig, Preprocessing
 
 if TYPE_CHECKING:
     from tapetum.encoders.factory import build, from_state, save, to_state

@@ -1,31 +1,30 @@
-"""What every encoder's config shares, how images are prepared for it, and the architectures known by name.
+"""Configs of image encoders and of the text decoder, and how images are prepared for an encoder. Imports no torch.
 
-Imports no torch. A family of encoders is three dotted names in `FAMILIES`: its config, its network, and its named
-architectures; each is imported when it is asked for.
+Configs of the convolutional families and of Swin are in `convolutional_config`, those of pairs of an image and a text encoder
+in `towers_config`; architectures by name are in `architectures`.
 """
 
-import difflib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
-from importlib import import_module
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
+from tapetum.core.fields import check_fields
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
-"""Mean or deviation of red, green and blue over ImageNet, in 0..255."""
+"""Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Mean or deviation of red, green and blue over ImageNet, in 0..255."""
+"""Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
 HALF = (127.5, 127.5, 127.5)
 """As mean and as std: to -1..1."""
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
+"""Mean or standard deviation of the images of CLIP, in 0..255."""
+CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
+"""Mean or standard deviation of the images of CLIP, in 0..255."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What is done to uint8 images before an encoder sees them; it travels with the weights.
+    """What is done to uint8 images before an encoder gets them; it is stored with the weights.
 
     >>> Preprocessing(size=(224, 224), crop_fraction=0.875).resized(480, 640)
     (256, 341)
@@ -47,188 +46,241 @@ class Preprocessing:
     """What is left is divided by this; in units of 0..255."""
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise BadInput(f"images are prepared to size {self.size}; give rows and columns, 1 or more")
-        if self.resize not in ("crop", "squash") or self.interpolation not in ("bilinear", "bicubic"):
+        check_fields(self, size="[1, inf)", crop_fraction="(0, 1]", std="(0, inf)")
+        if len(self.size) != 2 or len(self.mean) != 3 or len(self.std) != 3:
             raise BadInput(
-                f"preprocessing is {self.resize!r} and {self.interpolation!r}; choose crop or squash, and bilinear or bicubic"
-            )
-        if not 0 < self.crop_fraction <= 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise BadInput(
-                "preprocessing wants a crop_fraction above 0 and up to 1, and three numbers as mean and as std above 0"
+                f"images are prepared to {self.size} by {self.mean} and {self.std}; give rows and columns, three means"
             )
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
-        """Give rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
-        wanted = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
+        """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
+        target = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":
-            return wanted
-        if wanted[0] * columns >= wanted[1] * rows:  # rows are what is short
-            return wanted[0], max(wanted[1], int(wanted[0] * columns / rows))
-        return max(wanted[0], int(wanted[1] * rows / columns)), wanted[1]
+            return target
+        if target[0] * columns >= target[1] * rows:  # rows are what is short
+            return target[0], max(target[1], int(target[0] * columns / rows))
+        return max(target[0], int(target[1] * rows / columns)), target[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """What the config of every family has. One whose weights know the size of its images also has `image_size`."""
+    """Fields that the config of every family has. One whose weights know the size of its images also has `image_size`."""
 
     classes: int = 0
     """Outputs of the linear classifier on the pooled vector; 0: there is none."""
 
     def __post_init__(self) -> None:
-        if self.classes < 0:
-            raise BadInput(f"an encoder cannot have {self.classes} classes; give 0 for none, or more")
+        check_fields(self, classes="[0, inf)")
+
+
+def half(size: int, crop: float = 0.9) -> Preprocessing:
+    """Prepare as AugReg does: crop, to -1..1."""
+    return Preprocessing(size=(size, size), crop_fraction=crop, mean=HALF, std=HALF)
+
+
+def imagenet(size: int, crop: float = 0.875) -> Preprocessing:
+    """Prepare as most do: crop, then ImageNet's mean and deviation."""
+    return Preprocessing(size=(size, size), crop_fraction=crop, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def clip(size: int) -> Preprocessing:
+    """Prepare as CLIP does: the shorter side to size, crop, then CLIP's mean and deviation."""
+    return Preprocessing(size=(size, size), mean=CLIP_MEAN, std=CLIP_STD)
+
+
+def squashed(size: int) -> Preprocessing:
+    """Prepare as SigLIP does: squash, to -1..1."""
+    return Preprocessing(size=(size, size), resize="squash", mean=HALF, std=HALF)
+
+
+def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
+    """Raise BadInput for a stem that cannot be: convolutions halve the image `log2(patch)` times, and double the channels."""
+    halvings = patch.bit_length() - 1
+    if stem == "convolutions" and (2**halvings != patch or patch < 2 or width % 2 ** (halvings - 1)):
+        raise BadInput(
+            f"a stem of convolutions wants patches of 2, 4, 8 or 16, not {patch}, and a width that can be halved"
+            f" {halvings - 1} times, not {width}"
+        )
+    if blocks < 0 or (blocks and stem == "patch"):
+        raise BadInput(f"stem_blocks is {blocks} with stem {stem!r}; it is 0 or more, with convolutions only")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
-    """Where the parts of a family are, as `module:name`."""
+class ViTConfig(EncoderConfig):
+    """A vision transformer."""
 
-    config: str
-    """The dataclass, a subclass of EncoderConfig."""
-    model: str
-    """The network, a subclass of Encoder that takes (config, preprocessing)."""
-    named: str
-    """A dict from name to Architecture."""
+    width: int
+    """Channels of a token."""
+    depth: int
+    """Blocks."""
+    heads: int
+    """Heads of the attention in each block."""
+    mlp_width: int
+    """Hidden channels of the MLP in each block."""
+    patch: int = 16
+    """Side of a patch, in pixels."""
+    image_size: tuple[int, int] = (224, 224)
+    """Rows and columns of the images for whose grid there are positions; for others they are interpolated."""
+    ragged: bool = False
+    """Pixels at the right and at the bottom that fill no patch are left out (SigLIP at 384 with patches of 14), not refused."""
+    class_token: bool = True
+    registers: int = 0
+    """Tokens after the class token that are for the network's own use."""
+    positions: Literal["learned", "sine"] = "learned"
+    """sine: fixed, as in MAE."""
+    class_position: bool = True
+    """The class token has a position too."""
+    resample: Literal["timm", "big_vision", "transformers"] = "timm"
+    """How positions are interpolated; see `tapetum.layers.patches`."""
+    patch_bias: bool = True
+    """The linear layer on the patches has a bias."""
+    stem: Literal["patch", "convolutions"] = "patch"
+    """From pixels to tokens: a linear layer on each patch; or convolutions, which halve the image until a patch is one cell
+    (arXiv 2106.14881): small networks and small data learn far sooner with them."""
+    stem_blocks: int = 0
+    """Residual blocks of two convolutions at each size between the first halving and the last."""
+    norm_before: bool = False
+    """A norm of the tokens before the first block, as in CLIP."""
+    norm_eps: float = 1e-6
+    qkv_bias: bool = True
+    """Query, key and value have a bias."""
+    layer_scale: float | None = None
+    """First value of the numbers by which each block's parts are multiplied; None: there are none."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
+    pooling: Literal["token", "mean", "attention"] = "token"
+    """How tokens become one vector: the class token, the mean of the grid, or a learned query that attends to the grid."""
+    pooler: bool = False
+    """A linear layer and tanh after the pooling, as in transformers' ViTModel."""
+    norm: Literal["tokens", "pooled"] = "tokens"
+    """Where the last norm is: on all tokens before they are pooled, or on the pooled vector (timm's fc_norm)."""
+    drop_path: float = 0.0
+    """In training, the probability with which an example leaves out a part of the last block; earlier blocks have less."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, **dict.fromkeys(("width", "depth", "heads", "mlp_width", "patch"), "[1, inf)"))
+        if self.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide a width of {self.width}; choose a multiple")
+        fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.image_size)
+        if len(self.image_size) != 2 or not fits:
+            raise BadInput(f"patches of {self.patch} do not divide images of {self.image_size}; choose multiples")
+        if not self.class_token and (self.pooling == "token" or self.registers):
+            raise BadInput("pooling by token, and registers, want a class token; set class_token, or pool by mean or attention")
+        check_stem(self.stem, self.stem_blocks, self.patch, self.width)
+        if self.positions == "sine" and self.width % 4:
+            raise BadInput(f"sine positions want a width that is a multiple of 4, not {self.width}")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches of an image of `image_size`."""
+        return self.image_size[0] // self.patch, self.image_size[1] // self.patch
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before those of the grid."""
+        return int(self.class_token) + self.registers
 
 
-def _family(module: str, model: str) -> Family:
-    where = f"tapetum.encoders.{module}"
-    return Family(config=f"{where}_config:{model}Config", model=f"{where}:{model}", named=f"{where}_config:NAMED")
-
-
-FAMILIES: dict[str, Family] = {
-    "vit": _family("vit", "ViT"),
-    "towers": _family("towers", "Towers"),
-    "resnet": _family("resnet", "ResNet"),
-    "nfnet": _family("nfnet", "NFNet"),
-    "swin": _family("swin", "Swin"),
-    "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite"),
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "tiny": (192, 12, 3, 768),
+    "small": (384, 12, 6, 1536),
+    "medium": (512, 12, 8, 2048),
+    "base": (768, 12, 12, 3072),
+    "large": (1024, 24, 16, 4096),
+    "so400m": (1152, 27, 16, 4304),
+    "huge": (1280, 32, 16, 5120),
 }
-"""Every family by the name that files carry."""
+"""Width, depth, heads and hidden channels of the MLP, by the names that the field gives them."""
 
 
-SOURCES: dict[str, tuple[str, ...]] = {
-    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
-    "torchvision": ("tapetum.encoders.tables.torchvision",),
-    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
-    "open_clip": ("tapetum.encoders.tables.open_clip",),
-    "detcon": ("tapetum.encoders.tables.detcon",),
-    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
-}
-"""Libraries whose weights can be used, and the modules with their tables, asked one after the other; see `factory`."""
+def sized(size: str, patch: int = 16, image: int = 224) -> ViTConfig:
+    """Make the plain ViT of a size of `SIZES`."""
+    width, depth, heads, mlp_width = SIZES[size]
+    return ViTConfig(width=width, depth=depth, heads=heads, mlp_width=mlp_width, patch=patch, image_size=(image, image))
+
+
+def as_deit3(config: ViTConfig) -> ViTConfig:
+    """Change a plain ViT into that of DeiT III: layer scale, and no position for the class token."""
+    return replace(config, layer_scale=1e-6, class_position=False)
+
+
+def as_dinov2(config: ViTConfig, registers: int = 0) -> ViTConfig:
+    """Change a plain ViT into that of DINOv2: layer scale, registers or none."""
+    return replace(config, layer_scale=1e-5, registers=registers, resample="timm" if registers else "transformers")
+
+
+def as_clip(config: ViTConfig, activation: Literal["gelu", "quick_gelu"] = "quick_gelu") -> ViTConfig:
+    """Change a plain ViT into that of CLIP: a norm before the first block, patches without bias, quick GELU."""
+    return replace(config, norm_before=True, patch_bias=False, activation=activation, norm_eps=1e-5, resample="transformers")
+
+
+def as_siglip(config: ViTConfig, activation: Literal["gelu", "gelu_tanh"] = "gelu_tanh") -> ViTConfig:
+    """Change a plain ViT into that of SigLIP: no class token, pooling by attention, GELU by tanh."""
+    return replace(config, class_token=False, pooling="attention", activation=activation, resample="big_vision")
+
+
+def as_mae(config: ViTConfig) -> ViTConfig:
+    """Change a plain ViT into that of MAE: sine positions."""
+    return replace(config, positions="sine", resample="transformers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A network's family, sizes and preprocessing, without weights."""
+class DecoderConfig:
+    """A decoder of the Gemma kind. The defaults are those of Gemma; what Gemma 2 adds is off."""
 
-    family: str
-    config: EncoderConfig
-    preprocessing: Preprocessing
+    width: int
+    """Channels of a token."""
+    depth: int
+    """Blocks."""
+    heads: int
+    """Heads of the queries."""
+    key_value_heads: int
+    """Heads of keys and values; each is shared by heads / key_value_heads of the queries."""
+    head_width: int
+    """Channels of a head; heads * head_width need not be the width."""
+    mlp_width: int
+    """Hidden channels of the gated MLP."""
+    vocabulary: int
+    """Kinds of tokens; the token embedding is also the last layer."""
+    query_scale: float | None = None
+    """By which logits of the attention are multiplied; None: head_width ** -0.5."""
+    post_norms: bool = False
+    """A norm after each part of a block too (Gemma 2)."""
+    attention_soft_cap: float | None = None
+    """Logits of the attention become cap * tanh(logits / cap), before the mask (Gemma 2: 50)."""
+    logit_soft_cap: float | None = None
+    """The same for the logits over the vocabulary (Gemma 2: 30)."""
+    window: int | None = None
+    """Tokens back, itself included, that a token of a local block sees; None: no block is local (Gemma 2: 4096)."""
+    global_every: int = 2
+    """With a window, every so manieth block sees all: 2 makes blocks 0, 2, 4, ... local."""
+    rope_wavelength: float = 10_000.0
+    """Longest wavelength of the rotary positions."""
+    norm_eps: float = 1e-6
+    dropout: float = 0.0
+    """In training, the probability with which a number that a part of a block gives is left out."""
 
+    def __post_init__(self) -> None:
+        sizes = "width", "depth", "heads", "key_value_heads", "mlp_width", "vocabulary", "global_every"
+        above_0 = "query_scale", "attention_soft_cap", "logit_soft_cap", "window", "rope_wavelength", "norm_eps"
+        bounds = dict.fromkeys(sizes, "[1, inf)") | dict.fromkeys(above_0, "(0, inf)")
+        check_fields(self, **bounds, head_width="[2, inf)", dropout="[0, 1)")
+        if self.head_width % 2 or self.heads % self.key_value_heads:
+            raise BadInput(
+                f"a decoder has {self.heads} heads of {self.head_width} channels on {self.key_value_heads} heads of keys and"
+                " values; head_width must be even, and key_value_heads divide heads"
+            )
 
-def dotted(name: str) -> Any:
-    """Import what a `module:name` says."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    @property
+    def scale(self) -> float:
+        """By which logits of the attention are multiplied."""
+        return self.head_width**-0.5 if self.query_scale is None else self.query_scale
 
+    def local(self, block: int) -> bool:
+        """Check whether a block attends within a window only.
 
-@cache
-def _named() -> Mapping[str, Architecture]:
-    out: dict[str, Architecture] = {}
-    for family in FAMILIES.values():
-        out |= dotted(family.named)
-    return out
-
-
-def names() -> tuple[str, ...]:
-    """Give the names of all architectures that `build` knows."""
-    return tuple(_named())
-
-
-def architecture(name: str, **changes: Any) -> Architecture:
-    """Give an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
-
-    The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
-
-    Raises BadInput for an unknown name or field.
-    """
-    known = _named()
-    if is_reference(name, "encoder") and name not in known:
-        config = family_class(name, "config")()
-        preprocessing = Preprocessing(size=getattr(family_class(name, "model"), "image_size", (224, 224)))
-        return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
-    source, colon, theirs = name.partition(":")
-    if colon and source in SOURCES:
-        answers = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
-        found = next((answer[0] for answer in answers if answer is not None), None)
-        if found is None:
-            raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
-        return changed(found, changes)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"
-        raise BadInput(f"there is no encoder {name!r}; {advice}")
-    return changed(known[name], changes)
-
-
-def changed(found: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Change fields of the config; `image_size` also changes the preprocessing. Raises BadInput for an unknown field."""
-    check_sizes(changes, most=LARGEST_SIZE)
-    own = {field.name for field in fields(found.config)}
-    if unknown := sorted(changes.keys() - own):
-        raise BadInput(f"a {found.family} has no setting {unknown[0]!r}; it has {', '.join(sorted(own))}")
-    preprocessing = found.preprocessing
-    if "image_size" in changes:
-        preprocessing = replace(preprocessing, size=changes["image_size"])
-    return replace(found, config=replace(found.config, **changes), preprocessing=preprocessing)
-
-
-def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:
-    """Raise BadInput where the patches of a ViT do not divide images of `side` pixels; it names the `option` that resizes them.
-
-    `patch` is another size of patches than the config has.
-    """
-    config = getattr(config, "image", config)  # of CLIP and SigLIP, whose text is beside it
-    patch = int(patch or getattr(config, "patch", 1))
-    if side % patch and not getattr(config, "ragged", False):
-        near = " or ".join(str(each) for each in (side - side % patch, side - side % patch + patch) if each)
-        raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
-
-
-def family_class(family: str, part: Literal["config", "model"]) -> Any:
-    """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
-    if family in FAMILIES:
-        return dotted(getattr(FAMILIES[family], part))
-    own = resolve_class(family, "encoder")
-    return own if part == "model" else getattr(own, "Config", EncoderConfig)
-
-
-def as_json(found: Architecture) -> dict[str, Any]:
-    """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
-    header = {"family": found.family, "config": asdict(found.config), "preprocessing": asdict(found.preprocessing)}
-    if found.family not in FAMILIES:
-        record = record_of_class(found.family, "encoder")
-        header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
-    return header
-
-
-def from_json(header: Mapping[str, Any]) -> Architecture:
-    """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
-    family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
-    config = family_class(family, "config")
-    return Architecture(
-        family=family,
-        config=config(**_tuples(header["config"])),
-        preprocessing=Preprocessing(**_tuples(header["preprocessing"])),
-    )
-
-
-def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
-    def frozen(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return _tuples(value)
-        return tuple(frozen(v) for v in value) if isinstance(value, list) else value
-
-    return {name: frozen(value) for name, value in stored.items()}
+        >>> sizes = {"width": 8, "depth": 4, "heads": 2, "key_value_heads": 1, "head_width": 4, "mlp_width": 8, "vocabulary": 9}
+        >>> [DecoderConfig(**sizes, window=3).local(block) for block in range(4)]
+        [True, False, True, False]
+        """
+        return self.window is not None and (block + 1) % self.global_every != 0

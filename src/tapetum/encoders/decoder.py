@@ -1,16 +1,17 @@
-"""A causal decoder of text, of the Gemma kind (arXiv 2403.08295, 2408.00118), that knows nothing of where its tokens come from.
+"""A causal decoder of text, of the Gemma kind (arXiv 2403.08295, 2408.00118), for tokens of any origin.
 
-    ids -> table * sqrt(width) -> blocks of (attention, gated MLP) -> norm -> the same table, turned round -> logits
+    ids -> token embedding * sqrt(width) -> blocks of (attention, gated MLP) -> norm -> the same embedding, transposed -> logits
 
-It takes embedded tokens, so that others (images, frames) may stand among those of text, and masks from outside. Positions are
-rotary. Query, key and value are one linear layer, gate and up another: a step of one token is bound by the reading of weights
-and by the number of calls.
+It takes embedded tokens, so that others (images, frames) may stand among those of text, and attention masks from outside.
+Positions are rotary (arXiv 2104.09864) in the layout of Gemma, where channel i of a head is rotated with channel i + half; the
+MLP is GEGLU (2002.05202). Query, key and value are one linear layer, gate and up another: a step of one token is bound by the
+reading of weights and by the number of calls.
 
 Kept in the weights' precision: products, sums and the stream between blocks. In float32: norms, rotary positions, and the
 attention's soft cap and softmax.
 
 Differs from the papers: no embedding of the position or of the kind of a token; initial weights have a variance of one over
-the inputs, the table too.
+the inputs, the token embedding too.
 """
 
 import torch
@@ -19,16 +20,82 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.layers.attention import KeyValueCache, attend, causal_mask, rotary_angles, turn
-from tapetum.layers.linear import linear, times
-from tapetum.layers.mlp import FusedGatedMlp
-from tapetum.layers.quantised import Int8Embedding
-from tapetum.layers.transformer import RmsNorm
+from tapetum.encoders.config import DecoderConfig
+from tapetum.layers.transformer import TokenEmbedding, attend, causal_mask
+
+
+class RmsNorm(nn.Module):
+    """Divide by the root of the mean square (arXiv 1910.07467) in float32 or more, then multiply by 1 + weight, as Gemma."""
+
+    def __init__(self, width: int, eps: float = 1e-6):
+        super().__init__()
+        self.eps, self.weight = eps, nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return F.rms_norm(x.to(dtype), x.shape[-1:], 1.0 + self.weight.to(dtype), self.eps).to(x.dtype)
+
+
+class GatedMlp(nn.Module):
+    """GEGLU, out(gelu_tanh(gate(x)) * up(x)), without biases; gate and up are one layer, gate first."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate_up, self.out = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
+        gate, up = self.gate_up(x).chunk(2, -1)
+        return self.out(F.gelu(gate, approximate="tanh") * up)
+
+
+def rotary_angles(
+    positions: Int[Tensor, "#b n"], width: int, wavelength: float = 10_000.0
+) -> tuple[Float[Tensor, "#b 1 n d"], Float[Tensor, "#b 1 n d"]]:
+    """Compute cosines and sines of position * wavelength ** (-2 i / width); the sines of the first half have a minus."""
+    half = width // 2
+    speed = wavelength ** -(torch.arange(half, device=positions.device, dtype=torch.float32) / half)
+    angle = positions[:, None, :, None].float() * speed
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+def apply_rotary(
+    x: Float[Tensor, "b h n d"], cos: Float[Tensor, "#b 1 n d"], sin: Float[Tensor, "#b 1 n d"]
+) -> Float[Tensor, "b h n d"]:
+    """Rotate channels i and i + d / 2 of each head by the angles of `rotary_angles`."""
+    swapped = x.roll(x.shape[-1] // 2, -1)
+    return torch.addcmul(x * cos, swapped, sin).to(x.dtype)
+
+
+class KeyValueCache:
+    """Keys and values of earlier tokens in one attention layer, so that the next token costs one row."""
+
+    def __init__(
+        self, batch: int, heads: int, capacity: int, head_width: int, *, dtype: torch.dtype, device: torch.device | None = None
+    ):
+        self.keys = torch.zeros(batch, heads, capacity, head_width, dtype=dtype, device=device)
+        self.values = torch.zeros_like(self.keys)
+        self.length = 0
+        """Tokens in the cache."""
+
+    def append(
+        self, key: Float[Tensor, "b g n d"], value: Float[Tensor, "b g n d"]
+    ) -> tuple[Float[Tensor, "b g m d"], Float[Tensor, "b g m d"]]:
+        """Add the next n tokens; returns keys and values of all m. Raises BadInput where they do not fit."""
+        end = self.length + key.shape[2]
+        if end > self.keys.shape[2]:
+            raise BadInput(f"{end} tokens do not fit a cache of {self.keys.shape[2]}; make it larger")
+        self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = key, value
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def reorder(self, rows: Int[Tensor, " c"]) -> None:
+        """Make row i of the batch what row `rows[i]` was, as a beam search asks; the batch may grow or shrink."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class DecoderCache:
-    """Keys and values of all blocks for the tokens seen, in memory that is there from the start."""
+    """Keys and values of earlier tokens in all blocks, allocated at once."""
 
     def __init__(self, config: DecoderConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device):
         shape = batch, config.key_value_heads, capacity, config.head_width
@@ -36,7 +103,7 @@ class DecoderCache:
 
     @property
     def length(self) -> int:
-        """Tokens held, padding among them."""
+        """Tokens in the cache, padding among them."""
         return self.blocks[0].length
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
@@ -51,8 +118,8 @@ class DecoderAttention(nn.Module):
     def __init__(self, config: DecoderConfig):
         super().__init__()
         self.config = config
-        turned = config.heads + config.key_value_heads
-        self.query_key_value = nn.Linear(config.width, (turned + config.key_value_heads) * config.head_width, bias=False)
+        heads = config.heads + 2 * config.key_value_heads
+        self.query_key_value = nn.Linear(config.width, heads * config.head_width, bias=False)
         self.out = nn.Linear(config.heads * config.head_width, config.width, bias=False)
 
     def forward(
@@ -63,17 +130,17 @@ class DecoderAttention(nn.Module):
         cache: KeyValueCache | None,
     ) -> Float[Tensor, "b n c"]:
         c = self.config
-        joined = linear(x, self.query_key_value).unflatten(-1, (-1, c.head_width)).transpose(1, 2)
-        turned = turn(joined[:, : c.heads + c.key_value_heads], *angles)
-        query, key, value = turned[:, : c.heads], turned[:, c.heads :], joined[:, c.heads + c.key_value_heads :]
+        joined = self.query_key_value(x).unflatten(-1, (-1, c.head_width)).transpose(1, 2)
+        rotated = apply_rotary(joined[:, : c.heads + c.key_value_heads], *angles)
+        query, key, value = rotated[:, : c.heads], rotated[:, c.heads :], joined[:, c.heads + c.key_value_heads :]
         if cache is not None:
-            key, value = (held.to(query.dtype) for held in cache.append(key, value))
+            key, value = (cached.to(query.dtype) for cached in cache.append(key, value))
         one = query.shape[2] == 1
         if one:  # the queries that share a key stand where several tokens would: nothing is copied
             query = query.reshape(query.shape[0], c.key_value_heads, -1, c.head_width)
-        found = attend(query, key, value, mask, scale=c.scale, soft_cap=c.attention_soft_cap)
-        found = found.reshape(x.shape[0], 1, -1) if one else found.transpose(1, 2).flatten(2)
-        return linear(found, self.out)
+        y = attend(query, key, value, mask, scale=c.scale, soft_cap=c.attention_soft_cap)
+        y = y.reshape(x.shape[0], 1, -1) if one else y.transpose(1, 2).flatten(2)
+        return self.out(y)
 
 
 class DecoderBlock(nn.Module):
@@ -83,20 +150,17 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.dropout, self.post_norms = config.dropout, config.post_norms
         self.attention_norm, self.attention = RmsNorm(config.width, config.norm_eps), DecoderAttention(config)
-        self.mlp_norm, self.mlp = RmsNorm(config.width, config.norm_eps), FusedGatedMlp(config.width, config.mlp_width)
+        self.mlp_norm, self.mlp = RmsNorm(config.width, config.norm_eps), GatedMlp(config.width, config.mlp_width)
         if config.post_norms:
             self.attention_after, self.mlp_after = (RmsNorm(config.width, config.norm_eps) for _ in range(2))
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None, cache: KeyValueCache | None) -> Tensor:
-        found = self.attention(self.attention_norm(x), angles, mask, cache)
+        y = self.attention(self.attention_norm(x), angles, mask, cache)
         if self.post_norms:
-            found = self.attention_after(found)
-        x = x + self._dropped(found)
-        found = self._dropped(self.mlp(self.mlp_norm(x)))  # before the norm that follows it, as in big_vision
-        return x + (self.mlp_after(found) if self.post_norms else found)
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout and self.training else x
+            y = self.attention_after(y)
+        x = x + F.dropout(y, self.dropout, self.training)
+        y = F.dropout(self.mlp(self.mlp_norm(x)), self.dropout, self.training)  # before the norm after it, as in big_vision
+        return x + (self.mlp_after(y) if self.post_norms else y)
 
 
 class Decoder(nn.Module):
@@ -105,18 +169,18 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig):
         super().__init__()
         self.config = config
-        self.table: nn.Embedding | Int8Embedding = nn.Embedding(config.vocabulary, config.width)
+        self.token_embedding = TokenEmbedding(config.vocabulary, config.width)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.depth))
         self.norm = RmsNorm(config.width, config.norm_eps)
         self.apply(_start)
 
     def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
         """Look up tokens, times the root of the width (rounded to the weights' precision, as Gemma does)."""
-        x = self.table(ids)
+        x = self.token_embedding(ids)
         return x * torch.tensor(self.config.width**0.5, dtype=x.dtype).item()
 
     def cache(self, batch: int, capacity: int, dtype: torch.dtype | None = None) -> DecoderCache:
-        """Make room for the keys and values of `capacity` tokens; in the weights' precision by default."""
+        """Allocate the keys and values of `capacity` tokens; in the weights' precision by default."""
         weight = self.norm.weight
         return DecoderCache(self.config, batch, capacity, weight.dtype if dtype is None else dtype, weight.device)
 
@@ -130,25 +194,25 @@ class Decoder(nn.Module):
         causal: bool = True,
         cache: DecoderCache | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Read embedded tokens; gives them after the last norm.
+        """Pass embedded tokens through the blocks and the last norm.
 
         Args:
             x: tokens, see `embed`.
-            positions: of the tokens; by default they go on from those in the cache.
-            mask: where tokens may look, with a column for each token held, those of x being the last; every token sees one.
+            positions: of the tokens; by default they continue those in the cache.
+            mask: which keys tokens attend to, a column for each token cached, then for those of x; each has one at least.
             local_mask: the same for the local blocks of a config with a window; needed with a mask that is wider than that.
-            causal: without a mask, tokens see themselves and what was before, in local blocks within the window; else all see
-                all, in local blocks too.
-            cache: earlier tokens, which are looked at too; x is added to them.
+            causal: without a mask, tokens attend to themselves and earlier ones, in local blocks within the window; else all
+                to all, in local blocks too.
+            cache: earlier tokens, which are attended to too; x is added to them.
 
         Raises:
             BadInput: the tokens do not fit the cache.
         """
-        held = 0 if cache is None else cache.length
+        earlier = 0 if cache is None else cache.length
         count = x.shape[1]
         if positions is None:
-            positions = torch.arange(held, held + count, device=x.device)[None]
-        wide, narrow = self._masks(count, held + count, mask, local_mask, causal, x)
+            positions = torch.arange(earlier, earlier + count, device=x.device)[None]
+        wide, narrow = self._masks(count, earlier + count, mask, local_mask, causal, x)
         angles = rotary_angles(positions, self.config.head_width, self.config.rope_wavelength)
         for i, block in enumerate(self.blocks):
             x = block(x, angles, narrow if self.config.local(i) else wide, None if cache is None else cache.blocks[i])
@@ -157,7 +221,7 @@ class Decoder(nn.Module):
     def _masks(
         self, queries: int, keys: int, mask: Tensor | None, local: Tensor | None, causal: bool, x: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """What is added to logits in blocks that see all, and in local ones."""
+        """Make what is added to logits in global blocks, and in local ones."""
         window = self.config.window
         near = window is None or keys <= window
         if mask is None:
@@ -172,22 +236,21 @@ class Decoder(nn.Module):
         wide = _added(mask, x.dtype)
         return wide, wide if local is mask else _added(local, x.dtype)
 
-    def logits(self, x: Float[Tensor, "*s d"], capped: bool = True, rows: int | None = None) -> Float[Tensor, "*s v"]:
-        """Give the logits of the next token after each of the tokens that `forward` gave.
+    def logits(self, x: Float[Tensor, "*s d"], capped: bool = True, count: int | None = None) -> Float[Tensor, "*s v"]:
+        """Compute the logits of the next token after each of the tokens that `forward` returned.
 
         Args:
             x: tokens after the last norm.
             capped: apply the config's logit_soft_cap, if it has one.
-            rows: tokens of the vocabulary, the first ones; all by default.
+            count: of the vocabulary's first tokens; all by default.
         """
-        table = self.table
-        logits = table.times(x, rows) if isinstance(table, Int8Embedding) else times(x, table.weight, rows)
+        logits = self.token_embedding.project(x, count)
         cap = self.config.logit_soft_cap
         return logits if cap is None or not capped else torch.tanh(logits / cap) * cap
 
 
 def _added(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Numbers to be added to logits: made once for all blocks."""
+    """Make a mask of booleans one of numbers to be added to logits, once for all blocks."""
     if mask is None:
         return None
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head
-from tapetum.encoders.efficientnet_lite_config import EfficientNetLiteConfig
+from tapetum.encoders.convolutional_config import EfficientNetLiteConfig
 
 STEM_WIDTH, FINAL_WIDTH = 32, 1280
 LITE0 = (

@@ -16,6 +16,7 @@ from torch import Tensor
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
+from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
 from tapetum.video.images import IMAGES
 from tapetum.video.sound import only_sound
@@ -76,7 +77,7 @@ class EncoderEmbedder:
     """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder."""
 
     def __init__(self, encoder: Encoder):
-        self.encoder = encoder.eval()
+        self.encoder = speed_up(encoder.eval())
 
     def pieces(self, path: Path | Video) -> Iterator[Piece]:
         """Give the pieces of a file. Raises BadInput if it cannot be read."""

@@ -14,13 +14,13 @@ from safetensors.torch import save as to_bytes
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.factory import describe, to_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig
 
 
 def write_for(encoder: Encoder, library: str, path: Path) -> str:
@@ -73,9 +73,9 @@ def _timm(encoder: Encoder) -> str:
     if isinstance(encoder, NFNet):
         name = "nfnet_f0" if encoder.config.gamma_in_weights else "dm_nfnet_f0"
         return f"timm.create_model({name!r}, num_classes={classes})"
-    from tapetum.encoders.efficientnet_lite_config import NAMED
+    from tapetum.encoders.convolutional_config import LITES
 
-    for name, named in NAMED.items():
+    for name, named in LITES.items():
         ours = describe(encoder).config
         if all(getattr(ours, f) == getattr(named.config, f) for f in ("width_multiplier", "depth_multiplier")):
             return f"timm.create_model('tf_{name.replace('-', '_')}', num_classes={classes})"

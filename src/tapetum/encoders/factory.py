@@ -23,16 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.config import (
+from tapetum.encoders.architectures import (
     FAMILIES,
     SOURCES,
     Architecture,
-    Preprocessing,
     architecture,
     as_json,
     changed,
@@ -40,6 +39,7 @@ from tapetum.encoders.config import (
     family_class,
     from_json,
 )
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import send, under_our_names

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput, MissingExtra, Remark
 from tapetum.core.plugins import resolve_class, split_reference
-from tapetum.encoders.config import SOURCES, Preprocessing, architecture, dotted
+from tapetum.encoders.architectures import SOURCES, architecture, dotted
+from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder

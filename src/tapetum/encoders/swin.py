@@ -20,12 +20,8 @@ from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
-from tapetum.encoders.swin_config import SwinConfig
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.attention import attend
-from tapetum.layers.linear import linear
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import DropPath
+from tapetum.encoders.convolutional_config import SwinConfig
+from tapetum.layers.transformer import DropPath, Mlp, attend, start_linear
 
 _EPS = 1e-5
 _NEVER = -100.0  # added to the logits of cells that may not see each other, as everyone's Swin does
@@ -46,15 +42,15 @@ class WindowAttention(nn.Module):
         """Let each cell look at its window, rows and columns rolled by `shift`; sides are multiples of the window."""
         b, rows, columns, c = x.shape
         cells = split_windows(x.roll((-shift[0], -shift[1]), (1, 2)), self.window)  # (b, windows, n, c)
-        heads = linear(cells.flatten(0, 1), self.qkv).unflatten(-1, (3, self.heads, c // self.heads))
+        heads = self.qkv(cells.flatten(0, 1)).unflatten(-1, (3, self.heads, c // self.heads))
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind()  # each (b * windows, heads, n, width)
         bias = self.offset_bias[self.offsets].permute(2, 0, 1)[None].to(query.dtype)
         if any(shift):
             region = split_windows(_regions((rows, columns), self.window, shift, x.device)[None, :, :, None], self.window)
             apart = (region != region.mT)[0, :, None]  # (windows, 1, n, n)
             bias = (bias + _NEVER * apart).repeat(b, 1, 1, 1)
-        found = linear(attend(query, key, value, bias).transpose(1, 2).flatten(2), self.out)
-        return join_windows(found.unflatten(0, (b, -1)), rows, columns).roll(shift, (1, 2))
+        x = self.out(attend(query, key, value, bias).transpose(1, 2).flatten(2))
+        return join_windows(x.unflatten(0, (b, -1)), rows, columns).roll(shift, (1, 2))
 
 
 def split_windows(x: Float[Tensor, "b h w c"], window: int) -> Float[Tensor, "b windows n c"]:
@@ -119,7 +115,7 @@ class Merge(nn.Module):
         """Merge 2 x 2 cells: first the left column's, then the right's."""
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return linear(self.norm(torch.cat(corners, -1)), self.reduction)
+        return self.reduction(self.norm(torch.cat(corners, -1)))
 
 
 class Swin(ConvolutionalEncoder):

@@ -13,10 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import Architecture, EncoderConfig
-from tapetum.encoders.vit_config import NAMED as IMAGES
-from tapetum.encoders.vit_config import ViTConfig
+from tapetum.encoders.architectures import VITS, Architecture
+from tapetum.encoders.config import EncoderConfig, ViTConfig
 
 _Pooling = Literal["end", "highest", "last", "mean"]
 _OTHERS = "'highest', 'last' and 'mean'"
@@ -109,7 +108,7 @@ SIGLIP_TEXT = TextConfig(
 
 
 def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
-    tower = IMAGES[image]
+    tower = VITS[image]
     assert isinstance(tower.config, ViTConfig)
     config = TowersConfig(image=tower.config, text=text, projection=projection, logit_bias=logit_bias)
     return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)

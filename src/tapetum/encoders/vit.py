@@ -15,16 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder, Features
-from tapetum.encoders.vit_config import ViTConfig
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.patches import ImagePatches
-from tapetum.layers.pooling import AttentionPooling
-from tapetum.layers.positions import interpolate, sine_2d
-from tapetum.layers.stem import ConvolutionalStem
-from tapetum.layers.transformer import Block
+from tapetum.layers.patches import ConvolutionalStem, ImagePatches, interpolate, sine_2d
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp
 
 
 class ViT(Encoder):

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn.modules.module import register_module_module_registration_hook, register_module_parameter_registration_hook
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint

@@ -11,6 +11,8 @@ TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "p
 TENSORS |= {"tell": "dense_head"}
 TENSORS |= {"looks": "cross_attention", "remembering": "memory_bank"}
 """Parts of the dotted names of tensors, each with its name of today."""
+PAIRS = {"language.table": "language.token_embedding", "decoder.table": "decoder.token_embedding"}
+"""Two parts of a dotted name, each with its names of today."""
 FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size"}
 """Fields of configs, each with its name of today."""
 VALUES = {"pictures": "images"}
@@ -23,7 +25,10 @@ def current_name(name: str) -> str:
     >>> current_name("eye.blocks.0.norm.weight")
     'vision_encoder.blocks.0.norm.weight'
     """
-    return ".".join(TENSORS.get(part, part) for part in name.split("."))
+    name = ".".join(TENSORS.get(part, part) for part in name.split("."))
+    for old, new in PAIRS.items():
+        name = name.replace(f"{old}.", f"{new}.")
+    return name
 
 
 def current_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:

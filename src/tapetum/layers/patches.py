@@ -1,17 +1,36 @@
-"""Images to patches and videos to tubelets: as tokens by a linear layer, and as bare pixels both ways.
+"""Images and videos to grids of tokens, by a linear layer on each patch or by convolutions, and the positions of the tokens.
 
-Sources: ViT (arXiv 2010.11929), section 3.1; tubelets, and their weights from those of an image network, ViViT (arXiv
-2103.15691), sections 3.2 and 3.5; the order of the pixels of a patch (row, column, colour) is that of MAE (arXiv 2111.06377).
+Sources: patches, ViT (arXiv 2010.11929, section 3.1); tubelets and their weights from those of an image network, ViViT
+(2103.15691, sections 3.2 and 3.5); the order of a patch's pixels (row, column, colour), and sine positions of a grid (half of
+the channels code the column, then half the row), MAE (2111.06377); convolutions in place of patches, Early Convolutions Help
+Transformers See Better (2106.14881): 3x3 convolutions of stride 2 with batch norm and ReLU, whose channels double as the image
+halves, then a 1x1 convolution.
+
+    patch 16, width 256:   image -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
+
+How three libraries interpolate a learned grid of positions for another size:
+
+    timm          bicubic, corners on corners of the raster, widened filter when shrinking (antialias)
+    transformers  bicubic, corners on corners of the raster, the filter never widened
+    big_vision    linear, centres of the corner cells on centres of the corner cells (scipy's zoom of order 1)
+
+Differs from 2106.14881: residual blocks (arXiv 1512.03385) may stand between the convolutions of stride 2; the paper's stem has
+as many parameters as one block of the transformer, this one as many as its settings make it. A video's frames pass the
+convolutions one by one; the last, 1x1, layer joins the frames of a tubelet.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+
+Resample = Literal["timm", "big_vision", "transformers"]
+"""Whose interpolation of a learned grid of positions."""
 
 
 def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
@@ -42,26 +61,6 @@ def from_patches(patches: Float[Tensor, "b n k"], patch: int, grid: tuple[int, i
     return x.permute(0, 5, 1, 3, 2, 4).reshape(x.shape[0], x.shape[5], rows * patch, columns * patch)
 
 
-def to_tubelets(video: Float[Tensor, "b c t h w"], patch: tuple[int, int, int]) -> Float[Tensor, "b n k"]:
-    """Cut videos into boxes of (frames, rows, columns), by frame, row and column.
-
-    The k numbers of one are in order frame, row, column, colour.
-    """
-    b, c = video.shape[:2]
-    (t, h, w), (p, q, r) = grid_of((video.shape[2], video.shape[3], video.shape[4]), patch), patch
-    x = video.reshape(b, c, t, p, h, q, w, r)
-    return x.permute(0, 2, 4, 6, 3, 5, 7, 1).reshape(b, t * h * w, p * q * r * c)
-
-
-def from_tubelets(
-    tubelets: Float[Tensor, "b n k"], patch: tuple[int, int, int], grid: tuple[int, int, int]
-) -> Float[Tensor, "b c t h w"]:
-    """Put tubelets of a grid of (frames, rows, columns) together again; the inverse of `to_tubelets`."""
-    x = tubelets.reshape(tubelets.shape[0], *grid, *patch, -1)
-    x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)
-    return x.reshape(x.shape[0], x.shape[1], *(g * p for g, p in zip(grid, patch, strict=True)))
-
-
 class ImagePatches(nn.Conv2d):
     """A linear layer on each square patch of an image, which is brought to the precision of the weight."""
 
@@ -89,7 +88,7 @@ class VideoTubelets(nn.Conv3d):
         return super().forward(video.to(self.weight.dtype)).movedim(1, -1)
 
 
-def inflate(
+def inflate_weight(
     weight: Float[Tensor, "d c h w"], frames: int, how: Literal["central", "average"] = "central"
 ) -> Float[Tensor, "d c t h w"]:
     """Make the weights of tubelets of `frames` frames from those of image patches (ViViT, section 3.5).
@@ -111,3 +110,115 @@ def _start(layer: nn.Conv2d | nn.Conv3d) -> None:
     nn.init.uniform_(layer.weight, -bound, bound)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+class ResidualConvolutions(nn.Module):
+    """x + two 3x3 convolutions of it, each with batch norm, and ReLU."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.first_norm, self.second_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.second_norm.weight)  # the block begins as the identity
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        found = torch.relu(self.first_norm(self.first(x)))
+        return torch.relu(x + self.second_norm(self.second(found)))
+
+
+class ConvolutionalStem(nn.Module):
+    """Convolutions that make an image's patches of `patch` pixels (a power of two) into cells of `width` channels."""
+
+    def __init__(self, patch: int, width: int, blocks: int = 0):
+        super().__init__()
+        self.patch = patch
+        halvings = patch.bit_length() - 1
+        layers: list[nn.Module] = []
+        before = 3
+        for level in range(halvings):
+            channels = width >> (halvings - 1 - level)
+            layers += [nn.Conv2d(before, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+            if 0 < level < halvings - 1:
+                layers += [ResidualConvolutions(channels) for _ in range(blocks)]
+            before = channels
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows columns width"]:
+        """Raises BadInput where patches do not divide the images."""
+        grid_of((images.shape[2], images.shape[3]), (self.patch, self.patch))
+        # Channels last: of the layouts, the one that the CPU's bfloat16 convolutions are fast in.
+        return self.layers(images.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+
+
+class TubeletStem(nn.Module):
+    """The same convolutions on each frame of a video; the last layer makes a tubelet of (frames, rows, columns) a cell."""
+
+    def __init__(self, patch: tuple[int, int, int], width: int, blocks: int = 0):
+        super().__init__()
+        self.patch = patch
+        *layers, last = ConvolutionalStem(patch[1], width, blocks).layers
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Conv3d(width, width, (patch[0], 1, 1), (patch[0], 1, 1))
+        self.inflate(last)
+
+    @torch.no_grad()
+    def inflate(self, last: nn.Module) -> None:
+        """Set the last layer from that of an image's stem: a video that stands still gives what its image gave."""
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        assert self.last.bias is not None
+        self.last.weight.copy_(inflate_weight(last.weight, self.patch[0], "average"))
+        self.last.bias.copy_(last.bias)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames rows columns width"]:
+        """Raises BadInput where tubelets do not divide the video."""
+        grid_of((video.shape[2], video.shape[3], video.shape[4]), self.patch)
+        frames = video.movedim(2, 1).flatten(0, 1).to(self.last.weight.dtype)
+        cells = self.layers(frames.contiguous(memory_format=torch.channels_last))
+        return self.last(cells.unflatten(0, (len(video), -1)).movedim(1, 2)).movedim(1, -1)
+
+
+def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0) -> Float[Tensor, "n c"]:
+    """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
+    float64."""
+    if width % 2:
+        raise BadInput(f"sine codes have pairs of channels, not {width}; give an even number")
+    speed = wavelength ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    angle = at.double()[:, None] * speed
+    return torch.cat((angle.sin(), angle.cos()), 1)
+
+
+def sine_2d(grid: tuple[int, int], width: int) -> Float[Tensor, "n c"]:
+    """Code the cells of a grid of (rows, columns), row by row, as MAE does; float32. The width is a multiple of 4."""
+    rows, columns = grid
+    row = torch.arange(rows).repeat_interleave(columns)
+    column = torch.arange(columns).repeat(rows)
+    return torch.cat((sine_1d(column.double(), width // 2), sine_1d(row.double(), width // 2)), 1).float()
+
+
+def interpolate(
+    positions: Float[Tensor, "n c"], grid: tuple[int, int], new_grid: tuple[int, int], how: Resample = "timm"
+) -> Float[Tensor, "m c"]:
+    """Take learned positions from a grid of (rows, columns), row by row, to another, as `how` does.
+
+    Raises BadInput where the positions are not of that grid, or for an unknown way.
+    """
+    if how not in get_args(Resample):
+        raise BadInput(f"there is no way {how!r} to interpolate positions; it is one of {', '.join(get_args(Resample))}")
+    if positions.shape[0] != grid[0] * grid[1]:
+        raise BadInput(
+            f"{positions.shape[0]} positions are not a grid of {grid[0]} x {grid[1]}; give those without other tokens"
+        )
+    if grid == new_grid:
+        return positions
+    x = positions.to(torch.promote_types(positions.dtype, torch.float32)).unflatten(0, grid).movedim(-1, 0)[None]
+    if how == "big_vision":
+        x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=True)
+    else:
+        x = F.interpolate(x, size=new_grid, mode="bicubic", align_corners=False, antialias=how == "timm")
+    return x[0].movedim(0, -1).flatten(0, 1).to(positions.dtype)

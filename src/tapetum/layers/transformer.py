@@ -1,32 +1,177 @@
-"""A transformer block that normalises before each part, with what later sources added to it.
+"""The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, pooling by attention.
 
-Sources: ViT (arXiv 2010.11929); layer scale (arXiv 2103.17239); drop path (arXiv 1603.09382), scaled up as in timm so that the
-mean stays; a norm after each part too (Gemma 2, arXiv 2408.00118); root-mean-square norm (arXiv 1910.07467).
+Sources: attention (arXiv 1706.03762); grouped queries (2305.13245); the block of ViT, which normalises before each part
+(2010.11929); GELU (1606.08415), the quick one being CLIP's; layer scale (2103.17239); drop path (1603.09382), scaled up as in
+timm so that the mean stays; soft cap and sliding window (Gemma 2, 2408.00118); pooling by attention, the MAP head of SigLIP
+(2303.15343), from Set Transformer (1810.00825).
+
+An attention mask says which keys a query may attend to (x):
+
+        keys 0 1 2 3 4              keys 0 1 2 3 4
+    query 0  x . . . .          query 0  x . . . .
+          1  x x . . .                1  x x . . .
+          2  x x x . .                2  . x x . .
+          3  x x x x .                3  . . x x .
+          4  x x x x x                4  . . . x x
+           causal_mask(5)             causal_mask(5, window=2)
+
+A query that may attend to no key gets zeros.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 
-class RmsNorm(nn.Module):
-    """Divide by the root of the mean square, in float32 or more, then multiply by `offset` + weight.
+Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
+"""True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""
 
-    Gemma stores the weight around 0 (offset 1); others around 1 (offset 0).
+
+def attend(
+    query: Float[Tensor, "b h n d"],
+    key: Float[Tensor, "b g m d"],
+    value: Float[Tensor, "b g m e"],
+    mask: Mask | None = None,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+) -> Float[Tensor, "b h n e"]:
+    """Compute softmax(scale * query key^T) value (arXiv 1706.03762, equation 1).
+
+    Args:
+        query: of h heads; heads n * h / g to (n + 1) * h / g share key and value n.
+        key: of g heads, by which h can be divided.
+        value: of g heads.
+        mask: which keys a query may attend to.
+        causal: query i attends to keys up to i only; not together with a mask.
+        scale: of the logits; d ** -0.5 by default.
+        soft_cap: logits become soft_cap * tanh(logits / soft_cap), before the mask.
     """
+    grouped = query.shape[1] != key.shape[1]
+    if soft_cap is None:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
+        )
+    if grouped:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    logits = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)  # (b, h, n, m)
+    logits = soft_cap * torch.tanh(logits.to(torch.promote_types(logits.dtype, torch.float32)) / soft_cap)
+    if causal:
+        mask = causal_mask(query.shape[2], key.shape[2], device=query.device)
+    if mask is not None and mask.dtype == torch.bool:
+        # A row without any true entry is all -inf, and its softmax not a number.
+        weights = logits.masked_fill(~mask, -torch.inf).softmax(-1).masked_fill(~mask, 0.0)
+        weights = torch.where(mask.any(-1, keepdim=True), weights, 0.0)
+    else:
+        weights = (logits if mask is None else logits + mask).softmax(-1)
+    return weights.to(value.dtype) @ value
 
-    def __init__(self, width: int, eps: float = 1e-6, offset: float = 1.0):
+
+def causal_mask(
+    queries: int, keys: int | None = None, window: int | None = None, device: torch.device | None = None
+) -> Bool[Tensor, "n m"]:
+    """Allow each query the key of its own position and earlier ones, the last `window` of them if that is given.
+
+    Where there are more keys than queries, the queries are the last of them.
+    """
+    keys = queries if keys is None else keys
+    distance = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
+    return (distance >= 0) if window is None else (distance >= 0) & (distance < window)
+
+
+def step_mask(steps: Bool[Tensor, "b n"] | Int[Tensor, "b n"]) -> Bool[Tensor, "b 1 n n"]:
+    """Allow tokens their own step and earlier ones (big_vision's and PaliGemma's mask of a prefix and what follows).
+
+    A token with 1 begins a new step and one with 0 shares its predecessor's: 0 0 0 1 1 is a prefix of three that attend to
+    each other, and two that are causal.
+    """
+    step = steps.long().cumsum(1)
+    return (step[:, None, :] <= step[:, :, None])[:, None]
+
+
+class Attention(nn.Module):
+    """Multi-head attention of tokens to each other, or to a context, with linear layers before and after."""
+
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None, bias: bool = True):
+        """`bias`: query, key and value have one; `context_width`: channels of a context, if it has others than the tokens."""
         super().__init__()
-        self.eps, self.offset = eps, offset
-        self.weight = nn.Parameter(torch.full((width,), 1.0 - offset))
+        if width % heads:
+            raise BadInput(f"{heads} heads do not divide a width of {width}")
+        context_width = width if context_width is None else context_width
+        self.heads, self.head_width = heads, width // heads
+        self.query = nn.Linear(width, width, bias=bias)
+        self.key, self.value = (nn.Linear(context_width, width, bias=bias) for _ in range(2))
+        self.out = nn.Linear(width, width)
+
+    def split_heads(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:
+        """Give each head its channels."""
+        return x.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n c"],
+        context: Float[Tensor, "b m k"] | None = None,
+        *,
+        mask: Mask | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "b n c"]:
+        """Attend to the context, which is the tokens themselves by default, as `attend` does."""
+        context = x if context is None else context
+        query, key, value = map(self.split_heads, (self.query(x), self.key(context), self.value(context)))
+        return self.out(attend(query, key, value, mask, causal=causal).transpose(1, 2).flatten(2))
+
+
+def quick_gelu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Compute x * sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class _Function(nn.Module):
+    """A function without parameters as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "quick_gelu": partial(_Function, quick_gelu),
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+}
+"""Makers of modules by name; `gelu` is the exact one."""
+
+
+def make_activation(name: str) -> nn.Module:
+    """Make one of `ACTIVATIONS`. Raises BadInput for an unknown name."""
+    if name not in ACTIVATIONS:
+        raise BadInput(f"there is no activation {name!r}; it is one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an activation between."""
+
+    def __init__(self, width: int, hidden: int, activation: str = "gelu"):
+        super().__init__()
+        self.hidden, self.activation = nn.Linear(width, hidden), make_activation(activation)
+        self.out = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
-        kind = torch.promote_types(x.dtype, torch.float32)
-        return F.rms_norm(x.to(kind), x.shape[-1:], self.offset + self.weight.to(kind), self.eps).to(x.dtype)
+        return self.out(self.activation(self.hidden(x)))
 
 
 class LayerScale(nn.Module):
@@ -41,17 +186,17 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Leave out whole examples in training, with probability `rate`; what stays is divided by 1 - rate."""
+    """Zero whole examples in training, with this probability; the others are divided by 1 - probability."""
 
-    def __init__(self, rate: float):
+    def __init__(self, probability: float):
         super().__init__()
-        self.rate = rate
+        self.probability = probability
 
     def forward(self, x: Float[Tensor, "b *s c"]) -> Float[Tensor, "b *s c"]:
-        if not self.training or self.rate == 0:
+        if not self.training or self.probability == 0:
             return x
-        kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.rate
-        return x * kept / (1 - self.rate)
+        kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.probability
+        return x * kept / (1 - self.probability)
 
 
 class Block(nn.Module):
@@ -67,7 +212,6 @@ class Block(nn.Module):
         layer_scale: float | None = None,
         drop_path: float = 0.0,
         dropout: float = 0.0,
-        norm_after: bool = False,
     ):
         """Join the parts.
 
@@ -76,22 +220,52 @@ class Block(nn.Module):
             mlp: called with the tokens.
             norm: makes a norm of `width` channels.
             width: channels of the tokens.
-            layer_scale: first value of the numbers by which both parts are multiplied; none by default.
+            layer_scale: initial value of the numbers by which the outputs of both parts are multiplied; none by default.
             drop_path: probability with which a part is left out for an example, in training.
-            dropout: probability with which a number of a part's output is left out, in training.
-            norm_after: normalise what each part gives, too.
+            dropout: probability with which a number of a part's output is zeroed, in training.
         """
         super().__init__()
         self.attention_norm, self.attention = norm(), attention
         self.mlp_norm, self.mlp = norm(), mlp
-        self.attention_after, self.mlp_after = (norm() if norm_after else nn.Identity() for _ in range(2))
         self.attention_scale, self.mlp_scale = (
             nn.Identity() if layer_scale is None else LayerScale(width, layer_scale) for _ in range(2)
         )
         self.drop_path, self.dropout = DropPath(drop_path), dropout
 
     def forward(self, x: Float[Tensor, "b n c"], **attention: Any) -> Float[Tensor, "b n c"]:
-        found = self.attention_after(self.attention(self.attention_norm(x), **attention))
-        x = x + self.drop_path(self.attention_scale(F.dropout(found, self.dropout, self.training)))
-        found = self.mlp_after(self.mlp(self.mlp_norm(x)))
-        return x + self.drop_path(self.mlp_scale(F.dropout(found, self.dropout, self.training)))
+        y = self.attention(self.attention_norm(x), **attention)
+        x = x + self.drop_path(self.attention_scale(F.dropout(y, self.dropout, self.training)))
+        y = self.mlp(self.mlp_norm(x))
+        return x + self.drop_path(self.mlp_scale(F.dropout(y, self.dropout, self.training)))
+
+
+class AttentionPooling(nn.Module):
+    """A learned query attends to all tokens, and the result passes a residual MLP."""
+
+    def __init__(self, width: int, heads: int, hidden: int, activation: str = "gelu_tanh", eps: float = 1e-6):
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(1, width))
+        nn.init.trunc_normal_(self.query, std=width**-0.5)
+        self.attention = Attention(width, heads)
+        self.norm, self.mlp = nn.LayerNorm(width, eps=eps), Mlp(width, hidden, activation)
+
+    def forward(self, tokens: Float[Tensor, "b n c"], mask: Mask | None = None) -> Float[Tensor, "b c"]:
+        """Pool the tokens that `mask` (b, 1, 1, n) allows; all by default."""
+        x = self.attention(self.query.expand(tokens.shape[0], -1, -1), tokens, mask=mask)  # (b, 1, c)
+        return (x + self.mlp(self.norm(x)))[:, 0]
+
+
+class TokenEmbedding(nn.Embedding):
+    """A vector for each token of a vocabulary, which is also the last layer (weight tying, arXiv 1608.05859)."""
+
+    def project(self, x: Float[Tensor, "*s c"], count: int | None = None) -> Float[Tensor, "*s v"]:
+        """Compute the logits of the vocabulary, or of its first `count` tokens."""
+        return F.linear(x, self.weight[:count])
+
+
+def start_linear(module: nn.Module) -> None:
+    """Draw the weights of a linear layer from a normal of standard deviation 0.02, cut at two of them; biases 0."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

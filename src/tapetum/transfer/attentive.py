@@ -1,7 +1,7 @@
 """The attentive probe: a learned query looks at all tokens, and a linear layer reads what it finds.
 
 As V-JEPA (arXiv 2404.08471, section 4) and others use it for encoders whose pooled vector was never taught, such as MAE's; the
-pooling is SigLIP's (`tapetum.layers.pooling`).
+pooling is SigLIP's (`tapetum.layers.transformer`).
 
 Differs from V-JEPA: one block of attention with an MLP, no batch norm.
 """
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.pooling import AttentionPooling
+from tapetum.layers.transformer import AttentionPooling
 from tapetum.transfer.config import ProbeConfig
 from tapetum.transfer.probing import Labelled, Probed, Standardised, learn, swept
 

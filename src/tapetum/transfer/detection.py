@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import as_json, from_json
+from tapetum.encoders.architectures import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid

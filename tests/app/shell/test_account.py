@@ -84,7 +84,7 @@ def test_every_kind_of_network_is_known() -> None:
     model = paligemma.tiny()
     about, call = forward_pass(model, 2, None) or ("", None)
     assert about.startswith("2 images")
-    vocabulary, width = model.language.table.weight.shape
+    vocabulary, width = model.language.token_embedding.weight.shape
     assert count_flops(call).forward > 2 * 2 * 16 * vocabulary * width  # the logits of 16 tokens alone, and more
     about, call = forward_pass(trunks.bank("resnet", "a"), 1, 32) or ("", None)
     plain = count_flops(trunks.trunk("resnet").eval(), torch.zeros(1, 3, 32, 32)).forward

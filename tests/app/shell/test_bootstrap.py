@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.app.shell.bootstrap import _content, _text
+from tapetum.app.bootstrap import Bootstrapped
 from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE
 from tapetum.systems.tap.bootstrap.run import Outcome
 
@@ -25,5 +25,5 @@ def test_better_is_said_of_what_is_printed(
 ) -> None:
     scores = ({DECIDING_SCORE: value} for value in (before, after, last))
     outcome = Outcome(Path("run/tracker.safetensors"), *scores, step, CYCLE, CYCLE)
-    assert f"best threshold: {verdict}" in _text(outcome, Path("run"))
-    assert _content(outcome, Path("run"))["better"] is better
+    assert f"best threshold: {verdict}" in Bootstrapped(outcome, Path("run")).as_text()
+    assert Bootstrapped(outcome, Path("run")).as_json()["better"] is better

@@ -10,7 +10,7 @@ import pytest
 
 from tapetum.app import doctor as module
 from tapetum.app.doctor import EXTRAS, doctor
-from tapetum.layers import kernels
+from tapetum.layers import cpu
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[3]
@@ -65,9 +65,9 @@ def test_a_process_is_told_to_die_or_live(code: str, works: bool, detail: str, m
 
 
 def test_the_kernel_of_linear_layers_is_told_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "LINEAR", "torch")
+    monkeypatch.setattr(cpu, "KERNEL", "torch")
     assert module._linear().startswith("torch's float32 products, ")
-    assert kernels.LINEAR == "torch"
+    assert cpu.KERNEL == "torch"
 
 
 def test_quick_tries_nothing() -> None:

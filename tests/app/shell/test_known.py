@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
+from tapetum.app.commands import Command, Group, as_command
 from tapetum.app.shell.completion import script
-from tapetum.app.shell.known import commands_of, options_of
 from tapetum.app.shell.main import VERBS, command
+from tapetum.app.shell.parsing import options_of
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-def every(kind: type, spec: dict[str, Any], path: str) -> Iterator[tuple[str, type, dict[str, Any]]]:
+def every(found: Command | Group, spec: dict[str, Any], path: str) -> Iterator[tuple[str, Command, dict[str, Any]]]:
     """All commands, however deep, with what tyro says of them."""
-    yield path, kind, spec
-    for name, below in commands_of(kind).items():
-        yield from every(below, spec["subcommands"][name], f"{path} {name}")
+    if isinstance(found, Command):
+        yield path, found, spec
+        return
+    assert set(found.commands) == set(spec["subcommands"]), path
+    for name, below in found.commands.items():
+        yield from every(as_command(below), spec["subcommands"][name], f"{path} {name}")
 
 
 def test_what_is_known_is_what_tyro_takes() -> None:
@@ -25,13 +29,13 @@ def test_what_is_known_is_what_tyro_takes() -> None:
     assert text
     spec = eval(text[1])  # a literal that tyro printed
     for verb in VERBS:
-        for path, kind, told in every(command(verb), spec["subcommands"][verb], verb):
-            assert set(commands_of(kind)) == set(told["subcommands"]), path
+        for path, each, told in every(command(verb), spec["subcommands"][verb], verb):
+            options = options_of(each.options)
             taken = {flag for option in told["options"] for flag in option["flags"]} - {"-h", "--help"}
-            known = {name for option in options_of(kind) for name in option.names}
-            known |= {f"no-{name}" for option in options_of(kind) if option.switch for name in option.names}
+            known = {name for option in options for name in option.names}
+            known |= {f"no-{name}" for option in options if option.switch for name in option.names}
             assert {flag[2:].replace("_", "-") for flag in taken} <= known, path
-            surely = {option.names[0] for option in options_of(kind) if not option.switch}
+            surely = {option.names[0] for option in options if not option.switch}
             assert surely <= {flag[2:].replace("_", "-") for flag in taken}, path
 
 
@@ -45,7 +49,7 @@ def test_what_is_known_is_what_tyro_takes() -> None:
         ("eval tapvdi --data x", "tapetum eval has no 'tapvdi'; did you mean tapvid?"),
         ("data shrads x", "tapetum data has no 'shrads'; did you mean shards?"),
         ("tapvid3d chek x", "tapetum tapvid3d has no 'chek'; did you mean check?"),
-        ("weights list --zzzzzzzz", "tapetum weights has no option --zzzzzzzz; it has --"),
+        ("weights list --zzzzzzzz", "tapetum weights list has no option --zzzzzzzz; it has --json"),
     ],
 )
 def test_a_slip_is_one_line(run: Run, words: str, message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.files import listed
 from support.networks import save_tapir
 from tapetum.app.live import TrackLiveOptions, track_live
-from tapetum.app.live_frame import LiveFrame
+from tapetum.app.live_run import LiveFrame
 from tapetum.app.shell import output
 from tapetum.app.verb import Listener
 

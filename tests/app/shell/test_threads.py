@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tapetum.app.shell.known import commands_of, options_of
-from tapetum.app.shell.main import VERBS, command
+from support.commands import commands_of
+from tapetum.app.doctor import doctor
+from tapetum.app.shell.main import VERBS
+from tapetum.app.shell.parsing import options_of
 from tapetum.app.shell.threads import IDLE, computing, has_threads, take_threads
 from tapetum.core.errors import BadInput
 from tapetum.core.threads import SHARED, Load, cores_left, threads_each, usable_cores
@@ -20,28 +22,26 @@ class Busy(Load):
         return 3
 
 
-def leaves(kind: type, words: tuple[str, ...] = ()) -> list[tuple[type, tuple[str, ...]]]:
-    below = commands_of(kind)
-    return [leaf for name, each in below.items() for leaf in leaves(each, (*words, name))] if below else [(kind, words)]
-
-
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in IDLE])
 def test_every_verb_that_computes_takes_threads(verb: str) -> None:
-    for kind, words in leaves(command(verb)):
-        rest, threads = take_threads(verb, command(verb), [*words, "x", "--threads", "3"])
-        own = any("threads" in option.names for option in options_of(kind))
-        assert (rest, threads) == ([*words, "x", *(["--threads", "3"] if own else [])], None if own else 3), words
+    for path, command in commands_of(verb):
+        own = any("threads" in option.names for option in options_of(command.options))
+        assert has_threads(verb, command.options) is not own, path
+
+
+def test_threads_are_taken_out_of_the_words() -> None:
+    assert take_threads(["x", "--threads", "3", "--grid", "4"]) == (["x", "--grid", "4"], 3)
 
 
 def test_after_two_dashes_it_is_a_word() -> None:
     words = ["a.mp4", "--", "--threads", "3"]
-    assert take_threads("track", command("track"), words) == (words, None)
+    assert take_threads(words) == (words, None)
 
 
 def test_help_names_it_where_it_is_taken(run: Run) -> None:
     assert "--threads" in run("track", "--help")[1]
     assert "--threads" not in run("ledger", "--help")[1]
-    assert not has_threads("train", command("train"), ["tap-nano"])
+    assert "by default OMP_NUM_THREADS, or" not in run("train", "tap-nano", "--help")[1]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "9999999", "1.5"])
@@ -50,12 +50,12 @@ def test_what_is_no_number_of_threads_is_refused(value: str, run: Run) -> None:
     assert code == 2
     assert errors.startswith(f"tapetum: --threads {value}")
     with pytest.raises(BadInput):
-        take_threads("track", command("track"), ["--threads"])
+        take_threads(["--threads"])
 
 
 def test_torch_computes_with_them_and_has_its_own_again_afterwards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before, counts = torch.get_num_threads(), []
-    monkeypatch.setattr(command("doctor"), "run", lambda _: counts.append((torch.get_num_threads(), threads_each(2))))
+    monkeypatch.setattr(doctor, "run", lambda *_: counts.append((torch.get_num_threads(), threads_each(2))))
     assert run("doctor", "--threads", before + 1)[0] == 0
     assert counts == [(before + 1, before + 1)]
     assert torch.get_num_threads() == before

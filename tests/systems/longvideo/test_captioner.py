@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner, CellMeans, Resampler

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
+from tapetum.layers.transformer import TokenEmbedding
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import TextRows
 from tapetum.systems.paligemma.losses import (
@@ -129,10 +130,10 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     )
     r, model = rows(), build(tiny("blocks"))
     pixels = torch.randn(2, 1, 3, 28, 28)
-    table = model.language.table.weight
+    table = model.language.token_embedding.weight
     assert isinstance(table, torch.Tensor)
     wider = torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1))
-    model.language.table = torch.nn.Embedding.from_pretrained(wider)
+    model.language.token_embedding = TokenEmbedding.from_pretrained(wider)
     moved = replace(r, suffix=torch.where(r.suffix > 10, r.suffix + 100, r.suffix))
     near = SoftLocationTargets(first=len(table), std=3.0)
     with torch.no_grad():

@@ -7,9 +7,8 @@ import torch
 
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.core.errors import BadInput
-from tapetum.layers import kernels
+from tapetum.layers import cpu
 from tapetum.layers.generate import SamplingConfig
-from tapetum.layers.packed import has_copies
 from tapetum.systems.paligemma import PaliGemma, build
 from tapetum.systems.paligemma.mask import prefix_lm_mask
 
@@ -220,7 +219,7 @@ def test_a_model_in_bfloat16_is_near():
 def test_random_weights_depend_on_the_seed():
     first, second, third = build(TINY, 1), build(TINY, 1), build(TINY, 2)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert not torch.equal(first.language.table.weight, third.language.table.weight)
+    assert not torch.equal(first.language.token_embedding.weight, third.language.token_embedding.weight)
     assert isinstance(first, PaliGemma)
 
 
@@ -256,16 +255,13 @@ def test_eight_bits_are_near(family, kind):
     assert len(bytes_.generate_ids(pixels(), PREFIX, 4)) == 3
 
 
-def test_answers_with_copied_weights_are_the_same(monkeypatch):
-    """Long enough for copies to be made; then the weights change, and answers follow."""
-    monkeypatch.setattr(kernels, "LINEAR", "onednn")  # on any processor
+def test_answers_of_swapped_layers_are_the_same(monkeypatch):
+    """With copies of weights; then the weights change, and answers follow."""
+    monkeypatch.setattr(cpu, "KERNEL", "onednn")  # on any processor
     for config in BOTH.values():
-        plain, copied = tiny(config), tiny(config)
-        plain.copy_weights = False
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
-        assert has_copies(copied.language)
-        assert not has_copies(plain.language)
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
-        for model in (plain, copied):
+        plain, fast = tiny(config), cpu.speed_up(tiny(config), copies=True)
+        assert cpu.has_copies(fast.language)
+        assert fast.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        for model in (plain, fast):
             model.load_state_dict(tiny(config, seed=5).state_dict())
-        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        assert fast.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)

@@ -13,7 +13,7 @@ from PIL import Image
 import tapetum
 from support.scene_folder import write_scene_folder
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
@@ -99,7 +99,7 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
     add_position_waves(expected, TINY.vision_encoder.grid)
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
     first = Tokens.load(tmp_path / "1").location_ids[0]
-    rows = [model.state_dict()["language.table.weight"] for model in (before, after)]
+    rows = [model.state_dict()["language.token_embedding.weight"] for model in (before, after)]
     norm = float(rows[0][:first].norm(dim=1).mean())
     torch.testing.assert_close(rows[1][first : first + 1024], location_embeddings(16, norm), atol=1e-4, rtol=0)
     torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)

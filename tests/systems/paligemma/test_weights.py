@@ -110,7 +110,7 @@ def test_names_of_every_age_are_read(family, names, tmp_path):
     model = tiny(BOTH[family])
     head = "language_model.lm_head.weight" if names is hub else "lm_head.weight"
     more = {
-        head: model.language.table.weight.detach().clone(),
+        head: model.language.token_embedding.weight.detach().clone(),
         names("vision_tower.embeddings.position_ids"): torch.arange(4.0),
     }
     found = load(write_folder(model, tmp_path / "a", names, more, shards=2))
@@ -187,7 +187,7 @@ def test_rows_of_the_vocabulary_that_are_padding(tmp_path):
     model = tiny()
     folder = write_folder(model, tmp_path / "a")
     fewer = load(folder, config=replace(TINY, language=replace(TINY.language, vocabulary=60)))
-    assert torch.equal(fewer.language.table.weight, model.language.table.weight[:60])
+    assert torch.equal(fewer.language.token_embedding.weight, model.language.token_embedding.weight[:60])
     with pytest.raises(BadInput, match="embed_tokens"):
         load(folder, config=replace(TINY, language=replace(TINY.language, vocabulary=70)))
 
@@ -270,9 +270,9 @@ def test_weights_of_another_model(folder, tmp_path):
         ({"text_config": {"model_type": "llama"}}, "is of a 'llama'"),
         ({"text_config": {"attention_bias": True}}, "attention_bias True"),
         ({"text_config": {"rope_parameters": {"rope_type": "yarn"}}}, "'yarn'"),
-        ({"text_config": {"hidden_size": "wide"}}, "cannot be read"),
+        ({"text_config": {"hidden_size": "wide"}}, "width is wide"),
         ({"vision_config": {"num_channels": 1}}, "1 channels"),
-        ({"text_config": {"hidden_size": -4}}, "a decoder of width -4"),
+        ({"text_config": {"hidden_size": -4}}, "width is -4"),
     ],
 )
 def test_configs_of_other_models(folder, change, told):

@@ -20,7 +20,7 @@ import pytest
 
 from support.file_server import FileServer, serving
 from support.files import listed
-from tapetum.app.fetch_perception_test import FetchOptions, fetch_perception_test
+from tapetum.app.fetch_perception_test import PerceptionTestFetchOptions, fetch_perception_test
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import RECORD
@@ -138,7 +138,7 @@ def test_stopped_by_the_user_nothing_is_lost(server: FileServer, tmp_path: Path)
                 raise KeyboardInterrupt
 
     archive = POINT[2]
-    asked = FetchOptions(out=tmp_path, tasks=("point",), source=server.base)
+    asked = PerceptionTestFetchOptions(out=tmp_path, tasks=("point",), source=server.base)
     server.faults = [0, 0, -60_000]  # the last part of the third file does not come at first
     with pytest.raises(KeyboardInterrupt):
         fetch_perception_test.run(asked, Stops(f"fetching {archive}", 1000))
@@ -290,7 +290,7 @@ def test_a_length_that_is_no_number_is_one_line(run: Run, server: FileServer, tm
 
 def test_a_server_that_drips_is_asked_for_one_size_only(server: FileServer, tmp_path: Path) -> None:
     server.drip, begin = 0.1, time.monotonic()
-    found = fetching.plan(
+    found = fetching.plan_files(
         choose("valid", ("point", "action"), ("annotations",)), tmp_path, server.base, limits=Limits(answer=0.3)
     )
     assert len(found) >= 2

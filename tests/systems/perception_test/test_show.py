@@ -142,7 +142,7 @@ def test_a_page_has_all_that_is_known_and_nothing_from_elsewhere(page: Path) -> 
     )
     data = json.loads(elements.data)
     assert (data["rate"], data["frames"], data["answers"]) == (RATE, FRAMES, {"5": [1]})
-    kinds = [(t["kind"], t["said"], t.get("question")) for t in data["tracks"]]
+    kinds = [(t["kind"], t["predicted"], t.get("question")) for t in data["tracks"]]
     assert kinds == [("object", False, None)] * 2 + [("point", False, None), ("object", True, None), ("point", True, None)] + [
         ("object", True, 5)
     ]
@@ -228,10 +228,10 @@ def test_segments_of_a_class_lie_in_lanes_and_those_of_high_scores_are_drawn() -
     assert [row.label for row in rows] == ["Clap", "class 18", "class 17", "class 16", "class 15", "class 14", "class 13"]
     assert left == 3
     assert [len(lane) for lane in rows[0].true] == [1, 1]  # they overlap
-    assert (len(rows[0].said), rows[0].undrawn) == (3, 47)
-    assert rows[0].said[0][0].more == "score 0.49"
+    assert (len(rows[0].predicted), rows[0].undrawn) == (3, 47)
+    assert rows[0].predicted[0][0].more == "score 0.49"
     for row in rows:
-        for lane in (*row.true, *row.said):
+        for lane in (*row.true, *row.predicted):
             assert all(a.end_s <= b.start_s for a, b in pairwise(lane))
 
 
@@ -339,7 +339,7 @@ def test_in_chromium_boxes_are_drawn_where_they_belong(shown: Browser) -> None:
 
 @pytest.mark.slow
 def test_in_chromium_segments_and_questions_lead_to_their_moment(shown: Browser) -> None:
-    shown.click(".bar.action:not(.said)")
+    shown.click(".bar.action:not(.predicted)")
     assert frame_of(shown) == 10
     shown.run("document.querySelector('.bar.sound').focus()")
     shown.press("enter")
@@ -384,6 +384,7 @@ def test_in_chromium_nothing_is_asked_of_a_network_and_nothing_fails(shown: Brow
 
 @pytest.mark.slow
 def test_the_page_is_made_without_torch(folder: Path, tmp_path: Path) -> None:
-    code = "import sys, tapetum.app.shell.show, tapetum.systems.perception_test.views.page; sys.exit('torch' in sys.modules)"
+    modules = "tapetum.app.show_perception_test, tapetum.systems.perception_test.views.page"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert isinstance(page_contents.drawn_tracks(Contents(name="v", video=annotations_of({LONG: TRUTH})[LONG])), list)

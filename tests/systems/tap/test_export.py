@@ -1,6 +1,7 @@
 """Exported programs under onnxruntime and torch.export, beside the tracker they come from."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -46,7 +47,14 @@ def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
         np.testing.assert_allclose(torchs.numpy(), getattr(ours, name).numpy(), atol=1e-3, rtol=0, err_msg=name)
 
 
+@pytest.fixture
+def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX programs as they are traced: making their graphs smaller, as the test above has it, takes most of the time."""
+    monkeypatch.setattr(torch.onnx, "export", partial(torch.onnx.export, optimize=False))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_traced")
 def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
     tracker = network(causal=True)
     frames = np.random.default_rng(2).integers(0, 256, (5, *SIZE, 3), dtype=np.uint8)
@@ -86,6 +94,7 @@ def test_looks_of_fixed_shape_are_the_second_look():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_traced")
 def test_a_program_of_a_network_that_looks_twice_is_our_track_without_polish(tmp_path):
     tracker, asked = seeing(network(second_look=True, polish=True)), queries(3)
     frames = np.random.default_rng(3).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)

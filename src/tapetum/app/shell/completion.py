@@ -3,10 +3,15 @@
 The script that is printed holds all of it and calls no tapetum: only a python of the shell, whose standard library it needs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any, Literal, Union
 
 import tyro
+
+from tapetum.app.commands import Command, Group, as_command
+from tapetum.app.shell.parsing import SETTINGS
+from tapetum.app.verb import Result
 
 PLACES = {
     "bash": "~/.local/share/bash-completion/completions/tapetum",
@@ -17,7 +22,7 @@ PLACES = {
 
 
 @dataclass(frozen=True)
-class Completion:
+class CompletionOptions:
     """Print a script that completes verbs and options in your shell.
 
     bash: tapetum completion bash > ~/.local/share/bash-completion/completions/tapetum
@@ -28,9 +33,19 @@ class Completion:
     shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
     """For which shell."""
 
-    def run(self) -> None:
-        """Do it."""
-        print(script(self.shell), end="")
+
+@dataclass(frozen=True)
+class Script(Result):
+    """The script of a shell."""
+
+    text: str
+
+    def as_text(self) -> str:
+        """Return the script."""
+        return self.text.rstrip("\n")
+
+
+COMMAND = Command(CompletionOptions, lambda options, listener: Script(script(options.shell)))
 
 
 def script(shell: Literal["bash", "zsh", "fish"]) -> str:
@@ -38,15 +53,26 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     from contextlib import redirect_stdout, suppress
     from io import StringIO
 
-    from tapetum.app.shell.main import VERBS, command, settings
+    from tapetum.app.shell.main import VERBS, command
 
-    verbs: Any = Union[tuple(_named(command(verb), verb, entry.summary) for verb, entry in VERBS.items())]  # noqa: UP007
+    verbs = _union({verb: (command(verb), entry.summary) for verb, entry in VERBS.items()})
     caught = StringIO()
     with redirect_stdout(caught), suppress(SystemExit):
-        tyro.cli(verbs, prog="tapetum", args=["--tyro-print-completion", shell], config=settings())
+        tyro.cli(verbs, prog="tapetum", args=["--tyro-print-completion", shell], config=SETTINGS)
     # Where nothing of ours fits, the shell completes names of files.
     return caught.getvalue().replace("\ncomplete -F", "\ncomplete -o bashdefault -o default -F")
 
 
-def _named(kind: type, verb: str, summary: str) -> Any:
-    return Annotated[kind, tyro.conf.subcommand(verb, prefix_name=False, description=summary)]
+def _union(commands: Mapping[str, tuple[Command | Group, str]]) -> Any:
+    """Make the type that tyro takes for a choice among commands: a union of their annotated options."""
+    return Union[tuple(_branch(name, *each) for name, each in commands.items())]  # noqa: UP007
+
+
+def _branch(name: str, command: Command | Group, summary: str) -> Any:
+    if isinstance(command, Command):
+        kind = command.options
+    else:
+        summaries = command.summaries()
+        below = _union({each: (as_command(found), summaries[each]) for each, found in command.commands.items()})
+        kind = make_dataclass("Group", [("command", below)])
+    return Annotated[kind, tyro.conf.subcommand(name, prefix_name=False, description=summary)]

@@ -1,13 +1,11 @@
 """`tapetum VERB ...`: reads the command line, runs one verb, and turns errors into one line and an exit code.
 
-`VERBS` is all that is known of the verbs until one is chosen; then the module of that one is imported. Its command is a
-dataclass: the fields are the options (those of a dataclass in `tapetum.app`, and how the result is printed), its docstrings
-are the help, and `run` calls a function of `tapetum.app` and prints. So `tapetum --help` imports next to nothing, and
-`tapetum VERB --help` nothing heavy.
+`VERBS` is all that is known of the verbs until one is chosen; then the module of that one is imported, and its command made
+(`tapetum.app.commands`). So `tapetum --help` imports next to nothing, and `tapetum VERB --help` nothing heavy.
 
 Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
 SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
-results that were saved before it (`add_note`) is said too.
+results that were saved before it (`add_note`) is printed too.
 """
 
 import difflib
@@ -20,24 +18,26 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tapetum.app.shell.signals import ended_by_signals, heeded, number_of, remember
-from tapetum.app.shell.starting import starting
-from tapetum.app.shell.streams import mute, reader_has_gone, sturdy_streams, visible_results
-from tapetum.core.bounds import check_sizes
+from tapetum.app.shell.signals import ended_by_signals, number_of, pending_signals, remember
+from tapetum.app.shell.streams import mute, reader_has_gone, starting, sturdy_streams, visible_results
 from tapetum.core.errors import BadInput, Remark, TapetumError, visible
+from tapetum.core.fields import check_sizes
+
+if TYPE_CHECKING:
+    from tapetum.app.commands import Command, Group
 
 
 class Entry(NamedTuple):
     """A verb that may be chosen."""
 
-    command: str
-    """Module below `tapetum.app.shell` and name of its dataclass, with a dot between."""
     group: str
     """Under what `tapetum --help` lists it."""
     summary: str
     """One line for `tapetum --help`."""
+    command: str = ""
+    """Module below `tapetum.app` and name in it, with a dot between; by default the verb's own name for both."""
 
 
 GROUPS = {
@@ -51,36 +51,40 @@ GROUPS = {
 """What verbs are for, in the order of `tapetum --help`."""
 
 VERBS = {
-    "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the image or in space"),
-    "show": Entry("show.Show", "track", "draw saved tracks on their video; a video of a benchmark as a page"),
-    "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
-    "classify": Entry("classify.Classify", "see", "say what is in images, by name"),
-    "ask": Entry("ask.Ask", "see", "answer a question about images or a video"),
-    "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
-    "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
-    "segment": Entry("segment.Segment", "see", "outline things that words name"),
-    "answer": Entry("answer.Answer", "see", "say which of several answers fits a video, however long"),
-    "search": Entry("search.Search", "see", "find the moments of videos that words describe"),
-    "discover": Entry("discover.Discover", "see", "find objects in images without labels"),
-    "embed": Entry("embed.Embed", "see", "make vectors of images, recordings and videos"),
-    "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
-    "train": Entry("train.Train", "learn", "train a model by a recipe"),
-    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on images, with labels or without"),
-    "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
-    "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
-    "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
-    "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
-    "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
-    "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
-    "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
-    "study": Entry("study.Study", "score", "say where FLOPs of pre-training are best spent: a sweep and its report"),
-    "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
-    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and images with exact truth"),
-    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
-    "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
-    "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
-    "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
-    "completion": Entry("completion.Completion", "help", "complete verbs and options in your shell"),
+    "track": Entry("track", "track points through videos, a camera or a stream, in the image or in space", "tracking._track"),
+    "show": Entry(
+        "track", "draw saved tracks on their video; a video of a benchmark as a page", "show_perception_test.COMMANDS"
+    ),
+    "convert": Entry("track", "turn tracks into tables of other programs, and back"),
+    "classify": Entry("see", "say what is in images, by name"),
+    "ask": Entry("see", "answer a question about images or a video"),
+    "caption": Entry("see", "say in a sentence what is to be seen"),
+    "detect": Entry("see", "find things that words name, or follow them through a video", "detect._detect_or_follow"),
+    "segment": Entry("see", "outline things that words name"),
+    "answer": Entry("see", "say which of several answers fits a video, however long", "answer_live._answer"),
+    "search": Entry("see", "find the moments of videos that words describe"),
+    "discover": Entry("see", "find objects in images without labels"),
+    "embed": Entry("see", "make vectors of images, recordings and videos", "embed._embed_or_plan"),
+    "hip": Entry("see", "say what a Hierarchical Perceiver will be before anything runs", "hip.COMMANDS"),
+    "train": Entry("learn", "train a model by a recipe", "train_recipes.COMMANDS"),
+    "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "pretrain.COMMANDS"),
+    "adapt": Entry(
+        "learn", "teach an encoder something new without changing it; prove that it has not changed", "adapt.COMMANDS"
+    ),
+    "bootstrap": Entry("learn", "teach a tracker on your own videos, which need no labels", "bootstrap.COMMAND"),
+    "eval": Entry("score", "score a model, or predictions, on a benchmark", "evaluate.commands.COMMANDS"),
+    "submit": Entry("score", "write or check predictions for a benchmark's server", "submit_perception_test._submit"),
+    "tapvid3d": Entry("score", "check or make clips of the benchmark TAPVid-3D", "tapvid3d.COMMANDS"),
+    "probe": Entry("score", "say how good an encoder's features are: neighbours and a linear probe"),
+    "account": Entry("score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
+    "study": Entry("score", "say where FLOPs of pre-training are best spent: a sweep and its report", "study.COMMANDS"),
+    "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
+    "scenes": Entry("make", "make synthetic videos and images with exact truth", "scenes.COMMANDS"),
+    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "data.COMMANDS"),
+    "weights": Entry("make", "list, fetch and convert weights", "weights.COMMANDS"),
+    "export": Entry("make", "make a tracker a file for onnxruntime or torch.export"),
+    "doctor": Entry("help", "say what works on this machine"),
+    "completion": Entry("help", "complete verbs and options in your shell", "shell.completion.COMMAND"),
 }
 """All verbs by name."""
 
@@ -96,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ended_by_signals(for_good=whole_process), sturdy_streams():
             before = sys.unraisablehook, threading.excepthook
-            sys.unraisablehook = threading.excepthook = _unheard
+            sys.unraisablehook = threading.excepthook = _print_thread_error
             try:
                 return _guarded(list(sys.argv[1:] if arguments is None else arguments))
             finally:
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(arguments: list[str]) -> int:
     """The one place that errors come to."""
     try:
-        with heeded():
+        with pending_signals():
             code = _run(arguments)
         sys.stdout.flush()
         return code
@@ -158,7 +162,7 @@ def _stdout_works() -> bool:
     return True
 
 
-def _unheard(args: Any) -> None:
+def _print_thread_error(args: Any) -> None:
     """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
     if args.exc_type is None or issubclass(args.exc_type, SystemExit):
         return
@@ -172,62 +176,78 @@ def _unheard(args: Any) -> None:
         print(visible(" ".join(line.split())), file=sys.stderr)
 
 
-def command(verb: str) -> type:
-    """Import the dataclass of a verb of `VERBS`."""
-    module, _, name = VERBS[verb].command.rpartition(".")
-    return getattr(import_module(f"tapetum.app.shell.{module}"), name)
+def command(verb: str) -> "Command | Group":
+    """Import the module of a verb of `VERBS`, and make its command."""
+    from tapetum.app.commands import as_command
+
+    module, _, name = (VERBS[verb].command or f"{verb}.{verb}").rpartition(".")
+    return as_command(getattr(import_module(f"tapetum.app.{module}"), name))
 
 
 def parse(arguments: Sequence[str]) -> Any:
-    """Read `arguments` into the command of the verb that they begin with, without running it.
+    """Read `arguments` into the options of the command that they begin with, without running it.
 
     Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
     does not fit; SystemExit where help is all that is asked for.
 
-    >>> parse(["show", "tracks.npz", "clip.mp4"]).action.view
+    >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
     """
-    return _read(arguments)[0]
+    return _read(arguments).options
 
 
-def _read(arguments: Sequence[str]) -> tuple[Any, int | None, bool]:
-    """The command, the threads that it is to compute with, and whether it may do with fewer cores than there are."""
+class _Parsed(NamedTuple):
+    command: "Command"
+    path: str
+    options: Any
+    threads: int | None
+    """That it is to compute with."""
+    shares: bool
+    """It may do with fewer cores than there are."""
+
+
+def _read(arguments: Sequence[str]) -> _Parsed:
     verb, *rest = arguments
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
-    import tyro
+    from tapetum.app.commands import Group, resolve_command
+    from tapetum.app.shell import parsing
+    from tapetum.app.shell.threads import HELP, has_threads, take_threads
 
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
-    from tapetum.app.shell.known import check_words
-    from tapetum.app.shell.refusals import in_one_line
-    from tapetum.app.shell.threads import HELP, has_threads, take_threads
-
-    kind = command(verb)
-    if hasattr(kind, "spelled"):
-        rest = kind.spelled(rest)
-    shares = has_threads(verb, kind, rest)
-    rest, threads = take_threads(verb, kind, rest)
-    check_words(verb, kind, rest)
-    if hasattr(kind, "prepared"):
-        rest = kind.prepared(rest)
-    name = f"tapetum {verb}"
+    chosen, path, rest = resolve_command(command(verb), rest, f"tapetum {verb}")
+    if isinstance(chosen, Group):
+        if rest and rest[0] in ("-h", "--help"):
+            print(chosen.as_text(path))
+            raise SystemExit(0)
+        if rest and not rest[0].startswith("-"):
+            raise BadInput(f"{path} has no {rest[0]!r}; {parsing.nearest(rest[0], chosen.commands)} (see: {path} --help)")
+        raise BadInput(f"give one of {', '.join(chosen.commands)} (see: {path} --help)")
+    shares = has_threads(verb, chosen.options)
+    rest, threads = take_threads(rest) if shares else (rest, None)
+    parsing.check_words(chosen.options, rest, path)
     try:
-        made = in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+        options = parsing.parse(chosen.options, _arranged(chosen, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
-    check_sizes(made, dashes=True)
-    return made, threads, shares
+    check_sizes(options, dashes=True)
+    return _Parsed(chosen, path, options, threads, shares)
 
 
-def settings() -> tuple[Any, ...]:
-    """Say how commands become options."""
-    import tyro
+def _arranged(command: "Command", words: list[str]) -> list[str]:
+    """Add what the file of --config says, and put names behind options where there are several."""
+    from tapetum.app.shell.parsing import names_last, positionals_of
+    from tapetum.app.shell.settings import with_settings
 
-    return tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
+    if command.recipe is not None:
+        return with_settings(command.options, command.recipe, words)
+    positionals = positionals_of(command.options)
+    several = len(positionals) > 1 and any(each.several for each in positionals)
+    return names_last(command.options, words) if several else words
 
 
 def _run(arguments: list[str]) -> int:
@@ -248,14 +268,33 @@ def _run(arguments: list[str]) -> int:
     from tapetum.core.threads import Load
 
     load = Load()
-    with starting(verb), heeded():
-        chosen, threads, shares = _read(arguments)
+    with starting(verb), pending_signals():
+        chosen = _read(arguments)
         from tapetum.core.provenance import guarded
-    with computing(threads, load if shares else None), guarded(chosen), visible_results(), warnings.catch_warnings():
+    sharing = load if chosen.shares else None
+    with computing(chosen.threads, sharing), guarded(chosen.options), visible_results(), warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
         warnings.showwarning = _shown
-        chosen.run()
+        _work(chosen)
     return 0
+
+
+def _work(chosen: _Parsed) -> None:
+    """Run a command and print its result; under torchrun one process prints."""
+    from tapetum.app.shell.output import Log, print_result, terminal
+    from tapetum.app.shell.settings import with_settings_text
+    from tapetum.app.verb import Listener
+    from tapetum.train.launch import is_main
+
+    json = getattr(chosen.options, "json", False)
+    if chosen.command.recipe is None:
+        with terminal(chosen.command.counts, json) as listener:
+            result = chosen.command.work(chosen.options, listener)
+    else:
+        options = with_settings_text(chosen.options, chosen.command.recipe, chosen.path)
+        result = chosen.command.work(options, Log(json) if is_main() else Listener())
+    if result is not None:
+        print_result(result, json, is_main())
 
 
 def _shown(

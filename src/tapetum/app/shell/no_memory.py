@@ -56,8 +56,8 @@ def no_memory(error: BaseException) -> str | None:
         _MADE_AT_ONCE,
     )
     amount = _AMOUNT.search(text)
-    asked = f" (it asked for {_readable(amount[1])})" if amount else ""
-    return f"out of memory: {thing.what} was too large{asked}; {thing.advice}"
+    amount_text = f" (it asked for {_readable(amount[1])})" if amount else ""
+    return f"out of memory: {thing.what} was too large{amount_text}; {thing.advice}"
 
 
 def _readable(amount: str) -> str:

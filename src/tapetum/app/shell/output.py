@@ -4,9 +4,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -20,25 +20,34 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tapetum.app.shell.signals import Ended, heed
-from tapetum.app.verb import Listener
-from tapetum.core.errors import visible
+from tapetum.app.recipes import Stopped
+from tapetum.app.shell.signals import Ended, raise_pending
+from tapetum.app.verb import Listener, Result
+from tapetum.core.errors import BadInput, visible
 from tapetum.train.launch import stopped_by
 
 
-def stopped(out: Any, say: Callable[[str], None] | None = print) -> None:
-    """Say that a run was stopped and from where the same command goes on; without `say`, nothing.
+def print_result(result: Result, json: bool, main: bool = True) -> None:
+    """Print a result on stdout; of the processes of torchrun the main one alone does.
 
-    Raises `Ended` where a signal stopped it, so that no other command follows in `a && b`.
+    Raises BadInput where it says that something failed, and `Ended` where a signal stopped the work, so that no other command
+    follows in `a && b`.
     """
-    where = f"the same command goes on from {out}"
-    if (number := stopped_by()) is None:
-        if say is not None:
-            say(f"stopped; {where}")
-        return
-    ended = Ended(number)
-    ended.add_note(where)
-    raise ended
+    number = None if result.goes_on_from is None else stopped_by()
+    if not main:
+        pass
+    elif json and result.came_in_parts:
+        print_line({"type": "summary", **result.as_json()})
+    elif json:
+        print_json(result.as_json())
+    elif number is None or not isinstance(result, Stopped):  # else the line on stderr says it
+        print(result.as_text())
+    if number is not None:
+        ended = Ended(number)
+        ended.add_note(f"the same command goes on from {result.goes_on_from}")
+        raise ended
+    if (failure := result.failure()) is not None:
+        raise BadInput(failure)
 
 
 def progress(counts: ProgressColumn | None = None) -> Progress:
@@ -71,20 +80,37 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-class _Terminal(Listener):
-    """Shows a bar for each task that is not done, and prints remarks."""
+class _Printing(Listener):
+    """Prints remarks on stderr, and parts of the result on stdout."""
 
-    def __init__(self, bars: Progress):
+    def __init__(self, json: bool):
+        self._json = json
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def line(self, text: str) -> None:
+        (note if self._json else print)(text)
+
+    def part(self, result: Result) -> None:
+        if self._json:
+            print_line(result.as_json())
+        elif text := result.as_text():
+            print(text, flush=True)
+
+
+class _Terminal(_Printing):
+    """Shows a bar for each task that is not done."""
+
+    def __init__(self, bars: Progress, json: bool):
+        super().__init__(json)
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
         self._waiting: TaskID | None = bars.add_task("loading", total=None)
         bars.refresh()
 
-    def note(self, text: str) -> None:
-        note(text)
-
     def progress(self, task: str, done: int, total: int | None) -> None:
-        heed()
+        raise_pending()
         self._awake()
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(visible(task), total=total)
@@ -93,7 +119,7 @@ class _Terminal(Listener):
             self._bars.remove_task(self._tasks.pop(task))
 
     def status(self, text: str) -> None:
-        heed()
+        raise_pending()
         self._awake()
         task, text = self._tasks.get(""), visible(text)
         if task is None and text:
@@ -110,33 +136,31 @@ class _Terminal(Listener):
             self._waiting = None
 
 
-class _Log(Listener):
-    """Prints remarks, and how far a task is where that takes long: for stderr that is a file or a pipe."""
+class Log(_Printing):
+    """Prints how far a task is where that takes long: for stderr that is a file or a pipe."""
 
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def note(self, text: str) -> None:
-        note(text)
+    def __init__(self, json: bool) -> None:
+        super().__init__(json)
+        self._noted: dict[str, float] = {}
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        heed()
+        raise_pending()
         if done == total:
-            self._said.pop(task, None)
+            self._noted.pop(task, None)
         elif self._due(task):
             note(f"{task}: {done}" if total is None else f"{task}: {done} of {total}")
 
     def status(self, text: str) -> None:
-        heed()
+        raise_pending()
         if text and self._due(""):
             note(text)
 
     def _due(self, task: str) -> bool:
         """Whether it is `EVERY` seconds ago that the task began, or was last spoken of."""
         now = time.monotonic()
-        if now - self._said.setdefault(task, now) < EVERY:
+        if now - self._noted.setdefault(task, now) < EVERY:
             return False
-        self._said[task] = now
+        self._noted[task] = now
         return True
 
 
@@ -145,14 +169,10 @@ EVERY = 5.0
 
 
 @contextmanager
-def terminal(counts: ProgressColumn | None = None) -> Iterator[Listener]:
-    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case."""
-    with progress(counts) as bars:
-        yield _Log() if bars.disable else _Terminal(bars)
+def terminal(counts: Literal["items", "bytes"] = "items", json: bool = False) -> Iterator[Listener]:
+    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case.
 
-
-@contextmanager
-def downloads() -> Iterator[Listener]:
-    """Listen to a verb whose progress is in bytes, in the same way."""
-    with terminal(DownloadColumn()) as listener:
-        yield listener
+    Parts of the result are printed as soon as they are known, as lines of JSON or as text.
+    """
+    with progress(DownloadColumn() if counts == "bytes" else None) as bars:
+        yield Log(json) if bars.disable else _Terminal(bars, json)

@@ -11,27 +11,17 @@ import difflib
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from tapetum import __version__
-from tapetum.app.shell.known import Option, options_of, plain
+from tapetum.app.shell.parsing import Option, options_of, plain, positionals_of
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WithSettings:
-    """A training command with a file of settings."""
-
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
-    """File of settings, such as the settings.toml of every run; what the command line says wins."""
 
 
 def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
@@ -63,12 +53,17 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     return [*words, *added]
 
 
-def settings_of(command: Any, recipe: str, verb: str = "train") -> str:
-    """Give the text of a file of settings that repeats a command, which was parsed of words or made otherwise."""
-    verb = {"bootstrap": "tapetum bootstrap FOLDER", "adapt": "tapetum adapt DATA"}.get(recipe, f"tapetum {verb} {recipe}")
-    lines = [f"# tapetum {__version__}; {verb} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
-    for option in options_of(type(command)):
-        value = _value(command, option.place)
+def with_settings_text(given: Any, recipe: str, path: str) -> Any:
+    """Give a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
+    names = " ".join([path, *(each.name for each in positionals_of(type(given)) if each.required)])
+    return replace(given, launch=replace(given.launch, settings=settings_of(given, recipe, names)))
+
+
+def settings_of(given: Any, recipe: str, command: str) -> str:
+    """Write the text of a file of settings that repeats a run, whose command begins with `command`."""
+    lines = [f"# tapetum {__version__}; {command} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
+    for option in options_of(type(given)):
+        value = _value(given, option.place)
         if option.names[0] in NOT_WRITTEN or value is inspect.Parameter.empty or (value is None and option.default is None):
             continue
         lines.append(f"{option.names[0]} = {_toml(value)}")

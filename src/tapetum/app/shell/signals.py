@@ -32,45 +32,45 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-_unheeded: list[int] = []
+_pending: list[int] = []
 """Signals that came and of which `_guarded` has not heard yet, the first one first."""
 
 
 def remember(error: KeyboardInterrupt | None) -> None:
     """Take note of one that Python cannot raise."""
-    if not _unheeded:
-        _unheeded.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
+    if not _pending:
+        _pending.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
 
 
-def heed() -> None:
+def raise_pending() -> None:
     """Raise `Ended` once more where it was swallowed.
 
     Called where a command says how far it is, never while it clears away.
     """
-    if _unheeded:
-        raise Ended(_unheeded[0])
+    if _pending:
+        raise Ended(_pending[0])
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def pending_signals() -> Iterator[None]:
     """Raise `Ended` at the end of the block where it was swallowed inside, or became another error."""
     try:
         yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if not _unheeded:
+        if not _pending:
             raise
-        ended = Ended(_unheeded[0])
+        ended = Ended(_pending[0])
         for note in getattr(error, "__notes__", ()):
             ended.add_note(note)
         raise ended from error
-    heed()
+    raise_pending()
 
 
 def number_of(error: KeyboardInterrupt) -> int:
     """Give the number of the signal that was the reason, which is heeded herewith."""
-    _unheeded.clear()
+    _pending.clear()
     return error.number if isinstance(error, Ended) else int(signal.SIGINT)
 
 
@@ -82,7 +82,7 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
     """
     before: dict[int, Any] = {}
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    _unheeded.clear()
+    _pending.clear()
     if alone and threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
         before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is _usual(n)}
@@ -99,7 +99,7 @@ def _usual(number: int) -> Any:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    if number != signal.SIGINT or signal.SIGINT in _unheeded:
+    if number != signal.SIGINT or signal.SIGINT in _pending:
         signal.signal(number, signal.SIG_DFL)
-    _unheeded.append(number)
-    raise Ended(_unheeded[0])
+    _pending.append(number)
+    raise Ended(_pending[0])

@@ -44,6 +44,19 @@ def sturdy_streams() -> Iterator[None]:
 
 
 @contextmanager
+def starting(verb: str) -> Iterator[None]:
+    """Say on a terminal that the verb begins, while what it needs is imported; it is wiped away at the end."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"tapetum {verb} ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+
+@contextmanager
 def visible_results() -> Iterator[None]:
     """Make control characters in what is printed on stdout visible: so they do nothing to a terminal (`core.errors`)."""
     before = sys.stdout

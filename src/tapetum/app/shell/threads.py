@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tapetum.app.shell.known import options_of, plain, resolve_command
+from tapetum.app.shell.parsing import options_of, plain
 from tapetum.core.threads import SHARED, Load, check_threads, usable_cores
 
 IDLE = frozenset({"completion", "convert", "ledger", "weights"})
@@ -22,17 +22,12 @@ HELP = (
 _SLEEPING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 
-def take_threads(verb: str, kind: type, words: Sequence[str]) -> tuple[list[str], int | None]:
-    """Take `--threads N` out of the words of a command that has no such option of its own; give the rest, and N.
+def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
+    """Take `--threads N` out of the words of a command; return the rest, and N. Raises BadInput for no number of threads.
 
-    Raises BadInput for what is no number of threads.
-
-    >>> from tapetum.app.shell.export import Export
-    >>> take_threads("export", Export, ["--threads", "2", "tapir-nano"])
+    >>> take_threads(["--threads", "2", "tapir-nano"])
     (['tapir-nano'], 2)
     """
-    if not has_threads(verb, kind, words):
-        return list(words), None
     rest: list[str] = []
     value: str | None = None
     every = iter(words)
@@ -46,34 +41,33 @@ def take_threads(verb: str, kind: type, words: Sequence[str]) -> tuple[list[str]
     return rest, None if value is None else check_threads(value)
 
 
-def has_threads(verb: str, kind: type, words: Sequence[str]) -> bool:
+def has_threads(verb: str, options: type) -> bool:
     """Say whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
-    found = resolve_command(kind, words)[0]
-    return verb not in IDLE and not any("threads" in option.names for option in options_of(found))
+    return verb not in IDLE and not any("threads" in option.names for option in options_of(options))
 
 
 @contextmanager
-def computing(asked: int | None, load: Load | None) -> Iterator[None]:
-    """Compute with `asked` threads within the block; None: with OMP_NUM_THREADS, or as many cores as are free.
+def computing(requested: int | None, load: Load | None) -> Iterator[None]:
+    """Compute with `requested` threads within the block; None: with OMP_NUM_THREADS, or as many cores as are free.
 
     `load` is as it was when the process began; None takes all cores, so that the last bits of what is computed are the same
     each time. Where torch is imported already, its threads stay as they are unless others are asked for.
     """
     torch: Any = sys.modules.get("torch")
-    if torch is not None and asked is None:
+    if torch is not None and requested is None:
         yield
         return
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", SHARED, *_SLEEPING)}
     threads = torch.get_num_threads() if torch is not None else None
     for name, value in _SLEEPING.items():
         os.environ.setdefault(name, value)
-    if asked is not None:
-        os.environ["OMP_NUM_THREADS"] = str(asked)
+    if requested is not None:
+        os.environ["OMP_NUM_THREADS"] = str(requested)
     elif "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(load.free_cores() if load else usable_cores())
         os.environ[SHARED] = "1"
     if torch is not None:
-        torch.set_num_threads(asked)
+        torch.set_num_threads(requested)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from tapetum.encoders import efficientnet_lite_config, resnet_config, swin_config
+from tapetum.encoders.convolutional_config import LITES, RESNETS, SWINS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
@@ -39,7 +39,7 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
     """Name the ResNets, as torchvision and timm do, that have as many blocks of the same kind."""
     depths = tuple(blocks_in(state, f"layer{stage}.{{}}.conv1.weight") for stage in (1, 2, 3, 4))
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    for name, found in resnet_config.NAMED.items():
+    for name, found in RESNETS.items():
         if name != "resnet-nano" and (found.config.block, found.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name.replace("-", "")
 
@@ -47,7 +47,7 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
 def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
     """Name the Swins that have as many blocks, and channels after the stem."""
     width = state[stem].shape[0] if stem in state else 0
-    for name, found in swin_config.NAMED.items():
+    for name, found in SWINS.items():
         if (found.config.width, found.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name
 
@@ -55,7 +55,7 @@ def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) 
 def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
     """Name the EfficientNet-Lites that have as many convolutions whose names end so: one a block."""
     count = sum(name.endswith(ending) for name in state)
-    for name, found in efficientnet_lite_config.NAMED.items():
+    for name, found in LITES.items():
         with torch.device("meta"):
             blocks = _blocks(EfficientNetLite(found.config, found.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
         if blocks and len(blocks) == count:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.encoders.config import Architecture, changed
+from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.convolutional_config import RESNETS
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.resnet_config import NAMED
 from tapetum.encoders.tables.rows import Row, same
 
 _COUNTER = "mean_ema/counter"
@@ -24,9 +24,9 @@ def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
     """Tell what weights of DetCon are, by our name of the ResNet; None for one that is not known here."""
-    if not isinstance(architecture, str) or architecture not in NAMED:
+    if not isinstance(architecture, str) or architecture not in RESNETS:
         return None
-    found = changed(NAMED[architecture], {"padding": "same", "classes": 0})
+    found = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
     prepared = replace(found.preprocessing, interpolation="bicubic")
     stems = [name.removesuffix("mean_ema/average") for name in state if name.endswith("mean_ema/average")]
     return replace(found, preprocessing=prepared), {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.config import Architecture, changed
+from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.convolutional_config import LITES
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
-from tapetum.encoders.efficientnet_lite_config import NAMED
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import classes_in, lites_like, port_lite_rows, with_counters
 from tapetum.encoders.tables.rows import Row
@@ -17,9 +17,9 @@ def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
     """Tell what the weights of a model of the package are; None for a model that is not known here."""
-    if not isinstance(architecture, str) or architecture not in NAMED:
+    if not isinstance(architecture, str) or architecture not in LITES:
         return None
-    return changed(NAMED[architecture], {"classes": classes_in(state, "_fc.bias")}), with_counters(state)
+    return changed(LITES[architecture], {"classes": classes_in(state, "_fc.bias")}), with_counters(state)
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:

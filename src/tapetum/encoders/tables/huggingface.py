@@ -14,14 +14,14 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import HALF, Architecture, Preprocessing
+from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import HALF, Preprocessing, ViTConfig, clip, imagenet, squashed
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import Row, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig, clip, imagenet, squashed
 
 _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "quick_gelu"]] = {
     "gelu": "gelu",

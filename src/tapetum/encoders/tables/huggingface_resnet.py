@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import Architecture
+from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.convolutional_config import RESNET_PREPROCESSING, ResNetConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.resnet_config import PREPROCESSING, ResNetConfig
 from tapetum.encoders.tables.convolutional import classes_in, huggingface_resnet_rows, with_counters
 from tapetum.encoders.tables.rows import Row
 
@@ -36,7 +36,7 @@ def describe(
             f"a ResNet of transformers with hidden_sizes {widths}, {given['hidden_act']} and {', '.join(odd) or 'no options'} "
             f"is none of ours, which would have {config.channels}, relu and no options"
         )
-    return Architecture(family="resnet", config=config, preprocessing=PREPROCESSING), with_counters(state)
+    return Architecture(family="resnet", config=config, preprocessing=RESNET_PREPROCESSING), with_counters(state)
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:

@@ -17,13 +17,13 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import HALF, Architecture, Preprocessing
+from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import timm
 from tapetum.encoders.tables.rows import Row, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
-from tapetum.encoders.vit_config import CLIP_MEAN, CLIP_STD, ViTConfig
 
 _State = Mapping[str, Tensor]
 _TEXT = {"context_length": 77, "vocab_size": 49_408, "width": 512, "heads": 8, "layers": 12}

@@ -13,13 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.config import HALF, Architecture, Preprocessing
-from tapetum.encoders.features import Encoder
-from tapetum.encoders.tables.convolutional import blocks_in
-from tapetum.encoders.tables.rows import Row, layers, same
-from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import (
+from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import (
+    HALF,
     SIZES,
+    Preprocessing,
     ViTConfig,
     as_clip,
     as_deit3,
@@ -30,6 +28,10 @@ from tapetum.encoders.vit_config import (
     imagenet,
     sized,
 )
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.convolutional import blocks_in
+from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.vit import ViT
 
 _NAME = re.compile(
     rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"

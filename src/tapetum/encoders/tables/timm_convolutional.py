@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders import efficientnet_lite_config, nfnet_config, resnet_config, swin_config
-from tapetum.encoders.config import HALF, Architecture, changed
+from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.config import HALF
+from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS, SWINS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
@@ -29,30 +30,30 @@ from tapetum.encoders.tables.rows import Row
 
 
 def _resnet(name: str) -> tuple[Architecture, str]:
-    found = resnet_config.NAMED[name]
+    found = RESNETS[name]
     how = replace(found.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
     return replace(found, preprocessing=how), "fc.bias"
 
 
 def _swin(name: str) -> tuple[Architecture, str]:
-    return swin_config.NAMED[name], "head.fc.bias"
+    return SWINS[name], "head.fc.bias"
 
 
 def _nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
-    found = nfnet_config.NAMED["nfnet-f0"]
+    found = NFNETS["nfnet-f0"]
     if gamma_in_weights:
         return changed(found, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
     return replace(found, preprocessing=replace(found.preprocessing, resize="squash")), "head.fc.bias"
 
 
 def _lite(number: int, crop: float) -> tuple[Architecture, str]:
-    found = efficientnet_lite_config.NAMED[f"efficientnet-lite{number}"]
+    found = LITES[f"efficientnet-lite{number}"]
     how = replace(found.preprocessing, crop_fraction=crop, mean=HALF, std=HALF)
     return replace(found, preprocessing=how), "classifier.bias"
 
 
 MODELS = {
-    **{name.replace("-", ""): _resnet(name) for name in resnet_config.NAMED},
+    **{name.replace("-", ""): _resnet(name) for name in RESNETS},
     **{f"swin_{size}_patch4_window7_224": _swin(f"swin-{size[0]}") for size in ("tiny", "small", "base", "large")},
     "nfnet_f0": _nfnet(True),
     "dm_nfnet_f0": _nfnet(False),

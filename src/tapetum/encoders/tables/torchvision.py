@@ -10,13 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.config import Architecture, changed
+from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.convolutional_config import RESNETS, SWIN_PREPROCESSING, SWINS
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.resnet_config import NAMED
 from tapetum.encoders.swin import Swin
-from tapetum.encoders.swin_config import NAMED as SWINS
-from tapetum.encoders.swin_config import PREPROCESSING
 from tapetum.encoders.tables.convolutional import (
     blocks_in,
     classes_in,
@@ -30,11 +28,11 @@ from tapetum.encoders.tables.rows import Row
 
 
 def _swin(size: str, side: int) -> tuple[Architecture, str]:
-    return replace(SWINS[f"swin-{size}"], preprocessing=replace(PREPROCESSING, crop_fraction=224 / side)), "head.bias"
+    return replace(SWINS[f"swin-{size}"], preprocessing=replace(SWIN_PREPROCESSING, crop_fraction=224 / side)), "head.bias"
 
 
 KNOWN = {
-    **{name.replace("-", ""): (found, "fc.bias") for name, found in NAMED.items()},
+    **{name.replace("-", ""): (found, "fc.bias") for name, found in RESNETS.items()},
     **{f"swin_{size}": _swin(size, side) for size, side in (("t", 232), ("s", 246), ("b", 238))},
 }
 """Names of torchvision, such as resnet50 and swin_t, to what they are and the bias of the classifier."""

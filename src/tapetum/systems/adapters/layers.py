@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.layers.mlp import ACTIVATIONS, check_activation
 from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.transformer import make_activation
 from tapetum.systems.adapters.config import Site
 
 
@@ -50,7 +50,7 @@ class Bottleneck(Adapter):
 
     def __init__(self, site: Site):
         super().__init__(site)
-        self.activation = ACTIVATIONS[check_activation(site.activation)]
+        self.activation = make_activation(site.activation)
         self.down = nn.Linear(site.inward if site.form == "parallel" else site.width, site.rank)
         self.up = nn.Linear(site.rank, site.width)
 
@@ -68,7 +68,7 @@ class ConvBottleneck(Adapter):
 
     def __init__(self, site: Site):
         super().__init__(site)
-        self.activation = ACTIVATIONS[check_activation(site.activation)]
+        self.activation = make_activation(site.activation)
         self.down = nn.Conv2d(site.width, site.rank, 1)
         self.depthwise = nn.Conv2d(site.rank, site.rank, 3, padding=1, groups=site.rank)
         self.up = nn.Conv2d(site.rank, site.width, 1)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json, read_text
-from tapetum.encoders.config import check_side
+from tapetum.encoders.architectures import check_side
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated

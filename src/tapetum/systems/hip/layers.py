@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tapetum.layers.linear import linear
-
 
 def variance_scaling(rows: int, *shape: int) -> Tensor:
     """Return a tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling
@@ -62,9 +60,9 @@ class Attention(nn.Module):
 
         if mask is not None:
             mask = mask.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]
-        q, k, v = split(linear(x, self.query)), split(linear(y, self.key)), split(linear(y, self.value))
+        q, k, v = split(self.query(x)), split(self.key(y)), split(self.value(y))
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return linear(found.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)), self.out)
+        return self.out(found.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
 
 
 class Mlp(nn.Module):
@@ -75,7 +73,7 @@ class Mlp(nn.Module):
         self.hidden, self.out = Linear(channels, widening * channels), Linear(widening * channels, channels)
 
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
-        return linear(F.relu(linear(x, self.hidden)).square(), self.out)
+        return self.out(F.relu(self.hidden(x)).square())
 
 
 class CrossAttention(nn.Module):

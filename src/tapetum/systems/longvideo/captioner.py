@@ -25,10 +25,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.encoders.vit import start_linear
-from tapetum.layers.attention import Attention
 from tapetum.layers.generate import SamplingConfig, generate
-from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import Attention, Mlp, start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig

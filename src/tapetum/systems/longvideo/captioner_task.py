@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 from tapetum.encoders import byte_text
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.hub.registry import VIDEO_FILE
 from tapetum.metrics.captions import caption_scores
 from tapetum.systems.longvideo.captioner import Captioner, next_token_loss, padded

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.vit_config import check_stem
+from tapetum.encoders.config import check_stem
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
 Consolidation = Literal["random", "coreset", "kmeans"]

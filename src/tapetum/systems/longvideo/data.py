@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, line_entries
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.fields import IMAGES
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
@@ -160,7 +160,7 @@ class FileClips:
                 frames = self._blank()
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
-                image = np.asarray(opened_image(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                image = np.asarray(opened_image(StoredFile(f"{place}: {key}", content[str(self._kind)]), "RGB"))
                 frames = resized(image, self.run.size, self.run.size)[None]
             else:
                 with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
@@ -247,7 +247,7 @@ def _from_nextqa(each: Question) -> _Listed:
     return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
 
 
-def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
+def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
     """Lines about videos of a folder, with the file of each."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""

@@ -23,10 +23,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.vit import start_linear
 from tapetum.layers.lora import add_lora
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.layers import (
     AdaptedMlp,
@@ -219,8 +217,8 @@ class VideoEncoder(nn.Module):
     def _apply_block(self, block: Block, x: Tensor, where: TokenPositions, memory: Any) -> Tensor:
         if self.config.attention == "frame":
             attended = attend_in_space(block.attention, block.attention_norm(x), where)
-            x = x + block.attention_scale(block.attention_after(attended))
-            return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
+            x = x + block.attention_scale(attended)
+            return x + block.mlp_scale(block.mlp(block.mlp_norm(x)))
         return block(x, memory=memory, mask=where.mask())
 
     def _drop_tokens(self, x: Tensor, where: TokenPositions, state: StreamState) -> tuple[Tensor, TokenPositions]:

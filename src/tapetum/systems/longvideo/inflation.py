@@ -23,12 +23,9 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig
-from tapetum.layers.patches import ImagePatches, VideoTubelets
-from tapetum.layers.patches import inflate as over_frames
-from tapetum.layers.positions import interpolate
-from tapetum.layers.stem import ConvolutionalStem, TubeletStem
+from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, inflate_weight, interpolate
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.layers import FactorisedBlock
@@ -106,7 +103,7 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
         _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
     else:
         weight, bias = _for_plain_pixels(vit)
-        for layer, own in ((tubelets.images, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
+        for layer, own in ((tubelets.images, weight), (tubelets.video, inflate_weight(weight, config.tubelet[0], "average"))):
             assert isinstance(layer, ImagePatches | VideoTubelets)
             assert layer.bias is not None
             layer.weight.copy_(own)

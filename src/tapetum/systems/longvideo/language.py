@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import check_length, no_pipes_in
 from tapetum.encoders import byte_text
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder, DecoderCache
-from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.hub.connection import loading_by_name
 
 

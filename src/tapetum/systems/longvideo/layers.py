@@ -17,11 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.layers.attention import Attention, attend
-from tapetum.layers.linear import linear
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.pooling import AttentionPooling
-from tapetum.layers.transformer import Block
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp, attend
 from tapetum.systems.longvideo.config import VideoConfig
 
 Projected = tuple[Tensor, Tensor]
@@ -39,20 +35,17 @@ class MemoryAttention(Attention):
         mask: Bool[Tensor, "b 1 #n k"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Attend to the tokens that `mask` allows (all by default), and to all memories."""
-        query = self._heads(linear(x, self.query), self.heads)
+        query = self.split_heads(self.query(x))
         key, value = self.project(x)
         if memory is not None:  # equation 4: kv = [LN(m); LN(z)], and q of the segment alone
             key, value = torch.cat([memory[0], key], 2), torch.cat([memory[1], value], 2)
             if mask is not None:
                 mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
-        return linear(attend(query, key, value, mask).transpose(1, 2).flatten(2), self.out)
+        return self.out(attend(query, key, value, mask).transpose(1, 2).flatten(2))
 
     def project(self, x: Float[Tensor, "b n c"]) -> Projected:
         """Compute keys and values of normalised tokens or memories."""
-        return self._heads(linear(x, self.key), self.kv_heads), self._heads(linear(x, self.value), self.kv_heads)
-
-    def _heads(self, x: Tensor, heads: int) -> Tensor:
-        return x.unflatten(-1, (heads, self.head_width)).transpose(1, 2)
+        return self.split_heads(self.key(x)), self.split_heads(self.value(x))
 
 
 class FactorisedBlock(nn.Module):
@@ -68,9 +61,9 @@ class FactorisedBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b n c"], where: "TokenPositions") -> Float[Tensor, "b n c"]:
         """Attend within each time step, then along time within each cell, then apply the MLP."""
         block = self.space
-        x = x + block.attention_scale(block.attention_after(attend_in_space(block.attention, block.attention_norm(x), where)))
+        x = x + block.attention_scale(attend_in_space(block.attention, block.attention_norm(x), where))
         x = x + torch.tanh(self.gate) * attend_in_time(self.time, self.time_norm(x), where)  # h + tanh(alpha) h_temporal
-        return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
+        return x + block.mlp_scale(block.mlp(block.mlp_norm(x)))
 
 
 class TokenPositions:

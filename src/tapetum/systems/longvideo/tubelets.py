@@ -21,9 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import Remark
-from tapetum.layers.patches import ImagePatches, VideoTubelets
-from tapetum.layers.positions import sine_1d
-from tapetum.layers.stem import ConvolutionalStem, TubeletStem
+from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, sine_1d
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.layers import TokenPositions
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, check_several
 from tapetum.encoders import byte_text
 from tapetum.encoders.text import TextTransformer
-from tapetum.encoders.vit import start_linear
+from tapetum.layers.transformer import start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 from tapetum.train.contrastive import learned_scale

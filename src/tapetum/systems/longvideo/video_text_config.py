@@ -10,7 +10,7 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems.longvideo.config import VideoConfig, named
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.config import Architecture
+from tapetum.encoders.architectures import Architecture
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.pretraining.recipes import ImageRun, fitting_changes
 

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.colour import blur_radius, recolour
-from tapetum.data.views.draw import Drawn, draw
-from tapetum.data.views.make import crop
+from tapetum.data.views.draw import ViewParameters, draw
+from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin
@@ -151,7 +150,7 @@ class OdinTask(PretrainTask):
         return {"method": "odin", **settings, **self.source.about}
 
 
-def _shown(images: Sequence[np.ndarray], drawn: Drawn, view: View) -> Tensor:
+def _shown(images: Sequence[np.ndarray], drawn: ViewParameters, view: View) -> Tensor:
     x = crop(images, drawn, view).contiguous().float().div_(255)
     return recolour(x, drawn, blur_radius(view.sigma[1]))
 

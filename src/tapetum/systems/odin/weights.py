@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from tapetum.encoders.config import as_json, from_json
+from tapetum.encoders.architectures import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.registry import known, resolve

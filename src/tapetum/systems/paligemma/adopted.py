@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import squashed
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import squashed
-from tapetum.layers.positions import interpolate
+from tapetum.layers.patches import interpolate
 
 
 def adopted_encoder(reference: str, image_size: int) -> ViT:

@@ -21,6 +21,7 @@ from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
+from tapetum.layers.cpu import speed_up
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.images import Resize, prepare
@@ -110,7 +111,8 @@ class Answerer:
                 " --model-config paligemma-3b-224"
             )
         tokens = Tokens.beside(path)
-        model = weights.load(name_or_path, device, dtype, config=config)
+        model = speed_up(weights.load(name_or_path, device, dtype, config=config))
+        speed_up(model.language, copies=True)
         identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
         return cls(model, tokens, None if masks is None else os.fspath(masks))

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.encoders.vit_config import ViTConfig, as_siglip, sized
+from tapetum.encoders.config import DecoderConfig, ViTConfig, as_siglip, sized
 
 LOCATIONS, SEGMENTS = 1024, 128
 """Tokens of places and of codes of masks, which follow the text's own."""

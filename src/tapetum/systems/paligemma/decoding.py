@@ -6,15 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tapetum.layers.attention import causal_mask
-from tapetum.layers.packed import has_copies, pack, using_packed
+from tapetum.layers.transformer import causal_mask
 from tapetum.systems.paligemma.mask import prefix_lm_mask
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.model import PaliGemma
-
-_PLAIN_STEPS = 4
-"""Steps of an answer before weights are copied: short answers are over by then."""
 
 
 class PrefixDecodingState:
@@ -38,8 +34,6 @@ class PrefixDecodingState:
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
         """
         self.model = model
-        self._steps = 0
-        self._packed = model.copy_weights and has_copies(model.language) and pack(model.language)
         batch, image_tokens = images.shape[:2]
         valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
@@ -48,13 +42,10 @@ class PrefixDecodingState:
         self.cache = model.language.cache(batch, self._room, cache_dtype)
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
-        with using_packed(self._packed):
-            hidden = self._prefill(
-                torch.cat((images, model.language.embed(prefix)), 1), image_tokens, valid if not whole else None
-            )
-            last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
-            self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
-            """Of the next token."""
+        hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), image_tokens, None if whole else valid)
+        last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
+        self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
+        """Of the next token."""
 
     def _prefill(self, x: Tensor, image_tokens: int, valid: Tensor | None) -> Tensor:
         config, language = self.model.config, self.model.language
@@ -69,11 +60,7 @@ class PrefixDecodingState:
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
         """Add a token to each row; gives the logits of the next one."""
-        self._steps += 1
-        if self._steps == _PLAIN_STEPS and not self._packed and self.model.copy_weights:
-            self._packed = pack(self.model.language)
-        with using_packed(self._packed):
-            self.logits = self.model.project(self._read(ids[:, None])[:, 0])
+        self.logits = self.model.project(self._read(ids[:, None])[:, 0])
         return self.logits
 
     def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from tapetum.layers.attention import step_mask
+from tapetum.layers.transformer import step_mask
 
 
 @dataclass(frozen=True)

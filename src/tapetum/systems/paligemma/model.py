@@ -30,12 +30,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import squashed
+from tapetum.layers.cpu import quantise
 from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
-from tapetum.layers.linear import linear
-from tapetum.layers.quantised import quantise
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.mask import prefix_lm_mask
@@ -47,9 +46,6 @@ class PaliGemma(nn.Module):
     def __init__(self, config: PaliGemmaConfig):
         super().__init__()
         self.config = config
-        self.copy_weights = True
-        """On a CPU, answers of several tokens use a copy of the decoder's weights, which makes steps faster, where that takes
-        an eighth of the free memory at most; see `tapetum.layers.packed`."""
         self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
         self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
         self.language = Decoder(config.language)
@@ -64,7 +60,7 @@ class PaliGemma(nn.Module):
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
             raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
         tokens = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
-        return linear(tokens, self.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        return self.projector(tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
@@ -225,7 +221,7 @@ class PaliGemma(nn.Module):
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
         """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
 
-        See `tapetum.layers.quantised`. Answers come faster, from less memory; they may differ.
+        See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
         """
         quantise(self.language)
         if vision_encoder:

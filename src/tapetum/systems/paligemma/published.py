@@ -55,7 +55,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano.safetensors",
         loader=_LOADER,
-        sha256="601dd4a5011d1121087c63688ab76d556a488684dcc7e38abe379332d927f51d",
+        sha256="c3d92c0032429fc6eda219a9db05219c6e5ac826e7af9db8a66a436439f061b3",
         verbs=("ask",),
     ),
     Weights(

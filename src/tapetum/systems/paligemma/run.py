@@ -8,7 +8,7 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.encoders.vit_config import ViTConfig
+from tapetum.encoders.config import ViTConfig
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.adopted import adopted_encoder

@@ -12,14 +12,14 @@ decoder reads it once too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.core.reading import no_pipe
 from tapetum.hub.renamed import current_tensors
-from tapetum.layers.positions import interpolate
+from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
@@ -162,7 +162,7 @@ class StartFrom(Start):
         if unknown or absent:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *absent)[0]} does not fit; give other weights")
         if self.first_location is not None:
-            table = cast(Tensor, model.language.table.weight).detach()
+            table = model.language.token_embedding.weight.detach()
             norm = float(table[: self.first_location].norm(dim=1).mean())
             table[self.first_location : self.first_location + LOCATIONS] = location_embeddings(table.shape[1], norm)
 

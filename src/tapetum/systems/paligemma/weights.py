@@ -17,19 +17,19 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json
-from tapetum.encoders.vit_config import squashed
+from tapetum.encoders.config import squashed
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.renamed import current_config, current_name
 from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
-from tapetum.layers.positions import Resample, interpolate
-from tapetum.layers.quantised import is_quantised
+from tapetum.layers.cpu import is_quantised
+from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface

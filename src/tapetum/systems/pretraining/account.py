@@ -13,8 +13,8 @@ from torch import nn
 from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.flops import Flops, count_flops
 from tapetum.account.parts import by_part
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.factory import make
-from tapetum.encoders.vit_config import ViTConfig
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun

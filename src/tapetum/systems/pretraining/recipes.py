@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
-from tapetum.encoders.config import Architecture, architecture, changed, check_side, names
+from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
 from tapetum.hub.registry import known as registered
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 

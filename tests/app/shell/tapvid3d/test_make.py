@@ -7,19 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 
 from support.files import listed
 from support.raw_adt import write_sequence
 from support.raw_pstudio import write_studio
 from support.raw_waymo import write_segment
-from tapetum.app.shell.tapvid3d.make import Make
+from tapetum.app.shell.main import parse
+from tapetum.app.shell.output import print_result, terminal
+from tapetum.app.tapvid3d import make as make_verb
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
 
 
 def make(*arguments: object) -> None:
-    tyro.cli(Make, args=[str(argument) for argument in arguments], config=(tyro.conf.OmitArgPrefixes,)).run()
+    given = parse(["tapvid3d", "make", *map(str, arguments)])
+    with terminal() as listener:
+        result = make_verb.run(given, listener)
+    print_result(result, given.json)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def model(request: pytest.FixtureRequest) -> PaliGemma:
 
 
 def table(model: PaliGemma) -> torch.Tensor:
-    return model.state_dict()["language.table.weight"]
+    return model.state_dict()["language.token_embedding.weight"]
 
 
 def write_npz(path: Path, arrays: Mapping[str, torch.Tensor]) -> Path:
@@ -85,7 +85,7 @@ def test_halves_are_joined(model: PaliGemma, kind: str, tmp_path: Path) -> None:
     for name, tensor in found.state_dict().items():
         if name.startswith("projector."):
             assert not tensor.any()
-        elif name == "language.table.weight":
+        elif name == "language.token_embedding.weight":
             assert torch.equal(tensor[:ROWS], wanted[name][:ROWS])
             assert tensor[ROWS:].std() == pytest.approx(0.02, rel=0.05)
             assert abs(tensor[ROWS:].mean()) < 0.001

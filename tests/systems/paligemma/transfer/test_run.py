@@ -23,7 +23,7 @@ from tapetum.train.launch_config import Launch
 
 
 def parsed(words: str) -> PaliGemmaTransfer:
-    return parse(["train", "paligemma-transfer", *words.split()]).recipe.recipe
+    return parse(["train", "paligemma-transfer", *words.split()]).recipe
 
 
 def test_the_numbers_of_a_task_are_the_defaults() -> None:
@@ -53,8 +53,8 @@ def test_a_run_repeats_itself_by_its_settings(tmp_path: Path) -> None:
             "--lr",
             "3e-5",
         ]
-    ).recipe
-    (tmp_path / "run.toml").write_text(settings_of(made, "paligemma-transfer"))
+    )
+    (tmp_path / "run.toml").write_text(settings_of(made, "paligemma-transfer", "tapetum train paligemma-transfer"))
     assert parsed(f"--config {tmp_path / 'run.toml'} --out other") == made.recipe
 
 

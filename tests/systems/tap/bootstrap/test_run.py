@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from tapetum.app.shell.bootstrap import _content, _text
+from tapetum.app.bootstrap import Bootstrapped
 from tapetum.app.shell.output import print_json
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs
@@ -158,6 +158,6 @@ def test_cycles_of_which_nothing_is_seen_at_the_end_have_no_pixels(
     out = bootstrap(videos, recipe, Launch(out=tmp_path, workers=0))
     assert isinstance(out, Outcome)
     assert out.cycle_after == {"median_px": None, "mean_px": None, "judged": 0.0, "back_within_4px": 0.0}
-    print_json(_content(out, tmp_path))
+    print_json(Bootstrapped(out, tmp_path).as_json())
     assert json.loads(capsys.readouterr().out)["cycle_before"]["median_px"] is None
-    assert "no point to judge before, no point to judge after" in _text(out, tmp_path)
+    assert "no point to judge before, no point to judge after" in Bootstrapped(out, tmp_path).as_text()

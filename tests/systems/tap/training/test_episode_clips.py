@@ -9,8 +9,8 @@ import pytest
 from support.networks import TAPIR_NANO
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.files import load_episode, save_episode
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
 from tapetum.systems.tap.training.clips import Joined
 from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes, records
@@ -47,7 +47,7 @@ def test_tracks_stay_on_their_surface_points_in_the_frames_shown(folder):
         places: dict[int, set] = {}
         for f in range(5):
             rows = np.flatnonzero(clip.visible[:, f])[:20]
-            picked, met = Truth(episode).pick(np.full(len(rows), start + f), clip.xy[rows, f])
+            picked, met = GroundTruth(episode).pick(np.full(len(rows), start + f), clip.xy[rows, f])
             assert met.all()
             for row, body, place in zip(rows.tolist(), picked.body, picked.place, strict=True):
                 places.setdefault(row, set()).add((int(body), *np.round(place, 3).tolist()))
@@ -56,9 +56,9 @@ def test_tracks_stay_on_their_surface_points_in_the_frames_shown(folder):
 
 
 def _filmed(episode, k, start):
-    key, _ = first_that_starts((3, k), lambda key: key)
-    config = varied(np.random.default_rng((key, 6)))
-    return np.stack([shot.rgb for shot in film(episode, procedural, config, range(start, start + 5))])
+    key, _ = first_valid_start((3, k), lambda key: key)
+    config = random_render_config(np.random.default_rng((key, 6)))
+    return np.stack([shot.rgb for shot in render_episode(episode, procedural, config, range(start, start + 5))])
 
 
 def test_short_records_are_shown_whole_and_a_tenth_is_held_out(folder):

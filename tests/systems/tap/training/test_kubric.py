@@ -8,19 +8,19 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes import Clip, SceneConfig, make_clip
+from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
 from tapetum.systems.tap.training.clips import Tracked
 from tapetum.systems.tap.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
 
 @pytest.fixture(scope="module")
-def scene() -> Clip:
+def scene() -> SyntheticClip:
     return make_clip(3, SceneConfig(size=(48, 64), frames=7), points=50)
 
 
 @pytest.fixture
-def data(tmp_path: Path, scene: Clip) -> Path:
+def data(tmp_path: Path, scene: SyntheticClip) -> Path:
     """Two sequences, written by hand in the published layout, with what else lies in it."""
     for name in ("0000", "0001"):
         folder = tmp_path / name
@@ -39,7 +39,7 @@ def data(tmp_path: Path, scene: Clip) -> Path:
     return tmp_path
 
 
-def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: Clip) -> None:
+def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: SyntheticClip) -> None:
     assert kubric_sequences(data) == ["0000", "0001"]
     clip = KubricClips(data, ("0000", "0001"))[1]
     assert np.array_equal(clip.video[:], scene.video)
@@ -50,7 +50,7 @@ def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: Clip) -> Non
     assert 0 < clip.visible.mean() < 1
 
 
-def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: Clip) -> None:
+def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: SyntheticClip) -> None:
     clip = Tracked(scene.video, scene.truth.xy, scene.truth.visible)
     write_sequence(tmp_path / "0007", clip)
     # the steps of the public reader: frames by name, points and frames change places, visibility is negated
@@ -63,7 +63,7 @@ def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: Clip) ->
     assert np.array_equal(again.xy, clip.xy)
 
 
-def test_places_that_are_not_finite_are_hidden(data: Path, scene: Clip) -> None:
+def test_places_that_are_not_finite_are_hidden(data: Path, scene: SyntheticClip) -> None:
     xy, visible = scene.truth.xy.astype(np.float64), np.ones_like(scene.truth.visible)
     xy[4, 2, 0], xy[5, 1, 1] = np.nan, np.inf
     np.save(data / "0000" / "0000.npy", np.array({"coords": xy, "visibility": ~visible}))

@@ -31,8 +31,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint

@@ -29,17 +29,16 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
-from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.hub.renamed import current_tensors
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.props import COLOURS, PROPS
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
 
-NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
+NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
 """Classes of a cell: objects, colours and materials; the first of each is none."""
 CELL = 8
 """Side of a cell in pixels."""

@@ -72,7 +72,7 @@ def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
 def _language(config: PaliGemmaConfig) -> list[Piece]:
     c = config.language
     pieces = [
-        Piece("llm/embedder/input_embedding", "language.table.weight", (c.vocabulary, c.width)),
+        Piece("llm/embedder/input_embedding", "language.token_embedding.weight", (c.vocabulary, c.width)),
         Piece("llm/final_norm/scale", "language.norm.weight", (c.width,)),
     ]
     return pieces + [piece for i in range(c.depth) for piece in _language_layer(config, i)]

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tapetum.core.bounds import LARGEST_SIZE, check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.layers.positions import interpolate
-from tapetum.layers.quantised import quantise, renew_scales
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
+from tapetum.layers.cpu import quantise, renew_scales
+from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official.pieces import Piece, check_names, check_shape, their_shapes
 
-_POSITIONS, _TABLE = "vision_encoder.positions", "language.table.weight"
+_POSITIONS, _TABLE = "vision_encoder.positions", "language.token_embedding.weight"
 _DRAWN, _UNUSED = 0.02, 128
 """Standard deviation of the embeddings of new tokens, and rows that a raw vocabulary of Gemma may have too many."""
 

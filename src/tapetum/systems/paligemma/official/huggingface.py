@@ -20,9 +20,9 @@ Fields that a config.json leaves out are what transformers takes them to be.
 from collections.abc import Mapping
 from typing import Any
 
-from tapetum.core.bounds import check_sizes
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.core.fields import check_sizes
+from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.official.pieces import Piece
 
@@ -84,7 +84,7 @@ def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
 
 def _language(config: PaliGemmaConfig) -> list[Piece]:
     c, model = config.language, "language_model.model"
-    pieces = [_same(f"{model}.embed_tokens.weight", "language.table.weight", c.vocabulary, c.width)]
+    pieces = [_same(f"{model}.embed_tokens.weight", "language.token_embedding.weight", c.vocabulary, c.width)]
     for i in range(c.depth):
         theirs, ours = f"{model}.layers.{i}", f"language.blocks.{i}"
         pieces += _joined(

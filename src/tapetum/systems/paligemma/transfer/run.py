@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.hub.registry import known, resolve
+from tapetum.layers.cpu import is_quantised
 from tapetum.layers.generate import greedy
 from tapetum.layers.lora import add_lora, merge_lora
-from tapetum.layers.quantised import is_quantised
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleSource, TextPair, TextRows, collate

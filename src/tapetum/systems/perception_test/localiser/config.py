@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 Task = Literal["action", "sound"]
 
@@ -50,12 +51,12 @@ class LocaliserConfig:
             raise BadInput(
                 f"{self.length} steps cannot be halved for {self.levels} levels; give a multiple of {2 ** (self.levels - 1)}"
             )
-        if self.width % self.heads or min(self.heads, self.window, self.shortest, self.before, self.most) < 1 or self.stem < 0:
-            raise BadInput(f"the config {self} makes no network; heads must divide the width, and counts be 1 or more")
-        if not (self.radius > 0 and self.sigma > 0 and 0 <= self.dropout < 1 and 0 <= self.least_score < 1):
-            raise BadInput(
-                f"radius {self.radius}, sigma {self.sigma}, dropout {self.dropout}, least score {self.least_score} do not fit"
-            )
+        counts = dict.fromkeys(("heads", "window", "shortest", "before", "most"), "[1, inf)")
+        check_fields(
+            self, **counts, stem="[0, inf)", radius="(0, inf)", sigma="(0, inf)", dropout="[0, 1)", least_score="[0, 1)"
+        )
+        if self.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide the width {self.width}; give others")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +96,8 @@ class LocaliserRun:
     """Of weights and order."""
 
     def __post_init__(self) -> None:
-        if (
-            self.grid < 0
-            or not self.rate > 0
-            or min(self.steps, self.batch_size, self.micro_batch) < 1
-            or not 0 <= self.crop <= 1
-        ):
-            raise BadInput(
-                f"grid {self.grid}, rate {self.rate}, steps {self.steps} and crop {self.crop} make no run; see --help"
-            )
+        counts = dict.fromkeys(("steps", "batch_size", "micro_batch"), "[1, inf)")
+        check_fields(self, **counts, grid="[0, inf)", rate="(0, inf)", crop="[0, 1]")
 
 
 RECIPES: Mapping[str, LocaliserRun] = {"small": LocaliserRun()}

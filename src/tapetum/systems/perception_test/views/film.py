@@ -50,7 +50,7 @@ def film_uri(
 
         sound = footage_sound(path, recording, metadata, _SOUND_RATE)
         track = SoundTrack(_pieces(sound), _SOUND_RATE) if len(sound) else None
-        made = write_video(Path(folder) / "film.mp4", frames(), metadata.rate, sound=track)
+        made = write_video(Path(folder) / "film.mp4", frames(), metadata.frame_rate, sound=track)
         return _uri(read_bytes(made), "video/mp4")
 
 

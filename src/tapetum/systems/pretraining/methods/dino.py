@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tapetum.data.views import View, dino
 from tapetum.data.views.make import runs
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.vit import start_linear
+from tapetum.layers.transformer import start_linear
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Dino
 from tapetum.systems.pretraining.data import ImageSource

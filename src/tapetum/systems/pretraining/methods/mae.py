@@ -15,15 +15,12 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, mae
-from tapetum.data.views.uniforms import uniforms
+from tapetum.data.views.draw import uniforms
+from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import ViT, start_linear
-from tapetum.encoders.vit_config import ViTConfig
-from tapetum.layers.attention import Attention
-from tapetum.layers.mlp import Mlp
-from tapetum.layers.patches import to_patches
-from tapetum.layers.positions import sine_2d
-from tapetum.layers.transformer import Block
+from tapetum.layers.patches import sine_2d, to_patches
+from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Mae
 from tapetum.systems.pretraining.data import TrainingImage

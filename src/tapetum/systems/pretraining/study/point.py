@@ -22,7 +22,7 @@ from tapetum.account.ledger import read as read_ledger
 from tapetum.account.ledger import write_json_atomic
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json, read_json, read_text
-from tapetum.encoders.config import Architecture
+from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.account import account_step

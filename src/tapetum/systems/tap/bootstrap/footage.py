@@ -29,6 +29,7 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
+from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
@@ -211,17 +212,15 @@ def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> Footage:
     """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
-    from tapetum.core.workers import over_ray
-
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
 
-    def work(video: Path) -> str:
+    def work(video: Path, _: None) -> str:
         return prepare(video, name_of(video, source), out, config)["key"]
 
     keys = [""] * len(videos)
-    for done, (number, key) in enumerate(over_ray(work, videos)):
+    for done, (number, key) in enumerate(run_jobs(work, videos, engine="ray")):
         keys[number] = key
         if progress:
             progress(done + 1, len(videos), name_of(videos[number], source))

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.layers.linear import linear
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.types import BlockState
 
@@ -56,7 +55,7 @@ class MixerBlock(nn.Module):
         self.time_up = nn.Conv1d(width, wide, 3, groups=width)
         self.time_down = nn.Conv1d(wide, wide, 3, groups=wide)
         self.channel_norm = nn.LayerNorm(width, bias=False)
-        self.channel_up = nn.Linear(width, wide)
+        self.channel_up, self.gelu = nn.Linear(width, wide), nn.GELU("tanh")
         self.channel_down = nn.Linear(wide, width)
 
     def start(self, sequences: int) -> BlockState:
@@ -80,7 +79,7 @@ class MixerBlock(nn.Module):
         weight = down.weight.view(-1, self.expansion, down.weight.shape[-1])
         x = x + over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding)
         inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
-        return x + linear(linear(inner, self.channel_up, gelu=True), self.channel_down), state
+        return x + self.channel_down(self.gelu(self.channel_up(inner))), state
 
 
 class Mixer(nn.Module):
@@ -109,7 +108,7 @@ class Mixer(nn.Module):
 
         A causal mixer without a state starts at the first frame: the past is zero.
         """
-        x = linear(x, self.inward).float()
+        x = self.inward(x.to(self.inward.weight.dtype)).float()
         states = state or (self.start(len(x)) if self.causal else [None] * len(self.blocks))
         after = []
         for block, before in zip(self.blocks, states, strict=True):

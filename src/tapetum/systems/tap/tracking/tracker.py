@@ -21,6 +21,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.hub.download import record_of
 from tapetum.hub.registry import resolve
+from tapetum.layers.cpu import speed_up
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.network.model import Tapir
@@ -201,4 +202,4 @@ def load(
     model = weights.load(path, causal=wanted.causal if wanted else None)
     if known and model.config != wanted and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    return Tracker(model).to(device, dtype)
+    return Tracker(speed_up(model)).to(device, dtype)

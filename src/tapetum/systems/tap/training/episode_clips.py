@@ -15,10 +15,10 @@ from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.physics.model import mujoco
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.systems.tap.training.clips import POINTS_PER_CLIP, Tracked, claim, kept, open_textures
 
 RATES = 12.0, 24.0
@@ -69,11 +69,11 @@ class EpisodeClips:
         return kept(self.cache, k, self._film)
 
     def _film(self, k: int) -> Tracked:
-        key, (episode, frames) = first_that_starts((self.seed, k), lambda key: self._part(k, key))
-        config = varied(np.random.default_rng((key, 6)))
-        shots = film(episode, open_textures(self.textures, self.part), config, frames)
+        key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
+        config = random_render_config(np.random.default_rng((key, 6)))
+        shots = render_episode(episode, open_textures(self.textures, self.part), config, frames)
         video = np.stack([shot.rgb for shot in shots])
-        truth = Truth(episode)
+        truth = GroundTruth(episode)
         points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)
         followed = truth.follow(points, frames)
         return Tracked(video, followed.xy, followed.visible)

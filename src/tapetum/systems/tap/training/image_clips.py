@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from tapetum.scenes.shapes import outline
+from tapetum.scenes.facets.shapes import outline
 from tapetum.systems.tap.training.clips import Tracked, open_textures
 from tapetum.systems.tap.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
@@ -76,8 +78,8 @@ class SceneTask(PointTask):
     def checks(self) -> list[Tracked]:
         """Draw scenes with held-out textures."""
         run = self.run
-        clips = Joined(*world_clips(run, run.checks, seed=run.seed + 1000, part="held-out"))
-        return [clips[k] for k in range(run.checks)]
+        content = source_label(run.textures), source_label(run.episodes)
+        return [*_held_out(run.world, run.checks, run.seed + 1000, run.textures, run.episodes, content)]
 
     def describe(self) -> Mapping[str, Any]:
         """Tell all that decides what is learned."""
@@ -88,6 +90,16 @@ class SceneTask(PointTask):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {_SAVED_AS.get(k, k): v for k, v in asdict(self.phase).items() if k != "micro_batch"}
         return json.loads(json.dumps({"run": run, "phase": phase}))
+
+
+@lru_cache(maxsize=1)  # the phases of a run are checked on the same scenes
+def _held_out(
+    world: str, count: int, seed: int, textures: str | None, episodes: str | None, content: tuple[str | None, str | None]
+) -> tuple[Tracked, ...]:
+    """Draw scenes; `content` tells the folders of these names from those that were there before."""
+    run = TapNano(world=world, textures=textures, episodes=episodes)  # pyright: ignore[reportArgumentType]
+    clips = Joined(*world_clips(run, count, seed=seed, part="held-out"))
+    return tuple(clips[k] for k in range(count))
 
 
 def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[Clips]:

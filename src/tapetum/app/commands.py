@@ -1,0 +1,105 @@
+"""Commands made of verbs: the fields of a verb's dataclass become options; --json, progress and exit codes are alike for all.
+
+A module of `tapetum.app` holds a verb, of which `as_command` makes a command; or a `Command`, where the work takes a config
+(`tapetum.app.recipes`); or a `Group` of these, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import Listener, Result, Verb
+
+JSON = Annotated[bool, tyro.conf.arg(help="Print the result as JSON instead of text.")]
+"""Type of the option --json."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what it takes, and what it does."""
+
+    options: type
+    """Dataclass whose fields are the options; its docstring is the help."""
+    work: Callable[[Any, Listener], Result | None]
+    """Does the work for an instance of `options`; None where there is nothing to print. Raises `TapetumError` for what the user
+    can mend."""
+    counts: Literal["items", "bytes"] = "items"
+    """What its progress is counted in."""
+    recipe: str | None = None
+    """It trains by the recipe of this name: it takes --config, and its run keeps a file of settings."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commands below a command."""
+
+    help: str
+    commands: Mapping[str, Any]
+    """By name: a verb, a `Command` or a `Group`."""
+    default: str | None = None
+    """The command that is meant where the first word names none."""
+    other: Callable[[str], Command | None] | None = None
+    """Makes the command of a name that is not listed, such as a reference to a class of the user's own."""
+
+    def find(self, name: str) -> "Command | Group | None":
+        """Make the command of this name; None where there is none."""
+        if name in self.commands:
+            return as_command(self.commands[name])
+        return self.other(name) if self.other else None
+
+    def summaries(self) -> dict[str, str]:
+        """List the commands with the first sentence of their help."""
+        return {name: _first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
+
+    def as_text(self, path: str) -> str:
+        """Write the help of the group: its commands, a line for each."""
+        summaries = self.summaries()
+        width = max(map(len, summaries))
+        paragraphs = [" ".join(paragraph.split()) for paragraph in self.help.split("\n\n")]
+        lines = [f"  {name:{width}}  {summary}" for name, summary in summaries.items()]
+        text = "\n\n".join([f"usage: {path} COMMAND ...", *paragraphs])
+        return "\n".join([text, "", "commands:", *lines, "", f"options of a command: {path} COMMAND --help"])
+
+
+def as_command(chosen: "Verb[..., Any, Result | None] | Command | Group") -> Command | Group:
+    """Make the command of a verb: its options and --json; a command or a group stays as it is."""
+    if isinstance(chosen, Command | Group):
+        return chosen
+    return Command(with_json(chosen.options), chosen.run, chosen.counts)
+
+
+def with_json(options: type) -> type:
+    """Make a dataclass of options one that has --json too, if it has not."""
+    if any(each.name == "json" for each in fields(options)):
+        return options
+    made = make_dataclass(options.__name__, [("json", JSON, field(default=False))], bases=(options,), frozen=True, kw_only=True)
+    made.__doc__, made.__module__ = options.__doc__, options.__module__
+    return made
+
+
+def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) -> tuple[Command | Group, str, list[str]]:
+    """Follow the commands that `words` begin with; return the last, the path that leads to it, and the rest of the words."""
+    rest = list(words)
+    while isinstance(chosen, Group):
+        if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):
+            rest = [chosen.default, *rest]
+        if not rest or (below := chosen.find(rest[0])) is None:
+            break
+        chosen, path, rest = below, f"{path} {rest[0]}", rest[1:]
+    return chosen, path, rest
+
+
+def _help_of(command: Command | Group) -> str:
+    return command.help if isinstance(command, Group) else command.options.__doc__ or ""
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence, in one line and without its full stop.
+
+    >>> _first_sentence("Score features (DAVIS), e.g. masks: all of\\n    them. Nothing is trained.")
+    'Score features (DAVIS), e.g. masks: all of them'
+    """
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return paragraph.split(". ")[0].removesuffix(".")

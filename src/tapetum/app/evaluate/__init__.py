@@ -1,0 +1,1 @@
+"""`tapetum eval BENCHMARK`: a score on a benchmark, each in a file of its own."""

@@ -1,0 +1,24 @@
+"""The commands of `tapetum eval`."""
+
+from tapetum.app.commands import Group
+from tapetum.app.evaluate.davis import evaluate_davis
+from tapetum.app.evaluate.longvideo import evaluate_longvideo
+from tapetum.app.evaluate.objects import evaluate_objects
+from tapetum.app.evaluate.paligemma import evaluate_paligemma
+from tapetum.app.evaluate.perception_test import evaluate_perception_test
+from tapetum.app.evaluate.tapvid import evaluate_tapvid
+from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d
+
+COMMANDS = Group(
+    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
+    long videos, DAVIS, objects found without labels.""",
+    {
+        "tapvid": evaluate_tapvid,
+        "tapvid3d": evaluate_tapvid3d,
+        "paligemma": evaluate_paligemma,
+        "longvideo": evaluate_longvideo,
+        "perception-test": evaluate_perception_test,
+        "davis": evaluate_davis,
+        "objects": evaluate_objects,
+    },
+)

@@ -1,0 +1,206 @@
+"""`tapetum.evaluate_longvideo`: the score of a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.answer import load_watcher
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from tapetum.core.finished import Rows
+    from tapetum.data.questions import Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideoEvalOptions:
+    """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, episodes), retrieval and
+    captions (MSR-VTT, VATEX, YouCook2, ActivityNet), summaries of whole videos, probes (Kinetics, SSv2, Diving48).
+
+    Numbers are shares from 0 to 1, with intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print. blind: the same
+    model on grey frames; visual: by how much it is better with the video.
+    """
+
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
+    """egoschema, nextqa, nextqa-open, perception-test, episodes, msrvtt, vatex, youcook2, activitynet, kinetics, ssv2, or
+    diving48."""
+    data: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder of its official files, and of its videos."""
+    model: Annotated[File, tyro.conf.arg(metavar="FILE")]
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`."""
+    measure: Literal["options", "free", "retrieval", "captions", "summaries", "classes"] | None = None
+    """What is measured, where a task has several: retrieval, captions of clips, summaries of whole videos."""
+    by: Literal["similarity", "likelihood"] | None = None
+    """How options are chosen; by default what the weights can do."""
+    split: str = ""
+    """Part of the data; by default the one that papers report (egoschema: subset; full writes the server's file)."""
+    rate: float | None = None
+    """Frames looked at in a second; by default as the task has it."""
+    limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Look at the first so many questions, clips or videos."""
+    blind: bool = True
+    """Also score the same model on grey frames, where options are chosen."""
+    save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
+    """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Write the numbers of the chosen options as the benchmark's own programs take them."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        from tapetum.bench.longvideo_tasks import find_benchmark
+
+        _, measure = find_benchmark(self.task, self.measure)
+        if self.limit is not None and self.limit < 1:
+            raise BadInput(f"--limit is {self.limit}; give 1 or more")
+        if self.rate is not None and not self.rate > 0:
+            raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
+        if self.save_predictions is not None and measure != "options":
+            raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
+        if not Path(self.data).is_dir():
+            raise BadInput(f"there is no folder {self.data}; give that of the official files of {self.task}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideoScores(Result):
+    """Scores; shares are from 0 to 1, CIDEr from 0 to 10."""
+
+    task: str
+    measure: str
+    split: str
+    by: str
+    """similarity or likelihood, where options are chosen; else empty."""
+    table: dict[str, Any]
+    missing: int
+    """Questions or clips whose videos are not there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        about = {"task": self.task, "measure": self.measure, "split": self.split, "by": self.by, "missing": self.missing}
+        return {"benchmark": "longvideo", **about, **self.table}
+
+    def as_text(self) -> str:
+        """Write the scores, a line for each."""
+        how = f" by {self.by}" if self.by else ""
+        lines = [f"{self.task} {self.split}, {self.measure}{how}"]
+        groups = {name: row for name, row in self.table.items() if isinstance(row, Mapping)}
+        width = max(map(len, [*groups, *self.table]), default=0)
+        lines += [
+            f"{name:{width}}  {_number(value)}" for name, value in self.table.items() if not isinstance(value, Mapping | list)
+        ]
+        for name, row in groups.items():
+            cells = [
+                f"{key} {_number(value)}{_interval(row, key)}" for key, value in row.items() if not key.endswith("_interval")
+            ]
+            lines.append(f"{name:{width}}  {'  '.join(cells)}")
+        if self.missing:
+            lines.append(f"{self.missing} without a video")
+        return "\n".join(lines)
+
+
+@verb(LongVideoEvalOptions)
+def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> LongVideoScores:
+    """Score a long-video encoder on a benchmark, by the protocol of LongViViT and MC-ViT (`tapetum.bench.longvideo_tasks`).
+
+    What has no video is left out, and the listener hears of it. Raises BadInput for files that are not official ones, weights
+    that cannot do what is asked, and where no video is there.
+    """
+    options.check()
+    from tapetum.bench import longvideo as bench
+    from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
+    from tapetum.core.finished import Rows
+
+    benchmark, measure = find_benchmark(options.task, options.measure)
+    ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
+    model: Any = load_watcher(options.model, ways.get(measure, options.by))
+    by = _way(model) if measure == "options" else ""
+    split, folder = options.split or benchmark.split, Path(options.data)
+    rate = benchmark.rate if options.rate is None else options.rate
+    settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}
+    settings["weights"] = _identity(model)
+    how: Any = {"rate": rate, "progress": listener.counting("looking")}
+    missing = 0
+    with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
+        if measure in ("options", "free"):
+            questions, missing = _there(benchmark.read(folder, split), options, listener)
+            if measure == "free":
+                table = bench.answer_freely(model, questions, rows, **how)
+            else:
+                table = _options(model, questions, rows, options, how)
+        elif measure == "classes":
+            if split != "val":
+                raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
+            train, test = (_first(benchmark.read(folder, part), options.limit) for part in ("train", "val"))
+            table = bench.probe(model, train, test, rows, **how)
+            missing = table["missing"]
+        else:
+            clips, missing = _there(read_texts(benchmark, folder, split, measure), options, listener)
+            if measure == "retrieval":
+                table = bench.retrieve(model, clips, rows, **how)
+            else:
+                table = bench.describe(model, clips, rows, measure, **how)
+    return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
+
+
+def _options(model: Any, questions: "list[Question]", rows: "Rows", options: LongVideoEvalOptions, how: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from tapetum.bench.longvideo import answer_questions, option_scores
+    from tapetum.data.entries import write_mapping
+
+    scores = answer_questions(model, questions, rows, blind=options.blind, **how)
+    if options.save_predictions is not None:
+        predictions = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in questions}
+        of_nextqa = options.task == "nextqa"  # its program reads what is right from the same file
+        answers = {each.key: each.right for each in questions}
+        entries = ((str(k), {"prediction": v, "answer": answers[k]} if of_nextqa else v) for k, v in predictions.items())
+        write_mapping(options.save_predictions, entries)
+    return option_scores(questions, scores)
+
+
+def _way(model: Any) -> str:
+    """How options are chosen."""
+    from tapetum.systems.longvideo.captioner import Captioner
+
+    return "likelihood" if isinstance(model, Captioner) else "similarity"
+
+
+def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
+    """Leave out what has no video, then all but the first ones."""
+    present = [each for each in items if each.video.is_file()]
+    missing = len(items) - len(present)
+    if not present:
+        raise BadInput(f"none of the videos is there, such as {items[0].video}; put them into {Path(options.data) / 'videos'}")
+    if missing:
+        listener.note(f"{missing} of {len(items)} have no video, such as {_absent(items)}; they are left out")
+    return present[: options.limit], missing
+
+
+def _absent(items: Sequence[Any]) -> Path:
+    return next(each.video for each in items if not each.video.is_file())
+
+
+def _first(listing: Any, limit: int | None) -> Any:
+    from dataclasses import replace
+
+    if limit is None:
+        return listing
+    return replace(listing, files={"video": listing.files["video"][:limit]}, truth=listing.truth[:limit])
+
+
+def _identity(model: Any) -> str:
+    from tapetum.systems.longvideo.video_text import identity_of
+
+    return identity_of(model)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _interval(row: Mapping[str, Any], key: str) -> str:
+    ends = row.get(f"{key}_interval")
+    return "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"

@@ -1,0 +1,229 @@
+"""`tapetum.evaluate_perception_test`: predictions, or a model that makes them, scored on the Perception Test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import tyro
+
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.files import refuse_folder
+from tapetum.core.identity import stamp
+from tapetum.hub.registry import weights_fingerprint
+
+if TYPE_CHECKING:
+    from tapetum.systems.perception_test.scores.common import TaskScores
+    from tapetum.systems.perception_test.types import AnnotatedVideo
+
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionTestOptions:
+    """Score predictions, or a model that makes them, on tasks of the Perception Test, without its server.
+
+    Numbers are shares from 0 to 1. A run with a model that was interrupted goes on when it is started again.
+    """
+
+    task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
+    """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
+    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
+    annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
+    """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Predictions in the form of the benchmark's servers."""
+    model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TASK=]NAME ...")] = ()
+    """In place of predictions, what makes them. Of objects and points: static, or a tracker (tapir-nano); of actions and
+    sounds: prior, or the folder of a run of tapetum train localiser; of mcqa: random, frequency, or a PaliGemma
+    (paligemma-nano); of grounded: random-object or a PaliGemma, either with +TRACKER."""
+    videos: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """With --model, folder of VIDEO.mp4, or of videos/ and audios/; rules that look at nothing need none."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """With --model, folder for the predictions, TASK.json; what it holds of the same settings is not made again. By default
+    perception-test."""
+    train: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """With --model, annotations of the train split, for prior, frequency and grounded."""
+    shots: int = -1
+    """With --model frequency, how many right answers to the same question it looks at: 0, 8, or -1 for all."""
+    frames: int = 4
+    """With a model of images, frames of the video that it sees."""
+    features: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """With a localiser, folder of VIDEO.npy with the features it was trained on, such as the benchmark's own."""
+    size: int = 256
+    """With --model, pixels of the longer side at which videos are shown to it."""
+    seed: int = 0
+    """With --model, of what is drawn by lot."""
+    workers: int = 1
+    """With --model, processes that work at a time on this machine."""
+    engine: Literal["local", "ray"] = "local"
+    """With --model, what works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    """With --model, where to compute, such as cpu or cuda; by default cpu."""
+    reading: Literal["default", "notebook", "tapvid-first"] = "default"
+    """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
+    last digit; tapvid-first, for points, TAP-Vid's own."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
+
+    def check(self) -> dict[str, str]:
+        """Give the model of each task, none for predictions that are there. Raises BadInput for what does not fit together."""
+        if not self.task or len(set(self.task)) < len(self.task):
+            raise BadInput("--task names no task, or one of them twice; give one or more, such as object point")
+        if (self.predictions is None) == (not self.model):
+            raise BadInput("give either --predictions FILE.json, or --model NAME that makes them")
+        if self.predictions is not None and (self.videos is not None or self.out is not None):
+            raise BadInput("--videos and --out are for a model, and --predictions is scored without one; give one of the two")
+        if min(self.size - 15, self.workers, self.frames) < 1:
+            raise BadInput(f"--size {self.size}, --workers {self.workers}, --frames {self.frames}; wanted 16, 1, 1 or more")
+        return self._models() if self.model else {}
+
+    def _models(self) -> dict[str, str]:
+        models: dict[str, str] = {}
+        for given in self.model:
+            task, _, name = given.rpartition("=")
+            if task and task not in get_args(Task):
+                raise BadInput(f"--model {given}: {task} is no task; it is one of {', '.join(get_args(Task))}")
+            models |= {task: name} if task else {each: name for each in self.task if each not in models}
+        if lacking := [task for task in self.task if task not in models]:
+            raise BadInput(f"no --model is named for the task {lacking[0]}; add {lacking[0]}=NAME")
+        return {task: models[task] for task in self.task}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionTestScores(Result):
+    """Scores on a task of the Perception Test, 0..1."""
+
+    task: str
+    reading: str
+    scores: "TaskScores"
+    """Headlines, groups, counts, and a row for each item."""
+    model: str | None = None
+    """What predicted; None for predictions that were there."""
+    predictions: Path | None = None
+    """File of what it predicted."""
+    others: "tuple[PerceptionTestScores, ...]" = ()
+    """Of further tasks."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say headlines, groups and counts, with None in place of NaN; of several tasks, by task."""
+        if self.others:
+            return {"benchmark": "perception-test", "tasks": {each.task: each._own() for each in (self, *self.others)}}
+        return {"benchmark": "perception-test", **self._own()}
+
+    def _own(self) -> dict[str, Any]:
+        made = {} if self.model is None else {"model": self.model, "predictions": str(self.predictions)}
+        return {"task": self.task, "reading": self.reading, **made, **self.scores.as_json()}
+
+    def as_text(self) -> str:
+        """Make a table for each task."""
+        parts = (self, *self.others)
+        return "\n\n".join((f"{part.task}\n" if self.others else "") + _table(part) for part in parts)
+
+
+@verb(PerceptionTestOptions)
+def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener) -> PerceptionTestScores:
+    """Score predictions on tasks of the Perception Test, or a model that makes them.
+
+    A run with a model that was interrupted goes on when it is started again. Raises BadInput for files that are missing,
+    damaged, or not of the benchmark, for models that do not fit, and for predictions that a server would refuse; what is
+    missing counts as empty, and is remarked on.
+    """
+    models = options.check()
+    from tapetum.systems.perception_test.annotations import read_annotations, read_json
+    from tapetum.systems.perception_test.evaluate import check_annotated, check_task, score
+    from tapetum.systems.perception_test.predictions import read_predictions
+
+    if options.report is not None:
+        refuse_folder(Path(options.report))
+    for task in options.task:
+        check_task(task, options.reading)
+    annotations = read_annotations(options.annotations)
+    for task in options.task:
+        check_annotated(task, annotations)
+    files: dict[str, Path] = (
+        _predicted(options, models, annotations, listener)
+        if models
+        else {task: Path(options.predictions or "") for task in options.task}
+    )
+    results: list[PerceptionTestScores] = []
+    for task, file in files.items():
+        predictions = read_predictions(task, read_json(file), annotations)
+        remarks = [finding for finding in predictions.findings if not finding.error]
+        scores = score(task, annotations, predictions, options.reading)
+        if remarks:
+            more = f", and {len(remarks) - 1} more such remarks" if len(remarks) > 1 else ""
+            listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
+        made = {"model": models[task], "predictions": file} if models else {}
+        results.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
+    if options.report is not None:
+        _write_report(options, results, files, annotations)
+    first, *others = reversed(results)
+    for each in others:
+        first = PerceptionTestScores(**{**vars(each), "others": (first, *first.others)})
+    return first
+
+
+def _predicted(
+    options: PerceptionTestOptions, models: Mapping[str, str], annotations: "Mapping[str, AnnotatedVideo]", listener: Listener
+) -> dict[str, Path]:
+    """Have the models predict; gives the file of each task."""
+    from tapetum.bench.perception_test import ModelOptions, load_predictors
+    from tapetum.systems.perception_test.annotations import read_annotations
+    from tapetum.systems.perception_test.predicting import predict_videos
+
+    features = None if options.features is None else Path(options.features)
+    how = ModelOptions(
+        train=None if options.train is None else read_annotations(options.train),
+        shots=options.shots,
+        frames=options.frames,
+        features=features,
+        seed=options.seed,
+        device=options.device,
+    )
+    known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
+    known |= stamp(train=None if options.train is None else Path(options.train), features=features)
+    return predict_videos(
+        annotations,
+        partial(load_predictors, models, how),
+        {
+            task: {"model": name, "weights": [weights_fingerprint(part) for part in name.split("+")], **known}
+            for task, name in models.items()
+        },
+        Path(options.out or "perception-test"),
+        videos=None if options.videos is None else Path(options.videos),
+        side=options.size,
+        workers=options.workers,
+        engine=options.engine,
+        progress=lambda done, total: listener.progress("videos", done, total),
+        note=listener.note,
+    )
+
+
+def _write_report(
+    options: PerceptionTestOptions,
+    results: "Sequence[PerceptionTestScores]",
+    files: Mapping[str, Path],
+    annotations: "Mapping[str, AnnotatedVideo]",
+) -> None:
+    """Write the report of what was scored."""
+    from tapetum.systems.perception_test.views.report import ReportPart, write_report
+
+    parts = [
+        ReportPart(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
+        for each in results
+    ]
+    write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)
+
+
+def _table(result: PerceptionTestScores) -> str:
+    scores = result.scores
+    rows: list[tuple[str, Any]] = [(name, value) for name, value in scores.numbers.items() if not isinstance(value, Mapping)]
+    rows += [(f"map at {at}", value) for at, value in scores.numbers.get("map_at", {}).items()]
+    for group, values in scores.groups.items():
+        rows += [(f"{group.removeprefix('by_')} {name}", value) for name, value in values.items()]
+    width = max(len(name) for name, _ in rows)
+    counted = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in scores.counts.items())
+    return "\n".join([*(f"{name:{width}}  {value:6.3f}" for name, value in rows), "", f"{counted}; reading {result.reading}"])

@@ -1,0 +1,142 @@
+"""A config as options: its fields are the names, its docstrings the help, its presets the defaults; nothing is typed twice."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import tyro
+
+Config = TypeVar("Config")
+
+
+def options(
+    presets: Mapping[Any, Config],
+    *,
+    by: str | None = None,
+    about: str = "Which numbers are the defaults.",
+    required: Collection[str] = (),
+    hidden: Collection[str] = (),
+    markers: Mapping[str, Any] | None = None,
+    pick: Callable[[str, Mapping[str, Any]], Config] | None = None,
+) -> Any:
+    """Annotate a field whose options are the fields of a frozen dataclass, and whose value is one of `presets` with changes.
+
+    A field in which all presets agree has that for its default. One in which they don't is as the preset has it unless it is
+    given. Fields that are dataclasses themselves are opened up.
+
+    Args:
+        presets: whole configs of one class, by name.
+        by: the option that picks one, by default the first. None: there is one preset.
+        about: help of that option, where there is no field of its name.
+        required: fields that must be given.
+        hidden: fields that are no options.
+        markers: what tyro is to know of a field besides, by name; one thing or a tuple.
+        pick: gives the preset for what `by` says and all other options; by default the one of that name.
+
+    >>> from typing import NamedTuple
+    >>> from tapetum.systems.hip.config import Masked
+    >>> class Command(NamedTuple):
+    ...     masked: Annotated[Masked, options({"half": Masked(ratio=0.5), "most": Masked(ratio=0.9)}, by="kind")]
+    >>> for words in "--masked.kind most", "--masked.ratio 0.2", "--masked.how replace":
+    ...     made = tyro.cli(Command, args=words.split()).masked
+    ...     print(made.ratio, made.how)
+    0.9 drop
+    0.2 drop
+    0.5 replace
+    """
+    kind, names = type(next(iter(presets.values()))), list(presets)
+    requested = _Request(by, required, {*hidden, by}, markers or {})
+    change, parameters = _changes(list(presets.values()), requested)
+    if by:
+        choice = Annotated[Literal[tuple(names)], tyro.conf.arg(help=_docstrings(kind).get(by, about))]
+        for mark in _marks(requested.markers.get(by, ())):
+            choice = Annotated[choice, mark]
+        parameters.insert(0, _parameter(by, names[0], choice))
+
+    def make(**given: Any) -> Config:
+        name = given.pop(by) if by else names[0]
+        return change(pick(name, given) if pick else presets[name], given)
+
+    return tyro.conf.arg(constructor=_as_constructor(make, kind, parameters))
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Arguments of `options`."""
+
+    by: str | None
+    required: Collection[str]
+    hidden: Collection[str | None]
+    markers: Mapping[str, Any]
+
+
+def _changes(
+    presets: Sequence[Any], requested: _Request
+) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
+    """What makes a config of a preset and the options given, and these options."""
+    kind = type(presets[0])
+    types, docs = get_type_hints(kind, include_extras=True), _docstrings(kind)
+    parameters, inner, differ = [], {}, set()
+    for field in fields(kind):
+        name, values = field.name, [getattr(preset, field.name) for preset in presets]
+        if name in requested.hidden:
+            continue
+        if is_dataclass(values[0]):
+            inner[name], below = _changes(values, requested)
+            make = _as_constructor(lambda **given: given, type(values[0]), below)
+            parameters.append(_parameter(name, inspect.Parameter.empty, Annotated[Any, tyro.conf.arg(constructor=make)]))
+            continue
+        help_, type_ = docs.get(name, ""), types[name]
+        default = tyro.MISSING if name in requested.required else values[0]
+        if any(value != values[0] for value in values):
+            differ.add(name)
+            help_, type_, default = f"{help_} By default as the {requested.by} has it.".strip(), type_ | None, None
+        annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
+        for mark in _marks(requested.markers.get(name, ())):
+            annotation = Annotated[annotation, mark]
+        parameters.append(_parameter(name, default, annotation))
+
+    def change(preset: Any, given: Mapping[str, Any]) -> Any:
+        plain = {k: v for k, v in given.items() if k not in inner and not (k in differ and v is None)}
+        return replace(preset, **plain, **{k: inner[k](getattr(preset, k), given[k]) for k in inner})
+
+    return change, parameters
+
+
+def _marks(marks: Any) -> tuple[Any, ...]:
+    return marks if isinstance(marks, tuple) else (marks,)
+
+
+def _metavar(type_: Any) -> str | None:
+    """How a number, word or path that may be left out is shown: as if it had to be given."""
+    [*plain] = (kind for kind in get_args(type_) if kind is not type(None))
+    return plain[0].__name__.upper() if type(None) in get_args(type_) and plain[0] in (int, float, str, Path) else None
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _as_constructor(make: Callable[..., Any], kind: type, parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
+    """A function that tyro takes for one with these parameters, documented as the class `kind`."""
+    make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    make.__annotations__ = {p.name: p.annotation for p in parameters}
+    make.__name__, make.__doc__ = kind.__name__, kind.__doc__
+    return make
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """What stands below the fields of a dataclass, and of those that it extends, by name."""
+    texts = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in _docstrings(base).items()}
+    [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    for field, text in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            texts[field.target.id] = " ".join(str(text.value.value).split())
+    return texts

@@ -1,0 +1,173 @@
+"""The commands of `tapetum train`, one for each recipe: its presets, and how its fields become options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.commands import Command, Group
+from tapetum.app.options import options
+from tapetum.app.plan import PlannedWork, plan_training
+from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
+from tapetum.app.train import TrainedModel, train
+from tapetum.app.verb import Listener
+from tapetum.systems.hip.recipes import RECIPES as HIP
+from tapetum.systems.hip.recipes import HipRun
+from tapetum.systems.longvideo.recipes import RECIPES as LONG_VIDEO
+from tapetum.systems.longvideo.recipes import VideoTextRun
+from tapetum.systems.odin.recipes import RECIPES as ODIN
+from tapetum.systems.odin.recipes import OdinRun
+from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
+from tapetum.systems.paligemma.masks.config import MaskCodecRun
+from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
+from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
+from tapetum.systems.perception_test.localiser.config import LocaliserRun
+from tapetum.systems.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
+
+_DATA = ("data",)
+_FLAGS: dict[str, Any] = dict.fromkeys(("bf16", "checkpointing", "freeze", "masks"), tyro.conf.FlagConversionOff)
+_START = {"start": tyro.conf.arg(name="weights")}
+_SIZE = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=(1, 2),
+    metavar="N|ROWS COLUMNS",
+    instance_from_str=lambda words: (int(words[0]), int(words[-1])),
+    is_instance=lambda value: True,
+    str_from_instance=lambda size: [str(size)] if size is None else [str(n) for n in size],
+)
+"""One number for squares, or two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideoOptions(RecipeOptions):
+    """Teach a video encoder and a text tower that what belongs together is alike (LongViViT, MC-ViT), or a frozen language
+    model to see what a frozen encoder sees, a stage a run.
+
+    The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
+    """
+
+    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by="stage", required=_DATA, markers=_FLAGS)]
+    plan: bool = False
+    """Only say what it will cost: tokens, memories, bytes, FLOPs and time of a clip, a step and the run."""
+
+
+def _tap_nano(recipe: str, help: str) -> type:
+    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_START)
+    return recipe_options(help, Annotated[TapNano, shown])
+
+
+def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
+    """Find the numbers of a task for images of the size that is given."""
+    return task_run(task, given.get("image_size")) if task else TRANSFER
+
+
+_TASKS = {"": TRANSFER} | {name: task_run(name) for name, task in TASKS.items() if task.recipes}
+_OPTIONS: dict[str, type] = {
+    "tap-nano": _tap_nano("tap-nano", "Train the bundled point tracker on synthetic scenes."),
+    "causal-tap-nano": _tap_nano(
+        "causal-tap-nano", "Make the bundled point tracker one for live use, which sees frames one by one."
+    ),
+    "more-tap-nano": _tap_nano("more-tap-nano", "Train the bundled point tracker further."),
+    "tap-kubric": recipe_options(
+        "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
+        Annotated[
+            TapKubric,
+            options(
+                SCHEDULES,
+                by="schedule",
+                about="Steps, batch size and weight decay: the paper's, or those of the public configuration.",
+                required=_DATA,
+                markers=_START,
+            ),
+        ],
+    ),
+    "hip": recipe_options(
+        """Train HiP on raw images, sound, video or points: masked auto-encoding, then classes.
+
+        Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
+        imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet and shards.
+        """,
+        Annotated[
+            HipRun,
+            options(
+                HIP,
+                by="layout",
+                required=_DATA,
+                hidden=("weights",),
+                markers={"image": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
+            ),
+        ],
+    ),
+    "paligemma": recipe_options(
+        "Train a small PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
+        Annotated[PaliGemmaStage, options(STAGES, by="stage", required=_DATA, markers=_FLAGS | _START)],
+    ),
+    "paligemma-transfer": recipe_options(
+        "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",
+        Annotated[
+            PaliGemmaTransfer,
+            options(
+                _TASKS,
+                by="task",
+                required=_DATA,
+                markers=_FLAGS | _START | {"task": tyro.conf.arg(metavar="TASK")},
+                pick=_transfer_of,
+            ),
+        ],
+    ),
+    "paligemma-masks": recipe_options(
+        """Train the codec that writes masks as 16 tokens (All in Tokens), on masks of scenes or of COCO's files.
+
+        --size small is an hour of one processor; official has the sizes and settings of the published one.
+        """,
+        Annotated[MaskCodecRun, options(MASK_CODEC, by="size", required=_DATA)],
+    ),
+    "odin": recipe_options(
+        """Learn objects and representations together, from images without labels (Odin).
+
+        The encoder is for `tapetum embed --model RUN`, the whole network for `tapetum discover --model RUN`. Under torchrun it
+        runs on several processes.
+        """,
+        Annotated[OdinRun, options(ODIN, by="preset", required=_DATA, markers=_FLAGS)],
+    ),
+    "longvideo": LongVideoOptions,
+    "fcn": recipe_options(
+        """Fine-tune an encoder to segment PASCAL VOC, Cityscapes, CamVid or ADE20K, and score it: mean IoU.
+
+        Folders are those of the data sets. The encoder may be one of tapetum pretrain or train odin, or a published one.
+        """,
+        Annotated[FcnRun, options(FCN_RECIPES, by="layout", required=("data", "encoder"), markers=_FLAGS)],
+    ),
+    "coco": recipe_options(
+        """Fine-tune an encoder to find the boxes and masks of COCO's things with Mask R-CNN, and score it: box AP and mask AP.
+
+        Needs the extra [coco]. The encoder may be one of tapetum pretrain or train odin, or a published one.
+        """,
+        Annotated[CocoRun, options(COCO_RECIPES, by="preset", required=("data", "encoder"), markers=_FLAGS)],
+    ),
+    "localiser": recipe_options(
+        """Learn to find actions, or sounds, in time (ActionFormer; the Perception Test's tasks 3 and 4).
+
+        The result is for `tapetum eval perception-test --task action --model RUN`. Under torchrun it runs on several processes.
+        """,
+        Annotated[LocaliserRun, options(LOCALISER, by="preset", required=_DATA)],
+    ),
+}
+
+
+def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | PlannedWork | None:
+    if isinstance(given, LongVideoOptions) and given.plan:
+        return plan_training(given.recipe)
+    return train(given.recipe, launch, listener.line)
+
+
+def _command(name: str) -> Command:
+    return recipe_command(name, _OPTIONS[name], _work)
+
+
+COMMANDS = Group(
+    """Train a model; the same command goes on where a run was stopped.""", {name: _command(name) for name in _OPTIONS}
+)

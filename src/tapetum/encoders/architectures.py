@@ -1,0 +1,211 @@
+"""Architectures of encoders by name: family, config and preprocessing, without weights. Imports no torch.
+
+A family is three dotted names in `FAMILIES`: its config, its network, and its named architectures; each is imported when it is
+needed. Names of vision transformers: `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10270), `deit3-*`
+of DeiT III (2204.07118), `dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193,
+2309.16588), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343). `vit-nano` is this
+project's own, for tests.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+from tapetum.core.fields import LARGEST_SIZE, check_sizes
+from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
+from tapetum.encoders.config import (
+    EncoderConfig,
+    Preprocessing,
+    ViTConfig,
+    as_clip,
+    as_deit3,
+    as_dinov2,
+    as_mae,
+    as_siglip,
+    clip,
+    half,
+    imagenet,
+    sized,
+    squashed,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network's family, sizes and preprocessing, without weights."""
+
+    family: str
+    config: EncoderConfig
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Where the parts of a family are, as `module:name`."""
+
+    config: str
+    """The dataclass, a subclass of EncoderConfig."""
+    model: str
+    """The network, a subclass of Encoder that takes (config, preprocessing)."""
+    named: str
+    """A dict from name to Architecture."""
+
+
+def _family(module: str, model: str, config: str, named: str) -> Family:
+    room = "tapetum.encoders"
+    return Family(config=f"{room}.{config}:{model}Config", model=f"{room}.{module}:{model}", named=f"{room}.{named}")
+
+
+FAMILIES: dict[str, Family] = {
+    "vit": _family("vit", "ViT", "config", "architectures:VITS"),
+    "towers": _family("towers", "Towers", "towers_config", "towers_config:NAMED"),
+    "resnet": _family("resnet", "ResNet", "convolutional_config", "convolutional_config:RESNETS"),
+    "nfnet": _family("nfnet", "NFNet", "convolutional_config", "convolutional_config:NFNETS"),
+    "swin": _family("swin", "Swin", "convolutional_config", "convolutional_config:SWINS"),
+    "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite", "convolutional_config", "convolutional_config:LITES"),
+}
+"""Every family by the name that files carry."""
+
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
+    "torchvision": ("tapetum.encoders.tables.torchvision",),
+    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    "open_clip": ("tapetum.encoders.tables.open_clip",),
+    "detcon": ("tapetum.encoders.tables.detcon",),
+    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
+}
+"""Libraries whose weights can be used, and the modules with their tables, tried in turn; see `factory`."""
+
+
+def dotted(name: str) -> Any:
+    """Import what a `module:name` says."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@cache
+def _named() -> Mapping[str, Architecture]:
+    out: dict[str, Architecture] = {}
+    for family in FAMILIES.values():
+        out |= dotted(family.named)
+    return out
+
+
+def names() -> tuple[str, ...]:
+    """List the names of all architectures that `build` knows."""
+    return tuple(_named())
+
+
+def architecture(name: str, **changes: Any) -> Architecture:
+    """Give an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
+
+    The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
+
+    Raises BadInput for an unknown name or field.
+    """
+    known = _named()
+    if is_reference(name, "encoder") and name not in known:
+        config = family_class(name, "config")()
+        preprocessing = Preprocessing(size=getattr(family_class(name, "model"), "image_size", (224, 224)))
+        return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
+    source, colon, theirs = name.partition(":")
+    if colon and source in SOURCES:
+        descriptions = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
+        match = next((each[0] for each in descriptions if each is not None), None)
+        if match is None:
+            raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
+        return changed(match, changes)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"
+        raise BadInput(f"there is no encoder {name!r}; {advice}")
+    return changed(known[name], changes)
+
+
+def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
+    """Change fields of the config; `image_size` also changes the preprocessing. Raises BadInput for an unknown field."""
+    check_sizes(changes, most=LARGEST_SIZE)
+    own = {field.name for field in fields(base.config)}
+    if unknown := sorted(changes.keys() - own):
+        raise BadInput(f"a {base.family} has no setting {unknown[0]!r}; it has {', '.join(sorted(own))}")
+    preprocessing = base.preprocessing
+    if "image_size" in changes:
+        preprocessing = replace(preprocessing, size=changes["image_size"])
+    return replace(base, config=replace(base.config, **changes), preprocessing=preprocessing)
+
+
+def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:
+    """Raise BadInput where the patches of a ViT do not divide images of `side` pixels; it names the `option` that resizes them.
+
+    `patch` is another size of patches than the config has.
+    """
+    config = getattr(config, "image", config)  # of CLIP and SigLIP, whose text is beside it
+    patch = int(patch or getattr(config, "patch", 1))
+    if side % patch and not getattr(config, "ragged", False):
+        near = " or ".join(str(each) for each in (side - side % patch, side - side % patch + patch) if each)
+        raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
+
+
+def family_class(family: str, part: Literal["config", "model"]) -> Any:
+    """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
+    if family in FAMILIES:
+        return dotted(getattr(FAMILIES[family], part))
+    own = resolve_class(family, "encoder")
+    return own if part == "model" else getattr(own, "Config", EncoderConfig)
+
+
+def as_json(architecture: Architecture) -> dict[str, Any]:
+    """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
+    header = asdict(architecture)
+    if architecture.family not in FAMILIES:
+        record = record_of_class(architecture.family, "encoder")
+        header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
+    return header
+
+
+def from_json(header: Mapping[str, Any]) -> Architecture:
+    """Read an architecture that `as_json` wrote. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
+    return Architecture(
+        family=family,
+        config=family_class(family, "config")(**_tuples(header["config"])),
+        preprocessing=Preprocessing(**_tuples(header["preprocessing"])),
+    )
+
+
+def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    def frozen(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _tuples(value)
+        return tuple(frozen(v) for v in value) if isinstance(value, list) else value
+
+    return {name: frozen(value) for name, value in stored.items()}
+
+
+def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
+    return Architecture(family="vit", config=config, preprocessing=preprocessing)
+
+
+VITS: dict[str, Architecture] = {
+    "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, image_size=(32, 32)), imagenet(32)),
+    **{f"vit-{size}-16": _vit(sized(size), half(224)) for size in ("tiny", "small", "base", "large")},
+    **{f"deit3-{size}": _vit(as_deit3(sized(size)), imagenet(224, 0.9)) for size in ("small", "base")},
+    **{f"dino-{size}": _vit(replace(sized(size), resample="transformers"), imagenet(224)) for size in ("small", "base")},
+    **{f"dinov2-{size}": _vit(as_dinov2(sized(size, 14, 518)), imagenet(518, 1.0)) for size in ("small", "base", "large")},
+    **{
+        f"dinov2-{size}-reg": _vit(as_dinov2(sized(size, 14, 518), 4), imagenet(518, 1.0))
+        for size in ("small", "base", "large")
+    },
+    **{f"mae-{size}": _vit(as_mae(sized(size)), imagenet(224)) for size in ("base", "large")},
+    "clip-base-32": _vit(as_clip(sized("base", 32)), clip(224)),
+    "clip-base-16": _vit(as_clip(sized("base", 16)), clip(224)),
+    "clip-large-14": _vit(as_clip(sized("large", 14)), clip(224)),
+    "siglip-base-16": _vit(as_siglip(sized("base", 16)), squashed(224)),
+    "siglip-so400m-14": _vit(as_siglip(sized("so400m", 14)), squashed(224)),
+}
+"""Vision transformers by name, without classifier."""
