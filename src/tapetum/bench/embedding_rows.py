@@ -1,6 +1,6 @@
 """Embeddings of long videos in the making, on the disk, so that a run of `tapetum embed` that was killed goes on.
 
-    OUT.unfinished         a line a piece (`tapetum.bench.rows`), each there before the next is looked at
+    OUT.unfinished         a line a piece (`tapetum.core.finished`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
 
 Both go when the table is written. A file that has changed since, or is watched by other weights, is looked at anew.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tapetum.bench.rows import Rows
+from tapetum.core.finished import Rows
 from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
 
@@ -45,13 +45,13 @@ class Unfinished:
         self.rows.__exit__()
 
     def remove(self) -> None:
-        """Take all of it away, once the table is there."""
+        """Remove both files, once the table is there."""
         for path in (self.path, self.state):
             with suppress(FileNotFoundError):
                 path.unlink()
 
     def pieces(self, file: Path) -> Iterator[EmbeddedPiece]:
-        """Give the pieces of a file: those that are there, then those that are still to be made."""
+        """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
         stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
         store = _FileStore(self, file, stamp)
@@ -68,7 +68,7 @@ class Unfinished:
 
 
 class _FileStore:
-    """Keeps where the watching of one file is."""
+    """Saves the stream of one file."""
 
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.last = unfinished, time.monotonic()
@@ -82,11 +82,11 @@ class _FileStore:
             self.stopped, self.pieces = stopped, stopped.about[3]
 
     def load(self) -> SavedStream | None:
-        """Give what was kept of this file."""
+        """Load the saved stream of this file."""
         return self.stopped
 
     def save(self, frames: int, state: "StreamState") -> None:
-        """Keep it, if it is time."""
+        """Save it, if it is time."""
         if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
             self.last = time.monotonic()

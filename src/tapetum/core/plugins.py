@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.identity import fingerprint
 
 Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
 GROUPS: Mapping[Kind, str] = {
@@ -112,6 +111,8 @@ def reference_label(reference: str) -> str:
 
 def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
     """Describe a class for a checkpoint or a file of weights: its reference, without folders, and its file's fingerprint."""
+    from tapetum.core.identity import fingerprint
+
     cls = resolve_class(reference, kind)
     return {"reference": reference_label(reference), "fingerprint": fingerprint(inspect.getfile(cls))}
 

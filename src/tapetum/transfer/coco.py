@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
+from tapetum.data.coco import Instances, read_instances
 from tapetum.data.entries import entries
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
@@ -101,7 +101,7 @@ class _Things(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _read(one: Instances) -> Tensor:
-    image = np.array(opened_image(stored(one.image), "RGB"))
+    image = np.array(opened_image(stored_file(one.image), "RGB"))
     if image.shape[:2] != one.size:
         raise BadInput(
             f"{one.image} is {image.shape[1]}x{image.shape[0]} and its entry says {one.size[1]}x{one.size[0]}; "

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
+from tapetum.data.files import opened_image
 from tapetum.data.layouts import Listing, Split, listing
-from tapetum.data.media import opened_image
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare

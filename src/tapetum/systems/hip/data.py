@@ -85,7 +85,11 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Endless showings in a shuffled order: `examples[index]` has a tensor (n, c) of each modality, and the target."""
 
     def __init__(
-        self, fields: Mapping[str, ModalityField], targets: "np.ndarray | Column | ModalityField | None" = None, *, seed: int = 0
+        self,
+        fields: Mapping[str, ModalityField],
+        targets: "np.ndarray | Column | ModalityField | None" = None,
+        *,
+        seed: int = 0,
     ):
         """`targets`: (N,) classes, (N, classes) truths, or a field of the class of each element, moved as the others are.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.data.layouts import Asks, Listing, Split, listing
-from tapetum.data.media import Clips, Images, Masks, Points, Sounds
+from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import HipExamples, ModalityField
 
@@ -32,7 +32,7 @@ class DataSet:
     asks: Asks
     """One class of each example, any number of labels, a class of each element of `image`, or nothing is known."""
     missing: int = 0
-    """Examples that are listed, but of which there is no file."""
+    """HipExamples that are listed, but of which there is no file."""
 
 
 def data_set(layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0) -> DataSet:
@@ -49,15 +49,15 @@ def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Mo
     files, size = listed.files, sizes.image or _SIZE.get(layout, (224, 224))
     fields: dict[str, ModalityField] = {}
     if "mask" in files:
-        mask = ModalityField(Masks(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
-        return {"image": ModalityField(Images(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
+        mask = ModalityField(MaskFiles(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
+        return {"image": ModalityField(ImageFiles(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
     if "image" in files:
-        fields["image"] = ModalityField(Images(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
+        fields["image"] = ModalityField(ImageFiles(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
     if "video" in files:
-        clips = Clips(files["video"], sizes.frames, size, sizes.video_rate)
+        clips = VideoFiles(files["video"], sizes.frames, size, sizes.video_rate)
         fields["video"] = ModalityField(clips, MEAN, STD, mirror="audio" not in files)
     if "audio" in files:
-        fields["audio"] = ModalityField(Sounds(files["audio"], sizes.sound_rate, sizes.samples))
+        fields["audio"] = ModalityField(SoundFiles(files["audio"], sizes.sound_rate, sizes.samples))
     if "points" in files:
-        fields["points"] = ModalityField(Points(files["points"], sizes.points))
+        fields["points"] = ModalityField(MeshFiles(files["points"], sizes.points))
     return fields, None

@@ -21,9 +21,9 @@ from tapetum.encoders.embed import EmbeddedPiece, frames_of
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
+from tapetum.video.read import label_of
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.sources import label_of
 
 
 class HipEmbedder:
