@@ -47,6 +47,7 @@ def test_saved_predictions_have_the_scores_of_their_tracker(run: Run, data: Path
     assert scored == tracked
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_network_too(run: Run, data: Path, tmp_path: Path) -> None:
     command = ["eval", "tapvid", "--data", data, "--json"]
     tracked = json.loads(run(*command, "--size", 64, "--save-predictions", tmp_path / "p.npz")[1])

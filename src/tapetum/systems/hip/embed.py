@@ -120,8 +120,8 @@ class HipEmbedder:
                 start += count / rate
 
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
-        wanted = start + np.arange(count) / rate
-        frames = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
+        moments = start + np.arange(count) / rate
+        frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
         return torch.cat([self.prepare(frame, "video") for frame in frames])
 
 

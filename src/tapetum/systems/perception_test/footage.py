@@ -20,7 +20,7 @@ from tapetum.video.types import FRAME_CACHE_BYTES, Frame
 
 
 def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:
-    """Give the number of the frame of a file that is shown at each frame of the annotations.
+    """Compute the number of the frame of a file that is shown at each frame of the annotations.
 
     >>> frame_numbers(np.arange(5) / 25, 5, 25.0).tolist(), frame_numbers(np.arange(8) / 50, 4, 25.0).tolist()
     ([0, 1, 2, 3, 4], [0, 2, 4, 6])

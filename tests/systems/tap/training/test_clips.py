@@ -35,6 +35,7 @@ def folder(tmp_path_factory):
     return below.parent
 
 
+@pytest.mark.slow
 def test_tracks_stay_on_their_surface_points_in_the_frames_shown(folder):
     clips = EpisodeClips(4, seed=3, episodes=folder, frames=5)
     for k in range(2):

@@ -95,6 +95,7 @@ def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
         train_tap_kubric(replace(run, points=7), Launch(out=tmp_path / "cut", workers=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_frame_ends_training_with_one_line(run: TapKubric, tmp_path: Path, workers: int) -> None:
     scene = make_clip(0, SceneConfig(size=(48, 48), frames=8), points=40)

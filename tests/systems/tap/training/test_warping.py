@@ -121,6 +121,7 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
         np.testing.assert_array_equal(clip.xy, again.xy)
 
 
+@pytest.mark.slow
 def test_warped_clips_by_number_join_those_of_scenes(tmp_path: Path) -> None:
     for n in range(10):
         Image.fromarray(np.full((64, 64, 3), 25 * n, np.uint8)).save(tmp_path / f"{n}.png")

@@ -87,6 +87,7 @@ def test_static_with_true_depth_needs_no_rescaling_at_the_query(scenes: list[Pat
     assert scores["none"]["average"]["occlusion_accuracy"] == pytest.approx(seen)
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_goes_on_and_never_mixes_with_another(tmp_path: Path) -> None:
     def stop(done: int) -> None:
         if done == 2:

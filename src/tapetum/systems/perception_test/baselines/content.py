@@ -1,4 +1,4 @@
-"""A video of the benchmark as models are shown it: decoded once, whatever is asked, and small enough to stay in memory."""
+"""Images and sound of a video for models: decoded once, whatever the tasks, and small enough to stay in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ class VideoContent:
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "Seen":
-        """Give the part before a frame, which shares what was read."""
+        """Cut the part before a frame, which shares what was read."""
         if end is None or end >= self.count:
             return self
         return replace(self, end=max(1, end), _whole=self._whole or self)
@@ -77,10 +77,10 @@ class VideoContent:
 
 
 class Predictor(Protocol):
-    """What a model, or a rule, says about a video."""
+    """Predictions of a model, or a rule, for a video."""
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Give for each task what stands below the task's key in a file of predictions, as JSON values.
+        """Predict for each task what stands below the task's key in a file of predictions, as JSON values.
 
         Of `video` only what a test split tells may be looked at: starts of tracks, questions and options.
         """

@@ -92,13 +92,13 @@ class TrackedPlaces:
 
 
 def box_row(number: int, frames: Int[np.ndarray, " n"], boxes: Float[np.ndarray, "n 4"], **more: Any) -> dict[str, Any]:
-    """Say a track of boxes (shares) as the benchmark does."""
+    """Write a track of boxes (shares) in the benchmark's form."""
     rounded = [[round(v, DIGITS) for v in box] for box in boxes.astype(float).tolist()]
     return {"id": number, **more, "bounding_boxes": rounded, "frame_ids": frames.tolist()}
 
 
 def point_row(number: int, frames: Int[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]) -> dict[str, Any]:
-    """Say a track of points (shares) as the benchmark does: all y, then all x."""
+    """Write a track of points (shares) in the benchmark's form: all y, then all x."""
     rows = [[round(v, DIGITS) for v in line] for line in xy[:, ::-1].T.astype(float).tolist()]
     return {"id": number, "points": rows, "frame_ids": frames.tolist()}
 

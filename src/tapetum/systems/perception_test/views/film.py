@@ -34,7 +34,7 @@ def film_uri(
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     most_bytes: int = MOST_BYTES,
 ) -> str:
-    """Give a video with its sound as a data URI. Raises BadInput for one that cannot be read."""
+    """Encode a video with its sound as a data URI. Raises BadInput for one that cannot be read."""
     if _plays(path, recording, most_bytes):
         return _uri(read_bytes(path), _TYPES[path.suffix.lower()])
     with tempfile.TemporaryDirectory() as folder, open_footage(path, metadata) as video:
@@ -54,7 +54,7 @@ def film_uri(
 
 
 def _plays(path: Path, recording: Path | None, most_bytes: int) -> bool:
-    """Whether browsers play a file as it is, and it is small enough and has its sound."""
+    """Check whether browsers play a file as it is, and it is small enough and has its sound."""
     codecs = _PLAYED.get(path.suffix.lower())
     if codecs is None or path.stat().st_size > most_bytes or (recording is not None and not has_sound(path)):
         return False
