@@ -182,9 +182,8 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
                 f"{source} has {images} images and {len(videos)} videos in it ({videos[0].name}); give the files of the "
                 "videos, or move these out of the folder of images"
             )
-        named += [(video.relative_to(path).as_posix(), str(video)) for video in videos] or [
-            (Path(os.path.abspath(source)).name, source)
-        ]
+        inside = [(video.relative_to(path).as_posix(), str(video)) for video in videos]
+        named += inside or [(Path(os.path.abspath(source)).name, source)]
     seen: dict[str, str] = {}
     for name, source in named:
         if name in seen:
