@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.app.looks import image_features_of
+from tapetum.app.image_features import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
 from tapetum.systems.odin.looks import looked_at_by, metric_of, rgb

@@ -56,6 +56,15 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Ray with two processors of this machine, which starts once for all tests; commands in this process work on it."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mp4 of 6 frames of 64x48 pixels: a bright square that moves right over noise."""
     noise = np.random.default_rng(0).integers(0, 120, (48, 64, 3), dtype=np.uint8)

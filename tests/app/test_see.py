@@ -13,7 +13,7 @@ from support.scripts import GOLDEN, script
 from tapetum.app.ask import AskOptions
 from tapetum.app.detect import DetectOptions
 from tapetum.app.segment import SegmentOptions
-from tapetum.app.things import ThingsOptions
+from tapetum.app.track_things import ThingsOptions
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.video import write_video
@@ -184,8 +184,8 @@ def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same(folder: Path, tmp_path: Path):
-    pytest.importorskip("ray")
     here = tapetum.segment(folder, "square", model=MODEL)
     there = tapetum.segment(folder, "square", model=MODEL, engine="ray", out=tmp_path / "out")
     assert [seen.answer.text for seen in here.seen] == [seen.answer.text for seen in there.seen]

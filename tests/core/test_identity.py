@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.bench.rows import Rows
+from tapetum.core.finished import Rows
 from tapetum.core.identity import Outdated, differing, fingerprint, source_label, stamp
 from tapetum.hub.registry import known, location, weights_fingerprint
 

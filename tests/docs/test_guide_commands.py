@@ -33,18 +33,24 @@ NOT_HERE = {
     r"b\.wav": "a network that has learned from sound; tests/app/shell/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""
-STANDS_IN = {r"paligemma2-\S+": "my-model.safetensors", r"bootstapir": "tapir-nano"}
-"""Published weights, and what is read in their place."""
+STANDS_IN = {
+    r"paligemma2-\S+": "my-model.safetensors",
+    r"bootstapir": "tapir-nano",
+    r"vit-small-16": "vit-nano",
+    r"timm:resnet50": "timm:resnet18",
+}
+"""Published weights and whole networks, and what is read or built in their place."""
 LITTLE = {
     "steps": "1",
     "mae-steps": "1",
+    "workers": "0",
     "warmup-steps": "0",
     "warmup-epochs": "0",
     "n": "1",
     "clips": "2",
     "image-clips": "1",
     "rollouts": "1",
-    "checks": "2",
+    "checks": "1",
     "crop": "64",
     "short-sides": "64",
     "long-side": "96",
@@ -54,6 +60,8 @@ LITTLE = {
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
+MOST = {"size": 64, "seconds": 2}
+"""Options that are here at most so large."""
 
 
 def shortened(arguments: list[str]) -> list[str]:
@@ -68,11 +76,21 @@ def shortened(arguments: list[str]) -> list[str]:
     for name, small in LITTLE.items():
         if known.get(name) == "" or (name == "checks" and "--checks" in arguments):
             continue  # a file, where others have a number
+        if name == "workers" and arguments[0] in ("scenes", "bootstrap"):
+            continue  # they do the work; or would find what an earlier page's run has read
         if f"--{name}" in arguments:
             arguments = [*arguments]
             arguments[arguments.index(f"--{name}") + 1] = small
         elif name in known:
             arguments = [*arguments, f"--{name}", small]
+    if arguments[1:2] == ["tap-kubric"] and "--model" not in arguments:
+        arguments = [*arguments, "--model", "tapir-nano"]  # a whole TAPIR takes half a minute a step
+    if arguments[1].endswith("tap-nano"):
+        arguments[arguments.index("--batch-size") + 1] = "1"  # of each of four phases, each with scenes of its own
+    for name, most in MOST.items():
+        given = arguments[arguments.index(f"--{name}") + 1] if f"--{name}" in arguments else known.get(name, 0)
+        if name in known and (given is None or float(given) > most):
+            arguments = [*arguments, f"--{name}", str(most)]
     return arguments
 
 

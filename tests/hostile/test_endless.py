@@ -15,7 +15,7 @@ from tapetum.app import blocks
 from tapetum.app.verb import Listener
 from tapetum.core import tables
 from tapetum.core.errors import BadInput
-from tapetum.core.workers import over_processes
+from tapetum.core.jobs import run_jobs
 from tapetum.data.layouts import listing
 from tapetum.hub.unpickle import load_pickle
 from tapetum.scenes.textures import textures
@@ -86,7 +86,7 @@ def test_points_from_a_command_are_read(run: Run, clip: Path, tmp_path: Path) ->
 
 def test_more_workers_than_a_machine_can_run() -> None:
     with pytest.raises(BadInput, match=r"asked for 9999999 workers on a machine of \d+ processors; give \d+ or fewer"):
-        list(over_processes(print, [1, 2, 3], print, 9_999_999))  # pyright: ignore[reportArgumentType]
+        list(run_jobs(print, [1, 2, 3], print, workers=9_999_999))
     with pytest.raises(BadInput, match="9999999 workers"):
         TrainConfig(steps=1, batch_size=1, workers=9_999_999)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tapetum.core import tables
 from tapetum.core.files import writable, write_text
-from tapetum.data.json_files import read_lines, write_lines
+from tapetum.data.entries import read_lines, write_lines
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -49,6 +49,7 @@ def test_vectors_of_images_with_odd_names(run: Run, odd: Path, ending: str) -> N
     assert len(paths) == 3
 
 
+@pytest.mark.slow
 def test_verbs_that_write_names(run: Run, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(odd)
     video = f"{ODD}.mp4"

@@ -10,12 +10,12 @@ import pytest
 import tapetum
 from support.files import listed, make_image, write
 from support.users_files import refused
-from tapetum.bench.rows import Rows
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, whole_folder
+from tapetum.core.finished import Rows
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import RECORD, guarded
-from tapetum.core.workers import over_processes
-from tapetum.systems.tap.bootstrap.run_folder import claim_run, remove_scenes
+from tapetum.systems.tap.bootstrap.run_task import claim_run, remove_scenes
 from tapetum.systems.tap.training.clips import claim
 from tapetum.train.checkpoint import lock_folder
 from tapetum.train.log import JsonLines
@@ -170,9 +170,9 @@ def test_workers_guard_the_same_files(tmp_path: Path) -> None:
     mine, free = tmp_path / "mine", tmp_path / "free"
     mine.write_text("mine")
     with guarded({}):
-        list(over_processes(write, [str(free), str(tmp_path / "also")], bool, workers=2))
+        list(run_jobs(write, [str(free), str(tmp_path / "also")], bool, workers=2))
         with pytest.raises(BadInput, match="mine is a file that tapetum did not write"):
-            list(over_processes(write, [str(free), str(mine)], bool, workers=2))
+            list(run_jobs(write, [str(free), str(mine)], bool, workers=2))
     assert mine.read_text() == "mine"
 
 

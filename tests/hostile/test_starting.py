@@ -15,7 +15,10 @@ from tapetum.train import stream
 
 STARTING = """
 import signal, sys, time
-from tapetum.core.workers import over_processes
+from tapetum.core.jobs import run_jobs
+
+def sleep(seconds, _):
+    time.sleep(seconds)
 
 def ended(number, _):
     raise KeyboardInterrupt
@@ -25,7 +28,7 @@ if __name__ == "__main__":
         signal.signal(number, ended)
     try:
         print("begun", flush=True)
-        list(over_processes(time.sleep, [30, 30, 30], float, workers=3))
+        list(run_jobs(sleep, [30, 30, 30], workers=3))
     except KeyboardInterrupt:
         print("ended", flush=True)
 else:

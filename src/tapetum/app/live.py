@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import needs_network, open_reference, requested_points
 from tapetum.app.live_run import LiveFrame, LiveRun
+from tapetum.app.point_tasks import needs_network, open_reference, requested_points
 from tapetum.app.points import PointRequest
 from tapetum.app.track import OVERLAY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file

@@ -8,9 +8,8 @@ import glob
 import json
 import os
 import re
-import shutil
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,10 @@ from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.finished import read_finished, remove_unfinished, write_finished
+from tapetum.core.identity import Outdated, stamp
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
-from tapetum.core.reading import read_json
 from tapetum.hub.registry import weights_fingerprint
 
 SUMMARY, TABLE = "summary.json", "videos.json"
@@ -128,23 +128,29 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
 
-    def work(job: tuple[str, str]) -> dict[str, Any]:
+    def work(job: tuple[str, str], _: None) -> dict[str, Any]:
         return _summary(given, settings, *job, out, inner)
 
     outdated = Outdated(listener.note)
     results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
     outdated.say(out)
     waiting = [number for number, summary in enumerate(results) if not summary]
-    listener.progress("videos", len(named) - len(waiting), len(named))
     jobs = [named[number] for number in waiting]
-    for done, (job, summary) in enumerate(_results(work, jobs, on_ray, options.device), len(named) - len(waiting)):
+    for job, summary in run_jobs(
+        work,
+        jobs,
+        engine=options.engine,
+        gpus=1 if (options.device or "cpu").startswith("cuda") else 0,
+        failure=_trouble,
+        finished=len(named) - len(waiting),
+        progress=partial(listener.progress, "videos"),
+    ):
         results[waiting[job]] = summary
-        listener.progress("videos", done + 1, len(named))
         if "trouble" in summary:
             listener.note(f"{jobs[job][0]}: {summary['trouble']}")
-    for name, _ in named:  # what workers left that were killed
-        for left in (*(out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"), *(out / name).glob(".*.tmp")):
-            shutil.rmtree(left, ignore_errors=True)
+    for name, _ in named:
+        remove_unfinished((out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"))
+        remove_unfinished((out / name).glob(".*.tmp"))
     with whole_file(out / TABLE) as temporary:
         write_text(temporary, json.dumps(results, indent=1))
     tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
@@ -159,8 +165,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.systems.tap.bootstrap.footage import name_of, videos_below
-    from tapetum.video.images import IMAGES
+    from tapetum.video.folders import IMAGES, relative_name, videos_below
 
     if not given:
         raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")
@@ -176,7 +181,9 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
                 f"{source} has {images} images and {len(videos)} videos in it ({videos[0].name}); give the files of the "
                 "videos, or move these out of the folder of images"
             )
-        named += [(name_of(video, path), str(video)) for video in videos] or [(Path(os.path.abspath(source)).name, source)]
+        named += [(relative_name(video, path), str(video)) for video in videos] or [
+            (Path(os.path.abspath(source)).name, source)
+        ]
     seen: dict[str, str] = {}
     for name, source in named:
         if name in seen:
@@ -199,43 +206,29 @@ def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
 
 def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
     """The summary of a video that was tracked before, with the same settings and the same content; else an empty one."""
-    if not (folder / SUMMARY).exists():
+    before = read_finished(folder / SUMMARY, about, outdated)
+    if before is None or not (folder / TRACKS).exists():
         return {}
-    before = read_json(folder / SUMMARY)
-    if changed := differing(before.get("stamp"), about()):
-        outdated.add(changed)
-    elif (folder / TRACKS).exists():
-        return {key: value for key, value in before.items() if key != "stamp"}
-    return {}
-
-
-def _results(
-    work: Callable[[tuple[str, str]], dict[str, Any]], jobs: list[tuple[str, str]], on_ray: bool, device: str | None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not on_ray:
-        yield from enumerate(map(work, jobs))
-        return
-    from tapetum.core.workers import over_ray
-
-    yield from over_ray(work, jobs, gpus=1 if (device or "cpu").startswith("cuda") else 0)
+    return {key: value for key, value in before.items() if key != "stamp"}
 
 
 def _summary(
     given: TrackSettings, settings: dict[str, Any], name: str, source: str, out: Path, listener: Listener
 ) -> dict[str, Any]:
-    """The summary of a video that is tracked now; one with `trouble` if it cannot be."""
+    """The summary of a video that is tracked now."""
     folder = out / name
     file = folder / SUMMARY
     about = _stamp(settings, source)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        check(file)
-        file.unlink(missing_ok=True)
-        summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None).as_json()
-    except TapetumError as error:
-        return {"video": source, "trouble": str(error)}
-    except Exception as error:  # such as no memory for this one
-        return {"video": source, "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-    with whole_file(file) as temporary:
-        write_text(temporary, json.dumps({**summary, "stamp": about}, indent=1))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check(file)
+    file.unlink(missing_ok=True)
+    summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None).as_json()
+    write_finished(file, {**summary, "stamp": about})
     return summary
+
+
+def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
+    """What is said of a video that cannot be tracked."""
+    if isinstance(error, TapetumError):
+        return {"video": job[1], "trouble": str(error)}
+    return {"video": job[1], "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}

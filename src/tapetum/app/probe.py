@@ -173,6 +173,6 @@ class _Opened:
     def __getitem__(self, k: int) -> "np.ndarray":
         import numpy as np
 
-        from tapetum.data.media import opened_image
+        from tapetum.data.files import opened_image
 
         return np.array(opened_image(self.files[int(self.which[k])], "RGB"))

@@ -23,9 +23,9 @@ from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.app.episode.recording import Wanted
-    from tapetum.data.egoschema import EgoQuestion
+    from tapetum.data.video_language.questions import EgoQuestion
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import ChoiceQuestion
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
 OPTIONS = 3
@@ -144,16 +144,16 @@ def _make(wanted: "Wanted", out: Path, number: int, textures: "Textures") -> Non
 
 def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     """Write captions and questions of all episodes."""
-    from tapetum.data.egoschema import OPTIONS as MANY
-    from tapetum.data.egoschema import EgoQuestion, write_egoschema
-    from tapetum.data.json_files import write_lines
+    from tapetum.data.entries import write_lines
+    from tapetum.data.video_language.questions import OPTIONS as MANY
+    from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 
     def captions() -> Iterator[dict[str, Any]]:
         for name in names:
             truth = read_truth(out, name)
             yield {"video": name, "story": truth["story"], "caption": truth["caption"], "until_s": truth["told_s"]}
 
-    def asked(number: int) -> Iterator[tuple[str, list["Question"]]]:
+    def asked(number: int) -> Iterator[tuple[str, list["ChoiceQuestion"]]]:
         yield from zip(names, questions_of(out, names, options.seed, number), strict=True)
 
     def long() -> Iterator["EgoQuestion"]:
@@ -167,7 +167,7 @@ def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     write_egoschema(out / "egoschema", long)
 
 
-def _row(name: str, q: "Question") -> dict[str, Any]:
+def _row(name: str, q: "ChoiceQuestion") -> dict[str, Any]:
     return {
         "video": name,
         "question": q.text,

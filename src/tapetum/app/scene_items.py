@@ -8,8 +8,6 @@ Every item is a function of the seed and its number, and the files of all are ma
 they are the same for any number of workers, and after any interruption.
 """
 
-import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import partial
@@ -21,12 +19,14 @@ import tyro
 from tapetum.app.verb import File, Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.finished import changed_settings, remove_unfinished, write_settings
 from tapetum.core.identity import source_label
+from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Candidate, Question
+    from tapetum.scenes.words import Candidate, ChoiceQuestion
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
@@ -75,8 +75,11 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     out, file = Path(options.out), Path(options.out) / SETTINGS
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give a folder, or a name that is free")
-    if file.exists():
-        _compare(out, _read(file), settings)
+    if (changed := changed_settings(file, settings, "remove it and run the same command again")) is not None:
+        if changed:
+            had = ", ".join(f"{name} {value}" for name, value in changed.items())
+            now = ", ".join(f"{name} {settings[name]}" for name in changed)
+            raise BadInput(f"{out} belongs to a run with {had}, not {now}; give that again to go on, or choose another folder")
     elif out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} holds other files; give a folder that is empty or not there yet")
     if options.textures is not None and not file.exists():
@@ -87,33 +90,23 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     except OSError as error:
         raise cannot_write(out, error) from error
     if not file.exists():
-        with whole_file(file) as temporary:
-            write_text(temporary, json.dumps(settings, indent=1) + "\n")
+        write_settings(file, settings)
 
 
 def make_items(
     options: ItemOptions, what: str, names: list[str], work: Callable[[int, "Textures"], None], listener: Listener
 ) -> None:
     """Do `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
-    from tapetum.core.workers import over_processes, over_ray
-
     out = Path(options.out)
     missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
     done = len(names) - len(missing)
     if done and missing:
         listener.note(f"{out} holds {done} {what} already, which are not made again")
-    listener.progress(what, done, len(names))
     make = partial(_textures, None if options.textures is None else str(Path(options.textures).absolute()))
-
-    def alone(number: int) -> None:
-        work(number, make())
-
-    ready = over_ray(alone, missing) if options.engine == "ray" else over_processes(work, missing, make, options.workers)
-    for _ in ready:
-        done += 1
-        listener.progress(what, done, len(names))
-    for left in out.glob("*/.*.tmp*"):  # of workers that were killed
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    progress = partial(listener.progress, what)
+    for _ in run_jobs(work, missing, make, engine=options.engine, workers=options.workers, finished=done, progress=progress):
+        pass  # the truth of an item is a file
+    remove_unfinished(out.glob("*/.*.tmp*"))
 
 
 def truth_file(out: Path, name: str) -> Path:
@@ -123,7 +116,7 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the truth of an item, whole: with that it is done."""
-    from tapetum.data.json_files import dumps
+    from tapetum.data.entries import dumps
 
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")
@@ -139,7 +132,7 @@ def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
-def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["ChoiceQuestion"]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
     from tapetum.scenes.words import BLOCK, balance
 
@@ -165,7 +158,8 @@ def _check_images(folder: Path) -> None:
     """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.video.images import IMAGES, know_heic
+    from tapetum.video.folders import IMAGES
+    from tapetum.video.images import know_heic
 
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:
@@ -183,14 +177,6 @@ def _given(options: ItemOptions) -> dict[str, Any]:
     return {
         name: value for name, value in asdict(options).items() if name not in WITHOUT_EFFECT and not name.startswith("json")
     }
-
-
-def _compare(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
-    other = [name for name in settings if before.get(name) != settings[name]]
-    if other:
-        had = ", ".join(f"{name} {before.get(name)}" for name in other)
-        now = ", ".join(f"{name} {settings[name]}" for name in other)
-        raise BadInput(f"{out} belongs to a run with {had}, not {now}; give that again to go on, or choose another folder")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
-from tapetum.app.seen import ImageReplies, from_json, labels_of
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text

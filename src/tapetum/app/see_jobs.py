@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.app.replies import ImageReply, failed_row
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
-from tapetum.app.seen import ImageReply, failed_row
 from tapetum.app.verb import narrowed
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import named_path, whole_file, write_text
-from tapetum.core.identity import Outdated, differing, stamp
-from tapetum.core.reading import read_json
+from tapetum.core.files import named_path
+from tapetum.core.finished import read_finished, write_finished
+from tapetum.core.identity import Outdated, stamp
+from tapetum.core.jobs import run_jobs
 from tapetum.hub.registry import weights_fingerprint
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Job:
 
 def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
     """One for each image or video, with names that differ."""
-    from tapetum.video.sources import list_sources
+    from tapetum.video.read import list_sources
 
     sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
     if not sources:
@@ -77,8 +78,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
-    from tapetum.systems.tap.bootstrap.footage import videos_below
-    from tapetum.video.images import images_below
+    from tapetum.video.folders import images_below, videos_below
 
     videos = videos_below(Path(source)) if frames else []
     try:
@@ -116,18 +116,10 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
 
 def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
     """What was said before, if it was of the same source and settings and all of it is there."""
-    if job.saved is None or not job.saved.exists() or not (job.drawn and job.drawn.exists()):
+    if job.saved is None or not (job.drawn and job.drawn.exists()):
         return None
-    try:
-        content = read_json(job.saved)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(content, dict) or "identity" not in content:
-        return None
-    if changed := differing(content["identity"], job.identity):
-        outdated.add(changed)
-        return None
-    return content["rows"]
+    content = read_finished(job.saved, job.identity, outdated, "identity")
+    return None if content is None else content["rows"]
 
 
 def ask_here(
@@ -214,22 +206,19 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
 def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
-        from tapetum.app.seen import draw
+        from tapetum.app.replies import draw
 
         draw(job.drawn, frames, seen)
         seen = [replace(each, drawn=job.drawn) for each in seen]
     rows = [each.as_json() for each in seen]
     if job.saved is not None:
-        with whole_file(job.saved) as temporary:
-            write_text(temporary, json.dumps({"identity": job.identity, "rows": rows}, indent=1))
+        write_finished(job.saved, {"identity": job.identity, "rows": rows})
     return rows
 
 
 def ask_on_ray(
     settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    from tapetum.core.workers import over_ray
-
     def absolute(path: Any) -> Any:
         return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
 
@@ -237,18 +226,16 @@ def ask_on_ray(
     placed = [replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved)) for job in jobs]
     local = replace(settings, model=model, engine="local")
 
-    def work(job: Job) -> list[dict[str, Any]]:
-        return _one(local, request, together, job)
-
-    yield from over_ray(work, placed, gpus=1 if (settings.device or "cpu").startswith("cuda") else 0)
-
-
-def _one(settings: SeeSettings, request: Request, together: bool, job: Job) -> list[dict[str, Any]]:
-    """A job's rows, in a worker."""
-    try:
-        [(_, rows)] = ask_here(settings, [job], request, together)
+    def work(job: Job, _: None) -> list[dict[str, Any]]:
+        [(_, rows)] = ask_here(local, [job], request, together)
         return rows
-    except TapetumError:
-        raise
-    except Exception as error:  # such as no memory for this one
-        return [failed_row(job.path, f"{type(error).__name__}: {error}")]
+
+    gpus = 1 if (settings.device or "cpu").startswith("cuda") else 0
+    yield from run_jobs(work, placed, engine="ray", gpus=gpus, failure=_failed)
+
+
+def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
+    """The rows of a job whose worker met an error of its own, such as no memory for this one."""
+    if isinstance(error, TapetumError):
+        raise error
+    return [failed_row(job.path, f"{type(error).__name__}: {error}")]

@@ -79,7 +79,7 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
     """
     options.verify()
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
     from tapetum.systems.perception_test.predictions import read_predictions
     from tapetum.systems.perception_test.submission import nested

@@ -1,6 +1,6 @@
 """Embeddings of long videos in the making, on the disk, so that a run of `tapetum embed` that was killed goes on.
 
-    OUT.unfinished         a line a piece (`tapetum.bench.rows`), each there before the next is looked at
+    OUT.unfinished         a line a piece (`tapetum.core.finished`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
 
 Both go when the table is written. A file that has changed since, or is watched by other weights, is looked at anew.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tapetum.bench.rows import Rows
+from tapetum.core.finished import Rows
 from tapetum.encoders.embed import Piece
 from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
 

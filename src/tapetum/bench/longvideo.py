@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
-from tapetum.bench.rows import Rows
 from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows
 from tapetum.data.listings import Listing
 from tapetum.data.questions import Question
 from tapetum.data.video_language.captions import CaptionedVideo

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored
+from tapetum.data.coco import Instances, read_instances
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.segmentation.voc import BoxedImage, read_voc_boxes
 from tapetum.systems.odin.looks import metric_of
 from tapetum.systems.odin.metrics import corloc, discovery_scores
@@ -37,7 +37,7 @@ class AnnotatedImage:
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
         """Read the image. Raises BadInput where it is missing or damaged."""
-        return np.asarray(opened_image(stored(self.image), "RGB"))
+        return np.asarray(opened_image(stored_file(self.image), "RGB"))
 
     def masks(self, size: tuple[int, int]) -> Bool[np.ndarray, "n h w"]:
         """Draw the masks. Raises BadInput where they are of another size than the image."""

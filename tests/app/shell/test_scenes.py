@@ -59,8 +59,9 @@ def test_images_and_episodes(run: Run, tmp_path: Path) -> None:
         assert "belongs to a run with what" in stderr
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_images_on_ray_are_the_same(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     options = ["--n", 2, "--size", 32]
     assert run("scenes", "images", tmp_path / "here", *options)[0] == 0
     code, _, stderr = run("scenes", "images", tmp_path / "ray", *options, "--engine", "ray")

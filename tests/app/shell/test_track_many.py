@@ -5,9 +5,7 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,49 +230,46 @@ def workers_of(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path, run: Run) -> None:
     videos = tmp_path / "in"
     videos.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(8):
-        frames = np.repeat(rng.integers(0, 255, (1, 96, 128, 3), dtype=np.uint8), 40, 0)
+    for number in range(5):
+        frames = np.repeat(rng.integers(0, 255, (1, 64, 96, 3), dtype=np.uint8), 16, 0)
         write_video(videos / f"{number}.mp4", frames, 25)
-    line = [
-        sys.executable,
-        "-m",
-        "tapetum.app.shell.main",
-        "track",
-        str(videos),
-        "--engine",
-        "ray",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    line += ["--model", "tapir-nano", "--grid", "3", "--json"]
-    with (tmp_path / "out.json").open("w") as out, (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(line, stdout=out, stderr=err, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        dice, killed = random.Random(0), 0
-        while process.poll() is None:
-            time.sleep(0.3)
-            busy = workers_of(process.pid)
-            if busy and killed < 4 and dice.random() < 0.4:
-                os.kill(dice.choice(busy), signal.SIGKILL)
-                killed += 1
-    assert process.returncode == 0, (tmp_path / "err").read_text()
-    assert killed >= 2
-    summaries = json.loads((tmp_path / "out.json").read_text())["videos"]
-    assert [Path(summary["video"]).name for summary in summaries] == [f"{n}.mp4" for n in range(8)]
+    killed, done = [], threading.Event()
+
+    def kill() -> None:
+        dice = random.Random(0)
+        while not done.wait(0.2) and len(killed) < 2:
+            busy = workers_of(os.getpid())
+            if busy and dice.random() < 0.6:
+                killed.append(dice.choice(busy))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    words = ["--engine", "ray", "--model", "tapir-nano", "--grid", "3", "--json", "--out", tmp_path / "out"]
+    code, out, errors = run("track", videos, *words)
+    done.set()
+    killer.join()
+    assert code == 0, errors
+    assert len(killed) == 2
+    summaries = json.loads(out)["videos"]
+    assert [Path(summary["video"]).name for summary in summaries] == [f"{n}.mp4" for n in range(5)]
     assert all("trouble" not in summary for summary in summaries)
-    for number in range(8):
-        assert Tracks.load(tmp_path / "out" / f"{number}.mp4" / "tracks.npz").xy.shape == (9, 40, 2)
+    for number in range(5):
+        assert Tracks.load(tmp_path / "out" / f"{number}.mp4" / "tracks.npz").xy.shape == (9, 16, 2)
         assert not list((tmp_path / "out" / f"{number}.mp4").glob(".*.tmp"))
-    assert listed(tmp_path / "out") == sorted([*(f"{n}.mp4" for n in range(8)), "videos.json"])
+    assert listed(tmp_path / "out") == sorted([*(f"{n}.mp4" for n in range(5)), "videos.json"])
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, prepare_on_ray, report
+
     videos = tmp_path / "in"
     videos.mkdir()
     rng = np.random.default_rng(0)
@@ -282,19 +277,14 @@ def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
         wide = np.repeat(np.repeat(rng.integers(0, 255, (8, 40, 3), dtype=np.uint8), 6, 0), 6, 1)
         write_video(videos / f"{number}.mp4", np.stack([wide[:, 2 * t : 2 * t + 64] for t in range(30)]), 25)
     (videos / "text.mp4").write_text("hello")
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, prepare_on_ray, report\n"
-        "config = FootageConfig(size=32, shortest=6, longest=10)\n"
-        "for make, out in ((prepare_all, 'one'), (prepare_on_ray, 'ray')):\n"
-        "    footage = make(Path(sys.argv[1]), Path(sys.argv[2]) / out, config)\n"
-        "    clips = [(c.video, c.begin, c.frames, int(footage[k].sum())) for k, c in enumerate(footage.clips)]\n"
-        "    print(clips, report(footage))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(videos), str(tmp_path)], capture_output=True, text=True)
-    one, ray = done.stdout.splitlines()
-    assert one == ray
-    assert "12 clips of 120 frames from 5 videos" in one
+    config = FootageConfig(size=32, shortest=6, longest=10)
+    made = []
+    for prepare, name in ((prepare_all, "one"), (prepare_on_ray, "ray")):
+        footage = prepare(videos, tmp_path / name, config)
+        clips = [(clip.video, clip.begin, clip.frames, int(footage[k].sum())) for k, clip in enumerate(footage.clips)]
+        made.append((clips, report(footage)))
+    assert made[0] == made[1]
+    assert "12 clips of 120 frames from 5 videos" in str(made[0][1])
 
 
 def test_bootstrap_says_what_is_wrong_in_one_line(tmp_path: Path, run: Run, clip: Path) -> None:

@@ -13,10 +13,9 @@ from torchvision.transforms.v2.functional import resized_crop as native_crop
 
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
-from tapetum.data.views import colour as C
-from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw
+from tapetum.data.views import make as C
+from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw, stream, uniforms
 from tapetum.data.views.make import crop, runs
-from tapetum.data.views.uniforms import stream, uniforms
 
 
 def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:

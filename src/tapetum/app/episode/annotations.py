@@ -13,11 +13,11 @@ import numpy as np
 from tapetum.data import perception
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Cup
-from tapetum.scenes.filming import Followed, Truth
+from tapetum.scenes.rendering import GroundTruth, PointTracks
 from tapetum.scenes.sound.events import SoundEvents
-from tapetum.scenes.words import Question
-from tapetum.scenes.words.graph import things_of
-from tapetum.scenes.words.grounded import Grounded
+from tapetum.scenes.words import ChoiceQuestion
+from tapetum.scenes.words.episodes import Grounded
+from tapetum.scenes.words.graph import movable_bodies
 from tapetum.types import Masks
 
 ACTIONS = {
@@ -72,7 +72,7 @@ class Annotations:
         self._sounds: list[tuple[str, tuple[int, int], float, float, bool]] = []
         self._points: list[dict[str, Any]] = []
 
-    def add(self, part: Episode, truth: Truth, events: SoundEvents, start: int) -> None:
+    def add(self, part: Episode, truth: GroundTruth, events: SoundEvents, start: int) -> None:
         """Add a part that begins at frame `start` of the video."""
         self._first = self._first or part
         poses, seconds = part.camera.world_to_camera, start / self.rate
@@ -90,7 +90,7 @@ class Annotations:
             times = float(events.start_s[i]) + seconds, float(events.end_s[i]) + seconds
             self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
-    def follow(self, part: Episode, bodies: np.ndarray, followed: Followed) -> None:
+    def follow(self, part: Episode, bodies: np.ndarray, followed: PointTracks) -> None:
         """Take points of bodies (n,) that were followed through all of the video, which has one part."""
         tracks = self.tracks()
         for body, xy, visible in zip(bodies.tolist(), followed.xy, followed.visible, strict=True):
@@ -140,14 +140,14 @@ class Annotations:
             "grounded_question": grounded,
         }
 
-    def _look(self, part: Episode, truth: Truth, frame: int, start: int) -> None:
+    def _look(self, part: Episode, truth: GroundTruth, frame: int, start: int) -> None:
         """Note the boxes of one frame."""
         masks = truth.masks(frame)
-        boxes = Masks(masks=masks.whole).boxes.xyxy
+        boxes = Masks(masks=masks.amodal).boxes.xyxy
         inside = part.inside[part.moment(frame)]
-        for body in things_of(part):
+        for body in movable_bodies(part):
             row = int(np.searchsorted(masks.ids, part.instance[body]))
-            seen, whole = bool(masks.seen[row].any()), bool(masks.whole[row].any())
+            seen, whole = bool(masks.visible[row].any()), bool(masks.amodal[row].any())
             if seen or (whole and inside[body] >= 0):
                 self._boxes.setdefault(body, []).append((start + frame, boxes[row], not seen))
 
@@ -160,7 +160,7 @@ class Annotations:
         return perception.object_track(number, name, *arrays, size=self.size, rate=self.rate, occluder=hides)
 
 
-def mc_questions(asked: Sequence[Question], rate: float, frames: int) -> list[dict[str, Any]]:
+def mc_questions(asked: Sequence[ChoiceQuestion], rate: float, frames: int) -> list[dict[str, Any]]:
     """Describe multiple-choice questions; `cut_frame` says where the video must end for one that looks ahead."""
     told = []
     for number, q in enumerate(asked):

@@ -20,17 +20,17 @@ from tapetum.app.episode.annotations import Annotations
 from tapetum.app.scene_items import candidate_rows
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import save_episode
-from tapetum.scenes.filming import Followed, Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import episode_parts, make_episode
+from tapetum.scenes.rendering import GroundTruth, PointTracks, random_render_config, render_episode
 from tapetum.scenes.sound import record
 from tapetum.scenes.textures import Textures
-from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
-from tapetum.scenes.words.grounded import grounded_questions
+from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
+from tapetum.scenes.words.episodes import grounded_questions
 from tapetum.systems.tapvid3d.format.data import write_clip
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
-from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
+from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 
 PART_S = 60.0
 """Longer episodes are made in parts of about so many seconds."""
@@ -72,8 +72,8 @@ class Recording:
         self.wanted, self.out, self.name, self.textures = wanted, out, name, textures
         self.frames = round(wanted.seconds * wanted.rate)
         size = (wanted.size, wanted.size)
-        self.key, self._parts = first_that_starts((wanted.seed, number), self._begin)
-        self._config = varied(np.random.default_rng((self.key, 6)))
+        self.key, self._parts = first_valid_start((wanted.seed, number), self._begin)
+        self._config = random_render_config(np.random.default_rng((self.key, 6)))
         self._sounds = _Pieces()
         self._told = Annotations(size, wanted.rate, self.frames)
         self._clip: list[np.ndarray] = []
@@ -86,7 +86,7 @@ class Recording:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))
         assert self._first is not None
         self._write_tracks(self._first)
-        happenings = Happenings(self._first)
+        happenings = EpisodeEvents(self._first)
         item = self._told.item(name, self.wanted.split, wav.samples, SOUND_RATE, grounded_questions(happenings))
         return {
             "id": name,
@@ -114,9 +114,9 @@ class Recording:
             samples, events = record(part, SOUND_RATE)
             wav.write(samples)
             self._sounds.append(samples)
-            self._told.add(part, Truth(part), events, start)
+            self._told.add(part, GroundTruth(part), events, start)
             self._first = self._first or part
-            for frame in film(part, self.textures, self._config):
+            for frame in render_episode(part, self.textures, self._config):
                 if start == 0 and len(self._clip) < self._most():
                     self._clip.append(frame.rgb)
                 yield frame.rgb
@@ -127,16 +127,16 @@ class Recording:
 
     def _write_tracks(self, part: Episode) -> None:
         """Follow points through the clip, and through the whole video where it has one part."""
-        truth = Truth(replace(part, frames=len(self._clip)))
+        truth = GroundTruth(replace(part, frames=len(self._clip)))
         points, queried, xy = truth.sample(np.random.default_rng((self.key, 7)), self.wanted.points)
         one = part.frames == self.frames
-        followed = Truth(part).follow(points, range(part.frames if one else len(self._clip)))
+        followed = GroundTruth(part).follow(points, range(part.frames if one else len(self._clip)))
         if one:
             self._told.follow(part, points.body, followed)
         count = len(self._clip)
-        clip = Followed(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
+        clip = PointTracks(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
         shares = clip.xy / np.float32(self.wanted.size)
-        entry = Entry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
+        entry = TapVidEntry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
         write_entries(self.out / "tapvid" / f"{self.name}.pkl", {self.name: entry})
         moments = np.arange(count) * part.moments_per_frame
         write_clip(

@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
     from tapetum.data.questions import Question
 
 
@@ -111,7 +111,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     options.check()
     from tapetum.bench import longvideo as bench
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
-    from tapetum.bench.rows import Rows
+    from tapetum.core.finished import Rows
 
     benchmark, measure = find_benchmark(options.task, options.measure)
     ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
@@ -149,7 +149,7 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
     import numpy as np
 
     from tapetum.bench.longvideo import answer_questions, option_scores
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
 
     scores = answer_questions(model, questions, rows, blind=options.blind, **how)
     if options.save_predictions is not None:

@@ -1,4 +1,4 @@
-"""What is done to an image to make a view of it, and the sets of views of six methods. Imports no torch.
+"""Augmentations that make views of an image, and the views of six methods. Imports no torch.
 
 Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
 public code), MAE (2111.06377, table 8), CLIP (2103.00020, section 2.4, the crop as in OpenCLIP); supervised crops as in
@@ -69,37 +69,37 @@ def coloured(view: View, strength: float, saturation: float, hue: float) -> View
 
 
 def simclr(size: int, strength: float = 1.0) -> tuple[View, View]:
-    """Give SimCLR's two views; its strength for CIFAR is 0.5, where it also leaves out the blur."""
+    """Make SimCLR's two views; its strength for CIFAR is 0.5, where it also leaves out the blur."""
     view = coloured(View(size=size), 0.8 * strength, 0.8 * strength, 0.2 * strength)
     view = replace(view, blur=_blurred(0.5, size))
     return view, view
 
 
 def byol(size: int) -> tuple[View, View]:
-    """Give BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
+    """Make BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
     view = coloured(View(size=size), 0.4, 0.2, 0.1)
     return replace(view, blur=_blurred(1.0, size)), replace(view, blur=_blurred(0.1, size), solarise=0.2)
 
 
 def dino(size: int, local_size: int, local: int = 8) -> tuple[View, ...]:
-    """Give DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
+    """Make DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
     first, second = (replace(view, area=(0.4, 1.0)) for view in byol(size))
     small = replace(first, size=local_size, area=(0.05, 0.4), blur=_blurred(0.5, size))
     return first, second, *(small,) * local
 
 
 def mae(size: int) -> tuple[View]:
-    """Give MAE's one view: a crop that may be mirrored."""
+    """Make MAE's one view: a crop that may be mirrored."""
     return (View(size=size, area=(0.2, 1.0)),)
 
 
 def supervised(size: int) -> tuple[View]:
-    """Give the one view of supervised learning: a crop that may be mirrored."""
+    """Make the one view of supervised learning: a crop that may be mirrored."""
     return (View(size=size),)
 
 
 def clip(size: int) -> tuple[View]:
-    """Give CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
+    """Make CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
     return (View(size=size, area=(0.9, 1.0), mirror=0.0),)
 
 

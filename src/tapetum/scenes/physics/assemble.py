@@ -1,18 +1,17 @@
-"""From a stage that has run to an `Episode`, and back: the settings hold all that a second run needs."""
+"""Assembly of an `Episode` from a simulation that has run; its settings hold all that a second run needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Camera, Episode, Light
+from tapetum.scenes.bodies.episode import Body, Camera, Episode, Light
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics.containment import containment
-from tapetum.scenes.physics.frame import arm
+from tapetum.scenes.physics.hand_model import arm
 from tapetum.scenes.physics.model import mujoco
+from tapetum.scenes.physics.scripted import Stage
 from tapetum.scenes.physics.sheets import drape
-from tapetum.scenes.physics.stage import Stage
 from tapetum.scenes.types import F64
 
 STEPS_A_SECOND = 720

@@ -7,10 +7,9 @@ where no good grasp was found, and False after moving where the hand closed on n
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import Cup
-from tapetum.scenes.physics import frame
-from tapetum.scenes.physics.cloth import ClothHand
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.grasp import world_outline
-from tapetum.scenes.physics.reach import FIST, nearest
+from tapetum.scenes.physics.hand_primitives import FIST, ClothHand, nearest
 from tapetum.scenes.types import F64
 
 
@@ -156,7 +155,7 @@ class Hand(ClothHand):
         middle = (points.min(0) + points.max(0)) / 2
         back = float((points[:, :2] @ way).min() - middle[:2] @ way)
         top = float(points[:, 2].max()) - self.support
-        tip = -frame.tips(float(FIST[1]))[1] + 0.0085
+        tip = -hand_model.tips(float(FIST[1]))[1] + 0.0085
         low = max(0.004, min(0.3 * top, 0.03)) if height is None else height
         spot = middle[:2] + way * (back - 0.055)
         palm = np.array([*spot, self.support + low + tip, nearest(angle, stage.goal[3], np.pi), 0, 0])

@@ -7,10 +7,10 @@ falls and hits in their order.
 from collections import Counter
 from dataclasses import dataclass
 
-from tapetum.scenes.words.graph import SIDES, Graph, Thing
-from tapetum.scenes.words.happenings import Deed, Happenings
+from tapetum.scenes.words.events import EpisodeEvents, Manipulation
+from tapetum.scenes.words.graph import SIDES, SceneGraph, SceneObject
 from tapetum.scenes.words.images import NUMBERS
-from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
+from tapetum.scenes.words.referring import ADJECTIVES, a, phrases, plural, spoken
 
 VERBS = {
     "place": "moves {body} to another place",
@@ -38,29 +38,29 @@ class Captions:
     """For each clear thing the number of its body and what is said of it."""
 
 
-def image_captions(graph: Graph) -> Captions:
+def image_captions(graph: SceneGraph) -> Captions:
     """Describe a frame from its scene graph. A pure function of it."""
     things = sorted(graph.clear, key=lambda t: -t.area)
     hand = ["a hand"] if graph.hand else []
     counts = Counter(t.noun for t in things)
     named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
     short = _sentence(named) if named else "Nothing but the ground."
-    told: list[Thing] = []
+    described: list[SceneObject] = []
     parts: list[str] = []
     for thing in things:
-        where = _where(graph, thing, told)
-        said = f' that says "{thing.text}"' if thing.text else ""
-        name = a(_full(thing)) + said
+        where = _where(graph, thing, described)
+        text = f' that says "{thing.text}"' if thing.text else ""
+        name = a(_full(thing)) + text
         parts.append(f"{_upper(name)} is {where}." if where else f"There is {name}.")
-        told.append(thing)
+        described.append(thing)
     if graph.hand:
         parts.append("A hand is in the picture.")
     regions = tuple((t.number, a(_full(t)) + _region(graph, t)) for t in things)
     return Captions(short=short, long=" ".join(parts) or short, regions=regions)
 
 
-def episode_caption(happenings: Happenings) -> str:
-    """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
+def episode_caption(happenings: EpisodeEvents) -> str:
+    """Describe an episode: deeds of the hand, falls, and what ends up where."""
     lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
     for hit in happenings.hits:
@@ -69,7 +69,7 @@ def episode_caption(happenings: Happenings) -> str:
                 (hit.time_s, _upper(f"{_called(happenings, hit.bodies[0])} and {_called(happenings, hit.bodies[1])} meet."))
             )
             met.add(hit.bodies)
-    for j in happenings.things:
+    for j in happenings.objects:
         fate = happenings.fate(j)
         if fate in ("falls over", "leaves"):
             what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
@@ -77,26 +77,26 @@ def episode_caption(happenings: Happenings) -> str:
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
 
 
-def _deed(happenings: Happenings, deed: Deed) -> str:
-    told = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
-    return f"The hand {told}."
+def _deed(happenings: EpisodeEvents, deed: Manipulation) -> str:
+    clause = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
+    return f"The hand {clause}."
 
 
-def _called(happenings: Happenings, body: int) -> str:
+def _called(happenings: EpisodeEvents, body: int) -> str:
     if body < 0:
         return "something"
-    found = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
-    return str(found[0]) if found else a(happenings.episode.bodies[body].noun)
+    names = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
+    return str(names[0]) if names else a(happenings.episode.bodies[body].noun)
 
 
-def _full(thing: Thing) -> str:
+def _full(thing: SceneObject) -> str:
     material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
 
 
-def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
-    """Say how a thing stands to one that was named before; nothing where that is hard to say."""
-    for other in reversed(told):
+def _where(graph: SceneGraph, thing: SceneObject, described: list[SceneObject]) -> str:
+    """Describe how a thing stands to one that was named before; nothing where that is hard to say."""
+    for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))
             if names and graph.holds(thing, relation, other):
@@ -104,13 +104,13 @@ def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
     return ""
 
 
-def _region(graph: Graph, thing: Thing) -> str:
-    said = f' that says "{thing.text}"' if thing.text else ""
+def _region(graph: SceneGraph, thing: SceneObject) -> str:
+    text = f' that says "{thing.text}"' if thing.text else ""
     for other in graph.clear:
         for relation in ("in", "on"):
             if graph.holds(thing, relation, other):
-                return f"{said} {relation} {a(other.noun)}"
-    return said
+                return f"{text} {relation} {a(other.noun)}"
+    return text
 
 
 def _some(noun: str, number: int) -> str:

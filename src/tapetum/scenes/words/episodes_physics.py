@@ -2,10 +2,21 @@
 
 from collections.abc import Iterator
 
-from tapetum.scenes.words.watched import AIMS, DONE, FATES, NEXT, SET_OFF, WILL, Told, Watched, a_noun, chosen
+from tapetum.scenes.words.context import (
+    AIMS,
+    DONE,
+    FATES,
+    NEXT,
+    SET_OFF,
+    WILL,
+    CandidateFields,
+    QuestionContext,
+    a_noun,
+    chosen,
+)
 
 
-def first_hit(view: Watched) -> Iterator[Told]:
+def first_hit(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what a thing knocks against first."""
     for body, phrase, key in view.each():
         met = [h for h in view.events.hits if body in h.bodies]
@@ -19,7 +30,7 @@ def first_hit(view: Watched) -> Iterator[Told]:
             yield {"text": text, "key": key, **a_noun(view, other, unsaid=view.noun(body) if view.noun(body) in key else "")}
 
 
-def what_set_off(view: Watched) -> Iterator[Told]:
+def what_set_off(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what first sets a thing in motion."""
     for body, phrase, key in view.each():
         cause = view.events.set_off(body)
@@ -27,7 +38,7 @@ def what_set_off(view: Watched) -> Iterator[Told]:
             yield {"text": f"What first sets {phrase} in motion?", "key": key, **chosen(SET_OFF, cause)}
 
 
-def become(view: Watched) -> Iterator[Told]:
+def become(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask at half time what will happen to a thing."""
     episode = view.episode
     middle = episode.frames // 2
@@ -42,7 +53,7 @@ def become(view: Watched) -> Iterator[Told]:
         yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **chosen(WILL, answer)}
 
 
-def without_other(view: Watched) -> Iterator[Told]:
+def without_other(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how a thing would have fared without another that touched it."""
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None:
@@ -52,12 +63,12 @@ def without_other(view: Watched) -> Iterator[Told]:
     for body, phrase, key in view.each():
         fate = again.fate(again.number(view.episode.bodies[body].name)) if body != gone else ""
         if fate and missing and body in touched:
-            told = missing[-1]
-            text = f"What would have happened to {phrase} if {told[0]} had not been there?"
-            yield {"text": text, "key": f"{key} {told[1]}", **chosen(FATES, fate)}
+            names = missing[-1]
+            text = f"What would have happened to {phrase} if {names[0]} had not been there?"
+            yield {"text": text, "key": f"{key} {names[1]}", **chosen(FATES, fate)}
 
 
-def what_done(view: Watched) -> Iterator[Told]:
+def what_done(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand does with a thing."""
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body}
@@ -68,7 +79,7 @@ def what_done(view: Watched) -> Iterator[Told]:
             yield {"text": f"What does the hand do with {phrase}?", "key": key, **chosen(DONE, verb)}
 
 
-def what_for(view: Watched) -> Iterator[Told]:
+def what_for(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand picks up a thing for."""
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body and d.picked_s is not None}
@@ -76,7 +87,7 @@ def what_for(view: Watched) -> Iterator[Told]:
             yield {"text": f"What does the hand pick up {phrase} for?", "key": key, **chosen(AIMS, verbs.pop())}
 
 
-def what_next(view: Watched) -> Iterator[Told]:
+def what_next(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask, while the hand holds a thing, what it will do next."""
     for deed in view.events.deeds:
         if deed.picked_s is not None and deed.verb in NEXT:
@@ -85,7 +96,7 @@ def what_next(view: Watched) -> Iterator[Told]:
             yield {"text": text, "span": (0.0, until), **chosen(NEXT, deed.verb)}
 
 
-def first_without(view: Watched) -> Iterator[Told]:
+def first_without(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand would have picked up first without a thing."""
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None or not view.names(gone):
@@ -95,9 +106,9 @@ def first_without(view: Watched) -> Iterator[Told]:
     deeds = [d for d in again.deeds if d.picked_s is not None]
     text = f"If {phrase} had not been there, what would the hand have picked up first?"
     if not deeds:
-        told = a_noun(view, gone, unsaid=unsaid)
-        others = (*(() if unsaid else (told["answer"],)), *told["others"][:-1])
-        yield {"text": text, "key": key, **told, "answer": "nothing", "others": others}
+        fields = a_noun(view, gone, unsaid=unsaid)
+        others = (*(() if unsaid else (fields["answer"],)), *fields["others"][:-1])
+        yield {"text": text, "key": key, **fields, "answer": "nothing", "others": others}
         return
     body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
     if view.events.shown(body) and view.noun(body) != unsaid:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.data.layouts import Asks, Listing, Split, listing
-from tapetum.data.media import Clips, Images, Masks, Points, Sounds
+from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import Examples, Field
 
@@ -49,15 +49,15 @@ def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Fi
     files, size = listed.files, sizes.image or _SIZE.get(layout, (224, 224))
     fields: dict[str, Field] = {}
     if "mask" in files:
-        mask = Field(Masks(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
-        return {"image": Field(Images(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
+        mask = Field(MaskFiles(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
+        return {"image": Field(ImageFiles(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
     if "image" in files:
-        fields["image"] = Field(Images(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
+        fields["image"] = Field(ImageFiles(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
     if "video" in files:
-        clips = Clips(files["video"], sizes.frames, size, sizes.video_rate)
+        clips = VideoFiles(files["video"], sizes.frames, size, sizes.video_rate)
         fields["video"] = Field(clips, MEAN, STD, mirror="audio" not in files)
     if "audio" in files:
-        fields["audio"] = Field(Sounds(files["audio"], sizes.sound_rate, sizes.samples))
+        fields["audio"] = Field(SoundFiles(files["audio"], sizes.sound_rate, sizes.samples))
     if "points" in files:
-        fields["points"] = Field(Points(files["points"], sizes.points))
+        fields["points"] = Field(MeshFiles(files["points"], sizes.points))
     return fields, None

@@ -19,16 +19,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, line_entries
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.fields import IMAGES
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.video import open_video
-from tapetum.video.cut import resized
+from tapetum.video.subset import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 _VALIDATION = 1 << 32
@@ -160,8 +160,8 @@ class FileClips:
                 frames = self._blank()
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
-                image = np.asarray(opened_image(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
-                frames = resized(image, self.run.size, self.run.size)[None]
+                image = np.asarray(opened_image(StoredFile(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                frames = resize_frame(image, self.run.size, self.run.size)[None]
             else:
                 with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
                     file.write(content["mp4"])
@@ -183,7 +183,7 @@ class FileClips:
                 times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
             at = sample_frames(times, self.run.frames, self.run.rate, rng)
             frames = video[at]
-        return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
+        return np.stack([resize_frame(frame, self.run.size, self.run.size) for frame in frames])
 
 
 def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
@@ -247,7 +247,7 @@ def _from_nextqa(each: Question) -> _Listed:
     return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
 
 
-def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
+def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
     """Lines about videos of a folder, with the file of each."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""

@@ -24,8 +24,8 @@ from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import Video, open_video
-from tapetum.video.cut import resized
-from tapetum.video.sources import label_of
+from tapetum.video.read import label_of
+from tapetum.video.subset import resize_frame
 
 _ALL = 1000.0
 """Frames a second from which on all frames are taken."""
@@ -238,6 +238,6 @@ class VideoEmbedder:
 def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
     """Convert frames to the size and the range of the encoder."""
     rows, columns = model.config.video.size
-    small = np.stack([resized(frame, columns, rows) for frame in frames])
+    small = np.stack([resize_frame(frame, columns, rows) for frame in frames])
     parameter = model.video.tubelets.positions
     return (torch.from_numpy(small).to(parameter.device).float() / 127.5 - 1).to(parameter.dtype)[None]

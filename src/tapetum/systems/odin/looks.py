@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.encoders.features import Encoder
 from tapetum.layers.clustering import Metric
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.sources import with_places
+from tapetum.systems.odin.sources import with_positions
 from tapetum.transfer.whole import Look, level_of, prepare_whole
 
 _SIDE = 56
@@ -33,7 +33,7 @@ def rgb(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
 
 def colours(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
     """Give colours and positions, as much of the one as of the other: the baseline that a network must beat."""
-    return with_places(rgb(image)[None], 0.7)[0]
+    return with_positions(rgb(image)[None], 0.7)[0]
 
 
 def places(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:

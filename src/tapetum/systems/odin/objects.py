@@ -15,8 +15,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.clustering import kmeans
 from tapetum.systems.odin.looks import metric_of
+from tapetum.systems.odin.sources import kmeans
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
 

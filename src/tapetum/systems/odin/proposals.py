@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.clustering import Metric
-from tapetum.systems.odin.clustering import kmeans
+from tapetum.systems.odin.sources import kmeans
 
 
 def proposals(

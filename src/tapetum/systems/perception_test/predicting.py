@@ -15,11 +15,12 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
-from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.finished import read_finished, remove_unfinished
+from tapetum.core.identity import Outdated, stamp
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
-from tapetum.core.workers import over_processes, over_ray
-from tapetum.data.json_files import dumps, write_mapping
+from tapetum.data.entries import dumps, write_mapping
 from tapetum.systems.perception_test.baselines.content import SIDE, Predictor, VideoContent
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.predictions import KEYS, has_task
@@ -27,8 +28,6 @@ from tapetum.systems.perception_test.types import AnnotatedVideo
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
 """Tasks, and who answers them."""
-_made: dict[str, Predictors] = {}
-"""The predictors of this process, by what they were made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ def predict_videos(
         path, sound = files.get(name, (None, None))
         content_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
         of = {task: json.loads(dumps({**identities[task], **content_stamp})) for task in some}
-        missing = tuple(task for task in some if _outdated(_part(out, task, name), of[task], outdated))
+        missing = tuple(t for t in some if read_finished(_part(out, t, name), of[t], outdated, "of") is None)
         if missing:
             content = VideoContent(annotations[name].metadata, path, sound, side)
             jobs.append(
@@ -101,18 +100,9 @@ def predict_videos(
             )
     outdated.say(out)
     done = len(tasks_by_video) - len(jobs)
-    progress(done, len(tasks_by_video))
-
-    key = dumps(dict(identities))
-
-    def alone(job: PredictionJob) -> None:
-        _predict_with(make, key, job)
-
-    for _ in over_ray(alone, jobs) if engine == "ray" else over_processes(predict_one, jobs, make, workers):
-        done += 1
-        progress(done, len(tasks_by_video))
-    for left in (out / "parts").glob("*/.*.tmp*"):  # of workers that were killed
-        left.unlink(missing_ok=True)
+    for _ in run_jobs(predict_one, jobs, make, engine=engine, workers=workers, finished=done, progress=progress):
+        pass  # what is predicted is in files
+    remove_unfinished((out / "parts").glob("*/.*.tmp*"))
     return {
         task: _write_predictions(out, task, [name for name, some in tasks_by_video.items() if task in some]) for task in tasks
     }
@@ -131,41 +121,16 @@ def predict_one(job: PredictionJob, predictors: Predictors) -> None:
                 write_text(temporary, dumps({"of": job.identities[task], "said": predictions[task]}))
 
 
-def _predict_with(make: Callable[[], Predictors], key: str, job: PredictionJob) -> None:
-    """Predicts in a worker that keeps its predictors for the next job."""
-    if key not in _made:
-        _made.clear()
-        _made[key] = make()
-    predict_one(job, _made[key])
-
-
 def _part(out: Path, task: str, name: str) -> Path:
     if "/" in name or name.startswith("."):
         raise BadInput(f"a video is called {name!r} in the annotations, which is no name of a file; rename it")
     return out / "parts" / task / f"{name}.json"
 
 
-def _outdated(part: Path, of: Mapping[str, Any], outdated: Outdated) -> bool:
-    """Check whether a part is missing, or of something else, which is counted."""
-    before = _read(part).get("of")
-    changed = differing(before, of)
-    if before is not None and changed:
-        outdated.add(changed)
-    return before is None or bool(changed)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _write_predictions(out: Path, task: str, names: Iterable[str]) -> Path:
-    """Writes the file of a task; the servers of objects and of questions want lists directly below the videos."""
+    """Write the file of a task; the servers of objects and of questions want lists directly below the videos."""
     direct = task in ("object", "mcqa")
-    predictions = ((name, _read(_part(out, task, name))["said"]) for name in names)
+    predictions = ((name, read_json(_part(out, task, name))["said"]) for name in names)
     return write_mapping(
         out / f"{task}.json", ((name, value if direct else {KEYS[task]: value}) for name, value in predictions)
     )

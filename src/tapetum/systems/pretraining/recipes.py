@@ -19,7 +19,6 @@ from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
 from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
-from tapetum.hub.registry import known as registered
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 
 if TYPE_CHECKING:
@@ -222,7 +221,9 @@ def is_trained(encoder: str) -> bool:
         return True
     if encoder in names() or is_reference(encoder, "encoder"):
         return False
-    return Path(encoder).exists() or "=" in encoder or encoder in registered()
+    from tapetum.hub.registry import known
+
+    return Path(encoder).exists() or "=" in encoder or encoder in known()
 
 
 @lru_cache(maxsize=2)

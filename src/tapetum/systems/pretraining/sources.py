@@ -17,11 +17,11 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
+from tapetum.data.files import Files, opened_image, stored_file
 from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_image, stored
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import Image, ImageSource
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 _CACHED_BYTES = 512 << 20
 """Decoded images that a process keeps."""
@@ -151,7 +151,7 @@ def _folder(place: Path, captions: bool) -> ImageSource:
     if None not in folders and len(names) > 1:
         number = {name: k for k, name in enumerate(names)}
         labels = np.array([number[str(name)] for name in folders])
-    found = ImageSource(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
+    found = ImageSource(FileImages([stored_file(path) for path in files]), labels, names if labels is not None else ())
     return replace(found, captions=_beside(files)) if captions else found
 
 

@@ -76,6 +76,7 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path: Path, forks: F
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same_rows(tmp_path: Path) -> None:
     grids = '[[grids]]\nsizes = ["s"]\nmethods = ["untrained"]\nseeds = [1, 2]\n'
     here = run_study(predict_study(told(grids), tmp_path / "here")).rows

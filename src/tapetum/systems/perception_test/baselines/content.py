@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
-from tapetum.video.cut import resized, size_of
+from tapetum.video.subset import parse_size, resize_frame
 
 SIDE = 256
 """Pixels of the longer side at which models are shown a video, unless they are told otherwise."""
@@ -38,7 +38,7 @@ class VideoContent:
     def size(self) -> tuple[int, int]:
         """Width and height at which it is shown; it is never enlarged."""
         height, width = self.metadata.size
-        return size_of(min(self.side, max(width, height)), width, height)
+        return parse_size(min(self.side, max(width, height)), width, height)
 
     @property
     def count(self) -> int:
@@ -60,7 +60,7 @@ class VideoContent:
         with open_footage(self._require(self.path), self.metadata) as video:
             frames = np.empty((len(video), height, width, 3), np.uint8)
             for number, frame in enumerate(video):
-                frames[number] = resized(frame, width, height)
+                frames[number] = resize_frame(frame, width, height)
         return frames
 
     @cached_property

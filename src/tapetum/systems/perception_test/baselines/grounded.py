@@ -25,7 +25,7 @@ from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.tracking import box_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import open_video
@@ -97,8 +97,8 @@ class GroundedWords:
         """Find things in some frames, and follow them through all."""
         clip = open_video(content.frames, rate=video.metadata.frame_rate)
         every = -(-content.count // DETECTION_FRAMES)
-        follower = Follower(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
-        return as_tracks(follower.run(), clip)
+        follower = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
+        return to_box_tracks(follower.run(), clip)
 
     def _scores(self, tracks: BoxTracks, question: str, name: str, number: int) -> np.ndarray:
         """One for each thing; 0 for what is no answer."""

@@ -14,10 +14,9 @@ from tapetum.core.reading import no_pipe, read_bytes
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import write_video
-from tapetum.video.cut import resized
 from tapetum.video.decode import SAFE_OPTIONS
-from tapetum.video.sound import has_sound
-from tapetum.video.soundtrack import SoundTrack
+from tapetum.video.sound import SoundTrack, has_sound
+from tapetum.video.subset import resize_frame
 
 MOST_BYTES = 24 << 20
 """Of a file that is put in as it is."""
@@ -45,7 +44,7 @@ def film_uri(
 
         def frames() -> Iterator[np.ndarray]:
             for number, frame in enumerate(video):
-                yield resized(frame, width, height)
+                yield resize_frame(frame, width, height)
                 progress(number + 1, len(video))
 
         sound = footage_sound(path, recording, metadata, _SOUND_RATE)

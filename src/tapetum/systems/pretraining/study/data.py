@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Int64, UInt8
 
 from tapetum.core.errors import BadInput
+from tapetum.data.files import opened_image
 from tapetum.data.layouts import listing
-from tapetum.data.media import opened_image
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.sources import read_source

@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tapetum.account.config import LedgerConfig
 from tapetum.account.energy import of_cpu_seconds
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
+from tapetum.core.finished import write_settings
+from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.run import duration
 from tapetum.systems.pretraining.study.plan import Plan, Point, Told
@@ -23,7 +25,6 @@ from tapetum.systems.pretraining.study.point import ROW, Predicted, predicted, r
 from tapetum.systems.pretraining.study.timing import Times, time_points
 
 STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
-Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,7 @@ def run_study(
     plan, out = costs.plan, costs.out
     _check(out, costs.told)
     out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / STUDY) as temporary:
-        write_text(temporary, json.dumps(asdict(costs.told), indent=1))
+    write_settings(out / STUDY, asdict(costs.told))
     points, stopped = [cost.point for cost in costs.left][:most], False
     for done, row in enumerate(_rows(plan, points, out / POINTS, engine), 1):
         if row is None:
@@ -148,19 +148,14 @@ def _check(out: Path, told: Told) -> None:
 
 
 def _rows(plan: Plan, points: Sequence[Point], folder: Path, engine: Engine) -> Iterator[dict[str, Any] | None]:
-    if engine == "local":
-        for point in points:
-            yield run_point(plan, point, folder)
-        return
     import torch
 
-    from tapetum.core.workers import over_ray
+    place = folder if engine == "local" else Path(os.path.realpath(folder))
 
-    place = Path(os.path.realpath(folder))
-
-    def work(point: Point) -> dict[str, Any] | None:
-        torch.set_num_threads(1)
+    def work(point: Point, _: None) -> dict[str, Any] | None:
+        if engine == "ray":
+            torch.set_num_threads(1)
         return run_point(plan, point, place)
 
-    for _, row in over_ray(work, list(points), gpus=int(torch.cuda.is_available())):
+    for _, row in run_jobs(work, points, engine=engine, gpus=int(torch.cuda.is_available())):
         yield row

@@ -1,0 +1,177 @@
+"""What is finished of many items, on disk, so that a command that was stopped goes on where it was (`tapetum.core.jobs`).
+
+    Rows                                  one file for all items, a JSON object a line
+    read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's
+    changed_settings, write_settings      which run a folder is of
+    remove_unfinished                     what workers left that were killed
+
+A result is of an item and of what it depends on, its stamp (`tapetum.core.identity`): a call with another stamp makes it again.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.reading import parse_json, read_json
+
+
+def read_finished(
+    file: Path, stamp: Mapping[str, Any] | Callable[[], Mapping[str, Any]], outdated: Outdated, name: str = "stamp"
+) -> dict[str, Any] | None:
+    """Read what was finished of an item: the content of its file, if the stamp that stands there under `name` is equal.
+
+    None where there is no such file, or it is damaged; also where the stamp is another, which `outdated` counts. `stamp` may be
+    a function, which is called only where there is a file.
+    """
+    if not file.exists():
+        return None
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or name not in content:
+        return None
+    if changed := differing(content[name], stamp() if callable(stamp) else stamp):
+        outdated.add(changed)
+        return None
+    return content
+
+
+def write_finished(file: Path, content: Mapping[str, Any]) -> None:
+    """Write what is finished of an item, with its stamp, whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(content, indent=1))
+
+
+def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
+    """Compare the settings of a run with those that `file` holds; give the names and earlier values of those that differ.
+
+    None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
+    """
+    try:
+        before = read_json(file) if file.exists() else None
+        return None if before is None else {k: before.get(k) for k, value in settings.items() if before.get(k) != value}
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{file} cannot be read ({error}); {advice}") from error
+
+
+def write_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a run that begins, whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(settings, indent=1) + "\n")
+
+
+def remove_unfinished(files: Iterable[Path]) -> None:
+    """Remove the temporary files and folders of workers that were killed."""
+    for path in files:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class Rows:
+    """Rows by key, in memory and, where a path is given, in a file.
+
+        {"settings": {...}}                           what all rows below depend on, up to the next such line
+        {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it, what came of it
+
+    A row is given back to a call with the same settings and the same stamp alone. What is of other settings stays in the file,
+    for the call that they belong to. A last line that was cut off is dropped, and a file without any row is removed. `note`
+    hears in one line how many rows are of other settings or items, and so are made again. Raises `BadInput` where the file is
+    something else, or cannot be written.
+    """
+
+    def __init__(self, path: Path | None, settings: dict[str, Any], note: Callable[[str], None] = lambda text: None):
+        self._path, self._settings = path, json.loads(json.dumps(stamp(**settings)))
+        self._rows: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._others: dict[str, tuple[Any, Any]] = {}
+        """By key: settings and stamp of the last row that is of other settings."""
+        self._current: Any = None
+        """Settings of the last lines of the file."""
+        self._outdated, self._counted = Outdated(note), set[str]()
+        if path is None:
+            return
+        try:
+            self._file = open(path, "a+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            self._read(path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            self._file.close()
+            self._outdated.say(self._path, done=True)
+            if not self._path.stat().st_size:
+                self._path.unlink()
+
+    def stamp(self, **parts: Any) -> dict[str, Any]:
+        """Compute the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
+        return {} if self._path is None else json.loads(json.dumps(stamp(**parts)))
+
+    def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
+        """Look up the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
+        known, row = self._rows.get(key, (None, None))
+        if row is not None and known == stamp:
+            return row
+        if key not in self._counted and (row is not None or key in self._others):
+            self._counted.add(key)
+            self._outdated.add(self._differences(key, stamp))
+        return None
+
+    def add(self, key: str, stamp: Any, row: dict[str, Any]) -> None:
+        """Add a row, on the disk at once."""
+        if self._path is not None:
+            if self._current != self._settings:
+                self._file.write(json.dumps({"settings": self._settings}) + "\n")
+                self._current = self._settings
+            self._file.write(json.dumps({"key": key, "stamp": stamp, "row": row}, allow_nan=False) + "\n")
+            self._file.flush()
+        self._rows[key] = stamp, row
+
+    def _differences(self, key: str, stamp: Any) -> list[str]:
+        """List what is otherwise than in the row that is there."""
+        if key in self._rows:
+            return differing(self._rows[key][0], stamp) if isinstance(stamp, dict) else ["item"]
+        return differing(self._others[key][0], self._settings)
+
+    def _read(self, path: Path) -> None:
+        self._file.seek(0)
+        try:
+            text = self._file.read()
+            whole = text[: text.rfind("\n") + 1]
+            if not whole and not '{"settings"'.startswith(text[:11]):  # no first line that was cut off
+                raise ValueError(text[:11])
+            for line in whole.splitlines():
+                self._parse(parse_json(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"{path} does not hold rows of an evaluation; give another file, or remove it") from error
+        self._file.truncate(len(whole.encode()) if self._rows or self._others else 0)
+        if self._others and not self._rows:  # said before the work, which may be long
+            for key, (settings, _) in self._others.items():
+                self._counted.add(key)
+                self._outdated.add(differing(settings, self._settings))
+            self._outdated.say(path)
+
+    def _parse(self, line: dict[str, Any]) -> None:
+        if "settings" in line:
+            self._current = dict(line["settings"])
+        elif self._current is None:
+            raise ValueError("a row of no settings")
+        elif self._current == self._settings:
+            self._rows[line["key"]] = line["stamp"], line["row"]
+        else:
+            self._others[line["key"]] = self._current, line["stamp"]
+            _ = line["row"]

@@ -1,0 +1,217 @@
+"""Work on many items, each done once: in this process, over processes of this machine, or over Ray.
+
+    for number, result in run_jobs(work, items, make_tool, engine=..., workers=...):
+        ...
+
+`engine` "local" with one worker does one item after the other in this process; with more it starts so many processes; "ray"
+takes the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, and `items` may be many more than it has processors. A
+tool, such as a network, is made once in each process. Results come in the order in which items are done, with the number of the
+item.
+
+A job that can be interrupted writes what it has made whole, under a name that is the item's own, and last what says that the
+item is done (`tapetum.core.finished`): then it is there once however often the work was done, and the next call gives to
+`run_jobs` the items that are missing. On Ray every item is a task of its own; the item of a worker that is killed goes to
+another worker.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from multiprocessing import active_children, get_context
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+from tapetum.core.errors import MissingExtra, TapetumError
+from tapetum.core.provenance import carried
+from tapetum.core.threads import threads_each
+from tapetum.core.workers import ENDING, check_workers, undisturbed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Engine = Literal["local", "ray"]
+
+RETRIES = 20
+"""Times that Ray gives an item out again after its worker died."""
+
+_tools: dict[str, Any] = {}
+"""The tool of this process, by the call of `run_jobs` that it belongs to: of the latest alone, since it may be large."""
+
+
+def no_tool() -> None:
+    """Make nothing: for work that needs no tool."""
+
+
+def run_jobs(
+    work: Callable[[Item, Any], Result],
+    items: Sequence[Item],
+    make_tool: Callable[[], Any] = no_tool,
+    *,
+    engine: Engine | str = "local",
+    workers: int = 1,
+    gpus: float = 0,
+    failure: Callable[[Item, Exception], Result] | None = None,
+    finished: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[int, Result]]:
+    """Compute `work(item, tool)` for every item; yield its number and the result, as soon as it is there.
+
+    Args:
+        work: what is done with an item. With several workers it is pickled, as are `make_tool`, `failure`, items and results.
+        items: those that are not done yet.
+        make_tool: makes what the work needs, in each process once, before its first item.
+        engine: local or ray.
+        workers: processes of this machine, for "local".
+        gpus: graphics cards that an item takes, for "ray"; each takes one processor.
+        failure: makes the result of an item whose work raised an error, so that the other items go on; without it the first
+            error ends the work.
+        finished: items that were done before this call, counted by `progress`.
+        progress: called with the items that are done and the number of all, before the first and after each.
+
+    Raises:
+        BadInput: as `check_workers`.
+        TapetumError: a worker was killed; on Ray, again and again for one item.
+        MissingExtra: there is no Ray.
+
+    >>> list(run_jobs(lambda item, tool: item * tool, [1, 2], lambda: 10))
+    [(0, 10), (1, 20)]
+    >>> list(run_jobs(lambda item, _: 1 / item, [0, 2], failure=lambda item, error: str(error)))
+    [(0, 'division by zero'), (1, 0.5)]
+    """
+    total = finished + len(items)
+    progress(finished, total)
+    each = work if failure is None else _Forgiving(work, failure)
+    results = _on_ray(each, items, make_tool, gpus) if engine == "ray" else _over_processes(each, items, make_tool, workers)
+    for done, result in enumerate(results, finished + 1):
+        progress(done, total)
+        yield result
+
+
+@dataclass(frozen=True)
+class _Forgiving:
+    """Work of which an error is a result."""
+
+    work: Callable[[Any, Any], Any]
+    failure: Callable[[Any, Exception], Any]
+
+    def __call__(self, item: Any, tool: Any) -> Any:
+        try:
+            return self.work(item, tool)
+        except Exception as error:  # such as no memory for this item
+            return self.failure(item, error)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Work with the tool of the process that does it."""
+
+    work: Callable[[Any, Any], Any]
+    make_tool: Callable[[], Any]
+    call: str
+    """Which call of `run_jobs` it is of."""
+
+    def __call__(self, item: Any) -> Any:
+        if self.call not in _tools:
+            _tools.clear()
+            _tools[self.call] = self.make_tool()
+        return self.work(item, _tools[self.call])
+
+
+def _over_processes(
+    work: Callable[[Item, Any], Result], items: Sequence[Item], make_tool: Callable[[], Any], workers: int
+) -> Iterator[tuple[int, Result]]:
+    check_workers(workers)
+    if workers <= 1 or len(items) < 2:
+        tool = make_tool() if items else None
+        for number, item in enumerate(items):
+            yield number, work(item, tool)
+        return
+    task = carried(_Task(work, make_tool, uuid4().hex))
+    with undisturbed():
+        pool = ProcessPoolExecutor(
+            min(workers, len(items)),
+            mp_context=get_context("spawn"),
+            initializer=_begin_process,
+            initargs=(threads_each(workers), task),
+        )
+    others = set(active_children())
+    try:
+        with undisturbed():
+            waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+    except BrokenProcessPool as error:
+        raise TapetumError(
+            "a worker was killed, most often by the system for want of memory; run the same command again with fewer --workers"
+        ) from error
+    except BaseException:  # nobody waits for the rest
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_task: list[Callable[[Any], Any]] = []
+"""What this worker process does."""
+
+
+def _begin_process(threads: int, task: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; what is to be said, the parent says
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    _task[:] = [task]
+
+
+def _do(item: Any) -> Any:
+    return _task[0](item)
+
+
+def _on_ray(
+    work: Callable[[Item, Any], Result], items: Sequence[Item], make_tool: Callable[[], Any], gpus: float
+) -> Iterator[tuple[int, Result]]:
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtra("ray", "cluster", "--engine ray") from error
+    with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
+        task = carried(_Task(work, make_tool, uuid4().hex))
+
+        def work_on(item: Item) -> Result:  # Ray names its processes after it
+            return task(item)
+
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work_on)
+        waiting = {remote.remote(item): number for number, item in enumerate(items)}
+        while waiting:
+            [done], _ = ray.wait(list(waiting), num_returns=1)
+            number = waiting.pop(done)
+            try:
+                yield number, ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are reported in one line
+                    raise error.cause from None
+                raise
+            except ray.exceptions.RayError as error:
+                raise TapetumError(
+                    f"the workers on {items[number]} were lost again and again ({type(error).__name__}), most often killed by "
+                    "the system for want of memory; run the same command again to go on"
+                ) from error
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """The cluster that is there, or one of this machine's own that ends with the block."""
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,48 @@
+"""What is kept of finished items: files with stamps, settings of a folder, what killed workers left. Rows: test_identity.py."""
+
+from pathlib import Path
+
+import pytest
+
+from tapetum.core.errors import BadInput
+from tapetum.core.finished import changed_settings, read_finished, remove_unfinished, write_finished, write_settings
+from tapetum.core.identity import Outdated
+
+
+def test_what_is_finished_is_read_back_for_the_same_stamp_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, outdated = tmp_path / "a.json", Outdated(print)
+    assert read_finished(file, {"model": "a"}, outdated) is None
+    write_finished(file, {"of": {"model": "a"}, "rows": [1]})
+    content = read_finished(file, {"model": "a"}, outdated, "of")
+    assert content is not None
+    assert content["rows"] == [1]
+    assert read_finished(file, {"model": "a"}, outdated) is None  # no stamp under this name
+    outdated.say(file)
+    assert capsys.readouterr().out == ""
+    assert read_finished(file, lambda: {"model": "b"}, outdated, "of") is None
+    outdated.say("out")
+    assert capsys.readouterr().out == "out: 1 result that was kept there differs in model; it is computed again\n"
+    for damaged in ("{", "[1]", '"text"'):
+        file.write_text(damaged)
+        assert read_finished(file, {"model": "a"}, outdated, "of") is None
+
+
+def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
+    file, settings = tmp_path / "settings.json", {"seed": 1, "size": 64}
+    assert changed_settings(file, settings, "remove it") is None
+    write_settings(file, settings)
+    assert changed_settings(file, settings, "remove it") == {}
+    assert changed_settings(file, {"seed": 2, "size": 64, "rate": 4}, "remove it") == {"seed": 1, "rate": None}
+    for damaged in ("{", "[1]"):
+        file.write_text(damaged)
+        with pytest.raises(BadInput, match=r"settings\.json cannot be read .*; remove it"):
+            changed_settings(file, settings, "remove it")
+
+
+def test_what_killed_workers_left_goes(tmp_path: Path) -> None:
+    (tmp_path / ".a.tmp").mkdir()
+    (tmp_path / ".a.tmp" / "half").write_text("x")
+    (tmp_path / ".b.tmp").write_text("x")
+    (tmp_path / "c").write_text("x")
+    remove_unfinished(tmp_path.glob(".*.tmp"))
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
