@@ -60,8 +60,8 @@ MODULES = """
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
     systems/tap/bootstrap/labels systems/tap/bootstrap/task systems/tap/network/* systems/tap/tracking/polish
     systems/tap/training/losses systems/tap/training/task
-    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/lift systems/tapvid3d/metrics
-    systems/tapvid3d/reconstruction/rotations
+    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/metrics
+    systems/tapvid3d/reconstruction/twoview
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
     train/accumulation train/contrastive train/gather train/gradient_cache train/lars train/optim train/state

@@ -22,7 +22,7 @@ from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
 
@@ -62,8 +62,8 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         return Boxes(xyxy=truth[some, frame], labels=[str(k) for k in some])
 
     began = time.process_time()
-    follower = Follower(video, tracker, look, every=max(1, round(rate / 2)))
-    boxes = as_tracks(follower.run(), video)
+    follower = BoxTracker(video, tracker, look, every=max(1, round(rate / 2)))
+    boxes = to_box_tracks(follower.run(), video)
     seconds = time.process_time() - began
     values, ghosts, hidden = [], 0, 0
     for k, label in enumerate(boxes.labels):
@@ -72,7 +72,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
             if shares[true, t] == 0:
                 hidden += 1
                 ghosts += bool(boxes.visible_objects[k, t])
-            elif shares[true, t] >= SEEN and not boxes.found[k, t]:
+            elif shares[true, t] >= SEEN and not boxes.detected[k, t]:
                 overlap = box_iou(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
                 values.append(float(overlap) if boxes.visible_objects[k, t] else 0.0)
     return {
@@ -81,7 +81,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         "places": len(values),
         "ghosts": ghosts,
         "hidden": hidden,
-        "attention_targets_": len(follower.looked),
+        "attention_targets_": len(follower.detector_frames),
         "frames": boxes.frames,
         "seconds": seconds,
     }

@@ -50,6 +50,7 @@ def test_passages_are_those_of_a_file_and_memory_is_constant(place: Path) -> Non
     assert made.answer == told[-1].so_far
 
 
+@pytest.mark.slow
 def test_weights_without_a_cap_get_one(place: Path) -> None:
     model = Captioner(CaptionerConfig(video=named("mcvit-nano", **SMALL), latents=2, length=60))
     longvideo.save(model, place / "longvideo.safetensors")

@@ -39,6 +39,7 @@ def item(folder: Path) -> dict:
     return json.loads((folder / "all_train.json").read_text())[NAME]
 
 
+@pytest.mark.slow
 def test_video_and_sound(made: Path) -> None:
     meta = item(made)["metadata"]
     with open_video(made / "videos" / f"{NAME}.mp4") as video:
@@ -114,6 +115,7 @@ def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
     assert "cut_frame" not in open_end
 
 
+@pytest.mark.slow
 def test_the_same_again_from_another_process(made: Path, tmp_path: Path) -> None:
     options = {"seed": 3, "size": SIZE, "rate": RATE, "seconds": FRAMES / RATE, "points": 8, "story": "put-and-take"}
     episodes(tmp_path / "out", n=2, workers=2, **options)
@@ -124,6 +126,7 @@ def test_the_same_again_from_another_process(made: Path, tmp_path: Path) -> None
     np.testing.assert_array_equal(again, first)  # x264 may end a frame with other bytes, which mean the same
 
 
+@pytest.mark.slow
 def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "PART_S", 0.5)
     monkeypatch.setattr(recording, "CLIP_FRAMES", 4)

@@ -52,6 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_masks_boxes_and_coco_agree(made: Path) -> None:
     theirs = pytest.importorskip("pycocotools.coco")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -89,6 +90,7 @@ def test_shards_hold_the_same(made: Path) -> None:
         assert np.array_equal(sample["masks.png"], np.asarray(Image.open(made / row["masks"])))
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_files(made: Path, tmp_path: Path) -> None:
     images(tmp_path / "out", n=3, seed=1, size=48, workers=2)
     assert content(tmp_path / "out") == content(made)

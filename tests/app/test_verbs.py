@@ -82,6 +82,7 @@ def test_importing_the_package_or_a_verb_imports_no_torch() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_track_gives_what_the_command_line_writes(clip: Path, tmp_path: Path, run: Run) -> None:
     done = tapetum.track(clip, grid=3, polish="no")
     assert isinstance(done, Tracked)

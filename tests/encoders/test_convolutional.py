@@ -72,6 +72,7 @@ def check_shapes(encoder: Encoder) -> None:
         encoder.get_submodule(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_resnets_of_torchvision(name: str) -> None:
     theirs = shuffled(getattr(torchvision.models, name)(num_classes=7))

@@ -218,6 +218,7 @@ VITS = {
 """What they are taken for without the size of images, and a model of timm of that kind, which is made with tiny sizes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VITS)
 def test_a_state_dict_of_timm_is_recognised(tmp_path: Path, name: str) -> None:
     side = 28 if "patch14" in name else 32
@@ -231,6 +232,7 @@ def test_a_state_dict_of_timm_is_recognised(tmp_path: Path, name: str) -> None:
     assert encoder.preprocessing.size == (side, side)
 
 
+@pytest.mark.slow
 def test_vectors_by_a_state_dict_from_the_command_line(run: Run, image: Path, tmp_path: Path) -> None:
     theirs = shaken(timm.create_model("vit_tiny_patch16_224", img_size=64, num_classes=5))
     save_file(theirs.state_dict(), tmp_path / "timm_vit.safetensors")

@@ -88,6 +88,7 @@ def test_an_error_in_a_thread_is_one_line(run: Run, clip: Path, tmp_path: Path, 
     assert second == "tapetum: done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}, PLAIN])
 def test_any_encoding_will_do(environment: dict[str, str], tmp_path: Path) -> None:
     done = shell('"$@"', "track", tmp_path / "日本.mp4", **environment)
@@ -126,6 +127,7 @@ def test_errors_that_nobody_can_hear(line: str, tmp_path: Path) -> None:
     assert (done.stdout.strip(), done.stderr) in (("", ""), ("2", ""))
 
 
+@pytest.mark.slow
 def test_a_closed_stdout_is_not_taken_for_a_file(clip: Path, tmp_path: Path) -> None:
     done = shell('"$@" >&-', "track", clip, "--model", "static", "--grid", 1, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
@@ -145,6 +147,7 @@ def test_other_signals_end_like_ctrl_c(number: int, code: int, clip: Path, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_nohup_is_heeded(clip: Path, tmp_path: Path) -> None:
     words = ["track", str(clip), "--model", "static", "--grid", "30", "--out", str(tmp_path / "out")]
     process = subprocess.Popen([*COMMAND, *words], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))

@@ -49,6 +49,7 @@ def test_vectors_of_images_with_odd_names(run: Run, odd: Path, ending: str) -> N
     assert len(paths) == 3
 
 
+@pytest.mark.slow
 def test_verbs_that_write_names(run: Run, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(odd)
     video = f"{ODD}.mp4"

@@ -180,6 +180,7 @@ fit(Line(), config, Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-c", TRAINER, str(out)]
@@ -200,6 +201,7 @@ def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path)
     assert f"goes on after step {step} of 10000000" in killed_after_a_checkpoint()
 
 
+@pytest.mark.slow
 def test_a_run_saves_when_its_terminal_goes_away(tmp_path: Path) -> None:
     read, write = os.pipe()  # stderr, whose reader goes away too
     process = subprocess.Popen([sys.executable, "-c", TRAINER, str(tmp_path)], stderr=write)

@@ -62,6 +62,7 @@ def others(tree: ast.AST) -> list[str]:
     return [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and goes_another_way(node)]
 
 
+@pytest.mark.slow
 def test_whoever_reads_goes_through_the_door() -> None:
     found = {}
     for path in sorted(SOURCE.rglob("*.py")):

@@ -206,6 +206,7 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
             assert run(*arguments)[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -151,6 +151,7 @@ def test_hostile_and_damaged_pickles_are_refused(data: bytes, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_truncation_and_many_flips_end_in_bad_input() -> None:
     data = pickle.dumps({"video": ARRAYS["uint8"], "list": [ARRAYS["objects"], np.float32(1)], "t": "ä"}, 4)
     for end in range(len(data)):

@@ -82,6 +82,7 @@ def test_simple_any_exact_letter() -> None:
     assert option_letter("So the answer is c.") is None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_every_score_lies_between_0_and_1(said: str, right: str) -> None:
     scores = [anls(said, [right]), relaxed_match(said, right), vqa_accuracy(said, [right, said, right])]

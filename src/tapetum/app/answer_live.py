@@ -162,7 +162,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
     """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
     import numpy as np
 
-    from tapetum.video.cut import resized
+    from tapetum.video.subset import resize_frame
 
     rows, columns = model.config.video.size
     part, times, due = [], [], None
@@ -170,7 +170,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
         due = moment.time_s if due is None else due
         if moment.time_s < due - 1e-6:
             continue
-        part.append(resized(moment.frame, columns, rows))
+        part.append(resize_frame(moment.frame, columns, rows))
         times.append(moment.time_s)
         due = max(due + 1 / rate, moment.time_s)  # what was missed is not made up for
         if len(part) == model.config.video.segment_frames:

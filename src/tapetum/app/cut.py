@@ -107,10 +107,12 @@ def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> di
 
 def cut(video: "Video", settings: CutSettings) -> Cut:
     """Cut a video, whose true number of frames is known, as asked. Raises BadInput where nothing is left of it."""
-    from tapetum.video.cut import CutVideo, ResizedVideo, cut_numbers, size_of
+    from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size
 
-    part = CutVideo(video, cut_numbers(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
+    part = (
+        VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
+    )
     if settings.resize is None:
         return Cut(part, part)
-    width, height = size_of(settings.resize, video.width, video.height)
+    width, height = parse_size(settings.resize, video.width, video.height)
     return Cut(part, ResizedVideo(part, width, height))

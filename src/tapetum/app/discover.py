@@ -136,7 +136,7 @@ def _discover_all(
 
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.systems.odin.objects import find_objects
-    from tapetum.video.sources import read_image
+    from tapetum.video.read import read_image
 
     images: list[CocoImage] = []
     cells: list[str] = []

@@ -205,7 +205,7 @@ _OTHERS = {
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
     """What is asked for; what lies beside it in folders is counted aloud."""
-    from tapetum.video.sources import in_memory, list_sources, name_of, open_source
+    from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
     files: list[Path | Video] = []
     for number, path in enumerate(given := list_sources(options.files, "videos")):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from tapetum.app.live import TrackLiveOptions
     from tapetum.app.points import Point
-    from tapetum.systems.tap.tracking.tracker import Stream, Tracker
+    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
-    from tapetum.video.live import Moment
+    from tapetum.video.live import CapturedFrame
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class LiveRun:
     def __init__(
         self,
         live: "LiveVideo",
-        tracker: "Tracker",
+        tracker: "TapirTracker",
         options: "TrackLiveOptions",
         listener: Listener,
         shown: "tuple[np.ndarray, PointRequest] | None" = None,
@@ -90,7 +90,7 @@ class LiveRun:
                 break
         self.listener.status("")
 
-    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "Moment"]]:
+    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield place and confidence of all points in each frame, and the frame."""
         import numpy as np
 
@@ -129,19 +129,19 @@ class LiveRun:
         """Choose points for frames such as the first, and the size in which the tracker sees them."""
         import numpy as np
 
-        from tapetum.video.cut import size_of
+        from tapetum.video.subset import parse_size
 
         height, width = frame.shape[:2]
         self.size = (width, height)
-        self.small = size_of(self.options.resize, width, height) if self.options.resize else self.size
+        self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
         self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
         self._choose(width, height)
         self.places = np.array([query[1:] for query in self.queries], np.float32)
 
     def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return resized(frame, *self.small)
+        return resize_frame(frame, *self.small)
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
         """Let the listener hear how it goes."""
@@ -162,7 +162,7 @@ class LiveRun:
             self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
         self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
 
-    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
             return self.tracker.start(frame, places, **sizes)
@@ -243,6 +243,6 @@ class LivePainter:
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
         """Return the frame, in the size of the overlay, with n points (n, 2) on it."""
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return self._painter.paint(resized(frame, *self._size), xy * self._scale, visible)
+        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

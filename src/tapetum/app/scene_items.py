@@ -158,7 +158,8 @@ def _check_images(folder: Path) -> None:
     """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.video.images import IMAGES, know_heic
+    from tapetum.video.folders import IMAGES
+    from tapetum.video.images import know_heic
 
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:

@@ -55,7 +55,7 @@ class Job:
 
 def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
     """One for each image or video, with names that differ."""
-    from tapetum.video.sources import list_sources
+    from tapetum.video.read import list_sources
 
     sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
     if not sources:
@@ -78,8 +78,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
-    from tapetum.systems.tap.bootstrap.footage import videos_below
-    from tapetum.video.images import images_below
+    from tapetum.video.folders import images_below, videos_below
 
     videos = videos_below(Path(source)) if frames else []
     try:

@@ -77,7 +77,7 @@ class Things(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
-        shown, detected = self.boxes.shown, self.boxes.found
+        shown, detected = self.boxes.shown, self.boxes.detected
         objects = zip(self.boxes.labels, shown.sum(1).tolist(), detected.sum(1).tolist(), strict=True)
         content: dict[str, Any] = {
             "video": self.video,
@@ -117,7 +117,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     for what cannot be opened, a model or tracker that is not there, and words that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
-    from tapetum.tracks.follow import Follower, as_tracks
+    from tapetum.tracks.follow import BoxTracker, to_box_tracks
     from tapetum.video import open_video
 
     options.check()
@@ -138,8 +138,8 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         detector = _Detector(options, prompt, video)
         tracker = load_tracker(options.tracker, options.device, "float32")
         every = options.look_every or max(1, round(video.rate / 2))
-        follower = Follower(video, tracker, detector.look, every, progress=listener.counting("following"))
-        boxes = as_tracks(follower.run(), video)
+        follower = BoxTracker(video, tracker, detector.look, every, progress=listener.counting("following"))
+        boxes = to_box_tracks(follower.run(), video)
         if detector.malformed:
             listener.note(f"{detector.malformed} boxes in the model's answers were malformed and left out")
         if detector.unasked:
@@ -162,7 +162,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             model=options.model,
             tracker=options.tracker,
             boxes=boxes,
-            looked=tuple(follower.looked),
+            looked=tuple(follower.detector_frames),
             malformed=detector.malformed,
             seconds=time.perf_counter() - began,
             out=out,

@@ -45,13 +45,13 @@ class Unfinished:
         self.rows.__exit__()
 
     def remove(self) -> None:
-        """Take all of it away, once the table is there."""
+        """Remove both files, once the table is there."""
         for path in (self.path, self.state):
             with suppress(FileNotFoundError):
                 path.unlink()
 
     def pieces(self, file: Path) -> Iterator[Piece]:
-        """Give the pieces of a file: those that are there, then those that are still to be made."""
+        """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
         stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
         store = _FileStore(self, file, stamp)
@@ -68,7 +68,7 @@ class Unfinished:
 
 
 class _FileStore:
-    """Keeps where the watching of one file is."""
+    """Saves the stream of one file."""
 
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.last = unfinished, time.monotonic()
@@ -82,11 +82,11 @@ class _FileStore:
             self.stopped, self.pieces = stopped, stopped.about[3]
 
     def load(self) -> SavedStream | None:
-        """Give what was kept of this file."""
+        """Load the saved stream of this file."""
         return self.stopped
 
     def save(self, frames: int, state: "StreamState") -> None:
-        """Keep it, if it is time."""
+        """Save it, if it is time."""
         if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
             self.last = time.monotonic()

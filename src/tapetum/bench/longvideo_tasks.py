@@ -105,7 +105,7 @@ CLIP, SUMMARY = 16, 256
 
 
 def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:
-    """Look up a benchmark and its measure. Raises BadInput for what there is not."""
+    """Look up a benchmark and its measure. Raises BadInput for unknown ones."""
     if task not in BENCHMARKS:
         raise BadInput(f"there is no task {task!r}; it is one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[task]

@@ -172,9 +172,9 @@ def _imported(module: str, reference: str) -> Any:
 
 
 def _class_of(module: Any, name: str, reference: str) -> Any:
-    found = getattr(module, name, None)
-    if inspect.isclass(found):
-        return found
+    attribute = getattr(module, name, None)
+    if inspect.isclass(attribute):
+        return attribute
     own = [each for each, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
     advice = f"it has {', '.join(own[:5])}" if own else "it has none"
     raise BadInput(f"{reference} is no class; {advice}")

@@ -13,7 +13,7 @@ from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

@@ -34,7 +34,7 @@ from tapetum.data.layout_folders import (
 )
 from tapetum.data.layout_parquet import list_parquet, list_shards
 from tapetum.data.listings import Asks, Listing, Split
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 __all__ = ["LAYOUTS", "VOC_CLASSES", "Asks", "Listing", "Split", "listing"]
 

@@ -18,9 +18,9 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
+from tapetum.video.read import label_of
 from tapetum.video.sound import only_sound
-from tapetum.video.sources import label_of
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,10 @@ def unpack(
     """
     try:
         with zipfile.ZipFile(no_pipe(archive)) as content:
-            wanted = _judge(archive, content.infolist(), place, limits or Limits())
-            total = sum(member.file_size for member, _ in wanted)
+            chosen = _judge(archive, content.infolist(), place, limits or Limits())
+            total = sum(member.file_size for member, _ in chosen)
             done, made = 0, []
-            for member, name in wanted:
+            for member, name in chosen:
                 path = folder / name
                 if not _here(path, member, archive):
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,16 +116,16 @@ def _judge(
         refuse(None, f"claims {stored:,} bytes of contents and has {size:,}", "bomb")
     if whole > limits.total or whole > limits.ratio * size + _TINY:
         refuse(None, f"would become {whole:,} bytes", "bomb")
-    wanted: dict[str, zipfile.ZipInfo] = {}
+    chosen: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         name = None if member.is_dir() else place(member.filename)
         if name is None:
             continue
         if leads_out(name):
             refuse(member, "has a name that leads out of its folder", "escape")
-        if wanted.setdefault(name, member) is not member:
+        if chosen.setdefault(name, member) is not member:
             refuse(member, f"and another member are both called {name}", "twice")
-    return [(member, name) for name, member in wanted.items()]
+    return [(member, name) for name, member in chosen.items()]
 
 
 def leads_out(name: str) -> bool:

@@ -16,7 +16,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.scenes.types import F32, U8
-from tapetum.video.images import IMAGES, image_rgb, know_heic
+from tapetum.video.folders import IMAGES
+from tapetum.video.images import image_rgb, know_heic
 
 Textures = Callable[[np.random.Generator], U8]
 

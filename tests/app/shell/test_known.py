@@ -24,6 +24,7 @@ def every(found: Command | Group, spec: dict[str, Any], path: str) -> Iterator[t
         yield from every(as_command(below), spec["subcommands"][name], f"{path} {name}")
 
 
+@pytest.mark.slow
 def test_what_is_known_is_what_tyro_takes() -> None:
     text = re.search(r"^COMPLETION_SPEC = (.*)$", script("bash"), re.MULTILINE)
     assert text

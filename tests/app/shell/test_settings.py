@@ -104,6 +104,7 @@ def test_every_recipe_has_the_common_options() -> None:
         assert parse(["train", recipe, "--data", "d", *common.split()]).recipe.batch_size == 4
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_settings_and_repeats_itself(run: Run, tmp_path: Path) -> None:
     data = stripes(tmp_path / "stripes.parquet", 20)
     words = ["train", "hip", "--data", data, "--size", 8, "--mae-steps", 1, "--steps", 0, "--batch-size", 4, "--workers", 0]

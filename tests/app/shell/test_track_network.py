@@ -23,6 +23,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_track_gives_what_the_library_gives(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
     code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "--query", "3,30.5,10", "--out", tmp_path)
     assert (code, stderr) == (0, "")
@@ -62,6 +63,7 @@ def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: 
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_lower_precision_and_compilation(
     run: Run, clip: Path, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ except AttributeError as error:
 """
 
 
+@pytest.mark.slow
 def test_importing_scenes_leaves_torch_alone():
     done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -102,6 +103,7 @@ def stop_after(count):
     return progress
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on_and_never_mixes_with_another(tmp_path):
     settings = {"n": 3, "seed": 3, "size": 32, "frames": 3, "points": 8}
     with pytest.raises(Stopped):

@@ -43,6 +43,7 @@ def _stage(things: list, poses: list) -> tuple[ScriptedSimulation, Hand]:
     return stage, Hand(stage, home)
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_episode() -> None:
     found = {
         subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True).stdout for _ in range(2)
@@ -117,6 +118,7 @@ def test_pick_and_place_ends_at_the_target() -> None:
     assert [a.verb for a in stage.actions] == ["pick", "place"]
 
 
+@pytest.mark.slow
 def test_put_into_and_take_out() -> None:
     bowl, ball = body("bowl", Bowl(radius=0.08, wall=0.005), "ceramic"), body("ball", Sphere(radius=0.022), "rubber")
     stage, hand = _stage([bowl, ball], [at(0.1, 0, 0.08), at(-0.12, 0.03, 0.022)])
@@ -131,6 +133,7 @@ def test_put_into_and_take_out() -> None:
     assert abs(stage.sim.poses_now()[2, 2] - 0.022) < 2e-3
 
 
+@pytest.mark.slow
 def test_a_shuffled_cup_keeps_its_ball_and_pouring_empties_one() -> None:
     upside = quaternions.about((1, 0, 0), np.pi)
     shape = Cup(radius_bottom=0.03, radius_top=0.038, height=0.09, wall=0.004)
@@ -154,6 +157,7 @@ def test_a_shuffled_cup_keeps_its_ball_and_pouring_empties_one() -> None:
     assert (inside[3:6] != 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", ["stack", "carry", "collide", "spin"])
 def test_hands_stay_out_of_things(story: str) -> None:
     """By distances to the shapes as they are drawn, not by the simulator's geoms."""
@@ -174,6 +178,7 @@ def test_hands_stay_out_of_things(story: str) -> None:
     assert worst > -2.5e-3
 
 
+@pytest.mark.slow
 def test_cloth_covers_without_cutting_through() -> None:
     episode = make_episode(2, "cover", seconds=6)
     cover = next(a for a in episode.actions if a.verb == "cover")
@@ -246,6 +251,7 @@ def test_what_a_user_can_mend(monkeypatch: pytest.MonkeyPatch) -> None:
         make_episode(0, "fall", seconds=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", ["put-and-take", "cover"])
 def test_parts_join_without_a_seam(story: str) -> None:
     parts = list(episode_parts(4, story, seconds=12, part_seconds=3, size=(16, 16)))
@@ -263,6 +269,7 @@ def test_parts_join_without_a_seam(story: str) -> None:
     np.testing.assert_array_equal(again.inside, last.inside)
 
 
+@pytest.mark.slow
 def test_all_stories_are_told() -> None:
     for story in STORIES:
         episode = make_episode(0, story, seconds=0.5, size=(16, 16), rate=10)

@@ -217,6 +217,7 @@ def test_an_exported_network_runs_in_onnx(tmp_path) -> None:
         torch.testing.assert_close(torch.from_numpy(found), adapted(x).pooled, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_fifty_adapters_share_one_trunk() -> None:
     """Choosing one is choosing a root: no module below it is touched, and those without adapter are the same objects."""
     adapted = attach(build("vit-tiny-16", image_size=(32, 32)), "middle", name="a0")

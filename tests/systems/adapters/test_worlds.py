@@ -13,7 +13,7 @@ from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.rollouts import Rate, try_out
 from tapetum.systems.adapters.worlds.makers import make_world
 from tapetum.systems.adapters.worlds.reach import GOAL, NEAR, STEP, Reach
-from tapetum.systems.adapters.worlds.world import Seen, roll
+from tapetum.systems.adapters.worlds.world import Observation, roll
 from tapetum.video import open_video
 
 
@@ -150,4 +150,4 @@ def test_worlds_that_are_not(tmp_path: Path) -> None:
         make_world("reach-disc", pixels=4)
     with pytest.raises(BadInput, match="shift from 0 to 1"):
         Reach(shift=2)
-    assert isinstance(make_world("reach-disc").reset(0), Seen)
+    assert isinstance(make_world("reach-disc").reset(0), Observation)

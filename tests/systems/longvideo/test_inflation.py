@@ -81,6 +81,7 @@ def test_a_video_that_stands_still_begins_as_its_image() -> None:
         equal(found[:, moment], vit(preprocess_frames(vit, images())).tokens)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("stem", [False, True])
 def test_each_frame_of_a_tubelet_has_its_part_of_the_images_weights(stem: bool) -> None:
@@ -125,6 +126,7 @@ def stemmed(**changes: Any) -> Any:
     return vit.eval()
 
 
+@pytest.mark.slow
 def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     vit = stemmed()
     video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2).train()

@@ -18,7 +18,7 @@ from tapetum.systems.perception_test.features import FeatureFolder, join_feature
 from tapetum.systems.perception_test.footage import frame_numbers, open_footage
 from tapetum.systems.perception_test.lists import read_cuts, read_ids
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video.soundtrack import wav_file
+from tapetum.video.sound import wav_file
 
 RATE = 10
 

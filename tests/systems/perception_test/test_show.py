@@ -22,8 +22,7 @@ from tapetum.systems.perception_test.views.contents import Contents, gather, tas
 from tapetum.systems.perception_test.views.film import film_uri
 from tapetum.systems.perception_test.views.segments import class_rows, waveform
 from tapetum.video import open_video, write_video
-from tapetum.video.sound import read_sound
-from tapetum.video.soundtrack import SoundTrack, wav_file
+from tapetum.video.sound import SoundTrack, read_sound, wav_file
 
 Run = Callable[..., tuple[int, str, str]]
 RATE, FRAMES, LONG = 10.0, 60, "video_" + "1234567890" * 6

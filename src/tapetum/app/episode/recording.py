@@ -28,9 +28,9 @@ from tapetum.scenes.textures import Textures
 from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
 from tapetum.scenes.words.episodes import grounded_questions
 from tapetum.systems.tapvid3d.format.data import write_clip
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
-from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
+from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 
 PART_S = 60.0
 """Longer episodes are made in parts of about so many seconds."""
@@ -136,7 +136,7 @@ class Recording:
         count = len(self._clip)
         clip = PointTracks(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
         shares = clip.xy / np.float32(self.wanted.size)
-        entry = Entry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
+        entry = TapVidEntry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
         write_entries(self.out / "tapvid" / f"{self.name}.pkl", {self.name: entry})
         moments = np.arange(count) * part.moments_per_frame
         write_clip(

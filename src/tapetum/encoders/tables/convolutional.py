@@ -39,25 +39,25 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
     """Name the ResNets, as torchvision and timm do, that have as many blocks of the same kind."""
     depths = tuple(blocks_in(state, f"layer{stage}.{{}}.conv1.weight") for stage in (1, 2, 3, 4))
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    for name, found in RESNETS.items():
-        if name != "resnet-nano" and (found.config.block, found.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
+    for name, named in RESNETS.items():
+        if name != "resnet-nano" and (named.config.block, named.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name.replace("-", "")
 
 
 def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
     """Name the Swins that have as many blocks, and channels after the stem."""
     width = state[stem].shape[0] if stem in state else 0
-    for name, found in SWINS.items():
-        if (found.config.width, found.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
+    for name, named in SWINS.items():
+        if (named.config.width, named.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name
 
 
 def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
     """Name the EfficientNet-Lites that have as many convolutions whose names end so: one a block."""
     count = sum(name.endswith(ending) for name in state)
-    for name, found in LITES.items():
+    for name, named in LITES.items():
         with torch.device("meta"):
-            blocks = _blocks(EfficientNetLite(found.config, found.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
+            blocks = _blocks(EfficientNetLite(named.config, named.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
         if blocks and len(blocks) == count:
             yield name
 
@@ -70,8 +70,8 @@ def norms(pairs: Mapping[str, str]) -> list[Row]:
 
 def _blocks(encoder: ResNet | NFNet | EfficientNetLite | Swin) -> list[tuple[int, int, int, nn.Module]]:
     """Stage, number in the stage, number among all, and module of every block."""
-    found = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
-    return [(i, j, k, block) for k, (i, j, block) in enumerate(found)]
+    blocks = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
+    return [(i, j, k, block) for k, (i, j, block) in enumerate(blocks)]
 
 
 def _head(encoder: Encoder, theirs: str) -> list[Row]:

@@ -52,8 +52,7 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     if own_head:
         text = TextConfig(**{**text.__dict__, "projection": embed})
     config = TowersConfig(image=vision, text=text, projection=0 if own_head else embed, logit_bias=bias)
-    found = Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, vision))
-    return found, state
+    return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, vision)), state
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
@@ -178,8 +177,8 @@ def _vision_rows(config: TowersConfig) -> list[Row]:
 
 
 def _timm_rows(encoder: Towers) -> list[Row]:
-    found = timm.rows(encoder.image, "timm") or []
+    image_rows = timm.rows(encoder.image, "timm") or []
     return [
         Row(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
-        for row in found
+        for row in image_rows
     ]

@@ -50,9 +50,9 @@ def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[Row], so
 
 
 def under_our_names(
-    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[Row], source: str
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[Row], source: str
 ) -> dict[str, Tensor]:
-    """Give the weights of another library the names of `wanted`, whose tensors may be without numbers (of the meta device).
+    """Give the weights of another library the names of `expected`, whose tensors may be without numbers (of the meta device).
 
     Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
     unknown, of another shape, or not finite.
@@ -68,7 +68,7 @@ def under_our_names(
             continue
         if row.transpose and tensor.ndim == 2:
             tensor = tensor.T
-        shapes = [tuple(wanted[name].shape) for name in row.ours]
+        shapes = [tuple(expected[name].shape) for name in row.ours]
         whole = joined_shape(shapes, row.lead)
         if tuple(tensor.shape) != whole:
             raise BadInput(
@@ -81,10 +81,10 @@ def under_our_names(
         for name, part in zip(row.ours, parts, strict=True):
             if name in loaded:
                 raise ValueError(f"two rows give {name}")
-            loaded[name] = part.to(wanted[name].dtype)
+            loaded[name] = part.to(expected[name].dtype)
     if left:
         raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
-    if missing := wanted.keys() - loaded.keys():
+    if missing := expected.keys() - loaded.keys():
         raise ValueError(f"no row gives {min(missing)}")
     return loaded
 

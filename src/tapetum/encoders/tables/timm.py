@@ -50,12 +50,12 @@ _SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|pa
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
     """Say what a timm name means, with a classifier if the weights have one; None for other families."""
-    found = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
-    if found is None:
+    match = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
+    if match is None:
         return None
-    flavour, patch = found["flavour"] or "", int(found["patch"])
-    image = int(found["image"] or (518 if flavour.endswith("dinov2") else 224))
-    config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, image - image % patch))
+    flavour, patch = match["flavour"] or "", int(match["patch"])
+    image = int(match["image"] or (518 if flavour.endswith("dinov2") else 224))
+    config = _config(architecture, match["kind"], flavour, sized(match["size"], patch, image - image % patch))
     if image % patch:
         config = replace(config, ragged=True, image_size=(image, image))
     config = _as_large_as(state, config)
@@ -63,7 +63,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
-    preprocessing = _preprocessing(architecture, found["kind"], flavour, image, found["tag"] or "")
+    preprocessing = _preprocessing(architecture, match["kind"], flavour, image, match["tag"] or "")
     if not config.ragged:
         preprocessing = replace(preprocessing, size=config.image_size)
     return Architecture(family="vit", config=config, preprocessing=preprocessing), state
@@ -85,8 +85,8 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     hidden = state.get("blocks.0.mlp.fc1.weight")
     if patches is None or positions is None or hidden is None or patches.ndim != 4 or "norm_pre.weight" in state:
         return
-    found = len(patches), blocks_in(state, "blocks.{}.attn.qkv.weight"), len(hidden)
-    size = next((name for name, (width, depth, _, mlp) in SIZES.items() if (width, depth, mlp) == found), None)
+    sizes = len(patches), blocks_in(state, "blocks.{}.attn.qkv.weight"), len(hidden)
+    size = next((name for name, (width, depth, _, mlp) in SIZES.items() if (width, depth, mlp) == sizes), None)
     patch, places = patches.shape[-1], positions.shape[-2]
     side = math.isqrt(places)
     if size is None:

@@ -32,7 +32,7 @@ def _swin(size: str, side: int) -> tuple[Architecture, str]:
 
 
 KNOWN = {
-    **{name.replace("-", ""): (found, "fc.bias") for name, found in RESNETS.items()},
+    **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
     **{f"swin_{size}": _swin(size, side) for size, side in (("t", 232), ("s", 246), ("b", 238))},
 }
 """Names of torchvision, such as resnet50 and swin_t, to what they are and the bias of the classifier."""
@@ -44,8 +44,8 @@ def describe(
     """Tell what the weights of a model of torchvision are; None for a model that is not known here."""
     if not isinstance(architecture, str) or architecture not in KNOWN:
         return None
-    found, bias = KNOWN[architecture]
-    return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+    base, bias = KNOWN[architecture]
+    return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:

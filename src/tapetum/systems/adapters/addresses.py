@@ -153,15 +153,15 @@ def places(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
         return [_named(trunk, layout, address, config) for address in config.addresses]
     if layout is None:
         return _own_addresses(trunk, config)
-    found: list[Place] = []
+    chosen: list[Place] = []
     for section in config.sections:
         if isinstance(layout, Transformer):
-            found += _of_transformer(trunk, layout, section, config)
+            chosen += _of_transformer(trunk, layout, section, config)
         else:
-            found += _of_convolutional(trunk, layout, section, config)
-    for place in found:
+            chosen += _of_convolutional(trunk, layout, section, config)
+    for place in chosen:
         _check(trunk, place.address)
-    return found
+    return chosen
 
 
 def middle_blocks(depth: int, count: int | None) -> list[int]:

@@ -63,15 +63,15 @@ class Below:
         return self.first is not None
 
     def _first(self) -> int | None:
-        found = [len(self.blocks)]
+        numbers = [len(self.blocks)]
         for site in self.sites:
             if site.where == "pooled":
                 continue
             inside = [i for i, block in enumerate(self.blocks) if f"{site.address}.".startswith(f"{block}.")]
             if not inside:
                 return None
-            found += inside
-        return min(found) if self.blocks else None
+            numbers += inside
+        return min(numbers) if self.blocks else None
 
     @torch.no_grad()
     def record(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:

@@ -126,16 +126,16 @@ def read_demos(folder: Path) -> Demos:
         raise BadInput(f"{folder / LIST} cannot be read ({str(error)[:80]}); make the demonstrations again") from error
     if not files:
         raise BadInput(f"{folder / LIST} lists no episodes; make the demonstrations again")
-    found = [_episode(folder / Path(name).name, *sizes) for name in files]
-    if len({episode.frames.shape[1:] for episode in found}) > 1:
+    episodes = [_episode(folder / Path(name).name, *sizes) for name in files]
+    if len({episode.frames.shape[1:] for episode in episodes}) > 1:
         raise BadInput(f"the episodes in {folder} have frames of several sizes; make them again with one")
     return Demos(
         task=task,
         camera=camera,
-        frames=np.concatenate([episode.frames for episode in found]),
-        own=np.concatenate([episode.own for episode in found]),
-        actions=np.concatenate([episode.actions for episode in found]),
-        episode=np.repeat(np.arange(len(found)), [len(episode.frames) for episode in found]),
+        frames=np.concatenate([episode.frames for episode in episodes]),
+        own=np.concatenate([episode.own for episode in episodes]),
+        actions=np.concatenate([episode.actions for episode in episodes]),
+        episode=np.repeat(np.arange(len(episodes)), [len(episode.frames) for episode in episodes]),
         seeds=seeds,
         horizon=horizon,
     )

@@ -176,8 +176,8 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
     name = stored.name if name is None else name
     for site in stored.sites:
         with blueprint(site, len(stored.tensors), Path(path)):
-            wanted = undrawn(site).state_dict()
-        _check_fit(wanted, f"{site.address or 'pooled'}.", stored, Path(path))
+            own = undrawn(site).state_dict()
+        _check_fit(own, f"{site.address or 'pooled'}.", stored, Path(path))
     adapted.add(name, stored.sites)
     try:
         for site, adapter in adapted.at_sites(name).items():
@@ -204,15 +204,15 @@ def _check(adapted: "Adapted", stored: Stored, path: Path) -> None:
 
 
 def _fill(adapter: nn.Module, prefix: str, stored: Stored, path: Path) -> None:
-    wanted = adapter.state_dict()
-    _check_fit(wanted, prefix, stored, path)
-    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in wanted})
+    own = adapter.state_dict()
+    _check_fit(own, prefix, stored, path)
+    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in own})
 
 
-def _check_fit(wanted: Mapping[str, Tensor], prefix: str, stored: Stored, path: Path) -> None:
-    for leaf, value in wanted.items():
-        found = stored.tensors.get(prefix + leaf)
-        if found is None or found.shape != value.shape or not found.is_floating_point():
+def _check_fit(expected: Mapping[str, Tensor], prefix: str, stored: Stored, path: Path) -> None:
+    for leaf, value in expected.items():
+        tensor = stored.tensors.get(prefix + leaf)
+        if tensor is None or tensor.shape != value.shape or not tensor.is_floating_point():
             raise BadInput(f"the tensor {prefix + leaf!r} in {path} is missing or of another shape; get the file again")
 
 

@@ -56,8 +56,8 @@ class Bottleneck(Adapter):
 
     def added(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give what is added to `y`."""
-        seen = x if self.site.form == "parallel" else y
-        rows = (seen.movedim(1, -1) if self.site.axis == 1 else seen).contiguous()
+        source = x if self.site.form == "parallel" else y
+        rows = (source.movedim(1, -1) if self.site.axis == 1 else source).contiguous()
         # of rows in another order torch multiplies one or all at a time, and so rounds, by whether the weight learns
         added = self.up(self.activation(self.down(rows)))
         return added.movedim(-1, 1) if self.site.axis == 1 else added

@@ -126,10 +126,10 @@ def _load_trunk(reference: str, pixels: int | None) -> Encoder:
 
 def _scores(out: Path) -> dict[str, float]:
     lines = [parse_json(line) for line in read_text(out / "log.jsonl").splitlines()]
-    found = [line["eval"] for line in lines if line.get("eval")]
-    scores = dict(found[-1]) if found else {}
+    evaluations = [line["eval"] for line in lines if line.get("eval")]
+    scores = dict(evaluations[-1]) if evaluations else {}
     if "success" in scores:
-        successes = [entry["success"] for entry in found]
+        successes = [entry["success"] for entry in evaluations]
         scores |= {"success_mean": sum(successes) / len(successes), "success_max": max(successes)}
     return scores
 
@@ -173,10 +173,10 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
     with blueprint(stored.head, len(stored.head_tensors), Path(path)):
-        wanted = make_head(stored.head).state_dict()
-    for leaf, value in wanted.items():
+        own = make_head(stored.head).state_dict()
+    for leaf, value in own.items():
         if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
             raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
     head = make_head(stored.head)
-    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in wanted})
+    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in own})
     return Headed(adapted, head, stored.head).eval()

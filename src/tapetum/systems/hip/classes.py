@@ -97,12 +97,12 @@ class ClassTask(Task):
     @torch.no_grad()
     def _first_features(self, model: Classifier) -> Float[Tensor, "n width"]:
         """Compute features of the first examples that are shown, one at a time; of elements every seventeenth."""
-        found = []
+        rows = []
         for index in range(STANDARDISED_ON):
             example = without_target(self.examples[index])
             features = model.features({name: value[None] for name, value in example.items()})
-            found.append(features if features.dim() == 2 else features[0, ::17])
-        return torch.cat(found)
+            rows.append(features if features.dim() == 2 else features[0, ::17])
+        return torch.cat(rows)
 
     def dataset(self) -> Examples:
         """Return examples with targets."""
@@ -127,13 +127,13 @@ class ClassTask(Task):
         """Evaluate accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of
         labels the mean average precision."""
         device = next(model.parameters()).device
-        found, wanted = [], []
+        predictions, targets = [], []
         for start in range(0, len(self.checks), 64):
             batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 64).items()}
             logits = model(without_target(batch)).float()
-            found.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
-            wanted.append(batch[TARGET].cpu())
-        answers, target = torch.cat(found), torch.cat(wanted)
+            predictions.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
+            targets.append(batch[TARGET].cpu())
+        answers, target = torch.cat(predictions), torch.cat(targets)
         if target.is_floating_point():
             return {"mean_average_precision": mean_average_precision(answers, target)}
         counted = target != self.ignore

@@ -21,9 +21,9 @@ from tapetum.encoders.embed import Piece, frames_of
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
+from tapetum.video.read import label_of
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.sources import label_of
 
 
 class HipEmbedder:
@@ -120,8 +120,8 @@ class HipEmbedder:
                 start += count / rate
 
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
-        wanted = start + np.arange(count) / rate
-        frames = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
+        moments = start + np.arange(count) / rate
+        frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
         return torch.cat([self.prepare(frame, "video") for frame in frames])
 
 

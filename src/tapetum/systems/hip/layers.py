@@ -61,8 +61,8 @@ class Attention(nn.Module):
         if mask is not None:
             mask = mask.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]
         q, k, v = split(self.query(x)), split(self.key(y)), split(self.value(y))
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(found.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(attended.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
 
 
 class Mlp(nn.Module):
@@ -92,13 +92,13 @@ class CrossAttention(nn.Module):
         largest = max(queries[:, 0].numel(), inputs[:, 0].numel())
         some = max(1, _IN_CACHE // largest)
         if torch.is_grad_enabled() or some >= inputs.shape[1]:
-            return self._found(queries, inputs, mask)
+            return self._attend(queries, inputs, mask)
         parts = [slice(first, first + some) for first in range(0, inputs.shape[1], some)]
         masks = [mask if mask is None or mask.shape[1] == 1 else mask[:, part] for part in parts]
-        found = [self._found(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
-        return torch.cat(found, 1)
+        outputs = [self._attend(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
+        return torch.cat(outputs, 1)
 
-    def _found(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
         x = self.attention(self.query_norm(queries), self.input_norm(inputs), mask)
         if self.residual:
             x = x + queries

@@ -40,10 +40,10 @@ def masked_losses(
         shared=settings.shared,
         how=settings.how,
     )
-    found = model(inputs, kept).reconstruction
+    reconstructed = model(inputs, kept).reconstruction
     losses = {}
     for name, hidden in hidden_elements(plan, kept).items():
-        error = (found[name].float() - inputs[name].float()).square().mean(-1)
+        error = (reconstructed[name].float() - inputs[name].float()).square().mean(-1)
         losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
     return losses
 

@@ -134,11 +134,11 @@ def _cross(name: str, groups: int, queries: int, cq: int, inputs: int, ck: int, 
     parameters = linear + 4 * cq + 2 * ck
     by_query = 2 * queries * cq * ck + 2 * queries * widening * cq * cq
     macs = groups * (by_query + 2 * inputs * ck * ck + 2 * queries * inputs * ck)
-    asked, seen = groups * queries, groups * inputs
-    kept = seen * 4 * ck + asked * (4 * cq + 2 * ck + 2 * widening * cq)
-    attending = seen * 4 * ck + asked * (2 * cq + 2 * ck)
-    thinking = seen * ck + asked * (3 * cq + 2 * widening * cq)
-    return Part(name, parameters, macs, 0, kept, max(attending, thinking), asked * cq)
+    all_queries, all_inputs = groups * queries, groups * inputs
+    kept = all_inputs * 4 * ck + all_queries * (4 * cq + 2 * ck + 2 * widening * cq)
+    attending = all_inputs * 4 * ck + all_queries * (2 * cq + 2 * ck)
+    thinking = all_inputs * ck + all_queries * (3 * cq + 2 * widening * cq)
+    return Part(name, parameters, macs, 0, kept, max(attending, thinking), all_queries * cq)
 
 
 def _block(config: HipConfig, number: int, inputs: int) -> Part:

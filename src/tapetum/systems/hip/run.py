@@ -121,8 +121,8 @@ def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]
     """Scores of the finished weights, which every process has whole."""
     model = result.model.eval()
     with torch.no_grad():
-        found = dict(task.evaluate(model, result.step))
-    return {f"masked_{name}": value for name, value in found.items()} if isinstance(task, MaskedTask) else found
+        scores = dict(task.evaluate(model, result.step))
+    return {f"masked_{name}": value for name, value in scores.items()} if isinstance(task, MaskedTask) else scores
 
 
 def _save(result: FitResult, path: Path) -> Path:

@@ -76,7 +76,7 @@ def read_one(path: str | Path, name: str) -> tuple[AnnotatedVideo, dict[str, dic
 
 
 def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, AnnotatedVideo]:
-    """Let questions end where the list of cuts beside the annotations says so, if there is one."""
+    """Apply the list of cuts beside the annotations to questions, if there is one."""
     file = find_cuts(path, next((video.metadata.split for video in videos.values()), ""))
     return dict(videos) if file is None else with_cuts(videos, read_cuts(file))
 
@@ -172,7 +172,7 @@ def _point(e: Mapping[str, Any]) -> PointTrack:
 
 
 def _microseconds(times: Sequence[float]) -> Sequence[float]:
-    """Return times, seen to be no seconds."""
+    """Check that times are no seconds, and convert them."""
     if len(times) and 0 < max(times) < _SHORTEST:
         raise _Odd("seconds", f"timestamps go up to {max(times):g}, which are seconds; wanted microseconds")
     return times

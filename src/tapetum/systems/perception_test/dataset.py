@@ -125,7 +125,7 @@ def open_split(
 
 
 def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:
-    """Whether a cup game is shown to its end to a question."""
+    """Check whether a question sees a cup game to its end."""
     return any(v.metadata.cup_game and v.questions and not any(q.cut for q in v.questions) for v in videos.values())
 
 

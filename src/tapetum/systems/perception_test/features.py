@@ -94,7 +94,7 @@ def join_features(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, 
 
 
 def feature_times_s(length: int) -> Float64[np.ndarray, " l"]:
-    """Give the middle of what each feature of the video has seen, in seconds.
+    """Compute the middle of each feature's window in the video, in seconds.
 
     >>> feature_times_s(2).round(4).tolist()
     [0.5333, 1.6]

@@ -52,7 +52,7 @@ def plan_files(
     waiting: Callable[[], None] = lambda: None,
     limits: Limits = USUAL,
 ) -> list[PlannedFile]:
-    """Say how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
+    """List how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
 
     A server that does not answer once is not asked again. Raises BadInput where the server has one no more.
     """
@@ -84,7 +84,7 @@ def check_disk_space(files: Sequence[PlannedFile], out: Path) -> None:
 
 
 def is_here(file: Public, out: Path) -> bool:
-    """Tell whether a file was fetched, and all that came of it is there with its size."""
+    """Check whether a file was fetched, and all that came of it is there with its size."""
     listed = _note(file, out).get("files")
     try:
         return bool(listed) and all((out / name).stat().st_size == size for name, size in dict(listed).items())
@@ -99,7 +99,7 @@ def fetch(
     progress: Progress = lambda task, done, total: None,
     pause: float = 1.0,
 ) -> None:
-    """Bring a file, or what is in it, into the folder `out`; nothing is done where it is here.
+    """Fetch a file, or what is in it, into the folder `out`; nothing is done where it is here.
 
     Raises BadInput: the server does not have it or cannot be reached, it is damaged, hostile, or no longer what it was when it
     was first fetched, or the folder cannot be written.

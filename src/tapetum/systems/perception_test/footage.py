@@ -14,14 +14,13 @@ from jaxtyping import Float32, Float64, Int
 from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video import Report, Video, open_video
-from tapetum.video.held import HELD_BYTES
+from tapetum.video import DecodeReport, Video, open_video
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.types import Frame
+from tapetum.video.types import FRAME_CACHE_BYTES, Frame
 
 
 def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:
-    """Give the number of the frame of a file that is shown at each frame of the annotations.
+    """Compute the number of the frame of a file that is shown at each frame of the annotations.
 
     >>> frame_numbers(np.arange(5) / 25, 5, 25.0).tolist(), frame_numbers(np.arange(8) / 50, 4, 25.0).tolist()
     ([0, 1, 2, 3, 4], [0, 2, 4, 6])
@@ -66,8 +65,8 @@ class AlignedVideo(Video):
         return np.arange(len(self)) / self.metadata.frame_rate
 
     @property
-    def report(self) -> Report:
-        return Report(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
+    def report(self) -> DecodeReport:
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))
@@ -81,8 +80,8 @@ class AlignedVideo(Video):
             last = number
             yield frame
 
-    def hold(self, max_bytes: int = HELD_BYTES) -> None:
-        self._whole.hold(max_bytes)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._whole.cache_frames(max_bytes)
 
     def close(self) -> None:
         self._whole.close()

@@ -76,7 +76,7 @@ def find_list(folder: Path, name: str | None) -> Path | None:
 
 
 def with_cuts(annotations: Mapping[str, AnnotatedVideo], cuts: Mapping[str, int]) -> dict[str, AnnotatedVideo]:
-    """Let questions know where their videos end, where that is before their own end and before what they say themselves."""
+    """Set where the videos of questions end, where that is before their own end and before what they say themselves."""
     return {name: _cut(video, cuts.get(name)) for name, video in annotations.items()}
 
 

@@ -1,4 +1,4 @@
-"""What predictions say once they are read, and what is wrong with them. See `tapetum.systems.perception_test.predictions`."""
+"""Types of predictions that were read, and findings about them. See `tapetum.systems.perception_test.predictions`."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class PredictionFinding:
     where: str
     """Video and item."""
     text: str
-    """What was found, and what was wanted."""
+    """The value, and what it must be."""
     error: bool = True
     """The server refuses it; else it counts as empty."""
 
@@ -86,7 +86,7 @@ class FindingCollector:
         self.predictions.findings.append(PredictionFinding(name, where, text, error))
 
     def whole_number(self, value: Any, item: str, what: str) -> int | None:
-        """Take a whole number; a text that says one is found, for ids as strings are a common slip."""
+        """Check a whole number; ids as strings, a common slip, have a finding of their own."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             self.add("no-number", item, f"{what} is {value!r}; wanted a whole number")
             return None

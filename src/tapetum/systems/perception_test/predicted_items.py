@@ -11,7 +11,7 @@ from tapetum.systems.perception_test.types import AnnotatedVideo
 
 
 def read_track(findings: FindingCollector, entry: Any, kind: str, item: str, frames: int) -> PredictedTrack | None:
-    """Take a track of boxes or points."""
+    """Read a track of boxes or points."""
     key, width = ("points", 2) if kind == "point" else ("bounding_boxes", 4)
     if not isinstance(entry, Mapping) or "id" not in entry or key not in entry or "frame_ids" not in entry:
         findings.add("missing-key", item, f"a track wants id, {key} and frame_ids")

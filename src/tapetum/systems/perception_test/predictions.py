@@ -77,7 +77,7 @@ def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping
 
 
 def has_task(task: str, video: AnnotatedVideo) -> bool:
-    """Tell whether a video has anything of a task."""
+    """Check whether a video has annotations of a task."""
     listed = {"object": video.objects, "point": video.points, "action": video.actions, "sound": video.sounds}
     listed |= {"mcqa": video.questions, "grounded": video.grounded, "joint": [*video.objects, *video.points]}
     return bool(listed[task])

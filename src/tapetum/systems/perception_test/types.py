@@ -1,4 +1,4 @@
-"""What is known of the videos of the Perception Test, in seconds and (x, y).
+"""Types of the Perception Test's annotations, in seconds and (x, y).
 
 Places are shares: x of the width, y of the height, both 0..1, as in the public files. They are left so because every score is
 taken of shares or of its own raster (256 x 256 for points); `Metadata.to_raster` turns them into raster pixels.
@@ -113,7 +113,7 @@ class GroundedQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedVideo:
-    """All that is known of a video."""
+    """All annotations of a video."""
 
     metadata: Metadata
     objects: Sequence[ObjectTrack] = ()

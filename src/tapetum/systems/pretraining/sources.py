@@ -21,7 +21,7 @@ from tapetum.data.files import Files, opened_image, stored_file
 from tapetum.data.layouts import listing
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import Image, ImageSource
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 _CACHED_BYTES = 512 << 20
 """Decoded images that a process keeps."""

@@ -21,6 +21,7 @@ def _stepwise(model: Tapir, video: torch.Tensor, queries: torch.Tensor) -> dict[
     return {name: torch.cat([getattr(s, name) for s in steps], 2) for name in ("tracks", "occlusion", "expected_dist")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", recipes.CASES, ids=lambda case: case.name)
 def test_agrees_with_the_public_implementation(case):
     model = recipes.our_model(case)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
@@ -51,7 +51,7 @@ def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: SyntheticCli
 
 
 def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: SyntheticClip) -> None:
-    clip = Tracked(scene.video, scene.truth.xy, scene.truth.visible)
+    clip = TrackedClip(scene.video, scene.truth.xy, scene.truth.visible)
     write_sequence(tmp_path / "0007", clip)
     # the steps of the public reader: frames by name, points and frames change places, visibility is negated
     truth = np.load(tmp_path / "0007" / "0007.npy", allow_pickle=True).item()
@@ -96,7 +96,7 @@ def test_showings_of_the_paper_are_cropped_and_nothing_else(data: Path) -> None:
         dots[t, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 255
     outside = []
     for seed in range(20):
-        sample = augment(Tracked(dots, clip.xy, clip.visible), np.random.default_rng(seed), 64, 30, alterations=PAPER)
+        sample = augment(TrackedClip(dots, clip.xy, clip.visible), np.random.default_rng(seed), 64, 30, alterations=PAPER)
         bright = sample.video.mean(-1) > sample.video.mean(-1).flatten().median() + 0.2
         for n, t in (~sample.occluded).nonzero().tolist():
             x, y = sample.xy[n, t].long().tolist()
@@ -107,7 +107,7 @@ def test_showings_of_the_paper_are_cropped_and_nothing_else(data: Path) -> None:
 
 def test_the_paper_neither_mirrors_nor_reverses() -> None:
     xy = np.stack([np.linspace(20, 40, 5), np.full(5, 30)], -1)[None].astype(np.float32)  # moves to the right
-    clip = Tracked(np.zeros((5, 64, 64, 3), np.uint8), xy, np.ones((1, 5), bool))
+    clip = TrackedClip(np.zeros((5, 64, 64, 3), np.uint8), xy, np.ones((1, 5), bool))
 
     def moves(alterations: Alterations) -> set[bool]:
         samples = [augment(clip, np.random.default_rng(s), 64, 1, alterations=alterations) for s in range(30)]

@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What is seen before a step."""
 
     frame: UInt8[np.ndarray, "h w 3"]
@@ -32,11 +32,11 @@ class World(Protocol):
     horizon: int
     """Steps of an episode, at most."""
 
-    def reset(self, seed: int) -> Seen:
+    def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed."""
         ...
 
-    def step(self, action: Float64[np.ndarray, " a"]) -> Seen:
+    def step(self, action: Float64[np.ndarray, " a"]) -> Observation:
         """Do an action, of which -1..1 is done; then `success` says whether the task is done just now."""
         ...
 
@@ -76,7 +76,7 @@ class Episode:
         return bool(self.successes.any())
 
 
-Actor = Callable[[Seen], Float64[np.ndarray, " a"]]
+Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
 """What is done for what is seen."""
 
 
@@ -94,17 +94,17 @@ def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None
         BadInput: the actor's action is of another size or not finite.
     """
     generator = np.random.default_rng([seed, 1])
-    seen = world.reset(seed)
+    observation = world.reset(seed)
     frames, own, actions, successes, left = [], [], [], [], None
     for _ in range(world.horizon):
-        action = np.asarray(world.expert() if actor is None else actor(seen), np.float64)
+        action = np.asarray(world.expert() if actor is None else actor(observation), np.float64)
         if action.shape != (world.action_size,) or not np.isfinite(action).all():
             raise BadInput(f"the action is {action}; {world.name} wants {world.action_size} finite numbers")
         action = np.clip(action, -1.0, 1.0)
-        frames.append(seen.frame)
-        own.append(seen.own)
+        frames.append(observation.frame)
+        own.append(observation.own)
         actions.append(action)
-        seen = world.step(np.clip(action + noise * generator.standard_normal(action.shape), -1.0, 1.0))
+        observation = world.step(np.clip(action + noise * generator.standard_normal(action.shape), -1.0, 1.0))
         successes.append(world.success)
         if stop_after is not None and (successes[-1] or left is not None):
             left = stop_after if left is None else left - 1

@@ -1,4 +1,4 @@
-"""A video of the benchmark as models are shown it: decoded once, whatever is asked, and small enough to stay in memory."""
+"""Images and sound of a video for models: decoded once, whatever the tasks, and small enough to stay in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
-from tapetum.video.cut import resized, size_of
+from tapetum.video.subset import parse_size, resize_frame
 
 SIDE = 256
 """Pixels of the longer side at which models are shown a video, unless they are told otherwise."""
@@ -38,7 +38,7 @@ class VideoContent:
     def size(self) -> tuple[int, int]:
         """Width and height at which it is shown; it is never enlarged."""
         height, width = self.metadata.size
-        return size_of(min(self.side, max(width, height)), width, height)
+        return parse_size(min(self.side, max(width, height)), width, height)
 
     @property
     def count(self) -> int:
@@ -46,7 +46,7 @@ class VideoContent:
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "Seen":
-        """Give the part before a frame, which shares what was read."""
+        """Cut the part before a frame, which shares what was read."""
         if end is None or end >= self.count:
             return self
         return replace(self, end=max(1, end), _whole=self._whole or self)
@@ -60,7 +60,7 @@ class VideoContent:
         with open_footage(self._require(self.path), self.metadata) as video:
             frames = np.empty((len(video), height, width, 3), np.uint8)
             for number, frame in enumerate(video):
-                frames[number] = resized(frame, width, height)
+                frames[number] = resize_frame(frame, width, height)
         return frames
 
     @cached_property
@@ -77,10 +77,10 @@ class VideoContent:
 
 
 class Predictor(Protocol):
-    """What a model, or a rule, says about a video."""
+    """Predictions of a model, or a rule, for a video."""
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Give for each task what stands below the task's key in a file of predictions, as JSON values.
+        """Predict for each task what stands below the task's key in a file of predictions, as JSON values.
 
         Of `video` only what a test split tells may be looked at: starts of tracks, questions and options.
         """

@@ -25,7 +25,7 @@ from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.tracking import box_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import open_video
@@ -33,9 +33,9 @@ from tapetum.video import open_video
 MOST = 10
 """Tracks that an answer may have."""
 MOST_NOUNS = 12
-"""Nouns that are looked for together."""
+"""Nouns that are detected together."""
 DETECTION_FRAMES = 4
-"""Frames in which things are looked for, at most; the first among them."""
+"""Frames in which objects are detected, at most; the first among them."""
 LEAST_SHARE = 0.5
 """Share of the best noun's from which on another one is an answer too."""
 
@@ -44,7 +44,7 @@ class Detector(Protocol):
     """Finds in an image what words say."""
 
     def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str], /) -> Boxes:
-        """Give boxes in raster pixels, with scores; labels are among `names` where the model tells them apart."""
+        """Detect boxes in raster pixels, with scores; labels are among `names` where the model tells them apart."""
         ...
 
 
@@ -85,7 +85,7 @@ class GroundedWords:
         return {"grounded": answers}
 
     def words(self, question: str) -> tuple[str, ...]:
-        """Give what is looked for: the nouns that answer questions of the train split, or the question."""
+        """Choose the words to detect: the nouns that answer questions of the train split, or the question."""
         if self.shares is None:
             return (question.rstrip("?.! "),)
         nouns: Counter[str] = Counter()
@@ -97,8 +97,8 @@ class GroundedWords:
         """Find things in some frames, and follow them through all."""
         clip = open_video(content.frames, rate=video.metadata.frame_rate)
         every = -(-content.count // DETECTION_FRAMES)
-        follower = Follower(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
-        return as_tracks(follower.run(), clip)
+        follower = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
+        return to_box_tracks(follower.run(), clip)
 
     def _scores(self, tracks: BoxTracks, question: str, name: str, number: int) -> np.ndarray:
         """One for each thing; 0 for what is no answer."""
@@ -118,7 +118,7 @@ class GroundedWords:
 
 
 def answer_shares(train: Mapping[str, AnnotatedVideo]) -> dict[str, dict[str, float]]:
-    """Give for each question text and noun how often a thing of that noun was among the answers."""
+    """Compute for each question text and noun how often an object of that noun was among the answers."""
     occurrences: dict[str, Counter[str]] = {}
     answers: dict[str, Counter[str]] = {}
     for video in train.values():
@@ -132,7 +132,7 @@ def answer_shares(train: Mapping[str, AnnotatedVideo]) -> dict[str, dict[str, fl
 
 
 def noun_of(label: str) -> str:
-    """Give the last word of a label.
+    """Read the last word of a label.
 
     >>> noun_of("red cup")
     'cup'

@@ -26,7 +26,7 @@ class OptionScorer(Protocol):
     """A video-language model."""
 
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str], /) -> Sequence[float]:
-        """Say how well each option answers a question about a video; only their order counts."""
+        """Score how well each option answers a question about a video; only their order counts."""
         ...
 
 
@@ -60,7 +60,7 @@ class Frequency:
         return {"mcqa": [answer_row(q, self.choose(q, self._generator(name, q))) for q in video.questions]}
 
     def choose(self, question: ChoiceQuestion, rng: np.random.Generator) -> int:
-        """Give the place of the chosen option."""
+        """Choose an option by the votes of right answers; its place."""
         answers = self.answers.get(question.question, []) if self.shots else []
         if 0 <= self.shots < len(answers):
             answers = [answers[k] for k in rng.choice(len(answers), self.shots, replace=False).tolist()]
@@ -91,5 +91,5 @@ class ChosenOptions:
 
 
 def answer_row(question: ChoiceQuestion, chosen: int) -> dict[str, Any]:
-    """Say an answer as the benchmark does."""
+    """Write an answer in the benchmark's form."""
     return {"id": question.id, "answer_id": chosen, "answer": question.options[chosen]}

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.scores.points import start_of
 from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack
-from tapetum.tracks.follow import ask_in, carry_on
+from tapetum.tracks.follow import box_queries, carry_box
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import open_video
 
@@ -74,7 +74,7 @@ class TrackedPlaces:
             predictions["object"] = []
             for k, track in enumerate(objects):
                 start = int(track.frames[track.start])
-                track_boxes = carry_on(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], content.size)
+                track_boxes = carry_box(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], content.size)
                 shares = np.clip(track_boxes.xyxy[start:] / np.tile(scale, 2), 0, 1)
                 predictions["object"].append(box_row(track.id, np.arange(start, len(track_boxes.xyxy)), shares))
         if "point" in tasks:
@@ -88,17 +88,17 @@ class TrackedPlaces:
         return predictions
 
     def _box_queries(self, track: ObjectTrack, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-        return ask_in(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
+        return box_queries(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
 
 
 def box_row(number: int, frames: Int[np.ndarray, " n"], boxes: Float[np.ndarray, "n 4"], **more: Any) -> dict[str, Any]:
-    """Say a track of boxes (shares) as the benchmark does."""
+    """Write a track of boxes (shares) in the benchmark's form."""
     rounded = [[round(v, DIGITS) for v in box] for box in boxes.astype(float).tolist()]
     return {"id": number, **more, "bounding_boxes": rounded, "frame_ids": frames.tolist()}
 
 
 def point_row(number: int, frames: Int[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]) -> dict[str, Any]:
-    """Say a track of points (shares) as the benchmark does: all y, then all x."""
+    """Write a track of points (shares) in the benchmark's form: all y, then all x."""
     rows = [[round(v, DIGITS) for v in line] for line in xy[:, ::-1].T.astype(float).tolist()]
     return {"id": number, "points": rows, "frame_ids": frames.tolist()}
 

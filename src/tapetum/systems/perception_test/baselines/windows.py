@@ -42,12 +42,12 @@ class PriorWindows:
 
 
 def segments_of(video: AnnotatedVideo, task: str) -> Sequence[LabelledSegment]:
-    """Give the segments of a video: actions or sounds."""
+    """List the segments of a video: actions or sounds."""
     return video.actions if task == "action" else video.sounds
 
 
 def segment_row(label: int, score: float, start_s: float, end_s: float) -> dict[str, Any]:
-    """Say a segment as the benchmark does: class and score are texts, times seconds."""
+    """Write a segment in the benchmark's form: class and score are texts, times seconds."""
     return {"label": str(label), "score": f"{score:.6g}", "timestamps": [round(start_s, 4), round(end_s, 4)]}
 
 

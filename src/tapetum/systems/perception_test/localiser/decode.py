@@ -1,4 +1,4 @@
-"""From moments to segments: distances are laid out in time, and of segments of one class that overlap the best one stays best.
+"""Decoding of the localiser's outputs: anchors and distances to segments in seconds, then non-maximum suppression.
 
 Soft-NMS (Bodla et al., arXiv 1704.04503; Gaussian), class by class.
 """
@@ -22,7 +22,7 @@ def decode_segments(
     config: LocaliserConfig,
     seconds: float,
 ) -> list[tuple[int, float, float, float]]:
-    """Give (class, score, start, end) in seconds of a video that is `seconds` long, best first."""
+    """Decode (class, score, start, end) in seconds of a video that is `seconds` long, best first."""
     probabilities = logits.sigmoid().flatten().double().numpy()
     order = np.argsort(-probabilities, kind="stable")[: config.before]
     order = order[probabilities[order] > config.least_score]
@@ -45,7 +45,7 @@ def decode_segments(
 def soft_nms(
     spans: Float[np.ndarray, "n 2"], scores: Float[np.ndarray, " n"], sigma: float, least: float
 ) -> tuple[np.ndarray, Float[np.ndarray, " m"]]:
-    """Give the segments that stay, best first, and their lowered scores; those that fall below `least` go.
+    """Suppress overlapping segments: those that stay, best first, and their lowered scores; those that fall below `least` go.
 
     >>> kept, scores = soft_nms(np.array([[0.0, 2], [0, 2], [5, 6]]), np.array([0.9, 0.8, 0.5]), 0.5, 0.01)
     >>> kept.tolist(), scores.round(3).tolist()

@@ -28,10 +28,10 @@ TOGETHER = 32
 
 
 class FeatureSource(Protocol):
-    """Where features come from."""
+    """A source of features."""
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Make, or read, those of a video."""
+        """Compute, or read, those of a video."""
         ...
 
 
@@ -50,7 +50,7 @@ class FeatureFiles:
 
 
 class LogMel:
-    """Loudness by pitch."""
+    """Log-mel spectrogram of the sound."""
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Make them of the video's sound."""
@@ -115,7 +115,7 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
 
 
 def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
-    """Give the log energies of bands, windows centred on their place; one row of silence for no sound."""
+    """Compute the log energies of bands, windows centred on their place; one row of silence for no sound."""
     padded = np.pad(np.asarray(samples, np.float64), WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
@@ -125,7 +125,7 @@ def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> 
 
 @lru_cache
 def mel_filters(sample_rate: int) -> Float[np.ndarray, "f d"]:
-    """Give triangles over the frequencies of a window, whose corners are evenly spaced in mel, 2595 log10(1 + f / 700)."""
+    """Compute triangles over the frequencies of a window, whose corners are evenly spaced in mel, 2595 log10(1 + f / 700)."""
     ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
     corners = 700 * (10 ** (np.linspace(ends[0], ends[1], BANDS + 2) / 2595) - 1)
     at = np.fft.rfftfreq(WINDOW, 1 / sample_rate)[:, None]

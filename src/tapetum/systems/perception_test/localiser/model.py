@@ -1,4 +1,4 @@
-"""The network: features over time in; for each moment of a pyramid, classes and distances to both ends out.
+"""The localiser's network: features over time in; for each anchor of a feature pyramid, classes and distances to both ends out.
 
 ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
 
@@ -7,12 +7,12 @@ ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
                                                      └─ heads (shared) ──► classes, ◄──┘
                                                                            distances / stride
 
-Moment k of a level of stride s lies at (k + 1/2) s steps. A moment is to find a segment if it lies within it and within
-`radius` strides of its middle, and its farther end is as far as the level is for; of several the shortest, with the classes of
+Anchor k of a level of stride s lies at (k + 1/2) s steps. A segment is the target of an anchor that lies within it and within
+`radius` strides of its middle, if its farther end is as far as the level is for; of several the shortest, with the classes of
 all as short.
 
 Differs from the paper: videos are resized to one length, so there is no padding and no mask (as the Perception Test's baseline
-has it); attention has no convolutions on queries, keys and values; moments lie in the middle of their steps.
+has it); attention has no convolutions on queries, keys and values; anchors lie in the middle of their steps.
 """
 
 import math
@@ -27,9 +27,9 @@ from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 
 PRIOR = 0.01
-"""Chance of a class at a moment, before anything is learned."""
+"""Probability of a class at an anchor, before anything is learned."""
 NORMALISER, MOMENTUM = 100.0, 0.9
-"""First value of the moving average of how many moments find something in a batch, and the share of it that is kept."""
+"""First value of the moving average of the positive anchors of a batch, and its momentum."""
 
 
 class Convolution(nn.Module):
@@ -46,7 +46,7 @@ class Convolution(nn.Module):
 
 
 class Localiser(nn.Module):
-    """Features (b, steps, channels) in, logits and distances of all moments out."""
+    """Features (b, steps, channels) in, logits and distances of all anchors out."""
 
     mean: Tensor
     scale: Tensor
@@ -73,13 +73,13 @@ class Localiser(nn.Module):
         nn.init.ones_(_bias(self.regress[1]))
 
     def standardise(self, features: Float[Tensor, "n d"]) -> None:
-        """Take mean and deviation of each channel from what is learned from."""
+        """Set mean and standard deviation of each channel to those of training features."""
         deviation, mean = torch.std_mean(features, 0, correction=0)
         self.mean.copy_(mean)
         self.scale.copy_(1 / deviation.clamp(min=1e-4))
 
     def forward(self, features: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b p k"], Float[Tensor, "b p 2"]]:
-        """Give logits of the classes, and distances in strides, of all moments, level by level (`anchors`)."""
+        """Compute logits of the classes, and distances in strides, of all anchors, level by level (`anchors`)."""
         x = self.embed((features - self.mean) * self.scale)
         for block in self.stem:
             x = block(x, mask=local_mask(x.shape[1], self.config.window, x.device))
@@ -96,7 +96,7 @@ class Localiser(nn.Module):
     def loss(
         self, features: Float[Tensor, "b t d"], targets: Float[Tensor, "b p k"], target_distances: Float[Tensor, "b p 2"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute focal loss of classes and distance-IoU loss of ends, by a moving count of moments that find something."""
+        """Compute focal loss of classes and distance-IoU loss of ends, divided by a moving count of positive anchors."""
         logits, distances = self(features)
         positive = targets.sum(-1) > 0
         if self.training:
@@ -108,7 +108,7 @@ class Localiser(nn.Module):
 
 
 def anchors(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
-    """Give place, least and greatest distance of the farther end, and stride, of every moment, in steps."""
+    """Compute place, least and greatest distance of the farther end, and stride, of every anchor, in steps."""
     rows = []
     for level in range(config.levels):
         stride = 2**level
@@ -122,7 +122,7 @@ def anchors(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
 def assign_targets(
     at: Float[Tensor, "p 4"], segments: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], classes: int, radius: float
 ) -> tuple[Float[Tensor, "p k"], Float[Tensor, "p 2"]]:
-    """Say what each moment is to find: its classes, and the distances to both ends in strides (0 where it finds nothing)."""
+    """Assign targets to anchors: classes, and distances to both ends in strides (0 for an anchor without a target)."""
     if not len(segments):
         return torch.zeros(len(at), classes), torch.zeros(len(at), 2)
     place, least, most, stride = (column[:, None] for column in at.T)
@@ -160,7 +160,7 @@ def distance_iou(predicted: Float[Tensor, "n 2"], target: Float[Tensor, "n 2"]) 
 
 
 def local_mask(count: int, window: int, device: torch.device) -> Bool[Tensor, "n n"]:
-    """Let each of `count` tokens see those at most half a window away."""
+    """Make the attention mask of `count` tokens that see those at most half a window away."""
     at = torch.arange(count, device=device)
     return (at[:, None] - at).abs() <= window // 2
 

@@ -1,4 +1,4 @@
-"""A localiser as what answers tasks 3 and 4."""
+"""A localiser as a predictor of tasks 3 and 4."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from tapetum.systems.perception_test.types import AnnotatedVideo
 
 
 class LocaliserPredictor:
-    """Finds segments in a video by what its features show."""
+    """Predicts the segments of a video from its features."""
 
     def __init__(self, trained: TrainedLocaliser, source: FeatureSource):
         """`source` gives the features that it was trained on."""
@@ -34,7 +34,7 @@ class LocaliserPredictor:
         return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Give the segments of a video. Raises BadInput for another task than its own, and features of another width."""
+        """Predict the segments of a video. Raises BadInput for another task than its own, and features of another width."""
         if list(tasks) != [self.trained.task]:
             raise BadInput(
                 f"this localiser finds {self.trained.task}s; name one for {' and '.join(tasks)}, such as sound=FOLDER"

@@ -1,4 +1,4 @@
-"""Learning to localise: videos as features of one length, and what each moment is to find in them."""
+"""Training of the localiser: videos as features of one length, and the targets of each anchor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -47,11 +47,11 @@ class LocaliserTask(Task, Dataset):
         return made
 
     def dataset(self) -> "LocaliserTask":
-        """Give the videos by number."""
+        """Make the videos by number."""
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give features, classes and distances of a sample."""
+        """Make features, classes and distances of a sample."""
         example = self.examples[self.order(number)]
         rng = sample_generator(self.run.seed, number)
         first, last = 0.0, 1.0

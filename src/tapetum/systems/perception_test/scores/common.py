@@ -1,4 +1,4 @@
-"""What a score is, and means over groups of videos."""
+"""Scores of a task, and means over groups of videos."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class TaskScores:
     """A row for each item."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say headlines, groups and counts, with None in place of NaN."""
+        """Convert headlines, groups and counts to JSON values, with None in place of NaN."""
         return _plain({**self.numbers, **self.groups, "counts": dict(self.counts)})
 
 

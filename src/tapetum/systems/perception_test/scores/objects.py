@@ -58,7 +58,7 @@ def by_video(table: Sequence[Mapping[str, object]], name: str) -> dict[str, floa
 def track_overlaps(
     video: AnnotatedVideo, track: ObjectTrack, predicted: PredictedTrack | None, reading: str
 ) -> Float[np.ndarray, " n"]:
-    """Give the overlap in each frame that counts."""
+    """Compute the overlap in each frame that counts."""
     frames, truth = track.frames[track.start + 1 :], track.boxes[track.start + 1 :]
     if predicted is None:
         return np.zeros(len(frames))
@@ -76,7 +76,7 @@ def track_overlaps(
 
 
 def _rounded(shares: Float[np.ndarray, "n 4"], video: AnnotatedVideo) -> Float[np.ndarray, "n 4"]:
-    """Bring to x, y, width, height in whole pixels, as the notebook and the VOT toolkit together do."""
+    """Convert to x, y, width, height in whole pixels, as the notebook and the VOT toolkit together do."""
     height, width = video.metadata.size
     sides = shares[:, 2:] - shares[:, :2]
     pixels = np.concatenate([shares[:, :2], sides], 1) * [width, height, width, height]
@@ -84,7 +84,7 @@ def _rounded(shares: Float[np.ndarray, "n 4"], video: AnnotatedVideo) -> Float[n
 
 
 def vot_overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Give the overlap that the VOT toolkit counts in pixels, for boxes x, y, width, height of whole numbers.
+    """Compute the overlap that the VOT toolkit counts in pixels, for boxes x, y, width, height of whole numbers.
 
     Quirks, kept: 1 where both boxes together are less than 2 pixels wide or high; of boxes that begin left of 0 or above it,
     the last pixels are cut off as if the image began at their corner.

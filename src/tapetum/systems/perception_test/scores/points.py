@@ -93,5 +93,5 @@ def jaccard(
 
 
 def start_of(track: PointTrack) -> tuple[int, float, float]:
-    """Give frame, x and y (shares) of a track's query."""
+    """Read frame, x and y (shares) of a track's query."""
     return int(track.frames[0]), float(track.xy[0, 0]), float(track.xy[0, 1])

@@ -1,4 +1,4 @@
-"""What the page of a video shows: its truth, and predictions of any tasks beside it, with their scores for this video alone."""
+"""Contents of a video's page: its annotations, predictions of any tasks, and their scores for this video alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _DIGITS = 4
 
 @dataclass
 class Contents:
-    """A video, and what is predicted about it."""
+    """A video with its predictions and scores."""
 
     name: str
     video: AnnotatedVideo
@@ -28,7 +28,7 @@ class Contents:
     tables: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Task to a row for each item."""
     findings: list[PredictionFinding] = field(default_factory=list)
-    """What is wrong with predictions about this video."""
+    """Findings about predictions of this video."""
     labels: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Names of the classes of actions and sounds, by the task and the number."""
 
@@ -36,7 +36,7 @@ class Contents:
 def gather(
     name: str, video: AnnotatedVideo, files: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[int, str]]
 ) -> Contents:
-    """Take from the content of files of predictions what they say about a video, whatever their tasks.
+    """Gather the predictions of a video from files of any tasks.
 
     `files` have names; one that predicts nothing says nothing. What a server would refuse becomes a finding. Raises BadInput
     for a file that is of no task.
@@ -59,7 +59,7 @@ def gather(
 
 
 def tasks_of(content: Mapping[str, Any]) -> list[str]:
-    """Tell of which tasks a file of predictions is, by its keys or by what stands in its lists."""
+    """List the tasks of a file of predictions, by its keys or by the entries of its lists."""
     tasks: dict[str, None] = {}
     for item in content.values():
         if isinstance(item, Mapping):
@@ -88,7 +88,7 @@ def _add(contents: Contents, task: str, item: Any) -> None:
 
 
 def _all_known(predictions: TaskPredictions, known: Mapping[int, str]) -> bool:
-    """Whether all classes that are predicted are of the data set, though not of this video."""
+    """Check whether all predicted classes are of the data set, though not of this video."""
     return all(each.label_id in known for segments in predictions.videos.values() for each in segments)
 
 

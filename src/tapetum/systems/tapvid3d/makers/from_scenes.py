@@ -25,7 +25,7 @@ from tapetum.scenes.facets.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
 from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.systems.tapvid3d.format.data import depth_path, write_clip
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project
 
 _UNFINISHED = ".unfinished.json"
@@ -97,12 +97,12 @@ def _write(path: Path, clip: SyntheticClip, rng: np.random.Generator) -> None:
     tracks, visible = clip.truth.xyz.transpose(1, 0, 2).astype(np.float64), clip.truth.visible.T
     camera = clip.intrinsics[0].astype(np.float64)
     frame = np.where(visible, rng.random(visible.shape), -1).argmax(axis=0)
-    asked = project(tracks[frame, np.arange(len(frame))], camera)
+    query_xy = project(tracks[frame, np.arange(len(frame))], camera)
     write_clip(
         path,
         tracks_XYZ=tracks,
         visibility=visible,
-        queries_xyt=np.concatenate([asked, frame[:, None]], axis=1),
+        queries_xyt=np.concatenate([query_xy, frame[:, None]], axis=1),
         fx_fy_cx_cy=camera,
         images_jpeg_bytes=[encode(image) for image in clip.video],
         extrinsics_w2c=clip.world_to_camera,

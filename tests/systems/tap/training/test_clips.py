@@ -12,8 +12,7 @@ from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
-from tapetum.systems.tap.training.clips import Joined
-from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes, records
+from tapetum.systems.tap.training.clips import EpisodeClips, Joined, check_episodes, records
 from tapetum.systems.tap.training.recipes import Phase, TapNano
 from tapetum.systems.tap.training.run_scenes import SceneTask, train_tap_nano, world_clips
 from tapetum.train.launch_config import Launch
@@ -36,6 +35,7 @@ def folder(tmp_path_factory):
     return below.parent
 
 
+@pytest.mark.slow
 def test_tracks_stay_on_their_surface_points_in_the_frames_shown(folder):
     clips = EpisodeClips(4, seed=3, episodes=folder, frames=5)
     for k in range(2):

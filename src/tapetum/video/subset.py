@@ -7,13 +7,12 @@ import numpy as np
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.video.held import HELD_BYTES
-from tapetum.video.types import Frame, Report, Video, refuse_huge
+from tapetum.video.types import FRAME_CACHE_BYTES, DecodeReport, Frame, Video, refuse_huge
 
-_MOMENT = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
+_FRAME_OR_TIME = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
 
 
-class CutVideo(Video):
+class VideoSubset(Video):
     """Some frames of a video, by rising number; their times are those of the video."""
 
     def __init__(self, video: Video, numbers: Sequence[int]):
@@ -34,9 +33,9 @@ class CutVideo(Video):
         return self._whole.timestamps[self.numbers]
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         count = len(self)
-        return Report(promised=count, decoded=count, damaged=0, complete=self._whole.report.complete)
+        return DecodeReport(promised=count, decoded=count, damaged=0, complete=self._whole.report.complete)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._whole._read(self.numbers.tolist())
@@ -44,15 +43,15 @@ class CutVideo(Video):
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         return self._whole._read(self.numbers[list(indices)].tolist())
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        self._whole.hold(room)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._whole.cache_frames(max_bytes)
 
     def close(self) -> None:
         self._whole.close()
 
 
 class ResizedVideo(Video):
-    """A video with frames of another size; see `resized`."""
+    """A video with frames of another size; see `resize_frame`."""
 
     def __init__(self, video: Video, width: int, height: int):
         refuse_huge(video.name, width=width, height=height)
@@ -70,34 +69,34 @@ class ResizedVideo(Video):
         return self._whole.timestamps
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         return self._whole.report
 
     def __iter__(self) -> Iterator[Frame]:
-        return (resized(frame, self.width, self.height) for frame in self._whole)
+        return (resize_frame(frame, self.width, self.height) for frame in self._whole)
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        return (resized(frame, self.width, self.height) for frame in self._whole._read(indices))
+        return (resize_frame(frame, self.width, self.height) for frame in self._whole._read(indices))
 
     def close(self) -> None:
         self._whole.close()
 
 
-def resized(frame: Frame, width: int, height: int) -> Frame:
-    """Return the frame at another size, each pixel the mean of what it covers where that is smaller, else bilinear.
+def resize_frame(frame: Frame, width: int, height: int) -> Frame:
+    """Resize a frame, each pixel the mean of what it covers where that is smaller, else bilinear.
 
-    >>> resized(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1, 1).tolist()
+    >>> resize_frame(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1, 1).tolist()
     [[[5, 6, 7]]]
     """
     if frame.shape[:2] == (height, width):
         return frame
     smaller = width <= frame.shape[1] and height <= frame.shape[0]
-    how = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
-    return np.array(Image.fromarray(frame).resize((width, height), how))
+    resampling = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(frame).resize((width, height), resampling))
 
 
-def cut_numbers(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
-    """Return the numbers of the frames from `start` to before `end`, every `stride`-th of them.
+def parse_frame_range(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
+    """List the numbers of the frames from `start` to before `end`, every `stride`-th of them.
 
     Args:
         start: a whole number is a frame, 2.5s a time in seconds as the video states it (`Video.timestamps`); None is the first.
@@ -107,7 +106,7 @@ def cut_numbers(video: Video, start: str | int | None = None, end: str | int | N
         BadInput: what is no frame and no time, or nothing is left.
 
     >>> from tapetum.video import open_video
-    >>> cut_numbers(open_video(np.zeros((50, 8, 8, 3), np.uint8), rate=10), "1s", 20, 3)
+    >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), rate=10), "1s", 20, 3)
     [10, 13, 16, 19]
     """
     frames = len(video)
@@ -124,28 +123,28 @@ def cut_numbers(video: Video, start: str | int | None = None, end: str | int | N
 
 def _frame_of(video: Video, option: str, moment: str | int) -> int:
     """The number of the frame, or of the first that is not before the time."""
-    found = _MOMENT.fullmatch(str(moment).strip())
-    if found is None:
+    match = _FRAME_OR_TIME.fullmatch(str(moment).strip())
+    if match is None:
         raise BadInput(f"{option} {moment} is neither a frame nor a time; give a frame's number, as 120, or seconds, as 4.5s")
-    if found[1]:
-        return int(found[1])
-    return int(np.searchsorted(video.timestamps, float(found[2]) - 1e-6))
+    if match[1]:
+        return int(match[1])
+    return int(np.searchsorted(video.timestamps, float(match[2]) - 1e-6))
 
 
 def _seconds(video: Video) -> float:
     return float(video.timestamps[-1]) + 1 / video.rate
 
 
-def size_of(text: str | int, width: int, height: int) -> tuple[int, int]:
+def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:
     """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or the longer side alone, with the shape kept.
 
     Raises BadInput for anything else.
 
-    >>> size_of("320", 640, 360), size_of("64x64", 640, 360)
+    >>> parse_size("320", 640, 360), parse_size("64x64", 640, 360)
     ((320, 180), (64, 64))
     """
-    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text).strip())
-    sides = [int(side) for side in found.groups() if side] if found else []
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text).strip())
+    sides = [int(side) for side in match.groups() if side] if match else []
     if not sides or min(sides) < 8:
         raise BadInput(f"--resize {text} is no size; give the longer side in pixels, as 512, or both, as 512x288 (8 or more)")
     if len(sides) == 2:

@@ -9,7 +9,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video
-from tapetum.video.cut import CutVideo, ResizedVideo, cut_numbers, resized, size_of
+from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size, resize_frame
 
 TIMES = [0.0, 0.04, 0.08, 0.5, 0.54, 1.0, 2.0, 2.02]
 
@@ -47,8 +47,8 @@ def test_times_are_those_of_the_file(uneven: Path) -> None:
 def test_frames_and_seconds(uneven: Path, asked: tuple, numbers: list[int]) -> None:
     video = open_video(uneven)
     video.check()
-    assert cut_numbers(video, *asked) == numbers
-    part = CutVideo(video, numbers)
+    assert parse_frame_range(video, *asked) == numbers
+    part = VideoSubset(video, numbers)
     assert part.timestamps == pytest.approx([TIMES[number] for number in numbers], abs=1e-6)
     grey = [20 + 25 * number for number in numbers]
     for frames in (list(part), list(part[:])):
@@ -69,7 +69,7 @@ def test_frames_and_seconds(uneven: Path, asked: tuple, numbers: list[int]) -> N
 )
 def test_what_is_no_part_is_refused(uneven: Path, asked: tuple, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        cut_numbers(open_video(uneven), *asked)
+        parse_frame_range(open_video(uneven), *asked)
 
 
 def test_smaller_frames_are_means_of_what_they_cover() -> None:
@@ -78,7 +78,7 @@ def test_smaller_frames_are_means_of_what_they_cover() -> None:
     means = frames.reshape(2, 6, 2, 8, 2, 3).mean((2, 4))
     assert np.abs(small[:] - means).max() <= 1  # Pillow rounds twice: along rows, then along columns
     assert np.array_equal(np.stack(list(small)), small[:])
-    assert np.array_equal(resized(frames[0], 16, 12), frames[0])
+    assert np.array_equal(resize_frame(frames[0], 16, 12), frames[0])
     for text in ("", "7", "-5", "12x", "axb", "4x4", "1e3"):
         with pytest.raises(BadInput, match="--resize"):
-            size_of(text, 640, 360)
+            parse_size(text, 640, 360)

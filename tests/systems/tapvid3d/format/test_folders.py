@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.splits import SOURCES, everything, files, full_eval, minival, source_of
+from tapetum.systems.tapvid3d.format.folders import SOURCES, everything, files, full_eval, minival, source_of
 
 PUBLIC = {
     ("minival", "adt"): (50, "c22b1abc250a5cd33cfaf127a5339608f20b2e00f2605b833fe8f7220fe49f6c"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tapetum.video import images, open_video
 from tapetum.video.decode import Decoder
-from tapetum.video.held import HeldFrames
+from tapetum.video.types import FrameCache
 
 N = 30
 BYTES = 96 * 64 * 3 // 2
@@ -50,7 +50,7 @@ def test_held_frames_are_decoded_once_and_are_the_same(clip, decoded, name, code
     truth = np.stack(list(open_video(path)))
     video = open_video(path)
     decoded.clear()
-    video.hold()
+    video.cache_frames()
     assert video.check().damaged == 0
     for frame, true in zip(video, truth, strict=True):
         assert np.array_equal(frame, true)
@@ -74,20 +74,20 @@ def test_what_has_no_room_is_decoded_by_every_pass_and_from_a_key_frame(clip, de
     path = clip("a.mp4", options={"g": "10", "keyint_min": "10", "sc_threshold": "0", "bf": "0"})
     truth = np.stack(list(open_video(path)))
     probe = open_video(path)
-    probe.hold()
+    probe.cache_frames()
     probe.check()
-    room = probe._held.room  # type: ignore[attr-defined, union-attr]
+    room = probe._cache.free_bytes  # type: ignore[attr-defined, union-attr]
     each = ((512 << 20) - room) // N
     assert BYTES <= each < 2 * BYTES
     video = open_video(path)
-    video.hold(13 * each + 5)
+    video.cache_frames(13 * each + 5)
     video.check()
     decoded.clear()
     for _ in range(2):
         assert np.array_equal(np.stack(list(video)), truth)
     assert decoded == Counter(dict.fromkeys(range(10, N), 2))  # 0..12 are held; 10 is the key frame before 13
     assert np.array_equal(video[5:20], truth[5:20])
-    assert len(video._held) == 13  # type: ignore[attr-defined]
+    assert len(video._cache) == 13  # type: ignore[attr-defined]
 
 
 def test_damage_is_told_and_shown_as_without(clip) -> None:
@@ -97,7 +97,7 @@ def test_damage_is_told_and_shown_as_without(clip) -> None:
     data[middle : middle + 300] = bytes(300)
     path.write_bytes(data[:-900])
     plain, held = open_video(path), open_video(path)
-    held.hold()
+    held.cache_frames()
     assert plain.check() == held.check()
     assert held.report.damaged > 0
     assert len(held) == len(plain) < N
@@ -109,7 +109,7 @@ def test_a_pass_that_was_broken_off_holds_nothing_wrong(clip) -> None:
     path = clip("a.mp4")
     truth = np.stack(list(open_video(path)))
     video = open_video(path)
-    video.hold()
+    video.cache_frames()
     for number, _ in enumerate(video):
         if number == 4:
             break
@@ -126,7 +126,7 @@ def test_images_are_held_too(tmp_path: Path, image: Callable[..., np.ndarray], m
     monkeypatch.setattr(images, "_upright", lambda *a: opened.update([a[2].name]) or upright(*a))
     video = open_video(tmp_path)
     opened.clear()
-    video.hold(4 * 40 * 30 * 3)
+    video.cache_frames(4 * 40 * 30 * 3)
     assert video.check().complete
     for number, frame in enumerate(video):
         assert np.array_equal(frame, image(number, 40, 30))
@@ -138,7 +138,7 @@ def test_images_are_held_too(tmp_path: Path, image: Callable[..., np.ndarray], m
 
 def test_closing_lets_go_and_a_copy_holds_nothing(clip, decoded) -> None:
     video = open_video(clip("a.mp4"))
-    video.hold()
+    video.cache_frames()
     video.check()
     decoded.clear()
     assert np.array_equal(pickle.loads(pickle.dumps(video))[:], video[:])
@@ -149,13 +149,13 @@ def test_closing_lets_go_and_a_copy_holds_nothing(clip, decoded) -> None:
 
 
 def test_frames_that_came_first_stay() -> None:
-    held = HeldFrames[str](10)
+    held = FrameCache[str](10)
     for number, size in enumerate([4, 5, 2, 1]):
         held.put(number, f"frame {number}", size)
         held.put(number, "another", 1)
     assert [number in held for number in range(4)] == [True, True, True, False]
     assert held[0] == "frame 0"
-    assert (len(held), held.room) == (3, 0)
+    assert (len(held), held.free_bytes) == (3, 0)
 
 
 CHILD = """
@@ -171,7 +171,7 @@ for frame in open_video(sys.argv[1]):  # whatever a pass takes for itself
     pass
 before = resident()
 video = open_video(sys.argv[1])
-video.hold(int(sys.argv[2]) << 20)
+video.cache_frames(int(sys.argv[2]) << 20)
 video.check()
 for frame in video:
     pass
