@@ -49,7 +49,7 @@ MODULES = """
     systems/longvideo/losses systems/longvideo/memory
     systems/longvideo/video_text systems/longvideo/tubelets
     metrics/*
-    systems/odin/detcon systems/odin/looks systems/odin/losses systems/odin/metrics
+    systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals
     systems/odin/regions systems/odin/task
     systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
