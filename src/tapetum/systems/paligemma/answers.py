@@ -137,8 +137,8 @@ class Answerer:
         image_tokens = images * self.model.config.image_tokens
         if image_tokens + len(ids) + max_new_tokens > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {max_new_tokens} for the answer; "
-                f"together they may be {CONTEXT}: give a shorter one, or fewer images"
+                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {max_new_tokens} for the"
+                f" answer; together they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
 
