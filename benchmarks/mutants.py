@@ -52,7 +52,7 @@ MODULES = """
     systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals
     systems/odin/regions systems/odin/task
-    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses systems/paligemma/mask
+    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
     systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
     systems/paligemma/images systems/paligemma/transfer/box_scores systems/paligemma/transfer/scores
     systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
