@@ -99,9 +99,9 @@ def test_questions_and_words(made: Path) -> None:
 
 
 def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
-    from tapetum.scenes.words import ChoiceQuestion
+    from tapetum.scenes.words import SceneQuestion
 
-    ask = ChoiceQuestion(
+    ask = SceneQuestion(
         template="what-next",
         text="What?",
         answer="b",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tapetum.app.episode.recording import EpisodeRequest
     from tapetum.data.video_language.questions import EgoQuestion
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import ChoiceQuestion
+    from tapetum.scenes.words import SceneQuestion
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
 OPTIONS = 3
@@ -153,7 +153,7 @@ def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
             truth = read_truth(out, name)
             yield {"video": name, "story": truth["story"], "caption": truth["caption"], "until_s": truth["told_s"]}
 
-    def choices_of(number: int) -> Iterator[tuple[str, list["ChoiceQuestion"]]]:
+    def choices_of(number: int) -> Iterator[tuple[str, list["SceneQuestion"]]]:
         yield from zip(names, questions_of(out, names, options.seed, number), strict=True)
 
     def long() -> Iterator["EgoQuestion"]:
@@ -167,7 +167,7 @@ def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     write_egoschema(out / "egoschema", long)
 
 
-def _row(name: str, q: "ChoiceQuestion") -> dict[str, Any]:
+def _row(name: str, q: "SceneQuestion") -> dict[str, Any]:
     return {
         "video": name,
         "question": q.text,

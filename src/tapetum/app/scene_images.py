@@ -22,9 +22,9 @@ from tapetum.core.reading import read_bytes
 
 if TYPE_CHECKING:
     from tapetum.data.coco import CocoImage
-    from tapetum.scenes.image import SceneImage
+    from tapetum.scenes.image import AnnotatedImage
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import ChoiceQuestion
+    from tapetum.scenes.words import SceneQuestion
 
 OPTIONS = 4
 """Of a question."""
@@ -101,7 +101,7 @@ def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") ->
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
-def _write_image(out: Path, number: int, made: "SceneImage") -> None:
+def _write_image(out: Path, number: int, made: "AnnotatedImage") -> None:
     """Write the image and the mask of what is seen."""
     import numpy as np
     from PIL import Image
@@ -120,7 +120,7 @@ def _write_image(out: Path, number: int, made: "SceneImage") -> None:
             temporary.write_bytes(data.getvalue())
 
 
-def _truth(number: int, made: "SceneImage") -> dict[str, Any]:
+def _truth(number: int, made: "AnnotatedImage") -> dict[str, Any]:
     h, w = made.rgb.shape[:2]
     captions = made.captions
     return {
@@ -137,7 +137,7 @@ def _truth(number: int, made: "SceneImage") -> dict[str, Any]:
     }
 
 
-def _objects(made: "SceneImage") -> Iterator[dict[str, Any]]:
+def _objects(made: "AnnotatedImage") -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
     from tapetum.data.rle import encode_mask
     from tapetum.types import Masks
@@ -174,7 +174,7 @@ def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
         yield truth | {"questions": [_question(q) for q in choices]}
 
 
-def _question(question: "ChoiceQuestion") -> dict[str, Any]:
+def _question(question: "SceneQuestion") -> dict[str, Any]:
     return {
         "question": question.text,
         "options": list(question.options),

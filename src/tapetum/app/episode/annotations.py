@@ -15,7 +15,7 @@ from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Cup
 from tapetum.scenes.rendering import GroundTruth, PointTracks
 from tapetum.scenes.sound.events import SoundEvents
-from tapetum.scenes.words import ChoiceQuestion
+from tapetum.scenes.words import SceneQuestion
 from tapetum.scenes.words.episodes import Grounded
 from tapetum.scenes.words.graph import movable_bodies
 from tapetum.types import Masks
@@ -79,8 +79,11 @@ class Annotations:
         self.moving |= bool(np.abs(poses - self._first.camera.world_to_camera[0]).max() > 1e-9)
         self.cup_game |= part.settings.get("story") == "cups-shuffle"
         step = max(1, round(self.rate))
-        looks = [*range(-start % step, part.frames, step), *([part.frames - 1] if start + part.frames == self.frames else [])]
-        for frame in dict.fromkeys(looks):
+        snapshots = [
+            *range(-start % step, part.frames, step),
+            *([part.frames - 1] if start + part.frames == self.frames else []),
+        ]
+        for frame in dict.fromkeys(snapshots):
             self._look(part, truth, frame, start)
         for action in sorted(part.actions, key=lambda a: (a.start_s, a.end_s, a.body)):
             bodies = (action.body, action.target)
@@ -160,7 +163,7 @@ class Annotations:
         return perception.object_track(number, name, *arrays, size=self.size, rate=self.rate, occluder=hides)
 
 
-def mc_questions(questions: Sequence[ChoiceQuestion], rate: float, frames: int) -> list[dict[str, Any]]:
+def mc_questions(questions: Sequence[SceneQuestion], rate: float, frames: int) -> list[dict[str, Any]]:
     """Describe multiple-choice questions; `cut_frame` says where the video must end for one that looks ahead."""
     rows = []
     for number, q in enumerate(questions):

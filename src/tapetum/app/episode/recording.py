@@ -86,12 +86,12 @@ class Recording:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))
         assert self._first is not None
         self._write_tracks(self._first)
-        happenings = EpisodeEvents(self._first)
-        item = self._annotations.item(name, self.request.split, wav.samples, SOUND_RATE, grounded_questions(happenings))
+        events = EpisodeEvents(self._first)
+        item = self._annotations.item(name, self.request.split, wav.samples, SOUND_RATE, grounded_questions(events))
         return {
             "id": name,
             "story": self._first.settings.get("story", ""),
-            "caption": episode_caption(happenings),
+            "caption": episode_caption(events),
             "told_s": self._first.seconds,
             "item": item,
             "candidates": candidate_rows(episode_candidates(self._first, self.key)),
