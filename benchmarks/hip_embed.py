@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import tapetum
 from tapetum.data.files import StoredFile, opened_image
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.hip.config import NANO, Modality, Preparation
 from tapetum.systems.hip.datasets import MEAN, STD
 from tapetum.systems.hip.model import Hip
@@ -62,7 +62,7 @@ def untrained():
 
 
 def vectors(embedder, frames):
-    pieces = [Piece("", None, None, {"image": embedder.prepare(frame)}) for frame in frames]
+    pieces = [EmbeddedPiece("", None, None, {"image": embedder.prepare(frame)}) for frame in frames]
     return np.concatenate([embedder.embed(pieces[k : k + 64]) for k in range(0, len(pieces), 64)])
 
 

@@ -22,10 +22,10 @@ from tapetum.app.scene_images import _truth, _write_image
 from tapetum.app.scene_items import truth_file, write_truth
 from tapetum.core.jobs import run_jobs
 from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.image import LONGEST_S, SceneImage, first_valid_start
+from tapetum.scenes.image import LONGEST_S, AnnotatedImage, first_valid_start
 from tapetum.scenes.physics import episodes as make
-from tapetum.scenes.physics.assemble import moment_times
 from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
+from tapetum.scenes.physics.episodes import moment_times
 from tapetum.scenes.physics.props import PROPS, make_body
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import Textures, procedural
@@ -34,19 +34,19 @@ from tapetum.scenes.words import image_candidates, image_captions, scene_graph
 RATE = 24.0
 
 
-def story_images(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[SceneImage]:
+def story_images(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[AnnotatedImage]:
     """Make the images of one story."""
 
     def begin(key: int) -> tuple[Any, Episode]:
         frames = round(LONGEST_S * RATE)
-        told = make._begin(key, None, frames, (size, size), RATE, None)
-        return told.scene, next(told.parts(frames))
+        stories = make._begin(key, None, frames, (size, size), RATE, None)
+        return stories.scene, next(stories.parts(frames))
 
     key, (scene, episode) = first_valid_start((seed, story), begin)
     return [_shot(np.random.default_rng((key, 9, shot)), key + shot, scene, episode, textures) for shot in range(shots)]
 
 
-def _shot(rng: np.random.Generator, key: int, scene: SceneBuilder, episode: Episode, textures: Textures) -> SceneImage:
+def _shot(rng: np.random.Generator, key: int, scene: SceneBuilder, episode: Episode, textures: Textures) -> AnnotatedImage:
     frame = int(rng.integers(2, episode.frames))
     times = moment_times(RATE, episode.frames, episode.moments_per_frame)
     view: dict[str, Any] = {"whole": LONGEST_S, "target": scene.target, **scene.view}
@@ -59,7 +59,7 @@ def _shot(rng: np.random.Generator, key: int, scene: SceneBuilder, episode: Epis
     )
     [shot] = render_episode(fresh, textures, random_render_config(rng), range(frame, frame + 1))
     graph = scene_graph(fresh, frame)
-    return SceneImage(
+    return AnnotatedImage(
         rgb=shot.rgb,
         episode=fresh,
         frame=frame,
@@ -76,8 +76,8 @@ def _redressed(rng: np.random.Generator, bodies: tuple[Body, ...]) -> tuple[Body
     made: list[Body] = []
     for body in bodies:
         if body.noun in PROPS and not body.fixed and not body.group:
-            taken = [(b.noun, b.colour_name) for b in made]
-            other = make_body(rng, body.noun, number=1, used=taken, shape=body.shape)
+            used = [(b.noun, b.colour_name) for b in made]
+            other = make_body(rng, body.noun, number=1, used=used, shape=body.shape)
         else:
             other = grounds.get(body.noun, body)
         made.append(replace(body, surface=other.surface, material=other.material, colour_name=other.colour_name))

@@ -99,9 +99,9 @@ def test_questions_and_words(made: Path) -> None:
 
 
 def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
-    from tapetum.scenes.words import ChoiceQuestion
+    from tapetum.scenes.words import SceneQuestion
 
-    ask = ChoiceQuestion(
+    ask = SceneQuestion(
         template="what-next",
         text="What?",
         answer="b",
@@ -132,7 +132,7 @@ def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(recording, "CLIP_FRAMES", 4)
     for folder in ("videos", "audios", "episodes", "tapvid", "tapvid3d"):
         (tmp_path / folder).mkdir()
-    wanted = recording.Wanted(seed=4, size=32, seconds=3.0, rate=8.0, points=4, story="roll", split="valid")
+    wanted = recording.EpisodeRequest(seed=4, size=32, seconds=3.0, rate=8.0, points=4, story="roll", split="valid")
     truth = recording.Recording(wanted, tmp_path, 0, NAME, procedural).make()
     parts = [load_episode(p) for p in sorted((tmp_path / "episodes").iterdir())]
     assert len(parts) > 1

@@ -102,7 +102,7 @@ def test_a_sample_is_a_function_of_seed_and_number() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"segments": 1}, "wants 2 segments"),
+        ({"segments": 1}, "segments is 1; it must be 2 or more"),
         ({"gap": 8}, "give 1 to 7"),
         ({"gap": 3, "recent": 2}, "mend one"),
         ({"pairs": 1, "recent": 2}, "room for 0 pairs"),

@@ -113,10 +113,10 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
                 assert means is not None
                 own = model.latents_of(model.cell_means().add(features))
                 both = [own, model.latents_of(means.add(features))]
-                scores = [tuple(model.score_options(seen, options.question, options.options)) for seen in both]
+                scores = [tuple(model.score_options(encoded, options.question, options.options)) for encoded in both]
             else:
-                seen = make_passage(model, start, stop, features)
-                scores = [similarities(model, options.question, options.options, v) for v in (seen.vector, seen.so_far)]
+                encoded = make_passage(model, start, stop, features)
+                scores = [similarities(model, options.question, options.options, v) for v in (encoded.vector, encoded.so_far)]
             best = [options.options[max(range(len(each)), key=each.__getitem__)] for each in scores]
             last = LivePassage(
                 start_s=start, stop_s=stop, answer=best[0], scores=scores[0], so_far=best[1], memory_bytes=state.bytes

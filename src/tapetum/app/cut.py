@@ -59,7 +59,7 @@ class Cut:
         numbers = self.numbers
         places = {number: place for place, number in enumerate(numbers)}
         whole = numbers[-1] - numbers[0] == len(numbers) - 1
-        found = []
+        shifted = []
         for t, x, y in points:
             place = t - numbers[0] if whole and numbers[0] <= t <= numbers[-1] else places.get(t)  # type: ignore[call-overload]
             if place is None:
@@ -68,8 +68,8 @@ class Cut:
                     f"a point is on frame {t:g}, which is not among the frames that are tracked ({numbers[0]} to {numbers[-1]}"
                     f"{'' if whole else ', not all of them'}); put it on frame {' or '.join(map(str, near))}"
                 )
-            found.append((place, x, y))
-        return found
+            shifted.append((place, x, y))
+        return shifted
 
     def shrunk(self, points: "list[Point]") -> "list[Point]":
         """Give points in pixels of what the tracker sees."""

@@ -7,11 +7,11 @@ from tapetum.core.errors import BadInput
 
 
 def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
-    """Give the `systems.odin.looks.Look` of colours, rgb or xy, or of an encoder or a network of Odin by name, file or run.
+    """Give the `transfer.whole.Look` of colours, rgb or xy, or of an encoder or a network of Odin by name, file or run.
 
     Raises BadInput for weights of something else.
     """
-    from tapetum.systems.odin.looks import PLAIN, looked_at_by
+    from tapetum.systems.odin.feature_maps import PLAIN, network_map
 
     if model in PLAIN:
         return PLAIN[model]
@@ -27,4 +27,4 @@ def image_features_of(model: str, short_side: int | None = None, stride: int | N
     loaded = load(reference)
     if not isinstance(loaded, Encoder | Odin):
         raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
-    return looked_at_by(loaded.to(pick_device(device)), short_side, stride)
+    return network_map(loaded.to(pick_device(device)), short_side, stride)

@@ -46,7 +46,7 @@ class NewPoints:
     """Points to be tracked."""
 
     part: Cut
-    asked: PointRequest
+    request: PointRequest
     reference: "Video | None" = None
     """What shows the points, if it is not the video."""
     listener: Listener = field(default_factory=Listener)
@@ -55,7 +55,7 @@ class NewPoints:
     @property
     def count(self) -> int:
         """Number of points."""
-        return len(self.asked.firsts)
+        return len(self.request.firsts)
 
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
@@ -65,15 +65,15 @@ class NewPoints:
 
         from tapetum.app.blocks import BLOCK, check_memory, in_blocks
 
-        asked, part = self.asked, self.part
+        request, part = self.request, self.part
         more: dict[str, Any] = part.sizes(tracker)
-        if asked.ids is not None:
-            more["ids"] = asked.ids + [f" support {number}" for number in range(len(support))]
+        if request.ids is not None:
+            more["ids"] = request.ids + [f" support {number}" for number in range(len(support))]
         if self.reference is not None:
             more["reference"] = self.reference
-        if asked.ids is not None or self.reference is not None:
+        if request.ids is not None or self.reference is not None:
             needs_network(tracker)
-        points = asked.points + support
+        points = request.points + support
         places = points if self.reference is not None else part.shrunk(points)
         queries = np.array(places, np.float32)
         check_memory(len(queries), len(part.small))
@@ -82,18 +82,18 @@ class NewPoints:
         else:
             tracks = tracker.track(part.small, queries, progress=progress, **more, **kept(tracker, features))
         if self.reference is None:
-            queries = [asked.points[row] for row in asked.firsts] + support
+            queries = [request.points[row] for row in request.firsts] + support
         else:
             scale = np.array([1, part.video.width / part.small.width, part.video.height / part.small.height])
             queries = (tracks.queries * scale).tolist()
         tracks = part.whole(tracks, queries)
-        if asked.ids is not None and self.reference is None:
-            xy, order = np.array(tracks.xy), list(dict.fromkeys(asked.ids))
-            for (t, x, y), known in zip(asked.points, asked.ids, strict=True):
+        if request.ids is not None and self.reference is None:
+            xy, order = np.array(tracks.xy), list(dict.fromkeys(request.ids))
+            for (t, x, y), known in zip(request.points, request.ids, strict=True):
                 if t == round(t):
                     xy[order.index(known), round(t)] = x, y
             tracks = replace(tracks, xy=xy)
-        return tracks if asked.names is None else replace(tracks, names=(*asked.names, *[""] * len(support)))
+        return tracks if request.names is None else replace(tracks, names=(*request.names, *[""] * len(support)))
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ class CorrectedPoints:
         points: list[Point] = [(t, x, y) for t, x, y in self.clicks.queries.tolist()]
         places = np.array(self.part.shrunk(points), np.float32)
         more: dict[str, Any] = {"ids": self.clicks.points.tolist(), **self.part.sizes(tracker)}
-        found = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
-        found = self.part.whole(found, [points[row] for row in self.clicks.firsts().values()])
-        return put_in_place(self.tracks, self.clicks, found)
+        corrected = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
+        corrected = self.part.whole(corrected, [points[row] for row in self.clicks.firsts().values()])
+        return put_in_place(self.tracks, self.clicks, corrected)
 
 
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
@@ -149,8 +149,8 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
     if settings.reference is not None:
         shown = open_reference(settings, cleanup, listener)
         return NewPoints(part, requested_points(settings, shown.width, shown.height, len(shown)), shown, listener)
-    asked = requested_points(settings, video.width, video.height, len(video), part.numbers[0])
-    return NewPoints(part, replace(asked, points=part.points(asked.points)), listener=listener)
+    request = requested_points(settings, video.width, video.height, len(video), part.numbers[0])
+    return NewPoints(part, replace(request, points=part.points(request.points)), listener=listener)
 
 
 def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:

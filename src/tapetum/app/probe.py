@@ -14,8 +14,6 @@ from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.probing import Images
-
 
 @dataclass(frozen=True)
 class ProbeOptions:

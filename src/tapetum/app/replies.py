@@ -50,12 +50,12 @@ class ImageReply:
         path: str,
         prompt: str,
         reply: "Reply",
-        found: "Found | None",
+        regions: "ParsedRegions | None",
         size: tuple[int, int],
         frames: int,
         frame: int | None,
     ) -> "ImageReply":
-        """Make it of a model's reply and what was found in that, for an image of `size` (width, height)."""
+        """Make it of a model's reply and what was regions in that, for an image of `size` (width, height)."""
         import numpy as np
 
         from tapetum.types import Answer, Boxes, Masks
@@ -70,10 +70,10 @@ class ImageReply:
             frame=frame,
             answer=Answer(text=reply.text, score=reply.score),
             ended=reply.ended,
-            boxes=found.boxes if found else Boxes(xyxy=np.zeros((0, 4))),
-            masks=found.masks if found else Masks(masks=np.zeros((0, height, width), bool)),
-            malformed=found.malformed if found else 0,
-            unasked=found.unasked if found else (),
+            boxes=regions.boxes if regions else Boxes(xyxy=np.zeros((0, 4))),
+            masks=regions.masks if regions else Masks(masks=np.zeros((0, height, width), bool)),
+            malformed=regions.malformed if regions else 0,
+            unasked=regions.unasked if regions else (),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def labels_of(unasked: Sequence[str]) -> str:
 class ImageReplies(Result):
     """What a model said of some images and videos."""
 
-    seen: tuple[ImageReply, ...]
+    images: tuple[ImageReply, ...]
     """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
     failed: tuple[dict[str, Any], ...] = ()
     """Images that could not be read: path and trouble."""
@@ -172,31 +172,31 @@ class ImageReplies(Result):
     @property
     def text(self) -> str:
         """The words about the first image."""
-        return self.seen[0].answer.text
+        return self.images[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
-        return {"images": [each.as_json() for each in self.seen], "failed": list(self.failed)}
+        return {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
 
     def as_text(self) -> str:
         """List words, or boxes with corners, score and label, of each image."""
         lines = []
-        several = len(self.seen) + len(self.failed) > 1
-        for each in self.seen:
+        several = len(self.images) + len(self.failed) > 1
+        for each in self.images:
             if several:
                 lines.append(each.path if each.frame is None else f"{each.path}  frame {each.frame}")
             content = _region_lines(each) if self.regions else [each.answer.text or "(nothing)"]
             lines += [f"  {line}" if several else line for line in content]
-        lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.seen if each.drawn)]
+        lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.images if each.drawn)]
         return "\n".join(lines)
 
     def failure(self) -> str | None:
         """Count the images that could not be read."""
-        count = len(self.failed) + len(self.seen)
+        count = len(self.failed) + len(self.images)
         return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 
 
-def draw(path: Path, frames: "np.ndarray", seen: list[ImageReply]) -> None:
+def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
     """Draw what was said of an image, or of frames side by side; words stand below."""
     import numpy as np
     from PIL import Image
@@ -204,13 +204,13 @@ def draw(path: Path, frames: "np.ndarray", seen: list[ImageReply]) -> None:
     from tapetum.core.files import whole_file
     from tapetum.video.draw_regions import contact_sheet, draw_words, enlarged
 
-    if len(seen) == len(frames):
-        drawn = [_with_regions(enlarged(frame), each) for frame, each in zip(frames, seen, strict=True)]
+    if len(replies) == len(frames):
+        drawn = [_with_regions(enlarged(frame), each) for frame, each in zip(frames, replies, strict=True)]
     else:
         drawn = [enlarged(frame)[0] for frame in frames]
     sheet = drawn[0] if len(drawn) == 1 else contact_sheet(np.stack(drawn))
-    if not any(len(each.boxes) for each in seen):
-        sheet = draw_words(sheet, [seen[0].prompt, *dict.fromkeys(each.answer.text or "(nothing)" for each in seen)])
+    if not any(len(each.boxes) for each in replies):
+        sheet = draw_words(sheet, [replies[0].prompt, *dict.fromkeys(each.answer.text or "(nothing)" for each in replies)])
     with whole_file(path) as temporary:
         Image.fromarray(sheet).save(
             temporary, {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
@@ -226,12 +226,12 @@ def _with_regions(large: tuple["np.ndarray", int], each: ImageReply) -> "np.ndar
     return draw_regions(frame, boxes, masks)
 
 
-def _region_lines(seen: ImageReply) -> list[str]:
-    pixels = [int(mask.sum()) for mask in seen.masks.masks]
+def _region_lines(reply: ImageReply) -> list[str]:
+    pixels = [int(mask.sum()) for mask in reply.masks.masks]
     lines = []
-    for k, (corners, label) in enumerate(zip(seen.boxes.xyxy.tolist(), seen.boxes.labels, strict=True)):
-        assert seen.boxes.scores is not None
+    for k, (corners, label) in enumerate(zip(reply.boxes.xyxy.tolist(), reply.boxes.labels, strict=True)):
+        assert reply.boxes.scores is not None
         box = " ".join(f"{v:7.1f}" for v in corners)
-        area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(seen.boxes) else ""
-        lines.append(f"{box}  {seen.boxes.scores[k]:5.2f}{area}  {label}")
+        area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(reply.boxes) else ""
+        lines.append(f"{box}  {reply.boxes.scores[k]:5.2f}{area}  {label}")
     return lines or ["(nothing)"]

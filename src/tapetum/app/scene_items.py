@@ -26,7 +26,7 @@ from tapetum.core.reading import no_pipe, read_json
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Candidate, ChoiceQuestion
+    from tapetum.scenes.words import Candidate, SceneQuestion
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
@@ -132,7 +132,7 @@ def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
-def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["ChoiceQuestion"]]:
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["SceneQuestion"]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
     from tapetum.scenes.words import BLOCK, balance
 

@@ -59,11 +59,11 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     if answers is not None:
         with whole_file(answers) as temporary:
             write_text(temporary, json.dumps(rows, indent=1))
-    seen = tuple(from_json(row) for row in rows if "trouble" not in row)
-    if not seen:
+    replies = tuple(from_json(row) for row in rows if "trouble" not in row)
+    if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     return ImageReplies(
-        seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
+        images=replies, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
     )
 
 

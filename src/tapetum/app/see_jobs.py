@@ -127,7 +127,9 @@ def ask_here(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Rows of each job by its number, asked about some at a time."""
     answerer = load_answerer(settings)
-    answerer.prefix(request.prompt, room=settings.tokens or request.tokens)  # what is wrong with it is said before any image
+    answerer.prefix(
+        request.prompt, max_new_tokens=settings.tokens or request.tokens
+    )  # what is wrong with it is said before any image
     pending: list[tuple[int, np.ndarray, list[int | None]]] = []
     for k, job in enumerate(jobs):
         try:

@@ -188,7 +188,7 @@ class _Detector:
     def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
         self.answerer = load_answerer(options)
         self.tokens = options.tokens or 256
-        self.answerer.prefix(prompt, room=self.tokens)
+        self.answerer.prefix(prompt, max_new_tokens=self.tokens)
         self.prompt, self.video, self.options = prompt, video, options
         self.malformed = 0
         self.unasked: list[str] = []

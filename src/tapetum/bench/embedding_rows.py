@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tapetum.core.finished import Rows
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Unfinished:
             with suppress(FileNotFoundError):
                 path.unlink()
 
-    def pieces(self, file: Path) -> Iterator[Piece]:
+    def pieces(self, file: Path) -> Iterator[EmbeddedPiece]:
         """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
         stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
@@ -92,12 +92,12 @@ class _FileStore:
             self.last = time.monotonic()
 
 
-def _row(piece: Piece) -> dict[str, Any]:
+def _row(piece: EmbeddedPiece) -> dict[str, Any]:
     [(name, vector)] = piece.inputs.items()
     text = base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
     return {"start": piece.start, "stop": piece.stop, "of": name, "vector": text}
 
 
-def _piece(file: Path, row: dict[str, Any]) -> Piece:
+def _piece(file: Path, row: dict[str, Any]) -> EmbeddedPiece:
     vector = torch.from_numpy(np.frombuffer(base64.b64decode(row["vector"]), "<f4").copy())
-    return Piece(str(file), row["start"], row["stop"], {row["of"]: vector})
+    return EmbeddedPiece(str(file), row["start"], row["stop"], {row["of"]: vector})

@@ -57,7 +57,7 @@ class Unreachable(Exception):
     """A server cannot be reached, broke off, or took longer than it may; the text says which."""
 
 
-class Answer:
+class Response:
     """What a server answered: its status and headers, and the body piece by piece."""
 
     def __init__(self, wire: "_Wire", status: int, headers: http.client.HTTPMessage):
@@ -94,7 +94,7 @@ class Answer:
 
 
 @contextmanager
-def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Answer]:
+def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Response]:
     """Ask a server, and give its answer; the connection is cut on leaving.
 
     Args:
@@ -112,7 +112,7 @@ def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[
             status, headers = wire.next(time.monotonic() + limits.answer)
         except TimeoutError:
             raise Unreachable(f"no answer in {limits.answer:g} seconds") from None
-        yield Answer(wire, status, headers)
+        yield Response(wire, status, headers)
     finally:
         wire.close()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.reading import open_file, read_json
-from tapetum.hub.connection import USUAL, Answer, Limits, Unreachable, check_address, check_size, connect
+from tapetum.hub.connection import USUAL, Limits, Response, Unreachable, check_address, check_size, connect
 
 _BETWEEN = 64 << 20
 """Bytes after which the disk is looked at again."""
@@ -196,7 +196,7 @@ class _Download:
             self.part.unlink(missing_ok=True)  # nothing of it is left to send: what is here is not a part of that
             raise Unreachable("the server has another file now") from error
 
-    def _written(self, answer: Answer, have: int) -> int:
+    def _written(self, answer: Response, have: int) -> int:
         """Write what comes behind the `have` bytes that are here, or instead of them; returns the size of the whole."""
         if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             self.part.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ _ENCRYPTED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ArchiveLimits:
     """What a zip may become."""
 
     ratio: float = 100.0
@@ -59,7 +59,7 @@ def unpack(
     place: Callable[[str], str | None],
     *,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-    limits: Limits | None = None,
+    limits: ArchiveLimits | None = None,
 ) -> list[Unpacked]:
     """Write members of a zip below `folder`, and return them.
 
@@ -72,7 +72,7 @@ def unpack(
     """
     try:
         with zipfile.ZipFile(no_pipe(archive)) as content:
-            chosen = _judge(archive, content.infolist(), place, limits or Limits())
+            chosen = _judge(archive, content.infolist(), place, limits or ArchiveLimits())
             total = sum(member.file_size for member, _ in chosen)
             done, made = 0, []
             for member, name in chosen:
@@ -91,7 +91,7 @@ def unpack(
 
 
 def _judge(
-    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: Limits
+    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: ArchiveLimits
 ) -> list[tuple[zipfile.ZipInfo, str]]:
     """Return the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
 

@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SceneImage:
+class AnnotatedImage:
     """An image with its truth."""
 
     rgb: U8
@@ -41,7 +41,7 @@ class SceneImage:
     """Questions that could be asked."""
 
 
-def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> SceneImage:
+def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> AnnotatedImage:
     """Make image `number` of a seed, size x size pixels; the same arguments make the same image on one platform.
 
     Raises BadInput for a size outside `SIZES`, and MissingExtra without MuJoCo.
@@ -58,7 +58,7 @@ def make_image(seed: int, number: int, size: int = 256, textures: Textures = pro
     config = random_render_config(np.random.default_rng((key, 6)))
     [shot] = render_episode(episode, textures, config, range(frame, frame + 1))
     graph = scene_graph(episode, frame)
-    return SceneImage(
+    return AnnotatedImage(
         rgb=shot.rgb,
         episode=episode,
         frame=frame,

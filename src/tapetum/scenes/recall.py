@@ -21,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.scenes.balanced import balanced_choice
 from tapetum.scenes.types import F32, U8
 
@@ -58,10 +59,8 @@ class RecallConfig:
     """All pairs are in so many segments before the question; None: in all."""
 
     def __post_init__(self) -> None:
-        if self.segments < 2 or min(self.pairs, self.values, self.textures, self.tubelet) < 1 or self.noise < 0:
-            raise BadInput(
-                "recall wants 2 segments or more, 1 pair, value, texture and frame of a pair or more, and no noise < 0"
-            )
+        at_least_1 = dict.fromkeys(("pairs", "values", "textures", "tubelet"), "[1, inf)")
+        check_fields(self, segments="[2, inf)", noise="[0, inf)", **at_least_1)
         if self.size % self.patch or self.patch % 4 or self.segment_frames % self.tubelet:
             raise BadInput(
                 f"patches of {self.patch} and pairs of {self.tubelet} frames do not divide frames of {self.size} and "

@@ -31,7 +31,7 @@ from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
-from tapetum.transfer.probing import Images, split
+from tapetum.transfer.probing import LabelledImages, split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
@@ -54,7 +54,7 @@ def encoder_layers(encoder: Encoder) -> Layers:
     return layers
 
 
-class Scores(Protocol):
+class FineTuneScores(Protocol):
     """What a fine-tuning task is scored by."""
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
@@ -96,11 +96,11 @@ class FineTuneTask(Task):
         return [int(self.own[self.order(number)]) for number in numbers]
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Give the score; see `Scores`."""
+        """Give the score; see `FineTuneScores`."""
         raise NotImplementedError
 
 
-class Classifier(nn.Module):
+class EncoderClassifier(nn.Module):
     """An encoder and a linear layer on its pooled vector."""
 
     def __init__(self, encoder: Encoder, classes: int):
@@ -120,8 +120,8 @@ class ClassesTask(FineTuneTask):
     def __init__(
         self,
         encoder: Callable[[], Encoder],
-        train: tuple[Images, np.ndarray],
-        test: tuple[Images, np.ndarray],
+        train: tuple[LabelledImages, np.ndarray],
+        test: tuple[LabelledImages, np.ndarray],
         classes: int,
         config: FineTuneConfig,
     ):
@@ -130,7 +130,7 @@ class ClassesTask(FineTuneTask):
 
     def model(self) -> nn.Module:
         """Put a classifier on the encoder."""
-        return Classifier(self.encoder(), self.classes).train()
+        return EncoderClassifier(self.encoder(), self.classes).train()
 
     def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
         """Make random crops, as in supervised pre-training."""

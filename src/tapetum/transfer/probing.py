@@ -27,7 +27,7 @@ from tapetum.transfer.config import ProbeConfig
 Image = UInt8[np.ndarray, "h w 3"]
 
 
-class Images(Protocol):
+class LabelledImages(Protocol):
     """Images by number."""
 
     def __len__(self) -> int: ...
@@ -74,7 +74,7 @@ class Probed:
 @full_precision()
 def features_of(
     encoder: Encoder,
-    images: Images,
+    images: LabelledImages,
     *,
     tokens: bool = False,
     batch_size: int = 64,
@@ -117,7 +117,7 @@ def features_of(
     return features
 
 
-def _name(encoder: Encoder, images: Images, tokens: bool) -> str:
+def _name(encoder: Encoder, images: LabelledImages, tokens: bool) -> str:
     """A name for the features of these images by these weights."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(images)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):

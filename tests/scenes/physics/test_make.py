@@ -21,8 +21,8 @@ from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.hand_primitives import RELAXED
-from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.scripted import Stage
+from tapetum.scenes.physics.script import HandScript
+from tapetum.scenes.physics.scripted import ScriptedSimulation
 
 DIGEST = """
 import hashlib
@@ -34,12 +34,12 @@ print(hashlib.sha256(b"".join(p.tobytes() for p in parts) + repr((e.bodies, e.ac
 """
 
 
-def _stage(things: list, poses: list) -> tuple[Stage, Hand]:
+def _stage(things: list, poses: list) -> tuple[ScriptedSimulation, Hand]:
     home = np.array([0.0, 0.5, 0.4, 0.0, 0.0, 0.0])
     bodies = [ground(), *things, *hand_bodies((0.6, 0.4, 0.3))]
     start = np.stack([at(0, 0, 0), *poses, *[at(*home[:3])] * 11])
-    script = Script(start=[*home, *RELAXED], shoulder=[0, 0.68, 0.75])
-    stage = Stage(bodies, start, None, step=1 / 720, steps_per_moment=3, script=script)
+    script = HandScript(start=[*home, *RELAXED], shoulder=[0, 0.68, 0.75])
+    stage = ScriptedSimulation(bodies, start, None, step=1 / 720, steps_per_moment=3, script=script)
     return stage, Hand(stage, home)
 
 
@@ -81,19 +81,19 @@ def test_again_without_a_change_is_the_same(mixture: Episode) -> None:
 
 def test_without_the_ball_the_tower_stands() -> None:
     block = RoundedBox(size=(0.03, 0.03, 0.1), rounding=0.001)
-    from tapetum.scenes.physics.assemble import episode_of, moment_times
     from tapetum.scenes.physics.builder import draw_camera, draw_light
+    from tapetum.scenes.physics.episodes import episode_of, moment_times
 
     bodies = [ground(), body("block", block), body("ball", Sphere(radius=0.03), "metal"), body("far", Sphere(radius=0.02))]
     poses = np.stack([at(0, 0, 0), at(0, 0, 0.05), at(-0.2, 0, 0.03), at(0.3, 0.3, 0.02)])
-    speeds = np.zeros((4, 6))
-    speeds[2] = [1.0, 0, 0, 0, 1.0 / 0.03, 0]
-    stage = Stage(bodies, poses, speeds, step=1 / 720, steps_per_moment=3)
+    pixel_motion = np.zeros((4, 6))
+    pixel_motion[2] = [1.0, 0, 0, 0, 1.0 / 0.03, 0]
+    stage = ScriptedSimulation(bodies, poses, pixel_motion, step=1 / 720, steps_per_moment=3)
     stage.run_to(720)
     stage.close()
     times, rng = moment_times(24, 24, 10), np.random.default_rng(0)
     episode = episode_of(
-        stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=speeds,
+        stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=pixel_motion,
         camera=draw_camera(rng, times, (32, 32), whole=1.0, azimuth=-1.5, target=np.zeros(3)), light=draw_light(rng, times),
     )  # fmt: skip
     fallen = episode.poses[-1, 1, 2] < 0.04

@@ -83,11 +83,11 @@ def skittles():
 
 def test_what_happened(skittles):
     seen = EpisodeEvents(skittles)
-    assert [(d.verb, d.body, d.target, d.picked_s) for d in seen.deeds] == [("put-into", 3, 4, 0.4)]
+    assert [(d.verb, d.body, d.target, d.picked_s) for d in seen.manipulations] == [("put-into", 3, 4, 0.4)]
     assert [(round(h.time_s, 3), h.bodies) for h in seen.hits] == [(0.5, (1, 2))]
     assert [(c.body, c.before, c.after) for c in seen.changes] == [(3, -1, 4)]
-    assert [seen.fate(j) for j in (1, 2, 3, 5)] == ["moves", "falls over", "moves", "stays"]
-    assert [seen.set_off(j) for j in (1, 2, 3, 5)] == ["start", "hit", "hand", "never"]
+    assert [seen.outcome(j) for j in (1, 2, 3, 5)] == ["moves", "falls over", "moves", "stays"]
+    assert [seen.motion_cause(j) for j in (1, 2, 3, 5)] == ["start", "hit", "hand", "never"]
     assert seen.contents(-1) == {4: [3]}
     assert episode_caption(seen) == (
         "The hand puts the marble into the bowl. The ball and the can meet. The can has fallen over in the end."

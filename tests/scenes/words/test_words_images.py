@@ -16,7 +16,7 @@ from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.scenes.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
-from tapetum.scenes.words.graph import SceneGraph, SceneObject
+from tapetum.scenes.words.graph import ObjectNode, SceneGraph
 from tapetum.scenes.words.images import NUMBERS, TEMPLATES
 from tapetum.scenes.words.referring import a, plural
 
@@ -28,7 +28,7 @@ MATERIALS = {"wooden" if m == "wood" else m: m for m in PHYSICS_MATERIALS}
 def thing(number, noun, colour="", material="wood", at=(0.0, 0.0), **more):
     given = {"form": "ball", "size_m": 0.05, "visible_share": 1.0, "area": 0.01, "text": "", "holder": -1, "on": -1, **more}
     where = {"place": (at[0], at[1], 0.0), "side": at[0], "far": at[1], "box": (0, 0, 1, 1)}
-    return SceneObject(number=number, noun=noun, colour=colour, material=material, **where, **given)
+    return ObjectNode(number=number, noun=noun, colour=colour, material=material, **where, **given)
 
 
 def graph(*things, hand=False, upturned=()):

@@ -6,7 +6,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.looks import PLAIN, colours
+from tapetum.systems.odin.feature_maps import PLAIN, colours
 from tapetum.systems.odin.losses import detcon
 from tapetum.systems.odin.metrics import best_overlaps, discovery_scores
 from tapetum.systems.odin.objects import find_objects

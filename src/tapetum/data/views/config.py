@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class View:
 
     >>> View(size=32, grey=1.5)
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: grey of a view is 1.5; it is a probability, 0 to 1
+    tapetum.core.errors.BadInput: grey is 1.5; it must be 0 to 1
     """
 
     size: int
@@ -47,16 +48,9 @@ class View:
     """Probability that values of a half and more are turned round, x to 1 - x."""
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "jitter", "grey", "blur", "solarise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadInput(f"{name} of a view is {getattr(self, name)}; it is a probability, 0 to 1")
-        for name in ("brightness", "contrast", "saturation"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"{name} of a view is {getattr(self, name)}; it must be 0 or more")
-        if not 0 <= self.hue <= 0.5:
-            raise BadInput(f"hue of a view is {self.hue}; it must be 0 to 0.5, half a turn")
-        if self.size < 1 or self.interpolation not in ("bilinear", "bicubic"):
-            raise BadInput(f"a view of size {self.size}, {self.interpolation}; give 1 or more, and bilinear or bicubic")
+        probabilities = dict.fromkeys(("mirror", "jitter", "grey", "blur", "solarise"), "[0, 1]")
+        strengths = dict.fromkeys(("brightness", "contrast", "saturation"), "[0, inf)")
+        check_fields(self, size="[1, inf)", hue="[0, 0.5]", **probabilities, **strengths)
         for name, most in (("area", 1.0), ("aspect", float("inf")), ("sigma", float("inf"))):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:

@@ -30,7 +30,7 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import blocks_in
-from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.vit import ViT
 
 _NAME = re.compile(
@@ -140,24 +140,24 @@ def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> 
     return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the table of names for a ViT, or None for what timm has not."""
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config
-    table = [Row("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
+    table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
-        table.append(Row("cls_token", ("class_token",), lead=2))
+        table.append(NameRow("cls_token", ("class_token",), lead=2))
     if config.registers:
-        table.append(Row("reg_token", ("registers",), lead=1))
+        table.append(NameRow("reg_token", ("registers",), lead=1))
     if config.norm_before:
         table += layers({"norm_before": "norm_pre"})
     for i in range(config.depth):
         table += _block(f"blocks.{i}", config)
     table += layers({"norm": "norm" if config.norm == "tokens" else "fc_norm"})
     if config.pooling == "attention":
-        table += [Row("attn_pool.latent", ("pool.query",), lead=1)]
-        table += [Row(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
+        table += [NameRow("attn_pool.latent", ("pool.query",), lead=1)]
+        table += [NameRow(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
         table += layers({"pool.attention.query": "attn_pool.q", "pool.attention.out": "attn_pool.proj"})
         table += layers({"pool.norm": "attn_pool.norm", **_mlp("pool.mlp", "attn_pool.mlp")})
     if config.classes:
@@ -173,9 +173,9 @@ def _mlp(ours: str, theirs: str) -> dict[str, str]:
     return {f"{ours}.hidden": f"{theirs}.fc1", f"{ours}.out": f"{theirs}.fc2"}
 
 
-def _block(name: str, config: ViTConfig) -> list[Row]:
+def _block(name: str, config: ViTConfig) -> list[NameRow]:
     leaves = ("weight", "bias") if config.qkv_bias else ("weight",)
-    table = [Row(f"{name}.attn.qkv.{leaf}", _parts(f"{name}.attention", "query key value", leaf)) for leaf in leaves]
+    table = [NameRow(f"{name}.attn.qkv.{leaf}", _parts(f"{name}.attention", "query key value", leaf)) for leaf in leaves]
     table += layers({f"{name}.attention_norm": f"{name}.norm1", f"{name}.mlp_norm": f"{name}.norm2"})
     table += layers({f"{name}.attention.out": f"{name}.attn.proj", **_mlp(f"{name}.mlp", f"{name}.mlp")})
     if config.layer_scale is not None:

@@ -26,7 +26,7 @@ from tapetum.encoders.tables.convolutional import (
     timm_lite_rows,
     with_counters,
 )
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def _resnet(name: str) -> tuple[Architecture, str]:
@@ -85,7 +85,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (f"tf_{name.replace('-', '_')}" for name in lites_like(state, ".conv_dw.weight"))
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give timm's names for an encoder; None where it has no such network."""
     if isinstance(encoder, ResNet):
         return resnet_rows(encoder) if encoder.config.usual else None

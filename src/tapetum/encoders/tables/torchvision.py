@@ -24,7 +24,7 @@ from tapetum.encoders.tables.convolutional import (
     torchvision_swin_rows,
     with_counters,
 )
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def _swin(size: str, side: int) -> tuple[Architecture, str]:
@@ -55,7 +55,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (f"swin_{name[-1]}" for name in swins_like(state, "features.0.0.weight", depths) if name != "swin-l")
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give torchvision's names for an encoder; None where it has no such network."""
     if isinstance(encoder, Swin):
         return torchvision_swin_rows(encoder)

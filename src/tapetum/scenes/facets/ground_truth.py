@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.scenes.balanced import choose_by_instance
 from tapetum.scenes.facets.render import EDGE, NEAR
 from tapetum.scenes.facets.world import FacetView, FacetWorld
 from tapetum.scenes.types import F32, F64, I64, Bool
@@ -129,16 +130,9 @@ class FacetGroundTruth:
         xy = rng.uniform(0, 1, (m, 2)) * [w, h]
         points, met = self.pick(frame, xy)
         instance = np.where(met, self.world.instance[points.facet], -1)
-        ids, counts = np.unique(instance[met], return_counts=True)
-        if len(ids) == 0:
+        if not met.any():
             raise RuntimeError("the camera of this world sees no surface")
-        chosen: list[I64] = []
-        for left, k in zip(range(len(ids), 0, -1), np.argsort(counts, kind="stable"), strict=True):
-            room = n - sum(map(len, chosen))
-            have = int(counts[k])
-            take = min(round(room / left), max(1, round(0.25 * have))) if left > 1 else room
-            chosen.append(rng.choice(np.flatnonzero(instance == ids[k]), take, replace=take > have))
-        rows = rng.permutation(np.concatenate(chosen))
+        rows = choose_by_instance(rng, instance, n)
         return FacetPoints(points.facet[rows], points.front[rows], points.uv[rows]), frame[rows], xy[rows]
 
 

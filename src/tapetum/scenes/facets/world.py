@@ -11,6 +11,7 @@ from math import comb
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.scenes.facets.shapes import Facets
 from tapetum.scenes.types import F32, F64, I64, U8
 
@@ -45,8 +46,7 @@ class SceneConfig:
     """Share of clips that pass through a JPEG or MPEG-4 codec."""
 
     def __post_init__(self) -> None:
-        if min(self.size) < 16 or self.frames < 1:
-            raise BadInput(f"a scene of {self.frames} frames of {self.size} pixels; wanted 1 frame or more of 16x16 or more")
+        check_fields(self, size="[16, inf)", frames="[1, inf)")
         if not 0 <= self.objects[0] <= self.objects[1]:
             raise BadInput(f"objects is {self.objects}; wanted the fewest and the most, such as (2, 7)")
 

@@ -11,7 +11,7 @@ from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.hand_primitives import RELAXED
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
-from tapetum.scenes.physics.script import Script
+from tapetum.scenes.physics.script import HandScript
 from tapetum.scenes.types import F64
 
 TABLE = (1.3, 1.0, 0.04)
@@ -34,7 +34,7 @@ class SceneBuilder:
         self.velocities: list[F64] = []
         self.spots: list[tuple[F64, float]] = []
         """What is taken: middle and radius."""
-        self.script: Script | None = None
+        self.script: HandScript | None = None
         self.azimuth = float(-np.pi / 2 + rng.uniform(-0.6, 0.6))
         """Where the camera is, radians from +x."""
         self.target = np.array([0.0, 0.0, 0.05])
@@ -98,7 +98,7 @@ class SceneBuilder:
         sleeve = linear(COLOURS[str(rng.choice(list(COLOURS)))]) if rng.random() < 0.6 else None
         yaw = float(np.angle(np.exp(1j * (angle + np.pi / 2))))
         home = np.array([*(0.55 * way), 0.42, yaw, 0.0, 0.0])
-        self.script = Script(start=[*home.tolist(), *RELAXED.tolist()], shoulder=[*(0.68 * way).tolist(), 0.75])
+        self.script = HandScript(start=[*home.tolist(), *RELAXED.tolist()], shoulder=[*(0.68 * way).tolist(), 0.75])
         for body in hand_bodies(linear(skin), sleeve):
             self.bodies.append(body)
             self.poses.append(quaternions.at(*home[:3]))

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.episode import Action, Body, Episode
-from tapetum.scenes.physics.assemble import episode_of, fineness, moment_times
+from tapetum.scenes.bodies.episode import Action, Body, Camera, Episode, Light
 from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
+from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.hand import Hand
-from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.scripted import EpisodeEnd, Stage
+from tapetum.scenes.physics.hand_model import arm
+from tapetum.scenes.physics.model import mujoco
+from tapetum.scenes.physics.script import HandScript
+from tapetum.scenes.physics.scripted import EpisodeEnd, ScriptedSimulation
+from tapetum.scenes.physics.sheets import drape
 from tapetum.scenes.physics.stories import STORIES
 from tapetum.scenes.types import F64
 
@@ -97,8 +100,8 @@ class _EpisodeRun:
         self.sheets: dict[int, F64] = {}
         self.stage = self._stage(np.stack(self.scene.poses), self.scene.script)
 
-    def _stage(self, poses: F64, script: Script | None) -> Stage:
-        stage = Stage(
+    def _stage(self, poses: F64, script: HandScript | None) -> ScriptedSimulation:
+        stage = ScriptedSimulation(
             self.scene.bodies, poses, self.velocities, step=self.step, steps_per_moment=self.per_moment, script=script
         )
         stage.end = (self.total - self.done) * self.per_frame * self.per_moment
@@ -110,15 +113,15 @@ class _EpisodeRun:
         while self.done < self.total:
             frames = self._tell(part)
             self.stage.close()
-            end, speeds = self.stage.sim.poses_now(), self.stage.sim.velocities_now()
+            end, pixel_motion = self.stage.sim.poses_now(), self.stage.sim.velocities_now()
             goal = self.stage.goal
             episode = self._episode(frames)
             self.done += frames
             if self.done < self.total:
                 assert self.scene.script
                 self.sheets = {j: points[-1] for j, points in episode.sheets.items()}
-                self.velocities = speeds
-                self.stage = self._stage(end, Script(start=goal.tolist(), shoulder=self.scene.script.shoulder))
+                self.velocities = pixel_motion
+                self.stage = self._stage(end, HandScript(start=goal.tolist(), shoulder=self.scene.script.shoulder))
             yield episode
 
     def _tell(self, part: int) -> int:
@@ -182,24 +185,24 @@ def resimulate(
     if gone is not None and episode.bodies[gone].group == "hand":
         keep = [j for j in keep if episode.bodies[j].group != "hand"]
     bodies, poses = list(episode.bodies), episode.poses[0].copy()
-    speeds = np.array(episode.settings["velocities"], float)
+    pixel_motion = np.array(episode.settings["velocities"], float)
     for key, body in (changed or {}).items():
         bodies[_number(episode, key)] = replace(body, name=episode.bodies[_number(episode, key)].name)
     for key, pose in (moved or {}).items():
         poses[_number(episode, key)] = pose
     for key, speed in (velocities or {}).items():
-        speeds[_number(episode, key)] = speed
+        pixel_motion[_number(episode, key)] = speed
     remade = {_number(episode, key) for key in (*(changed or {}), *(moved or {}))}
     steps = int(episode.settings["steps_per_moment"])
     script = episode.settings.get("script")
     _, _, step = fineness(episode.rate, episode.moments_per_frame)
-    stage = Stage(
+    stage = ScriptedSimulation(
         [bodies[j] for j in keep],
         poses[keep],
-        speeds[keep],
+        pixel_motion[keep],
         step=step,
         steps_per_moment=steps,
-        script=Script.from_json(script) if script else None,
+        script=HandScript.from_json(script) if script else None,
     )
     stage.run_to(episode.frames * episode.moments_per_frame * steps)
     stage.close()
@@ -214,7 +217,7 @@ def resimulate(
         moments_per_frame=episode.moments_per_frame,
         camera=episode.camera,
         light=episode.light,
-        velocities=speeds[keep],
+        velocities=pixel_motion[keep],
         story=str(episode.settings.get("story", "")),
         sheets={i: episode.sheets[j][0] for i, j in enumerate(keep) if j in episode.sheets and j not in remade},
         extra=extra,
@@ -230,10 +233,76 @@ def _number(episode: Episode, key: str | int) -> int:
     raise BadInput(f"the episode has no body {key!r}; it has {', '.join(names)}")
 
 
-def _surviving(episode: Episode, stage: Stage, new: dict[int, int]) -> list[Action]:
+def _surviving(episode: Episode, stage: ScriptedSimulation, new: dict[int, int]) -> list[Action]:
     missed = {g.action for i, g in enumerate(stage.script.grips) if i in stage.failed} if stage.script else set()
     return [
         replace(a, body=new[a.body], target=new[a.target] if a.target >= 0 else -1)
         for i, a in enumerate(episode.actions)
         if a.body in new and (a.target < 0 or a.target in new) and i not in missed
     ]
+
+
+STEPS_A_SECOND = 720
+MOMENTS_A_SECOND = 240
+
+
+def fineness(rate: float, moments_per_frame: int | None) -> tuple[int, int, float]:
+    """Choose moments per frame, steps per moment and seconds per step for a frame rate."""
+    moments = moments_per_frame or max(1, round(MOMENTS_A_SECOND / rate))
+    steps = max(1, round(STEPS_A_SECOND / (rate * moments)))
+    return moments, steps, 1.0 / (rate * moments * steps)
+
+
+def episode_of(
+    stage: ScriptedSimulation,
+    *,
+    seed: int,
+    size: tuple[int, int],
+    rate: float,
+    frames: int,
+    moments_per_frame: int,
+    camera: Camera,
+    light: Light,
+    velocities: F64,
+    story: str,
+    sheets: Mapping[int, F64] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Episode:
+    """Take what a closed stage recorded and make an episode of it; `sheets`: where their points start, if not flat."""
+    poses, contacts, energy = stage.sim.take()
+    script = stage.script
+    if stage.hand and script:
+        forearm, upper = arm(poses[:, stage.hand.palm], np.array(script.shoulder))
+        poses[:, stage.hand.forearm], poses[:, stage.hand.upper] = forearm, upper
+    draped = drape(
+        stage.bodies, poses, script, stage.hand, per_moment=stage.sim.per_moment, step=stage.step, start=sheets or {}
+    )
+    return Episode(
+        seed=seed,
+        size=size,
+        rate=rate,
+        frames=frames,
+        moments_per_frame=moments_per_frame,
+        bodies=tuple(stage.bodies),
+        poses=poses,
+        sheets=draped,
+        camera=camera,
+        light=light,
+        contacts=contacts,
+        actions=tuple(stage.actions),
+        inside=containment(stage.bodies, poses, draped),
+        energy=energy,
+        settings={
+            "story": story,
+            "mujoco": str(mujoco().__version__),
+            "steps_per_moment": stage.sim.per_moment,
+            "velocities": np.asarray(velocities).tolist(),
+            "script": script.to_json() if script else None,
+            **(extra or {}),
+        },
+    )
+
+
+def moment_times(rate: float, frames: int, moments_per_frame: int) -> F64:
+    """List the times (k,) of all moments: one frame's worth after the last frame's start, for blur and sound."""
+    return np.arange(frames * moments_per_frame + 1) / (rate * moments_per_frame)

@@ -35,7 +35,7 @@ class Hand(ClothHand):
         assert body is not None
         z = (self.support if height is None else height) + stage.hangs() + 0.0008
         self.carry(np.array([x, y, z + 0.03]))
-        stage.calm((x, y))
+        stage.wait_until_still((x, y))
         self.lower(np.array([x, y, z]))
         self.let_go()
         self.record("place", body, start, target)
@@ -122,7 +122,7 @@ class Hand(ClothHand):
         """
         stage = self.stage
         start = stage.seconds
-        if not stage.calm(body):
+        if not stage.wait_until_still(body):
             return False
         for turned in (0.0, 0.4, -0.4, 0.8, -0.8, 1.2, -1.2, 2.0, -2.0, 3.1):
             begin = self._push_from(body, angle + turned, height)
@@ -134,7 +134,7 @@ class Hand(ClothHand):
         end = stage.plan_over(hover, stage.now)
         stage.plan_fingers(FIST, stage.now, (end - stage.now) * stage.step * 0.9)
         stage.run_to(end)
-        begin = self._push_from(body, angle + turned, height) if stage.calm(body) else None
+        begin = self._push_from(body, angle + turned, height) if stage.wait_until_still(body) else None
         if begin is None or np.linalg.norm(begin - hover) > 0.25:
             return False
         stage.run_to(stage.plan_over(begin, stage.now) if np.linalg.norm((begin - hover)[:2]) > 0.01

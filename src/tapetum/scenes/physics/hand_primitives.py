@@ -11,7 +11,7 @@ from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.grasp import Grasp, GraspPlanner, from_above, from_side, world_outline
 from tapetum.scenes.physics.script import Grip
-from tapetum.scenes.physics.scripted import Stage
+from tapetum.scenes.physics.scripted import ScriptedSimulation
 from tapetum.scenes.types import F64
 
 RELAXED = np.array([0.3, 0.3, 0.3, 0.3])
@@ -23,7 +23,7 @@ BACK_OFF = 0.09
 class HandPrimitives:
     """A hand that reaches, takes hold and carries; `home`: the palm (6,) where it waits, out of the image."""
 
-    def __init__(self, stage: Stage, home: F64, support: float = 0.0):
+    def __init__(self, stage: ScriptedSimulation, home: F64, support: float = 0.0):
         self.stage, self.home, self.support = stage, np.asarray(home, float), support
         self.feeler = GraspPlanner(stage.sim)
         self.grip: Grip | None = None
@@ -32,7 +32,7 @@ class HandPrimitives:
 
     def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
         """Find a grasp of a body as it stands now."""
-        if not self.stage.calm(body):
+        if not self.stage.wait_until_still(body):
             return None
         points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
         near = float(self.stage.goal[3])
@@ -80,7 +80,7 @@ class HandPrimitives:
         end = stage.plan_over(before, start)
         stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
         stage.run_to(end)
-        if not stage.calm(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - expected[:3]) > 0.006:
+        if not stage.wait_until_still(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - expected[:3]) > 0.006:
             return False
         end = stage.plan_straight(grasp.palm, stage.now, speed=0.42)
         end = stage.plan_fingers(grasp.shut, end, 0.22)

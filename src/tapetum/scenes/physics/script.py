@@ -43,7 +43,7 @@ SLACK = 0.02
 
 
 @dataclass(kw_only=True)
-class Script:
+class HandScript:
     """Moves and grips of one hand."""
 
     start: list[float]
@@ -108,10 +108,10 @@ class Script:
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> "Script":
+    def from_json(values: Mapping[str, Any]) -> "HandScript":
         """Read what `to_json` wrote; raise BadInput where it is damaged."""
         try:
-            return Script(
+            return HandScript(
                 start=[float(v) for v in values["start"]],
                 shoulder=[float(v) for v in values["shoulder"]],
                 moves=[(int(c), int(a), int(b), float(d)) for c, a, b, d in values["moves"]],

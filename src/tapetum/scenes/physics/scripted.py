@@ -9,7 +9,7 @@ from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.hand_model import find_hand
-from tapetum.scenes.physics.script import SLACK, Grip, Script
+from tapetum.scenes.physics.script import SLACK, Grip, HandScript
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.types import F64
 
@@ -21,7 +21,7 @@ class EpisodeEnd(Exception):
     """The episode's time is over."""
 
 
-class Stage:
+class ScriptedSimulation:
     """Runs a simulation to given steps, moves the hand and grips on time."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Stage:
         *,
         step: float,
         steps_per_moment: int,
-        script: Script | None = None,
+        script: HandScript | None = None,
     ):
         self.bodies = bodies
         hand = find_hand(bodies)
@@ -92,20 +92,20 @@ class Stage:
         """Simulate for a while."""
         self.run_to(self.now + self.steps(seconds))
 
-    def calm(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
+    def wait_until_still(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
         """Wait until nothing near a place or body, or on its way there, moves (things in cups may roll);
         False if it still does after `longest` seconds."""
         for _ in range(int(longest / 0.1) + 1):
             before = self.sim.poses_now()
             self.wait(0.1)
             poses = self.sim.poses_now()
-            speeds = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
+            pixel_motion = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
             middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
-            near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * speeds
+            near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * pixel_motion
             still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.held]
             near &= containment(self.bodies, poses[None])[0] < 0
             near[still] = False
-            if not (near & (speeds > 0.01)).any():
+            if not (near & (pixel_motion > 0.01)).any():
                 return True
         return False
 

@@ -19,7 +19,7 @@ from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum.scenes.physics.distance import gradient
 from tapetum.scenes.physics.hand_model import HandParts, pinch_point
 from tapetum.scenes.physics.model import GRAVITY
-from tapetum.scenes.physics.script import Script
+from tapetum.scenes.physics.script import HandScript
 from tapetum.scenes.types import F64
 
 THICK = 0.0025
@@ -42,7 +42,7 @@ def flat(shape: Sheet, pose: F64) -> F64:
 def drape(
     bodies: Sequence[Body],
     poses: F64,
-    script: Script | None,
+    script: HandScript | None,
     hand: HandParts | None,
     *,
     per_moment: int,
@@ -57,11 +57,11 @@ def drape(
     for j, body in enumerate(bodies):
         if isinstance(body.shape, Sheet):
             points = start[j] if j in start else flat(body.shape, poses[0, j])
-            made[j] = _Net(body.shape, j, points, bodies, poses, script, hand, per_moment, step).run()
+            made[j] = _ClothSimulation(body.shape, j, points, bodies, poses, script, hand, per_moment, step).run()
     return made
 
 
-class _Net:
+class _ClothSimulation:
     """One sheet being followed."""
 
     def __init__(
@@ -71,7 +71,7 @@ class _Net:
         points: F64,
         bodies: Sequence[Body],
         poses: F64,
-        script: Script | None,
+        script: HandScript | None,
         hand: HandParts | None,
         per_moment: int,
         step: float,

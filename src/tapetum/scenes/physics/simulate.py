@@ -100,9 +100,9 @@ class Simulation:
 
     def velocities_now(self) -> F64:
         """Compute velocities (n, 6) now, as the start takes them."""
-        speeds = np.zeros((len(self.bodies), 6))
-        speeds[self.model.free] = self.data.qvel[self.qvel_index]
-        return speeds
+        pixel_motion = np.zeros((len(self.bodies), 6))
+        pixel_motion[self.model.free] = self.data.qvel[self.qvel_index]
+        return pixel_motion
 
     def grip(self, body: int) -> None:
         """Weld a body to the palm as it is now."""
@@ -122,9 +122,9 @@ class Simulation:
 
     def take(self) -> tuple[F64, Contacts, F64]:
         """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
-        poses, speeds = np.stack(self._poses), np.stack(self._qvel)
+        poses, pixel_motion = np.stack(self._poses), np.stack(self._qvel)
         self._poses, self._qvel = [], []
-        return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, speeds)
+        return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, pixel_motion)
 
     def _record(self) -> None:
         if len(self._poses) % FLUSH == 0:
@@ -162,7 +162,7 @@ class Simulation:
         self.gatherer.add(self.count, bodies, place, normal, force, np.stack([-meeting, sliding, rolled], 1))
 
 
-def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
+def energy(bodies: Sequence[Body], free: I64, poses: F64, pixel_motion: F64) -> F64:
     """Compute kinetic and potential energy (k,) in joules of the floating bodies, from poses (k, n, 7) and speeds (k, f, 6)."""
     if not len(free):
         return np.zeros(len(poses))
@@ -170,8 +170,8 @@ def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
     mass = np.array([bodies[j].mass for j in free])
     inertia = mass[:, None] * np.array([m[2] for m in known])
     centre = np.array([[0, 0, m[1]] for m in known])
-    pose, spin = poses[:, free], speeds[..., 3:]
-    shift = speeds[..., :3] + quaternions.rotate(pose[..., 3:], np.cross(spin, centre))
+    pose, spin = poses[:, free], pixel_motion[..., 3:]
+    shift = pixel_motion[..., :3] + quaternions.rotate(pose[..., 3:], np.cross(spin, centre))
     height = quaternions.place(pose, centre)[..., 2]
     kinetic = 0.5 * mass * (shift**2).sum(-1) + 0.5 * (inertia * spin**2).sum(-1)
     return (kinetic + mass * GRAVITY * height).sum(-1)
@@ -190,21 +190,21 @@ class ContactAccumulator:
         self.rows: list[tuple[Any, ...]] = []
         self.done: list[Contacts] = []
 
-    def add(self, number: int, bodies: I64, place: F64, normal: F64, force: F64, speeds: F64) -> None:
+    def add(self, number: int, bodies: I64, place: F64, normal: F64, force: F64, pixel_motion: F64) -> None:
         """Add touches of step `number`: pairs (c, 2), places (c, 3), normals first to second (c, 3), forces (c,) in newtons,
         and (c, 3): speeds of meeting, sliding, rolling."""
-        self.rows.append((np.full(len(force), number), bodies, place, normal, force, speeds))
+        self.rows.append((np.full(len(force), number), bodies, place, normal, force, pixel_motion))
 
     def merge(self) -> None:
         """Merge what was gathered since the last merge; only at the start of a moment."""
         if not self.rows:
             return
-        steps, bodies, place, normal, force, speeds = (np.concatenate(column) for column in zip(*self.rows, strict=True))
+        steps, bodies, place, normal, force, pixel_motion = (np.concatenate(column) for column in zip(*self.rows, strict=True))
         self.rows = []
         swap = bodies[:, 0] > bodies[:, 1]
         normal = np.where(swap[:, None], -normal, normal)
         pair = bodies.min(1) * self.count + bodies.max(1)
-        meeting = self._meeting(pair, steps.astype(np.int64), speeds[:, 0])
+        meeting = self._meeting(pair, steps.astype(np.int64), pixel_motion[:, 0])
         moment = (steps // self.per_moment).astype(np.int64)
         keys, index = np.unique(moment * self.count**2 + pair, return_inverse=True)
         weight = force + 1e-12
@@ -220,7 +220,7 @@ class ContactAccumulator:
         middle = mean(normal)
         length = np.linalg.norm(middle, axis=1, keepdims=True)
         middle = np.where(length > 0.2, middle / np.maximum(length, 1e-9), normal[strongest])
-        averages = mean(speeds)
+        averages = mean(pixel_motion)
         code = keys % self.count**2
         self.done.append(
             Contacts(
@@ -260,22 +260,14 @@ class ContactAccumulator:
         return join(parts)
 
 
-FIELDS = ("moment", "bodies", "place", "normal", "impulse", "approach", "sliding", "rolling")
+EMPTY = Contacts(
+    **dict.fromkeys(("impulse", "approach", "sliding", "rolling"), np.zeros(0)),
+    **dict.fromkeys(("place", "normal"), np.zeros((0, 3))),
+    moment=np.zeros(0, np.int64),
+    bodies=np.zeros((0, 2), np.int64),
+)
 
 
 def join(parts: Sequence[Contacts]) -> Contacts:
     """Put contacts of consecutive times behind each other."""
-    if not parts:
-        none = np.zeros(0)
-        number = np.zeros(0, np.int64)
-        return Contacts(
-            moment=number,
-            bodies=np.zeros((0, 2), np.int64),
-            place=np.zeros((0, 3)),
-            normal=np.zeros((0, 3)),
-            impulse=none,
-            approach=none,
-            sliding=none,
-            rolling=none,
-        )
-    return Contacts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS})
+    return Contacts(**{name: np.concatenate([getattr(part, name) for part in (EMPTY, *parts)]) for name in vars(EMPTY)})

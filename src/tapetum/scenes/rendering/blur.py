@@ -14,14 +14,14 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.rendering.camera import CameraView
-from tapetum.scenes.rendering.trace import Trace
+from tapetum.scenes.rendering.trace import RayHits
 from tapetum.scenes.types import F32
 
 LEAST = 0.6
 """Blur of fewer pixels than this is left out."""
 
 
-def speeds(bodies: tuple[Body, ...], hits: Trace, places: F32, before: CameraView, after: CameraView) -> F32:
+def pixel_motion(bodies: tuple[Body, ...], hits: RayHits, places: F32, before: CameraView, after: CameraView) -> F32:
     """Compute the way (2, h * w) in pixels of each pixel's surface point between two views; the open sky stands still."""
     count = hits.size[0] * hits.size[1]
     out = np.zeros((2, count), np.float32)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.rendering.blur import focus_blur, motion_blur, speeds
+from tapetum.scenes.rendering.blur import focus_blur, motion_blur, pixel_motion
 from tapetum.scenes.rendering.camera import CameraView, view_at
 from tapetum.scenes.rendering.sensor import RenderConfig, codec, develop
 from tapetum.scenes.rendering.shading import shade
-from tapetum.scenes.rendering.texturing import Paint
-from tapetum.scenes.rendering.trace import Trace, trace
+from tapetum.scenes.rendering.texturing import SurfaceTexture
+from tapetum.scenes.rendering.trace import RayHits, trace
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import F32, I64, U8
 
@@ -43,7 +43,7 @@ def render_episode(
 ) -> Iterator[RenderedFrame]:
     """Draw the frames of an episode, one at a time; noise depends on the episode's seed and the number of the frame alone."""
     config = config or RenderConfig()
-    paints = [Paint(b, textures, max(episode.size)) for b in episode.bodies]
+    paints = [SurfaceTexture(b, textures, max(episode.size)) for b in episode.bodies]
     through = codec(config, episode.size, episode.rate)
     ids = np.append(episode.instance, 0).astype(np.uint8)
     for number in frames if frames is not None else range(episode.frames):
@@ -51,7 +51,7 @@ def render_episode(
         view = view_at(episode, episode.moment(number))
         hits = trace(episode.bodies, view, episode.size, config.edges)
         colour, normals, places = shade(episode, hits, view, paints, config.shadows)
-        image = _settle(hits, colour)
+        image = _average_subsamples(hits, colour)
         if config.blur:
             image = _blur(episode, number, hits, view, places, image, config, rng)
         image = image * np.float32(episode.light.exposure[episode.moment(number)])
@@ -59,7 +59,7 @@ def render_episode(
         yield _frame(number, rgb, hits, normals, places, ids)
 
 
-def _settle(hits: Trace, colour: F32) -> F32:
+def _average_subsamples(hits: RayHits, colour: F32) -> F32:
     """Average the finer rays of pixels that have some."""
     count = hits.size[0] * hits.size[1]
     image = np.ascontiguousarray(colour[:, :count])
@@ -71,7 +71,7 @@ def _settle(hits: Trace, colour: F32) -> F32:
 
 
 def _blur(
-    episode: Episode, number: int, hits: Trace, view: CameraView, places: F32, image: F32,
+    episode: Episode, number: int, hits: RayHits, view: CameraView, places: F32, image: F32,
     config: RenderConfig, rng: np.random.Generator,
 ) -> F32:  # fmt: skip
     camera = episode.camera
@@ -83,12 +83,12 @@ def _blur(
     if camera.shutter > 0 and len(episode.poses) > 1:
         half = camera.shutter * episode.moments_per_frame / 2
         ends = view_at(episode, moment - half), view_at(episode, moment + half)
-        speed = speeds(episode.bodies, hits, places, *ends)
+        speed = pixel_motion(episode.bodies, hits, places, *ends)
         image = motion_blur(image, depth, speed, episode.size, config.blur_taps, rng)
     return image
 
 
-def _frame(number: int, rgb: U8, hits: Trace, normals: F32, places: F32, ids: U8) -> RenderedFrame:
+def _frame(number: int, rgb: U8, hits: RayHits, normals: F32, places: F32, ids: U8) -> RenderedFrame:
     h, w = hits.size
     count = h * w
     body = hits.body[:count].reshape(h, w)

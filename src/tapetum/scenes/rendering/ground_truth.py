@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.scenes.balanced import choose_by_instance
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, Sheet
 from tapetum.scenes.rendering import quadrics
@@ -174,16 +175,9 @@ class GroundTruth:
         frame, xy = rng.choice(shown, 16 * n), rng.uniform(0, 1, (16 * n, 2)) * [w, h]
         points, met = self.pick(frame, xy)
         instance = np.where(met, np.append(self.episode.instance, 0)[points.body], -1)
-        ids, counts = np.unique(instance[met], return_counts=True)
-        if len(ids) == 0:
+        if not met.any():
             raise BadInput("the camera sees no surface in the frames looked at; wanted some; turn it to a body or lay a ground")
-        chosen: list[I64] = []
-        for left, k in zip(range(len(ids), 0, -1), np.argsort(counts, kind="stable"), strict=True):
-            room = n - sum(map(len, chosen))
-            have = int(counts[k])
-            take = min(round(room / left), max(1, round(0.25 * have))) if left > 1 else room
-            chosen.append(rng.choice(np.flatnonzero(instance == ids[k]), take, replace=take > have))
-        rows = rng.permutation(np.concatenate(chosen))
+        rows = choose_by_instance(rng, instance, n)
         return SurfacePoints(points.body[rows], points.place[rows], points.normal[rows]), frame[rows], xy[rows]
 
     def _check(self, frames: I64) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.scenes.types import F32, U8
 
 
@@ -33,10 +33,7 @@ class RenderConfig:
     """Of JPEG, 1 to 95; MPEG-4's quantiser (2 good to 31 bad) is derived from it."""
 
     def __post_init__(self) -> None:
-        if self.noise < 0 or self.blur_taps < 2:
-            raise BadInput(f"noise {self.noise} and {self.blur_taps} blur taps; wanted noise of 0 or more and two taps or more")
-        if self.compress not in ("no", "jpeg", "mpeg4") or not 1 <= self.quality <= 95:
-            raise BadInput(f"compress is {self.compress!r} at quality {self.quality}; wanted no, jpeg or mpeg4 at 1 to 95")
+        check_fields(self, noise="[0, inf)", blur_taps="[2, inf)", quality="[1, 95]")
 
 
 def random_render_config(rng: np.random.Generator) -> RenderConfig:

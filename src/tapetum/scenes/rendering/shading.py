@@ -14,15 +14,17 @@ from tapetum.scenes.rendering.camera import CameraView
 from tapetum.scenes.rendering.rays import normals
 from tapetum.scenes.rendering.shadow import Blocks, casters, sky_visibility, sun_visibility
 from tapetum.scenes.rendering.sheets import ShadowMap
-from tapetum.scenes.rendering.texturing import Paint
-from tapetum.scenes.rendering.trace import Trace
+from tapetum.scenes.rendering.texturing import SurfaceTexture
+from tapetum.scenes.rendering.trace import RayHits
 from tapetum.scenes.types import F32, F64
 
 HAZE = 14.0
 """Metres after which an endless ground has faded two thirds into the horizon."""
 
 
-def shade(episode: Episode, hits: Trace, view: CameraView, paints: list[Paint], shadows: bool = True) -> tuple[F32, F32, F32]:
+def shade(
+    episode: Episode, hits: RayHits, view: CameraView, paints: list[SurfaceTexture], shadows: bool = True
+) -> tuple[F32, F32, F32]:
     """Compute colours (3, s), normals (3, s) in camera coordinates and places on the bodies (3, s) of all rays."""
     places, facing, albedo = _surfaces(episode.bodies, hits, view, paints)
     sun = -(view.world[:3, :3] @ episode.light.direction)
@@ -55,7 +57,7 @@ def shade(episode: Episode, hits: Trace, view: CameraView, paints: list[Paint], 
     return sky, facing, places
 
 
-def _surfaces(bodies: tuple[Body, ...], hits: Trace, view: CameraView, paints: list[Paint]) -> tuple[F32, F32, F32]:
+def _surfaces(bodies: tuple[Body, ...], hits: RayHits, view: CameraView, paints: list[SurfaceTexture]) -> tuple[F32, F32, F32]:
     """Places on the bodies, normals in camera coordinates (towards the camera) and albedo, (3, s) each."""
     places, facing, albedo = (np.zeros((3, len(hits.body)), np.float32) for _ in range(3))
     focal = np.float32(np.sqrt(view.intrinsics[0] * view.intrinsics[1]))
@@ -120,7 +122,7 @@ def _mirror(
             colour[:, at] += mirrored * strength
 
 
-def _sky(episode: Episode, hits: Trace, view: CameraView) -> F32:
+def _sky(episode: Episode, hits: RayHits, view: CameraView) -> F32:
     """Colours (3, s) of the open sky behind everything: bright at the horizon, deeper above."""
     up = view.world[:3, 2].astype(np.float32)
     height = up[0] * hits.rx + up[1] * hits.ry + up[2]

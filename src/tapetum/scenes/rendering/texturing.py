@@ -22,7 +22,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """How bright red, green and blue light are; words are dark on bright things and bright on dark ones."""
 
 
-class Paint:
+class SurfaceTexture:
     """What one body wears, prepared once."""
 
     def __init__(self, body: Body, textures: Textures, pixels: int):

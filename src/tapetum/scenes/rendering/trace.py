@@ -16,7 +16,7 @@ OFFSETS = np.array([(-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 
 
 
 @dataclass(eq=False)
-class Trace:
+class RayHits:
     """h * w rays through pixel centres, then 4 for each pixel of `edges`."""
 
     size: tuple[int, int]
@@ -36,13 +36,13 @@ class Trace:
     """(e,) pixels."""
 
 
-def trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool = True) -> Trace:
+def trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool = True) -> RayHits:
     """Cast all rays of a frame."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rays along a side meet it nowhere: inf or nan
         return _trace(bodies, view, size, edges)
 
 
-def _trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool) -> Trace:
+def _trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], edges: bool) -> RayHits:
     h, w = size
     fx, fy, cx, cy = view.intrinsics
     x = ((np.arange(w) + 0.5 - cx) / fx).astype(np.float32)
@@ -79,7 +79,7 @@ def _trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], ed
         if which is not None and triangle is not None:
             np.copyto(triangle[part], which, where=nearer)
     rx, ry = (np.ascontiguousarray(np.broadcast_to(v, size)).ravel() for v in (x, y))
-    hits = Trace(
+    hits = RayHits(
         size, rx, ry, depth.ravel(), body.ravel(), piece.ravel(), None if triangle is None else triangle.ravel(), meshes,
         np.zeros(0, np.int64),
     )  # fmt: skip
@@ -95,8 +95,8 @@ def _rays(view: CameraView, i: int, x: F32, y: F32) -> tuple[tuple[float, float,
 
 
 def _refine(
-    hits: Trace, bodies: tuple[Body, ...], view: CameraView, windows: list, body: np.ndarray, piece: np.ndarray
-) -> Trace:
+    hits: RayHits, bodies: tuple[Body, ...], view: CameraView, windows: list, body: np.ndarray, piece: np.ndarray
+) -> RayHits:
     """Add the finer rays."""
     h, w = hits.size
     key, depth = body * np.int16(8) + piece, hits.depth.reshape(h, w)
@@ -144,7 +144,7 @@ def _refine(
     def join(coarse: np.ndarray, more: np.ndarray) -> np.ndarray:
         return np.concatenate([coarse, more.ravel()])
 
-    return Trace(
+    return RayHits(
         hits.size,
         join(hits.rx, x),
         join(hits.ry, y),

@@ -27,7 +27,7 @@ PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Blows:
+class Impacts:
     """c meetings of two bodies."""
 
     time: F64
@@ -43,7 +43,7 @@ class Blows:
 
 
 @dataclass(frozen=True, eq=False)
-class Rub:
+class RubbingInterval:
     """A stretch of time in which one body slides or rolls on another."""
 
     kind: str
@@ -64,7 +64,7 @@ def moment_s(episode: Episode) -> float:
     return 1.0 / (episode.rate * episode.moments_per_frame)
 
 
-def blows(episode: Episode) -> Blows:
+def find_impacts(episode: Episode) -> Impacts:
     """Find the meetings that may be heard; parts of one group (a hand) and what never moves make no blow among themselves."""
     contacts, step = episode.contacts, moment_s(episode)
     mass = np.array([np.inf if b.fixed else b.mass for b in episode.bodies])
@@ -83,7 +83,7 @@ def blows(episode: Episode) -> Blows:
     resting = np.maximum(weight[first], weight[second]) * GRAVITY * span * step
     size = np.maximum(summed - resting, shared * contacts.approach)
     heard = (contacts.approach > LEAST_APPROACH) & ~_together(episode, first, second)
-    return Blows(
+    return Impacts(
         step * (contacts.moment[heard] + 0.5).astype(np.float64),
         contacts.bodies[heard],
         contacts.place[heard],
@@ -92,7 +92,7 @@ def blows(episode: Episode) -> Blows:
     )
 
 
-def rubs(episode: Episode) -> list[Rub]:
+def find_rubbing(episode: Episode) -> list[RubbingInterval]:
     """Find the stretches of sliding and rolling, sorted by start."""
     contacts, step = episode.contacts, moment_s(episode)
     reach = np.array([_radius(episode, j) for j in range(len(episode.bodies))])
@@ -101,7 +101,7 @@ def rubs(episode: Episode) -> list[Rub]:
     rolls = (rolled > LEAST_ROLLING) & (contacts.sliding < 0.4 * rolled)
     slides = (contacts.sliding > LEAST_SLIDING) & ~rolls
     apart = ~_together(episode, first, second)
-    intervals: list[Rub] = []
+    intervals: list[RubbingInterval] = []
     for kind, which, speed in (("sliding", slides & apart, contacts.sliding), ("rolling", rolls & apart, rolled)):
         rows = np.flatnonzero(which)
         pair = first[rows] * len(reach) + second[rows]
@@ -115,7 +115,7 @@ def rubs(episode: Episode) -> list[Rub]:
                 continue
             bodies = (int(first[part[0]]), int(second[part[0]]))
             time, force = step * (contacts.moment[part] + 0.5).astype(np.float64), contacts.impulse[part] / step
-            intervals.append(Rub(kind, bodies, time, force, speed[part], contacts.place[part]))
+            intervals.append(RubbingInterval(kind, bodies, time, force, speed[part], contacts.place[part]))
     return sorted(intervals, key=lambda r: (float(r.time[0]), r.bodies, r.kind))
 
 
@@ -178,7 +178,7 @@ def excited(modes: Modes, touch_s: F64) -> F64:
     return modes.strength / (1 + (2 * modes.frequency * touch_s[:, None]) ** 2)
 
 
-def rub_amplitude(episode: Episode, rub: Rub) -> F64:
+def rub_amplitude(episode: Episode, rub: RubbingInterval) -> F64:
     """Compute the amplitude (m,) of a stretch of rubbing 1 m away."""
     rough = np.mean([TIMBRES[episode.bodies[j].material].rough for j in rub.bodies])
     return RUBBING[rub.kind] * rough * np.sqrt(np.minimum(rub.force, 5.0)) * np.minimum(rub.speed, 3.0) ** 0.7

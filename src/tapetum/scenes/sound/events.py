@@ -8,7 +8,17 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Cup
-from tapetum.scenes.sound.contacts import DIRECT, GAIN, POWER, Blows, Rub, at_microphone, contact_s, excited, rub_amplitude
+from tapetum.scenes.sound.contacts import (
+    DIRECT,
+    GAIN,
+    POWER,
+    Impacts,
+    RubbingInterval,
+    at_microphone,
+    contact_s,
+    excited,
+    rub_amplitude,
+)
 from tapetum.scenes.sound.modes import Modes
 from tapetum.scenes.types import F64, I64, Bool
 from tapetum.types import Segments
@@ -39,7 +49,7 @@ class SoundEvents(Segments):
             raise BadInput(f"sound events need bodies ({n}, 2), loudness_db ({n},) and in_image ({n},), one row for each")
 
 
-def impact_rows(episode: Episode, impacts: Blows, rings: list[Modes]) -> list[dict[str, Any]]:
+def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[dict[str, Any]]:
     """List impacts, and pouring in place of the many impacts that make it up."""
     if not len(impacts.time):
         return []
@@ -70,7 +80,7 @@ def impact_rows(episode: Episode, impacts: Blows, rings: list[Modes]) -> list[di
     return rows
 
 
-def rub_row(episode: Episode, rub: Rub) -> dict[str, Any]:
+def rub_row(episode: Episode, rub: RubbingInterval) -> dict[str, Any]:
     """Describe a stretch of sliding or rolling."""
     gain, _, inside = at_microphone(episode, rub.time, rub.place)
     loudest = float((rub_amplitude(episode, rub) * gain).max())
@@ -110,7 +120,7 @@ def _fading(strength: F64, decay: F64) -> F64:
     return time[np.argmax(level < level[:, :1] * 10 ** (-FADE_DB / 10), axis=1)]
 
 
-def _pours(episode: Episode, impacts: Blows) -> list[list[int]]:
+def _pours(episode: Episode, impacts: Impacts) -> list[list[int]]:
     """Find rows of blows that are pouring: bodies that come to be inside a hollow one strike it soon after each other."""
     pours: list[list[int]] = []
     for j, body in enumerate(episode.bodies):

@@ -18,15 +18,15 @@ from tapetum.scenes.sound.contacts import (
     DIRECT,
     GAIN,
     POWER,
-    Blows,
-    Rub,
+    Impacts,
+    RubbingInterval,
     at_microphone,
-    blows,
     contact_s,
     excited,
+    find_impacts,
+    find_rubbing,
     panned,
     rub_amplitude,
-    rubs,
 )
 from tapetum.scenes.sound.events import SoundEvents, collect, impact_rows, rub_row
 from tapetum.scenes.sound.modes import Modes, modes
@@ -54,7 +54,7 @@ def record(episode: Episode, rate: int = 16000, channels: int = 1) -> tuple[F32,
         raise BadInput(
             f"a recording at {rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
         )
-    struck, rubbed = blows(episode), rubs(episode)
+    struck, rubbed = find_impacts(episode), find_rubbing(episode)
     rings = [modes(body, rate) for body in episode.bodies]
     rows = impact_rows(episode, struck, rings) + [rub_row(episode, rub) for rub in rubbed]
     total = round(episode.seconds * rate)
@@ -68,7 +68,9 @@ def record(episode: Episode, rate: int = 16000, channels: int = 1) -> tuple[F32,
 class _Mixer:
     """Makes one chunk after the other; filters keep their state."""
 
-    def __init__(self, episode: Episode, rate: int, channels: int, struck: Blows, rubbed: list[Rub], rings: list[Modes]):
+    def __init__(
+        self, episode: Episode, rate: int, channels: int, struck: Impacts, rubbed: list[RubbingInterval], rings: list[Modes]
+    ):
         self.episode, self.rate, self.channels, self.rings = episode, rate, channels, rings
         gain, side, _ = at_microphone(episode, struck.time, struck.place)
         amplitude = GAIN * struck.impulse**POWER * gain
@@ -146,7 +148,7 @@ def _click(touch_s: float, rate: int) -> F64:
     return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
 
 
-def _rubbing(episode: Episode, rub: Rub, rate: int, channels: int) -> F64:
+def _rubbing(episode: Episode, rub: RubbingInterval, rate: int, channels: int) -> F64:
     """Make the noise (channels, n) of one stretch of rubbing, each band as loud as speed says."""
     gain, side, _ = at_microphone(episode, rub.time, rub.place)
     loud = rub_amplitude(episode, rub) * gain

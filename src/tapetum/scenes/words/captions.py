@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tapetum.scenes.words.events import EpisodeEvents, Manipulation
-from tapetum.scenes.words.graph import SIDES, SceneGraph, SceneObject
+from tapetum.scenes.words.graph import SIDES, ObjectNode, SceneGraph
 from tapetum.scenes.words.images import NUMBERS
 from tapetum.scenes.words.referring import ADJECTIVES, a, phrases, plural, spoken
 
@@ -45,7 +45,7 @@ def image_captions(graph: SceneGraph) -> Captions:
     counts = Counter(t.noun for t in things)
     named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
     short = _sentence(named) if named else "Nothing but the ground."
-    described: list[SceneObject] = []
+    described: list[ObjectNode] = []
     parts: list[str] = []
     for thing in things:
         where = _where(graph, thing, described)
@@ -59,42 +59,42 @@ def image_captions(graph: SceneGraph) -> Captions:
     return Captions(short=short, long=" ".join(parts) or short, regions=regions)
 
 
-def episode_caption(happenings: EpisodeEvents) -> str:
+def episode_caption(events: EpisodeEvents) -> str:
     """Describe an episode: deeds of the hand, falls, and what ends up where."""
-    lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
+    lines = [(d.start_s, _deed(events, d)) for d in events.manipulations if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
-    for hit in happenings.hits:
+    for hit in events.hits:
         if hit.bodies not in met and len(met) < 4:
-            lines.append(
-                (hit.time_s, _upper(f"{_called(happenings, hit.bodies[0])} and {_called(happenings, hit.bodies[1])} meet."))
-            )
+            lines.append((hit.time_s, _upper(f"{_called(events, hit.bodies[0])} and {_called(events, hit.bodies[1])} meet.")))
             met.add(hit.bodies)
-    for j in happenings.objects:
-        fate = happenings.fate(j)
-        if fate in ("falls over", "leaves"):
-            what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
-            lines.append((happenings.episode.seconds, _upper(f"{_called(happenings, j)} {what} in the end.")))
+    for j in events.objects:
+        outcome = events.outcome(j)
+        if outcome in ("falls over", "leaves"):
+            what = "has fallen over" if outcome == "falls over" else "has fallen to the floor"
+            lines.append((events.episode.seconds, _upper(f"{_called(events, j)} {what} in the end.")))
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
 
 
-def _deed(happenings: EpisodeEvents, deed: Manipulation) -> str:
-    clause = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
+def _deed(events: EpisodeEvents, manipulation: Manipulation) -> str:
+    clause = VERBS[manipulation.verb].format(
+        body=_called(events, manipulation.body), target=_called(events, manipulation.target)
+    )
     return f"The hand {clause}."
 
 
-def _called(happenings: EpisodeEvents, body: int) -> str:
+def _called(events: EpisodeEvents, body: int) -> str:
     if body < 0:
         return "something"
-    names = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
-    return str(names[0]) if names else a(happenings.episode.bodies[body].noun)
+    names = phrases(events.all_objects, events.all_objects.find(body), frozenset({"relation"}))
+    return str(names[0]) if names else a(events.episode.bodies[body].noun)
 
 
-def _full(thing: SceneObject) -> str:
+def _full(thing: ObjectNode) -> str:
     material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
 
 
-def _where(graph: SceneGraph, thing: SceneObject, described: list[SceneObject]) -> str:
+def _where(graph: SceneGraph, thing: ObjectNode, described: list[ObjectNode]) -> str:
     """Describe how a thing stands to one that was named before; nothing where that is hard to say."""
     for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
@@ -104,7 +104,7 @@ def _where(graph: SceneGraph, thing: SceneObject, described: list[SceneObject]) 
     return ""
 
 
-def _region(graph: SceneGraph, thing: SceneObject) -> str:
+def _region(graph: SceneGraph, thing: ObjectNode) -> str:
     text = f' that says "{thing.text}"' if thing.text else ""
     for other in graph.clear:
         for relation in ("in", "on"):

@@ -80,9 +80,9 @@ CAUSES = {
 class QuestionContext:
     """An episode, what happened in it, and what its things are called."""
 
-    def __init__(self, happenings: EpisodeEvents, without: Counterfactuals | None):
+    def __init__(self, events: EpisodeEvents, without: Counterfactuals | None):
         """Prepare; `without` answers counterfactual questions."""
-        self.events, self.episode = happenings, happenings.episode
+        self.events, self.episode = events, events.episode
         self.without = without
 
     def noun(self, body: int) -> str:
@@ -91,15 +91,15 @@ class QuestionContext:
 
     def names(self, body: int) -> list[tuple[str, str]]:
         """Phrases for a body, each with the key under which a question that uses it is balanced."""
-        thing = self.events.cast.find(body)
+        thing = self.events.all_objects.find(body)
         if not self.events.shown(body):
             return []
         names: list[tuple[str, str]] = []
-        plain = phrases(self.events.cast, thing, frozenset({"relation", "size"}))
+        plain = phrases(self.events.all_objects, thing, frozenset({"relation", "size"}))
         if plain:
             names.append((str(plain[0]), plain[0].kind))
         hidden = Phrase(colour=thing.colour)
-        if thing.colour and named(self.events.cast, hidden) is thing:
+        if thing.colour and named(self.events.all_objects, hidden) is thing:
             names.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
         return names
 

@@ -14,7 +14,7 @@ ORDER = ("first", "second", "third")
 
 def nth(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand takes or pushes first, second, third."""
-    handled = list(dict.fromkeys(deed.body for deed in view.events.deeds))
+    handled = list(dict.fromkeys(manipulation.body for manipulation in view.events.manipulations))
     for word, body in zip(ORDER, handled, strict=False):
         if view.events.shown(body):
             yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **a_noun(view, body)}
@@ -22,7 +22,7 @@ def nth(view: QuestionContext) -> Iterator[CandidateFields]:
 
 def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask why a thing cannot be seen at the end."""
-    last = view.events.looks[-1]
+    last = view.events.snapshots[-1]
     for body, phrase, key in view.each():
         thing = last.find(body)
         if thing.visible:
@@ -50,7 +50,7 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
 
 def which_cup(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask which of three upturned cups hides a thing at the end."""
-    last = view.events.looks[-1]
+    last = view.events.snapshots[-1]
     cups = sorted((t for t in last.objects if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
     if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
         return
@@ -74,21 +74,21 @@ def without_hand_place(view: QuestionContext) -> Iterator[CandidateFields]:
     if again is None:
         return
     for body, phrase, key in view.each():
-        fate = again.fate(again.number(view.episode.bodies[body].name))
-        if fate:
+        outcome = again.outcome(again.number(view.episode.bodies[body].name))
+        if outcome:
             text = f"If there had been no hand, where would {phrase} be at the end?"
-            yield {"text": text, "key": key, **chosen(PLACES, fate)}
+            yield {"text": text, "key": key, **chosen(PLACES, outcome)}
 
 
 def how_many(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things the hand takes, and how often."""
-    deeds = view.events.deeds
-    if not deeds:
+    manipulations = view.events.manipulations
+    if not manipulations:
         return
     counts = {
-        "How many different things does the hand take or push?": len({d.body for d in deeds}),
-        "How many times does the hand pick something up?": sum(d.picked_s is not None for d in deeds),
-        "How many times does the hand push something?": sum(d.verb == "push" for d in deeds),
+        "How many different things does the hand take or push?": len({d.body for d in manipulations}),
+        "How many times does the hand pick something up?": sum(d.picked_s is not None for d in manipulations),
+        "How many times does the hand push something?": sum(d.verb == "push" for d in manipulations),
     }
     for text, number in counts.items():
         if number < len(NUMBERS):
@@ -99,7 +99,11 @@ def _holders(view: QuestionContext) -> Iterator[tuple[int, str, str]]:
     """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
     for body in view.events.objects:
         noun = view.noun(body)
-        if noun not in ("bowl", "bucket", "cup") or body in view.events.looks[0].upturned or view.events.tilt(body).max() > 2.2:
+        if (
+            noun not in ("bowl", "bucket", "cup")
+            or body in view.events.snapshots[0].upturned
+            or view.events.tilt(body).max() > 2.2
+        ):
             continue
         yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
@@ -115,13 +119,13 @@ def what_changed(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def _cause(view: QuestionContext, time_s: float, body: int, holder: int) -> str:
-    for deed in view.events.deeds:
-        if not deed.start_s - 0.1 <= time_s <= deed.end_s + 0.5:
+    for manipulation in view.events.manipulations:
+        if not manipulation.start_s - 0.1 <= time_s <= manipulation.end_s + 0.5:
             continue
-        if deed.verb == "pour" and holder in (deed.body, deed.target):
+        if manipulation.verb == "pour" and holder in (manipulation.body, manipulation.target):
             return "pour"
-        if deed.body == body:
-            return "in" if deed.verb == "put-into" and deed.target == holder else "out"
+        if manipulation.body == body:
+            return "in" if manipulation.verb == "put-into" and manipulation.target == holder else "out"
     return "self"
 
 

@@ -13,7 +13,7 @@ from tapetum.scenes.bodies.episode import Action, Episode
 from tapetum.scenes.bodies.shapes import Cone, Cup, Cylinder, RoundedBox, Sheet
 from tapetum.scenes.physics import resimulate
 from tapetum.scenes.types import F64
-from tapetum.scenes.words.graph import SceneGraph, SceneObject, movable_bodies, scene_graph
+from tapetum.scenes.words.graph import ObjectNode, SceneGraph, movable_bodies, scene_graph
 
 STAYED, MOVED = 0.01, 0.03
 """Metres."""
@@ -23,7 +23,7 @@ DROPPED = 0.3
 """Metres of height lost by which a thing has left the table."""
 HARD = 0.05
 """Metres per second of meeting from which on one thing hits another."""
-LOOKS = 5
+SNAPSHOTS = 5
 """Frames, evenly spread, in which visibility is looked at."""
 
 
@@ -72,24 +72,24 @@ class EpisodeEvents:
         self.step = episode.time(1)
 
     @cached_property
-    def looks(self) -> list[SceneGraph]:
-        """Scene graphs of `LOOKS` frames, first and last among them."""
-        frames = sorted({round(f) for f in np.linspace(0, self.episode.frames - 1, LOOKS)})
+    def snapshots(self) -> list[SceneGraph]:
+        """Scene graphs of `SNAPSHOTS` frames, first and last among them."""
+        frames = sorted({round(f) for f in np.linspace(0, self.episode.frames - 1, SNAPSHOTS)})
         return [scene_graph(self.episode, f, look=64) for f in frames]
 
     @cached_property
-    def cast(self) -> SceneGraph:
+    def all_objects(self) -> SceneGraph:
         """All movable things as if everything could be seen: names that fit one of them fit it all through the episode."""
-        first = self.looks[0]
+        first = self.snapshots[0]
         shown = [self._shown(t) for t in first.objects]
         return SceneGraph(frame=0, objects=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
 
     def shown(self, body: int) -> bool:
         """Check whether a body is clear in some look."""
-        return any(t.clear for look in self.looks for t in look.objects if t.number == body)
+        return any(t.clear for look in self.snapshots for t in look.objects if t.number == body)
 
     @cached_property
-    def deeds(self) -> list[Manipulation]:
+    def manipulations(self) -> list[Manipulation]:
         """Deeds of the hand in order."""
         merged: list[Manipulation] = []
         actions = sorted(self.episode.actions, key=lambda action: action.start_s)
@@ -152,7 +152,7 @@ class EpisodeEvents:
             return self.episode.sheets[body].mean((1, 2))
         return self.episode.poses[:, body, :3]
 
-    def fate(self, body: int, start: int = 0) -> str:
+    def outcome(self, body: int, start: int = 0) -> str:
         """Classify how a body fared from a moment on: stays, moves, falls over, leaves; empty where it is hard to say."""
         path = self.places(body)[start:]
         if path[-1, 2] < path[0, 2] - DROPPED:
@@ -184,7 +184,7 @@ class EpisodeEvents:
         since = start * self.step
         return bool(touched.any()) or any(body in (a.body, a.target) and a.end_s > since for a in self.episode.actions)
 
-    def set_off(self, body: int) -> str:
+    def motion_cause(self, body: int) -> str:
         """Classify what sets a body in motion first: start, hand, hit, never; empty where it is hard to say."""
         path = self.places(body)
         far = np.linalg.norm(path - path[0], axis=1)
@@ -203,7 +203,7 @@ class EpisodeEvents:
             return "hand"
         return "hit" if struck.any() and not by_hand.any() and not lifted else ""
 
-    def _shown(self, thing: SceneObject) -> SceneObject:
+    def _shown(self, thing: ObjectNode) -> ObjectNode:
         return replace(thing, visible_share=1.0, area=1.0)
 
 
@@ -250,10 +250,10 @@ class Counterfactuals:
         """Simulate the episode without the hand; None where there is none."""
         return self._no_hand
 
-    def thing(self, happenings: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
+    def thing(self, events: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
         """Draw a thing that had a part in the episode, and simulate the episode without it; None where none had."""
         if "_thing" not in self.__dict__:
-            self.__dict__["_thing"] = self._draw(happenings)
+            self.__dict__["_thing"] = self._draw(events)
         return self.__dict__["_thing"]
 
     @cached_property
@@ -261,9 +261,9 @@ class Counterfactuals:
         hands = [b.name for b in self.episode.bodies if b.group == "hand"]
         return CounterfactualEvents(resimulate(self.episode, without=hands[0])) if hands else None
 
-    def _draw(self, happenings: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
-        parts = {x for h in happenings.hits for x in h.bodies}
-        picked = [d.body for d in happenings.deeds if d.picked_s is not None][:1]
+    def _draw(self, events: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
+        parts = {x for h in events.hits for x in h.bodies}
+        picked = [d.body for d in events.manipulations if d.picked_s is not None][:1]
         rng = np.random.default_rng((self.seed & 0xFFFFFFFF, 93))
         pool = picked if picked and rng.random() < 0.4 else sorted(parts)
         if not pool:

@@ -30,12 +30,12 @@ STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
 """A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
-LOOK = 96
+PROBE_SIZE = 96
 """Pixels of the longer side of the image in which visibility is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneObject:
+class ObjectNode:
     """One movable thing in an image."""
 
     number: int
@@ -59,7 +59,7 @@ class SceneObject:
     area: float
     """Share of the image that shows it."""
     box: tuple[float, float, float, float]
-    """Around what is seen, raster pixels of the episode's image, as fine as the look (`LOOK`); zeros where nothing is."""
+    """Around what is seen, raster pixels of the episode's image, as fine as the look (`PROBE_SIZE`); zeros where nothing is."""
     text: str
     """The word printed on it, if it can be read in this image."""
     holder: int
@@ -83,30 +83,30 @@ class SceneGraph:
     """All movable things of one frame, the hand left out."""
 
     frame: int
-    objects: tuple[SceneObject, ...]
+    objects: tuple[ObjectNode, ...]
     hand: bool
     """Whether a hand can be seen."""
     upturned: tuple[int, ...] = ()
     """Numbers of hollow bodies that stand on their head, and of sheets: what they hold is under them."""
 
     @property
-    def visible(self) -> tuple[SceneObject, ...]:
+    def visible(self) -> tuple[ObjectNode, ...]:
         """Things of which anything is seen."""
         return tuple(t for t in self.objects if t.visible)
 
     @property
-    def clear(self) -> tuple[SceneObject, ...]:
+    def clear(self) -> tuple[ObjectNode, ...]:
         """Things of which enough is seen to be asked about."""
         return tuple(t for t in self.objects if t.clear)
 
-    def find(self, number: int) -> SceneObject:
+    def find(self, number: int) -> ObjectNode:
         """Find the object of a body; raise BadInput where the body is no movable thing."""
         for thing in self.objects:
             if thing.number == number:
                 return thing
         raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.objects]}")
 
-    def holds(self, a: SceneObject, relation: str, b: SceneObject) -> bool | None:
+    def holds(self, a: ObjectNode, relation: str, b: ObjectNode) -> bool | None:
         """Check whether `a` is `relation` `b`: True, False, or None where people would differ."""
         if relation in ("in", "under"):
             return a.holder == b.number and (relation == "under") == (b.number in self.upturned)
@@ -130,7 +130,7 @@ class SceneGraph:
         visible = self.visible
         return [(a.number, r, b.number) for a in visible for b in visible for r in kinds if a is not b and self.holds(a, r, b)]
 
-    def larger(self, a: SceneObject, b: SceneObject) -> bool | None:
+    def larger(self, a: ObjectNode, b: ObjectNode) -> bool | None:
         """Check whether `a` is larger than `b`; None where it is hard to say."""
         if a.size_m > LARGER * b.size_m:
             return True
@@ -166,7 +166,7 @@ def movable_bodies(episode: Episode) -> list[int]:
     return [j for j, b in enumerate(episode.bodies) if not b.fixed and b.group != "hand"]
 
 
-def small(episode: Episode, longest: int = LOOK) -> Episode:
+def small(episode: Episode, longest: int = PROBE_SIZE) -> Episode:
     """Copy the episode with a smaller image of the same view."""
     h, w = episode.size
     scale = longest / max(h, w)
@@ -175,7 +175,7 @@ def small(episode: Episode, longest: int = LOOK) -> Episode:
     return replace(episode, size=size, camera=replace(episode.camera, intrinsics=intrinsics))
 
 
-def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> SceneGraph:
+def scene_graph(episode: Episode, frame: int, look: int = PROBE_SIZE) -> SceneGraph:
     """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
     watched = small(episode, look)
     truth = GroundTruth(watched)
@@ -200,7 +200,7 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> SceneGraph:
             rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
             box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale
         things.append(
-            SceneObject(
+            ObjectNode(
                 number=j,
                 noun=body.noun,
                 colour=body.colour_name,

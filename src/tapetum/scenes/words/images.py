@@ -11,7 +11,7 @@ from itertools import combinations, product
 import numpy as np
 
 from tapetum.scenes.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
-from tapetum.scenes.words.graph import LARGER, SAME, SIDES, SceneGraph, SceneObject
+from tapetum.scenes.words.graph import LARGER, SAME, SIDES, ObjectNode, SceneGraph
 from tapetum.scenes.words.questions import Candidate
 from tapetum.scenes.words.referring import Phrase, a, named, phrases, plural, spoken
 
@@ -43,7 +43,7 @@ def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
     return tuple(w for w in words if w != answer)
 
 
-def _phrase(graph: SceneGraph, thing: SceneObject, rng: Rng, *unsaid: str) -> Phrase | None:
+def _phrase(graph: SceneGraph, thing: ObjectNode, rng: Rng, *unsaid: str) -> Phrase | None:
     """Draw one of the phrases that name a thing; plain ones come before those with a neighbour."""
     options = phrases(graph, thing, frozenset(unsaid))
     return options[0 if rng.random() < 0.6 else int(rng.integers(min(len(options), 4)))] if options else None
@@ -111,7 +111,7 @@ def _count(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _named(graph: SceneGraph, thing: SceneObject, rng: Rng) -> list[tuple[str, str]]:
+def _named(graph: SceneGraph, thing: ObjectNode, rng: Rng) -> list[tuple[str, str]]:
     """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
 
     Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.

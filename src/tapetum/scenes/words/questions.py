@@ -29,7 +29,7 @@ Kind = Literal["picture", "descriptive", "explanatory", "predictive", "counterfa
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceQuestion:
+class SceneQuestion:
     """A question about an image or an episode, with three to five options of which one is right."""
 
     template: str
@@ -98,7 +98,7 @@ def block_of(number: int) -> range:
 
 def balance(
     scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK, first: int = 0
-) -> list[list[ChoiceQuestion]]:
+) -> list[list[SceneQuestion]]:
     """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments.
 
     `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is
@@ -106,19 +106,19 @@ def balance(
     """
     if first % block:
         raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
-    chosen: list[list[ChoiceQuestion]] = []
+    chosen: list[list[SceneQuestion]] = []
     for start in range(0, len(scenes), block):
         chosen += _block(scenes[start : start + block], seed + first + start, options, most)
     return chosen
 
 
-def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most: int) -> list[list[ChoiceQuestion]]:
+def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most: int) -> list[list[SceneQuestion]]:
     rng = np.random.default_rng((seed & 0xFFFFFFFF, 4127))
     pools: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     for number, candidates in enumerate(scenes):
         for candidate in candidates:
             pools.setdefault((candidate.template, candidate.key), []).append((number, candidate))
-    chosen: list[list[ChoiceQuestion]] = [[] for _ in scenes]
+    chosen: list[list[SceneQuestion]] = [[] for _ in scenes]
     used: dict[tuple[int, str], int] = {}
     for name in sorted(pools):
         pool = pools[name]
@@ -181,8 +181,8 @@ def _nearness(candidate: Candidate, group: list[tuple[int, Candidate]]) -> int:
     return sum((c.answer in candidate.near) + (candidate.answer in c.near) for _, c in group)
 
 
-def _with_options(candidate: Candidate, options: tuple[str, ...]) -> ChoiceQuestion:
-    return ChoiceQuestion(
+def _with_options(candidate: Candidate, options: tuple[str, ...]) -> SceneQuestion:
+    return SceneQuestion(
         template=candidate.template,
         text=candidate.text,
         answer=candidate.answer,

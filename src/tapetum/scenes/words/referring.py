@@ -7,7 +7,7 @@ fits no other: a thing without a colour that anyone would agree on may be red.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tapetum.scenes.words.graph import LARGER, SIDES, Relation, SceneGraph, SceneObject
+from tapetum.scenes.words.graph import LARGER, SIDES, ObjectNode, Relation, SceneGraph
 
 ADJECTIVES = {"wood": "wooden"}
 """Of materials; the others are their own."""
@@ -40,7 +40,7 @@ class Phrase:
         parts = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
         return " ".join(w for w in parts if w)
 
-    def fits(self, graph: SceneGraph, thing: SceneObject) -> bool | None:
+    def fits(self, graph: SceneGraph, thing: ObjectNode) -> bool | None:
         """Check whether the phrase fits a thing: True, False, or None where people would differ."""
         answers: list[bool | None] = [
             not self.noun or thing.noun == self.noun,
@@ -55,7 +55,7 @@ class Phrase:
             answers.append(graph.holds(thing, self.relation, anchor) if anchor else None)
         return False if False in answers else None if None in answers else True
 
-    def _sized(self, graph: SceneGraph, thing: SceneObject) -> bool | None:
+    def _sized(self, graph: SceneGraph, thing: ObjectNode) -> bool | None:
         others = [t for t in graph.visible if t.noun == self.noun and t.number != thing.number]
         if len(others) != 1 or thing.noun != self.noun:
             return None
@@ -63,14 +63,14 @@ class Phrase:
         return True if a.size_m > LARGER * b.size_m else False if b.size_m > LARGER * a.size_m else None
 
 
-def named(graph: SceneGraph, phrase: Phrase) -> SceneObject | None:
+def named(graph: SceneGraph, phrase: Phrase) -> ObjectNode | None:
     """Find the one visible thing that a phrase names, or None where it names none, more than one, or nobody can say."""
     matches = [(t, phrase.fits(graph, t)) for t in graph.visible]
     certain = [t for t, fits in matches if fits]
     return certain[0] if len(certain) == 1 and all(fits is not None for _, fits in matches) else None
 
 
-def phrases(graph: SceneGraph, thing: SceneObject, unsaid: frozenset[str] = frozenset()) -> list[Phrase]:
+def phrases(graph: SceneGraph, thing: ObjectNode, unsaid: frozenset[str] = frozenset()) -> list[Phrase]:
     """List phrases that name a thing, the plainest first; they say nothing of what is `unsaid`.
 
     `unsaid` may hold noun, colour, material, size, relation; an anchor's colour is not said either where colour is unsaid.
@@ -103,7 +103,7 @@ def a(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def _plain(thing: SceneObject, unsaid: frozenset[str]) -> Iterator[Phrase]:
+def _plain(thing: ObjectNode, unsaid: frozenset[str]) -> Iterator[Phrase]:
     noun = "" if "noun" in unsaid else thing.noun
     base = Phrase(noun=noun)
     colours = [thing.colour] if thing.colour and "colour" not in unsaid else []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Features
-from tapetum.layers.norm import Standardise
+from tapetum.layers.norm import Standardize
 
 
 class FeatureNorm(nn.BatchNorm1d):
@@ -86,7 +86,7 @@ class PolicyHead(nn.Module):
 
     def __init__(self, width: int, actions: int, own: int = 0, hidden: tuple[int, ...] = (256, 256)):
         super().__init__()
-        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardise(own), Standardise(actions)
+        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardize(own), Standardize(actions)
         layers: list[nn.Module] = []
         inward = width + own
         for outward in hidden:

@@ -94,7 +94,7 @@ class Pointwise(Adapter):
         return self.mix(x[:, :, first:, first:])[:, :, : y.shape[2], : y.shape[3]]
 
 
-class LowRank(Adapter):
+class LowRankAdapter(Adapter):
     """What is added to the weight of a linear layer: up @ down."""
 
     def __init__(self, site: Site):
@@ -136,7 +136,7 @@ def undrawn(site: Site) -> Adapter:
 
 def _kind(site: Site) -> type[Adapter]:
     if site.form == "lora":
-        return LowRank
+        return LowRankAdapter
     if site.form == "bottleneck":
         return ConvBottleneck
     return Bottleneck if site.rank else Pointwise

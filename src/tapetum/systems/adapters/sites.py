@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
-from tapetum.systems.adapters.addresses import Place, Transformer, layout_of
+from tapetum.systems.adapters.addresses import AdapterPlace, Transformer, layout_of
 from tapetum.systems.adapters.config import AdapterConfig, Site, default_rank
 
 
@@ -87,7 +87,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def site_at(trunk: nn.Module, place: Place, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
+def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
     """Make the site of a place. Raises BadInput where no adapter fits."""
     module, address = trunk.get_submodule(place.address), place.address
     common = {"address": address, "section": place.section, "where": place.where}
@@ -112,7 +112,7 @@ def site_at(trunk: nn.Module, place: Place, passed: Mapping[str, Passed], config
 
 def _of_shape(
     module: nn.Module,
-    place: Place,
+    place: AdapterPlace,
     shapes: Passed,
     shape: tuple[int, ...],
     common: dict[str, Any],

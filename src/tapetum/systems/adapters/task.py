@@ -17,13 +17,13 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
-from tapetum.systems.adapters.demos import Demos
+from tapetum.systems.adapters.demos import Demonstrations
 from tapetum.systems.adapters.heads import PolicyHead, make_head
 from tapetum.systems.adapters.images import IGNORED, LabelledImages, shifted
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
-from tapetum.systems.adapters.worlds.world import Observation, World
+from tapetum.systems.adapters.worlds.world import Observation, RobotWorld
 from tapetum.train import StepContext, Task
 
 MEASURED_ON = 256
@@ -205,10 +205,10 @@ class ImageTask(AdaptTask):
         return self.described()
 
 
-class Frames(Dataset):
+class DemonstrationFrames(Dataset):
     """Prepared frames of demonstrations, by number in a shuffled, endless order."""
 
-    def __init__(self, demos: Demos, preprocessing: Any, seed: int = 0, shift: int = 0):
+    def __init__(self, demos: Demonstrations, preprocessing: Any, seed: int = 0, shift: int = 0):
         self.demos, self.preprocessing, self.seed, self.shift = demos, preprocessing, seed, shift
 
     def __len__(self) -> int:
@@ -235,7 +235,7 @@ class Frames(Dataset):
 class CloneTask(AdaptTask):
     """Do what demonstrations show: the squared error of standardised actions."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: Frames, world: World | None):
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: DemonstrationFrames, world: RobotWorld | None):
         """Learn from `frames`; the policy is tried in `world`, if there is one."""
         super().__init__(run, trunk)
         self.frames, self.world = frames, world

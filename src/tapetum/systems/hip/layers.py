@@ -40,7 +40,7 @@ _IN_CACHE = 1 << 17
 cache, while passes over a million elements of few channels are bound by memory."""
 
 
-class Attention(nn.Module):
+class GroupedAttention(nn.Module):
     """Queries of `queries` channels look at inputs of `keys` channels, at width `width`; the answer is like the queries."""
 
     def __init__(self, queries: int, keys: int, width: int, heads: int):
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
 
 
-class Mlp(nn.Module):
+class SquaredReluMlp(nn.Module):
     """Two linear layers with a squared ReLU between."""
 
     def __init__(self, channels: int, widening: int):
@@ -83,8 +83,8 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.residual = residual
         self.query_norm, self.input_norm = nn.LayerNorm(queries), nn.LayerNorm(inputs)
-        self.attention = Attention(queries, inputs, inputs, heads)
-        self.mlp_norm, self.mlp = nn.LayerNorm(queries), Mlp(queries, widening)
+        self.attention = GroupedAttention(queries, inputs, inputs, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(queries), SquaredReluMlp(queries, widening)
 
     def forward(
         self, queries: Float[Tensor, "b g n q"], inputs: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
@@ -111,8 +111,8 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, *, heads: int, widening: int, dropout: float = 0.0, drop_path: float = 0.0):
         super().__init__()
         self.dropout, self.drop_path = dropout, drop_path
-        self.norm, self.attention = nn.LayerNorm(channels), Attention(channels, channels, channels, heads)
-        self.mlp_norm, self.mlp = nn.LayerNorm(channels), Mlp(channels, widening)
+        self.norm, self.attention = nn.LayerNorm(channels), GroupedAttention(channels, channels, channels, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(channels), SquaredReluMlp(channels, widening)
 
     def forward(self, x: Float[Tensor, "b g n c"]) -> Float[Tensor, "b g n c"]:
         y = self.norm(x)

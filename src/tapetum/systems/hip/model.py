@@ -27,7 +27,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
 from tapetum.systems.hip.grouping import Grouping, grouping
 from tapetum.systems.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
-from tapetum.systems.hip.masking import Kept
+from tapetum.systems.hip.masking import VisibleElements
 from tapetum.systems.hip.positions import PositionCodes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class HipOutput:
     """Latents of each block that ran; the processor's are at `config.processor`."""
 
 
-class Block(nn.Module):
+class HipBlock(nn.Module):
     """Regroup, cross-attend with learned queries, self-attend."""
 
     def __init__(self, config: HipConfig, number: int):
@@ -136,7 +136,7 @@ class Hip(nn.Module):
         self.positions = nn.ModuleDict(
             {name: PositionCodes(m, width, config, projected=config.position_projection) for name, m in inner.items()}
         )
-        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.blocks))
+        self.blocks = nn.ModuleList(HipBlock(config, i) for i in range(config.blocks))
         self.head = CrossAttention(width, config.channels[-1], residual=False)
         self.unembed = nn.ModuleDict({name: zero_linear(width, m.channels) for name, m in inner.items()})
         if labels:
@@ -151,7 +151,7 @@ class Hip(nn.Module):
     def forward(
         self,
         inputs: Mapping[str, Float[Tensor, "b _n _c"]],
-        kept: Kept | None = None,
+        kept: VisibleElements | None = None,
         decode: Collection[str] | None = None,
     ) -> HipOutput:
         """Return latents of all blocks, and a reconstruction of the inputs.
@@ -192,7 +192,7 @@ class Hip(nn.Module):
 
         return HipEmbedder(self)
 
-    def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
+    def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: VisibleElements | None) -> Tensor:
         """Latents of block 0. The large arrays are gone when it ends."""
         real = plan.real().to(codes.device)[None] if self.config.mask_padding and plan.padding else None
         embedded = plan.group({span.name: self.embed[span.name](inputs[span.name]) for span in plan.spans})
@@ -245,7 +245,7 @@ def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
 
 
 def _entering(
-    embedded: Tensor, codes: Tensor, kept: Kept | None, real: Tensor | None
+    embedded: Tensor, codes: Tensor, kept: VisibleElements | None, real: Tensor | None
 ) -> tuple[Float[Tensor, "b g m e"], Tensor | None]:
     """What block 0 looks at, and where it may look."""
     if kept is None:

@@ -18,7 +18,8 @@ from torch import Tensor
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
+from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.stream_files import StreamStore
@@ -204,7 +205,7 @@ class VideoEmbedder:
     """Computes a vector for every segment of videos, and for images: the embedder of `tapetum embed`."""
 
     def __init__(self, model: VideoText, rate: float = 1.0):
-        self.model, self.rate = model.eval(), rate
+        self.model, self.rate = speed_up(model.eval()), rate
         self.identity = model.identity()
 
     @property
@@ -212,17 +213,17 @@ class VideoEmbedder:
         """The device of the model."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
         """Embed the passages of a file one after the other; `store` as in `stream_features`.
 
         Raises BadInput if it cannot be read.
         """
         with open_video(path) as video:
             if len(video) == 1:
-                yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
+                yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
             for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
-                yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
+                yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()
@@ -230,7 +231,7 @@ class VideoEmbedder:
         """Compute the vector of an image."""
         return self.model.embed_images(preprocess_frames(self.model, frame[None])[0])[0].float().cpu()
 
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n e"]:
         """Stack the vectors, which were computed with the pieces."""
         return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
 

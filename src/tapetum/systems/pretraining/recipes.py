@@ -238,13 +238,13 @@ def trained_architecture(reference: str, size: int) -> Architecture:
     """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
     from tapetum.encoders.factory import describe
 
-    found = describe(trained_encoder(reference))
-    side = getattr(found.config, "image_size", (size, size))
+    result = describe(trained_encoder(reference))
+    side = getattr(result.config, "image_size", (size, size))
     if side != (size, size):
         raise BadInput(
             f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
         )
-    return _prepared(found, size)
+    return _prepared(result, size)
 
 
 def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
@@ -254,17 +254,17 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     (8, 8)
     """
     changes = dict(_setting(text) for text in change)
-    found = architecture(name)
-    if hasattr(found.config, "image_size"):
-        check_side(found.config, size, "--size", changes.get("patch"))
+    result = architecture(name)
+    if hasattr(result.config, "image_size"):
+        check_side(result.config, size, "--size", changes.get("patch"))
         changes = {"image_size": (size, size), **changes}
-    return _prepared(changed(found, changes), size)
+    return _prepared(changed(result, changes), size)
 
 
-def _prepared(found: Architecture, size: int) -> Architecture:
+def _prepared(base: Architecture, size: int) -> Architecture:
     """Let images be prepared to `size`, small ones uncropped."""
-    crop_fraction = 1.0 if size <= 64 else found.preprocessing.crop_fraction
-    return replace(found, preprocessing=replace(found.preprocessing, size=(size, size), crop_fraction=crop_fraction))
+    crop_fraction = 1.0 if size <= 64 else base.preprocessing.crop_fraction
+    return replace(base, preprocessing=replace(base.preprocessing, size=(size, size), crop_fraction=crop_fraction))
 
 
 def _setting(text: str, option: str = "--change") -> tuple[str, Any]:

@@ -17,8 +17,7 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, TextPair, collate
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.losses import suffix_loss
-from tapetum.systems.paligemma.mask import prefix_lm_mask
-from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.model import PaliGemma, prefix_lm_mask
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.task import reference_groups, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
@@ -123,7 +122,7 @@ def test_losses(pair: tuple[PaliGemma, dict], name: str, images: int, smoothing:
 def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
     """Losses on the way, and how far every tensor of theirs moves; their decay is not multiplied by the rate, torch's is."""
     from tapetum.systems.paligemma.official import big_vision
-    from tapetum.systems.paligemma.official.pieces import send
+    from tapetum.systems.paligemma.official.pieces import to_official
     from tapetum.train.config import TrainConfig
     from tapetum.train.optim import build_optimizer
 
@@ -143,7 +142,7 @@ def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
     assert losses == pytest.approx(theirs["steps/losses"].tolist(), rel=1e-3)
-    before, after = (send(each, big_vision.table(model.config)) for each in (start, model))
+    before, after = (to_official(each, big_vision.table(model.config)) for each in (start, model))
     for name, old in before.items():
         if name.endswith("key/bias"):  # changes no attention: its slope is rounding, and Adam makes steps of it
             continue

@@ -61,11 +61,6 @@ def add_roller(scene: SceneBuilder, noun: str, start: np.ndarray, velocity: np.n
     return number
 
 
-def outline_of(scene: SceneBuilder, body: int) -> np.ndarray:
-
-    return outline(scene.bodies[body].shape)
-
-
 def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
     """Move some thing to a free place: what a hand does when nothing else is left to do."""
     poses = hand.stage.sim.poses_now()
@@ -83,5 +78,9 @@ def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
 
 def within_reach(hand: Hand, bodies: list[int]) -> list[int]:
     """Keep the bodies that are on the support, not too far out and not moving."""
-    poses, speeds = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
-    return [j for j in bodies if poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.32 and np.linalg.norm(speeds[j, :3]) < 0.03]
+    poses, pixel_motion = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
+    return [
+        j
+        for j in bodies
+        if poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.32 and np.linalg.norm(pixel_motion[j, :3]) < 0.03
+    ]

@@ -5,15 +5,16 @@ from dataclasses import replace
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Cup, Sphere
 from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL
-from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot, one_of, outline_of, tidy
+from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot, one_of, tidy
 
 
 def _flat(scene: SceneBuilder, body: int) -> np.ndarray:
-    return quaternions.place(scene.poses[body][None], outline_of(scene, body))[:, :2]
+    return quaternions.place(scene.poses[body][None], outline(scene.bodies[body].shape))[:, :2]
 
 
 def stack(scene: SceneBuilder) -> Act:
@@ -39,7 +40,7 @@ def stack(scene: SceneBuilder) -> Act:
         below = blocks[state["level"] - 1]
         poses = hand.stage.sim.poses_now()
         if hand.pick(thing):
-            points = quaternions.place(hand.stage.sim.poses_now()[below][None], outline_of(scene, below))
+            points = quaternions.place(hand.stage.sim.poses_now()[below][None], outline(scene.bodies[below].shape))
             x, y = poses[below, :2] + rng.normal(0, 0.002, 2)
             hand.place(float(x), float(y), height=float(points[:, 2].max()), target=below)
         state["level"] += 1

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import Camera, looking_at, simulator
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
 from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {
@@ -66,7 +66,7 @@ def _along_arc(at: str, hinge: tuple[float, float], first: tuple[float, float], 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class KitchenTask:
     """What is to be done."""
 
     key: str
@@ -78,8 +78,8 @@ class Task:
 
 
 _MICROWAVE = "microhandle_site"
-TASKS: dict[str, Task] = {
-    "slide-door": Task(
+TASKS: dict[str, KitchenTask] = {
+    "slide-door": KitchenTask(
         key="slide cabinet",
         joints=(19,),
         goal=(0.37,),
@@ -90,7 +90,7 @@ TASKS: dict[str, Task] = {
             Waypoint(at="slide_site", offset=(0.40, 0.0, 0.0), grip=OPEN),
         ),
     ),
-    "light": Task(
+    "light": KitchenTask(
         key="light switch",
         joints=(17, 18),
         goal=(-0.69, -0.05),
@@ -102,7 +102,7 @@ TASKS: dict[str, Task] = {
             Waypoint(at="light_site", offset=(-0.12, -0.15, 0.0), grip=CLOSED),
         ),
     ),
-    "microwave": Task(
+    "microwave": KitchenTask(
         key="microwave",
         joints=(22,),
         goal=(-0.75,),
@@ -146,7 +146,7 @@ class Kitchen:
         self._robot.reset(seed=0)
         self._sites = {self._model.site(i).name: self._data.site_xpos[i].copy() for i in range(self._model.nsite)}
         self._posture = self._data.site_xmat[self._hand].reshape(3, 3).copy()
-        self._camera = Camera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: the robot stands somewhere else."""

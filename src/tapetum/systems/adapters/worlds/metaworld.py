@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import Camera, looking_at, simulator
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
 from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {
@@ -88,7 +88,7 @@ class MetaWorld:
             point, distance, azimuth, elevation = CAMERAS[self.camera]
             view = looking_at(point, distance, azimuth + 8 * shift, elevation)
         _dim(self._env.model, shift)
-        self._camera = Camera(self._env.model, pixels, view, beautiful=beautiful)
+        self._camera = SimulatorCamera(self._env.model, pixels, view, beautiful=beautiful)
         self._done = False
 
     def reset(self, seed: int) -> Observation:

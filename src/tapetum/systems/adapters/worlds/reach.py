@@ -22,7 +22,7 @@ _TURN = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.4], [0.4, 0.1, 0.5]])
 
 
 @dataclass(kw_only=True)
-class Reach:
+class ReachWorld:
     """The task; `expert` goes straight to the goal."""
 
     pixels: int = 48

@@ -94,7 +94,7 @@ def _cannot_draw(package: str, error: Exception) -> TapetumError:
     return TapetumError(f"{package} cannot draw with {choose_gl()} ({reason}); {_PACKAGES}, or set MUJOCO_GL to egl or osmesa")
 
 
-class Camera:
+class SimulatorCamera:
     """Draws a MuJoCo scene from one place, quickly: without shadows, reflections and smoothed edges.
 
     Those cost more than ten times as much as all else where the processor draws.

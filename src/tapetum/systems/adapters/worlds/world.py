@@ -20,7 +20,7 @@ class Observation:
     """Proprioception: what the robot knows of itself."""
 
 
-class World(Protocol):
+class RobotWorld(Protocol):
     """A task with one camera. The same seed makes the same episode."""
 
     name: str
@@ -55,7 +55,7 @@ class World(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Episode:
+class RobotEpisode:
     """One episode: what was seen before each step, and what was done."""
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -80,7 +80,9 @@ Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
 """What is done for what is seen."""
 
 
-def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0) -> Episode:
+def roll(
+    world: RobotWorld, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0
+) -> RobotEpisode:
     """Play the episode of a seed.
 
     Args:
@@ -111,4 +113,4 @@ def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None
             if left <= 0:
                 break
     arrays = np.stack(frames), np.stack(own).astype(np.float32), np.stack(actions).astype(np.float32)
-    return Episode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)
+    return RobotEpisode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)
