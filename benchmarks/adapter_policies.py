@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos, read_demos
@@ -45,7 +45,7 @@ def table(file, count, seed=0):
     read = pq.read_table(file, columns=["image", "label"])
     rows = np.random.default_rng(seed).permutation(read.num_rows)[:count]
     stored = read.column("image").take(rows).to_pylist()
-    return [np.array(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored], read.column("label").take(
+    return [np.array(opened_image(StoredFile("image", one["bytes"]), "RGB")) for one in stored], read.column("label").take(
         rows
     ).to_pylist()
 

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tapetum.app.scenes import episodes, images
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.filming import FilmConfig, Truth
-from tapetum.scenes.filming import film as film_episode
+from tapetum.scenes.rendering import GroundTruth, RenderConfig
+from tapetum.scenes.rendering import frames as film_episode
 from tapetum.scenes.words.graph import small
 from tapetum.video import write_video
 
@@ -63,18 +63,21 @@ def gallery(folder, numbers):
     return np.concatenate([np.concatenate(tiles[i : i + 4], 1) for i in range(0, len(tiles), 4)])
 
 
-def film(folder, name):
+def render_episode(folder, name):
     """Frames of a recorded episode, filmed again without noise, with boxes, points, what is done and what is heard."""
     item = json.loads((folder / "all_train.json").read_text())[name]
     episode = small(load_episode(folder / "episodes" / f"{name}.npz"), FILM)
-    truth, names = Truth(episode), {int(i): b.group or b.noun for i, b in zip(episode.instance, episode.bodies, strict=True)}
-    quiet = FilmConfig(noise=0, compress="no")
+    truth, names = (
+        GroundTruth(episode),
+        {int(i): b.group or b.noun for i, b in zip(episode.instance, episode.bodies, strict=True)},
+    )
+    quiet = RenderConfig(noise=0, compress="no")
     for frame in film_episode(episode, config=quiet, frames=range(0, episode.frames, EVERY)):
         sheet = Image.new("RGB", (FILM, FILM + 28), "white")
         sheet.paste(Image.fromarray(frame.rgb))
         draw = ImageDraw.Draw(sheet)
         boxes = truth.boxes(frame.number)
-        for identity, box in zip(boxes.ids.tolist(), boxes.whole.tolist(), strict=True):
+        for identity, box in zip(boxes.ids.tolist(), boxes.amodal.tolist(), strict=True):
             if names[identity] != "hand" and box[0] == box[0]:
                 draw.rectangle(box, outline=colour(identity))
                 draw.text((box[0], box[1] - 11), names[identity], fill="white", stroke_width=1, stroke_fill="black")
@@ -94,7 +97,7 @@ def main(folder=IMAGES):
         shown = images(Path(place, "images"), n=24, seed=7)
         Image.fromarray(gallery(shown.out, range(12))).save(folder / "world.jpg", quality=72)
         done = episodes(Path(place, "episodes"), n=1, seed=2, size=96, seconds=7.0, story="cups-shuffle", points=16)
-        write_video(folder / "episode.gif", film(done.out, "episode_00000"), 24 / EVERY)
+        write_video(folder / "episode.gif", render_episode(done.out, "episode_00000"), 24 / EVERY)
 
 
 if __name__ == "__main__":

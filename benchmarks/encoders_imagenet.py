@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.config import IMAGENET_MEAN, IMAGENET_STD
 from tapetum.encoders.features import prepare
 from tapetum.encoders.imagenet import class_names
@@ -61,7 +61,7 @@ def main():
     table = pq.read_table(chosen.photos, columns=["image", "label"])
     rows = np.random.default_rng(0).permutation(table.num_rows)[: chosen.count or None]
     stored = table.column("image").take(rows).to_pylist()
-    images = [np.array(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored]
+    images = [np.array(opened_image(StoredFile("image", one["bytes"]), "RGB")) for one in stored]
     labels = [classes_called(label) for label in table.column("label").take(rows).to_pylist()]
     if not all(labels):
         raise SystemExit(f"{sum(not label for label in labels)} labels are no names of classes of ImageNet")

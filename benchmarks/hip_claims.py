@@ -30,7 +30,7 @@ from plus_minus import verdict, with_deviation
 from tapetum.account.flops import count_flops
 from tapetum.systems.hip.classes import ClassTask
 from tapetum.systems.hip.config import FLAT_NANO, NANO, HipConfig, Masked
-from tapetum.systems.hip.data import Examples, Field
+from tapetum.systems.hip.data import HipExamples, ModalityField
 from tapetum.systems.hip.images import neighbour_cosines
 from tapetum.systems.hip.masked import MaskedTask
 from tapetum.train import TrainConfig, fit
@@ -85,7 +85,7 @@ class Data:
         images, labels = getattr(self, part)
         if few:
             images, labels = images[: self.few], labels[: self.few]
-        field = Field(
+        field = ModalityField(
             images,
             self.mean,
             self.std,
@@ -93,7 +93,7 @@ class Data:
             mirror=self.mirror,
             order=self.permutation if permuted else None,
         )
-        return Examples({"image": field}, labels, seed=seed)
+        return HipExamples({"image": field}, labels, seed=seed)
 
     def checks(self, permuted=False, part="check"):
         """Images for scores: digits are put anywhere once and for all."""
@@ -103,10 +103,10 @@ class Data:
             images = np.stack([shown[k]["image"].numpy() for k in range(len(images))])
             labels = np.stack([shown[k]["target"].numpy() for k in range(len(labels))])
             images = images.reshape(-1, self.side, self.side, images.shape[-1])
-            field = Field(images, order=self.permutation if permuted else None)
+            field = ModalityField(images, order=self.permutation if permuted else None)
         else:
-            field = Field(images, self.mean, self.std, order=self.permutation if permuted else None)
-        return Examples({"image": field}, labels)
+            field = ModalityField(images, self.mean, self.std, order=self.permutation if permuted else None)
+        return HipExamples({"image": field}, labels)
 
 
 def finish(task, config, out):

@@ -20,8 +20,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import tapetum
-from tapetum.data.media import Stored, opened_image
-from tapetum.encoders.embed import Piece
+from tapetum.data.files import StoredFile, opened_image
+from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.hip.config import NANO, Modality, Preparation
 from tapetum.systems.hip.datasets import MEAN, STD
 from tapetum.systems.hip.model import Hip
@@ -35,7 +35,7 @@ def images(path, count):
     rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
     stored = table.column("image").take(rows).to_pylist()
     labels = np.array(table.column("label").take(rows).to_pylist())
-    return [np.asarray(opened_image(Stored("image", one["bytes"]), "RGB")) for one in stored], labels
+    return [np.asarray(opened_image(StoredFile("image", one["bytes"]), "RGB")) for one in stored], labels
 
 
 def patches(path, count):
@@ -43,8 +43,8 @@ def patches(path, count):
     rng, found, labels = np.random.default_rng(0), [], []
     while len(found) < count:
         row = rows[rng.integers(len(rows))]
-        frame = np.asarray(opened_image(Stored("image", row["image"]["bytes"]), "RGB"))
-        mask = np.asarray(opened_image(Stored("image", row["mask"]["bytes"]), "L"))
+        frame = np.asarray(opened_image(StoredFile("image", row["image"]["bytes"]), "RGB"))
+        mask = np.asarray(opened_image(StoredFile("image", row["mask"]["bytes"]), "L"))
         for _ in range(6):
             y, x = (int(rng.integers(n - 64)) for n in mask.shape)
             classes, counts = np.unique(mask[y : y + 64, x : x + 64], return_counts=True)
@@ -62,7 +62,7 @@ def untrained():
 
 
 def vectors(embedder, frames):
-    pieces = [Piece("", None, None, {"image": embedder.prepare(frame)}) for frame in frames]
+    pieces = [EmbeddedPiece("", None, None, {"image": embedder.prepare(frame)}) for frame in frames]
     return np.concatenate([embedder.embed(pieces[k : k + 64]) for k in range(0, len(pieces), 64)])
 
 

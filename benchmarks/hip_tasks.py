@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.systems.hip.classes import Classifier, ClassTask
+from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import NANO, Masked, Sizes
-from tapetum.systems.hip.data import Examples
+from tapetum.systems.hip.data import HipExamples
 from tapetum.systems.hip.datasets import data_set
 from tapetum.systems.hip.recipes import recipe
 from tapetum.systems.hip.run import train_hip
@@ -88,7 +88,7 @@ def joint(args):
             eval_every=half,
         )
         result = fit(task, config, launch.out)
-        assert isinstance(result.model, Classifier)
+        assert isinstance(result.model, HipClassifier)
         out["+".join(senses)] = task.evaluate(result.model.eval(), 0)["accuracy"]
     return out
 
@@ -101,7 +101,7 @@ def paired(images, sounds, senses, seed):
     image, audio = images.fields["image"], sounds.fields["audio"]
     values = np.stack([image.values.read(int(k), None) for k in chosen])
     fields = {"image": type(image)(values, image.mean, image.std, mirror=True), "audio": audio}
-    return Examples({name: fields[name] for name in senses}, sounds.targets, seed=seed)
+    return HipExamples({name: fields[name] for name in senses}, sounds.targets, seed=seed)
 
 
 TASKS = {"cifar": cifar, "camvid": camvid, "digits": digits, "joint": joint}

@@ -49,10 +49,10 @@ MODULES = """
     systems/longvideo/losses systems/longvideo/memory
     systems/longvideo/video_text systems/longvideo/tubelets
     metrics/*
-    systems/odin/clustering systems/odin/detcon systems/odin/looks systems/odin/losses systems/odin/metrics
+    systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals
     systems/odin/regions systems/odin/task
-    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses systems/paligemma/mask
+    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
     systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
     systems/paligemma/images systems/paligemma/transfer/box_scores systems/paligemma/transfer/scores
     systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
@@ -60,8 +60,8 @@ MODULES = """
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
     systems/tap/bootstrap/labels systems/tap/bootstrap/task systems/tap/network/* systems/tap/tracking/polish
     systems/tap/training/losses systems/tap/training/task
-    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/lift systems/tapvid3d/metrics
-    systems/tapvid3d/reconstruction/rotations
+    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/metrics
+    systems/tapvid3d/reconstruction/twoview
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
     train/accumulation train/contrastive train/gather train/gradient_cache train/lars train/optim train/state

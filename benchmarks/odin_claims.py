@@ -37,7 +37,7 @@ from plus_minus import verdict
 from tapetum.encoders.factory import make
 from tapetum.metrics.masks import Confusion, mask_iou
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.looks import PLAIN, looked_at_by, metric_of
+from tapetum.systems.odin.feature_maps import PLAIN, cluster_metric, network_map
 from tapetum.systems.odin.metrics import discovery_scores
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.proposals import best_in_cells, proposals
@@ -125,7 +125,7 @@ class Study:
         """Score features on the test scenes and clips: abo, object_recovery, mean_iou of a linear layer, and j."""
         best, tests = [], self.tests
         for k in range(len(tests)):
-            best.append(best_in_cells(tests.objects(k), proposals(look(tests[k]), PROPOSALS, metric_of(look))))
+            best.append(best_in_cells(tests.objects(k), proposals(look(tests[k]), PROPOSALS, cluster_metric(look))))
         found = discovery_scores(best)
         if probe:
             found["mean_iou"] = linear_iou(look, tests)
@@ -143,7 +143,7 @@ class Study:
         run = self.run_of(seed)
         torch.manual_seed(seed)
         untrained = Odin(run.odin, make(run.architecture, seed)).eval()
-        self.keep(f"untrained {seed}", lambda: self.scores(looked_at_by(untrained, o.size)))
+        self.keep(f"untrained {seed}", lambda: self.scores(network_map(untrained, o.size)))
         scenes = None
         for arm in o.arms or [each for each in ARMS if set(ARMS[each][1]) & set(o.claims)]:
             name, changes = f"{arm} {seed}", ARMS[arm][0]
@@ -154,7 +154,7 @@ class Study:
             masks = scenes.masks if arm == "oracle" else None
             model = self.trained(name, self.run_of(seed, **changes), source, masks)
             if model is not None:
-                self.keep(name, lambda model=model: self.scores(looked_at_by(model, o.size)))
+                self.keep(name, lambda model=model: self.scores(network_map(model, o.size)))
 
     def real(self) -> None:
         """Score a run on photographs on the things of streets, beside what needs none."""
@@ -164,7 +164,7 @@ class Study:
 
         def scores(look: Look) -> dict[str, float]:
             return discovery_scores(
-                [best_in_cells(things, proposals(look(p), 2 * PROPOSALS, metric_of(look))) for p, things in streets]
+                [best_in_cells(things, proposals(look(p), 2 * PROPOSALS, cluster_metric(look))) for p, things in streets]
             )
 
         for name, look in PLAIN.items():
@@ -173,13 +173,13 @@ class Study:
             run = self.run_of(seed, clusters=16)
             torch.manual_seed(seed)
             untrained = Odin(run.odin, make(run.architecture, seed)).eval()
-            self.keep(f"real untrained {seed}", lambda model=untrained: scores(looked_at_by(model, o.real_size)))
+            self.keep(f"real untrained {seed}", lambda model=untrained: scores(network_map(model, o.real_size)))
             if not o.photos or f"real odin {seed}" in self.found or time.monotonic() > self.ends:
                 continue
             images = Kept([o.photos], max(o.size, 96), o.images)
             model = self.trained(f"photos {seed}", run, ImageSource(images, about={"data": f"photos {len(images)}"}))
             if model is not None:
-                self.keep(f"real odin {seed}", lambda model=model: scores(looked_at_by(model, o.real_size)))
+                self.keep(f"real odin {seed}", lambda model=model: scores(network_map(model, o.real_size)))
 
 
 @torch.no_grad()

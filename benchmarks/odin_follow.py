@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.looks import image_features_of
+from tapetum.app.image_features import image_features_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
-from tapetum.scenes.filming import film
 from tapetum.scenes.physics import make_episode
+from tapetum.scenes.rendering import render_episode
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look
@@ -34,7 +34,7 @@ LEAST = 0.003
 def episode(number: int, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Make frames (t, h, w, 3) and instances (t, h, w) of an episode."""
     made = make_episode(7_000_000 + number, seconds=options.frames / 6, rate=6, size=(options.size, options.size * 4 // 3))
-    frames = list(film(made, frames=range(min(options.frames, made.frames))))
+    frames = list(render_episode(made, frames=range(min(options.frames, made.frames))))
     return np.stack([frame.rgb for frame in frames]), np.stack([frame.instances for frame in frames])
 
 

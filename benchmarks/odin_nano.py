@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.app.looks import image_features_of
+from tapetum.app.image_features import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
-from tapetum.systems.odin.looks import looked_at_by, metric_of, rgb
+from tapetum.systems.odin.feature_maps import cluster_metric, network_map, rgb
 from tapetum.systems.odin.metrics import best_overlaps, corloc, discovery_scores
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import enlarge, find_objects
@@ -95,7 +95,7 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
         seen, alike = look(shown), look
         if places:  # features of unit length beside positions
             seen, alike = with_places((seen if look is rgb else F.normalize(seen, dim=0))[None], places)[0], rgb
-        best.append(best_in_cells(things, proposals(seen, PROPOSALS, metric_of(alike))))
+        best.append(best_in_cells(things, proposals(seen, PROPOSALS, cluster_metric(alike))))
         truth.append(np.asarray(Masks(masks=things).boxes.xyxy))
         for clusters in options.clusters:
             said, _ = find_objects(shown, alike, clusters, found=seen)
@@ -189,7 +189,7 @@ def main() -> None:
                 look = None
             elif name == "untrained":
                 run = run_of(options)
-                look = looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
+                look = network_map(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
             else:
                 look = image_features_of(name, options.seen, device="cpu")
             found[Path(model).name] = scored(look, float(places or 0), options, model)

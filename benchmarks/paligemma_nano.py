@@ -44,10 +44,10 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
         lr=8e-4,
         schedule="constant",
         vision_encoder_lr_scale=0.5,
-        places=0.4,
+        dense_weight=0.4,
     )
     masks = replace(texts, codec="paligemma-masks", limit=4500, vision_encoder_warmup_steps=20)
-    vision_encoder = replace(begin, ruler=True, schedule="constant", steps=800, seed=11, limit=4584)
+    vision_encoder = replace(begin, position_init=True, schedule="constant", steps=800, seed=11, limit=4584)
     where = replace(masks, checks="", batch_size=16, micro_batch=16, learning=Learning(mean="roots", location_std=9.0))
     found = {
         "1-vision encoder": begin,
@@ -55,15 +55,29 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
         "3-masks": replace(masks, mixture=MASKS, steps=870, seed=7),
         "4-cooled": replace(masks, mixture=COOLED, steps=1500, schedule="linear", seed=9),
         "5-where": vision_encoder,
-        "6-where": replace(vision_encoder, ruler=False, schedule="linear", steps=900, seed=12, limit=5256),
+        "6-where": replace(vision_encoder, position_init=False, schedule="linear", steps=900, seed=12, limit=5256),
         "7-places": replace(
-            where, start="4-cooled", vision_encoder="6-where", ruler=True, mixture=PLACES, steps=585, seed=21, limit=5952
+            where,
+            start="4-cooled",
+            vision_encoder="6-where",
+            position_init=True,
+            mixture=PLACES,
+            steps=585,
+            seed=21,
+            limit=5952,
         ),
-        "8-looks": replace(where, looking=0.5, mixture=LOOKS, steps=541, seed=23, limit=6792),
-        "9-cooled": replace(where, looking=0.5, mixture=LAST, steps=540, schedule="linear", seed=25, limit=6852),
-        "10-more": replace(where, data=str(run / "more"), looking=0.5, mixture=MORE, steps=900, seed=31, limit=3516),
+        "8-looks": replace(where, attention_weight=0.5, mixture=LOOKS, steps=541, seed=23, limit=6792),
+        "9-cooled": replace(where, attention_weight=0.5, mixture=LAST, steps=540, schedule="linear", seed=25, limit=6852),
+        "10-more": replace(where, data=str(run / "more"), attention_weight=0.5, mixture=MORE, steps=900, seed=31, limit=3516),
         "11-cooled": replace(
-            where, data=str(run / "more"), looking=0.5, mixture=MORE, steps=1300, schedule="linear", seed=33, limit=3516
+            where,
+            data=str(run / "more"),
+            attention_weight=0.5,
+            mixture=MORE,
+            steps=1300,
+            schedule="linear",
+            seed=33,
+            limit=3516,
         ),
     }
     return {name: replace(stage, steps=max(2, stage.steps // divide)) for name, stage in found.items()}

@@ -21,22 +21,20 @@ import numpy as np
 from tapetum.app.scene_images import _truth, _write_image
 from tapetum.app.scene_items import truth_file, write_truth
 from tapetum.core.jobs import run_jobs
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import LONGEST_S, Image, first_that_starts
-from tapetum.scenes.physics import make
-from tapetum.scenes.physics.assemble import moment_times
+from tapetum.scenes.bodies.episode import Body, Episode
+from tapetum.scenes.image import LONGEST_S, AnnotatedImage, first_valid_start
+from tapetum.scenes.physics import episodes as make
+from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
+from tapetum.scenes.physics.episodes import moment_times
 from tapetum.scenes.physics.props import PROPS, make_body
-from tapetum.scenes.physics.setting import Setting
-from tapetum.scenes.physics.views import draw_camera, draw_light
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.words import image_candidates, image_captions, scene_graph
 
 RATE = 24.0
 
 
-def story_images(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[Image]:
+def story_images(seed: int, story: int, shots: int, size: int, textures: Textures) -> list[AnnotatedImage]:
     """Make the images of one story."""
 
     def begin(key: int) -> tuple[Any, Episode]:
@@ -44,11 +42,11 @@ def story_images(seed: int, story: int, shots: int, size: int, textures: Texture
         told = make._begin(key, None, frames, (size, size), RATE, None)
         return told.scene, next(told.parts(frames))
 
-    key, (scene, episode) = first_that_starts((seed, story), begin)
+    key, (scene, episode) = first_valid_start((seed, story), begin)
     return [_shot(np.random.default_rng((key, 9, shot)), key + shot, scene, episode, textures) for shot in range(shots)]
 
 
-def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, textures: Textures) -> Image:
+def _shot(rng: np.random.Generator, key: int, scene: SceneBuilder, episode: Episode, textures: Textures) -> AnnotatedImage:
     frame = int(rng.integers(2, episode.frames))
     times = moment_times(RATE, episode.frames, episode.moments_per_frame)
     view: dict[str, Any] = {"whole": LONGEST_S, "target": scene.target, **scene.view}
@@ -59,13 +57,13 @@ def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, 
         camera=draw_camera(rng, times, episode.size, azimuth=azimuth, **view),
         light=draw_light(rng, times),
     )
-    [shot] = film(fresh, textures, varied(rng), range(frame, frame + 1))
+    [shot] = render_episode(fresh, textures, random_render_config(rng), range(frame, frame + 1))
     graph = scene_graph(fresh, frame)
-    return Image(
+    return AnnotatedImage(
         rgb=shot.rgb,
         episode=fresh,
         frame=frame,
-        masks=Truth(fresh).masks(frame),
+        masks=GroundTruth(fresh).masks(frame),
         graph=graph,
         captions=image_captions(graph),
         candidates=tuple(image_candidates(graph, key)),
@@ -74,12 +72,12 @@ def _shot(rng: np.random.Generator, key: int, scene: Setting, episode: Episode, 
 
 def _redressed(rng: np.random.Generator, bodies: tuple[Body, ...]) -> tuple[Body, ...]:
     """Draw colours, materials and surfaces of things and of what they stand on anew; shapes stay."""
-    grounds = {b.noun: b for b in Setting(rng).bodies}
+    grounds = {b.noun: b for b in SceneBuilder(rng).bodies}
     made: list[Body] = []
     for body in bodies:
         if body.noun in PROPS and not body.fixed and not body.group:
             taken = [(b.noun, b.colour_name) for b in made]
-            other = make_body(rng, body.noun, number=1, taken=taken, shape=body.shape)
+            other = make_body(rng, body.noun, number=1, used=taken, shape=body.shape)
         else:
             other = grounds.get(body.noun, body)
         made.append(replace(body, surface=other.surface, material=other.material, colour_name=other.colour_name))

@@ -18,11 +18,11 @@ import numpy as np
 
 from tapetum.bench.baselines import load_tracker
 from tapetum.metrics.boxes import box_iou
-from tapetum.scenes.filming import Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
+from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
 
@@ -37,19 +37,19 @@ def clip(number: int) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
     def begin(key: int):
         return make_episode(key, seconds=SECONDS, size=(SIZE, SIZE))
 
-    key, episode = first_that_starts((20261127, number), begin)
-    config = varied(np.random.default_rng((key, 6)))
-    frames = np.stack([shot.rgb for shot in film(episode, procedural, config, range(episode.frames))])
-    truth = Truth(episode)
+    key, episode = first_valid_start((20261127, number), begin)
+    config = random_render_config(np.random.default_rng((key, 6)))
+    frames = np.stack([shot.rgb for shot in render_episode(episode, procedural, config, range(episode.frames))])
+    truth = GroundTruth(episode)
     masks = [truth.masks(frame) for frame in range(episode.frames)]
     ids = sorted(set(masks[0].ids.tolist()))
     boxes, shares = np.zeros((len(ids), len(masks), 4)), np.zeros((len(ids), len(masks)))
     for t, each in enumerate(masks):
-        found = Masks(masks=each.seen).boxes.xyxy
+        found = Masks(masks=each.visible).boxes.xyxy
         for row, identity in enumerate(each.ids.tolist()):
             k = ids.index(identity)
             boxes[k, t] = found[row]
-            shares[k, t] = each.seen[row].sum() / max(1, each.whole[row].sum()) if each.seen[row].sum() >= 30 else 0
+            shares[k, t] = each.visible[row].sum() / max(1, each.amodal[row].sum()) if each.visible[row].sum() >= 30 else 0
     return frames, episode.frames / SECONDS, boxes, shares
 
 
@@ -62,8 +62,8 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         return Boxes(xyxy=truth[some, frame], labels=[str(k) for k in some])
 
     began = time.process_time()
-    follower = Follower(video, tracker, look, every=max(1, round(rate / 2)))
-    boxes = as_tracks(follower.run(), video)
+    follower = BoxTracker(video, tracker, look, every=max(1, round(rate / 2)))
+    boxes = to_box_tracks(follower.run(), video)
     seconds = time.process_time() - began
     values, ghosts, hidden = [], 0, 0
     for k, label in enumerate(boxes.labels):
@@ -72,7 +72,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
             if shares[true, t] == 0:
                 hidden += 1
                 ghosts += bool(boxes.visible_objects[k, t])
-            elif shares[true, t] >= SEEN and not boxes.found[k, t]:
+            elif shares[true, t] >= SEEN and not boxes.detected[k, t]:
                 overlap = box_iou(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
                 values.append(float(overlap) if boxes.visible_objects[k, t] else 0.0)
     return {
@@ -81,7 +81,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
         "places": len(values),
         "ghosts": ghosts,
         "hidden": hidden,
-        "attention_targets_": len(follower.looked),
+        "attention_targets_": len(follower.detector_frames),
         "frames": boxes.frames,
         "seconds": seconds,
     }

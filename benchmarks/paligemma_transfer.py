@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from paligemma_transfer_data import camvid, easy_vqa
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.systems.paligemma import weights

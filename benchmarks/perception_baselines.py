@@ -29,15 +29,15 @@ from tapetum.metrics.localisation import localisation_scores
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.grounded import GroundedWords
-from tapetum.systems.perception_test.baselines.seen import Seen
 from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.predicting import predict_videos
 from tapetum.systems.perception_test.predictions import read_predictions
-from tapetum.systems.perception_test.scores.common import Scores
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.scores.common import TaskScores
+from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.train.launch_config import Launch
 from tapetum.types import Segments
@@ -140,7 +140,7 @@ class Study:
         followed: dict[tuple[str, tuple[str, ...]], BoxTracks] = {}
 
         class Remembering(GroundedWords):
-            def follow(self, words: tuple[str, ...], video: Video, seen: Seen) -> BoxTracks:
+            def follow(self, words: tuple[str, ...], video: AnnotatedVideo, seen: VideoContent) -> BoxTracks:
                 key = video.metadata.video_id, words
                 if key not in followed:
                     followed[key] = super().follow(words, video, seen)
@@ -157,7 +157,7 @@ class Study:
                 scores = score("grounded", truth, files["grounded"])
                 self.keep("grounded", name, seed, scores, {**scores.as_json(), "predictions": str(files["grounded"])})
 
-    def keep(self, task: str, name: str, seed: int, scores: Scores, numbers: Mapping[str, Any]) -> None:
+    def keep(self, task: str, name: str, seed: int, scores: TaskScores, numbers: Mapping[str, Any]) -> None:
         """Note the scores of a baseline."""
         key = f"{task}: {name}" + (f" #{seed}" if seed else "")
         self.rows[key] = {"task": task, "model": name, "score": scores.numbers[HEADLINE[task]], "numbers": numbers}
@@ -226,7 +226,7 @@ def as_segments(rows: Sequence[Any]) -> Segments:
     )
 
 
-def of_segments(study: Study, truth: Mapping[str, Video], task: str) -> dict[str, Any]:
+def of_segments(study: Study, truth: Mapping[str, AnnotatedVideo], task: str) -> dict[str, Any]:
     """Compare localiser and prior by mAP, over videos drawn anew."""
     names = [name for name, video in truth.items() if segments_of(video, task)]
     said = {}
@@ -264,7 +264,7 @@ def of_answers(study: Study) -> dict[str, Any]:
     return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=videos), of)
 
 
-def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, Video]) -> dict[str, Any]:
+def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
     """Compare the accuracy of a guesser with chance."""
     tables = [study.tables[f"mcqa: {model}" + (f" #{seed}" if seed else "")] for seed in range(runs)]
     right = np.mean([[float(row["right"]) for row in table] for table in tables], axis=0)
@@ -273,7 +273,7 @@ def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, Video]) -
     return verdict(float(right.mean()), interval, {"chance": chance, "questions": len(right), "draws": runs}, chance)
 
 
-def claims_of(study: Study, truth: Mapping[str, Video]) -> dict[str, Any]:
+def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
     """Judge the claims of which all baselines have answered."""
     wanted: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = {
         "the tracker carries boxes better than they stay": (
@@ -314,7 +314,7 @@ def tables(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(study: Study, truth: Mapping[str, Video], out: Path) -> None:
+def write(study: Study, truth: Mapping[str, AnnotatedVideo], out: Path) -> None:
     """Write what is known so far."""
     claims = claims_of(study, truth)
     for name, found in claims.items():

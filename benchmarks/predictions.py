@@ -29,7 +29,7 @@ from tapetum.systems.longvideo.recipes import recipe as longvideo_recipe
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
-from tapetum.systems.pretraining.study.plan import tell_plan
+from tapetum.systems.pretraining.study.plan import load_plan
 from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 from tapetum.train.launch_config import Launch
 from tapetum.train.rehearsal import Seconds
@@ -65,7 +65,7 @@ def pretraining(method: str, encoder: str, steps: int, workers: int, **changes: 
 
 def study(folder: Path) -> tuple[Timed, Callable[[], None]]:
     """The plan tiny, whole."""
-    costs = predict_study(tell_plan("tiny"), folder / "study")
+    costs = predict_study(load_plan("tiny"), folder / "study")
     return (costs.times.all.wall, costs.times.all.cpu), lambda: run_study(costs)
 
 

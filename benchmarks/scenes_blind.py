@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
 from tapetum.scenes.physics import STORIES, make_episode
-from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, image_candidates, scene_graph
+from tapetum.scenes.words import BLOCK, Candidate, SceneQuestion, balance, episode_candidates, image_candidates, scene_graph
 
 NAMES = tuple(STORIES)
 LATE = ("put-and-take", "mixture", "pour")
@@ -57,7 +57,7 @@ def cups(number: int) -> list[Candidate]:
     return [c for c in episode_candidates(made, number, counterfactual=False) if c.template == "which-cup"]
 
 
-MAKERS = {"images": image, "late": late, "episodes": episode, "cups": cups}
+MAKERS = {"images": make_image, "late": late, "episodes": episode, "cups": cups}
 PER_SCENE = {"images": 4, "late": 4, "episodes": 3, "cups": 3}
 """Options of a question."""
 BLOCKS = {"images": BLOCK, "late": BLOCK, "episodes": BLOCK, "cups": BLOCK // 2}
@@ -93,15 +93,15 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def split(scenes: list[list[Question]], block: int = BLOCK) -> tuple[list[Question], list[Question]]:
+def split(scenes: list[list[SceneQuestion]], block: int = BLOCK) -> tuple[list[SceneQuestion], list[SceneQuestion]]:
     """Part questions into those of even blocks and of odd ones."""
-    parts: tuple[list[Question], list[Question]] = ([], [])
+    parts: tuple[list[SceneQuestion], list[SceneQuestion]] = ([], [])
     for number, questions in enumerate(scenes):
         parts[number // block % 2].extend(questions)
     return parts
 
 
-def by_frequency(train: list[Question], test: list[Question]) -> np.ndarray:
+def by_frequency(train: list[SceneQuestion], test: list[SceneQuestion]) -> np.ndarray:
     """Choose the option that answered the same text most often; unseen texts: the same template."""
     texts: dict[str, Counter[str]] = {}
     for question in train:
@@ -116,7 +116,7 @@ def by_frequency(train: list[Question], test: list[Question]) -> np.ndarray:
     return np.array(chosen)
 
 
-def features(question: Question, option: str) -> list[str]:
+def features(question: SceneQuestion, option: str) -> list[str]:
     """Say in words what is known of one option: its words with those of the question, where it stands, what else is offered."""
     words, own = question.text.lower().strip("?").split(), option.lower().split()
     order = sorted(question.options, key=lambda o: question.text.find(o))
@@ -127,11 +127,11 @@ def features(question: Question, option: str) -> list[str]:
     return made
 
 
-def by_words(train: list[Question], test: list[Question], model: Any) -> np.ndarray:
+def by_words(train: list[SceneQuestion], test: list[SceneQuestion], model: Any) -> np.ndarray:
     """Choose the option that a classifier of (question, option) thinks right most surely."""
     hasher = FeatureHasher(2**18, input_type="string", alternate_sign=False)
 
-    def table(questions: Iterable[Question]) -> Any:
+    def table(questions: Iterable[SceneQuestion]) -> Any:
         return hasher.transform(features(q, o) for q in questions for o in q.options)
 
     right = np.array([o == q.answer for q in train for o in q.options])
@@ -142,12 +142,12 @@ def by_words(train: list[Question], test: list[Question], model: Any) -> np.ndar
     return np.array([int(part.argmax()) for part in np.split(sure, ends[:-1])])
 
 
-def measure(*folds: tuple[list[Question], list[Question]]) -> dict[str, dict[str, dict[str, float]]]:
+def measure(*folds: tuple[list[SceneQuestion], list[SceneQuestion]]) -> dict[str, dict[str, dict[str, float]]]:
     """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance).
 
     Each fold is (questions to learn from, questions to answer); answers of all folds are counted together.
     """
-    guessers: dict[str, Callable[[list[Question], list[Question]], np.ndarray]] = {
+    guessers: dict[str, Callable[[list[SceneQuestion], list[SceneQuestion]], np.ndarray]] = {
         "frequency": by_frequency,
         "naive Bayes": lambda train, test: by_words(train, test, MultinomialNB()),
         "logistic": lambda train, test: by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),

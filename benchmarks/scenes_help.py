@@ -26,18 +26,17 @@ from tap_real import load
 from tapetum.bench.tapvid import evaluate
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.config import NANO
-from tapetum.systems.tap.training.clips import SceneClips
-from tapetum.systems.tap.training.episode_clips import EpisodeClips
+from tapetum.systems.tap.training.clips import EpisodeClips, SceneClips
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
 from tapetum.systems.tap.training.run_scenes import train_tap_nano, world_clips
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.train.launch_config import Launch
 
 WORLDS = "facets", "both"
 TRACKERS = "start", *WORLDS
 START, SEED = "tapir-nano-synthetic", 11
 STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
-AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_look=False, polish=False)
+AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_pass=False, polish=False)
 USES = {"as-trained": AS_TRAINED, "as-bundled": NANO}
 SCORES = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
 
@@ -77,7 +76,7 @@ def held_out(given: argparse.Namespace) -> dict[str, Path]:
                 rows = np.flatnonzero(clip.visible.any(1))[:POINTS]
                 h, w = clip.video[:].shape[1:3]
                 points = clip.xy[rows] / np.array([w, h], np.float32)
-                entries[f"{name}-{k:03d}"] = Entry(f"{name}-{k:03d}", clip.video[:], points, ~clip.visible[rows])
+                entries[f"{name}-{k:03d}"] = TapVidEntry(f"{name}-{k:03d}", clip.video[:], points, ~clip.visible[rows])
             write_entries(file, entries)
         made[name] = file
     return made

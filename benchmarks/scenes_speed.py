@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import still_life
-from tapetum.scenes.filming import FilmConfig, Truth, film
+from tapetum.scenes.rendering import GroundTruth, RenderConfig, render_episode
 
 
 def rate(call, frames, repeats):
@@ -50,20 +50,20 @@ def main():
             ("table with a sheet", still_life.table((side, side), n)),
             ("garden, moving camera, lens", still_life.garden((side, side), n)),
         ):
-            user, cpu, wall = rate(lambda made=made: [None for _ in film(made)], n, args.repeats)
+            user, cpu, wall = rate(lambda made=made: [None for _ in render_episode(made)], n, args.repeats)
             print(f"{side}x{side} {name:<28}{user:>18.1f}{cpu:>15.1f}{wall:>12.1f}", flush=True)
             if args.profile:
                 profile = cProfile.Profile(time.process_time)
-                profile.runcall(lambda made=made: [None for _ in film(made)])
+                profile.runcall(lambda made=made: [None for _ in render_episode(made)])
                 pstats.Stats(profile).sort_stats("tottime").print_stats(18)
     made = still_life.table((96, 96), 400, sheet=False, per_frame=1)
     grown = []
-    for number, _ in enumerate(film(made, config=FilmConfig())):
+    for number, _ in enumerate(render_episode(made, config=RenderConfig())):
         if number in (40, 399):
             grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     print(f"memory at frame 40: {grown[0]:.0f} MB, at frame 399: {grown[1]:.0f} MB")
     made = still_life.table((256, 256), 24)
-    truth = Truth(made)
+    truth = GroundTruth(made)
     points, _, _ = truth.sample(np.random.default_rng(0), 256)
     for name, call in (
         ("256 points followed", lambda: truth.follow(points)),

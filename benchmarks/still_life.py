@@ -10,10 +10,9 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from tapetum.scenes.bodies.body import Body, Surface
-from tapetum.scenes.bodies.episode import Camera, Contacts, Episode, Light
+from tapetum.scenes.bodies.episode import Body, Camera, Contacts, Episode, Light, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming import FilmConfig, film
+from tapetum.scenes.rendering import RenderConfig, render_episode
 
 
 def look(eye, target, roll=0.0):
@@ -405,7 +404,7 @@ def main():
     parser.add_argument("--zoom", type=int, default=1)
     args = parser.parse_args()
     made = SCENES[args.scene]((args.size, args.size))
-    shown = [next(iter(film(made, config=FilmConfig(), frames=range(f, f + 1)))).rgb for f in args.frames]
+    shown = [next(iter(render_episode(made, config=RenderConfig(), frames=range(f, f + 1)))).rgb for f in args.frames]
     image = Image.fromarray(np.concatenate(shown, 1))
     image.resize((image.width * args.zoom, image.height * args.zoom), Image.Resampling.NEAREST).save(args.out)
 

@@ -29,8 +29,7 @@ from plus_minus import as_many, difference, with_deviation, with_interval
 from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
-from tapetum.systems.tap.bootstrap.config import WITHOUT, Ingredients
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.systems.tap.bootstrap.config import WITHOUT, BootstrapRun, Ingredients, without
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.training.task import CONFIDENCES

@@ -22,8 +22,8 @@ from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.network.types import Estimate
+from tapetum.systems.tap.network.second_pass import track_passes
+from tapetum.systems.tap.network.types import TrackEstimate
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
 
@@ -58,8 +58,8 @@ def measure(model, clips, settings, seed):
         batch, xy, visible = showing(clips[number], np.random.default_rng((seed, number)), settings)
         labels = pseudo_labels(teach(model, batch, settings), batch.queries, batch.draw, SIZE, settings)
         place = warp_queries(batch.maps, labels.frame, labels.place).clamp(0, SIZE)
-        out = looks(model, batch.spoilt, torch.cat([labels.frame[..., None].float(), place], -1))[-1]
-        student = Estimate(warp_tracks(torch.linalg.inv(batch.maps), out.tracks), out.occlusion, out.expected_dist)
+        out = track_passes(model, batch.spoilt, torch.cat([labels.frame[..., None].float(), place], -1))[-1]
+        student = TrackEstimate(warp_tracks(torch.linalg.inv(batch.maps), out.tracks), out.occlusion, out.expected_dist)
         kept = keep_mask(labels, student, batch.queries, SIZE, settings)[0] > 0
         errors = [(tracks[0] - xy).norm(dim=-1) for tracks in (labels.xy, student.tracks)]
         columns = [*errors, (~labels.occluded[0]).float(), visible.float()]

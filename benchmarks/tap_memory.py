@@ -6,7 +6,7 @@
 Writes a video of so many frames (a smooth image that slides about), tracks points that start all over it, and notes the most
 memory that was resident since the last note, whenever frames have been seen and at the end. Prints the most that was resident
 up to frame 500 and to the end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and
-FILE.svg. With --live frames go through `Tracker.step` one by one instead of through windows.
+FILE.svg. With --live frames go through `TapirTracker.step` one by one instead of through windows.
 """
 
 import argparse

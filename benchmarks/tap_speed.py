@@ -6,8 +6,8 @@ A case is FRAMESxSIZExPOINTS. Every row is a process of its own that makes the n
 checkpoint can be had on the machine this was written on), warms up with two frames, and tracks the same moving noise from uint8
 frames to tracks; the rows of a case take turns, `--repeats` times. Time: best wall time. Memory: the most that was ever
 resident, less what was resident before the call. Rows: `published` is benchmarks/tap_published.py; `float32` and `bfloat16` are
-ours (`tapetum.load(..., dtype=)`); `compiled` is ours after `Tracker.compile()`. Drift is the distance of tracks from those of
-`published`, median and 99th percentile. With random weights a rounding may decide which of two cells wins, so it is
+ours (`tapetum.load(..., dtype=)`); `compiled` is ours after `TapirTracker.compile()`. Drift is the distance of tracks from
+those of `published`, median and 99th percentile. With random weights a rounding may decide which of two cells wins, so it is
 the 99th percentile of `float32` that must be below 1e-2 px, or the run ends there; and at the end the drift of bfloat16 is
 measured again with the trained tapir-nano on a synthetic clip.
 """

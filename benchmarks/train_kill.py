@@ -34,12 +34,12 @@ def make_data(folder):
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import NANO
     from tapetum.systems.tap.network.model import Tapir
-    from tapetum.systems.tap.training.clips import Tracked
+    from tapetum.systems.tap.training.clips import TrackedClip
     from tapetum.systems.tap.training.kubric import write_sequence
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)
-        write_sequence(folder / "data" / f"{k:04d}", Tracked(clip.video, clip.truth.xy, clip.truth.visible))
+        write_sequence(folder / "data" / f"{k:04d}", TrackedClip(clip.video, clip.truth.xy, clip.truth.visible))
     torch.manual_seed(0)
     small = replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32))
     weights.save(Tapir(small), folder / "tiny.safetensors")

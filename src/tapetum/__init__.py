@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tapetum.app.show import show as show
     from tapetum.app.show_perception_test import show_perception_test as show_perception_test
     from tapetum.app.submit_perception_test import submit_perception_test as submit_perception_test
-    from tapetum.app.things import track_things as track_things
     from tapetum.app.track import track as track
+    from tapetum.app.track_things import track_things as track_things
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -88,12 +88,12 @@ _BENCHMARKS = ("davis", "longvideo", "objects", "paligemma", "perception_test", 
 _OTHER_HOMES = {
     "track_live": "live",
     "track_many": "many",
-    "track_things": "things",
     **{f"evaluate_{name}": f"evaluate.{name}" for name in _BENCHMARKS},
 }
 _VERBS = (
     *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "export"),
     *("fetch_perception_test", "search", "segment", "show", "show_perception_test", "submit_perception_test", "track"),
+    "track_things",
     *_OTHER_HOMES,
 )
 

@@ -15,7 +15,7 @@ from tapetum.encoders import build
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.streaming import stream_passages
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.tap.tracking.follower import Follower
+from tapetum.systems.tap.tracking.follower import OnlineTracker
 from tapetum.transfer.probing import features_of
 
 rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def tracked() -> Any:
 
 
 def followed() -> Any:
-    follower = Follower(tapetum.tap.build("causal-tapir-nano").model)
+    follower = OnlineTracker(tapetum.tap.build("causal-tapir-nano").model)
     stream = follower.start(VIDEO[0], [(20.0, 30.0)])
     for frame in VIDEO[1:]:
         stream, seen = follower.step(stream, frame)

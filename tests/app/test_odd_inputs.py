@@ -148,7 +148,7 @@ def test_images_in_memory_are_taken_where_files_are(kind: str, tmp_path: Path):
     assert alone.modalities == (("image",),)
     assert tapetum.embed([made, made], out=tmp_path / "t.npz").vectors.shape[0] == 2
     assert tapetum.discover(made, out=tmp_path / "found").images == ("image-0",)
-    assert len(tapetum.caption(made, model=MODEL, tokens=2).seen) == 1
+    assert len(tapetum.caption(made, model=MODEL, tokens=2).images) == 1
     if kind in ("image", "tensor", "pillow"):
         Image.fromarray(RGB).save(tmp_path / "a.png")
         np.testing.assert_array_equal(alone.vectors, tapetum.embed(tmp_path / "a.png").vectors)

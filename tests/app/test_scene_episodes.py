@@ -13,9 +13,9 @@ from tapetum.app.episode.annotations import mc_questions
 from tapetum.app.scenes import episodes
 from tapetum.core.errors import BadInput
 from tapetum.data import perception
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.filming import Truth
+from tapetum.scenes.rendering import GroundTruth
 from tapetum.scenes.textures import procedural
 from tapetum.systems.tapvid3d.format.check import check_clip
 from tapetum.systems.tapvid3d.format.data import read_clip
@@ -71,13 +71,13 @@ def test_tracks_agree_with_each_other_and_the_annotations(made: Path) -> None:
 
 def test_boxes_and_segments_agree_with_the_record(made: Path) -> None:
     told, episode = item(made), load_episode(made / "episodes" / f"{NAME}.npz")
-    truth, tracks = Truth(episode), told["object_tracking"]
+    truth, tracks = GroundTruth(episode), told["object_tracking"]
     assert {track["frame_ids"][0] % RATE for track in tracks} == {0}
     names = [f"{b.colour_name} {b.noun}".strip() for b in episode.bodies]
     for track in tracks:
         frame = track["frame_ids"][0]
         boxes = truth.boxes(frame)
-        same = [boxes.whole[boxes.ids.tolist().index(episode.instance[j])] for j, n in enumerate(names) if n == track["label"]]
+        same = [boxes.amodal[boxes.ids.tolist().index(episode.instance[j])] for j, n in enumerate(names) if n == track["label"]]
         found = np.array(track["bounding_boxes"][0]) * SIZE
         assert min(np.abs(box - found).max() for box in same) < 1e-3
     actions = sorted(episode.actions, key=lambda a: a.start_s)
@@ -99,9 +99,9 @@ def test_questions_and_words(made: Path) -> None:
 
 
 def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import SceneQuestion
 
-    ask = Question(
+    ask = SceneQuestion(
         template="what-next",
         text="What?",
         answer="b",
@@ -132,7 +132,7 @@ def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(recording, "CLIP_FRAMES", 4)
     for folder in ("videos", "audios", "episodes", "tapvid", "tapvid3d"):
         (tmp_path / folder).mkdir()
-    wanted = recording.Wanted(seed=4, size=32, seconds=3.0, rate=8.0, points=4, story="roll", split="valid")
+    wanted = recording.EpisodeRequest(seed=4, size=32, seconds=3.0, rate=8.0, points=4, story="roll", split="valid")
     truth = recording.Recording(wanted, tmp_path, 0, NAME, procedural).make()
     parts = [load_episode(p) for p in sorted((tmp_path / "episodes").iterdir())]
     assert len(parts) > 1

@@ -16,7 +16,7 @@ from tapetum.app.scenes import ImagesOptions, images
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.provenance import RECORD
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
 

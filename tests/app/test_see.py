@@ -13,7 +13,7 @@ from support.scripts import GOLDEN, script
 from tapetum.app.ask import AskOptions
 from tapetum.app.detect import DetectOptions
 from tapetum.app.segment import SegmentOptions
-from tapetum.app.things import ThingsOptions
+from tapetum.app.track_things import ThingsOptions
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.video import write_video
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 def test_ask_and_caption_of_one_image(folder: Path):
     asked = tapetum.ask(folder / "0.png", QUESTION, model=MODEL)
     assert asked.text == "red"
-    [seen] = asked.seen
+    [seen] = asked.images
     assert (seen.width, seen.height, seen.frames, seen.frame) == (56, 56, 1, None)
     assert seen.prompt == f"answer en {QUESTION}"
     assert 0.5 < seen.answer.score <= 1
@@ -63,7 +63,7 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
     options = AskOptions((folder,), QUESTION, model=MODEL, out=out)
     ear = Ear()
     asked = tapetum.ask.run(options, ear)
-    assert [seen.answer.text for seen in asked.seen] == ["red", "green", "none", "blue"]
+    assert [seen.answer.text for seen in asked.images] == ["red", "green", "none", "blue"]
     [failed] = asked.failed
     assert failed["path"].endswith("broken.png")
     assert any("broken" in text for text in ear.notes)
@@ -78,7 +78,7 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
     second = Ear()
     again = tapetum.ask.run(options, second)
     assert sum("1 result that was kept there differs in images; it is computed again" in note for note in second.notes) == 1
-    assert [seen.answer.text for seen in again.seen] == ["blue", "green", "none", "blue"]
+    assert [seen.answer.text for seen in again.images] == ["blue", "green", "none", "blue"]
     redone = {path.name for path in stamps if path.stat().st_mtime_ns != stamps[path]}
     assert redone == {"0.json", "1.json"}
     rows = json.loads((out / "answers.json").read_text())
@@ -93,7 +93,7 @@ def test_images_in_memory_are_told_apart_by_their_content(tmp_path: Path):
 
 def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tmp_path: Path):
     one = tapetum.detect(folder / "1.png", "square", model=MODEL, out=tmp_path / "drawn.png")
-    np.testing.assert_allclose(one.seen[0].boxes.xyxy, [WORLD.box("right")], atol=0.05)
+    np.testing.assert_allclose(one.images[0].boxes.xyxy, [WORLD.box("right")], atol=0.05)
     drawn = np.asarray(Image.open(tmp_path / "drawn.png"))
     assert drawn.shape == (392, 392, 3)
     plain = np.asarray(Image.fromarray(WORLD.make_image("green", "right"))).repeat(7, 0).repeat(7, 1)
@@ -104,8 +104,8 @@ def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tm
     out = tmp_path / "out"
     first = tapetum.segment(folder, "square", model=MODEL, out=out)
     again = tapetum.segment(folder, "square", model=MODEL, out=out)
-    assert [len(seen.masks) for seen in first.seen] == [1, 1, 0, 1]
-    for one_, other in zip(first.seen, again.seen, strict=True):
+    assert [len(seen.masks) for seen in first.images] == [1, 1, 0, 1]
+    for one_, other in zip(first.images, again.images, strict=True):
         assert (one_.masks.masks == other.masks.masks).all()
         assert one_.as_json() == other.as_json()
 
@@ -117,22 +117,22 @@ def test_a_video_is_asked_as_a_whole_and_searched_frame_by_frame(tmp_path: Path)
     with pytest.raises(BadInput, match="is a video of 16 frames; show some of them with --frames"):
         tapetum.detect(tmp_path / "clip.mp4", "square", model=MODEL)
     found = tapetum.detect(tmp_path / "clip.npy", "square", model=MODEL, frames=4, out=tmp_path / "sheet.png")
-    assert [seen.frame for seen in found.seen] == [2, 6, 10, 14]
-    corners = [seen.boxes.xyxy[0].round().astype(int).tolist() for seen in found.seen]
+    assert [seen.frame for seen in found.images] == [2, 6, 10, 14]
+    corners = [seen.boxes.xyxy[0].round().astype(int).tolist() for seen in found.images]
     assert corners == [list(WORLD.box(corner)) for corner in WORLD.CORNERS]
     assert Image.open(tmp_path / "sheet.png").size == (784, 784)
     asked = tapetum.ask(tmp_path / "clip.mp4", QUESTION, model=MODEL, frames=2)
-    assert asked.seen[0].frames == 2
+    assert asked.images[0].frames == 2
     together = tapetum.ask([frames[0], frames[5]], QUESTION, model=MODEL, together=True)
-    assert len(together.seen) == 1
-    assert together.seen[0].frames == 2
+    assert len(together.images) == 1
+    assert together.images[0].frames == 2
 
 
 def test_malformed_answers_are_counted_and_told(folder: Path):
     ear = Ear()
     found = tapetum.detect.run(DetectOptions((folder / "0.png",), "square", model=MODEL, tokens=3), ear)
-    assert found.seen[0].malformed == 1
-    assert not found.seen[0].ended
+    assert found.images[0].malformed == 1
+    assert not found.images[0].ended
     assert ear.notes == ["0: 1 boxes or masks in the answer were malformed and left out"]
 
 
@@ -141,11 +141,11 @@ def test_what_was_not_asked_for_is_left_out_and_told(folder: Path, find):
     ear = Ear()
     options = {"detect": DetectOptions, "segment": SegmentOptions}[find.__name__]
     found = find.run(options((folder / "0.png",), "dog", model=MODEL), ear)
-    [seen] = found.seen
+    [seen] = found.images
     assert seen.answer.text.endswith("square")
     assert (len(seen.boxes), len(seen.masks), seen.unasked) == (0, 0, ("square",))
     assert ear.notes == ["0: the model boxed what was not asked for (square), which is left out"]
-    assert find(folder / "0.png", "square", model=MODEL).seen[0].boxes.labels == ("square",)
+    assert find(folder / "0.png", "square", model=MODEL).images[0].boxes.labels == ("square",)
 
 
 def test_a_thing_that_was_not_asked_for_is_not_followed():
@@ -188,5 +188,5 @@ def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Pat
 def test_ray_gives_the_same(folder: Path, tmp_path: Path):
     here = tapetum.segment(folder, "square", model=MODEL)
     there = tapetum.segment(folder, "square", model=MODEL, engine="ray", out=tmp_path / "out")
-    assert [seen.answer.text for seen in here.seen] == [seen.answer.text for seen in there.seen]
+    assert [seen.answer.text for seen in here.images] == [seen.answer.text for seen in there.images]
     assert (tmp_path / "out" / "3.png").exists()

@@ -11,7 +11,7 @@ from support.scripts import GOLDEN, script
 from tapetum.bench.baselines import Tracker
 from tapetum.core.errors import BadInput
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Tracks
 from tapetum.video import open_video
 
@@ -54,11 +54,11 @@ def test_a_thing_is_followed_both_ways_and_found_again():
         return Boxes(xyxy=box_at(frame)[None] if there else np.zeros((0, 4)), labels=["cup"] * there, scores=[0.8] * there)
 
     clip = video()
-    follower = Follower(clip, Truth(range(30, 41)), look, every=5)
-    boxes = as_tracks(follower.run(), clip)
+    follower = BoxTracker(clip, Truth(range(30, 41)), look, every=5)
+    boxes = to_box_tracks(follower.run(), clip)
     assert boxes.labels == ("cup",)
-    assert follower.looked == [0, 5, 30, 35, 40, 45]
-    assert np.flatnonzero(boxes.found[0]).tolist() == [5, 45]
+    assert follower.detector_frames == [0, 5, 30, 35, 40, 45]
+    assert np.flatnonzero(boxes.detected[0]).tolist() == [5, 45]
     shown = np.ones(FRAMES, bool)
     shown[30:41] = False
     assert (boxes.shown[0] == shown).all()
@@ -74,22 +74,22 @@ def test_short_gaps_are_bridged_and_new_things_are_met():
         return Boxes(xyxy=[box_at(frame, corner) for corner in corners], labels=["cup", "ball"][: len(corners)])
 
     clip = video()
-    boxes = as_tracks(Follower(clip, Truth(range(8, 10)), look, every=1).run(), clip)
+    boxes = to_box_tracks(BoxTracker(clip, Truth(range(8, 10)), look, every=1).run(), clip)
     assert boxes.shown[0].all()
     np.testing.assert_allclose(boxes.xyxy[0, 8], box_at(8), atol=0.1)
     assert boxes.labels == ("cup",)  # nothing was lost, so nobody looked again
-    again = as_tracks(Follower(clip, Truth(range(9, 14)), look, every=1).run(), clip)
+    again = to_box_tracks(BoxTracker(clip, Truth(range(9, 14)), look, every=1).run(), clip)
     assert again.labels == ("cup", "ball")
-    assert again.found[1, 10]
+    assert again.detected[1, 10]
 
 
 def test_nothing_found_is_no_error():
     clip = video()
-    follower = Follower(clip, Truth(range(0)), lambda frame: Boxes(xyxy=np.zeros((0, 4))), every=20)
-    boxes = as_tracks(follower.run(), clip)
+    follower = BoxTracker(clip, Truth(range(0)), lambda frame: Boxes(xyxy=np.zeros((0, 4))), every=20)
+    boxes = to_box_tracks(follower.run(), clip)
     assert len(boxes) == 0
     assert boxes.frames == FRAMES
-    assert follower.looked == [0, 20, 40]
+    assert follower.detector_frames == [0, 20, 40]
 
 
 def still() -> np.ndarray:

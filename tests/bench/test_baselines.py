@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 
 
 def test_trackers_by_name() -> None:
-    assert type(load_tracker3d("static")).__name__ == "Static"
+    assert type(load_tracker3d("static")).__name__ == "Static3D"
     with pytest.raises(BadInput, match="there is no depth nowhere"):
         load_tracker3d("tapir-nano", "nowhere")
     with pytest.raises(BadInput, match="nano-tapir"):

@@ -18,8 +18,8 @@ from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.systems.tapvid3d.baselines import Points3D, Static
-from tapetum.systems.tapvid3d.splits import minival
+from tapetum.systems.tapvid3d.baselines import PointArrays, Static3D
+from tapetum.systems.tapvid3d.format.folders import minival
 
 PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
@@ -187,14 +187,14 @@ class Oracle:
     def __init__(self, clips: dict[tuple[float, ...], dict[str, Any]], asked: Path):
         self.clips, self.asked = clips, asked
 
-    def track(self, video: np.ndarray, queries_xyt: np.ndarray, intrinsics: np.ndarray, depth: Any = None) -> Points3D:
+    def track(self, video: np.ndarray, queries_xyt: np.ndarray, intrinsics: np.ndarray, depth: Any = None) -> PointArrays:
         assert (video.dtype, video.shape) == (np.uint8, (T, H, W, 3))
         arrays = self.clips[tuple(queries_xyt.ravel())]
         np.testing.assert_array_equal(intrinsics, arrays["fx_fy_cx_cy"])
         assert depth is None or (depth.shape, depth[0, 0, 0]) == ((T, H, W), 2)
         with open(self.asked, "a") as file:
             file.write("x")
-        return Points3D(arrays["tracks_XYZ"].transpose(1, 0, 2), arrays["visibility"].T)
+        return PointArrays(arrays["tracks_XYZ"].transpose(1, 0, 2), arrays["visibility"].T)
 
 
 @pytest.fixture
@@ -220,8 +220,8 @@ def test_a_tracker_in_place_of_predictions(oracle: tuple[Path, Callable[[], Orac
 def test_a_tracker_that_gives_up_on_a_clip_is_asked_again(
     oracle: tuple[Path, Callable[[], Oracle], Path], tmp_path: Path
 ) -> None:
-    class Picky(Static):
-        def track(self, video: np.ndarray, queries_xyt: np.ndarray, *rest: Any) -> Points3D:
+    class Picky(Static3D):
+        def track(self, video: np.ndarray, queries_xyt: np.ndarray, *rest: Any) -> PointArrays:
             if queries_xyt[0, 0] == example(2)["queries_xyt"][0, 0]:
                 raise BadInput("nothing moves in this video")
             return super().track(video, queries_xyt, *rest)
@@ -229,7 +229,7 @@ def test_a_tracker_that_gives_up_on_a_clip_is_asked_again(
     result = evaluate(oracle[0], load=Picky, rows=tmp_path / "rows.jsonl")
     assert result["failed"] == [{"source": "clips", "name": "2", "reason": "nothing moves in this video"}]
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 4
-    again = evaluate(oracle[0], load=Static, rows=tmp_path / "rows.jsonl")  # mended meanwhile
+    again = evaluate(oracle[0], load=Static3D, rows=tmp_path / "rows.jsonl")  # mended meanwhile
     assert again["failed"] == []
 
 
@@ -284,7 +284,7 @@ def test_processes_give_the_same(folders: tuple[Path, Path]) -> None:
     alone = evaluate(*folders, scalings=EVERY)
     assert without_times(evaluate(*folders, scalings=EVERY, workers=2)) == without_times(alone)
     tracked = evaluate(folders[0], load=partial(load_tracker3d, "static"), workers=2)
-    assert tracked["scalings"] == evaluate(folders[0], load=Static)["scalings"]
+    assert tracked["scalings"] == evaluate(folders[0], load=Static3D)["scalings"]
 
 
 def test_static_by_hand(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_static_by_hand(tmp_path: Path) -> None:
         queries_xyt=[[32, 24, 1]],
         fx_fy_cx_cy=[50, 50, 32, 24],
     )
-    scores = evaluate(tmp_path, load=Static, scalings=("reproduce_2d",))["scalings"]["reproduce_2d"]["average"]
+    scores = evaluate(tmp_path, load=Static3D, scalings=("reproduce_2d",))["scalings"]["reproduce_2d"]["average"]
     assert scores["occlusion_accuracy"] == 1
     assert [scores[f"pts_within_{d}"] for d in (1, 2, 4, 8, 16)] == pytest.approx([4 / 6, 4 / 6, 1, 1, 1])
     assert scores["jaccard_1"] == pytest.approx(4 / (6 + 2))
@@ -310,7 +310,7 @@ def test_wrong_requests(folders: tuple[Path, Path]) -> None:
     gt, pred = folders
     for arguments, message in (
         ({}, "one of the two"),
-        ({"pred": pred, "load": Static}, "one of the two"),
+        ({"pred": pred, "load": Static3D}, "one of the two"),
         ({"pred": pred, "scalings": ()}, "0 scalings"),
         ({"pred": pred, "workers": 0}, "0 workers"),
         ({"pred": gt / "none"}, "there is no folder .* of predictions"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.bench.tapvid_predictions import Predictions, write_predictions
+from tapetum.bench.tapvid_predictions import TapVidPredictions, write_predictions
 from tapetum.core.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]
@@ -104,26 +104,26 @@ def good() -> dict[str, np.ndarray]:
 def test_what_does_not_fit_is_named(tmp_path: Path, changes: dict[str, np.ndarray], message: str) -> None:
     file = write_predictions(tmp_path / "p.npz", {"a": {**good(), **changes}})
     with pytest.raises(BadInput, match=message):
-        Predictions(file).of("a", np.zeros((2, 3)), 3)
+        TapVidPredictions(file).of("a", np.zeros((2, 3)), 3)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     for form in ("p.npz", "p.pkl", "p"):
         with pytest.raises(BadInput, match=r"has no .*b"):
-            Predictions(write_predictions(tmp_path / form, {"a": good()})).of("b", np.zeros((2, 3)), 3)
+            TapVidPredictions(write_predictions(tmp_path / form, {"a": good()})).of("b", np.zeros((2, 3)), 3)
     short = good()
     del short["occluded"]
     with pytest.raises(BadInput, match="occluded are missing"):
-        Predictions(write_predictions(tmp_path / "q.npz", {"a": short})).of("a", np.zeros((2, 3)), 3)
+        TapVidPredictions(write_predictions(tmp_path / "q.npz", {"a": short})).of("a", np.zeros((2, 3)), 3)
     for content in (b"", b"PK\x03\x04", b"x" * 100):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(BadInput, match="no npz file"):
-            Predictions(tmp_path / "bad.npz")
+            TapVidPredictions(tmp_path / "bad.npz")
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps([1]))
     with pytest.raises(BadInput, match="no dict of videos"):
-        Predictions(tmp_path / "bad.pkl")
+        TapVidPredictions(tmp_path / "bad.pkl")
     with pytest.raises(BadInput, match="there is no file or folder"):
-        Predictions(tmp_path / "none.npz")
+        TapVidPredictions(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize(

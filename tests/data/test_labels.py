@@ -13,7 +13,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 from tapetum.data.listings import class_labels
-from tapetum.data.shard_sources import Rows
+from tapetum.data.shard_sources import ParquetSamples
 from tapetum.systems.pretraining.sources import read_source
 from tapetum.transfer.probing import Labelled
 
@@ -69,11 +69,11 @@ def test_rows_without_a_class_are_refused_by_every_verb(labels: Any, words: str,
 
 
 def test_tables_become_shards_with_classes_or_not_at_all(tmp_path: Path) -> None:
-    rows = list(Rows([table(tmp_path / "a.parquet", [1.0, 0.0])]))
+    rows = list(ParquetSamples([table(tmp_path / "a.parquet", [1.0, 0.0])]))
     assert [row["cls"] for row in rows] == [1, 0]
     for bad, words in ((float("nan"), "row 1 has no label"), (0.5, "row 1 has the label 0.5"), (float("inf"), "row 1 has")):
         with pytest.raises(BadInput, match=words):
-            list(Rows([table(tmp_path / "b.parquet", [1.0, bad])]))
+            list(ParquetSamples([table(tmp_path / "b.parquet", [1.0, bad])]))
 
 
 def test_lists_of_kinetics_and_labels_in_python(tmp_path: Path) -> None:

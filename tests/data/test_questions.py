@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.data.instances import read_instances
-from tapetum.data.polygons import segmentation_mask
+from tapetum.data.coco import read_instances
 from tapetum.data.questions import Question
-from tapetum.data.rle import encode_mask
+from tapetum.data.rle import encode_mask, segmentation_mask
 from tapetum.data.vision_language import QUESTIONS
 from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
 from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa

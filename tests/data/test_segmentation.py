@@ -9,11 +9,8 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.data.cifar import read_cifar10, read_cifar100
 from tapetum.data.segmentation import SEGMENTED
-from tapetum.data.segmentation.ade20k import read_ade20k
-from tapetum.data.segmentation.camvid import read_camvid
-from tapetum.data.segmentation.cityscapes import read_cityscapes
 from tapetum.data.segmentation.davis import read_davis, scored_frames
-from tapetum.data.segmentation.images import IGNORE
+from tapetum.data.segmentation.images import IGNORE, read_ade20k, read_camvid, read_cityscapes
 from tapetum.data.segmentation.voc import read_voc, read_voc_boxes
 
 

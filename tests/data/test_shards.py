@@ -29,7 +29,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.systems.hip.classes import ClassTask
-from tapetum.systems.hip.data import Examples, Field
+from tapetum.systems.hip.data import HipExamples, ModalityField
 from tapetum.train import TrainConfig, fit
 
 
@@ -463,8 +463,8 @@ CONFIG = TrainConfig(
 def task(folder: Path) -> ClassTask:
     """Classes of images with HiP, moved and mirrored, straight from shards."""
     shards = Shards(folder)
-    field = Field(shards.column("png"), 128.0, 64.0, shift=1, mirror=True)
-    examples = Examples({"image": field}, shards.column("cls"), seed=1)
+    field = ModalityField(shards.column("png"), 128.0, 64.0, shift=1, mirror=True)
+    examples = HipExamples({"image": field}, shards.column("cls"), seed=1)
     return ClassTask(HIP, examples, examples, 2)
 
 

@@ -9,10 +9,16 @@ import pytest
 
 from support.question_sets import write
 from tapetum.core.errors import BadInput
-from tapetum.data.egoschema import EgoQuestion, write_egoschema
 from tapetum.data.video_language.actions import list_diving48, list_ssv2
 from tapetum.data.video_language.captions import read_activitynet, read_msrvtt, read_vatex, read_youcook2
-from tapetum.data.video_language.questions import read_egoschema, read_episode_questions, read_nextqa, read_nextqa_open
+from tapetum.data.video_language.questions import (
+    EgoQuestion,
+    read_egoschema,
+    read_episode_questions,
+    read_nextqa,
+    read_nextqa_open,
+    write_egoschema,
+)
 
 UID = "0074f737-11cb-497d-8d07-77c3a8127391"
 

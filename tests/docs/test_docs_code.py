@@ -19,7 +19,7 @@ from support.scripts import GOLDEN
 from tapetum.app.shell.main import main, parse
 from tapetum.core.errors import BadInput
 from tapetum.scenes import make_clip
-from tapetum.scenes.config import SceneConfig
+from tapetum.scenes.facets.world import SceneConfig
 from tapetum.video import write_video
 
 PAGES = [README, *(p for p in sorted(DOCS.rglob("*.md")) if "reference" not in p.relative_to(DOCS).parts)]

@@ -1,4 +1,4 @@
-"""Writes src/tapetum/systems/tapvid3d/splits.txt from the public lists of TAPVid-3D.
+"""Writes src/tapetum/systems/tapvid3d/format/folders.txt from the public lists of TAPVid-3D.
 
     python tests/golden/make_tapvid3d_splits.py PATH/OF/tapvid3d_splits.py
 

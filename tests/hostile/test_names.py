@@ -11,7 +11,7 @@ import pytest
 
 from tapetum.core import tables
 from tapetum.core.files import writable, write_text
-from tapetum.data.json_files import read_lines, write_lines
+from tapetum.data.entries import read_lines, write_lines
 
 Run = Callable[..., tuple[int, str, str]]
 

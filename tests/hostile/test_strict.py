@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.networks import save_tapir
 from tapetum.core.errors import BadInput
-from tapetum.data.media import Stored, opened_image, stored
+from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve
@@ -39,7 +39,7 @@ def test_float_images_are_0_to_1(tmp_path: Path) -> None:
         Image.fromarray(RAMP).save(tmp_path / f"{number}.tif")
     seen = open_video(tmp_path)[1]
     assert np.array_equal(seen[..., 0], np.rint(RAMP * 255).astype(np.uint8))
-    assert np.array_equal(np.asarray(opened_image(stored(tmp_path / "0.tif"), "RGB")), seen)
+    assert np.array_equal(np.asarray(opened_image(stored_file(tmp_path / "0.tif"), "RGB")), seen)
     shutil.copy(tmp_path / "0.tif", tmp_path / "0.png")  # textures have no .tif; Pillow looks at the content
     assert np.array_equal(from_images(tmp_path)(np.random.default_rng(0)), seen)
 
@@ -62,7 +62,7 @@ def test_other_floats_in_images_are_refused(run: Run, tmp_path: Path, value: flo
 def test_images_of_16_bits_are_not_cut_off_at_255(tmp_path: Path) -> None:
     deep = (RAMP * 65535).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "a.png")
-    content = Stored("a.png", (tmp_path / "a.png").read_bytes())
+    content = StoredFile("a.png", (tmp_path / "a.png").read_bytes())
     assert np.array_equal(np.asarray(opened_image(content, "RGB"))[..., 0], deep >> 8)
     assert np.array_equal(from_images(tmp_path)(np.random.default_rng(0))[..., 0], deep >> 8)
     Image.fromarray((RAMP * 1e6).astype(np.int32)).save(tmp_path / "b.tif")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, check_length
-from tapetum.data.entries import Entry
+from tapetum.data.entries import JsonEntry
 from tapetum.encoders import byte_text
 from tapetum.systems.longvideo.language import ByteLanguage
 from tapetum.systems.paligemma.tokens import Tokens
@@ -72,6 +72,6 @@ def test_every_tokenizer() -> None:
 
 def test_texts_of_entries() -> None:
     with pytest.raises(BadInput, match=r"question of line 3 of f has 2,000,000 characters"):
-        Entry({"question": LONG}, "line 3 of f").text("question")
+        JsonEntry({"question": LONG}, "line 3 of f").text("question")
     with pytest.raises(BadInput, match=r"options of line 3 of f has 2,000,000 characters"):
-        Entry({"options": ["a", LONG]}, "line 3 of f").texts("options")
+        JsonEntry({"options": ["a", LONG]}, "line 3 of f").texts("options")

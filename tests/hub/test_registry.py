@@ -145,13 +145,13 @@ def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
 
     import tapetum
     from tapetum.systems.hip.model import Hip
-    from tapetum.systems.tap.tracking.tracker import Tracker
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
 
-    assert isinstance(tapetum.load("tapir-nano", "cpu", torch.float16), Tracker)
+    assert isinstance(tapetum.load("tapir-nano", "cpu", torch.float16), TapirTracker)
     hip = tapetum.load("hip-nano", dtype=torch.bfloat16)
     assert isinstance(hip, Hip)
     assert next(hip.parameters()).dtype == torch.bfloat16
-    assert isinstance(load(location(known()["tapir-nano"])), Tracker)
+    assert isinstance(load(location(known()["tapir-nano"])), TapirTracker)
     assert isinstance(load(location(known()["hip-nano"])), Hip)
     encoder = tapetum.encoders.build("resnet-18", seed=1, classes=3)
     tapetum.encoders.save(encoder, tmp_path / "mine.safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.hub.unzip import Limits, unpack
+from tapetum.hub.unzip import ArchiveLimits, unpack
 
 
 def packed(path: Path, members: dict[str, bytes], mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -90,10 +90,10 @@ def test_bombs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"\[bomb\]"):
         unpack(many, tmp_path / "out", base)
     with pytest.raises(BadInput, match=r"has 20 members, more than 10 .*\[bomb\]|has 20 members, more than 10; .*\[bomb\]"):
-        unpack(many, tmp_path / "out", base, limits=Limits(members=10))
+        unpack(many, tmp_path / "out", base, limits=ArchiveLimits(members=10))
     stored = packed(tmp_path / "c.zip", {"a.txt": b"x" * 5000}, method=zipfile.ZIP_STORED)
     with pytest.raises(BadInput, match=r"would become 5,000 bytes; .*\[bomb\]"):
-        unpack(stored, tmp_path / "out", base, limits=Limits(total=4000))
+        unpack(stored, tmp_path / "out", base, limits=ArchiveLimits(total=4000))
     assert not (tmp_path / "out").exists()
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.recall import Pair, Recall, RecallConfig, make_recall
+from tapetum.scenes.recall import KeyValuePair, Recall, RecallConfig, make_recall
 
 FEW = RecallConfig(segments=4, segment_frames=4, pairs=4, size=32)
 CONFIGS = (FEW, RecallConfig(segments=8), RecallConfig(segments=32, segment_frames=4), RecallConfig(recent=3, gap=2))
 
 
-def patch_of(made: Recall, pair: Pair, config: RecallConfig) -> np.ndarray:
+def patch_of(made: Recall, pair: KeyValuePair, config: RecallConfig) -> np.ndarray:
     """The pixels of a pair, in -1..1, averaged over its frames."""
     across = config.size // config.patch
     moment, cell = divmod(pair.place, across**2)
@@ -33,12 +33,12 @@ def test_labels_and_values_are_balanced_by_count(config: RecallConfig) -> None:
     for one in made:
         assert set(Counter(pair.value for pair in one.pairs).values()) == {bare.count // 4}
         assert len({pair.key for pair in one.pairs}) == len(one.pairs) == bare.count
-        assert one.pairs[one.asked].value == one.label
-        assert one.pairs[one.asked].key == one.query.key
+        assert one.pairs[one.target].value == one.label
+        assert one.pairs[one.target].key == one.query.key
         assert max(Counter(pair.segment for pair in one.pairs).values()) <= bare.pairs
         assert len({(pair.segment, pair.place) for pair in one.pairs}) == bare.count
         if bare.gap is not None:
-            assert one.pairs[one.asked].segment == bare.segments - 1 - bare.gap
+            assert one.pairs[one.target].segment == bare.segments - 1 - bare.gap
         if bare.recent is not None:
             assert min(pair.segment for pair in one.pairs) >= bare.segments - 1 - bare.recent
 
@@ -102,7 +102,7 @@ def test_a_sample_is_a_function_of_seed_and_number() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"segments": 1}, "wants 2 segments"),
+        ({"segments": 1}, "segments is 1; it must be 2 or more"),
         ({"gap": 8}, "give 1 to 7"),
         ({"gap": 3, "recent": 2}, "mend one"),
         ({"pairs": 1, "recent": 2}, "room for 0 pairs"),

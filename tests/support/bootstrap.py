@@ -3,7 +3,7 @@
 import torch
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.network.types import Estimate
+from tapetum.systems.tap.network.types import TrackEstimate
 
 BARE = Ingredients(
     stride=1,
@@ -19,7 +19,7 @@ BARE = Ingredients(
 )
 
 
-def estimate(xy: list, hidden: list) -> Estimate:
+def estimate(xy: list, hidden: list) -> TrackEstimate:
     """Build an estimate that is sure of places `xy` and of what is `hidden`."""
     occlusion = torch.tensor(hidden).float() * 20 - 10
-    return Estimate(torch.tensor(xy).float(), occlusion, torch.full_like(occlusion, -10.0))
+    return TrackEstimate(torch.tensor(xy).float(), occlusion, torch.full_like(occlusion, -10.0))

@@ -16,9 +16,9 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.egoschema import EgoQuestion, write_egoschema
+from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.kubric import write_sequence
 from tapetum.video import write_video
 
@@ -47,7 +47,9 @@ def _videos(folder: Path) -> None:
     (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
     sequence = make_clip(3, SceneConfig(size=(128, 128), frames=12), points=64)
     for number in range(2):
-        write_sequence(folder / "kubric" / f"{number:04d}", Tracked(sequence.video, sequence.truth.xy, sequence.truth.visible))
+        write_sequence(
+            folder / "kubric" / f"{number:04d}", TrackedClip(sequence.video, sequence.truth.xy, sequence.truth.visible)
+        )
     truth = {"video": scene.video, "points": scene.truth.xy / 64.0, "occluded": ~scene.truth.visible}
     (folder / "tapvid_davis.pkl").write_bytes(pickle.dumps({"scene": truth}))
     (folder / "kinetics").mkdir()

@@ -9,7 +9,7 @@ from tapetum.systems.hip.config import HipConfig
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO, TapirConfig
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 TAPIR = TapirConfig(
     pyramid_level=1,
@@ -43,9 +43,9 @@ def tapir(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> Tapir:
     return Tapir(replace(config, **changes))
 
 
-def tracker(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> Tracker:
+def tracker(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> TapirTracker:
     """Build the same as a tracker."""
-    return Tracker(tapir(config, seed, **changes))
+    return TapirTracker(tapir(config, seed, **changes))
 
 
 def save_tapir(path: Path, config: TapirConfig = TAPIR, **changes) -> Path:

@@ -2,19 +2,18 @@
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body, Material
-from tapetum.scenes.bodies.episode import Contacts
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.episode import Body, Contacts, Material
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import Ground, Shape
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.materials import STUFF
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS
 from tapetum.scenes.physics.simulate import Simulation
-from tapetum.scenes.physics.solids import measures
 
 MOMENTS = 240
 
 
 def body(name: str, shape: Shape, material: Material = "wood", **rest: object) -> Body:
-    mass = STUFF[material].density * measures(shape)[0]
+    mass = PHYSICS_MATERIALS[material].density * mass_properties(shape)[0]
     return Body(**{"name": name, "noun": name, "shape": shape, "material": material, "mass": mass, **rest})
 
 
@@ -35,4 +34,4 @@ def run(
 
 
 def at(x: float, y: float, z: float, quaternion: np.ndarray | None = None) -> np.ndarray:
-    return turns.at(x, y, z, quaternion)
+    return quaternions.at(x, y, z, quaternion)

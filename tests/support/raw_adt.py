@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.motion import STILL
-from tapetum.scenes.motion import Path as Way
-from tapetum.scenes.render import Renderer
-from tapetum.scenes.shapes import box, prism, sheet
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.scenes.facets.render import Renderer
+from tapetum.scenes.facets.shapes import box, prism, sheet
+from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
+from tapetum.scenes.facets.world import Path as Way
 from tapetum.scenes.textures import procedural
-from tapetum.scenes.truth import Oracle, frame_times
-from tapetum.scenes.world import Thing, World
 
 SIZE, FOCAL = 512, 280.0
 APARTMENT, FIRST = 7_000_000_000_000_000, 4_885_175_544_866_890
@@ -57,36 +55,36 @@ def way(places: list, turns: list) -> Way:
     return Way(np.array(places, float), np.array(turns, float), STILL)
 
 
-def world(frames: int) -> World:
+def world(frames: int) -> FacetWorld:
     """A moving camera before a wall (the apartment), a table and an image that stand still, a box and a tube that move."""
     paint = [procedural(np.random.default_rng(k), 128) for k in range(8)]
     things = [
-        Thing(sheet(30, 30, 128), [paint[0]], None, way([[0, 0, 4]] * 2, [[0.1, 0.1, 0]] * 2), wall=True),
-        Thing(box(np.array([2.5, 0.6, 1.0]), 128), paint[1:4], None, way([[0.2, 1.2, 2.6]] * 2, [[0, 0.3, 0]] * 2)),
-        Thing(
+        FacetObject(sheet(30, 30, 128), [paint[0]], None, way([[0, 0, 4]] * 2, [[0.1, 0.1, 0]] * 2), wall=True),
+        FacetObject(box(np.array([2.5, 0.6, 1.0]), 128), paint[1:4], None, way([[0.2, 1.2, 2.6]] * 2, [[0, 0.3, 0]] * 2)),
+        FacetObject(
             box(np.array([0.5, 0.4, 0.6]), 128),
             paint[4:7],
             None,
             way([[-1.0, 0.5, 1.7], [0, 0.4, 1.2], [1.2, 0.3, 1.8]], [[0, 0, 0], [0.5, 0.8, 0], [0.9, 1.2, 0.4]]),
         ),
-        Thing(
+        FacetObject(
             prism(0.25, 0.7, 128, 10),
             [paint[7]],
             None,
             way([[0.9, -0.6, 2.2], [-0.9, -0.6, 1.8]], [[0.3, 0, 0], [0.3, 2, 0.5]]),
         ),
-        Thing(sheet(0.8, 0.6, 128), [paint[2]], None, way([[-0.5, -0.9, 3.2]] * 2, [[0, 0.2, 0.1]] * 2)),
+        FacetObject(sheet(0.8, 0.6, 128), [paint[2]], None, way([[-0.5, -0.9, 3.2]] * 2, [[0, 0.2, 0.1]] * 2)),
     ]
     camera = way([[-0.4, 0.1, 0], [0, 0.3, 0.3], [0.6, -0.3, 0.1]], [[0, 0.3, 0], [0.05, 0, 0.2], [0, -0.35, 0.05]])
     config = SceneConfig(size=(SIZE, SIZE), frames=frames)
-    return World(config, things, camera, np.array([[FOCAL], [FOCAL]]), np.array([0, 0, 1, 1.0]), 0)
+    return FacetWorld(config, things, camera, np.array([[FOCAL], [FOCAL]]), np.array([0, 0, 1, 1.0]), 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
     folder: Path
-    world: World
-    oracle: Oracle
+    world: FacetWorld
+    oracle: FacetGroundTruth
     camera_from_scene: np.ndarray
     """(t, 4, 4) to the upright camera."""
     images: np.ndarray
@@ -110,7 +108,7 @@ def write_sequence(folder: Path, frames: int) -> Sequence:
     _objects(folder, made, moments, times)
     (folder / "metadata.json").write_text(json.dumps(METADATA, indent=4))
     images = _frames(folder / "rectified", made, moments, times)
-    return Sequence(folder, made, Oracle(made), camera_from_scene, images, times)
+    return Sequence(folder, made, FacetGroundTruth(made), camera_from_scene, images, times)
 
 
 def _trajectory(path: Path, times: np.ndarray, poses: np.ndarray) -> None:
@@ -131,7 +129,7 @@ def _trajectory(path: Path, times: np.ndarray, poses: np.ndarray) -> None:
             )
 
 
-def _objects(folder: Path, made: World, moments: np.ndarray, times: np.ndarray) -> None:
+def _objects(folder: Path, made: FacetWorld, moments: np.ndarray, times: np.ndarray) -> None:
     boxes, rows, instances = [], [], {}
     for number, thing in enumerate(made.things):
         uid = FIRST + number if not thing.wall else APARTMENT
@@ -169,7 +167,7 @@ def _write(path: Path, header: str, rows: list) -> None:
     path.write_text("\n".join([header, *(",".join(str(value) for value in row) for row in rows)]) + "\n")
 
 
-def _frames(folder: Path, made: World, moments: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _frames(folder: Path, made: FacetWorld, moments: np.ndarray, times: np.ndarray) -> np.ndarray:
     folder.mkdir()
     seen = Renderer(made).render(moments)
     images = (seen.frames * 255 + 0.5).astype(np.uint8)

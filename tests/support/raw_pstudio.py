@@ -12,14 +12,12 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.motion import STILL
-from tapetum.scenes.motion import Path as Way
-from tapetum.scenes.render import Renderer
-from tapetum.scenes.shapes import box, sheet
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.scenes.facets.render import Renderer
+from tapetum.scenes.facets.shapes import box, sheet
+from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
+from tapetum.scenes.facets.world import Path as Way
 from tapetum.scenes.textures import procedural
-from tapetum.scenes.truth import Oracle, frame_times
-from tapetum.scenes.world import Thing, World
 
 HEIGHT, WIDTH = 144, 256
 CAMERAS = {"1": ((0.0, 0.0, 0.0), 0.0), "5": ((1.5, -0.2, 0.2), -0.4), "12": ((-1.4, 0.3, 0.1), 0.35)}
@@ -31,18 +29,18 @@ def way(places: list, turns: list) -> Way:
     return Way(np.array(places, float), np.array(turns, float), STILL)
 
 
-def world(frames: int) -> World:
+def world(frames: int) -> FacetWorld:
     """A wall and two boxes that pass each other and turn."""
     paint = [procedural(np.random.default_rng(k), 96) for k in range(7)]
     things = [
-        Thing(sheet(10, 6, 96), [paint[0]], None, way([[0, 0, 5]] * 2, [[0, 0, 0]] * 2), wall=True),
-        Thing(
+        FacetObject(sheet(10, 6, 96), [paint[0]], None, way([[0, 0, 5]] * 2, [[0, 0, 0]] * 2), wall=True),
+        FacetObject(
             box(np.array([0.8, 0.9, 0.7]), 96),
             paint[1:4],
             None,
             way([[-1.1, 0.1, 3], [1.1, 0, 3.4]], [[0, 0, 0], [0.3, 1.2, 0]]),
         ),
-        Thing(
+        FacetObject(
             box(np.array([0.5, 0.6, 0.5]), 96),
             paint[4:7],
             None,
@@ -50,12 +48,12 @@ def world(frames: int) -> World:
         ),
     ]
     config = SceneConfig(size=(HEIGHT, WIDTH), frames=frames)
-    return World(
+    return FacetWorld(
         config, things, way([[0, 0, 0]] * 2, [[0, 0, 0]] * 2), np.array([[100.0], [100.0]]), np.array([0, 0, 1, 1.0]), 0
     )
 
 
-def seen_by(made: World, camera: str) -> World:
+def seen_by(made: FacetWorld, camera: str) -> FacetWorld:
     place, turn = CAMERAS[camera]
     focal = FOCAL[camera]
     return replace(made, camera=way([place] * 2, [[0, turn, 0]] * 2), focal=np.array([[focal], [focal]]))
@@ -64,7 +62,7 @@ def seen_by(made: World, camera: str) -> World:
 @dataclass(frozen=True, eq=False)
 class Studio:
     raw: Path
-    oracles: dict[str, Oracle]
+    oracles: dict[str, FacetGroundTruth]
     w2c: dict[str, np.ndarray]
     images: dict[str, list[bytes]]
 
@@ -77,7 +75,7 @@ def write_studio(
     oracles, poses, k, images = {}, {}, {}, {}
     for camera in CAMERAS:
         here = seen_by(made, camera)
-        oracles[camera] = Oracle(here)
+        oracles[camera] = FacetGroundTruth(here)
         rotate, shift = here.world_to_camera(moments[:1])
         poses[camera] = np.eye(4)
         poses[camera][:3, :3], poses[camera][:3, 3] = rotate[0], shift[0]
@@ -103,7 +101,7 @@ def write_studio(
     return Studio(raw, oracles, poses, images)
 
 
-def fit(made: World, moments: np.ndarray, spacing: float) -> dict[str, np.ndarray]:
+def fit(made: FacetWorld, moments: np.ndarray, spacing: float) -> dict[str, np.ndarray]:
     """Gaussians on all facets: standard deviation 0.6 of the spacing along the facet, 1 mm across it; larger on the wall."""
     rng = np.random.default_rng(0)
     camera_frames = made.view(moments).frames  # the camera of `made` rests at the origin, so these are the world's

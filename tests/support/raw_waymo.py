@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.shapes import box, sheet
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.scenes.facets.shapes import box, sheet
+from tapetum.scenes.facets.world import FacetObject, FacetWorld, SceneConfig
 from tapetum.scenes.textures import procedural
-from tapetum.scenes.truth import Oracle, frame_times
-from tapetum.scenes.world import Thing, World
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 START, STEP = 1_552_440_195_362_591, 100_000
@@ -92,23 +91,23 @@ class Away:
         return here[:, :3, :3], here[:, :3, 3]
 
 
-def world(frames: int, objects: list[Labelled]) -> World:
+def world(frames: int, objects: list[Labelled]) -> FacetWorld:
     """The road, a wall far away, a pillar that hides things for a while, and the objects, 0.3 m smaller than their boxes."""
     paint = [procedural(np.random.default_rng(k), 96) for k in range(6)]
     flat, stand = np.array([[np.pi / 2, 0, 0]] * 2), np.zeros((2, 3))
-    road = Thing(sheet(60, 200, 96), [paint[0]], None, _still([-100, 0, 850], flat), wall=True)
-    wall = Thing(sheet(200, 60, 96), [paint[1]], None, _still([-100, 0, 890], stand), wall=True)
-    pillar = Thing(box(np.array([0.6, 3.0, 0.6]), 96), paint[:3], None, _still([-100.2, -1.5, 810.5], stand))
+    road = FacetObject(sheet(60, 200, 96), [paint[0]], None, _still([-100, 0, 850], flat), wall=True)
+    wall = FacetObject(sheet(200, 60, 96), [paint[1]], None, _still([-100, 0, 890], stand), wall=True)
+    pillar = FacetObject(box(np.array([0.6, 3.0, 0.6]), 96), paint[:3], None, _still([-100.2, -1.5, 810.5], stand))
     things = [road, wall, pillar]
     for thing in objects:
         length, width, height = np.array(thing.size) - 0.3
-        things.append(Thing(box(np.array([width, height, length]), 96), paint[3:6], None, Away(thing.path)))
+        things.append(FacetObject(box(np.array([width, height, length]), 96), paint[3:6], None, Away(thing.path)))
     config = SceneConfig(size=(HEIGHT, WIDTH), frames=frames)
     camera = Away(lambda t: ego(t) @ VEHICLE_FROM_CAMERA)
     return Scaled(config, things, camera, np.array([[FOCAL], [FOCAL]]), np.array([0, 0, 1, 1.0]), 0)
 
 
-class Scaled(World):
+class Scaled(FacetWorld):
     """A world whose camera looks off the centre of its image."""
 
     def intrinsics(self, times: np.ndarray) -> np.ndarray:
@@ -116,8 +115,8 @@ class Scaled(World):
 
 
 def _still(place: list, turns: np.ndarray):
-    from tapetum.scenes.motion import STILL
-    from tapetum.scenes.motion import Path as Way
+    from tapetum.scenes.facets.world import STILL
+    from tapetum.scenes.facets.world import Path as Way
 
     return Way(np.array([place, place], float), turns, STILL)
 
@@ -125,8 +124,8 @@ def _still(place: list, turns: np.ndarray):
 @dataclass(frozen=True, eq=False)
 class Drive:
     root: Path
-    world: World
-    oracle: Oracle
+    world: FacetWorld
+    oracle: FacetGroundTruth
     objects: list[Labelled]
     moments: np.ndarray
     images: list[bytes]
@@ -140,7 +139,7 @@ def write_segment(root: Path, frames: int) -> Drive:
         data = io.BytesIO()
         Image.new("RGB", (WIDTH, HEIGHT), (8 * t, 80, 200)).save(data, "JPEG", quality=90)
         images.append(data.getvalue())
-    oracle = Oracle(made)
+    oracle = FacetGroundTruth(made)
     times = [START + STEP * t for t in range(frames)]
     _cameras(root, times, images)
     _boxes(root, objects, moments, times)
@@ -230,7 +229,7 @@ BEAMS = np.linspace(-0.18, 0.04, ROWS)
 """Pitch of the beams, from the lowest up."""
 
 
-def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> None:
+def _lidar(root: Path, made: FacetWorld, moments: np.ndarray, times: list[int]) -> None:
     """Three parts of each turn of the lidar are taken from three poses of the vehicle, as it moves on."""
     yaw = np.arctan2(VEHICLE_FROM_LIDAR[1, 0], VEHICLE_FROM_LIDAR[0, 0])
     angle = np.pi - (np.arange(COLUMNS) + 0.5) * 2 * np.pi / COLUMNS  # in the vehicle; column 0 looks back, then over the left
@@ -250,7 +249,7 @@ def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> No
         ahead = ray @ VEHICLE_FROM_LIDAR[:3, :3].T  # an eye at the lidar that looks where the vehicle does
         eye = np.eye(4)
         eye[:3, 3] = VEHICLE_FROM_LIDAR[:3, 3]
-        oracle = Oracle(replace(made, camera=Away(lambda t, late=late, eye=eye: ego(t) @ late @ eye)), moments)
+        oracle = FacetGroundTruth(replace(made, camera=Away(lambda t, late=late, eye=eye: ego(t) @ late @ eye)), moments)
         view = np.stack([-ahead[:, 1] / ahead[:, 0] * FOCAL + CENTRE[0], -ahead[:, 2] / ahead[:, 0] * FOCAL + CENTRE[1]], 1)
         for t in range(len(times)):
             depth = oracle.hits(np.full(len(view), t), view)[0].min(0)

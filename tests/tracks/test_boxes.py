@@ -61,7 +61,7 @@ def boxes() -> BoxTracks:
     return BoxTracks(
         xyxy=xyxy,
         shown=shown,
-        found=np.array([[True, False, False], [False, True, False]]),
+        detected=np.array([[True, False, False], [False, True, False]]),
         scores=np.full((2, 3), 0.5),
         labels=["red cup", 'a "b"'],
         times=[0, 0.5, 1],
@@ -70,7 +70,7 @@ def boxes() -> BoxTracks:
 
 def test_files_give_back_what_was_saved(boxes: BoxTracks, tmp_path: Path):
     again = BoxTracks.load(boxes.save(tmp_path / "boxes.npz"))
-    for name in ("xyxy", "shown", "found", "scores", "times"):
+    for name in ("xyxy", "shown", "detected", "scores", "times"):
         assert (getattr(again, name) == getattr(boxes, name)).all()
     assert again.labels == boxes.labels
     rows = list(csv.DictReader(boxes.save(tmp_path / "boxes.csv").open()))
@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused():
     good = {
         "xyxy": np.zeros((1, 2, 4)),
         "shown": np.zeros((1, 2), bool),
-        "found": np.zeros((1, 2), bool),
+        "detected": np.zeros((1, 2), bool),
         "scores": np.zeros((1, 2)),
     }
     for name, value, message in (

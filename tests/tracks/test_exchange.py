@@ -18,7 +18,7 @@ from support.scripts import GOLDEN
 from tapetum.bench.tapvid import read_clips
 from tapetum.core.errors import BadInput
 from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -119,7 +119,7 @@ def test_tapvid_is_as_published(tmp_path: Path) -> None:
 def test_one_of_several_videos_is_named(tmp_path: Path) -> None:
     tracks = [some_tracks(seed=seed) for seed in range(2)]
     entries = {
-        name: Entry(name=name, video=frames(), points=one.xy / [WIDTH, HEIGHT], occluded=~one.visible)
+        name: TapVidEntry(name=name, video=frames(), points=one.xy / [WIDTH, HEIGHT], occluded=~one.visible)
         for name, one in zip(("bear", "camel"), tracks, strict=True)
     }
     path = write_entries(tmp_path / "two[1].pkl", entries)

@@ -13,8 +13,7 @@ from PIL import Image
 
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
-from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.instances import read_instances
+from tapetum.data.coco import CocoImage, instance, read_instances, write_instances
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
 from tapetum.transfer.coco import CocoTask, coco_scores, predictions

@@ -15,7 +15,7 @@ from tapetum.metrics.masks import Confusion
 from tapetum.train.optim import layer_scales
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
-from tapetum.transfer.fine_tune import ClassesTask, Classifier, SegmentationTask, encoder_layers, fine_tune
+from tapetum.transfer.fine_tune import ClassesTask, EncoderClassifier, SegmentationTask, encoder_layers, fine_tune
 from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_loss
 
 
@@ -74,7 +74,7 @@ def test_mean_iou_by_hand() -> None:
 
 @pytest.mark.parametrize("encoder", [vit, resnet, swin])
 def test_every_weight_of_an_encoder_has_its_layer(encoder: Callable[[], Encoder]) -> None:
-    model = Classifier(encoder(), 3)
+    model = EncoderClassifier(encoder(), 3)
     layers = encoder_layers(model.encoder)
     scales = layer_scales(model, layers, 0.5)
     names = dict(model.named_parameters())

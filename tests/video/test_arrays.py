@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.media import Stored, opened_image, stored
+from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.video import open_video
 from tapetum.video.images import ImageVideo
 
@@ -173,8 +173,8 @@ def test_all_orientations_in_formats_without_loss(tmp_path, frames, suffix, orie
     assert (video.height, video.width) == wanted.shape[1:3]
     np.testing.assert_array_equal(video[:], wanted)
     np.testing.assert_array_equal(open_video(files[1])[0], wanted[1])
-    np.testing.assert_array_equal(opened_image(Stored("a", files[2].read_bytes()), "RGB"), wanted[2])
-    np.testing.assert_array_equal(opened_image(stored(files[2]), None), wanted[2])
+    np.testing.assert_array_equal(opened_image(StoredFile("a", files[2].read_bytes()), "RGB"), wanted[2])
+    np.testing.assert_array_equal(opened_image(stored_file(files[2]), None), wanted[2])
 
 
 @pytest.mark.parametrize("kind", ["eXIf", "iTXt"])

@@ -11,7 +11,7 @@ from PIL import Image
 import tapetum
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import MissingExtra
-from tapetum.data.media import opened_image, stored
+from tapetum.data.files import opened_image, stored_file
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -31,7 +31,7 @@ def test_every_reader_of_images_takes_it(photo: Path):
     true = WORLD.make_image("green", "right").astype(int)
     assert np.abs(open_video(photo)[0] - true).max() < 12
     assert np.abs(open_video(photo.parent)[0] - true).max() < 12
-    assert np.abs(np.asarray(opened_image(stored(photo), "RGB")) - true).max() < 12
+    assert np.abs(np.asarray(opened_image(stored_file(photo), "RGB")) - true).max() < 12
     assert tapetum.ask(photo, "what color is the square ?", model=MODEL).text == "green"
     assert len(tapetum.ask(photo.parent, "what color is the square ?", model=MODEL).seen) == 1
     assert tapetum.embed((photo,)).vectors.shape[0] == 1

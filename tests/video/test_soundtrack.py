@@ -8,8 +8,7 @@ from scipy.io import wavfile
 
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video, write_video
-from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.soundtrack import SoundTrack, wav_file
+from tapetum.video.sound import SoundTrack, has_sound, read_sound, wav_file
 
 RATE = 16000
 

@@ -17,7 +17,7 @@ from tapetum.systems.adapters.recipes import RECIPES, AdaptRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
-    from tapetum.systems.adapters.run import Finished
+    from tapetum.systems.adapters.run import FinishedAdapters
 
 
 @guarding_data
@@ -148,7 +148,7 @@ class AdaptOptions(RecipeOptions):
 class Adaptation(Result):
     """What a finished run of `tapetum adapt learn` leaves."""
 
-    finished: "Finished"
+    finished: "FinishedAdapters"
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""

@@ -113,10 +113,10 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
                 assert means is not None
                 own = model.latents_of(model.cell_means().add(features))
                 both = [own, model.latents_of(means.add(features))]
-                scores = [tuple(model.score_options(seen, options.question, options.options)) for seen in both]
+                scores = [tuple(model.score_options(encoded, options.question, options.options)) for encoded in both]
             else:
-                seen = make_passage(model, start, stop, features)
-                scores = [similarities(model, options.question, options.options, v) for v in (seen.vector, seen.so_far)]
+                encoded = make_passage(model, start, stop, features)
+                scores = [similarities(model, options.question, options.options, v) for v in (encoded.vector, encoded.so_far)]
             best = [options.options[max(range(len(each)), key=each.__getitem__)] for each in scores]
             last = LivePassage(
                 start_s=start, stop_s=stop, answer=best[0], scores=scores[0], so_far=best[1], memory_bytes=state.bytes
@@ -162,7 +162,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
     """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
     import numpy as np
 
-    from tapetum.video.cut import resized
+    from tapetum.video.subset import resize_frame
 
     rows, columns = model.config.video.size
     part, times, due = [], [], None
@@ -170,7 +170,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
         due = moment.time_s if due is None else due
         if moment.time_s < due - 1e-6:
             continue
-        part.append(resized(moment.frame, columns, rows))
+        part.append(resize_frame(moment.frame, columns, rows))
         times.append(moment.time_s)
         due = max(due + 1 / rate, moment.time_s)  # what was missed is not made up for
         if len(part) == model.config.video.segment_frames:

@@ -11,13 +11,12 @@ from tapetum.app.options import options
 from tapetum.app.recipes import RecipeOptions, recipe_command
 from tapetum.app.verb import Listener, Result
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.tap.bootstrap.config import Ingredient
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.bootstrap.config import FootageConfig
-    from tapetum.systems.tap.bootstrap.footage import Footage
+    from tapetum.systems.tap.bootstrap.footage import FootageDataset
     from tapetum.systems.tap.bootstrap.run import Outcome
 
 Engine = Literal["local", "ray"]
@@ -45,7 +44,7 @@ def bootstrap(
     from tapetum.systems.tap.bootstrap import run
     from tapetum.systems.tap.bootstrap.footage import prepare_all, prepare_on_ray, write_report
 
-    def prepare(source: Path, out: Path, config: "FootageConfig") -> "Footage":
+    def prepare(source: Path, out: Path, config: "FootageConfig") -> "FootageDataset":
         footage = (prepare_on_ray if engine == "ray" else prepare_all)(source, out, config, progress)
         progress(len(footage.records), len(footage.records), "all")
         for line in write_report(footage, out.parent / "footage.txt"):

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import ImageReplies
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 

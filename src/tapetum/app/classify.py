@@ -93,7 +93,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
-    from tapetum.video.sources import read_image
+    from tapetum.video.read import read_image
 
     files = image_sources(options.images)
     if options.top < 1:
@@ -124,8 +124,8 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
 
     Raises BadInput where there are none.
     """
-    from tapetum.video.images import images_below
-    from tapetum.video.sources import in_memory, list_sources, name_of
+    from tapetum.video.folders import images_below
+    from tapetum.video.read import in_memory, list_sources, name_of
 
     sources: list[Any] = []
     for source in list_sources(given):

@@ -40,6 +40,14 @@ class Group:
     """By name: a verb, a `Command` or a `Group`."""
     default: str | None = None
     """The command that is meant where the first word names none."""
+    other: Callable[[str], Command | None] | None = None
+    """Makes the command of a name that is not listed, such as a reference to a class of the user's own."""
+
+    def find(self, name: str) -> "Command | Group | None":
+        """Make the command of this name; None where there is none."""
+        if name in self.commands:
+            return as_command(self.commands[name])
+        return self.other(name) if self.other else None
 
     def summaries(self) -> dict[str, str]:
         """List the commands with the first sentence of their help."""
@@ -77,10 +85,9 @@ def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) ->
     while isinstance(chosen, Group):
         if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):
             rest = [chosen.default, *rest]
-        if not rest or rest[0] not in chosen.commands:
+        if not rest or (below := chosen.find(rest[0])) is None:
             break
-        name, *rest = rest
-        chosen, path = as_command(chosen.commands[name]), f"{path} {name}"
+        chosen, path, rest = below, f"{path} {rest[0]}", rest[1:]
     return chosen, path, rest
 
 

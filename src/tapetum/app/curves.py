@@ -21,18 +21,18 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
 
     Raises BadInput for a file that is no such log.
     """
-    found: dict[str, list[tuple[float, float]]] = {}
+    curves: dict[str, list[tuple[float, float]]] = {}
     try:
         records = [parse_json(line) for line in read_text(log).splitlines()]
         for record in records:
-            told = {"loss": record["loss"], **record["metrics"], **record.get("eval", {})}
-            told |= {"length of the gradient": record["grad_norm"], "learning rate": record["lr"]}
-            for name, value in told.items():
+            measured = {"loss": record["loss"], **record["metrics"], **record.get("eval", {})}
+            measured |= {"length of the gradient": record["grad_norm"], "learning rate": record["lr"]}
+            for name, value in measured.items():
                 if isinstance(value, int | float) and math.isfinite(value):
-                    found.setdefault(name, []).append((float(record["step"]), float(value)))
+                    curves.setdefault(name, []).append((float(record["step"]), float(value)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{log} is no log of a run ({type(error).__name__}); give the log.jsonl in its folder") from error
-    return found
+    return curves
 
 
 def write_curves(log: Path, path: Path) -> Path:

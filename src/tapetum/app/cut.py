@@ -59,7 +59,7 @@ class Cut:
         numbers = self.numbers
         places = {number: place for place, number in enumerate(numbers)}
         whole = numbers[-1] - numbers[0] == len(numbers) - 1
-        found = []
+        shifted = []
         for t, x, y in points:
             place = t - numbers[0] if whole and numbers[0] <= t <= numbers[-1] else places.get(t)  # type: ignore[call-overload]
             if place is None:
@@ -68,8 +68,8 @@ class Cut:
                     f"a point is on frame {t:g}, which is not among the frames that are tracked ({numbers[0]} to {numbers[-1]}"
                     f"{'' if whole else ', not all of them'}); put it on frame {' or '.join(map(str, near))}"
                 )
-            found.append((place, x, y))
-        return found
+            shifted.append((place, x, y))
+        return shifted
 
     def shrunk(self, points: "list[Point]") -> "list[Point]":
         """Give points in pixels of what the tracker sees."""
@@ -107,10 +107,12 @@ def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> di
 
 def cut(video: "Video", settings: CutSettings) -> Cut:
     """Cut a video, whose true number of frames is known, as asked. Raises BadInput where nothing is left of it."""
-    from tapetum.video.cut import CutVideo, ResizedVideo, cut_numbers, size_of
+    from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size
 
-    part = CutVideo(video, cut_numbers(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
+    part = (
+        VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
+    )
     if settings.resize is None:
         return Cut(part, part)
-    width, height = size_of(settings.resize, video.width, video.height)
+    width, height = parse_size(settings.resize, video.width, video.height)
     return Cut(part, ResizedVideo(part, width, height))

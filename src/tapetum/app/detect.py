@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
-from tapetum.app.seen import ImageReplies
-from tapetum.app.things import FollowSettings, Things, ThingsOptions, track_things
+from tapetum.app.track_things import FollowSettings, Things, ThingsOptions, track_things
 from tapetum.app.verb import Listener, narrowed, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name

@@ -111,7 +111,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """
     options.check()
     from tapetum.app.classify import image_sources
-    from tapetum.app.looks import image_features_of
+    from tapetum.app.image_features import image_features_of
     from tapetum.core.files import whole_folder
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
@@ -136,7 +136,7 @@ def _discover_all(
 
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.systems.odin.objects import find_objects
-    from tapetum.video.sources import read_image
+    from tapetum.video.read import read_image
 
     images: list[CocoImage] = []
     cells: list[str] = []

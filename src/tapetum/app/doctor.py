@@ -33,6 +33,7 @@ EXTRAS = {
         "classify, and embed --model efficientnet-lite2",
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
+    "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: Mask R-CNN on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
     "physics": (("mujoco",), "synthetic worlds in which things fall, roll and are handled"),
@@ -166,9 +167,9 @@ class Health(Result):
         if self.trials:
             lines += ["", "trials"]
             lines += [f"  {'works ' if trial.works else 'FAILED'}  {trial.name}: {trial.detail}" for trial in self.trials]
-        found = self.findings
-        count = "nothing" if not found else "1 thing" if len(found) == 1 else f"{len(found)} things"
-        lines += ["", f"{count} to mend" + (":" if found else ""), *(f"  {finding}" for finding in found)]
+        findings = self.findings
+        count = "nothing" if not findings else "1 thing" if len(findings) == 1 else f"{len(findings)} things"
+        lines += ["", f"{count} to mend" + (":" if findings else ""), *(f"  {finding}" for finding in findings)]
         return "\n".join(lines)
 
 
@@ -205,13 +206,13 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    installed: dict[str, str | None] = {}
     for name in packages:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def _devices() -> list[Device]:
@@ -220,15 +221,15 @@ def _devices() -> list[Device]:
     from tapetum.account.machine import machine
 
     host = machine()
-    found = [Device(name="cpu", model=f"{host['cpu']}, {host['cores']} cores", memory_gib=host["memory_gib"])]
+    devices = [Device(name="cpu", model=f"{host['cpu']}, {host['cores']} cores", memory_gib=host["memory_gib"])]
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
             memory = round(about.total_memory / 2**30, 1)
-            found.append(Device(name=f"cuda:{number}", model=about.name, memory_gib=memory))
+            devices.append(Device(name=f"cuda:{number}", model=about.name, memory_gib=memory))
     if torch.backends.mps.is_available():
-        found.append(Device(name="mps", model="Apple GPU", memory_gib=host["memory_gib"]))
-    return found
+        devices.append(Device(name="mps", model="Apple GPU", memory_gib=host["memory_gib"]))
+    return devices
 
 
 def _folders() -> list[Folder]:

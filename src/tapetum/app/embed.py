@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.bench.embedding_rows import Unfinished
-    from tapetum.encoders.embed import Embedder, Piece
+    from tapetum.encoders.embed import EmbeddedPiece, Embedder
     from tapetum.video import Video
 
 
@@ -139,7 +139,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     embedder = _embedder(options.model)
     files = _files(options, listener)
     unread: list[Any] = []
-    pieces: list[Piece] = []
+    pieces: list[EmbeddedPiece] = []
     vectors: list[np.ndarray] = []
     with _unfinished(embedder, options.out, listener) as unfinished:
         each = _pieces(embedder, unfinished, files, unread, listener)
@@ -205,7 +205,7 @@ _OTHERS = {
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
     """What is asked for; what lies beside it in folders is counted aloud."""
-    from tapetum.video.sources import in_memory, list_sources, name_of, open_source
+    from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
     files: list[Path | Video] = []
     for number, path in enumerate(given := list_sources(options.files, "videos")):
@@ -269,7 +269,7 @@ def _pieces(
 
 def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
     """Pieces that are looked at together: at most `size`, of the same modalities."""
-    batch: list[Piece] = []
+    batch: list[EmbeddedPiece] = []
     for piece in pieces:
         if batch and (len(batch) == size or piece.inputs.keys() != batch[0].inputs.keys()):
             yield batch
@@ -279,7 +279,7 @@ def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
         yield batch
 
 
-def _without_inputs(piece: "Piece") -> "Piece":
+def _without_inputs(piece: "EmbeddedPiece") -> "EmbeddedPiece":
     """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
     return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
 

@@ -42,17 +42,17 @@ def read_table(path: Path) -> "dict[str, np.ndarray]":
     """
     import numpy as np
 
-    wanted = "path", "start_s", "stop_s", "embedding", "model"
+    needed = "path", "start_s", "stop_s", "embedding", "model"
     try:
         if path.suffix == ".npz":
             with np.load(no_pipe(path), allow_pickle=False) as file:
-                return {name: file[name] for name in wanted}
+                return {name: file[name] for name in needed}
         if path.suffix == ".parquet":
             from tapetum.core.tables import from_parquet
 
-            found = from_parquet(read_bytes(path))
-            about = {"embedding": np.stack([*found["embedding"]]), "model": np.array(_made_by(path))}
-            return {name: found[name] for name in wanted[:3]} | about
+            columns = from_parquet(read_bytes(path))
+            about = {"embedding": np.stack([*columns["embedding"]]), "model": np.array(_made_by(path))}
+            return {name: columns[name] for name in needed[:3]} | about
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"

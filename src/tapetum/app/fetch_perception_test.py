@@ -11,7 +11,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.fetching import Wanted
+    from tapetum.systems.perception_test.fetching import PlannedFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class FetchedPerceptionTest(Result):
     """Files of the Perception Test, fetched or only looked for."""
 
     out: Path
-    files: Sequence["Wanted"]
+    files: Sequence["PlannedFile"]
     """Each as it was before this call."""
     fetched: bool
     """False where sizes were asked for alone."""
@@ -67,33 +67,33 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
     Raises BadInput: nothing of that kind is published, the disk has no room for it, the server cannot be reached, or what came
     is damaged or hostile. What has arrived is kept.
     """
-    from tapetum.systems.perception_test.fetching import check_room, fetch, plan
+    from tapetum.systems.perception_test.fetching import check_disk_space, fetch, plan_files
     from tapetum.systems.perception_test.public_files import choose
 
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
     listener.progress("asking for sizes", 0, None)
-    needed = plan(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
+    planned = plan_files(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
     listener.progress("asking for sizes", 1, 1)
-    result = FetchedPerceptionTest(out=out, files=needed, fetched=not options.sizes)
+    result = FetchedPerceptionTest(out=out, files=planned, fetched=not options.sizes)
     if options.sizes:
         return result
-    if any(not each.here for each in needed):
-        listener.note(f"to fetch into {out}: {listed(needed)}; {LICENCE}")
-    check_room(needed, out)
-    for each in needed:
+    if any(not each.here for each in planned):
+        listener.note(f"to fetch into {out}: {listed(planned)}; {LICENCE}")
+    check_disk_space(planned, out)
+    for each in planned:
         fetch(each.file, out, options.source, listener.progress)
     return result
 
 
-def listed(needed: Sequence["Wanted"]) -> str:
+def listed(planned: Sequence["PlannedFile"]) -> str:
     """Name the files that are to come, with their sizes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')
     """
-    names = [f"{each.file.name} {amount(each.size)}" for each in needed if not each.here]
-    total = sum(each.size or 0 for each in needed if not each.here)
+    names = [f"{each.file.name} {amount(each.size)}" for each in planned if not each.here]
+    total = sum(each.size or 0 for each in planned if not each.here)
     return f"{', '.join(names)}; {amount(total)} in all"
 
 

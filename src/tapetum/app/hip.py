@@ -9,7 +9,7 @@ from tapetum.app.commands import Group
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import VARIANTS, HipConfig, Modality, variant
-from tapetum.systems.hip.plan import Plan
+from tapetum.systems.hip.plan import HipPlan
 from tapetum.systems.hip.plan import plan as plan_network
 
 Shape = Annotated[str | None, tyro.conf.arg(metavar="SHAPE")]
@@ -51,7 +51,7 @@ class PlannedNetwork(Result):
     """Name of the variant."""
     batch: int
     """Examples at a time, for FLOPs and memory."""
-    plan: Plan
+    plan: HipPlan
     """Groups, parts and memory."""
 
     def as_json(self) -> dict[str, Any]:

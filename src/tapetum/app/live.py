@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import needs_network, open_reference, requested_points
 from tapetum.app.live_run import LiveFrame, LiveRun
+from tapetum.app.point_tasks import needs_network, open_reference, requested_points
 from tapetum.app.points import PointRequest
 from tapetum.app.track import OVERLAY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file
@@ -230,18 +230,18 @@ def _shown(
     """The image that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
-    asked = requested_points(options, video.width, video.height, len(video))
-    frames = {point[0] for point in asked.points}
+    request = requested_points(options, video.width, video.height, len(video))
+    frames = {point[0] for point in request.points}
     if len(frames) > 1 or (frame := frames.pop()) != round(frame):
         raise BadInput("points are on several frames of --reference; with --online give those of one frame, or an image")
-    if asked.ids is not None:
+    if request.ids is not None:
         raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
-    return video[round(frame)], asked
+    return video[round(frame)], request
 
 
 @contextmanager
 def stopped_by_signals(
-    live: "LiveVideo", listener: Listener, said: str = "interrupted; writing what was followed"
+    live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
 ) -> Iterator[None]:
     """Let the first Ctrl-C, SIGTERM or SIGHUP end `live` as the end of its source does, so that what was followed is written.
 
@@ -259,7 +259,7 @@ def stopped_by_signals(
     def stop(*_: object) -> None:
         restore()
         live.stop()
-        listener.note(said)
+        listener.note(message)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}

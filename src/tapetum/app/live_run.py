@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.asked import requested_points
 from tapetum.app.cut import sizes_of
+from tapetum.app.point_tasks import requested_points
 from tapetum.app.points import PointRequest
 from tapetum.app.show import DrawSettings
 from tapetum.app.verb import Listener, Result
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from tapetum.app.live import TrackLiveOptions
     from tapetum.app.points import Point
-    from tapetum.systems.tap.tracking.tracker import Stream, Tracker
+    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
-    from tapetum.video.live import Moment
+    from tapetum.video.live import CapturedFrame
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class LiveRun:
     def __init__(
         self,
         live: "LiveVideo",
-        tracker: "Tracker",
+        tracker: "TapirTracker",
         options: "TrackLiveOptions",
         listener: Listener,
         shown: "tuple[np.ndarray, PointRequest] | None" = None,
@@ -90,15 +90,15 @@ class LiveRun:
                 break
         self.listener.status("")
 
-    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "Moment"]]:
+    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield place and confidence of all points in each frame, and the frame."""
         import numpy as np
 
         begin = None
         stream = None
         for moment in self.live:
-            taken = time.perf_counter()
-            begin = begin or taken
+            begun = time.perf_counter()
+            begin = begin or begun
             self.last = moment.number
             if not self.numbers:
                 self._begin(moment.frame)
@@ -121,7 +121,7 @@ class LiveRun:
                 points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
                 self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
             done = time.perf_counter()
-            self.latency.append(done - (moment.arrived if self.live.drop else taken))
+            self.latency.append(done - (moment.arrived if self.live.drop else begun))
             self._tell(done - begin, int((confidence > 0.5).sum()), due)
             yield xy, confidence, moment
 
@@ -129,19 +129,19 @@ class LiveRun:
         """Choose points for frames such as the first, and the size in which the tracker sees them."""
         import numpy as np
 
-        from tapetum.video.cut import size_of
+        from tapetum.video.subset import parse_size
 
         height, width = frame.shape[:2]
         self.size = (width, height)
-        self.small = size_of(self.options.resize, width, height) if self.options.resize else self.size
+        self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
         self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
         self._choose(width, height)
         self.places = np.array([query[1:] for query in self.queries], np.float32)
 
     def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return resized(frame, *self.small)
+        return resize_frame(frame, *self.small)
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
         """Let the listener hear how it goes."""
@@ -154,20 +154,20 @@ class LiveRun:
 
     def _choose(self, width: int, height: int) -> None:
         """Choose points, earliest first, as the stream takes them up; those of another image are sought at once."""
-        asked = _asked(self.options, width, height) if self.shown is None else self.shown[1]
-        order = sorted(range(len(asked.points)), key=lambda number: asked.points[number][0])
-        self.queries = [asked.points[number] for number in order]
+        request = _request(self.options, width, height) if self.shown is None else self.shown[1]
+        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
+        self.queries = [request.points[number] for number in order]
         if self.shown is not None:
             down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
             self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
-        self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
+        self.names = None if request.names is None else tuple(request.names[number] for number in order)
 
-    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
             return self.tracker.start(frame, places, **sizes)
-        image, asked = self.shown
-        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=image, **sizes)
+        image, request = self.shown
+        return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 
     def never(self) -> "list[Point]":
         """Return the points whose frame never came, earliest first."""
@@ -189,7 +189,7 @@ class LiveRun:
             xy=xy,
             visible=confidence > 0.5,
             confidence=confidence,
-            queries=queries if self.shown is None else _seen_best(xy, confidence),
+            queries=queries if self.shown is None else _most_confident(xy, confidence),
             names=None if self.names is None else self.names[:count],
             clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
             times=np.round(self.times, 9),
@@ -197,7 +197,7 @@ class LiveRun:
         )
 
 
-def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
+def _most_confident(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
     """(n, 3): frame, x, y of each point where it is seen most surely."""
     import numpy as np
 
@@ -205,12 +205,12 @@ def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
     return np.column_stack([best, xy[np.arange(len(xy)), best]])
 
 
-def _asked(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
+def _request(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
     """The points that are asked for in frames, of which nobody knows how many will come."""
-    asked = requested_points(options, width, height, None)
-    if asked.ids is not None:
+    request = requested_points(options, width, height, None)
+    if request.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
-    return asked
+    return request
 
 
 class LivePainter:
@@ -243,6 +243,6 @@ class LivePainter:
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
         """Return the frame, in the size of the overlay, with n points (n, 2) on it."""
-        from tapetum.video.cut import resized
+        from tapetum.video.subset import resize_frame
 
-        return self._painter.paint(resized(frame, *self._size), xy * self._scale, visible)
+        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

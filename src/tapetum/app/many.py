@@ -165,8 +165,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.systems.tap.bootstrap.footage import name_of, videos_below
-    from tapetum.video.images import IMAGES
+    from tapetum.video.folders import IMAGES, videos_below
 
     if not given:
         raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")
@@ -182,7 +181,8 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
                 f"{source} has {images} images and {len(videos)} videos in it ({videos[0].name}); give the files of the "
                 "videos, or move these out of the folder of images"
             )
-        named += [(name_of(video, path), str(video)) for video in videos] or [(Path(os.path.abspath(source)).name, source)]
+        inside = [(video.relative_to(path).as_posix(), str(video)) for video in videos]
+        named += inside or [(Path(os.path.abspath(source)).name, source)]
     seen: dict[str, str] = {}
     for name, source in named:
         if name in seen:

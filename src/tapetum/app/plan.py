@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tapetum.app.verb import File, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from tapetum.systems.longvideo.config import VideoConfig
     from tapetum.systems.longvideo.cost import VideoCost
     from tapetum.systems.longvideo.recipes import VideoTextRun
 
@@ -119,7 +120,9 @@ def plan_training(run: "VideoTextRun") -> PlannedWork:
 
     if run.stage == "language":
         raise BadInput("the stage language looks at no video; leave --plan out")
-    config = make_task(run).model().video.config if run.encoder else run.config.video  # pyright: ignore
+    config: VideoConfig = run.config.video
+    if run.encoder:
+        config = cast(Any, make_task(run).model()).video.config
     frames = 1 if run.stage == "images" else run.frames
     frozen = run.stage == "video-to-text"
     once = compute_cost(config, frames, training=True)

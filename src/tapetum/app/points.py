@@ -51,7 +51,7 @@ class PointRequest:
 class Row(NamedTuple):
     """A point that was asked for."""
 
-    told: str
+    where: str
     """Where that was, for messages."""
     point: Point
     name: str = ""
@@ -99,7 +99,7 @@ def request_points(
     if not rows:
         raise BadInput("--query has no point; give frame, x and y as in --query 0,120.5,80")
     for row in rows:
-        check_point(row.told, row.point, width, height, frames)
+        check_point(row.where, row.point, width, height, frames)
     ids = [row.known or f" {number}" for number, row in enumerate(rows)]
     twice = len(set(ids)) < len(ids)
     named = any(row.name for row in rows)

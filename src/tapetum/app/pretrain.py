@@ -11,6 +11,7 @@ from tapetum.app.commands import Command, Group
 from tapetum.app.options import options
 from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
 from tapetum.app.verb import Listener, Result
+from tapetum.core.plugins import is_reference, reference_label
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.pretraining.config import METHODS, Method
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
@@ -155,13 +156,24 @@ def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> Pretraine
     return pretrain(given.recipe, launch, listener.line)
 
 
+_BF16 = {"bf16": tyro.conf.FlagConversionOff}
+
+
 def _command(method: Method) -> Command:
     """Make the command of one method: the settings of all, and its own."""
-    others = (name for name in METHODS if name != method)
-    bf16 = {"bf16": tyro.conf.FlagConversionOff}
-    recipe = options(RECIPES[method], by="preset", required=("data",), hidden=("method", *others), markers=bf16)
-    kind = recipe_options(_HELP[method], Annotated[PretrainRun, recipe])
-    return recipe_command(method, kind, _work, product="encoder")
+    hidden = ("method", "own", *(name for name in METHODS if name != method))
+    recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
+    return recipe_command(method, recipe_options(_HELP[method], Annotated[PretrainRun, recipe]), _work, product="encoder")
+
+
+def _own_command(reference: str) -> Command | None:
+    """Make the command of a method of the user's own, if that is what the word stands for; its code is not run yet."""
+    if not is_reference(reference, "method"):
+        return None
+    run = PretrainRun(method=reference, data="")
+    recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
+    help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
+    return recipe_command(reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder")
 
 
 COMMANDS = Group(
@@ -169,6 +181,10 @@ COMMANDS = Group(
 
     What it costs is said before the first step. At the end there is an encoder for `tapetum embed --model RUN`, curves, and a
     page of images with those that are most alike. Under torchrun it runs on several processes.
+
+    In place of a method's name, a class of your own may stand: my_method.py:MyMethod, package.module:MyMethod, or the entry
+    point of a package.
     """,
     {method: _command(method) for method in METHODS},
+    other=_own_command,
 )

@@ -14,8 +14,6 @@ from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.probing import Images
-
 
 @dataclass(frozen=True)
 class ProbeOptions:
@@ -173,6 +171,6 @@ class _Opened:
     def __getitem__(self, k: int) -> "np.ndarray":
         import numpy as np
 
-        from tapetum.data.media import opened_image
+        from tapetum.data.files import opened_image
 
         return np.array(opened_image(self.files[int(self.which[k])], "RGB"))

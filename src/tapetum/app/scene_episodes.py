@@ -22,10 +22,10 @@ from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.app.episode.recording import Wanted
-    from tapetum.data.egoschema import EgoQuestion
+    from tapetum.app.episode.recording import EpisodeRequest
+    from tapetum.data.video_language.questions import EgoQuestion
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import SceneQuestion
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
 OPTIONS = 3
@@ -94,21 +94,21 @@ def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     frames = _check(options)
     begin(options, "episodes", FOLDERS)
     from tapetum.app.episode.annotations import mc_questions
-    from tapetum.app.episode.recording import Wanted
+    from tapetum.app.episode.recording import EpisodeRequest
     from tapetum.data.perception import write_annotations
 
     out = Path(options.out)
     names = [f"episode_{number:05d}" for number in range(options.n)]
-    wanted = Wanted(**{name: getattr(options, name) for name in Wanted.__dataclass_fields__})
-    make_items(options, "episodes", names, partial(_make, wanted, out.absolute()), listener)
+    request = EpisodeRequest(**{name: getattr(options, name) for name in EpisodeRequest.__dataclass_fields__})
+    make_items(options, "episodes", names, partial(_make, request, out.absolute()), listener)
     questions = 0
 
     def videos() -> Iterator[tuple[str, dict[str, Any]]]:
         nonlocal questions
-        for name, asked in zip(names, questions_of(out, names, options.seed, OPTIONS), strict=True):
-            told = mc_questions(asked, options.rate, frames)
-            questions += len(told)
-            yield name, {**read_truth(out, name)["item"], "mc_question": told}
+        for name, choices in zip(names, questions_of(out, names, options.seed, OPTIONS), strict=True):
+            rows = mc_questions(choices, options.rate, frames)
+            questions += len(rows)
+            yield name, {**read_truth(out, name)["item"], "mc_question": rows}
 
     annotations = write_annotations(out / f"all_{options.split}.json", videos())
     _write_words(out, names, options)
@@ -134,40 +134,40 @@ def _check(options: EpisodesOptions) -> int:
     return frames
 
 
-def _make(wanted: "Wanted", out: Path, number: int, textures: "Textures") -> None:
+def _make(request: "EpisodeRequest", out: Path, number: int, textures: "Textures") -> None:
     """Make one episode; its truth is written last."""
     from tapetum.app.episode.recording import Recording
 
     name = f"episode_{number:05d}"
-    write_truth(out, name, Recording(wanted, out, number, name, textures).make())
+    write_truth(out, name, Recording(request, out, number, name, textures).make())
 
 
 def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
     """Write captions and questions of all episodes."""
-    from tapetum.data.egoschema import OPTIONS as MANY
-    from tapetum.data.egoschema import EgoQuestion, write_egoschema
-    from tapetum.data.json_files import write_lines
+    from tapetum.data.entries import write_lines
+    from tapetum.data.video_language.questions import OPTIONS as MANY
+    from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 
     def captions() -> Iterator[dict[str, Any]]:
         for name in names:
             truth = read_truth(out, name)
             yield {"video": name, "story": truth["story"], "caption": truth["caption"], "until_s": truth["told_s"]}
 
-    def asked(number: int) -> Iterator[tuple[str, list["Question"]]]:
+    def choices_of(number: int) -> Iterator[tuple[str, list["SceneQuestion"]]]:
         yield from zip(names, questions_of(out, names, options.seed, number), strict=True)
 
     def long() -> Iterator["EgoQuestion"]:
-        for name, told in asked(MANY):
-            fit = [q for q in told if len(q.options) == MANY and (q.span is None or q.span[1] >= options.seconds - 1e-6)]
+        for name, choices in choices_of(MANY):
+            fit = [q for q in choices if len(q.options) == MANY and (q.span is None or q.span[1] >= options.seconds - 1e-6)]
             for i, q in enumerate(fit):
                 yield EgoQuestion(uid=f"{name}-{i}", video=name, text=q.text, options=q.options, answer=q.correct)
 
     write_lines(out / "captions.jsonl", captions())
-    write_lines(out / "questions.jsonl", (_row(name, q) for name, told in asked(OPTIONS) for q in told))
+    write_lines(out / "questions.jsonl", (_row(name, q) for name, choices in choices_of(OPTIONS) for q in choices))
     write_egoschema(out / "egoschema", long)
 
 
-def _row(name: str, q: "Question") -> dict[str, Any]:
+def _row(name: str, q: "SceneQuestion") -> dict[str, Any]:
     return {
         "video": name,
         "question": q.text,

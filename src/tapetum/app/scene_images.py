@@ -22,9 +22,9 @@ from tapetum.core.reading import read_bytes
 
 if TYPE_CHECKING:
     from tapetum.data.coco import CocoImage
-    from tapetum.scenes.image import Image
+    from tapetum.scenes.image import AnnotatedImage
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import SceneQuestion
 
 OPTIONS = 4
 """Of a question."""
@@ -80,10 +80,12 @@ def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
     out = Path(options.out)
     names = [f"{number:06d}" for number in range(options.n)]
     make_items(options, "images", names, partial(_make, out.absolute(), options.seed, options.size), listener)
-    from tapetum.data.json_files import read_lines, write_lines
+    from tapetum.data.entries import read_lines, write_lines
 
     rows = partial(read_lines, write_lines(out / "images.jsonl", _rows(out, names, options.seed)))
-    write_lines(out / "questions.jsonl", ({"image": row["file"], **asked} for row in rows() for asked in row["questions"]))
+    write_lines(
+        out / "questions.jsonl", ({"image": row["file"], **question} for row in rows() for question in row["questions"])
+    )
     _write_coco(out, rows)
     _write_shards(out, rows())
     objects, questions = (sum(len(row[part]) for row in rows()) for part in ("objects", "questions"))
@@ -99,7 +101,7 @@ def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") ->
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
-def _write_image(out: Path, number: int, made: "Image") -> None:
+def _write_image(out: Path, number: int, made: "AnnotatedImage") -> None:
     """Write the image and the mask of what is seen."""
     import numpy as np
     from PIL import Image
@@ -107,10 +109,10 @@ def _write_image(out: Path, number: int, made: "Image") -> None:
     from tapetum.core.files import whole_file
 
     name = f"{number:06d}"
-    seen = (made.masks.seen * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
+    visible_ids = (made.masks.visible * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
         (out / "images" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
-        (out / "masks" / f"{name}.png", seen, {"format": "PNG"}),
+        (out / "masks" / f"{name}.png", visible_ids, {"format": "PNG"}),
     ):
         data = io.BytesIO()  # Pillow does not notice that a disk is full
         Image.fromarray(array).save(data, **how)
@@ -118,7 +120,7 @@ def _write_image(out: Path, number: int, made: "Image") -> None:
             temporary.write_bytes(data.getvalue())
 
 
-def _truth(number: int, made: "Image") -> dict[str, Any]:
+def _truth(number: int, made: "AnnotatedImage") -> dict[str, Any]:
     h, w = made.rgb.shape[:2]
     captions = made.captions
     return {
@@ -135,16 +137,16 @@ def _truth(number: int, made: "Image") -> dict[str, Any]:
     }
 
 
-def _objects(made: "Image") -> Iterator[dict[str, Any]]:
+def _objects(made: "AnnotatedImage") -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
     from tapetum.data.rle import encode_mask
     from tapetum.types import Masks
 
     episode, regions = made.episode, dict(made.captions.regions)
-    boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.seen, made.masks.whole))
+    boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.visible, made.masks.amodal))
     for row, identity in enumerate(made.masks.ids.tolist()):
-        seen, whole = made.masks.seen[row], made.masks.whole[row]
-        if not seen.any():
+        visible, whole = made.masks.visible[row], made.masks.amodal[row]
+        if not visible.any():
             continue
         number = episode.instance.tolist().index(identity)
         body = episode.bodies[number]
@@ -157,22 +159,22 @@ def _objects(made: "Image") -> Iterator[dict[str, Any]]:
             "material": body.material,
             "box": boxes[row],
             "whole_box": whole_boxes[row],
-            "seen_share": round(float(seen.sum() / whole.sum()), 4),
+            "seen_share": round(float(visible.sum() / whole.sum()), 4),
             "caption": regions.get(number, ""),
-            "segmentation": encode_mask(seen),
+            "segmentation": encode_mask(visible),
             "whole_segmentation": encode_mask(whole),
         }
 
 
 def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
     """Give what is known of each image, with the questions that are asked of it."""
-    for name, asked in zip(names, questions_of(out, names, seed, OPTIONS), strict=True):
+    for name, choices in zip(names, questions_of(out, names, seed, OPTIONS), strict=True):
         truth = read_truth(out, name)
         del truth["candidates"]
-        yield truth | {"questions": [_question(q) for q in asked]}
+        yield truth | {"questions": [_question(q) for q in choices]}
 
 
-def _question(question: "Question") -> dict[str, Any]:
+def _question(question: "SceneQuestion") -> dict[str, Any]:
     return {
         "question": question.text,
         "options": list(question.options),

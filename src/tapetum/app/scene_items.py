@@ -26,7 +26,7 @@ from tapetum.core.reading import no_pipe, read_json
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Candidate, Question
+    from tapetum.scenes.words import Candidate, SceneQuestion
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
@@ -116,7 +116,7 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the truth of an item, whole: with that it is done."""
-    from tapetum.data.json_files import dumps
+    from tapetum.data.entries import dumps
 
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")
@@ -132,7 +132,7 @@ def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
-def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["SceneQuestion"]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
     from tapetum.scenes.words import BLOCK, balance
 
@@ -158,7 +158,8 @@ def _check_images(folder: Path) -> None:
     """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.video.images import IMAGES, know_heic
+    from tapetum.video.folders import IMAGES
+    from tapetum.video.images import know_heic
 
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:

@@ -81,7 +81,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     ...     tapetum.app.scenes.make(folder, n=1, size=32, frames=2).tapvid.name
     'tapvid.pkl'
     """
-    from tapetum.scenes.dataset import finished, make_dataset
+    from tapetum.scenes.facets.dataset import finished, make_dataset
 
     if done := finished(options.out):
         listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
-from tapetum.app.seen import ImageReplies, from_json, labels_of
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
@@ -59,11 +59,11 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     if answers is not None:
         with whole_file(answers) as temporary:
             write_text(temporary, json.dumps(rows, indent=1))
-    seen = tuple(from_json(row) for row in rows if "trouble" not in row)
-    if not seen:
+    replies = tuple(from_json(row) for row in rows if "trouble" not in row)
+    if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     return ImageReplies(
-        seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
+        images=replies, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
     )
 
 

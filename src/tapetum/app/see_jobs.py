@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.app.replies import ImageReply, failed_row
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
-from tapetum.app.seen import ImageReply, failed_row
 from tapetum.app.verb import narrowed
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
@@ -55,7 +55,7 @@ class Job:
 
 def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
     """One for each image or video, with names that differ."""
-    from tapetum.video.sources import list_sources
+    from tapetum.video.read import list_sources
 
     sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
     if not sources:
@@ -78,8 +78,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
-    from tapetum.systems.tap.bootstrap.footage import videos_below
-    from tapetum.video.images import images_below
+    from tapetum.video.folders import images_below, videos_below
 
     videos = videos_below(Path(source)) if frames else []
     try:
@@ -128,7 +127,9 @@ def ask_here(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Rows of each job by its number, asked about some at a time."""
     answerer = load_answerer(settings)
-    answerer.prefix(request.prompt, room=settings.tokens or request.tokens)  # what is wrong with it is said before any image
+    answerer.prefix(
+        request.prompt, max_new_tokens=settings.tokens or request.tokens
+    )  # what is wrong with it is said before any image
     pending: list[tuple[int, np.ndarray, list[int | None]]] = []
     for k, job in enumerate(jobs):
         try:
@@ -207,7 +208,7 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
 def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
-        from tapetum.app.seen import draw
+        from tapetum.app.replies import draw
 
         draw(job.drawn, frames, seen)
         seen = [replace(each, drawn=job.drawn) for each in seen]

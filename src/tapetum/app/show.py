@@ -178,7 +178,7 @@ def _both(options: ShowOptions) -> tuple[Path, Any]:
 
 def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
     """Give the frames of a video that the tracks are about. Raises `BadInput` where it has no such frames."""
-    from tapetum.video.cut import CutVideo
+    from tapetum.video.subset import VideoSubset
 
     if tracks.numbers is None:
         return video
@@ -187,7 +187,7 @@ def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
             f"the tracks are about frames up to {tracks.numbers[-1]}, but {video.name} has {len(video)}; give the video that "
             "they come from"
         )
-    return CutVideo(video, tracks.numbers.tolist())
+    return VideoSubset(video, tracks.numbers.tolist())
 
 
 def write_overlay(
@@ -196,7 +196,7 @@ def write_overlay(
     """Write the video with its tracks drawn on it. Raises `BadInput` as `write_video`."""
     from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
-    from tapetum.video.cut import ResizedVideo
+    from tapetum.video.subset import ResizedVideo
 
     how = settings or DrawSettings()
     labels = how.labels(tracks.points, tracks.names)

@@ -79,7 +79,7 @@ class Lifting:
         """Put the tracks into space. Raises `BadInput` where there is no depth for them."""
         import numpy as np
 
-        from tapetum.systems.tapvid3d.lift import lift, lift_static
+        from tapetum.systems.tapvid3d.baselines import lift, lift_static
         from tapetum.systems.tapvid3d.reconstruction.adjust import adjusted
 
         size = video.height, video.width

@@ -85,12 +85,12 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
             raise BadInput(f"--{name} {value}: wanted 1 or more")
     import torch
 
-    from tapetum.systems.pretraining.study.plan import tell_plan
+    from tapetum.systems.pretraining.study.plan import load_plan
     from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
 
     torch.set_num_threads(options.threads)
     images, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.images, options.pixels))
-    plan, out = tell_plan(options.plan, images, pixels, options.layout), Path(options.out)
+    plan, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
     costs = predict_study(plan, out, listener.note)
     planned, done = len(costs.points), len(costs.points) - len(costs.left)
     if options.dry:
@@ -148,7 +148,7 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
         report=out / REPORT,
         results=out / RESULTS,
         points=len(results.rows),
-        planned=results.wanted,
+        planned=results.planned,
         claims={claim.name: claim.verdict for claim in results.claims},
     )
 

@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.predictions import Finding
+    from tapetum.systems.perception_test.predicted import PredictionFinding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SubmissionOptions:
 class Submission(Result):
     """What was found in predictions, and where the submission is."""
 
-    findings: Sequence["Finding"]
+    findings: Sequence["PredictionFinding"]
     """Errors first."""
     out: Path | None
     checked: File | None = None
@@ -79,7 +79,7 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
     """
     options.verify()
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
     from tapetum.systems.perception_test.predictions import read_predictions
     from tapetum.systems.perception_test.submission import nested

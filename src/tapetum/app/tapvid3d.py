@@ -12,7 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.tapvid3d.makers.common import Job, Report
+    from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class ClipsMade(Result):
     """Folder of the raw data."""
     out: Path
     """Folder of the clips."""
-    report: "Report"
+    report: "MakeReport"
     """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
 
     options.check()
 
-    def show(report: "Report") -> None:
+    def show(report: "MakeReport") -> None:
         listener.progress(options.source, sum(map(len, (report.made, report.kept, report.empty, report.failed))), None)
 
     report = run(_jobs(options), Path(options.out), show)
@@ -251,7 +251,7 @@ def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
     return ClipsMade(source=options.source, raw=Path(options.raw), out=Path(options.out), report=report)
 
 
-def _jobs(options: ClipsOptions) -> "Iterator[Job]":
+def _jobs(options: ClipsOptions) -> "Iterator[ClipJob]":
     from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
 
     raw, source = Path(options.raw), options.source

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.asked import find_point_task
 from tapetum.app.cut import CutSettings
+from tapetum.app.point_tasks import find_point_task
 from tapetum.app.show import DrawSettings, View, write_overlay
 from tapetum.app.space import SPACE, Lifting, View3D, write_space
 from tapetum.app.track_files import FEATURES, FILES, check_file, finish_features, one_file, open_features, write_file
@@ -76,9 +76,9 @@ class TrackSettings(DrawSettings, CutSettings):
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
-    second_look: Literal["auto", "yes", "no"] = "auto"
-    """Seek each point once more, with what it looks like wherever it was seen; auto: tapir-nano does. Takes a network that is
-    not causal."""
+    second_pass: Literal["auto", "yes", "no"] = "auto"
+    """Match each point once more, by features averaged over where it was visible; auto: tapir-nano does. Takes a network that
+    is not causal."""
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
@@ -290,7 +290,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     from tapetum.bench.baselines import load_tracker
 
     tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
-    switches = {name: how == "yes" for name in ("second_look", "polish") if (how := getattr(settings, name)) != "auto"}
+    switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if switches and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **switches)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):

@@ -14,7 +14,7 @@ from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
-    from tapetum.video import Report, Video
+    from tapetum.video import DecodeReport, Video
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
@@ -174,13 +174,13 @@ def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> O
     return options(**{name: getattr(given, name) for name in names if hasattr(given, name)}, **others)
 
 
-def count_frames(video: "Video", name: Any, listener: Listener) -> "Report":
+def count_frames(video: "Video", name: Any, listener: Listener) -> "DecodeReport":
     """Decode a video once, so that its true number of frames is known; the listener hears of damaged ones.
 
-    What fits in `video.held.HELD_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput where
-    nothing can be decoded.
+    What fits in `video.types.FRAME_CACHE_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput
+    where nothing can be decoded.
     """
-    video.hold()
+    video.cache_frames()
     report = video.check()
     if report.damaged:
         shown = name if isinstance(name, str | Path) else video.name

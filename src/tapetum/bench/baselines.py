@@ -18,9 +18,7 @@ from tapetum.types import Tracks
 __all__ = ["BASELINES", "Progress", "Static", "StillPoints", "Tracker", "load_tracker", "load_tracker3d"]
 
 if TYPE_CHECKING:
-    from tapetum.systems.tapvid3d.baselines import Static as Static3D
-    from tapetum.systems.tapvid3d.lift import Lifted
-    from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
+    from tapetum.systems.tapvid3d.baselines import Tracker3D
 
 
 class Static:
@@ -99,15 +97,14 @@ def own_tracker(reference: str) -> Tracker:
     return tracker
 
 
-def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Static3D | Lifted | AdjustedTracker":
+def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Tracker3D":
     """Load a 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
 
     "adjust" as `depth` lifts by bundle adjustment.
     Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
     """
-    from tapetum.systems.tapvid3d.baselines import Static as Static3D
+    from tapetum.systems.tapvid3d.baselines import Lifted, Static3D
     from tapetum.systems.tapvid3d.depth import load_depth
-    from tapetum.systems.tapvid3d.lift import Lifted
     from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
 
     if name == "static":

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.data.media import opened_image, stored
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
 from tapetum.data.segmentation.images import read_values
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
@@ -30,7 +30,7 @@ def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> I
     """Carry the first mask through a video; unscored objects become background."""
     numbers = read_values(video.masks[0])
     first = np.where(np.isin(numbers, video.objects()), numbers, 0).astype(np.uint8)
-    frames = (np.asarray(opened_image(stored(path), "RGB")) for path in video.frames)
+    frames = (np.asarray(opened_image(stored_file(path), "RGB")) for path in video.frames)
     return np.stack(list(carry(frames, first, extract, config)))
 
 

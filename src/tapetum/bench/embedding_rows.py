@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tapetum.core.finished import Rows
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Unfinished:
         self.rows.__exit__()
 
     def remove(self) -> None:
-        """Take all of it away, once the table is there."""
+        """Remove both files, once the table is there."""
         for path in (self.path, self.state):
             with suppress(FileNotFoundError):
                 path.unlink()
 
-    def pieces(self, file: Path) -> Iterator[Piece]:
-        """Give the pieces of a file: those that are there, then those that are still to be made."""
+    def pieces(self, file: Path) -> Iterator[EmbeddedPiece]:
+        """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
         stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
         store = _FileStore(self, file, stamp)
@@ -68,7 +68,7 @@ class Unfinished:
 
 
 class _FileStore:
-    """Keeps where the watching of one file is."""
+    """Saves the stream of one file."""
 
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.last = unfinished, time.monotonic()
@@ -82,22 +82,22 @@ class _FileStore:
             self.stopped, self.pieces = stopped, stopped.about[3]
 
     def load(self) -> SavedStream | None:
-        """Give what was kept of this file."""
+        """Load the saved stream of this file."""
         return self.stopped
 
     def save(self, frames: int, state: "StreamState") -> None:
-        """Keep it, if it is time."""
+        """Save it, if it is time."""
         if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
             self.last = time.monotonic()
 
 
-def _row(piece: Piece) -> dict[str, Any]:
+def _row(piece: EmbeddedPiece) -> dict[str, Any]:
     [(name, vector)] = piece.inputs.items()
     text = base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
     return {"start": piece.start, "stop": piece.stop, "of": name, "vector": text}
 
 
-def _piece(file: Path, row: dict[str, Any]) -> Piece:
+def _piece(file: Path, row: dict[str, Any]) -> EmbeddedPiece:
     vector = torch.from_numpy(np.frombuffer(base64.b64decode(row["vector"]), "<f4").copy())
-    return Piece(str(file), row["start"], row["stop"], {row["of"]: vector})
+    return EmbeddedPiece(str(file), row["start"], row["stop"], {row["of"]: vector})

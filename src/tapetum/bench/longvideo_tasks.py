@@ -62,7 +62,7 @@ def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
     questions = []
     for name, video in read_annotations(file).items():
         end = ends.get(name) if isinstance(ends, dict) else None
-        until = str(end / video.metadata.rate) if isinstance(end, int) and end > 0 else ""
+        until = str(end / video.metadata.frame_rate) if isinstance(end, int) and end > 0 else ""
         for each in video.questions:
             questions.append(
                 Question(
@@ -105,7 +105,7 @@ CLIP, SUMMARY = 16, 256
 
 
 def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:
-    """Look up a benchmark and its measure. Raises BadInput for what there is not."""
+    """Look up a benchmark and its measure. Raises BadInput for unknown ones."""
     if task not in BENCHMARKS:
         raise BadInput(f"there is no task {task!r}; it is one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[task]

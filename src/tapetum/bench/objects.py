@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored
+from tapetum.data.coco import Instances, read_instances
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.segmentation.voc import BoxedImage, read_voc_boxes
-from tapetum.systems.odin.looks import metric_of
+from tapetum.systems.odin.feature_maps import cluster_metric
 from tapetum.systems.odin.metrics import corloc, discovery_scores
 from tapetum.systems.odin.objects import find_objects
 from tapetum.systems.odin.proposals import best_in_cells, proposals
@@ -37,7 +37,7 @@ class AnnotatedImage:
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
         """Read the image. Raises BadInput where it is missing or damaged."""
-        return np.asarray(opened_image(stored(self.image), "RGB"))
+        return np.asarray(opened_image(stored_file(self.image), "RGB"))
 
     def masks(self, size: tuple[int, int]) -> Bool[np.ndarray, "n h w"]:
         """Draw the masks. Raises BadInput where they are of another size than the image."""
@@ -102,8 +102,12 @@ def evaluate(
         features, best = extract(image), None
         if one.instances is not None:
             objects = one.masks((image.shape[0], image.shape[1]))
-            best = best_in_cells(objects, proposals(features, most, metric_of(extract), seed)) if len(objects) else np.zeros(0)
-        masks, _ = find_objects(image, extract, clusters, seed=seed, found=features)
+            best = (
+                best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed))
+                if len(objects)
+                else np.zeros(0)
+            )
+        masks, _ = find_objects(image, extract, clusters, seed=seed, features=features)
         whole = np.array([0, 0, image.shape[1], image.shape[0]], float)
         box = np.asarray(masks.boxes.xyxy[0], float) if len(masks) else whole
         yield ImageScores(key=one.key, best=best, box=box, located=corloc([box], [one.boxes]) == 1)

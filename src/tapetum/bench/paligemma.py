@@ -27,7 +27,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma import prompts

@@ -20,7 +20,7 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.core.reading import parse_json
-from tapetum.data.entries import Entry
+from tapetum.data.entries import JsonEntry
 from tapetum.data.listings import text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
@@ -132,7 +132,7 @@ def _key(id_: Id) -> str:
     return json.dumps(id_)
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path) -> list[JsonEntry]:
     text = text_of(path)
     try:
         if text.lstrip().startswith("["):
@@ -141,7 +141,7 @@ def _entries(path: Path) -> list[Entry]:
             found = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     except ValueError as error:
         raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
-    return [Entry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
+    return [JsonEntry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
 
 
 def _last_made(lines: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:

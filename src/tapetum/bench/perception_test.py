@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
-from tapetum.systems.perception_test.baselines.seen import Predictor
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.baselines.content import Predictor
+from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.types import Boxes
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FRAMES = 4
 class ModelOptions:
     """Settings of the models of all tasks."""
 
-    train: Mapping[str, Video] | None = None
+    train: Mapping[str, AnnotatedVideo] | None = None
     """Annotations that rules learn from."""
     shots: int = -1
     """Of frequency: right answers to the same question that are looked at; all for -1."""
@@ -130,13 +130,13 @@ def _times(name: str, options: ModelOptions) -> Predictor:
         from tapetum.systems.perception_test.baselines.windows import PriorWindows
 
         return PriorWindows(_train(name, options))
-    from tapetum.systems.perception_test.localiser.predict import FoundSegments
+    from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 
-    return FoundSegments.load(name, options.features, options.device)
+    return LocaliserPredictor.load(name, options.features, options.device)
 
 
 def _options(name: str, options: ModelOptions) -> Predictor:
-    from tapetum.systems.perception_test.baselines.words import ChosenOptions, Frequency
+    from tapetum.systems.perception_test.baselines.multiple_choice import ChosenOptions, Frequency
 
     if name == "random":
         return Frequency({}, 0, options.seed)
@@ -156,7 +156,7 @@ def _grounded(name: str, options: ModelOptions) -> Predictor:
     return GroundedWords(detector, carried, options.train, chosen=chosen, seed=options.seed)
 
 
-def _train(name: str, options: ModelOptions) -> Mapping[str, Video]:
+def _train(name: str, options: ModelOptions) -> Mapping[str, AnnotatedVideo]:
     if options.train is None:
         raise BadInput(f"{name} learns from annotations; give those of the train split with --train FILE.json")
     return options.train

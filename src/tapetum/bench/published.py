@@ -76,7 +76,7 @@ def folder() -> Path:
 
 
 def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
-    """Bring a benchmark to this machine, or find it there, and return the folder of its pickles.
+    """Fetch a benchmark to this machine, or find it there; the folder of its pickles.
 
     `progress` is called with what is done and bytes. A call that was cut off is gone on with by the next. Raises BadInput for
     an unknown name, for what `download` raises, a damaged file, and a folder that cannot be written.
@@ -100,7 +100,7 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
 
 
 def located(data: str) -> Path | None:
-    """Return the folder of a benchmark's pickles, or None where `data` is not the name of a benchmark but a path or a pattern.
+    """Find the folder of a benchmark's pickles, or None where `data` is not the name of a benchmark but a path or a pattern.
 
     Raises BadInput for a name whose files are not here or have changed, and for a word that is nearly such a name.
     """
@@ -119,7 +119,7 @@ def located(data: str) -> Path | None:
 
 
 def find(name: str) -> Benchmark:
-    """Give the entry of `name`; raises BadInput with all names."""
+    """Look up the entry of `name`; raises BadInput with all names."""
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

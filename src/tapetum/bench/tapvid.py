@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image
 
 from tapetum.bench.baselines import Tracker
-from tapetum.bench.tapvid_predictions import Prediction, Predictions
+from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions
 from tapetum.core.errors import BadInput
 from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
@@ -33,7 +33,7 @@ STRIDE = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class TapVidClip:
     """One annotated video of a benchmark file, checked, and resized to the benchmark's size."""
 
     name: str
@@ -75,7 +75,7 @@ def sample_queries(tracks: Num[np.ndarray, "n t 2"], occluded: Bool[np.ndarray, 
 
 
 def evaluate(
-    tracker: Tracker | Predictions,
+    tracker: Tracker | TapVidPredictions,
     path: str | os.PathLike[str],
     mode: Mode,
     *,
@@ -105,13 +105,13 @@ def evaluate(
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
     rows: list[dict[str, Any]] = []
     seconds = 0.0
-    for clip in read_clips(path, size, images=not isinstance(tracker, Predictions)):
+    for clip in read_clips(path, size, images=not isinstance(tracker, TapVidPredictions)):
         sampled = sample_queries(clip.tracks, clip.occluded, mode)
         n, t = sampled.occluded.shape
         scale = SIZE / size
         queries = sampled.queries * [1, scale, scale]
         start = time.perf_counter()
-        if isinstance(tracker, Predictions):
+        if isinstance(tracker, TapVidPredictions):
             tracks, occluded = tracker.of(clip.name, queries, t)
         else:
             tracks, occluded = _tracked(tracker, clip.video, sampled.queries, scale)
@@ -149,7 +149,7 @@ def _tracked(
     return predicted.xy * scale, ~predicted.visible
 
 
-def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool = True) -> Iterator[Clip]:
+def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool = True) -> Iterator[TapVidClip]:
     """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `images` frames are left black.
 
     Raises:
@@ -161,11 +161,11 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool =
             if image.shape[:2] != (size, size):
                 image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
             video[index] = image
-        yield Clip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
+        yield TapVidClip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result with None in place of NaN, which JSON does not have.
+    """Replace NaN in the result by None, as JSON has no NaN.
 
     >>> as_json({"average_jaccard": float("nan"), "per_video": [{"name": "a"}]})
     {'average_jaccard': None, 'per_video': [{'name': 'a'}]}

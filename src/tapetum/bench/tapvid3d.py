@@ -19,22 +19,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float
 
 import tapetum
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.core.jobs import run_jobs
-from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
-from tapetum.systems.tapvid3d.format.folders import find_clips
+from tapetum.systems.tapvid3d.baselines import Tracker3D
+from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
+from tapetum.systems.tapvid3d.format.folders import SOURCES, Split, find_clips
 from tapetum.systems.tapvid3d.format.npz import Damage
 from tapetum.systems.tapvid3d.geometry import scaled
 from tapetum.systems.tapvid3d.metrics import Scaling, tapvid3d_metrics
-from tapetum.systems.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
 
 SIZE = 256
@@ -42,34 +42,6 @@ SIZE = 256
 
 METRICS = (*HEADLINES, *(f"{kind}_{level}" for kind in ("jaccard", "pts_within") for level in THRESHOLDS))
 """The thirteen numbers: 3D-AJ, APD and OA, and AJ and APD at each threshold."""
-
-
-class Points3D(Protocol):
-    """What a 3D tracker gives back."""
-
-    @property
-    def xyz(self) -> np.ndarray:
-        """(n, t, 3): X, Y, Z in each frame's camera."""
-        ...
-
-    @property
-    def visible(self) -> np.ndarray:
-        """bool (n, t)."""
-        ...
-
-
-class Tracker3D(Protocol):
-    """What the benchmark needs of a 3D tracker: positions in every frame, before the query's as after it."""
-
-    def track(
-        self,
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> Points3D:
-        """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,9 +120,9 @@ def evaluate(
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
     made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
-    wanted = {"scalings": list(scalings), **made_by, **(settings or {})}
+    identity = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
-    with Rows(rows, wanted, note) as kept:
+    with Rows(rows, identity, note) as kept:
         stamps = {job.key: kept.stamp(**job.files()) for job in jobs}
         for job in jobs:
             row = kept.get(job.key, stamps[job.key])
@@ -167,21 +139,22 @@ def evaluate(
 
 
 def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
-    """Return the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
+    """Compute the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
     if clip.size is None:
         raise Damage("images", f"{clip.name} has no frames and no official name, so that its size is not known; add its frames")
     return scaled(clip.fx_fy_cx_cy, SIZE / min(clip.size))
 
 
-def check_shape(clip: Clip3D, predicted: Prediction) -> None:
+def check_shape(clip: Clip3D, predicted: Prediction3D) -> None:
     """Raise `Damage` where the prediction has another shape than the clip."""
-    found, wanted = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape
-    if found != wanted:
-        turned = "; it looks like (n, t, 3)" if found == (wanted[1], wanted[0], 3) else ""
-        raise Damage("shape", f"{clip.name}: predicted tracks_XYZ has shape {found}; for this clip it must be {wanted}{turned}")
+    shape, expected = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape  # both (t, n, 3)
+    if shape != expected:
+        turned = "; it looks like (n, t, 3)" if shape == (expected[1], expected[0], 3) else ""
+        message = f"predicted tracks_XYZ has shape {shape}; for this clip it must be {expected}{turned}"
+        raise Damage("shape", f"{clip.name}: {message}")
 
 
-def score_clip(clip: Clip3D, predicted: Prediction, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
+def score_clip(clip: Clip3D, predicted: Prediction3D, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
     """Score the thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
     camera = camera_256(clip)
     check_shape(clip, predicted)
@@ -224,11 +197,11 @@ def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
     return {**row, "not_finite": not_finite, "seconds": time.perf_counter() - start, "scores": scores}
 
 
-def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarray | None) -> Prediction:
+def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarray | None) -> Prediction3D:
     # A query on the edge of the image may be rounded to the outside of it, where no tracker can look.
     queries = clip.queries_xyt.clip(0, [video.shape[2], video.shape[1], clip.frames - 1])
     points = tracker.track(video, queries, clip.fx_fy_cx_cy, depth)
-    return Prediction(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
+    return Prediction3D(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
 
 
 def _no_tracker() -> None:

@@ -36,7 +36,7 @@ Prediction = dict[str, np.ndarray]
 """Arrays of one video by field."""
 
 
-class Predictions:
+class TapVidPredictions:
     """Predictions on some videos. Raises BadInput where `path` is not there or is no such file."""
 
     def __init__(self, path: str | Path):
@@ -55,22 +55,23 @@ class Predictions:
     def of(
         self, name: str, queries: Float[np.ndarray, "q 3"], frames: int
     ) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
-        """Return tracks and occluded of a video. Raises BadInput where they are missing or do not belong to `queries`."""
+        """Load tracks and occluded of a video. Raises BadInput where they are missing or do not belong to `queries`."""
         arrays = self._video(name)
         tracks, occluded = (np.asarray(arrays[field]) for field in FIELDS[:2])
         shape = len(queries), frames
         if tracks.shape != (*shape, 2) or tracks.dtype.kind not in "fiu" or occluded.shape != shape:
-            found = f"tracks {tracks.dtype} {tracks.shape} and occluded {occluded.shape}"
+            given = f"tracks {tracks.dtype} {tracks.shape} and occluded {occluded.shape}"
             raise self._bad(
-                name, f"{found}; with {shape[0]} queries and {frames} frames they must be {(*shape, 2)} and {shape}"
+                name, f"{given}; with {shape[0]} queries and {frames} frames they must be {(*shape, 2)} and {shape}"
             )
         if occluded.dtype.kind not in "biuf" or not np.isin(occluded, (0, 1)).all():
             raise self._bad(name, f"occluded is {occluded.dtype} and not of 0 and 1 alone")
         if not np.isfinite(tracks).all():
             raise self._bad(name, "tracks are NaN or infinite somewhere; give a place for hidden points too")
         if "queries" in arrays:
-            asked = np.asarray(arrays["queries"])
-            if asked.shape != queries.shape or asked.dtype.kind not in "fiu" or np.abs(asked - queries).max(initial=0) > _NEAR:
+            stored = np.asarray(arrays["queries"])
+            fits = stored.shape == queries.shape and stored.dtype.kind in "fiu"
+            if not fits or np.abs(stored - queries).max(initial=0) > _NEAR:
                 raise self._bad(name, "its queries are not those of this file and mode; give the --mode that it was made with")
         return tracks, occluded.astype(bool)
 
@@ -88,8 +89,8 @@ class Predictions:
             raise self._bad(name, f"{' and '.join(missing)} are missing")
         return arrays
 
-    def _bad(self, name: str, found: str) -> BadInput:
-        return BadInput(f"{self.path}, video {name!r}: {found}")
+    def _bad(self, name: str, problem: str) -> BadInput:
+        return BadInput(f"{self.path}, video {name!r}: {problem}")
 
 
 def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Path:
@@ -100,7 +101,7 @@ def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Pat
     >>> import tempfile
     >>> made = {"bear": {"tracks": np.ones((2, 3, 2)), "occluded": np.zeros((2, 3), bool)}}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Predictions(write_predictions(f"{folder}/a.pkl", made)).of("bear", np.zeros((2, 3)), 3)[0].shape
+    ...     TapVidPredictions(write_predictions(f"{folder}/a.pkl", made)).of("bear", np.zeros((2, 3)), 3)[0].shape
     (2, 3, 2)
     """
     path = Path(path)

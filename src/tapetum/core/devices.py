@@ -57,11 +57,11 @@ def devices_here() -> list[str]:
     """
     import torch
 
-    found = ["cpu"]
+    devices = ["cpu"]
     if (accelerator := torch.accelerator.current_accelerator(check_available=True)) is not None:
         count = torch.accelerator.device_count()
-        found += [f"{accelerator.type}:{n}" for n in range(count)] if count > 1 else [accelerator.type]
-    return found
+        devices += [f"{accelerator.type}:{n}" for n in range(count)] if count > 1 else [accelerator.type]
+    return devices
 
 
 def find_device(name: Any) -> "torch.device":

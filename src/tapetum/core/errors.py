@@ -18,7 +18,7 @@ def visible(text: str) -> str:
     >>> print(visible("\x1b[2Jcat.png"))
     \x1b[2Jcat.png
     """
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 class TapetumError(Exception):

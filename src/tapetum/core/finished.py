@@ -132,7 +132,7 @@ class Rows:
         return None
 
     def add(self, key: str, stamp: Any, row: dict[str, Any]) -> None:
-        """Keep a row, on the disk at once."""
+        """Add a row, on the disk at once."""
         if self._path is not None:
             if self._current != self._settings:
                 self._file.write(json.dumps({"settings": self._settings}) + "\n")
@@ -142,7 +142,7 @@ class Rows:
         self._rows[key] = stamp, row
 
     def _differences(self, key: str, stamp: Any) -> list[str]:
-        """What is otherwise than in the row that is there."""
+        """List what is otherwise than in the row that is there."""
         if key in self._rows:
             return differing(self._rows[key][0], stamp) if isinstance(stamp, dict) else ["item"]
         return differing(self._others[key][0], self._settings)

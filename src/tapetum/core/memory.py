@@ -10,21 +10,20 @@ _GROUP = Path("/sys/fs/cgroup")
 
 def free_bytes() -> int | None:
     """Tell how many bytes this process may still ask for: of the machine, or of its control group; None where nobody says."""
-    found = [_of_machine(), _of_group()]
-    known = [number for number in found if number is not None]
+    known = [number for number in (_of_machine(), _of_group()) if number is not None]
     return min(known) if known else None
 
 
-def check_room(wanted: float, work: str, advice: str) -> None:
-    """Raise BadInput where `wanted` bytes are more than are free; `work` says what takes them, `advice` what to do.
+def check_room(needed: float, work: str, advice: str) -> None:
+    """Raise BadInput where `needed` bytes are more than are free; `work` says what takes them, `advice` what to do.
 
     >>> check_room(1e30, "a clip of 100000x100000 pixels", "make it smaller")
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: a clip of 100000x100000 pixels takes about ... GiB of memory, ...; make it smaller
     """
     free = free_bytes()
-    if free is not None and wanted > free:
-        raise BadInput(f"{work} takes about {size(wanted)} of memory, of which {size(free)} are free; {advice}")
+    if free is not None and needed > free:
+        raise BadInput(f"{work} takes about {size(needed)} of memory, of which {size(free)} are free; {advice}")
 
 
 def size(count: float) -> str:

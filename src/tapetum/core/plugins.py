@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.identity import fingerprint
 
 Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
 GROUPS: Mapping[Kind, str] = {
@@ -112,6 +111,8 @@ def reference_label(reference: str) -> str:
 
 def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
     """Describe a class for a checkpoint or a file of weights: its reference, without folders, and its file's fingerprint."""
+    from tapetum.core.identity import fingerprint
+
     cls = resolve_class(reference, kind)
     return {"reference": reference_label(reference), "fingerprint": fingerprint(inspect.getfile(cls))}
 
@@ -171,9 +172,9 @@ def _imported(module: str, reference: str) -> Any:
 
 
 def _class_of(module: Any, name: str, reference: str) -> Any:
-    found = getattr(module, name, None)
-    if inspect.isclass(found):
-        return found
+    attribute = getattr(module, name, None)
+    if inspect.isclass(attribute):
+        return attribute
     own = [each for each, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
     advice = f"it has {', '.join(own[:5])}" if own else "it has none"
     raise BadInput(f"{reference} is no class; {advice}")

@@ -213,12 +213,12 @@ def _fingerprint(path: Path) -> str | None:
     try:
         with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
-            seen = hashlib.blake2b(file.read(_PART), digest_size=16)
+            visited = hashlib.blake2b(file.read(_PART), digest_size=16)
             file.seek(max(size - _PART, min(size, _PART)))
-            seen.update(file.read(_PART))
+            visited.update(file.read(_PART))
     except (OSError, ValueError):
         return None
-    return f"{size}-{seen.hexdigest()}"
+    return f"{size}-{visited.hexdigest()}"
 
 
 def _record_of(folder: Path) -> set[str]:

@@ -79,10 +79,10 @@ def _format(
     try:
         return formats[path.suffix.lower()]
     except KeyError:
-        found = f"the extension {path.suffix!r}" if path.suffix else "no extension"
+        ending = f"the extension {path.suffix!r}" if path.suffix else "no extension"
         *most, last = [extension.removeprefix(".") for extension in formats]
         known = f"{', '.join(most)} or {last}" if most else last
-        raise BadInput(f"{path} has {found}; {what} are stored as {known}") from None
+        raise BadInput(f"{path} has {ending}; {what} are stored as {known}") from None
 
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
@@ -157,8 +157,8 @@ def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np
             try:
                 np.array([text], dtype=np.str_).astype(dtype)
             except (ValueError, OverflowError):
-                wanted = "0 or 1" if np.dtype(dtype) == np.bool_ else "a number"
-                raise ValueError(f"line {line} has {text[:80]!r} for {column}, which must be {wanted}") from None
+                allowed = "0 or 1" if np.dtype(dtype) == np.bool_ else "a number"
+                raise ValueError(f"line {line} has {text[:80]!r} for {column}, which must be {allowed}") from None
         raise
 
 

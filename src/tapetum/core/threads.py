@@ -13,10 +13,10 @@ SHARED = "TAPETUM_SHARED_THREADS"
 
 def threads_each(workers: int) -> int:
     """Give the threads for each of several processes: as many as the user said, else their part of the cores."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    if said.isdigit() and not os.environ.get(SHARED):
-        return max(1, int(said))
-    return max(1, (int(said) if said.isdigit() else usable_cores()) // workers)
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdigit() and not os.environ.get(SHARED):
+        return max(1, int(limit))
+    return max(1, (int(limit) if limit.isdigit() else usable_cores()) // workers)
 
 
 def check_threads(text: str) -> int:

@@ -1,18 +1,23 @@
-"""Entries of JSON files from outside, whose fields are checked when they are read: a message names the file and the entry."""
+"""JSON files: entries whose fields are checked when they are read, and files larger than memory, written entry by entry.
 
+Messages name the file and the entry. Files are written whole or not at all.
+"""
+
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import check_length, parse_json
+from tapetum.core.files import whole_file
+from tapetum.core.reading import check_length, open_file, parse_json
 from tapetum.data.listings import text_of
 
 _LONGEST = 1 << 20
 """Characters of a text in an entry, which may be a packed mask."""
 
 
-class Entry:
+class JsonEntry:
     """Fields of one entry, by name, of the kind that is asked for. Every method raises BadInput where there is none."""
 
     def __init__(self, fields: Any, where: str):
@@ -24,55 +29,55 @@ class Entry:
         return self.fields.get(name) is not None
 
     def text(self, name: str, *or_else: str) -> str:
-        """Return a text, under the first of these names that is there."""
-        found = next((n for n in (name, *or_else) if n in self), name)
-        return self._short(found, self._of(found, str, "a text"))
+        """Get a text, under the first of these names that is there."""
+        field = next((n for n in (name, *or_else) if n in self), name)
+        return self._short(field, self._of(field, str, "a text"))
 
     def whole(self, name: str) -> int:
-        """Return a whole number."""
+        """Get a whole number."""
         value = self._of(name, int, "a whole number")
         if isinstance(value, bool):
             raise self._wrong(name, "a whole number")
         return value
 
     def truth(self, name: str) -> bool:
-        """Return true or false."""
+        """Get true or false."""
         return self._of(name, bool, "true or false")
 
     def key(self, name: str) -> str | int:
-        """Return an id: a text or a whole number."""
+        """Get an id: a text or a whole number."""
         return self.text(name) if isinstance(self.fields.get(name), str) else self.whole(name)
 
     def file_name(self, name: str) -> str:
-        """Return the name of a file below the data. Raises BadInput for one that leads out."""
+        """Get the name of a file below the data. Raises BadInput for one that leads out."""
         return inside(self.text(name), f"{name} of {self.where}")
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts."""
+        """Get a list of texts."""
         values = self._of(name, list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(name, "a list of texts")
         return tuple(self._short(name, value) for value in values)
 
-    def entries(self, name: str) -> list["Entry"]:
-        """Return a list of entries."""
-        return [Entry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
+    def entries(self, name: str) -> list["JsonEntry"]:
+        """Get a list of entries."""
+        return [JsonEntry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
 
     def _short(self, name: str, value: str) -> str:
         check_length(value, f"{name} of {self.where}", _LONGEST)
         return value
 
-    def _of(self, name: str, kind: type, wanted: str) -> Any:
+    def _of(self, name: str, kind: type, expected: str) -> Any:
         value = self.fields.get(name)
         if not isinstance(value, kind):
-            raise self._wrong(name, wanted)
+            raise self._wrong(name, expected)
         return value
 
-    def _wrong(self, name: str, wanted: str) -> BadInput:
+    def _wrong(self, name: str, expected: str) -> BadInput:
         if name not in self.fields:
             some = ", ".join(map(str, list(self.fields)[:6]))
-            return BadInput(f"{self.where} has no {name} (it has {some}); wanted {wanted}: give the official file")
-        return BadInput(f"{name} of {self.where} is {_shown(self.fields[name])}; wanted {wanted}: give the official file")
+            return BadInput(f"{self.where} has no {name} (it has {some}); wanted {expected}: give the official file")
+        return BadInput(f"{name} of {self.where} is {_shown(self.fields[name])}; wanted {expected}: give the official file")
 
 
 def read_json(path: Path) -> Any:
@@ -83,38 +88,38 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
 
 
-def entries(path: Path, *under: str) -> list[Entry]:
+def entries(path: Path, *under: str) -> list[JsonEntry]:
     """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput where there is none."""
-    found = read_json(path)
+    content = read_json(path)
     for name in under:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if not isinstance(found, list):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(content, list):
         raise BadInput(f"{path} has no list{' under ' + ', '.join(under) if under else ''}; give the official file")
-    return [Entry(item, f"entry {k} of {path}") for k, item in enumerate(found)]
+    return [JsonEntry(item, f"entry {k} of {path}") for k, item in enumerate(content)]
 
 
-def named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+def named_entries(path: Path) -> Iterator[tuple[str, JsonEntry]]:
     """Read the entries of a JSON file that is one object, with their names. Raises BadInput where it is none."""
-    found = read_json(path)
-    if not isinstance(found, Mapping):
-        raise BadInput(f"{path} is {_shown(found)}; wanted an object of entries: give the official file")
-    return ((str(name), Entry(item, f"entry {name!r} of {path}")) for name, item in found.items())
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{path} is {_shown(content)}; wanted an object of entries: give the official file")
+    return ((str(name), JsonEntry(item, f"entry {name!r} of {path}")) for name, item in content.items())
 
 
-def line_entries(path: Path) -> list[Entry]:
+def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for a line that is none."""
-    found = []
+    parsed = []
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(Entry(parse_json(line), f"line {k} of {path}"))
+                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}"))
             except ValueError as error:
                 raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
-    return found
+    return parsed
 
 
 def inside(name: str, what: str) -> str:
-    """Return a relative name of a file. Raises BadInput for one that leads out of its folder."""
+    """Check a relative name of a file. Raises BadInput for one that leads out of its folder."""
     path = Path(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise BadInput(f"{what} is {_shown(name)}, which is no name of a file below the data; give the official file")
@@ -122,7 +127,7 @@ def inside(name: str, what: str) -> str:
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path:
-    """Return the first of these files that is there. Raises BadInput where none is."""
+    """Find the first of these files that is there. Raises BadInput where none is."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -130,7 +135,7 @@ def first_of(folder: Path, names: Sequence[str]) -> Path:
 
 
 def one_of(split: str, splits: Iterable[str]) -> str:
-    """Return a split that is one of `splits`. Raises BadInput for another."""
+    """Check that a split is one of `splits`. Raises BadInput for another."""
     known = list(splits)
     if split not in known:
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(known)}")
@@ -140,3 +145,72 @@ def one_of(split: str, splits: Iterable[str]) -> str:
 def _shown(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write JSON lines: one object a line. Raises BadInput for what JSON has not, and where the file cannot be written."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        for row in rows:
+            file.write(dumps(row) + "\n")
+    return Path(path)
+
+
+def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of JSON lines. Raises BadInput for a file that is not there, or a line that is none."""
+    try:
+        with open_file(path, "r") as file:
+            yield from map(parse_json, file)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as JSON lines ({error}); write it again") from error
+
+
+def write_lists(path: str | Path, **parts: Any) -> Path:
+    """Write one JSON object whose values are the parts; those that are iterators become lists, written item by item."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("{")
+        for number, (name, part) in enumerate(parts.items()):
+            file.write((",\n" if number else "") + dumps(name) + ": ")
+            if isinstance(part, Iterator):
+                _items(file, "[", (dumps(item) for item in part), "]")
+            else:
+                file.write(dumps(part))
+        file.write("}\n")
+    return Path(path)
+
+
+def write_items(path: str | Path, items: Iterable[Any]) -> Path:
+    """Write one JSON list, item by item."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        _items(file, "[", map(dumps, items), "]\n")
+    return Path(path)
+
+
+def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
+    """Write one JSON object of the entries, one at a time. Raises BadInput for a name that comes twice."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        _items(file, "{", (f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), "}\n")
+    return Path(path)
+
+
+def dumps(value: Any) -> str:
+    """Write compact JSON. Raises BadInput for what JSON has not: NaN, infinity, arrays."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"what is to be written is no JSON ({error}); give finite numbers, texts, lists and dicts") from None
+
+
+def _items(file: IO[str], start: str, items: Iterable[str], end: str) -> None:
+    file.write(start)
+    for number, item in enumerate(items):
+        file.write((",\n" if number else "") + item)
+    file.write(end)
+
+
+def _once(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    names: set[str] = set()
+    for name, value in entries:
+        if name in names:
+            raise BadInput(f"{name} is to be written twice; names in a file must differ")
+        names.add(name)
+        yield name, value

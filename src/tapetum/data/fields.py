@@ -19,9 +19,8 @@ Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpi
 import io
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import av
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
@@ -29,6 +28,9 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 from tapetum.video.types import refuse_huge
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 """Endings of images that are decoded."""
@@ -63,12 +65,12 @@ def encode(ending: str, value: Any) -> bytes:
     try:
         return _ENCODERS[last(ending)](value)
     except Exception as error:
-        found = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
-        raise BadInput(f"{found} cannot be stored as {ending}; give the bytes of such a file") from error
+        kind = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
+        raise BadInput(f"{kind} cannot be stored as {ending}; give the bytes of such a file") from error
 
 
 def last(ending: str) -> str:
-    """Return the last of several endings, which says how to decode.
+    """Split off the last of several endings, which says how to decode.
 
     >>> last("left.png")
     'png'
@@ -108,6 +110,8 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _sound(data: bytes) -> Sound:
+    import av
+
     name = "flac" if data.startswith(b"fLaC") else "wav"
     promised = 8 + int.from_bytes(data[4:8], "little")
     if name == "wav" and len(data) + 1 < promised < 1 << 32:  # FFmpeg takes what is there; some writers leave out a last zero
@@ -119,7 +123,7 @@ def _sound(data: bytes) -> Sound:
         return Sound(np.concatenate([nothing, *parts]), stream.codec_context.sample_rate)
 
 
-def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "n channels"]:
+def _samples(frame: "AudioFrame") -> Float32[np.ndarray, "n channels"]:
     raw = frame.to_ndarray()
     raw = raw.T if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels)
     if raw.dtype.kind == "f":

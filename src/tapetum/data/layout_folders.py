@@ -11,9 +11,9 @@ import numpy as np
 
 from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
+from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
-from tapetum.data.media import Stored, stored
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -29,8 +29,8 @@ def list_imagenet(place: Path, split: Split) -> Listing:
     """List images in one folder a class."""
     folder = place / split
     names = _subfolders(folder, "one folder of images a class")
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
-    files, labels = _columns(found, folder, "images")
+    rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
+    files, labels = _columns(rows, folder, "images")
     return Listing({"image": files}, np.array(labels), names, "class")
 
 
@@ -45,15 +45,15 @@ def list_classes(place: Path, split: Split) -> Listing:
         raise BadInput(
             f"{place} has {len(names)} folders with images; give a folder with one of {_HELD_OUT} images or more for each class"
         )
-    return Listing({"image": [stored(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
+    return Listing({"image": [stored_file(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
 
 
 def list_modelnet40(place: Path, split: Split) -> Listing:
     """List meshes in one folder a class."""
     names = _subfolders(place, "one folder of meshes a class")
     folder = {"train": "train", "val": "test"}[split]
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
-    files, labels = _columns(found, place, f"{folder}/*.off meshes")
+    rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
+    files, labels = _columns(rows, place, f"{folder}/*.off meshes")
     return Listing({"points": files}, np.array(labels), names, "class")
 
 
@@ -63,8 +63,8 @@ def list_voc(place: Path, split: Split) -> Listing:
     names = text_of(file).split()
     if not names:
         raise BadInput(f"{file} names no images; copy it anew")
-    images = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
-    masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
+    images = [stored_file(place / "JPEGImages" / f"{name}.jpg") for name in names]
+    masks = [stored_file(place / "SegmentationClass" / f"{name}.png") for name in names]
     return Listing({"image": images, "mask": masks}, None, VOC_CLASSES, "elements")
 
 
@@ -79,7 +79,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
     if not present:
         raise BadInput(f"{place} holds no {' or '.join(lists)}; put the published lists there")
     at = _by_video(place)
-    found, missing = [], 0
+    rows, missing = [], 0
     for file in present:
         lines = [line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#")]
         for row in csv.reader(lines, skipinitialspace=True, delimiter=separator_of("\n".join(lines[:1]))):
@@ -88,10 +88,10 @@ def list_audioset(place: Path, split: Split) -> Listing:
             truth = np.zeros(len(classes), np.float32)
             truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
             if row[0] in at and truth.any():
-                found.append((stored(at[row[0]]), truth))
+                rows.append((stored_file(at[row[0]]), truth))
             else:
                 missing += 1
-    files, labels = _columns(found, place, "recordings of the videos in the lists")
+    files, labels = _columns(rows, place, "recordings of the videos in the lists")
     videos = all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files)
     names = tuple(row["display_name"] for row in classes)
     return Listing({"video": files, "audio": files} if videos else {"audio": files}, np.stack(labels), names, "labels", missing)
@@ -106,15 +106,15 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
-    found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
-    files, labels = _columns(found, place, f"videos that {file.name} lists")
-    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(found))
+    present = [(stored_file(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
+    files, labels = _columns(present, place, f"videos that {file.name} lists")
+    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(present))
 
 
-def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[Stored], list]:
-    if not found:
+def _columns(rows: list[tuple], place: Path, what: str) -> tuple[list[StoredFile], list]:
+    if not rows:
         raise BadInput(f"{place} holds no {what}; tapetum.data.layouts says what the folder looks like")
-    return [row[0] for row in found], [row[1] for row in found]
+    return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
@@ -130,8 +130,8 @@ def _files(folder: Path, endings: Set[str]) -> list[Path]:
 
 def _by_video(place: Path) -> dict[str, Path]:
     """Files by the eleven characters that name their video."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in _files(place, _MEDIA):
         name = path.stem[1:] if len(path.stem) == 12 and path.stem[0] == "Y" else path.stem
-        found[name[:11]] = path
-    return found
+        files[name[:11]] = path
+    return files

@@ -1,15 +1,19 @@
-"""The layout `parquet`: tables as Hugging Face writes them. See `tapetum.data.layouts`."""
+"""The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json
 from tapetum.core.tables import parquet_file, pyarrow_for
+from tapetum.data.fields import IMAGES, last
+from tapetum.data.files import Files, StoredFile, opened_image
 from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.shards import Shards
 
 _READING = "reading parquet"
 
@@ -26,18 +30,18 @@ def list_parquet(place: Path, split: Split) -> Listing:
             f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
         )
 
-    def media(name: str) -> list[Stored]:
+    def media(name: str) -> list[StoredFile]:
         rows = table.column(name).to_pylist()
         if not rows or not all(isinstance(row, dict) and isinstance(row.get("bytes"), bytes) for row in rows):
             raise BadInput(f"the column {name} of {files[0]} is no struct with the bytes of files in every row; write it so")
-        return [Stored(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
+        return [StoredFile(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
 
     if "mask" in table.column_names:
         names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
         return Listing({"image": media("image"), "mask": media("mask")}, None, names, "elements")
-    found = {name: media(name) for name in ("image", "audio") if name in table.column_names}
+    columns = {name: media(name) for name in ("image", "audio") if name in table.column_names}
     if "label" not in table.column_names:
-        return Listing(found, None, (), "nothing")
+        return Listing(columns, None, (), "nothing")
     labels = table.column("label").to_pylist()
     if words:
         labels, names = [words.index(label) for label in labels], words
@@ -47,7 +51,7 @@ def list_parquet(place: Path, split: Split) -> Listing:
         raise BadInput(
             f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
         )
-    return Listing(found, np.array(labels), names, "class")
+    return Listing(columns, np.array(labels), names, "class")
 
 
 def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str, ...]]:
@@ -64,9 +68,9 @@ def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str,
         table = table.set_column(table.column_names.index("label"), "label", arrow.array(labels))
     words = _words(table, place, split)
     if place.is_file():
-        held_out = np.arange(len(table)) % 10 == 0
+        validation = np.arange(len(table)) % 10 == 0
         rows = len(table)
-        table = table.filter(arrow.array(held_out if split == "val" else ~held_out))
+        table = table.filter(arrow.array(validation if split == "val" else ~validation))
         if not len(table):
             part = "to check on" if split == "val" else "to learn from"
             raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")
@@ -105,6 +109,63 @@ def _classes_beside(file: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in text_of(beside).splitlines() if line.strip()) if beside.is_file() else ()
 
 
-def _largest(masks: Sequence[Stored]) -> int:
+def _largest(masks: Sequence[StoredFile]) -> int:
     numbers = [int(np.asarray(opened_image(mask, None)).max()) for mask in masks]
     return max((n for n in numbers if n < 255), default=0)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """One field of all samples of shards, as files."""
+
+    shards: Shards
+    field: str
+    rows: np.ndarray
+    """Numbers of the samples that are taken."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, k: int) -> StoredFile:
+        k = int(self.rows[k])
+        tar, key = self.shards.locate(k)
+        return StoredFile(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
+
+
+def list_shards(place: Path, split: Split) -> Listing:
+    """List images and recordings in tar files, with classes where there are some.
+
+    Raises BadInput where there are no such fields, or classes without names.
+    """
+    folders = [place / name for name in (("train",) if split == "train" else ("val", "test"))]
+    whole = not (place / "train").is_dir() and any(place.glob("*.tar"))
+    folder = place if whole else next((f for f in folders if f.is_dir()), None)
+    if folder is None:
+        raise BadInput(f"there is no {folders[0]}; put the shards of each part into a folder of its own, train and val")
+    opened = Shards(folder)
+    there, rows = opened.fields, np.arange(len(opened))
+    if whole:
+        rows = rows[(rows % 10 == 0) == (split == "val")]
+    columns: dict[str, Files] = {}
+    for name in there:
+        ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
+        if ending in IMAGES:
+            columns.setdefault("image", members)
+        elif ending in ("wav", "flac"):
+            columns.setdefault("audio", members)
+    if not columns:
+        raise BadInput(f"{folder} has the fields {', '.join(there)}; wanted jpg, png, webp, wav or flac")
+    if "cls" not in there:
+        return Listing(columns, None, (), "nothing")
+    column = Shards(folder, fields=["cls"]).column("cls")
+    labels = np.array([int(column[int(k)]) for k in rows])
+    try:
+        names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
+    names = names or numbered_classes(int(labels.max()), folder)
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise BadInput(
+            f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
+        )
+    return Listing(columns, labels, names, "class")

@@ -14,14 +14,15 @@
                 flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
 Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
-what is there is taken, and it is said how much is not.
+what is there is taken, and it is said how much is not. Where a folder does not fit its layout, the message says which one it
+looks like and which command goes on from there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.hints import hint
 from tapetum.data.layout_folders import (
     VOC_CLASSES,
     list_audioset,
@@ -31,9 +32,9 @@ from tapetum.data.layout_folders import (
     list_modelnet40,
     list_voc,
 )
-from tapetum.data.layout_parquet import list_parquet
-from tapetum.data.layout_shards import list_shards
+from tapetum.data.layout_parquet import list_parquet, list_shards
 from tapetum.data.listings import Asks, Listing, Split
+from tapetum.video.folders import IMAGES
 
 __all__ = ["LAYOUTS", "VOC_CLASSES", "Asks", "Listing", "Split", "listing"]
 
@@ -63,3 +64,74 @@ def listing(layout: str, place: Path, split: Split) -> Listing:
         return LAYOUTS[layout](place, split)
     except BadInput as error:
         raise BadInput(f"{error}{hint(place, layout)}") from error
+
+
+_SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".m4a"}
+_MANY = 2000
+"""Names of a folder that are looked at; more would only take longer."""
+
+
+def hint(place: Path, layout: str) -> str:
+    """Describe in a few words what the data at `place` look like and what to do, where that is not `layout`; else say nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "JPEGImages").mkdir()
+    ...     hint(Path(folder), "parquet")
+    '; it looks like the layout voc: give --layout voc'
+    """
+    if place.is_file():
+        kinds = _kinds([place])
+        return f"; it is one {next(iter(kinds))}: give a folder of them" if kinds else ""
+    looks = _layout(place)
+    if looks is not None:
+        return "" if looks == layout else f"; it looks like the layout {looks}: give --layout {looks}"
+    shards = f"tapetum data shards {place} --out {place.resolve().name}-shards --shuffle 1"
+    give = f"give --data {place.resolve().name}-shards --layout shards"
+    if kinds := _kinds(_inside(place)):
+        return f"; it holds {' and '.join(kinds)}s without classes: run {shards}, then {give} --steps 0"
+    below = [kinds for folder in _folders(place) if (kinds := _kinds(_inside(folder)))]
+    if below:
+        return f"; it holds a folder of {' and '.join(below[0])}s for each class: run {shards}, then {give}"
+    return ""
+
+
+def _layout(place: Path) -> str | None:
+    """The layout that a folder has the marks of."""
+    names = {path.name for path in _inside(place)}
+    folders = {folder.name for folder in _folders(place)}
+    if "JPEGImages" in folders:
+        return "voc"
+    if any(name.endswith("_segments.csv") for name in names):
+        return "audioset"
+    if "train.csv" in names:
+        return "kinetics"
+    if any(name.endswith(".parquet") for name in names):
+        return "parquet"
+    train = [*_inside(place / "train")] if "train" in folders else []
+    if any(path.suffix == ".tar" for path in (*train, *_inside(place))):
+        return "shards"
+    if "train" in folders and any("image" in _kinds(_inside(folder)) for folder in _folders(place / "train")):
+        return "imagenet"
+    if any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train")):
+        return "modelnet40"
+    if sum("image" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
+        return "classes"
+    return None
+
+
+def _kinds(files: Iterable[Path]) -> list[str]:
+    """Find what is among files: images, recordings."""
+    endings = {path.suffix.lower() for path in files if not path.name.startswith(".")}
+    return [kind for kind, known in (("image", IMAGES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    try:
+        yield from islice(folder.iterdir(), _MANY)
+    except OSError:
+        return
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(path for path in _inside(place) if path.is_dir() and not path.name.startswith("."))[:50]

@@ -1,4 +1,4 @@
-"""What a listing of a data set is, and what its readers share; `tapetum.data.layouts` says which layouts there are."""
+"""Listings of data sets, and helpers of their readers; `tapetum.data.layouts` says which layouts there are."""
 
 import csv
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from tapetum.core.csv_text import csv_records
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
-from tapetum.data.media import Files
+from tapetum.data.files import Files
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
@@ -63,13 +63,13 @@ def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
     if lacking:
         count = "1 such row" if len(lacking) == 1 else f"{len(lacking)} such rows"
         raise BadInput(f"{where} has no label in row {lacking[0]} (of {count}); leave such rows out, or the whole column")
-    found = [_class_label(value, row, where) for row, value in enumerate(values)]
-    if len({type(label) for label in found}) > 1:
-        row = next(k for k, label in enumerate(found) if type(label) is not type(found[0]))
+    labels = [_class_label(value, row, where) for row, value in enumerate(values)]
+    if len({type(label) for label in labels}) > 1:
+        row = next(k for k, label in enumerate(labels) if type(label) is not type(labels[0]))
         raise BadInput(
-            f"{where} has the label {found[0]!r} in row 0 and {found[row]!r} in row {row}; give numbers or words alone"
+            f"{where} has the label {labels[0]!r} in row 0 and {labels[row]!r} in row {row}; give numbers or words alone"
         )
-    return found  # type: ignore[return-value]
+    return labels  # type: ignore[return-value]
 
 
 def _class_label(value: Any, row: int, where: str) -> int | str:

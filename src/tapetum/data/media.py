@@ -7,48 +7,18 @@ the sound of a video begins with its frames.
 Source: parts of images as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, aspect 3/4 to 4/3.
 """
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.data.files import Files, opened_image
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.video import open_video
-from tapetum.video.images import image_rgb, know_heic
 from tapetum.video.sound import read_sound
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A file, or bytes that stand for one."""
-
-    name: str
-    """For messages."""
-    content: Path | bytes
-
-    @property
-    def place(self) -> Path | io.BytesIO:
-        """What a library can open."""
-        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
-
-
-def stored(path: Path) -> Stored:
-    """Return a file by its path."""
-    return Stored(str(path), path)
-
-
-class Files(Protocol):
-    """Files by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, k: int, /) -> Stored: ...
 
 
 class Values(Protocol):
@@ -65,7 +35,7 @@ class Values(Protocol):
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFiles:
     """Images as uint8 RGB of one size."""
 
     files: Files
@@ -88,8 +58,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Masks:
-    """Images of class numbers, int64, cut as `Images` cuts; numbers beyond the classes become -1."""
+class MaskFiles:
+    """Images of class numbers, int64, cut as `ImageFiles` cuts; numbers beyond the classes become -1."""
 
     files: Files
     size: tuple[int, int]
@@ -113,7 +83,7 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Sounds:
+class SoundFiles:
     """Recordings, or the sound of videos, as samples -1..1; silence follows where they are too short."""
 
     files: Files
@@ -135,7 +105,7 @@ class Sounds:
 
 
 @dataclass(frozen=True)
-class Clips:
+class VideoFiles:
     """Frames of videos at a rate of one's choice; the last frame is repeated where a video is too short."""
 
     files: Files
@@ -159,8 +129,8 @@ class Clips:
             times = video.timestamps - video.timestamps[0]
             lasts = float(times[-1]) + 1 / video.rate
             start = begin(round(lasts * 1000), round(1000 * self.frames / self.rate), rng) / 1000
-            wanted = start + np.arange(self.frames) / self.rate
-            shown = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
+            times_s = start + np.arange(self.frames) / self.rate
+            shown = video[np.searchsorted(times, times_s + 1e-6, side="right") - 1]
             box = window(video.height, video.width, self.size, rng, self.area)
         height, width = self.size
         return np.stack(
@@ -169,7 +139,7 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Points:
+class MeshFiles:
     """Points on the surfaces of meshes (OFF files), evenly by area, scaled into the unit ball; in a fixed order: by height."""
 
     files: Files
@@ -189,30 +159,10 @@ class Points:
         return points[np.argsort(points[:, 2], kind="stable")].astype(np.float32)
 
 
-def opened_image(file: Stored, mode: str | None) -> Image.Image:
-    """Return an image, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
-    if isinstance(file.content, Path) and mode == "RGB":
-        return Image.fromarray(open_video(file.content)[0])
-    try:
-        if isinstance(file.content, Path):
-            know_heic(file.content)
-        with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as image:
-            image = ImageOps.exif_transpose(image)
-            if mode == "RGB" and image.mode[0] in "IF":
-                return Image.fromarray(image_rgb(image, file.name))
-            return image.convert(mode) if mode else image.copy()
-    except TapetumError:
-        raise
-    except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file.name}; copy the data anew") from error
-    except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over
-        raise BadInput(f"{file.name} is not an image that can be read ({' '.join(str(error).split())[:100]})") from error
-
-
 def window(
     height: int, width: int, size: tuple[int, int], rng: np.random.Generator | None, area: float
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
+    """Compute left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
 
     >>> window(100, 200, (10, 10), None, 0.08)
     (50.0, 0.0, 150.0, 100.0)

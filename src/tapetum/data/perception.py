@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tapetum.core.errors import BadInput
-from tapetum.data.json_files import write_mapping
+from tapetum.data.entries import write_mapping
 
 TASKS = ("object_tracking", "point_tracking", "action_localisation", "sound_localisation", "mc_question", "grounded_question")
 AREAS = ("memory", "abstraction", "physics", "semantics")
@@ -84,9 +84,9 @@ def segment(
 ) -> dict[str, Any]:  # fmt: skip
     """Describe an action, or a sound where `visible` says whether its cause is in the image, of a video of so many frames."""
     ids = [min(max(round(s * rate), 0), frames - 1) for s in (start_s, end_s)]
-    told = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
-    told |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
-    return told if visible is None else told | {"is_visible": bool(visible)}
+    fields = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
+    fields |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
+    return fields if visible is None else fields | {"is_visible": bool(visible)}
 
 
 def mc_question(
@@ -101,8 +101,8 @@ def mc_question(
     **more: Any,
 ) -> dict[str, Any]:
     """Describe a multiple-choice question."""
-    told = {"id": number, "question": question, "options": list(options), "answer_id": answer}
-    return told | {"area": area, "reasoning": reasoning, "tag": list(tags), **more}
+    fields = {"id": number, "question": question, "options": list(options), "answer_id": answer}
+    return fields | {"area": area, "reasoning": reasoning, "tag": list(tags), **more}
 
 
 def grounded_question(number: int, question: str, answers: Sequence[int], *, area: str, reasoning: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _micro(seconds: float) -> int:
 
 
 def _checked(name: str, item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an item with all its tasks, seen to fit together."""
+    """Check that the tasks of an item fit together; return it with all of them."""
     meta = item["metadata"]
     whole = {"metadata": meta} | {task: list(item.get(task, ())) for task in TASKS}
 

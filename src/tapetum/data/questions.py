@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from tapetum.core.errors import BadInput
-from tapetum.data.polygons import segmentation_mask
+from tapetum.data.rle import segmentation_mask
 
 Key = str | int
 """An official id, as the files have it."""

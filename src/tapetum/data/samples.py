@@ -29,7 +29,7 @@ def seed_globals(seed: int) -> None:
 
 
 def sample_generator(seed: int, number: int) -> np.random.Generator:
-    """Return a numpy generator for the making of sample `number`."""
+    """Make a numpy generator for the making of sample `number`."""
     return np.random.default_rng([seed, SAMPLE, number])
 
 
@@ -46,7 +46,7 @@ class Shuffle:
         self.seed = seed
 
     def __call__(self, number: int) -> int:
-        """Which of the `length` things is sample `number` of the stream."""
+        """Look up which of the `length` samples is sample `number` of the stream."""
         epoch, place = divmod(number, self.length)
         return int(_permutation(self.length, self.seed, epoch)[place])
 

@@ -44,7 +44,7 @@ _MAGIC = {
 _RIFF = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}
 
 
-class Files:
+class FileSamples:
     """Samples of files: `files[k]` reads those of sample k."""
 
     def __init__(self, entries: Sequence[tuple[str, dict[str, Path | bytes]]], classes: Sequence[str] | None = None):
@@ -58,11 +58,11 @@ class Files:
         return {KEY: key} | {ending: m if isinstance(m, bytes) else _read(m) for ending, m in members.items()}
 
     def shuffled(self, seed: int, beside: Path) -> Iterator[dict[str, Any]]:
-        """Return all samples, in an order drawn by `seed`; `beside` is not used."""
+        """Read all samples, in an order drawn by `seed`; `beside` is not used."""
         return (self[int(k)] for k in _permutation(len(self), seed))
 
 
-class Rows:
+class ParquetSamples:
     """Samples of the rows of parquet files, which are read in their order."""
 
     def __init__(self, files: Sequence[Path]):
@@ -92,8 +92,8 @@ class Rows:
     def classes(self) -> Sequence[str] | None:
         """Names of the classes, where the files say them as Hugging Face's do."""
         try:
-            said = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
-            features = said["info"]["features"]
+            schema = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
+            features = schema["info"]["features"]
             names = next(features[name]["names"] for name in _LABELS if "names" in features.get(name, {}))
         except (KeyError, TypeError, ValueError, StopIteration):
             return None
@@ -160,7 +160,7 @@ class Rows:
             raise BadInput(f"{file} is not a readable parquet file ({' '.join(str(error).split())})") from error
 
 
-def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
+def open_source(source: Path, layout: Layout | None = None) -> FileSamples | ParquetSamples:
     """Open the samples of a folder or parquet file; by default the layout is found out.
 
     A folder with parquet files anywhere is read as such, one with other files at its top by stems, one of folders alone by
@@ -169,7 +169,7 @@ def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
     if source.is_file():
         if source.suffix != ".parquet" or layout not in (None, "parquet"):
             raise BadInput(f"{source} is a file; give a folder, or a .parquet file")
-        return Rows([source])
+        return ParquetSamples([source])
     if not source.is_dir():
         raise BadInput(f"there is no {source}; give a folder of files, or a .parquet file")
     files = sorted(path for path in source.rglob("*") if path.is_file() and not _hidden(path, source))
@@ -177,13 +177,13 @@ def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
     if not files or (layout == "parquet" and not tables):
         raise BadInput(f"there are no files{' .parquet' if files else ''} in {source}; give a folder with some")
     if layout == "parquet" or (layout is None and tables):
-        return Rows(tables)
+        return ParquetSamples(tables)
     if layout == "stems" or (layout is None and any(path.parent == source for path in files)):
         return _by_stems(source, files)
     return _by_classes(source, files)
 
 
-def _by_classes(source: Path, files: Sequence[Path]) -> Files:
+def _by_classes(source: Path, files: Sequence[Path]) -> FileSamples:
     loose = next((path for path in files if path.parent == source), None)
     if loose:
         raise BadInput(f"{loose} is in no class; in the layout 'classes' each file is in the folder of its class: take it out")
@@ -199,7 +199,7 @@ def _by_classes(source: Path, files: Sequence[Path]) -> Files:
     elif len(counts) > 1:
         rarest = min(counts, key=lambda ending: counts[ending])
         example = next(path for path in files if endings[path] == rarest)
-        raise BadInput(f"there are files of several kinds, {_said(counts)}, such as {example}; keep one kind, or images alone")
+        raise BadInput(f"there are files of several kinds, {_kinds(counts)}, such as {example}; keep one kind, or images alone")
     numbers = {name: number for number, name in enumerate(folders)}
     entries: dict[str, dict[str, Path | bytes]] = {}
     for path, name in names.items():
@@ -207,10 +207,10 @@ def _by_classes(source: Path, files: Sequence[Path]) -> Files:
         if key in entries:
             raise BadInput(f"{path} and another file would both be the sample {key}; rename one")
         entries[key] = {endings[path]: path, "cls": b"%d" % numbers[name.parts[0]]}
-    return Files(list(entries.items()), folders)
+    return FileSamples(list(entries.items()), folders)
 
 
-def _by_stems(source: Path, files: Sequence[Path]) -> Files:
+def _by_stems(source: Path, files: Sequence[Path]) -> FileSamples:
     entries: dict[str, dict[str, Path | bytes]] = {}
     for path in files:
         parts = split_name(path.relative_to(source).as_posix())
@@ -226,10 +226,10 @@ def _by_stems(source: Path, files: Sequence[Path]) -> Files:
         rarest = min(counts, key=lambda fields: counts[fields])
         example = next(key for key, members in entries.items() if " ".join(sorted(members)) == rarest)
         raise BadInput(
-            f"files of one stem have different endings, {_said(counts)}, such as {example}; each stem needs the same "
+            f"files of one stem have different endings, {_kinds(counts)}, such as {example}; each stem needs the same "
             "(folders that are classes: --layout classes)"
         )
-    return Files(list(entries.items()))
+    return FileSamples(list(entries.items()))
 
 
 def _read(path: Path) -> bytes:
@@ -250,7 +250,7 @@ def _suffix(path: Path) -> str:
     return "jpg" if ending == "jpeg" else ending
 
 
-def _said(counts: Counter[str]) -> str:
+def _kinds(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counts.most_common(5))
 
 
@@ -275,13 +275,13 @@ def _bytes_of(value: Any, column: str, number: int) -> tuple[bytes, str]:
 
 
 def _ending(data: bytes, path: str) -> str:
-    """What a file is: by its first bytes, else by its name."""
+    """Find what a file is: by its first bytes, else by its name."""
     if data.startswith(b"RIFF") and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":
         return "mp4"
-    told = next((ending for magic, ending in _MAGIC.items() if data.startswith(magic)), None)
-    return told or _plain(Path(path).suffix[1:]) or "bin"
+    known = next((ending for magic, ending in _MAGIC.items() if data.startswith(magic)), None)
+    return known or _plain(Path(path).suffix[1:]) or "bin"
 
 
 def _plain(name: str) -> str:

@@ -51,15 +51,15 @@ class Shards:
         """
         self.tars = find_tars(source)
         indexes = [index_of(tar) for tar in self.tars]
-        found = tuple(dict.fromkeys(name for index in indexes for name in index.fields))
-        self.fields = found if fields is None else tuple(fields)
+        names = tuple(dict.fromkeys(name for index in indexes for name in index.fields))
+        self.fields = names if fields is None else tuple(fields)
         self._keys = [index.keys for index in indexes]
         self._ends = np.cumsum([len(keys) for keys in self._keys])
         if not len(self):
             raise BadInput(f"there is no sample in {_several(self.tars)}; a sample is one or more files named KEY.ENDING")
-        unknown = sorted(set(self.fields) - set(found))
+        unknown = sorted(set(self.fields) - set(names))
         if unknown:
-            raise BadInput(f"there is no field {unknown[0]!r} in {_several(self.tars)}; there are {', '.join(found)}")
+            raise BadInput(f"there is no field {unknown[0]!r} in {_several(self.tars)}; there are {', '.join(names)}")
         self._places = np.full((2, len(self), len(self.fields)), -1, np.int64)
         for index, end in zip(indexes, self._ends, strict=True):
             rows = slice(end - len(index.keys), end)
@@ -98,7 +98,7 @@ class Shards:
         return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
 
     def column(self, field: str) -> "Column":
-        """Return one field of all samples, without reading the others."""
+        """Open one field of all samples, without reading the others."""
         return Column(self, field)
 
     def _read(self, k: int, column: int) -> bytes:
@@ -152,10 +152,10 @@ class Column:
 def find_tars(source: Source) -> list[Path]:
     """Find the tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
     if not isinstance(source, str | Path):
-        found = [tar for one in source for tar in find_tars(one)]
-        if not found:
+        listed = [tar for one in source for tar in find_tars(one)]
+        if not listed:
             raise BadInput("the list of shards is empty; give one tar or more")
-        return found
+        return listed
     if Path(source).is_dir():
         tars = sorted(path for path in Path(source).iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
         if not tars:
@@ -168,7 +168,7 @@ def find_tars(source: Source) -> list[Path]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
+    """Expand the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
 
     >>> expand_braces("{a,b}-{08..10}.tar")
     ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
@@ -256,14 +256,14 @@ def refuse_content(folder: Path) -> None:
 
 def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Keys and members, checked to be read back as they are."""
-    seen: set[str] = set()
+    keys: set[str] = set()
     fields: set[str] | None = None
     for number, sample in enumerate(samples):
         key = sample.get(KEY)
         members = {ending: value for ending, value in sample.items() if ending != KEY}
-        if not isinstance(key, str) or key in seen or not members:
-            found = "has no fields" if not members else f"has the {KEY} {key!r}"
-            raise BadInput(f"sample {number} {found}; each needs a text of its own as {KEY}, and one field or more")
+        if not isinstance(key, str) or key in keys or not members:
+            trouble = "has no fields" if not members else f"has the {KEY} {key!r}"
+            raise BadInput(f"sample {number} {trouble}; each needs a text of its own as {KEY}, and one field or more")
         wrong = next((ending for ending in members if split_name(f"{key}.{ending}") != (key, ending)), None)
         if wrong is not None or "\0" in key:
             raise BadInput(
@@ -275,7 +275,7 @@ def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[s
             raise BadInput(
                 f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same fields"
             )
-        seen.add(key)
+        keys.add(key)
         yield key, {ending: encode(ending, value) for ending, value in members.items()}
 
 

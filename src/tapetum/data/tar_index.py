@@ -1,4 +1,4 @@
-"""Where the members of a tar file lie, so that any of them can be read without the others.
+"""Index of a tar file: offsets of its members, so that any of them can be read without the others.
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
 $XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size or time of the tar have changed. Any number of
@@ -58,7 +58,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def index_of(tar: Path) -> TarIndex:
-    """Return the index of a tar, which is made where none is kept.
+    """Read the index of a tar, which is made where none is kept.
 
     Raises BadInput for what is no tar, or is compressed, cut off or damaged, for members that no sample can be made of.
     """
@@ -115,7 +115,7 @@ def _kept(place: Path, stamp: np.ndarray) -> TarIndex | None:
 def _scan(path: Path, size: int) -> TarIndex:
     keys: list[str] = []
     rows: list[dict[str, tuple[int, int]]] = []
-    seen: set[str] = set()
+    known: set[str] = set()
     fields: dict[str, int] = {}
     for name, offset, length in _members(path, size):
         parts = split_name(name)
@@ -123,13 +123,13 @@ def _scan(path: Path, size: int) -> TarIndex:
             continue
         key, ending = parts
         if not keys or key != keys[-1]:
-            if key in seen:
+            if key in known:
                 raise BadInput(
                     f"{path}: members of {key!r} lie apart; they must lie side by side: write the tar sorted by name"
                 )
             if "\0" in name:
                 raise BadInput(f"{path}: the name {name!r} has a zero byte; write the tar anew without it")
-            seen.add(key)
+            known.add(key)
             keys.append(key)
             rows.append({})
         if ending in rows[-1]:
@@ -199,8 +199,8 @@ def _check_end(file: BinaryIO, path: Path, end: int) -> None:
             raise BadInput(f"{path} goes on after its end at byte {end}: tars put one after the other? Give them one by one")
 
 
-def _cut_off(path: Path, found: str) -> BadInput:
-    return BadInput(f"{path} is cut off ({found}); copy or write it anew")
+def _cut_off(path: Path, detail: str) -> BadInput:
+    return BadInput(f"{path} is cut off ({detail}); copy or write it anew")
 
 
 def _damaged(path: Path, place: int) -> BadInput:

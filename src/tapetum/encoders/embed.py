@@ -18,13 +18,13 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
+from tapetum.video.read import label_of
 from tapetum.video.sound import only_sound
-from tapetum.video.sources import label_of
 
 
 @dataclass(frozen=True)
-class Piece:
+class EmbeddedPiece:
     """What one vector is made of."""
 
     file: str
@@ -38,7 +38,7 @@ class Piece:
 class Embedder(Protocol):
     """Makes vectors of files."""
 
-    def pieces(self, path: Path | Video) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Give the pieces of a file, or of a video in memory, which is an image if it has one frame.
 
         Raises BadInput: it cannot be read, or has nothing that the network knows.
@@ -49,7 +49,7 @@ class Embedder(Protocol):
         """Prepare an image as the network takes it."""
         ...
 
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Give a vector for each piece; all must have the same modalities."""
         ...
 
@@ -79,17 +79,17 @@ class EncoderEmbedder:
     def __init__(self, encoder: Encoder):
         self.encoder = speed_up(encoder.eval())
 
-    def pieces(self, path: Path | Video) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Give the pieces of a file. Raises BadInput if it cannot be read."""
         for start, stop, frame in frames_of(path):
-            yield Piece(label_of(path), start, stop, {"image": self.prepare(frame)})
+            yield EmbeddedPiece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
         """Prepare a frame as the network takes it."""
         return self.encoder.prepare(frame[None])[0].cpu()
 
     @full_precision()
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Give a vector for each piece."""
         parameter = next(self.encoder.parameters())
         images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)

@@ -63,11 +63,11 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
     return make(architecture(name, **changes), seed)
 
 
-def make(found: Architecture, seed: int = 0) -> Encoder:
+def make(architecture: Architecture, seed: int = 0) -> Encoder:
     """Build the network of an architecture with random weights, float32, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return family_class(found.family, "model")(found.config, found.preprocessing).eval()
+        return family_class(architecture.family, "model")(architecture.config, architecture.preprocessing).eval()
 
 
 def describe(encoder: Encoder) -> Architecture:
@@ -109,12 +109,12 @@ def from_state(
     for module in _tables(source):
         answer = dotted(f"{module}:describe")(architecture, state)
         if answer is not None:
-            found, named = answer
-            found = changed(found, changes)
-            with blueprint(found.config, len(named), f"these weights of {source}"):
-                sketch = make(found)
+            match, named = answer
+            match = changed(match, changes)
+            with blueprint(match.config, len(named), f"these weights of {source}"):
+                sketch = make(match)
             weights = under_our_names(sketch.state_dict(), named, dotted(f"{module}:rows")(sketch, source), source)
-            encoder = make(found)
+            encoder = make(match)
             encoder.load_state_dict(weights)
             if preprocessing is not None:
                 encoder.preprocessing = preprocessing
@@ -207,16 +207,16 @@ def _from_file(path: Path) -> Encoder:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if text is None:
         raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
-    found = _architecture(text, path)
-    with blueprint(found.config, len(tensors), path):
-        wanted = make(found).state_dict()
-    for name in sorted(wanted.keys() | tensors.keys()):
-        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+    stored = _architecture(text, path)
+    with blueprint(stored.config, len(tensors), path):
+        own = make(stored).state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
             raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the encoder again")
-        if tensors[name].is_floating_point() != wanted[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+        if tensors[name].is_floating_point() != own[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
-    encoder = make(found)
-    encoder.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
+    encoder = make(stored)
+    encoder.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
     return encoder
 
 

@@ -50,8 +50,8 @@ class FeaturePyramid(nn.Module):
             raise BadInput(f"{len(maps)} maps come to a pyramid of {len(self.lateral)}; make it for this encoder")
         levels: list[Tensor] = []
         above = None
-        for lateral, output, found in reversed(list(zip(self.lateral, self.output, maps, strict=True))):
-            here = lateral(found)
+        for lateral, output, features in reversed(list(zip(self.lateral, self.output, maps, strict=True))):
+            here = lateral(features)
             if above is not None:
                 here = here + F.interpolate(above, size=here.shape[-2:], mode="nearest")
             above = here

@@ -66,17 +66,17 @@ def load(
     """
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:") and not Path(name).exists():
-        found = _random(name, seed).to(device=device, dtype=dtype)
+        encoder = _random(name, seed).to(device=device, dtype=dtype)
     else:
         loading.find_loader(reference, trackers=False)
-        found = loading.load(reference, device, dtype)
-    if not isinstance(found, Encoder):
-        raise BadInput(f"{name} holds a {type(found).__name__}; give an encoder, such as tapetum pretrain makes")
-    if preprocessing is not None and preprocessing != found.preprocessing:
+        encoder = loading.load(reference, device, dtype)
+    if not isinstance(encoder, Encoder):
+        raise BadInput(f"{name} holds a {type(encoder).__name__}; give an encoder, such as tapetum pretrain makes")
+    if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
-            f"{name} was made with {found.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
+            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
         )
-    return found
+    return encoder
 
 
 def relocated(reference: str, folder: Path) -> str:
@@ -114,14 +114,14 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
     model, equals, file = rest.partition("=")
     if equals:
         try:
-            found = from_state(read_state(Path(file)), source, model)
+            encoder = from_state(read_state(Path(file)), source, model)
         except BadInput as error:
             raise BadInput(f"{name}: {error}") from error
     elif source == "timm":
-        found = _fetched_by_timm(model)
+        encoder = _fetched_by_timm(model)
     else:
         raise BadInput(f"{name} names no file; give {source}:NAME=FILE, or random:{source}:NAME for random weights")
-    return found.to(device=device, dtype=dtype)
+    return encoder.to(device=device, dtype=dtype)
 
 
 def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
@@ -232,7 +232,7 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
                     )
                     continue
                 warnings.warn(
-                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {_said(encoder.preprocessing)}; "
+                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {_steps_of(encoder.preprocessing)}; "
                     f"if it is another, give timm:NAME={path} or torchvision:NAME={path}",
                     Remark,
                     stacklevel=2,
@@ -244,7 +244,7 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
     )
 
 
-def _said(how: Preprocessing) -> str:
+def _steps_of(how: Preprocessing) -> str:
     return (
         f"{how.size[1]}x{how.size[0]}, mean {tuple(round(m) for m in how.mean)}, deviation {tuple(round(s) for s in how.std)}"
     )

@@ -152,4 +152,4 @@ class Swin(ConvolutionalEncoder):
         for i, stage in enumerate(self.stages):
             x = stage(self.merges[i - 1](x) if i else x)
             maps.append(self.norm(x) if i == 3 else x)
-        return tuple(found.movedim(-1, 1) for found in maps)
+        return tuple(grid.movedim(-1, 1) for grid in maps)

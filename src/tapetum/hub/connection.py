@@ -57,7 +57,7 @@ class Unreachable(Exception):
     """A server cannot be reached, broke off, or took longer than it may; the text says which."""
 
 
-class Answer:
+class Response:
     """What a server answered: its status and headers, and the body piece by piece."""
 
     def __init__(self, wire: "_Wire", status: int, headers: http.client.HTTPMessage):
@@ -67,14 +67,14 @@ class Answer:
     @property
     def length(self) -> int | None:
         """Bytes that are to come, None where the server does not say. Raises BadInput where what it says is no number."""
-        said = self.headers.get("Content-Length")
-        if said is None:
+        declared = self.headers.get("Content-Length")
+        if declared is None:
             return None
-        if not (said.isascii() and said.isdecimal()):
+        if not (declared.isascii() and declared.isdecimal()):
             raise BadInput(
-                f"the server says that {said[:40]!r} bytes come, which is no number; check the address, or try later"
+                f"the server says that {declared[:40]!r} bytes come, which is no number; check the address, or try later"
             )
-        return int(said[:30])  # which is more than anybody takes
+        return int(declared[:30])  # which is more than anybody takes
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body; raises Unreachable where it breaks off or stalls."""
@@ -94,7 +94,7 @@ class Answer:
 
 
 @contextmanager
-def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Answer]:
+def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Response]:
     """Ask a server, and give its answer; the connection is cut on leaving.
 
     Args:
@@ -112,7 +112,7 @@ def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[
             status, headers = wire.next(time.monotonic() + limits.answer)
         except TimeoutError:
             raise Unreachable(f"no answer in {limits.answer:g} seconds") from None
-        yield Answer(wire, status, headers)
+        yield Response(wire, status, headers)
     finally:
         wire.close()
 
@@ -232,20 +232,20 @@ def _take(came: Any, until: float, waiting: Callable[[], None]) -> Any:
 def _opener(opened: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
     """What opens addresses as usual, and tells of each socket."""
 
-    def telling(kind: type) -> Any:
-        class Telling(kind):
+    def report(kind: type) -> Any:
+        class Reporting(kind):
             def connect(self) -> None:
                 super().connect()
                 opened(self.sock)
 
-        return Telling
+        return Reporting
 
     class Plain(urllib.request.HTTPHandler):
         def http_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(telling(http.client.HTTPConnection), req)
+            return self.do_open(report(http.client.HTTPConnection), req)
 
     class Secure(urllib.request.HTTPSHandler):
         def https_open(self, req: urllib.request.Request) -> Any:
-            return self.do_open(telling(http.client.HTTPSConnection), req, context=self._context)  # type: ignore[attr-defined]
+            return self.do_open(report(http.client.HTTPSConnection), req, context=self._context)  # type: ignore[attr-defined]
 
     return urllib.request.build_opener(Plain, Secure)

@@ -82,12 +82,12 @@ def _piece(lanes: np.ndarray) -> int:
 
 def _shifted(value: int, length: int) -> int:
     """CRC of what had `value`, followed by zero bytes."""
-    found, power = np.array([value], np.uint32), 0
+    column, power = np.array([value], np.uint32), 0
     while length >> power:
         if length >> power & 1:
-            found = _times(_zeros(1 << power), found)
+            column = _times(_zeros(1 << power), column)
         power += 1
-    return int(found[0])
+    return int(column[0])
 
 
 @cache

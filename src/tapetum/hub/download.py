@@ -22,7 +22,7 @@ from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.reading import open_file, read_json
-from tapetum.hub.connection import USUAL, Answer, Limits, Unreachable, check_address, check_size, connect
+from tapetum.hub.connection import USUAL, Limits, Response, Unreachable, check_address, check_size, connect
 
 _BETWEEN = 64 << 20
 """Bytes after which the disk is looked at again."""
@@ -66,16 +66,18 @@ def check(path: Path) -> None:
     size = path.stat().st_size
     if size != record.size:
         raise BadInput(f"{path} has {size} bytes where {record.size} were fetched: remove it and fetch it again")
-    found = sha256_of(path)
-    if found != record.sha256:
-        sums = f"SHA-256 {found[:12]}, not {record.sha256[:12]}"
+    digest = sha256_of(path)
+    if digest != record.sha256:
+        sums = f"SHA-256 {digest[:12]}, not {record.sha256[:12]}"
         raise BadInput(f"{path} has changed since it was fetched ({sums}): remove it and fetch it again")
 
 
 def check_sum(path: Path, sha256: str | None) -> None:
     """Raise BadInput, naming the file, unless its SHA-256 is `sha256`; None passes."""
-    if sha256 is not None and (found := sha256_of(path)) != sha256:
-        raise BadInput(f"{path} is not what was published (SHA-256 {found[:12]}, not {sha256[:12]}): install or fetch it again")
+    if sha256 is not None and (digest := sha256_of(path)) != sha256:
+        raise BadInput(
+            f"{path} is not what was published (SHA-256 {digest[:12]}, not {sha256[:12]}): install or fetch it again"
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -194,7 +196,7 @@ class _Download:
             self.part.unlink(missing_ok=True)  # nothing of it is left to send: what is here is not a part of that
             raise Unreachable("the server has another file now") from error
 
-    def _written(self, answer: Answer, have: int) -> int:
+    def _written(self, answer: Response, have: int) -> int:
         """Write what comes behind the `have` bytes that are here, or instead of them; returns the size of the whole."""
         if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             self.part.unlink(missing_ok=True)
@@ -227,8 +229,8 @@ class _Download:
         bad = sha256 is not None and record.sha256 != sha256
         if "md5" in sums:
             with open_file(self.part) as file:
-                found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-            bad |= found != sums["md5"]
+                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+            bad |= digest != sums["md5"]
         elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts
             from tapetum.hub.crc32c import crc32c_of
 
@@ -241,13 +243,13 @@ class _Download:
 
 def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
     """Sums that Google's store says of a file, by their names."""
-    found = {}
+    sums = {}
     for value in headers.get_all("x-goog-hash") or []:
         for each in value.split(","):
             name, _, text = each.strip().partition("=")
             with suppress(ValueError):
-                found[name] = base64.b64decode(text)
-    return found
+                sums[name] = base64.b64decode(text)
+    return sums
 
 
 def announced_size(url: str, limits: Limits = USUAL, waiting: Callable[[], None] = lambda: None) -> int | None:

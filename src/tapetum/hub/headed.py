@@ -63,22 +63,22 @@ def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable
     try:
         with blueprint(about, len(tensors), path):
             make = maker(about)
-            wanted = make().state_dict()
+            expected = make().state_dict()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
-    check_fit(wanted, tensors, path)
+    check_fit(expected, tensors, path)
     model = make()
     model.load_state_dict(tensors)
     return model.eval()
 
 
-def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
+def check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise BadInput, naming it, where a tensor is missing, unknown, of another shape or kind, or not finite.
 
-    `wanted` may be without numbers (of the meta device).
+    `expected` may be without numbers (of the meta device).
     """
-    for name in sorted(wanted.keys() | tensors.keys()):
-        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:
             raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save it again")
-        if tensors[name].is_floating_point() != wanted[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+        if tensors[name].is_floating_point() != expected[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")

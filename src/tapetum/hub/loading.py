@@ -72,12 +72,12 @@ def check_dtype(dtype: Any) -> Any:
         return None
     import torch
 
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point or resolved.itemsize < 2:
         raise BadInput(
             f"weights cannot be {str(dtype)[:80]}; give dtype float32, bfloat16, float16 or float64 of torch, or none"
         )
-    return found
+    return resolved
 
 
 def is_weights(folder: Path) -> bool:

@@ -69,12 +69,12 @@ class _Array:
             data = data.encode("latin1")
         kind = dtype.dtype
         objects = kind.kind == "O"
-        given, wanted = len(data), math.prod(shape) * (1 if objects else kind.itemsize)
-        if given != wanted or isinstance(data, list) != objects:
-            raise BadInput(f"the pickle holds {given} bytes or items for an array of shape {shape} that needs {wanted}")
+        given, needed = len(data), math.prod(shape) * (1 if objects else kind.itemsize)
+        if given != needed or isinstance(data, list) != objects:
+            raise BadInput(f"the pickle holds {given} bytes or items for an array of shape {shape} that needs {needed}")
         if objects:
             self.array, self.items = np.empty(shape, kind), data
-        elif not wanted:
+        elif not needed:
             self.array = np.zeros(shape, kind)
         elif kind.kind == "b":
             self.array = (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order)

@@ -92,10 +92,10 @@ def known() -> dict[str, Weights]:
     """Collect the weights of all systems, by name: bundled ones first, then packaged ones, then those to be fetched."""
     entries = [weights for owner in OWNERS for weights in import_module(owner).PUBLISHED]
     entries.sort(key=lambda weights: (not weights.bundled, weights.package is None))
-    found = {weights.name: weights for weights in entries}
-    if len(found) < len(entries):
+    by_name = {weights.name: weights for weights in entries}
+    if len(by_name) < len(entries):
         raise ValueError(f"two of the weights {sorted(weights.name for weights in entries)} have one name")
-    return found
+    return by_name
 
 
 def folder() -> Path:

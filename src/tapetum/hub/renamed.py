@@ -13,7 +13,7 @@ TENSORS |= {"looks": "cross_attention", "remembering": "memory_bank"}
 """Parts of the dotted names of tensors, each with its name of today."""
 PAIRS = {"language.table": "language.token_embedding", "decoder.table": "decoder.token_embedding"}
 """Two parts of a dotted name, each with its names of today."""
-FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size"}
+FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size", "second_look": "second_pass"}
 """Fields of configs, each with its name of today."""
 VALUES = {"pictures": "images"}
 """Values of fields that choose among names, each with its name of today."""

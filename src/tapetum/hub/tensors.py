@@ -79,18 +79,18 @@ def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, pat
     """Read numbers of a kind from an open file into a contiguous tensor; raises BadInput, naming both, where that fails."""
     for part in _parts(target.detach().view(-1), kind.itemsize):
         direct = part.dtype == kind and part.device.type == "cpu"
-        held = part if direct else torch.empty(len(part), dtype=kind)
-        bytes_ = held.view(torch.uint8).numpy().data
+        buffer = part if direct else torch.empty(len(part), dtype=kind)
+        bytes_ = buffer.view(torch.uint8).numpy().data
         have = 0
         while have < len(bytes_):
             count = file.readinto(bytes_[have:])  # type: ignore[attr-defined]
             if not count:
                 raise BadInput(f"{path} ends within {name}: a part of it is missing; get it again")
             have += count
-        if not all(bool(torch.isfinite(side)) for side in torch.aminmax(held)):
+        if not all(bool(torch.isfinite(side)) for side in torch.aminmax(buffer)):
             raise BadInput(f"{name} in {path} holds something else than finite numbers; get it again")
         if not direct:
-            part.copy_(held)
+            part.copy_(buffer)
 
 
 def _parts(flat: Tensor, itemsize: int) -> Iterator[Tensor]:

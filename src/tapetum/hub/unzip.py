@@ -33,7 +33,7 @@ _ENCRYPTED = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ArchiveLimits:
     """What a zip may become."""
 
     ratio: float = 100.0
@@ -59,7 +59,7 @@ def unpack(
     place: Callable[[str], str | None],
     *,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-    limits: Limits | None = None,
+    limits: ArchiveLimits | None = None,
 ) -> list[Unpacked]:
     """Write members of a zip below `folder`, and return them.
 
@@ -72,10 +72,10 @@ def unpack(
     """
     try:
         with zipfile.ZipFile(no_pipe(archive)) as content:
-            wanted = _judge(archive, content.infolist(), place, limits or Limits())
-            total = sum(member.file_size for member, _ in wanted)
+            chosen = _judge(archive, content.infolist(), place, limits or ArchiveLimits())
+            total = sum(member.file_size for member, _ in chosen)
             done, made = 0, []
-            for member, name in wanted:
+            for member, name in chosen:
                 path = folder / name
                 if not _here(path, member, archive):
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def unpack(
 
 
 def _judge(
-    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: Limits
+    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: ArchiveLimits
 ) -> list[tuple[zipfile.ZipInfo, str]]:
     """Return the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
 
@@ -116,16 +116,16 @@ def _judge(
         refuse(None, f"claims {stored:,} bytes of contents and has {size:,}", "bomb")
     if whole > limits.total or whole > limits.ratio * size + _TINY:
         refuse(None, f"would become {whole:,} bytes", "bomb")
-    wanted: dict[str, zipfile.ZipInfo] = {}
+    chosen: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         name = None if member.is_dir() else place(member.filename)
         if name is None:
             continue
         if leads_out(name):
             refuse(member, "has a name that leads out of its folder", "escape")
-        if wanted.setdefault(name, member) is not member:
+        if chosen.setdefault(name, member) is not member:
             refuse(member, f"and another member are both called {name}", "twice")
-    return [(member, name) for name, member in wanted.items()]
+    return [(member, name) for name, member in chosen.items()]
 
 
 def leads_out(name: str) -> bool:

@@ -50,7 +50,7 @@ class InstanceNorm(nn.Module):
         return torch.group_norm(x, x.shape[1], self.weight, self.bias, 1e-5)
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """Features less their mean, by their deviation, as `measure` found both; not trained."""
 
     mean: Float[Tensor, " width"]

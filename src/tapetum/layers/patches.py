@@ -122,8 +122,8 @@ class ResidualConvolutions(nn.Module):
         nn.init.zeros_(self.second_norm.weight)  # the block begins as the identity
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        found = torch.relu(self.first_norm(self.first(x)))
-        return torch.relu(x + self.second_norm(self.second(found)))
+        y = torch.relu(self.first_norm(self.first(x)))
+        return torch.relu(x + self.second_norm(self.second(y)))
 
 
 class ConvolutionalStem(nn.Module):

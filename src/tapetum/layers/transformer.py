@@ -251,7 +251,9 @@ class AttentionPooling(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b n c"], mask: Mask | None = None) -> Float[Tensor, "b c"]:
         """Pool the tokens that `mask` (b, 1, 1, n) allows; all by default."""
-        x = self.attention(self.query.expand(tokens.shape[0], -1, -1), tokens, mask=mask)  # (b, 1, c)
+        # Contiguous: torch multiplies expanded rows in another way where the weight learns, so that last bits would differ.
+        query = self.query.expand(tokens.shape[0], -1, -1).contiguous()
+        x = self.attention(query, tokens, mask=mask)  # (b, 1, c)
         return (x + self.mlp(self.norm(x)))[:, 0]
 
 

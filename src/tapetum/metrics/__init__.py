@@ -1,1 +1,1 @@
-"""What several benchmarks share: captions, answers, boxes, masks, localisation. Imports no torch by itself."""
+"""Metrics that several benchmarks share: captions, answers, boxes, masks, localisation. Imports no torch by itself."""

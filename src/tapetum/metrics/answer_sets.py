@@ -25,7 +25,7 @@ Target = TypeVar("Target")
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerScores:
-    """How well a set of questions was answered; all means 0..1."""
+    """Scores of a set of answers; all means 0..1."""
 
     mean: float
     """Over all questions."""
@@ -91,7 +91,7 @@ def rsvqa_scores(
 
 @dataclass(frozen=True, kw_only=True)
 class YesNoScores:
-    """How well yes-or-no questions were answered, 0..1."""
+    """Scores of yes-or-no answers, 0..1."""
 
     accuracy: float
     precision: float

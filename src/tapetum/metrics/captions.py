@@ -33,7 +33,7 @@ Counts = Counter[tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionScores:
-    """How close captions are to their references."""
+    """Scores of captions against their references."""
 
     cider: float
     """0..10; papers print it times 100."""

@@ -32,7 +32,7 @@ MOST = (1, 10, 100)
 
 @dataclass(frozen=True, kw_only=True)
 class TrueBoxes:
-    """What is in an image. Raises BadInput for shapes that don't fit together."""
+    """The true boxes of an image. Raises BadInput for shapes that don't fit together."""
 
     xyxy: np.ndarray
     """(n, 4) x1, y1, x2, y2 in raster pixels."""
@@ -141,7 +141,7 @@ def _select_label(boxes: Boxes | None, target: TrueBoxes, label: str) -> _Image:
 
 @dataclass(frozen=True)
 class _MatchedImage:
-    """What became of the boxes of an image, bool (overlaps, d): found a true box, and counts neither way."""
+    """Matches of the boxes of an image, bool (overlaps, d): matched a true box, and counts neither way."""
 
     scores: Float[np.ndarray, " d"]
     hit: Bool[np.ndarray, "t d"]
@@ -173,7 +173,7 @@ def _compute_curve(images: list[_MatchedImage], positives: int, most: int) -> tu
 
 
 def _match_boxes(image: _Image, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each box took a true box at each overlap, and whether that is one to skip: bool (overlaps, d)."""
+    """Match boxes to true boxes at each overlap, and mark matches with one to skip: bool (overlaps, d)."""
     d, g = image.overlap.shape
     hit, out = np.zeros((len(OVERLAPS), d), bool), np.zeros((len(OVERLAPS), d), bool)
     if not d or not g:

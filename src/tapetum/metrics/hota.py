@@ -123,7 +123,7 @@ def _by_frame(tracks: Mapping[Hashable, tuple[Sequence[int], np.ndarray]], what:
 def _align_tracks(
     tracks: Tracks, at: Int[np.ndarray, " f"], what: str
 ) -> tuple[Float[np.ndarray, "i f 4"], Bool[np.ndarray, "i f"]]:
-    """Boxes of tracks in some frames, 0 where there is none, and where there is one."""
+    """Align boxes of tracks to some frames: 0 where there is none, and a mask of where there is one."""
     aligned, present = np.zeros((len(tracks), len(at), 4)), np.zeros((len(tracks), len(at)), bool)
     for row, (key, (numbers, boxes)) in enumerate(tracks.items()):
         frames, places = np.asarray(numbers, np.int64), np.asarray(boxes, np.float64)
@@ -143,7 +143,7 @@ def _align_tracks(
 def _score_similarities(
     similar: Float[np.ndarray, "f i j"], present_true: Bool[np.ndarray, "f i"], present_predicted: Bool[np.ndarray, "f j"]
 ) -> HotaScores:
-    """Scores of similarities, 0 where one of two is not there."""
+    """Score similarities, which are 0 where one of two is not there."""
     n, m = present_true.sum(0), present_predicted.sum(0)
     if not len(n) or not len(m):
         return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
@@ -162,7 +162,7 @@ def _score_similarities(
 
 
 def _association(similar: Float[np.ndarray, "f i j"], n: np.ndarray, m: np.ndarray) -> Float[np.ndarray, "i j"]:
-    """How often each true and each predicted id go together, 0..1."""
+    """Compute how often each true and each predicted id go together, A(i, j) in 0..1."""
     whole = similar.sum(1, keepdims=True) + similar.sum(2, keepdims=True) - similar
     common = np.divide(similar, whole, out=np.zeros_like(similar), where=whole > _EPS).sum(0)
     return common / (n[:, None] + m - common)
@@ -174,7 +174,7 @@ def _match_ids(
     present_true: Bool[np.ndarray, "f i"],
     present_predicted: Bool[np.ndarray, "f j"],
 ) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
+    """Match ids in every frame by the greatest sum of A * S: a number for the two ids of each pair, and their similarity."""
     gain = together * similar
     whole = np.logical_and(present_true.all(1), present_predicted.all(1)).tolist()
     frame, row, column = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

@@ -29,7 +29,7 @@ OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class LocalisationScores:
-    """How well segments were found, 0..1."""
+    """Scores of localised segments, 0..1."""
 
     map: float
     """The mean of `map_at`."""
@@ -160,7 +160,7 @@ def _pairs(predicted: _Flat, true: _Flat, least: float) -> _Pairs:
 
 
 def _match(pairs: _Pairs, at: Float[np.ndarray, " t"], n_predicted: int, n_true: int) -> Bool[np.ndarray, "t n"]:
-    """Whether each predicted segment is right at each overlap."""
+    """Match predicted segments to true ones at each overlap: whether each is right."""
     hits = np.zeros((len(at), n_predicted), bool)
     for t, least in enumerate(at):
         some = pairs.overlap >= least

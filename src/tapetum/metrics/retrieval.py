@@ -20,10 +20,10 @@ from tapetum.metrics.pairing import finite_array
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalScores:
-    """How well right items were found."""
+    """Scores of retrieval."""
 
     recall: Mapping[int, float]
-    """Share of queries, by the number of items looked at."""
+    """Share of queries, by the number k of first items."""
     median_rank: float
     """From 1; half a rank between two."""
     mean_rank: float

@@ -1,4 +1,4 @@
-"""How far a measured mean may be off: intervals of shares and of means.
+"""Confidence intervals of shares and of means.
 
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
     bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)

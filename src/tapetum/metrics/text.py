@@ -23,7 +23,7 @@ from tapetum.metrics.pairing import paired, text
 from tapetum.types import Boxes
 
 Unit = Literal["character", "word", "symbol", "line"]
-"""What is counted."""
+"""Unit of the error rate."""
 
 _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
     "character": list,
@@ -58,13 +58,13 @@ def error_rate(
 
 @dataclass(frozen=True, kw_only=True)
 class SpottingScores:
-    """How well words were found and read, 0..1."""
+    """Scores of word spotting, 0..1."""
 
     f1: float
     precision: float
     recall: float
     hits: int
-    """Words found."""
+    """Words that were matched."""
     n_predictions: int
     """Words predicted, less those on places that don't count."""
     n_targets: int

@@ -1,26 +1,25 @@
-"""Synthetic worlds with exact truth. Here: painted facets, a moving camera, lights, blur, noise, compression.
+"""Synthetic worlds with exact ground truth.
 
-    sample_world ──► World ──► Renderer ──► frames, depth, instances ──► expose ──► uint8 clip
-                       └─────► Oracle ────► tracks in 2D and 3D, visibility
+    facets      painted planar facets, a moving camera, blur, noise, compression: `make_clip`, `make_dataset`
+    bodies      the record of a physical episode: shapes, poses, contacts, actions, camera, light
+    physics     MuJoCo simulates an episode of a seed, with a hand that acts
+    rendering   images of an episode by ray tracing, and its ground truth: tracks, masks, boxes, depth
+    sound       its sound, synthesised from contacts
+    words       scene graphs, captions, and questions that cannot be answered without looking
 
-`make_clip` runs the whole chain for one seed; `make_dataset` writes many clips with their truth in the layouts of TAP-Vid and
-TAPVid-3D. The idea follows the light generator sketched after Kubric (TAPIR, arXiv 2306.08637, section 4 and appendix): exact
-tracks by reprojecting surface coordinates, occlusion by depth. The physical world is in `bodies`, `physics`, `filming`, `sound`
-and `words`, each of which says of itself what it does.
-
-Importing this imports no torch; `Clip`, `make_clip` and `make_dataset` do when they are asked for.
+Importing this imports no torch; `SyntheticClip`, `make_clip` and `make_dataset` do when they are asked for.
 """
 
 from typing import TYPE_CHECKING
 
 from tapetum.core.lazy import lazy_attributes
-from tapetum.scenes.config import SceneConfig
+from tapetum.scenes.facets.world import SceneConfig
 from tapetum.scenes.textures import from_images, procedural, textures
 
 if TYPE_CHECKING:
-    from tapetum.scenes.clip import Clip, make_clip
-    from tapetum.scenes.dataset import make_dataset
+    from tapetum.scenes.facets.clip import SyntheticClip, make_clip
+    from tapetum.scenes.facets.dataset import make_dataset
 
-__all__ = ["Clip", "SceneConfig", "from_images", "make_clip", "make_dataset", "procedural", "textures"]
+__all__ = ["SceneConfig", "SyntheticClip", "from_images", "make_clip", "make_dataset", "procedural", "textures"]
 
-__getattr__ = lazy_attributes(__name__, {"clip": ("Clip", "make_clip"), "dataset": ("make_dataset",)})
+__getattr__ = lazy_attributes(__name__, {"facets.clip": ("SyntheticClip", "make_clip"), "facets.dataset": ("make_dataset",)})

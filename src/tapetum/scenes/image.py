@@ -11,11 +11,11 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.filming import InstanceMasks, Truth, film, varied
 from tapetum.scenes.physics import make_episode
+from tapetum.scenes.rendering import GroundTruth, InstanceMasks, random_render_config, render_episode
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import U8
-from tapetum.scenes.words import Candidate, Captions, Graph, image_candidates, image_captions, scene_graph
+from tapetum.scenes.words import Candidate, Captions, SceneGraph, image_candidates, image_captions, scene_graph
 
 TRIES = 8
 LONGEST_S = 3.0
@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Image:
+class AnnotatedImage:
     """An image with its truth."""
 
     rgb: U8
@@ -35,13 +35,13 @@ class Image:
     """Which frame of the episode it is."""
     masks: InstanceMasks
     """What is seen of each instance, and all of it."""
-    graph: Graph
+    graph: SceneGraph
     captions: Captions
     candidates: tuple[Candidate, ...]
     """Questions that could be asked."""
 
 
-def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> Image:
+def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> AnnotatedImage:
     """Make image `number` of a seed, size x size pixels; the same arguments make the same image on one platform.
 
     Raises BadInput for a size outside `SIZES`, and MissingExtra without MuJoCo.
@@ -54,15 +54,15 @@ def make_image(seed: int, number: int, size: int = 256, textures: Textures = pro
         episode = make_episode(key, seconds=seconds, size=(size, size))
         return episode, episode.frames - 1
 
-    key, (episode, frame) = first_that_starts((seed, number), begin)
-    config = varied(np.random.default_rng((key, 6)))
-    [shot] = film(episode, textures, config, range(frame, frame + 1))
+    key, (episode, frame) = first_valid_start((seed, number), begin)
+    config = random_render_config(np.random.default_rng((key, 6)))
+    [shot] = render_episode(episode, textures, config, range(frame, frame + 1))
     graph = scene_graph(episode, frame)
-    return Image(
+    return AnnotatedImage(
         rgb=shot.rgb,
         episode=episode,
         frame=frame,
-        masks=Truth(episode).masks(frame),
+        masks=GroundTruth(episode).masks(frame),
         graph=graph,
         captions=image_captions(graph),
         candidates=tuple(image_candidates(graph, key)),
@@ -75,8 +75,8 @@ def check_size(size: int) -> None:
         raise BadInput(f"frames of {size}x{size} pixels; give --size from {SIZES[0]} to {SIZES[1]}")
 
 
-def first_that_starts(number: tuple[int, ...], begin: Callable[[int], Made]) -> tuple[int, Made]:
-    """Give the first of a few keys drawn for `number` for which the world finds a start, and what `begin(key)` made of it.
+def first_valid_start(number: tuple[int, ...], begin: Callable[[int], Made]) -> tuple[int, Made]:
+    """Draw keys for `number` until the world finds a start; return the key and what `begin(key)` made of it.
 
     Now and then a story finds no room for its things; another draw does. Raises the last BadInput where none does.
     """

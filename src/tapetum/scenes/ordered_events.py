@@ -23,7 +23,7 @@ from itertools import product
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import dealt
+from tapetum.scenes.balanced import balanced_choice
 from tapetum.scenes.types import U8, Bool
 
 SHAPES = "circle", "square", "triangle", "cross"
@@ -89,12 +89,12 @@ class Event:
 
     @property
     def words(self) -> str:
-        """Say it."""
+        """Describe the event."""
         return f"{self.colour} {self.shape} {self.motion}"
 
     @property
     def image_words(self) -> str:
-        """Say what a single frame of it shows."""
+        """Describe what a single frame of it shows."""
         return f"{self.colour} {self.shape}"
 
 
@@ -139,7 +139,7 @@ def make_ordered_events(seed: int, number: int, config: OrderedEventsConfig | No
 
 
 def caption_of(events: tuple[Event, ...]) -> str:
-    """Tell events in their order."""
+    """Write the caption of events in their order."""
     return ", ".join(event.words for event in events)
 
 
@@ -157,7 +157,7 @@ def word_numbers(caption: str) -> list[int]:
 
 
 def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -> Gallery:
-    """Give the captions to choose from for video `number`: those of other videos too, all in all orders.
+    """Draw the captions to choose from for video `number`: those of other videos too, all in all orders.
 
     The place of the right one is dealt: of every 64 videos from a multiple of 64 on, each has another.
     """
@@ -173,7 +173,7 @@ def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -
     captions = [text for events in families.values() for text in _orders(events, config.exchanges, rng)]
     right = captions[0]  # the own one as it was
     order = rng.permutation(len(captions))
-    place = dealt(seed, _PLACE, number, len(captions))
+    place = balanced_choice(seed, _PLACE, number, len(captions))
     at = int(np.flatnonzero(order == 0)[0])
     order[at], order[place] = order[place], 0
     shown = tuple(captions[k] for k in order)
@@ -185,14 +185,14 @@ def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -
 def _orders(events: tuple[Event, ...], exchanges: int, rng: np.random.Generator) -> list[str]:
     """The captions of all orders that exchanges of disjoint pairs give, the one without any first."""
     pairs = rng.permutation(len(events))[: 2 * exchanges].reshape(exchanges, 2)
-    found = []
+    captions = []
     for done in product((False, True), repeat=exchanges):
         row = list(events)
         for (a, b), exchanged in zip(pairs, done, strict=True):
             if exchanged:
                 row[a], row[b] = row[b], row[a]
-        found.append(caption_of(tuple(row)))
-    return found
+        captions.append(caption_of(tuple(row)))
+    return captions
 
 
 def _film(frames: U8, event: Event, config: OrderedEventsConfig, rng: np.random.Generator) -> None:

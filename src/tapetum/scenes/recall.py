@@ -21,7 +21,8 @@ from functools import lru_cache
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.dealing import dealt
+from tapetum.core.fields import check_fields
+from tapetum.scenes.balanced import balanced_choice
 from tapetum.scenes.types import F32, U8
 
 _LABEL, _SAMPLE, _SIGNS, _TEXTURES = range(0x6B76, 0x6B7A)
@@ -58,10 +59,8 @@ class RecallConfig:
     """All pairs are in so many segments before the question; None: in all."""
 
     def __post_init__(self) -> None:
-        if self.segments < 2 or min(self.pairs, self.values, self.textures, self.tubelet) < 1 or self.noise < 0:
-            raise BadInput(
-                "recall wants 2 segments or more, 1 pair, value, texture and frame of a pair or more, and no noise < 0"
-            )
+        at_least_1 = dict.fromkeys(("pairs", "values", "textures", "tubelet"), "[1, inf)")
+        check_fields(self, segments="[2, inf)", noise="[0, inf)", **at_least_1)
         if self.size % self.patch or self.patch % 4 or self.segment_frames % self.tubelet:
             raise BadInput(
                 f"patches of {self.patch} and pairs of {self.tubelet} frames do not divide frames of {self.size} and "
@@ -70,9 +69,9 @@ class RecallConfig:
         if self.pairs > self.places:
             raise BadInput(f"{self.pairs} pairs have no room in a segment of {self.places} patches; take fewer")
         for name in ("gap", "recent"):
-            asked = getattr(self, name)
-            if asked is not None and not 1 <= asked < self.segments:
-                raise BadInput(f"{name} is {asked}; of {self.segments} segments give 1 to {self.segments - 1}")
+            segments = getattr(self, name)
+            if segments is not None and not 1 <= segments < self.segments:
+                raise BadInput(f"{name} is {segments}; of {self.segments} segments give 1 to {self.segments - 1}")
         if self.gap is not None and self.recent is not None and self.gap > self.recent:
             raise BadInput(f"the pair asked for is {self.gap} segments back, and all are in the last {self.recent}; mend one")
         if self.count < self.values:
@@ -97,7 +96,7 @@ class RecallConfig:
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyValuePair:
     """A key and a value in passing."""
 
     segment: int
@@ -116,10 +115,10 @@ class Recall:
     """(t, h, w, 3), grey."""
     label: int
     """The value of the pair that is asked for."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[KeyValuePair, ...]
     """In the order of their segments."""
-    query: Pair
-    asked: int
+    query: KeyValuePair
+    target: int
     """Number of the pair that is asked for."""
 
 
@@ -127,21 +126,21 @@ def make_recall(seed: int, number: int, config: RecallConfig | None = None) -> R
     """Make sample `number`: a pure function of the arguments."""
     config = config or RecallConfig()
     rng = np.random.default_rng([seed, _SAMPLE, number])
-    label = dealt(seed, _LABEL, number, config.values)
+    label = balanced_choice(seed, _LABEL, number, config.values)
     segments = _segments(config, rng)
     near = config.gap is None or segments == config.segments - 1 - config.gap
-    asked = int(rng.choice(np.flatnonzero(np.broadcast_to(near, segments.shape))))
+    target = int(rng.choice(np.flatnonzero(np.broadcast_to(near, segments.shape))))
     rest = np.repeat(np.arange(config.values), config.count // config.values)
     rest = rng.permutation(np.delete(rest, int(np.flatnonzero(rest == label)[0])))
-    values = np.insert(rest, asked, label)
+    values = np.insert(rest, target, label)
     keys = rng.permutation(config.keys)[: config.count]
     pairs = []
     for segment in range(config.segments - 1):
         there = np.flatnonzero(segments == segment)
         places = rng.permutation(config.places)[: len(there)]
-        pairs += [Pair(segment, int(p), int(keys[k]), int(values[k])) for k, p in zip(there, places, strict=True)]
-    query = Pair(config.segments - 1, int(rng.integers(config.places)), int(keys[asked]), None)
-    return Recall(_drawn(config, rng, (*pairs, query)), label, tuple(pairs), query, asked)
+        pairs += [KeyValuePair(segment, int(p), int(keys[k]), int(values[k])) for k, p in zip(there, places, strict=True)]
+    query = KeyValuePair(config.segments - 1, int(rng.integers(config.places)), int(keys[target]), None)
+    return Recall(_drawn(config, rng, (*pairs, query)), label, tuple(pairs), query, target)
 
 
 def _segments(config: RecallConfig, rng: np.random.Generator) -> np.ndarray:
@@ -156,7 +155,7 @@ def _segments(config: RecallConfig, rng: np.random.Generator) -> np.ndarray:
     return np.sort(np.append(others[: config.count - 1], one))
 
 
-def _drawn(config: RecallConfig, rng: np.random.Generator, pairs: tuple[Pair, ...]) -> U8:
+def _drawn(config: RecallConfig, rng: np.random.Generator, pairs: tuple[KeyValuePair, ...]) -> U8:
     """Draw the frames."""
     textures = _textures(config.textures, config.size)
     kinds = np.repeat(rng.integers(config.textures, size=config.segments), config.segment_frames)
@@ -182,15 +181,15 @@ def _signs(count: int, patch: int, kind: int) -> F32:
     rng = np.random.default_rng([_SIGNS, patch, kind])
     rows, columns = patch // 4, patch // 2
     cells = np.repeat(np.array([-_INK, _INK], np.float32), [rows * columns // 2, rows * columns - rows * columns // 2])
-    found: dict[bytes, F32] = {}
+    signs_by_bytes: dict[bytes, F32] = {}
     for _ in range(1000 * count):
         sign = rng.permutation(cells)
-        found.setdefault(sign.tobytes(), sign)
-        if len(found) == count:
+        signs_by_bytes.setdefault(sign.tobytes(), sign)
+        if len(signs_by_bytes) == count:
             break
     else:
         raise BadInput(f"patches of {patch} pixels have not room for {count} signs; take fewer, or larger patches")
-    signs = np.stack([*found.values()]).reshape(count, rows, columns)
+    signs = np.stack([*signs_by_bytes.values()]).reshape(count, rows, columns)
     return signs.repeat(2, axis=1).repeat(2, axis=2)
 
 
@@ -199,8 +198,8 @@ def _textures(count: int, size: int) -> F32:
     """Waves of low contrast, (count, size, size)."""
     rng = np.random.default_rng([_TEXTURES, size])
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
-    found = []
+    waves = []
     for _ in range(count):
         angle, cycles, phase = rng.uniform(0, np.pi), rng.uniform(2, 6), rng.uniform(0, 2 * np.pi)
-        found.append(0.2 * np.sin(2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + phase))
-    return np.stack(found).astype(np.float32)
+        waves.append(0.2 * np.sin(2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + phase))
+    return np.stack(waves).astype(np.float32)

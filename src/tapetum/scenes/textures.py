@@ -16,20 +16,21 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.scenes.types import F32, U8
-from tapetum.video.images import IMAGES, image_rgb, know_heic
+from tapetum.video.folders import IMAGES
+from tapetum.video.images import image_rgb, know_heic
 
 Textures = Callable[[np.random.Generator], U8]
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int = 1) -> F32:
-    """Return a smooth random field (size, size, channels) with mean 0, features about size / cells pixels wide."""
+    """Draw a smooth random field (size, size, channels) with mean 0, features about size / cells pixels wide."""
     coarse = rng.standard_normal((channels, cells + 3, cells + 3)).astype(np.float32)
     planes = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]
     return np.stack(planes, axis=-1)
 
 
 def procedural(rng: np.random.Generator, size: int = 320) -> U8:
-    """Return one made-up image: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
+    """Draw one made-up image: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
     falloff = rng.uniform(0.45, 0.85)
     octaves = [2, 5, 11, 23, 47, 95]
     height = sum(falloff**i * smooth_noise(rng, size, c, 3) for i, c in enumerate(octaves))
@@ -50,7 +51,7 @@ def procedural(rng: np.random.Generator, size: int = 320) -> U8:
 
 
 def from_images(source: str | Path, part: str = "all") -> Textures:
-    """Return textures drawn from a folder of images (searched deeply) or a parquet file with an image column.
+    """Open textures drawn from a folder of images (searched deeply) or a parquet file with an image column.
 
     Parquet images follow the Hugging Face convention, a struct with the field `bytes`. Images are decoded on use.
     `part` is "all", or "train" for all but every tenth image, or "held-out" for those. Raises BadInput if there is none.
@@ -99,5 +100,5 @@ def _parquet_bytes(path: Path) -> list[bytes]:
 
 
 def textures(source: str | Path | None) -> Textures:
-    """Return the texture source named by a path, or procedural images for None."""
+    """Open the texture source named by a path, or procedural images for None."""
     return procedural if source is None else from_images(source)

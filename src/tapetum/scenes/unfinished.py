@@ -9,8 +9,8 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import read_json
 
 
-def goes_on(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
-    """Say whether `note` tells of a run into `out` with these settings that was interrupted, after `done` scenes.
+def continues_run(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
+    """Check whether `note` is of a run into `out` with these settings that was interrupted, after `done` scenes.
 
     Raises BadInput where it had other settings, or the note cannot be read.
     """

@@ -44,8 +44,8 @@ class BoxTracks:
     xyxy: np.ndarray
     """float32 (n, t, 4): x1, y1, x2, y2 in raster pixels; where a box is not shown, its last place."""
     shown: np.ndarray
-    """bool (n, t): the thing is there, as far as is known."""
-    found: np.ndarray
+    """bool (n, t): the object is there, as far as is known."""
+    detected: np.ndarray
     """bool (n, t): a detector saw it here; elsewhere it was carried."""
     scores: np.ndarray
     """float32 (n, t), 0..1: of the detector where it saw it, else times the share of points that were seen and agreed."""
@@ -58,7 +58,7 @@ class BoxTracks:
         xyxy = finite("BoxTracks", "xyxy", self.xyxy, (None, None, 4), axes="(n, t, 4)")
         n, t = xyxy.shape[:2]
         fields: dict[str, Any] = {"xyxy": xyxy, "scores": finite("BoxTracks", "scores", self.scores, (n, t))}
-        for name in ("shown", "found"):
+        for name in ("shown", "detected"):
             fields[name] = truths("BoxTracks", name, getattr(self, name))
             if fields[name].shape != (n, t):
                 raise BadInput(
@@ -81,7 +81,7 @@ class BoxTracks:
         return self.xyxy.shape[1]
 
     def at(self, frame: int) -> Boxes:
-        """Give the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
+        """Select the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
         some = np.flatnonzero(self.shown[:, frame]).tolist()
         return Boxes(xyxy=self.xyxy[some, frame], labels=[self.labels[k] for k in some], scores=self.scores[some, frame])
 
@@ -100,7 +100,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Give points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
+    """Place points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37
@@ -146,15 +146,15 @@ def carry(
 
 def _consensus(before: np.ndarray, now: np.ndarray, visible: np.ndarray, far: float) -> np.ndarray:
     """The points that go with the pair of visible points with which most go; those of `before` are seen from the centre."""
-    seen = np.flatnonzero(visible)
-    one, other = (seen[k] for k in np.triu_indices(len(seen), 1))
-    was = np.linalg.norm(before[one] - before[other], axis=1)
-    apart = was > 0.25 * was.max(initial=0)  # of near pairs the ratio is mostly error
-    one, other, was = one[apart], other[apart], was[apart]
-    if not len(was):
+    visible_rows = np.flatnonzero(visible)
+    first, second = (visible_rows[k] for k in np.triu_indices(len(visible_rows), 1))
+    before_distance = np.linalg.norm(before[first] - before[second], axis=1)
+    apart = before_distance > 0.25 * before_distance.max(initial=0)  # of near pairs the ratio is mostly error
+    first, second, before_distance = first[apart], second[apart], before_distance[apart]
+    if not len(before_distance):
         return visible
-    scales = np.clip(np.linalg.norm(now[one] - now[other], axis=1) / was, *_SCALES)
-    middles = ((now[one] + now[other]) - scales[:, None] * (before[one] + before[other])) / 2
+    scales = np.clip(np.linalg.norm(now[first] - now[second], axis=1) / before_distance, *_SCALES)
+    middles = ((now[first] + now[second]) - scales[:, None] * (before[first] + before[second])) / 2
     off = np.linalg.norm(now - middles[:, None] - scales[:, None, None] * before, axis=2)
     near = (off <= far * scales[:, None]) & visible
     return near[near.sum(1).argmax()]
@@ -182,19 +182,21 @@ def _columns(boxes: BoxTracks) -> Mapping[str, np.ndarray]:
         "label": np.array([boxes.labels[k] for k in which.tolist()], np.str_),
         **{name: corners[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))},
         "score": boxes.scores[which, frame],
-        "found": boxes.found[which, frame],
+        "found": boxes.detected[which, frame],
     }
 
 
 def _to_npz(boxes: BoxTracks) -> bytes:
-    arrays: dict[str, Any] = {name: getattr(boxes, name) for name in ("xyxy", "shown", "found", "scores")}
+    arrays: dict[str, Any] = {name: getattr(boxes, name) for name in ("xyxy", "shown", "scores")}
+    arrays["found"] = boxes.detected  # the name in files
     arrays["labels"] = np.array(boxes.labels, np.str_)
     return to_npz(arrays if boxes.times is None else {**arrays, "times": boxes.times})
 
 
 def _from_npz(data: bytes) -> dict[str, Any]:
-    found = from_npz(data, ("xyxy", "shown", "found", "scores", "labels"), ("times",))
-    return {**found, "labels": found["labels"].tolist()}
+    content = from_npz(data, ("xyxy", "shown", "found", "scores", "labels"), ("times",))
+    content["detected"] = content.pop("found")
+    return {**content, "labels": content["labels"].tolist()}
 
 
 _FORMATS: Formats[BoxTracks] = {

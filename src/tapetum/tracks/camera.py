@@ -36,12 +36,12 @@ class CameraMotion:
     """Points that moved with the camera alone."""
 
     def stabilised(self, xy: Float64[np.ndarray, "n t 2"], frame: int) -> Float64[np.ndarray, "n t 2"]:
-        """Return places of the first frames, as they would lie in `frame` if the camera had stood still there."""
+        """Map places of the first frames to where they would lie in `frame` if the camera had stood still there."""
         return through((np.linalg.inv(self.to_reference[frame]) @ self.to_reference)[: xy.shape[1]], xy)
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Return places, those of each frame through its homography; NaN where that sends them behind the camera.
+    """Map places, those of each frame through its homography; NaN where that sends them behind the camera.
 
     >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
     [[[2.0, 2.0]]]
@@ -57,8 +57,8 @@ def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"])
 
     None where the points do not determine one: fewer than four, or on a line.
     """
-    found = _fits(a[None], b[None])[0] if len(a) >= 4 else None
-    return found if found is not None and np.isfinite(found).all() else None
+    fitted = _fits(a[None], b[None])[0] if len(a) >= 4 else None
+    return fitted if fitted is not None and np.isfinite(fitted).all() else None
 
 
 def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> Homographies:
@@ -74,10 +74,10 @@ def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> H
         axis=1,
     )
     _, values, right = np.linalg.svd(rows.transpose(0, 2, 1) @ rows)
-    found = np.linalg.inv(norm_b) @ right[:, 8].reshape(-1, 3, 3) @ norm_a
-    last = found[:, 2:, 2:]
+    fitted = np.linalg.inv(norm_b) @ right[:, 8].reshape(-1, 3, 3) @ norm_a
+    last = fitted[:, 2:, 2:]
     known = (values[:, 7] >= 1e-9 * values[:, 0])[:, None, None] & (np.abs(last) > 1e-12)
-    return np.where(known, found / np.where(known, last, 1.0), np.nan)
+    return np.where(known, fitted / np.where(known, last, 1.0), np.nan)
 
 
 def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +94,7 @@ def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.nd
 def robust_homography(
     a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"], within: float, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, "3 3"], Bool[np.ndarray, " n"]] | None:
-    """Return the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
+    """Find the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
     best = np.zeros(len(a), bool)
     if len(a) < LEAST:
         return None
@@ -106,12 +106,12 @@ def robust_homography(
             best = most
             if best.sum() > 0.95 * len(a):
                 break
-    found = None
+    fitted = None
     for _ in range(3):
-        if best.sum() < LEAST or (found := fit_homography(a[best], b[best])) is None:
+        if best.sum() < LEAST or (fitted := fit_homography(a[best], b[best])) is None:
             return None
-        best = _distance(found[None], a, b)[0] < within
-    return (found, best) if found is not None and best.sum() >= LEAST else None
+        best = _distance(fitted[None], a, b)[0] < within
+    return (fitted, best) if fitted is not None and best.sum() >= LEAST else None
 
 
 def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.ndarray, "k n"]:
@@ -121,7 +121,7 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
 
 
 def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
-    """Return the camera's motion and the points that belong to the background.
+    """Estimate the camera's motion and the points that belong to the background.
 
     Args:
         within: pixels by which a point of the background may miss the camera's motion from a frame to the next.
@@ -136,13 +136,13 @@ def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None 
     judged, agreed = np.zeros(n), np.zeros(n)
     for k in range(t - 1):
         both = np.flatnonzero(visible[:, k] & visible[:, k + 1])
-        found = robust_homography(xy[both, k], xy[both, k + 1], within, rng)
+        fitted = robust_homography(xy[both, k], xy[both, k + 1], within, rng)
         judged[both] += 1
-        if found is None:
+        if fitted is None:
             agreed[both] += np.linalg.norm(xy[both, k + 1] - xy[both, k], axis=1) < within
         else:
-            steps[k] = found[0]
-            agreed[both] += found[1]
+            steps[k] = fitted[0]
+            agreed[both] += fitted[1]
     background = (judged > 0) & (agreed >= 0.8 * judged)
     to_reference, background = _direct(xy, visible, _chained(steps, onto), onto, background, within, rng)
     return CameraMotion(to_reference, onto, background)
@@ -174,9 +174,9 @@ def _direct(
     maps = chained.copy()
     for k in range(len(maps)):
         both = np.flatnonzero(background & visible[:, k] & visible[:, reference])
-        found = robust_homography(xy[both, k], xy[both, reference], 2 * within, rng) if k != reference else None
-        if found is not None and found[1].sum() >= max(LEAST, len(both) // 2):
-            maps[k] = found[0]
+        fitted = robust_homography(xy[both, k], xy[both, reference], 2 * within, rng) if k != reference else None
+        if fitted is not None and fitted[1].sum() >= max(LEAST, len(both) // 2):
+            maps[k] = fitted[0]
     places = np.where(visible[..., None], through(maps, xy), np.nan)
     counts: Int64[np.ndarray, " n"] = visible.sum(1)
     known = np.flatnonzero(background & (counts > 0))

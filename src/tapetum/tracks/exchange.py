@@ -34,7 +34,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file, write_text
 from tapetum.tracks import tables
 from tapetum.tracks.poses import write_coco, write_sleap
-from tapetum.tracks.tapvid import Entry, read_entries, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, read_entries, write_entries
 from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
 
@@ -162,8 +162,8 @@ def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
         (name,) = entries
     if name not in entries:
         some = ", ".join(islice(entries, 5)) + (", ..." if len(entries) > 5 else "")
-        found = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
-        raise BadInput(f"{path} {found}; name one of {some}")
+        content = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
+        raise BadInput(f"{path} {content}; name one of {some}")
     entry = entries[name]
     if video is None:
         height, width = next(entry.images()).shape[:2]
@@ -179,4 +179,4 @@ def _to_tapvid(tracks: Tracks, path: Path, video: Video | None) -> Path:
     check_video(tracks, video)
     points = tracks.xy.astype(np.float64) / (video.width, video.height)
     name = Path(video.name).stem
-    return write_entries(path, {name: Entry(name=name, video=video[:], points=points, occluded=~tracks.visible)})
+    return write_entries(path, {name: TapVidEntry(name=name, video=video[:], points=points, occluded=~tracks.visible)})

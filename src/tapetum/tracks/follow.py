@@ -1,4 +1,4 @@
-"""Things that a detector finds in some frames, followed through all of them by points that a tracker follows.
+"""Objects that a detector finds in some frames, carried through all of them by points that a tracker follows.
 
     frame     0 ........... 40 41 ....... 55 56 57 ......... 99
     detector  finds it          not there     finds it again
@@ -21,18 +21,18 @@ from tapetum.tracks.boxes import BoxTracks, carry, points_in
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import Video
-from tapetum.video.cut import CutVideo
+from tapetum.video.subset import VideoSubset
 
 PATIENCE = 3
 """Frames in a row without enough points after which a thing is lost; a shorter gap is bridged."""
 SAME = 0.3
 """Overlap (intersection over union) from which a found box is a thing that is followed already."""
-Look = Callable[[int], Boxes]
-"""Gives the boxes of things in a frame, by its number."""
+Detector = Callable[[int], Boxes]
+"""Finds the boxes of objects in a frame, by its number."""
 
 
 @dataclass
-class Thing:
+class ObjectTrack:
     """One thing through the video, as far as it is known."""
 
     label: str
@@ -40,7 +40,7 @@ class Thing:
     """(t, 4)"""
     shown: np.ndarray
     """(t,)"""
-    found: np.ndarray
+    detected: np.ndarray
     scores: np.ndarray
 
     def lost_from(self, frame: int) -> int | None:
@@ -51,41 +51,41 @@ class Thing:
 
 
 @dataclass
-class Follower:
+class BoxTracker:
     """Follows things through one video."""
 
     video: Video
     tracker: Tracker
-    look: Look
+    detect: Detector
     every: int
-    """Frames between two looks, at least."""
-    looked: list[int] = field(default_factory=list)
+    """Frames between two detections, at least."""
+    detector_frames: list[int] = field(default_factory=list)
     """Frames that the detector saw."""
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
-    def run(self) -> list[Thing]:
+    def run(self) -> list[ObjectTrack]:
         """Follow what the detector finds through the whole video."""
-        things: list[Thing] = []
+        objects: list[ObjectTrack] = []
         frame, end = 0, len(self.video)
         while frame < end:
             self.progress(frame, end)
-            boxes = self.look(frame)
-            self.looked.append(frame)
-            seen = self._matched(things, boxes, frame)
-            if seen:
-                self._carry(seen, frame)
-            later = [lost for thing in things if thing.shown[frame] and (lost := thing.lost_from(frame + 1)) is not None]
-            if not things or not all(thing.shown[frame] for thing in things):
+            boxes = self.detect(frame)
+            self.detector_frames.append(frame)
+            matched = self._matched(objects, boxes, frame)
+            if matched:
+                self._carry(matched, frame)
+            later = [lost for each in objects if each.shown[frame] and (lost := each.lost_from(frame + 1)) is not None]
+            if not objects or not all(each.shown[frame] for each in objects):
                 later.append(frame)
             frame = max(min(later, default=end), frame + self.every)
         self.progress(end, end)
-        return things
+        return objects
 
-    def _matched(self, things: list[Thing], boxes: Boxes, frame: int) -> list[tuple[Thing, np.ndarray, float]]:
+    def _matched(self, things: list[ObjectTrack], boxes: Boxes, frame: int) -> list[tuple[ObjectTrack, np.ndarray, float]]:
         """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
-        begun: list[tuple[Thing, np.ndarray, float]] = []
+        begun: list[tuple[ObjectTrack, np.ndarray, float]] = []
         assert boxes.scores is not None
         for k in np.argsort(-boxes.scores, kind="stable").tolist():
             box, label = boxes.xyxy[k], str(boxes.labels[k])
@@ -101,7 +101,7 @@ class Follower:
             begun.append((thing, box, float(boxes.scores[k])))
         return begun
 
-    def _carry(self, begun: list[tuple[Thing, np.ndarray, float]], frame: int) -> None:
+    def _carry(self, begun: list[tuple[ObjectTrack, np.ndarray, float]], frame: int) -> None:
         """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
         grids = [points_in(box) for _, box, _ in begun]
         owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
@@ -110,37 +110,37 @@ class Follower:
         owners, points = owners[inside], points[inside]
         firsts = [int(before[-1]) + 1 if len(before := np.flatnonzero(thing.shown[:frame])) else 0 for thing, _, _ in begun]
         start, end = min(firsts), len(self.video)
-        part = self.video if start == 0 else CutVideo(self.video, list(range(start, end)))
+        part = self.video if start == 0 else VideoSubset(self.video, list(range(start, end)))
         queries = np.concatenate([np.full((len(points), 1), frame - start, np.float32), points], 1)
         tracks = self.tracker.track(part, queries)
         for k, ((thing, box, score), first) in enumerate(zip(begun, firsts, strict=True)):
             xy, visible = tracks.xy[owners == k], tracks.visible[owners == k]
-            thing.xyxy[frame], thing.shown[frame], thing.found[frame], thing.scores[frame] = box, True, True, score
+            thing.xyxy[frame], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, score
             for way in (range(frame + 1, end), range(frame - 1, first - 1, -1)):
                 _along(thing, frame, way, xy, visible, start, (self.video.width, self.video.height))
 
 
-def ask_in(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-    """Give queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
+def box_queries(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
+    """Make queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
     height) are left out."""
     points = points_in(box)
     inside = (points >= 0).all(1) & (points <= size).all(1)
     return np.concatenate([np.full((int(inside.sum()), 1), frame, np.float32), points[inside]], 1)
 
 
-def carry_on(
+def carry_box(
     box: Float[np.ndarray, "4"],
     frame: int,
     xy: Float[np.ndarray, "k t 2"],
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
-) -> Thing:
-    """Carry a box from a frame to the end of the video by the tracks of its points (`ask_in`), as trackers of objects do.
+) -> ObjectTrack:
+    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), as trackers of objects do.
 
     A box that is lost stays where it was, not shown, until enough of its points are seen again; before `frame` it is not shown.
     """
     thing = _unseen("", xy.shape[1])
-    thing.xyxy[: frame + 1], thing.shown[frame], thing.found[frame], thing.scores[frame] = box, True, True, 1.0
+    thing.xyxy[: frame + 1], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, 1.0
     _along(thing, frame, range(frame + 1, xy.shape[1]), xy, visible, 0, size, patience=xy.shape[1])
     for later in range(frame + 1, xy.shape[1]):
         if not thing.shown[later]:
@@ -148,13 +148,13 @@ def carry_on(
     return thing
 
 
-def _unseen(label: str, frames: int) -> Thing:
+def _unseen(label: str, frames: int) -> ObjectTrack:
     none = np.zeros(frames, bool)
-    return Thing(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
+    return ObjectTrack(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
 
 
 def _along(
-    thing: Thing,
+    thing: ObjectTrack,
     anchor: int,
     way: range,
     xy: np.ndarray,
@@ -182,22 +182,22 @@ def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
-def as_tracks(things: list[Thing], video: Video) -> BoxTracks:
-    """Give things as boxes through time; short gaps are bridged, and where a thing is not shown its box stays where it was."""
+def to_box_tracks(things: list[ObjectTrack], video: Video) -> BoxTracks:
+    """Assemble boxes through time; short gaps are bridged, and where an object is not shown its box stays where it was."""
     t = len(video)
     for thing in things:
         _bridge(thing)
     return BoxTracks(
         xyxy=np.array([thing.xyxy for thing in things]).reshape(-1, t, 4),
         shown=np.array([thing.shown for thing in things], bool).reshape(-1, t),
-        found=np.array([thing.found for thing in things], bool).reshape(-1, t),
+        detected=np.array([thing.detected for thing in things], bool).reshape(-1, t),
         scores=np.array([thing.scores for thing in things]).reshape(-1, t),
         labels=[thing.label for thing in things],
         times=video.timestamps if video.clocked else None,
     )
 
 
-def _bridge(thing: Thing) -> None:
+def _bridge(thing: ObjectTrack) -> None:
     """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
     frames = np.flatnonzero(thing.shown)
     for one, other in pairwise(frames):

@@ -45,7 +45,7 @@ def tapvid_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     mode: Mode,
 ) -> dict[str, float]:
-    """Return the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+    """Compute the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
 
     Args:
         queries: frame, x, y of each query; only the frame is used.
@@ -86,7 +86,7 @@ def tapvid_metrics(
 
 
 def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mode) -> Bool[np.ndarray, "n t"]:
-    """Tell where a frame of a query counts.
+    """Mark the frames that count for each query.
 
     >>> evaluated_frames(np.array([1]), 4, "first").astype(int)
     array([[0, 0, 1, 1]])
@@ -136,11 +136,11 @@ def _check_shapes(
     if gt_occluded.ndim != 2:
         raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
     n, t = gt_occluded.shape
-    for name, array, wanted in (
+    for name, array, expected in (
         ("queries", queries, (n, 3)),
         ("gt_tracks", gt_tracks, (n, t, 2)),
         ("pred_occluded", pred_occluded, (n, t)),
         ("pred_tracks", pred_tracks, (n, t, 2)),
     ):
-        if array.shape != wanted:
-            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {wanted}")
+        if array.shape != expected:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {expected}")

@@ -35,21 +35,21 @@ _FIRST_PIXEL = 0.5
 
 
 def point_names(tracks: Tracks) -> list[str]:
-    """Return a name for each point, no two alike: its own, or else point0, point1, ...
+    """Choose a name for each point, no two alike: its own, or else point0, point1, ...
 
     >>> point_names(Tracks(xy=np.zeros((3, 1, 2)), visible=np.ones((3, 1), bool), confidence=np.ones((3, 1)),
     ...                    queries=np.zeros((3, 3)), names=("nose", "", "nose")))
     ['nose', 'point1', 'nose (2)']
     """
-    found: list[str] = []
+    chosen: list[str] = []
     for number, name in enumerate(tracks.names or [""] * tracks.points):
         own = name or f"point{number}"
-        found.append(f"{own} ({number})" if own in found else own)
-    return found
+        chosen.append(f"{own} ({number})" if own in chosen else own)
+    return chosen
 
 
 def frame_numbers(tracks: Tracks) -> np.ndarray:
-    """Return int64 (t,): the number of each frame in its video."""
+    """List int64 (t,): the number of each frame in its video."""
     return np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
 
 
@@ -89,8 +89,8 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
     frames = int(numbers[-1]) + 1 if len(numbers) else 0
     places = np.full((1, 2, tracks.points, frames), np.nan)
     scores = np.full((1, tracks.points, frames), np.nan)
-    seen = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
-    places[0][..., numbers] = seen.transpose(2, 0, 1)
+    visible_xy = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
+    places[0][..., numbers] = visible_xy.transpose(2, 0, 1)
     scores[0][:, numbers] = tracks.confidence
     there = np.isfinite(places).any(axis=(1, 2))  # (1, t)
     counted = np.maximum(np.isfinite(scores).sum(1), 1)
@@ -117,7 +117,7 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 
 
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
-    """Return a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
+    """Make a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
 
     Images are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
     holds the points that are seen; `score` is their mean confidence.
@@ -128,12 +128,12 @@ def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
         images.append({"id": number, "file_name": f"{number:06d}.png", "width": width, "height": height})
         if tracks.times is not None:
             images[-1]["time_s"] = float(tracks.times[frame])
-        seen = tracks.visible[:, frame]
-        if not seen.any():
+        visible = tracks.visible[:, frame]
+        if not visible.any():
             continue
         xy = tracks.xy[:, frame].astype(np.float64)
-        rows = np.where(seen[:, None], np.column_stack([xy - _FIRST_PIXEL, np.full(len(xy), 2)]), 0)
-        low, high = xy[seen].min(0), xy[seen].max(0)
+        rows = np.where(visible[:, None], np.column_stack([xy - _FIRST_PIXEL, np.full(len(xy), 2)]), 0)
+        low, high = xy[visible].min(0), xy[visible].max(0)
         across, down = (high - low).tolist()
         annotations.append(
             {
@@ -141,13 +141,13 @@ def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
                 "image_id": number,
                 "category_id": 1,
                 "iscrowd": 0,
-                "num_keypoints": int(seen.sum()),
+                "num_keypoints": int(visible.sum()),
                 "keypoints": [
                     int(value) if place % 3 == 2 else round(value, 4) for place, value in enumerate(rows.ravel().tolist())
                 ],
                 "bbox": [round(value, 4) for value in (*low.tolist(), across, down)],
                 "area": round(across * down, 4),
-                "score": round(float(tracks.confidence[:, frame][seen].mean()), 4),
+                "score": round(float(tracks.confidence[:, frame][visible].mean()), 4),
             }
         )
     category = {"id": 1, "name": "points", "supercategory": "points", "keypoints": point_names(tracks), "skeleton": []}

@@ -71,7 +71,7 @@ def draw_rainbow(
 
 
 def smoothed(paths: Float[np.ndarray, "n k 2"], reach: int = 3) -> Float[np.ndarray, "n k 2"]:
-    """Return paths with each place a weighted mean (binomial) of those up to `reach` frames before and after it.
+    """Smooth paths: each place becomes a weighted mean (binomial) of those up to `reach` frames before and after it.
 
     As many are taken before as after, none across a NaN, so the ends of a path, and straight even motion, stay as they are.
 
@@ -109,7 +109,7 @@ def _dots(
 
 
 def rainbow_colours(tracks: Tracks) -> UInt8[np.ndarray, "n 3"]:
-    """Return hues once around, by height where a point was first seen."""
+    """Choose hues once around, by height where a point was first seen."""
     first = tracks.xy[np.arange(tracks.points), tracks.visible.argmax(1), 1]
     colours = np.empty((tracks.points, 3), np.uint8)
     colours[np.argsort(first, kind="stable")] = colour_wheel(tracks.points)

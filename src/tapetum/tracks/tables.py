@@ -35,7 +35,7 @@ _Row = tuple[str, list[str]]
 
 
 def columns(path: Path) -> list[str]:
-    """Return the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
+    """Read the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
     none."""
     for _, cells in _rows(path):
         return [cell.strip().removeprefix("# ").lower() for cell in cells]
@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def from_dlc(path: Path) -> Tracks:
-    """Return tracks of a table of DeepLabCut. Raises `BadInput` for any damage."""
+    """Read tracks from a table of DeepLabCut. Raises `BadInput` for any damage."""
     rows = list(_rows(path))
     levels = [cells[0].strip() for _, cells in rows[:4]]
     if levels[:3] != ["scorer", "bodyparts", "coords"] and levels != ["scorer", "individuals", "bodyparts", "coords"]:
@@ -124,14 +124,14 @@ def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def from_napari(path: Path, frames: int = 0) -> Tracks:
-    """Return tracks of a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
+    """Read tracks from a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
     header = columns(path)
 
     def column(*allowed: str) -> int:
-        found = [index for index, name in enumerate(header) if name in allowed]
-        if len(found) != 1:
-            raise BadInput(f"{path} has {len(found)} columns {allowed[0].upper()}; a table for napari has ID,T,Y,X, each once")
-        return found[0]
+        places = [index for index, name in enumerate(header) if name in allowed]
+        if len(places) != 1:
+            raise BadInput(f"{path} has {len(places)} columns {allowed[0].upper()}; a table for napari has ID,T,Y,X, each once")
+        return places[0]
 
     identity, time, y, x = column(*TRACK_ID), column("t", "frame"), column("y"), column("x")
     body = _body(path, list(_rows(path)), 1)
@@ -162,7 +162,7 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], confidence: Float[np.ndarray, "n t"]) -> Tracks:
-    """Return tracks from positions that are NaN where nothing is known; these are filled in, and queries made, see
+    """Make tracks of positions that are NaN where nothing is known; these are filled in, and queries made, see
     `exchange`."""
     time = np.arange(xy.shape[1])
     for places in xy:
@@ -203,11 +203,11 @@ def _whole(row: _Row, column: int, what: str, most: int) -> int:
 
 
 def _once(rows: Sequence[_Row], keys: Sequence[object], what: str) -> None:
-    seen = set()
+    met = set()
     for (name, _), key in zip(rows, keys, strict=True):
-        if key in seen:
+        if key in met:
             raise BadInput(f"{name} is another row for {what.format(key)}; give one")
-        seen.add(key)
+        met.add(key)
 
 
 def _room(path: Path, points: int, frames: int) -> None:

@@ -26,7 +26,7 @@ from tapetum.hub.unpickle import load_pickle
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class TapVidEntry:
     """One video of a file, whose fields have been checked against each other."""
 
     name: str
@@ -43,12 +43,12 @@ class Entry:
         for index, frame in enumerate(self.video):
             image = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-                found = f"{image.dtype} {image.shape}"
-                raise _bad(self.name, "video", f"frame {index} is {found}; it must be uint8 (height, width, 3)")
+                given = f"{image.dtype} {image.shape}"
+                raise _bad(self.name, "video", f"frame {index} is {given}; it must be uint8 (height, width, 3)")
             yield image
 
 
-def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
+def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
 
     Raises:
@@ -58,8 +58,8 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
     for file in files:
         content = load_pickle(file)
         if not isinstance(content, (dict, list, tuple)) or not content:
-            found = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
-            raise BadInput(f"{file} holds {found}; a TAP-Vid pickle is a dict or list of videos")
+            given = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
+            raise BadInput(f"{file} holds {given}; a TAP-Vid pickle is a dict or list of videos")
         if isinstance(content, dict):
             entries = {str(name): entry for name, entry in content.items()}
         else:
@@ -70,7 +70,7 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
             yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry)
 
 
-def write_entries(path: str | os.PathLike[str], entries: Mapping[str, Entry]) -> Path:
+def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
     """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
 
     The file appears whole or not at all. Raises `BadInput` where it cannot be written, or could not be read again.
@@ -100,11 +100,11 @@ def _files(path: str) -> list[str]:
     return files
 
 
-def _bad(name: str, field: str, found: str) -> BadInput:
-    return BadInput(f"video {name!r}, field {field!r}: {found}")
+def _bad(name: str, field: str, problem: str) -> BadInput:
+    return BadInput(f"video {name!r}, field {field!r}: {problem}")
 
 
-def _entry(name: str, entry: Any) -> Entry:
+def _entry(name: str, entry: Any) -> TapVidEntry:
     """Check one entry of a pickle."""
     if not isinstance(entry, dict):
         raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
@@ -116,25 +116,25 @@ def _entry(name: str, entry: Any) -> Entry:
         raise _bad(name, "occluded", f"{occluded.dtype} {occluded.shape}; it must be bool (tracks, frames)")
     occluded = occluded.astype(bool)
     if points.dtype.kind not in "fiu" or points.shape != (*occluded.shape, 2):
-        found = f"{points.dtype} {points.shape}"
-        raise _bad(name, "points", f"{found}; with occluded {occluded.shape} it must be numbers {(*occluded.shape, 2)}")
-    seen = points[~occluded]
-    if not np.isfinite(seen).all():
+        given = f"{points.dtype} {points.shape}"
+        raise _bad(name, "points", f"{given}; with occluded {occluded.shape} it must be numbers {(*occluded.shape, 2)}")
+    visible_points = points[~occluded]
+    if not np.isfinite(visible_points).all():
         raise _bad(name, "points", "a visible point is NaN or infinite; mark it as occluded or mend it")
-    if seen.size and np.abs(seen).max() > 2:
-        found = f"a visible point reaches {np.abs(seen).max():g}"
-        raise _bad(name, "points", f"{found}; points are shares of width and height, 0..1")
+    if visible_points.size and np.abs(visible_points).max() > 2:
+        given = f"a visible point reaches {np.abs(visible_points).max():g}"
+        raise _bad(name, "points", f"{given}; points are shares of width and height, 0..1")
     encoded = isinstance(video, (list, tuple)) or (isinstance(video, np.ndarray) and video.dtype.kind in "OS")
     if not encoded and not (
         isinstance(video, np.ndarray) and video.dtype == np.uint8 and video.ndim == 4 and video.shape[-1] == 3
     ):
-        found = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
-        raise _bad(name, "video", f"{found}; it must be uint8 (frames, height, width, 3) or a list of JPEG bytes")
+        given = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
+        raise _bad(name, "video", f"{given}; it must be uint8 (frames, height, width, 3) or a list of JPEG bytes")
     if not len(video) or (isinstance(video, np.ndarray) and not video.size):
         raise _bad(name, "video", "no frames")
     if len(video) != occluded.shape[1]:
         raise _bad(name, "video", f"{len(video)} frames, but points and occluded have {occluded.shape[1]}")
-    return Entry(name=name, video=video, points=points, occluded=occluded)
+    return TapVidEntry(name=name, video=video, points=points, occluded=occluded)
 
 
 def _decoded(name: str, index: int, frame: Any) -> UInt8[np.ndarray, "h w 3"]:

@@ -50,8 +50,8 @@ def step_of(folder: Path) -> int:
 
 def checkpoints(parent: Path) -> list[Path]:
     """List all checkpoint folders, oldest first, whole or damaged; half-written ones have another name."""
-    found = [f for f in parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()]
-    return sorted(found, key=step_of)
+    folders = [f for f in parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()]
+    return sorted(folders, key=step_of)
 
 
 def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
@@ -93,18 +93,18 @@ def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
 
 def verify(folder: Path) -> None:
     """Raise BadInput unless every file of the manifest is there and has its checksum."""
-    wanted = "wanted the checkpoint as it was written; delete the folder to be rid of it"
+    advice = "wanted the checkpoint as it was written; delete the folder to be rid of it"
     try:
         manifest = read_json(folder / "manifest.json")
         files = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {wanted}") from error
+        raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {advice}") from error
     for name, digest in files.items():
         path = folder / Path(name).name
         if not path.is_file():
-            raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {wanted}")
+            raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
         if _sha256(path) != digest:
-            raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {wanted}")
+            raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
 
 
 def latest(parent: Path) -> Path | None:
@@ -112,17 +112,17 @@ def latest(parent: Path) -> Path | None:
 
     BadInput when there are checkpoints and all are damaged.
     """
-    found = checkpoints(parent)
-    for folder in reversed(found):
+    folders = checkpoints(parent)
+    for folder in reversed(folders):
         try:
             verify(folder)
         except BadInput as error:
             print(visible(f"warning: {error}; looking for an older one"), file=sys.stderr)
             continue
         return folder
-    if found:
+    if folders:
         raise BadInput(
-            f"none of the {len(found)} checkpoints in {parent.name} is whole; delete that folder to train from the start"
+            f"none of the {len(folders)} checkpoints in {parent.name} is whole; delete that folder to train from the start"
         )
     return None
 
@@ -149,10 +149,10 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.chmod(path.parent.stat().st_mode & 0o666)
     with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
-        wanted = 8 + header + sum(t.numel() * t.element_size() for t in content.values())
+        size = 8 + header + sum(t.numel() * t.element_size() for t in content.values())
         os.fsync(file.fileno())
-    if path.stat().st_size != wanted:
-        raise OSError(None, f"{path.name} has {path.stat().st_size} of {wanted} bytes (disk full?)")
+    if path.stat().st_size != size:
+        raise OSError(None, f"{path.name} has {path.stat().st_size} of {size} bytes (disk full?)")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

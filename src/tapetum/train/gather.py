@@ -38,13 +38,13 @@ class _Exchange(torch.autograd.Function):
     """What a method of `ProcessGroup` does; `back`, another one, does the same to gradients the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, processes: ProcessGroup, how: str, back: str) -> Tensor:
-        ctx.processes, ctx.how, ctx.back = processes, how, back
-        return getattr(processes, how)(x)
+    def forward(ctx: Any, x: Tensor, processes: ProcessGroup, operation: str, back: str) -> Tensor:
+        ctx.processes, ctx.operation, ctx.back = processes, operation, back
+        return getattr(processes, operation)(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
-        return _Exchange.apply(gradient, ctx.processes, ctx.back, ctx.how), None, None, None  # type: ignore[return-value]
+        return _Exchange.apply(gradient, ctx.processes, ctx.back, ctx.operation), None, None, None  # type: ignore[return-value]
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -84,9 +84,9 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
+        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
 
 
 def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:

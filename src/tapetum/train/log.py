@@ -77,10 +77,10 @@ class TensorBoard:
     A disk that is full ends the event files with a warning, not the run.
     """
 
-    def __init__(self, folder: Path, start: int, wanted: bool):
+    def __init__(self, folder: Path, start: int, enabled: bool):
         self._writer = None
         self._flushed = time.perf_counter()
-        if not wanted:
+        if not enabled:
             return
         try:
             from tensorboardX.event_file_writer import EventsWriter
@@ -145,14 +145,14 @@ class Ticker:
         if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
             return
         self._spoke = now
-        rate = (done - self._start) / max(now - self._began, 1e-9)
-        text = f"step {done}/{self._config.steps}  loss {loss:.4g}  {rate * self._config.batch_size:.1f} samples/s"
+        steps_per_s = (done - self._start) / max(now - self._began, 1e-9)
+        text = f"step {done}/{self._config.steps}  loss {loss:.4g}  {steps_per_s * self._config.batch_size:.1f} samples/s"
         if self.flops_per_step:
-            text += f"  {rate * self.flops_per_step / 1e9:.1f} GFLOP/s"
+            text += f"  {steps_per_s * self.flops_per_step / 1e9:.1f} GFLOP/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, text=text)
         else:
-            left = int((self._config.steps - done) / max(rate, 1e-9))
+            left = int((self._config.steps - done) / max(steps_per_s, 1e-9))
             say(f"{text}  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
 
     def close(self) -> None:
@@ -191,9 +191,9 @@ class Report:
         self.ledger.flops_per_step = per_step
         phases: dict[str, int] = {}
         for flops in micro_batch.values():
-            for name, found in {**flops.by_part, "recomputed": flops.recomputed}.items():
-                phases[name] = phases.get(name, 0) + found * count
-        self.ledger.phases_per_step = {name: found for name, found in phases.items() if found}
+            for name, flops_of_part in {**flops.by_part, "recomputed": flops.recomputed}.items():
+                phases[name] = phases.get(name, 0) + flops_of_part * count
+        self.ledger.phases_per_step = {name: flops_of_part for name, flops_of_part in phases.items() if flops_of_part}
         self.ticker.flops_per_step = sum(per_step.values())
 
     def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:

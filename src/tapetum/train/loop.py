@@ -124,8 +124,8 @@ class _Run:
         teachers = {}
         for name in self.task.teachers:
             if name not in self.state.averages:
-                how = "an ema_decay" if name == "ema" else f"averages with one named {name}"
-                raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {how}")
+                setting = "an ema_decay" if name == "ema" else f"averages with one named {name}"
+                raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {setting}")
             teachers[name] = new_model(self.task, self.config, self.processes.device)
             if not self.sharded:
                 teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
@@ -152,19 +152,19 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                asked = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
-                asked |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
-                asked |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
-                shared = self.processes.mean({**asked, **record["metrics"]})
+                requests = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
+                requests |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
+                requests |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
+                shared = self.processes.mean({**requests, **record["metrics"]})
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
                 cpu_seconds = shared.pop("/cpu") * self.processes.size
                 number, signalled = shared.pop("/signal"), shared.pop("/signalled")
                 self.signal = round(number / signalled) if signalled else None
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
-                rate = config.batch_size / (time.perf_counter() - began)
+                throughput = config.batch_size / (time.perf_counter() - began)
                 record = {"step": state.step, "loss": self.loss, **record, "metrics": shared}
-                record |= {"time": state.seconds, "samples_per_s": rate}
+                record |= {"time": state.seconds, "samples_per_s": throughput}
                 ends = stop or state.step == config.steps
                 if self._evaluation_due:
                     record |= self._evaluate()
@@ -253,17 +253,17 @@ class _Run:
 
     def _evaluate(self) -> dict[str, Any]:
         """The task's scores, as an entry for the record; the main process finds them, with help from the others."""
-        model, taken = self.state.model, nullcontext()
+        model, averaged = self.state.model, nullcontext()
         average = self.state.averages.get(self.config.scored_average or "")
         if self.sharded:
             weights = full_tensors(average.average if average else model.state_dict(), self.processes)
             model = self._model_of(weights) if self.processes.main else model
         elif average:
-            taken = average.applied(model)
+            averaged = average.applied(model)
         if not self.processes.main:
             return {}
         seed_globals(mix_seed(self.config.seed, EVALUATION, self.state.step))
-        with alone(), evaluation_mode(model), taken:
+        with alone(), evaluation_mode(model), averaged:
             return {"eval": dict(self.task.evaluate(model, self.state.step))}
 
     def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -28,8 +28,8 @@ class TrainingMemory:
 
     def __str__(self) -> str:
         parts = ("weights", "gradients", "optimizer", "activations")
-        told = ", ".join(f"{name} {getattr(self, name) / 2**20:,.0f}" for name in parts)
-        return f"about {self.total / 2**20:,.0f} MiB: {told}"
+        listed = ", ".join(f"{name} {getattr(self, name) / 2**20:,.0f}" for name in parts)
+        return f"about {self.total / 2**20:,.0f} MiB: {listed}"
 
 
 def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> TrainingMemory:
@@ -40,13 +40,13 @@ def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tr
         loss: computes the loss of a micro-batch with the model.
     """
     learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    held = {p.untyped_storage()._cdata: 0 for p in model.parameters()}
-    kept: dict[Any, int] = {}
+    parameters = {p.untyped_storage()._cdata: 0 for p in model.parameters()}
+    saved: dict[Any, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in held:
-            kept[storage._cdata] = storage.nbytes()
+        if storage._cdata not in parameters:
+            saved[storage._cdata] = storage.nbytes()
             alive.append(tensor)
         return tensor
 
@@ -58,7 +58,7 @@ def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tr
         weights=sum(t.numel() * t.element_size() for t in tensors),
         gradients=learning,
         optimizer=2 * learning,
-        activations=sum(kept.values()),
+        activations=sum(saved.values()),
     )
 
 

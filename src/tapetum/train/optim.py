@@ -240,14 +240,14 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def freeze_where(model: nn.Module, wanted: Callable[[str], Any]) -> nn.Module:
+def freeze_where(model: nn.Module, chosen: Callable[[str], Any]) -> nn.Module:
     """Let parameters whose names are wanted learn nothing, and `freeze` modules that have parameters, all of which are so."""
     for name, parameter in model.named_parameters():
-        if wanted(name):
+        if chosen(name):
             parameter.requires_grad_(False)
     for name, module in model.named_modules():
         names = [f"{name}.{own}".lstrip(".") for own, _ in module.named_parameters()]
-        if names and all(wanted(own) for own in names):
+        if names and all(chosen(own) for own in names):
             freeze(module)
     return model
 

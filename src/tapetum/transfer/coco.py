@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
+from tapetum.data.coco import Instances, read_instances
 from tapetum.data.entries import entries
-from tapetum.data.instances import Instances, read_instances
-from tapetum.data.media import opened_image, stored
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
@@ -101,7 +101,7 @@ class _Things(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def _read(one: Instances) -> Tensor:
-    image = np.array(opened_image(stored(one.image), "RGB"))
+    image = np.array(opened_image(stored_file(one.image), "RGB"))
     if image.shape[:2] != one.size:
         raise BadInput(
             f"{one.image} is {image.shape[1]}x{image.shape[0]} and its entry says {one.size[1]}x{one.size[0]}; "
@@ -118,27 +118,29 @@ def predictions(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
     """Find things in images, one after the other: the entries of COCO's file of results."""
-    device, found = next(model.parameters()).device, []
+    device, entries = next(model.parameters()).device, []
     model.eval()
     for done, one in enumerate(images):
         progress(done, len(images))
-        said = {name: value.cpu() for name, value in model([_read(one).to(device)])[0].items()}
-        for k, box in enumerate(said["boxes"].tolist()):
+        detections = {name: value.cpu() for name, value in model([_read(one).to(device)])[0].items()}
+        for k, box in enumerate(detections["boxes"].tolist()):
             x1, y1, x2, y2 = box
             entry = {
                 "image_id": one.key,
-                "category_id": categories[int(said["labels"][k]) - 1][0],
+                "category_id": categories[int(detections["labels"][k]) - 1][0],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "score": float(said["scores"][k]),
+                "score": float(detections["scores"][k]),
             }
-            if "masks" in said:
-                entry["segmentation"] = encode_mask((said["masks"][k, 0] > 0.5).numpy())
-            found.append(entry)
+            if "masks" in detections:
+                entry["segmentation"] = encode_mask((detections["masks"][k, 0] > 0.5).numpy())
+            entries.append(entry)
     progress(len(images), len(images))
-    return found
+    return entries
 
 
-def coco_scores(annotations: Path, said: Sequence[Mapping[str, Any]], keys: Sequence[Any], masks: bool) -> dict[str, float]:
+def coco_scores(
+    annotations: Path, detections: Sequence[Mapping[str, Any]], keys: Sequence[Any], masks: bool
+) -> dict[str, float]:
     """Score entries of results on the images `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
 
     Raises BadInput where faster-coco-eval is missing.
@@ -150,12 +152,12 @@ def coco_scores(annotations: Path, said: Sequence[Mapping[str, Any]], keys: Sequ
     scores = {}
     kinds: tuple[tuple[Any, str], ...] = (("bbox", "box"), ("segm", "mask"))
     for kind, name in kinds[: 2 if masks else 1]:
-        if not said:
+        if not detections:
             scores |= dict.fromkeys((f"{name}_ap", f"{name}_ap50", f"{name}_ap75"), 0.0)
             continue
         truth = COCO(str(annotations))
-        found = truth.loadRes([dict(entry) for entry in said])
-        judge = COCOeval_faster(truth, found, kind, print_function=lambda *_: None)
+        loaded = truth.loadRes([dict(entry) for entry in detections])
+        judge = COCOeval_faster(truth, loaded, kind, print_function=lambda *_: None)
         judge.params.imgIds = list(keys)
         for step in (judge.evaluate, judge.accumulate, judge.summarize):
             step()
@@ -183,5 +185,5 @@ def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print)
     if not is_main():
         return path, {}
     save_detector(result.model, run, categories, path)
-    said = predictions(result.model, scored, categories)
-    return path, coco_scores(files["val"], said, [one.key for one in scored], run.masks)
+    detections = predictions(result.model, scored, categories)
+    return path, coco_scores(files["val"], detections, [one.key for one in scored], run.masks)

@@ -40,7 +40,7 @@ class ProbeConfig:
     """sgd: features of a step."""
     standardise: bool = True
     """Bring each channel to mean 0 and deviation 1 over what is learned from."""
-    held_out: float = 0.1
+    validation_share: float = 0.1
     """Share of what is learned from on which the best setting is found."""
     seed: int = 0
     """Of the split, the order and first weights."""
@@ -52,8 +52,8 @@ class ProbeConfig:
             raise BadInput(
                 f"a probe tries {self.tried} for {self.epochs} epochs of {self.batch_size}; wanted 1 or more of each"
             )
-        if not 0 < self.held_out < 1:
-            raise BadInput(f"held_out is {self.held_out}; it is a share, above 0 and below 1")
+        if not 0 < self.validation_share < 1:
+            raise BadInput(f"validation_share is {self.validation_share}; it is a share, above 0 and below 1")
 
     @property
     def tried(self) -> tuple[float, ...]:

@@ -100,9 +100,9 @@ def load_detector(path: Path) -> tuple[nn.Module, list[tuple[int, str]]]:
     categories: list[tuple[int, str]] = []
 
     def maker(about: Any) -> Callable[[], nn.Module]:
-        found = from_json(about["encoder"])
+        architecture = from_json(about["encoder"])
         categories[:] = [(int(number), str(name)) for number, name in about["categories"]]
         run = CocoRun(**{**about["run"], "short_sides": tuple(about["run"]["short_sides"])})
-        return lambda: detector(make(found), len(categories), run)
+        return lambda: detector(make(architecture), len(categories), run)
 
     return load_headed(path, "detector", "detector of tapetum train coco", maker), categories

@@ -131,8 +131,8 @@ def transfer_config(run: TransferRun, launch: Launch, **settings: Any) -> TrainC
         launch,
         micro_batch=min(run.micro_batch, run.batch_size),
         optimizer="sgd",
-        schedule="drops",
-        drops=run.drops,
+        schedule="milestones",
+        milestones=run.milestones,
         rules=(ParameterRule(pattern="*encoder.*", frozen=True),) if run.freeze else (),
         clip_norm=None,
         **settings,
@@ -151,7 +151,7 @@ def load_segmenter(path: Path) -> tuple[Segmenter, tuple[str, ...]]:
 
     def maker(about: Any) -> Callable[[], Segmenter]:
         nonlocal classes
-        found, head, classes = from_json(about["encoder"]), about["head"], tuple(map(str, about["classes"]))
-        return lambda: Segmenter(make(found), len(classes), head)
+        architecture, head, classes = from_json(about["encoder"]), about["head"], tuple(map(str, about["classes"]))
+        return lambda: Segmenter(make(architecture), len(classes), head)
 
     return cast(Segmenter, load_headed(path, "segmenter", "segmenter of tapetum train fcn", maker)), classes

@@ -31,7 +31,7 @@ from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
-from tapetum.transfer.probing import Images, split
+from tapetum.transfer.probing import LabelledImages, split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
@@ -54,10 +54,10 @@ def encoder_layers(encoder: Encoder) -> Layers:
     return layers
 
 
-class Scores(Protocol):
+class FineTuneScores(Protocol):
     """What a fine-tuning task is scored by."""
 
-    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
         """Give the score on the held-out or the test part; more is better."""
         ...
 
@@ -75,8 +75,8 @@ class FineTuneTask(Task):
     def __init__(self, encoder: Callable[[], Encoder], config: FineTuneConfig, examples: int):
         """`encoder` makes the pre-trained encoder anew; of so many examples a tenth is held out."""
         self.encoder, self.config = encoder, config
-        own, held = split(examples, 0.1, config.seed)
-        self.own, self.held = own.numpy(), held.numpy()
+        own, validation = split(examples, 0.1, config.seed)
+        self.own, self.validation = own.numpy(), validation.numpy()
         self.order = Shuffle(len(self.own), config.seed)
 
     def dataset(self) -> Dataset:
@@ -95,12 +95,12 @@ class FineTuneTask(Task):
         """Give the examples that are shown as these samples."""
         return [int(self.own[self.order(number)]) for number in numbers]
 
-    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
-        """Give the score; see `Scores`."""
+    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
+        """Give the score; see `FineTuneScores`."""
         raise NotImplementedError
 
 
-class Classifier(nn.Module):
+class EncoderClassifier(nn.Module):
     """An encoder and a linear layer on its pooled vector."""
 
     def __init__(self, encoder: Encoder, classes: int):
@@ -120,8 +120,8 @@ class ClassesTask(FineTuneTask):
     def __init__(
         self,
         encoder: Callable[[], Encoder],
-        train: tuple[Images, np.ndarray],
-        test: tuple[Images, np.ndarray],
+        train: tuple[LabelledImages, np.ndarray],
+        test: tuple[LabelledImages, np.ndarray],
         classes: int,
         config: FineTuneConfig,
     ):
@@ -130,7 +130,7 @@ class ClassesTask(FineTuneTask):
 
     def model(self) -> nn.Module:
         """Put a classifier on the encoder."""
-        return Classifier(self.encoder(), self.classes).train()
+        return EncoderClassifier(self.encoder(), self.classes).train()
 
     def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
         """Make random crops, as in supervised pre-training."""
@@ -157,10 +157,10 @@ class ClassesTask(FineTuneTask):
         }
 
     @torch.no_grad()
-    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
         """Give the share of images that are right."""
-        images, labels = self.train_part if part == "held" else self.test_part
-        which = self.held if part == "held" else np.arange(len(labels))
+        images, labels = self.train_part if part == "validation" else self.test_part
+        which = self.validation if part == "validation" else np.arange(len(labels))
         model.eval()
         right, device = 0, next(model.parameters()).device
         for start in range(0, len(which), 64):
@@ -229,17 +229,19 @@ class SegmentationTask(FineTuneTask):
         """Compute the mean cross entropy of pixels that count."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
-    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+    def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
         """Give the mean IoU of whole images, brought to the task's size."""
         counted = Confusion(len(self.train_part.classes), IGNORED)
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
 
-    def count(self, model: nn.Module, part: Literal["held", "test"], most: int | None = None) -> Int64[np.ndarray, "n k k"]:
+    def count(
+        self, model: nn.Module, part: Literal["validation", "test"], most: int | None = None
+    ) -> Int64[np.ndarray, "n k k"]:
         """Count the pixels of each whole image, or of the first `most`, brought to the task's size, by true (row) and
         predicted class."""
-        data = self.train_part if part == "held" else self.test_part
-        which = (self.held.tolist() if part == "held" else list(range(len(data))))[:most]
+        data = self.train_part if part == "validation" else self.test_part
+        which = (self.validation.tolist() if part == "validation" else list(range(len(data))))[:most]
         device = next(model.parameters()).device
 
         def batches() -> Any:
@@ -285,11 +287,11 @@ def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | Non
     None where a signal or `max_minutes` stopped it; the same call goes on. `settings` are further fields of
     `TrainConfig`, such as device or workers.
     """
-    config, found = task.config, []
+    config, tried = task.config, []
     for rate in config.rates:
         result = fit(task, fine_tune_config(config, rate, **settings), out / f"rate-{rate:g}")
         if result.state == "stopped":
             return None
-        found.append((task.score(result.model, "held"), rate, result.model))
-    best = max(found, key=lambda entry: entry[0])
-    return FineTuned(task.score(best[2], "test"), best[1], tuple((rate, score) for score, rate, _ in found), best[2])
+        tried.append((task.score(result.model, "validation"), rate, result.model))
+    best = max(tried, key=lambda entry: entry[0])
+    return FineTuned(task.score(best[2], "test"), best[1], tuple((rate, score) for score, rate, _ in tried), best[2])

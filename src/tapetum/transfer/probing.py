@@ -27,7 +27,7 @@ from tapetum.transfer.config import ProbeConfig
 Image = UInt8[np.ndarray, "h w 3"]
 
 
-class Images(Protocol):
+class LabelledImages(Protocol):
     """Images by number."""
 
     def __len__(self) -> int: ...
@@ -74,7 +74,7 @@ class Probed:
 @full_precision()
 def features_of(
     encoder: Encoder,
-    images: Images,
+    images: LabelledImages,
     *,
     tokens: bool = False,
     batch_size: int = 64,
@@ -97,7 +97,7 @@ def features_of(
             return load_file(no_pipe(file))["features"]
         except (SafetensorError, KeyError, OSError):
             pass  # it is made anew
-    device, found = next(encoder.parameters()).device, []
+    device, outputs = next(encoder.parameters()).device, []
     encoder.eval()
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -107,9 +107,9 @@ def features_of(
             else:
                 prepared = torch.cat([encoder.prepare(image[None]) for image in shown])
             made = encoder(prepared.to(device))
-            found.append((made.tokens if tokens else made.pooled).float().cpu())
+            outputs.append((made.tokens if tokens else made.pooled).float().cpu())
             tell(min(start + batch_size, len(images)), len(images))
-    features = torch.cat(found).clone()
+    features = torch.cat(outputs).clone()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file, own=True) as temporary:
@@ -117,7 +117,7 @@ def features_of(
     return features
 
 
-def _name(encoder: Encoder, images: Images, tokens: bool) -> str:
+def _name(encoder: Encoder, images: LabelledImages, tokens: bool) -> str:
     """A name for the features of these images by these weights."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(images)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -131,10 +131,10 @@ def _name(encoder: Encoder, images: Images, tokens: bool) -> str:
 def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split 0..count-1 into what is learned from and what is held out, at least one of each."""
     order = torch.from_numpy(np.random.default_rng([seed, 2707]).permutation(count))
-    held = min(max(1, round(share * count)), count - 1)
-    if held < 1:
+    validation = min(max(1, round(share * count)), count - 1)
+    if validation < 1:
         raise BadInput(f"there are {count} examples to learn from; give 2 or more")
-    return order[held:], order[:held]
+    return order[validation:], order[:validation]
 
 
 def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callable[[Labelled, float], nn.Module]) -> Probed:
@@ -146,8 +146,8 @@ def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callabl
         config: the settings.
         learned: makes a head from examples and a setting.
     """
-    own, held = (train.rows(which) for which in split(len(train.labels), config.held_out, config.seed))
-    tried = tuple((setting, accuracy(learned(own, setting), held)) for setting in config.tried)
+    own, validation = (train.rows(which) for which in split(len(train.labels), config.validation_share, config.seed))
+    tried = tuple((setting, accuracy(learned(own, setting), validation)) for setting in config.tried)
     chosen = max(tried, key=lambda entry: entry[1])[0]
     head = learned(train, chosen)
     return Probed(accuracy(head, test), chosen, tried, head)
@@ -179,25 +179,25 @@ def learn(head: nn.Module, examples: Labelled, rate: float, config: ProbeConfig)
 
 
 def _batches(count: int, config: ProbeConfig) -> "Sequence[Tensor]":
-    found: list[Tensor] = []
+    batches: list[Tensor] = []
     for epoch in range(config.epochs):
         order = torch.from_numpy(np.random.default_rng([config.seed, epoch, 2708]).permutation(count))
-        found += order.split(config.batch_size)
-    return found
+        batches += order.split(config.batch_size)
+    return batches
 
 
 class Standardised(nn.Module):
-    """Brings each channel to mean 0 and deviation 1 by what it was made of, then asks a head."""
+    """Normalise each channel by mean and standard deviation of some features, then apply a head."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: Float[Tensor, "n *shape c"], head: nn.Module, wanted: bool = True):
+    def __init__(self, features: Float[Tensor, "n *shape c"], head: nn.Module, standardise: bool = True):
         super().__init__()
         rows = features.flatten(0, -2)
         deviation, mean = torch.std_mean(rows, 0, correction=0)
-        self.register_buffer("mean", mean if wanted else torch.zeros_like(mean))
-        self.register_buffer("scale", 1 / deviation.clamp(min=1e-6) if wanted else torch.ones_like(mean))
+        self.register_buffer("mean", mean if standardise else torch.zeros_like(mean))
+        self.register_buffer("scale", 1 / deviation.clamp(min=1e-6) if standardise else torch.ones_like(mean))
         self.head = head
 
     def forward(self, x: Float[Tensor, "n *shape c"]) -> Float[Tensor, "n k"]:

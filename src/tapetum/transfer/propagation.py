@@ -43,9 +43,9 @@ class Propagator:
         own = _unit(features)
         kept = [self.first, *self.last]
         keys, shares = torch.stack([pair[0] for pair in kept]), torch.stack([pair[1] for pair in kept])
-        found = torch.stack([self._row(own, keys, shares, row) for row in range(own.shape[1])], 1)
-        self.last.append((own, found))
-        return found
+        current = torch.stack([self._row(own, keys, shares, row) for row in range(own.shape[1])], 1)
+        self.last.append((own, current))
+        return current
 
     def _row(self, own: Tensor, keys: Tensor, shares: Tensor, row: int) -> Float[Tensor, "c w"]:
         """Find the shares of one row of cells."""
@@ -92,8 +92,8 @@ def carry(
         if frame.shape[:2] != first.shape:
             raise BadInput(f"frame {k} is {frame.shape[1]}x{frame.shape[0]} and the mask {first.shape[1]}x{first.shape[0]}")
         if propagator is None:
-            found = look(frame)
-            propagator = Propagator(found, shares_of(first, numbers.tolist(), found), config or PropagationConfig())
+            features = look(frame)
+            propagator = Propagator(features, shares_of(first, numbers.tolist(), features), config or PropagationConfig())
             yield first
         else:
             shares = propagator.step(look(frame))
@@ -111,8 +111,8 @@ def decided(shares: Float[Tensor, "c h w"], size: Sequence[int]) -> Int[np.ndarr
     """Decide on one object for each pixel of an image of `size` (rows, columns): its place among the shares."""
     large = F.interpolate(shares[None], (int(size[0]), int(size[1])), mode="bilinear", align_corners=False)[0]
     low, high = (bound(large.flatten(1), 1).values[:, None, None] for bound in (torch.min, torch.max))
-    seen = (high > 0) & (high > low)
-    return torch.where(seen, (large - low) / (high - low).clamp(min=1e-12), large).argmax(0).cpu().numpy()
+    present = (high > 0) & (high > low)
+    return torch.where(present, (large - low) / (high - low).clamp(min=1e-12), large).argmax(0).cpu().numpy()
 
 
 def _unit(features: Tensor) -> Tensor:

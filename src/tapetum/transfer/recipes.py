@@ -32,7 +32,7 @@ class TransferRun:
     """Of matrices and filters."""
     warmup_steps: int = 0
     """Steps over which the rate rises."""
-    drops: tuple[float, ...] = (0.7, 0.9)
+    milestones: tuple[float, ...] = (0.7, 0.9)
     """Shares of the run after which the rate is a tenth of what it was."""
     freeze: bool = False
     """Only the head learns."""
@@ -101,7 +101,14 @@ class CocoRun(TransferRun):
 
 COCO_RECIPES: Mapping[str, CocoRun] = {
     "1x": CocoRun(
-        steps=24_000, batch_size=64, micro_batch=8, lr=0.1, weight_decay=4e-5, warmup_steps=500, drops=(2 / 3, 8 / 9), bf16=True
+        steps=24_000,
+        batch_size=64,
+        micro_batch=8,
+        lr=0.1,
+        weight_decay=4e-5,
+        warmup_steps=500,
+        milestones=(2 / 3, 8 / 9),
+        bf16=True,
     ),
     "small": CocoRun(
         preset="small",
@@ -110,7 +117,7 @@ COCO_RECIPES: Mapping[str, CocoRun] = {
         micro_batch=4,
         lr=0.02,
         warmup_steps=50,
-        drops=(2 / 3, 8 / 9),
+        milestones=(2 / 3, 8 / 9),
         short_sides=(160, 192, 224),
         long_side=384,
         width=64,

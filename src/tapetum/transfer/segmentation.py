@@ -53,7 +53,7 @@ class LinearSegmenter(nn.Module):
     def forward(self, maps: Maps) -> Float[Tensor, "b k h w"]:
         """Give logits of the cells of the finest map."""
         size = maps[0].shape[-2:]
-        return self.classes(self.norm(torch.cat([_sized(found, size) for found in maps], 1)))
+        return self.classes(self.norm(torch.cat([_sized(features, size) for features in maps], 1)))
 
 
 def _convolved(inward: int, outward: int, kernel: int, dilation: int = 1) -> nn.Sequential:
@@ -91,8 +91,8 @@ class UperNet(nn.Module):
         means = [pool(F.adaptive_avg_pool2d(coarse, bins)) for bins, pool in zip(_BINS, self.pooled, strict=True)]
         above = self.top(torch.cat([coarse, *(_sized(mean, coarse.shape[-2:]) for mean in means)], 1))
         levels = [above]
-        for found, lateral, smooth in zip(maps[-2::-1], self.lateral[::-1], self.smooth[::-1], strict=True):
-            above = lateral(found) + _sized(above, found.shape[-2:])
+        for features, lateral, smooth in zip(maps[-2::-1], self.lateral[::-1], self.smooth[::-1], strict=True):
+            above = lateral(features) + _sized(above, features.shape[-2:])
             levels.insert(0, smooth(above))
         size = levels[0].shape[-2:]
         return self.classes(self.fuse(torch.cat([_sized(level, size) for level in levels], 1)))
@@ -162,12 +162,12 @@ def confusions(
     model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]], classes: int
 ) -> Int64[np.ndarray, "n k k"]:
     """Count the pixels of each prepared image by true (row) and predicted class; the sum over images is a `Confusion`'s."""
-    found = []
+    counts = []
     model.eval()
     for images, truth in batches:
-        said = model(images).argmax(1).cpu().numpy()
-        for one, right in zip(said, truth.cpu().numpy(), strict=True):
+        predicted = model(images).argmax(1).cpu().numpy()
+        for one, right in zip(predicted, truth.cpu().numpy(), strict=True):
             counted = Confusion(classes, IGNORED)
             counted.add(one.astype(np.int64), right)
-            found.append(counted.counts)
-    return np.stack(found)
+            counts.append(counted.counts)
+    return np.stack(counts)

@@ -190,8 +190,8 @@ class VectorIndex:
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
         """Read the pieces of rows, in their order."""
         query = "select path, start_s, stop_s, thumbnail from pieces join files on files.id = file where row = ?"
-        found = [self._database.execute(query, (int(row),)).fetchone() for row in rows]
-        return [IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=t) for p, start, stop, t in found]
+        entries = [self._database.execute(query, (int(row),)).fetchone() for row in rows]
+        return [IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=t) for p, start, stop, t in entries]
 
     def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
         """Read the vectors of rows, by default of all pieces."""

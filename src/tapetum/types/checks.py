@@ -8,7 +8,7 @@ from tapetum.core.errors import BadInput
 
 
 def unmasked(value: Any, name: str) -> Any:
-    """Return a masked array of numpy, of which nothing is masked, as a plain one, and anything else as it is.
+    """Unwrap a masked array of numpy in which nothing is masked; anything else is returned as it is.
 
     Raises BadInput, which names `name`, where something is masked: numpy itself gives what lies under a mask without a word.
 
@@ -27,7 +27,7 @@ def unmasked(value: Any, name: str) -> Any:
 def finite(
     owner: str, name: str, value: Any, shape: tuple[int | None, ...], dtype: type = np.float32, axes: str = ""
 ) -> np.ndarray:
-    """Return `value` as an array of `dtype` and `shape`, where None is any size; `axes` names the sizes in messages.
+    """Convert `value` to an array of `dtype` and `shape`, where None is any size; `axes` names the sizes in messages.
 
     Raises BadInput, naming the field `name` of the type `owner`, for another shape or a number that is not finite.
 
@@ -39,15 +39,15 @@ def finite(
     except (ValueError, TypeError) as error:
         raise BadInput(f"{name} of {owner} is not an array of numbers: {error}") from error
     if array.ndim != len(shape) or any(want not in (None, size) for size, want in zip(array.shape, shape, strict=True)):
-        wanted = axes or str(tuple("any" if size is None else size for size in shape))
-        raise BadInput(f"{name} of {owner} has shape {array.shape}; it must be {wanted}")
+        expected = axes or str(tuple("any" if size is None else size for size in shape))
+        raise BadInput(f"{name} of {owner} has shape {array.shape}; it must be {expected}")
     if not np.isfinite(array).all():
         raise BadInput(f"{name} of {owner} holds NaN or infinity; every number must be finite")
     return array
 
 
 def truths(owner: str, name: str, value: Any) -> np.ndarray:
-    """Return `value` as bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
+    """Convert `value` to bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
     array = np.asarray(unmasked(value, f"{name} of {owner}"))
     if array.dtype != np.bool_ and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
         raise BadInput(f"{name} of {owner} has dtype {array.dtype}; it must be bool (or 0 and 1)")

@@ -70,12 +70,12 @@ class Masks:
     @property
     def boxes(self) -> Boxes:
         """The tightest boxes around the masks, with their labels and scores; (0, 0, 0, 0) of a mask without a pixel."""
-        found = np.zeros((len(self), 4), np.float32)
+        corners = np.zeros((len(self), 4), np.float32)
         for k, mask in enumerate(self.masks):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             if len(rows):
-                found[k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        return Boxes(xyxy=found, labels=self.labels, scores=self.scores)
+                corners[k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        return Boxes(xyxy=corners, labels=self.labels, scores=self.scores)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
 QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
-MOMENT_COLUMNS = {"time_s": "times", "video_frame": "numbers"}
+FRAME_COLUMNS = {"time_s": "times", "video_frame": "numbers"}
 """What a table says of frames besides, where the tracks know it, and the field of `Tracks` for it; repeated for each point."""
 EXACT: Mapping[str, type] = {
     "point": np.int64,
@@ -76,13 +76,13 @@ class Tracks:
         confidence = finite("Tracks", "confidence", self.confidence, (None, None), axes="(n, t)")
         queries = finite("Tracks", "queries", self.queries, (None, 3), axes="(n, 3)")
         visible = truths("Tracks", "visible", self.visible)
-        for name, array, wanted in (
+        for name, array, expected in (
             ("visible", visible, (n, t)),
             ("confidence", confidence, (n, t)),
             ("queries", queries, (n, 3)),
         ):
-            if array.shape != wanted:
-                raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {wanted}")
+            if array.shape != expected:
+                raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {expected}")
         if self.clicked is not None:
             clicked = truths("Tracks", "clicked", self.clicked)
             if clicked.shape != (n, t):
@@ -94,9 +94,9 @@ class Tracks:
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
         for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
             object.__setattr__(self, name, array)
-        self._check_moments(t)
+        self._check_frame_fields(t)
 
-    def _check_moments(self, t: int) -> None:
+    def _check_frame_fields(self, t: int) -> None:
         if self.times is not None:
             object.__setattr__(self, "times", _of_frames("times", self.times, t, np.float64))
         if self.numbers is not None:
@@ -116,7 +116,7 @@ class Tracks:
         return self.xy.shape[1]
 
     def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":
-        """Return the tracks of some points, by number, in that order."""
+        """Select the tracks of some points, by number, in that order."""
         chosen = np.arange(self.points)[points]
         known = {name: getattr(self, name)[chosen] for name in _ARRAYS}
         names = None if self.names is None else tuple(self.names[number] for number in chosen)
@@ -133,7 +133,7 @@ class Tracks:
         return save(self, path, _FORMATS, "tracks")
 
     def to_dataframe(self) -> Any:
-        """Return a `pandas.DataFrame` with a row for each point and frame and the columns of the csv table, plain numbers.
+        """Make a `pandas.DataFrame` with a row for each point and frame and the columns of the csv table, plain numbers.
 
         `visible` is bool. Raises `MissingExtra` without pandas.
         """
@@ -155,19 +155,19 @@ class Tracks:
 def _checked_names(names: Any, n: int) -> tuple[str, ...]:
     if isinstance(names, str):
         raise BadInput(f"names of Tracks are one text, {names[:40]!r}; give one for each point")
-    found = tuple(str(name) for name in names)
-    if len(found) != n:
-        raise BadInput(f"there are {len(found)} names for {n} points of Tracks; give one for each")
-    for name in found:
+    checked = tuple(str(name) for name in names)
+    if len(checked) != n:
+        raise BadInput(f"there are {len(checked)} names for {n} points of Tracks; give one for each")
+    for name in checked:
         if not name.isprintable():
             raise BadInput(f"the name {name[:40]!r} of a point cannot be printed; give names without line breaks and the like")
-    return found
+    return checked
 
 
 _ROWS = 100_000
 """Of a table, made at a time."""
 _ARRAYS = ("xy", "visible", "confidence", "queries")
-_MAYBE = (*MOMENT_COLUMNS.values(), "names", "clicked")
+_MAYBE = (*FRAME_COLUMNS.values(), "names", "clicked")
 
 
 def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
@@ -207,14 +207,14 @@ def _from_json(data: bytes) -> dict[str, Any]:
         "visible": np.array(fields["visible"], np.bool_).reshape(n, t),
         "confidence": np.array(fields["confidence"], np.float32).reshape(n, t),
         "queries": np.array(fields["queries"], np.float32).reshape(n, 3),
-        **{name: np.array(fields[name]).reshape(t) for name in MOMENT_COLUMNS.values() if name in fields},
+        **{name: np.array(fields[name]).reshape(t) for name in FRAME_COLUMNS.values() if name in fields},
         **({"names": tuple(fields["names"])} if "names" in fields else {}),
         **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
     }
 
 
 def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
-    """Return the table: one row for each point and frame, points first."""
+    """Make the table: one row for each point and frame, points first."""
     n, t = tracks.points, tracks.frames
     query = np.repeat(tracks.queries, t, axis=0)
     values = (
@@ -229,7 +229,7 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 2],
     )
     columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
-    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in MOMENT_COLUMNS.items() if name in _known(tracks)}
+    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in FRAME_COLUMNS.items() if name in _known(tracks)}
     if tracks.names is not None:
         columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
     if tracks.clicked is not None:
@@ -247,7 +247,7 @@ def _to_csv(tracks: Tracks) -> Iterator[bytes]:
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
+    """Arrange columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
     for name in COLUMNS + QUERY_COLUMNS:
         if name not in columns:
             raise ValueError(f"no column {name!r}")
@@ -261,16 +261,16 @@ def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
+    """Assemble the fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
     n, t = table["x"].shape
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():
         raise ValueError("the query of a point changes between its rows")
-    moments = {name: table[column] for column, name in MOMENT_COLUMNS.items() if column in table and n}
+    moments = {name: table[column] for column, name in FRAME_COLUMNS.items() if column in table and n}
     for column, values in moments.items():
         if (values != values[:1]).any():
             raise ValueError(f"{column} of a frame changes between its rows")
-    found = {
+    fields = {
         **{name: values[0] for name, values in moments.items()},
         "xy": np.stack([table["x"], table["y"]], axis=-1),
         "visible": table["visible"].astype(np.bool_),
@@ -278,10 +278,10 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
         "queries": queries[:, 0] if t else np.zeros((n, 3), np.float32),
     }
     if "name" in table:
-        found["names"] = _names_of(table["name"])
+        fields["names"] = _names_of(table["name"])
     if "clicked" in table:
-        found["clicked"] = table["clicked"].astype(np.bool_)
-    return found
+        fields["clicked"] = table["clicked"].astype(np.bool_)
+    return fields
 
 
 def _names_of(column: np.ndarray) -> tuple[str, ...]:

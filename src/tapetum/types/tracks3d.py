@@ -130,8 +130,8 @@ def _to_npz(tracks: Tracks3D) -> bytes:
 
 def _from_npz(data: bytes) -> dict[str, Any]:
     maybe = tuple(field.name for field in fields(Tracks3D) if field.default is None)
-    found = from_npz(data, tuple(field.name for field in fields(Tracks3D) if field.name not in maybe), optional=maybe)
-    return {**found, "metric": found["metric"].item()}
+    content = from_npz(data, tuple(field.name for field in fields(Tracks3D) if field.name not in maybe), optional=maybe)
+    return {**content, "metric": content["metric"].item()}
 
 
 def _to_csv(tracks: Tracks3D) -> bytes:
@@ -150,18 +150,18 @@ def _to_csv(tracks: Tracks3D) -> bytes:
 
 def _from_csv(data: bytes) -> dict[str, Any]:
     table = tabulated(from_csv(data, _EXACT))
-    found = fields_of(table) | {"xyz": np.stack([table[name] for name in CAMERA], axis=-1)}
+    content = fields_of(table) | {"xyz": np.stack([table[name] for name in CAMERA], axis=-1)}
     for name in ("metric", *INTRINSICS):
         if (table[name] != table[name][0, 0]).any():
             raise ValueError(f"the column {name} changes between its rows")
-    found |= {"metric": bool(table["metric"][0, 0]), "intrinsics": [table[name][0, 0] for name in INTRINSICS]}
+    content |= {"metric": bool(table["metric"][0, 0]), "intrinsics": [table[name][0, 0] for name in INTRINSICS]}
     if POSE[0] in table:
         poses = np.stack([table[name] for name in POSE], axis=-1)
         if (poses != poses[:1]).any():
             raise ValueError("the pose of a frame changes between its rows")
         t = poses.shape[1]
-        found["extrinsics_w2c"] = np.concatenate([poses[0].reshape(t, 3, 4), np.tile([[[0, 0, 0, 1.0]]], (t, 1, 1))], axis=1)
-    return found
+        content["extrinsics_w2c"] = np.concatenate([poses[0].reshape(t, 3, 4), np.tile([[[0, 0, 0, 1.0]]], (t, 1, 1))], axis=1)
+    return content
 
 
 _FORMATS: Formats[Tracks3D] = {".npz": (_to_npz, _from_npz), ".csv": (_to_csv, _from_csv)}

@@ -4,12 +4,12 @@ from tapetum.video.colours import colour_wheel, point_colours, position_colours
 from tapetum.video.draw import TrackPainter, draw_tracks
 from tapetum.video.live import LiveVideo
 from tapetum.video.read import open_video
-from tapetum.video.types import Report, Video
+from tapetum.video.types import DecodeReport, Video
 from tapetum.video.write import write_video
 
 __all__ = [
+    "DecodeReport",
     "LiveVideo",
-    "Report",
     "TrackPainter",
     "Video",
     "colour_wheel",

@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.types.checks import unmasked
-from tapetum.video.types import Frame, Report, Video, refuse_huge
+from tapetum.video.types import DecodeReport, Frame, Video, refuse_huge
 
 _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
 
@@ -50,8 +50,8 @@ class ArrayVideo(Video):
         return np.arange(len(self), dtype=np.float64) / self._rate
 
     @property
-    def report(self) -> Report:
-        return Report(promised=len(self), decoded=len(self), damaged=0, complete=True)
+    def report(self) -> DecodeReport:
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=True)
 
     def __iter__(self) -> Iterator[Frame]:
         return map(self._frame, range(len(self)))
@@ -66,7 +66,7 @@ class ArrayVideo(Video):
 
 
 def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
-    """Return floats 0..1 as uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
+    """Convert floats 0..1 to uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
 
     >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
     [[0, 128, 255]]
@@ -78,7 +78,7 @@ def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Return fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
+    """Make fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
 
     >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
     [[[100, 50, 25]]]
@@ -118,7 +118,7 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def to_numpy(array: Any, name: str) -> np.ndarray:
-    """Return what is in memory as an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
+    """Convert what is in memory to an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
 
     Raises BadInput, which names `name`, for what has no numbers (sparse and meta tensors) and for lists of different shapes.
     """

@@ -26,18 +26,18 @@ images, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."
 
 
 def point_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """Return a colour for each of n points: those of `APART` where there are enough of them, else `position_colours`."""
+    """Choose a colour for each of n points: those of `APART` where there are enough of them, else `position_colours`."""
     return APART[: len(xy)] if len(xy) <= len(APART) else position_colours(xy, width, height)
 
 
 def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """Return a colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
+    """Choose a colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
     x, y = np.clip(np.nan_to_num(np.asarray(xy, np.float64)) / (width, height), 0, 1).T
     return _oklch(0.80 - 0.12 * y, 0.85 * x + 0.3 * y + 0.05)
 
 
 def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
-    """Return n colours of equal lightness around the circle of hues, as far apart as they can be.
+    """Choose n colours of equal lightness around the circle of hues, as far apart as they can be.
 
     >>> colour_wheel(3).shape
     (3, 3)
@@ -45,12 +45,12 @@ def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
     return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
 
 
-def _oklch(lightness: np.ndarray, turn: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
+def _oklch(lightness: np.ndarray, apply_display_matrix: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
     """sRGB of the OKLCH colours with these lightnesses (0..1) and hues (in turns).
 
     Björn Ottosson, A perceptual color space for image processing (2020). What leaves the gamut is clipped.
     """
-    a, b = chroma * np.cos(2 * np.pi * turn), chroma * np.sin(2 * np.pi * turn)
+    a, b = chroma * np.cos(2 * np.pi * apply_display_matrix), chroma * np.sin(2 * np.pi * apply_display_matrix)
     lms = np.stack(
         [
             lightness + 0.3963377774 * a + 0.2158037573 * b,

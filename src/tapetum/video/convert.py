@@ -20,7 +20,7 @@ _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 
 
 def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: VideoReformatter) -> Frame:
-    """Return uint8 (h, w, 3) of a frame, turned by `display`.
+    """Convert a frame to uint8 (h, w, 3), turned by `display`.
 
     The frame's own tags say which matrix and range its YUV has; without a tag it is taken as BT.601, limited range, as
     FFmpeg does. Transfer curves and primaries are left alone (no HDR tone mapping). Alpha is laid on black. `scaler`
@@ -36,11 +36,11 @@ def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: V
     clear = frame.format.has_palette or any(component.is_alpha for component in components)
     rgb = scaler.reformat(frame, format="rgba" if clear else "rgb24", interpolation=flags, threads=1)
     pixels = as_rgb(rgb.to_ndarray()) if clear or rgb is frame else rgb.to_ndarray()  # the decoder keeps its own frame
-    return np.ascontiguousarray(turn(pixels, display))
+    return np.ascontiguousarray(apply_display_matrix(pixels, display))
 
 
-def display_of(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Return signs (a, b, c, d) of the frame's display matrix, snapped to the nearest quarter turn or mirror image.
+def read_display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Read the signs (a, b, c, d) of the frame's display matrix, snapped to the nearest quarter turn or mirror image.
 
     The matrix sends a pixel (x, y) to (a x + c y, b x + d y), x to the right and y down.
     """
@@ -53,10 +53,10 @@ def display_of(frame: VideoFrame) -> tuple[int, int, int, int]:
     return IDENTITY
 
 
-def turn(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
-    """Return pixels (h, w, ...) turned and mirrored by a display matrix.
+def apply_display_matrix(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
+    """Turn and mirror pixels (h, w, ...) by a display matrix.
 
-    >>> turn(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter turn clockwise
+    >>> apply_display_matrix(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter apply_display_matrix clockwise
     [[1], [2], [3]]
     """
     a, b, c, d = display

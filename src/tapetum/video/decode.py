@@ -89,8 +89,8 @@ class Decoder:
         """The main image stream, set up."""
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            found = "only sound" if self.container.streams.audio else "no video stream"
-            raise BadInput(f"{self.path} holds {found}; give a file with moving images")
+            content = "only sound" if self.container.streams.audio else "no video stream"
+            raise BadInput(f"{self.path} holds {content}; give a file with moving images")
         best = self.container.streams.best("video")
         stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         context = stream.codec_context
@@ -150,10 +150,10 @@ class Decoder:
             return None
         packets = self.packets()
         for packet in packets:
-            found = order.get(packet.pts) if packet.pts is not None else None
-            if found is None or found > place:
+            position = order.get(packet.pts) if packet.pts is not None else None
+            if position is None or position > place:
                 return None
-            if found == place:
+            if position == place:
                 self.place = place - 1
                 return self.frames(_chain(packet, packets))
         return None
@@ -234,7 +234,7 @@ class Cursor:
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
-        """Return the frame of time `pts`, or None where it does not come."""
+        """Decode up to the frame of time `pts`; None where it does not come."""
         self.counted = None
         for frame in self.frames:
             if frame.pts is None:
@@ -245,7 +245,7 @@ class Cursor:
         return None
 
     def count_to(self, index: int) -> VideoFrame | None:
-        """Return the frame that comes out as number `index`."""
+        """Decode up to the frame that comes out as number `index`."""
         for frame in self.frames:
             self.counted = (self.counted or 0) + 1
             if self.counted > index:

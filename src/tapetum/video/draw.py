@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from tapetum.core.errors import BadInput, check_several
 from tapetum.video.colours import point_colours
-from tapetum.video.labels import Labels
+from tapetum.video.labels import PointLabels
 from tapetum.video.types import Frame
 
 _HALO = 0.55
@@ -84,7 +84,7 @@ def _drawn(
             raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
         if painter is None:
             height, width = frame.shape[:2]
-            own = point_colours(_first_seen(xy, visible), width, height) if colours is None else colours
+            own = point_colours(_first_visible(xy, visible), width, height) if colours is None else colours
             painter = TrackPainter(height, width, own, **style)
         yield painter.paint(frame, xy[:, number], visible[:, number])
     if number + 1 != xy.shape[1]:
@@ -110,11 +110,11 @@ class TrackPainter:
         self._radius = radius or 0.8 + 0.004 * float(np.hypot(height, width))
         self._layer = _Trails(height, width, trail, 0.5 * self._radius)
         self._trail, self._rings = trail, rings
-        self._labels = None if labels is None else Labels(labels, colours, height, width, self._radius)
+        self._labels = None if labels is None else PointLabels(labels, colours, height, width, self._radius)
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
     def paint(self, frame: Frame, xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"]) -> Frame:
-        """Return the next frame with the points on it; the frame itself is not changed."""
+        """Draw the points on the next frame; the frame itself is not changed."""
         if self._before is not None and self._trail:
             strength = (visible & self._before[1]).astype(np.float32)  # a hidden point's way is a guess
             self._layer.light(self._before[0], xy, strength, self._tints)
@@ -222,11 +222,11 @@ def _draw_dots(canvas: Frame, xy: np.ndarray, visible: np.ndarray, radius: float
     at = xy[shown]
     pixel, dot, dx, dy = _patches(at, at, margin, (height, width))
     away = np.hypot(dx, dy)
-    seen = visible[shown[dot]]
+    is_visible = visible[shown[dot]]
     stroke = max(0.35 * radius, 0.7)
-    edge = np.where(seen, away - radius, np.abs(away - radius) - stroke / 2)
+    edge = np.where(is_visible, away - radius, np.abs(away - radius) - stroke / 2)
     fill = np.clip(0.5 - edge, 0, 1)
-    rim = np.clip(0.5 + max(0.25 * radius, 0.8) - edge, 0, 1) * np.where(seen, _HALO, 0.6 * _HALO)
+    rim = np.clip(0.5 + max(0.25 * radius, 0.8) - edge, 0, 1) * np.where(is_visible, _HALO, 0.6 * _HALO)
     alpha = fill + (1 - fill) * rim
     pixel, alpha, fill, dot = _strongest(pixel, alpha, fill, dot)
     _blend(canvas, pixel, tints[shown[dot]] * (fill / alpha)[:, None], alpha)
@@ -274,6 +274,6 @@ def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarr
     flat[pixel] = np.rint(under + (colour - under) * alpha[:, None]).astype(np.uint8)
 
 
-def _first_seen(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
+def _first_visible(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """(n, 2): where each point is first visible, or else in the first frame."""
     return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]

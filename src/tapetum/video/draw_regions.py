@@ -22,7 +22,7 @@ _LEAST = 384
 
 
 def enlarged(frame: Frame, least: int = _LEAST) -> tuple[Frame, int]:
-    """Give a frame repeated so many whole times that its longer side has `least` pixels, and how many times that is."""
+    """Repeat a frame's pixels whole times until its longer side has `least` of them, and count how many times."""
     times = max(1, math.ceil(least / max(frame.shape[:2])))
     return (frame.repeat(times, 0).repeat(times, 1) if times > 1 else frame), times
 

@@ -24,10 +24,19 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tapetum.core.errors import BadInput
-from tapetum.video.convert import display_of, upright_rgb
+from tapetum.video.convert import read_display_matrix, upright_rgb
 from tapetum.video.decode import Cursor, Decoder, Packets
-from tapetum.video.held import HELD_BYTES, HeldFrames
-from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video, refuse_huge, usable_rate
+from tapetum.video.types import (
+    DEFAULT_RATE,
+    FRAME_CACHE_BYTES,
+    MAX_PIXELS,
+    DecodeReport,
+    Frame,
+    FrameCache,
+    Video,
+    refuse_huge,
+    usable_rate,
+)
 
 
 class _IndexChanged(Exception):
@@ -59,10 +68,10 @@ class FileVideo(Video):
         self._lock = threading.RLock()
         self._cursor: Cursor | None = None
         self._scaler = VideoReformatter()
-        self._held: HeldFrames[VideoFrame] | None = None
+        self._cache: FrameCache[VideoFrame] | None = None
         self._packets: Packets | None = None
         self._now: _Index | None = None
-        self._final: Report | None = None
+        self._final: DecodeReport | None = None
         self._furthest = 1
         self._corrupt = 0
         decoder = Decoder(path)
@@ -80,7 +89,7 @@ class FileVideo(Video):
             self._nominal = usable_rate(decoder.stream.average_rate, decoder.stream.guessed_rate)
         finally:
             decoder.close()
-        self._display = display_of(first)
+        self._display = read_display_matrix(first)
         turned = self._display[0] == 0
         self.width, self.height = self._stored[::-1] if turned else self._stored
 
@@ -104,26 +113,26 @@ class FileVideo(Video):
         return self._nominal if self._nominal and abs(measured / self._nominal - 1) < 0.01 else measured
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         if self._final is not None:
             return self._final
         packets = self._list()
         lost = packets.promised - len(packets.pts)
-        return Report(promised=packets.promised, decoded=self._furthest, damaged=lost + self._corrupt, complete=False)
+        return DecodeReport(promised=packets.promised, decoded=self._furthest, damaged=lost + self._corrupt, complete=False)
 
-    def check(self) -> Report:
+    def check(self) -> DecodeReport:
         if self._final is None:
             for _ in self._pass():
                 pass
         return self.report
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        self._held = HeldFrames(room)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._cache = FrameCache(max_bytes)
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._held is not None and self._final is not None:
+        if self._cache is not None and self._final is not None:
             own = copy(self)  # with a decoder of its own, so that others may read meanwhile
-            own._held = self._held
+            own._cache = self._cache
             try:
                 yield from own._read(range(len(self)))
             finally:
@@ -150,7 +159,7 @@ class FileVideo(Video):
                 corrupt += frame.is_corrupt
                 self._furthest = max(self._furthest, len(times))
                 self._corrupt = max(self._corrupt, corrupt)
-                self._hold(len(times) - 1, frame)
+                self._cache_frame(len(times) - 1, frame)
                 yield frame
             self._settle(times, corrupt, decoder.errors)
         finally:
@@ -176,7 +185,7 @@ class FileVideo(Video):
             times=pts * float(self._time_base) if clocked else None,
         )
         promised = max(packets.promised, count)
-        self._final = Report(promised=promised, decoded=count, damaged=promised - count + corrupt, complete=True)
+        self._final = DecodeReport(promised=promised, decoded=count, damaged=promised - count + corrupt, complete=True)
 
     def _list(self) -> Packets:
         if self._packets is None:
@@ -211,19 +220,19 @@ class FileVideo(Video):
             yield rgb
 
     def _frame(self, number: int) -> VideoFrame | None:
-        """Return frame `number`, held or decoded; None where it does not come out."""
-        if self._held is not None and self._final is not None and number in self._held:
-            return self._held[number]
+        """Look up or decode frame `number`; None where it does not come out."""
+        if self._cache is not None and self._final is not None and number in self._cache:
+            return self._cache[number]
         index = self._numbered()
         frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
         if frame is not None and self._final is not None:
-            self._hold(number, frame)
+            self._cache_frame(number, frame)
         return frame
 
-    def _hold(self, number: int, frame: VideoFrame) -> None:
+    def _cache_frame(self, number: int, frame: VideoFrame) -> None:
         """Keep a frame as it was decoded, which takes half of what it takes in RGB."""
-        if self._held is not None:
-            self._held.put(number, frame, sum(plane.buffer_size for plane in frame.planes))
+        if self._cache is not None:
+            self._cache.put(number, frame, sum(plane.buffer_size for plane in frame.planes))
 
     def _by_time(self, index: _Index, pts: int) -> VideoFrame | None:
         """The frame of time `pts`: onward from where the decoder is, or from a key frame, or from the beginning."""
@@ -277,7 +286,7 @@ class FileVideo(Video):
         return upright_rgb(frame, self._display, scaler)
 
     def close(self) -> None:
-        self._held = None
+        self._cache = None
         self._stop()
 
     def _stop(self) -> None:
@@ -291,10 +300,10 @@ class FileVideo(Video):
             self._stop()  # PyAV's container is part of a cycle: without this the file stays open for a while
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock", "_scaler", "_held")}
+        return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock", "_scaler", "_cache")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _cursor=None, _lock=threading.RLock(), _scaler=VideoReformatter(), _held=None)
+        vars(self).update(state, _cursor=None, _lock=threading.RLock(), _scaler=VideoReformatter(), _cache=None)
 
 
 _RETRIES = 2

@@ -13,7 +13,7 @@ _INTRA = (2, 4, 7, 9)
 
 
 def begins_clean(packet: bytes, extradata: bytes | None) -> bool:
-    """Tell whether the first slice of a packet is intra coded.
+    """Check whether the first slice of a packet is intra coded.
 
     Args:
         packet: one access unit, with start codes or, where `extradata` is an avcC box, with lengths before each unit.

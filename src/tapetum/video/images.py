@@ -1,7 +1,6 @@
 """Videos made of images: a folder of frames, or one still image."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,13 +12,8 @@ from PIL import Image, ImageOps
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
-from tapetum.video.held import HELD_BYTES, HeldFrames
-from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
-
-HEIC = frozenset((".heic", ".heif"))
-"""File extensions of images for which Pillow needs the package pillow-heif (`tapetum[heic]`)."""
-IMAGES = HEIC | {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
-"""File extensions that are taken as images."""
+from tapetum.video.folders import HEIC
+from tapetum.video.types import FRAME_CACHE_BYTES, MAX_PIXELS, DecodeReport, Frame, FrameCache, Video, refuse_huge
 
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
 """Formats whose header may say that the image is turned."""
@@ -40,8 +34,8 @@ class ImageVideo(Video):
     def __init__(self, paths: list[Path], *, name: str, rate: float):
         self.name = name
         self._rate = float(rate)
-        self._seen: set[int] = set()
-        self._held: HeldFrames[Frame] | None = None
+        self._decoded: set[int] = set()
+        self._cache: FrameCache[Frame] | None = None
         self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(_pages(paths[0]))]
         self.width, self.height = _size(paths[0])
         for path in paths[1:]:
@@ -66,27 +60,27 @@ class ImageVideo(Video):
         return np.arange(len(self), dtype=np.float64) / self._rate
 
     @property
-    def report(self) -> Report:
-        count, seen = len(self), len(self._seen)
-        return Report(promised=count, decoded=seen, damaged=0, complete=seen == count)
+    def report(self) -> DecodeReport:
+        count, decoded = len(self), len(self._decoded)
+        return DecodeReport(promised=count, decoded=decoded, damaged=0, complete=decoded == count)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        self._held = HeldFrames(room)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._cache = FrameCache(max_bytes)
 
     def close(self) -> None:
-        self._held = None
+        self._cache = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held": None}
+        return {**vars(self), "_cache": None}
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        held = HeldFrames[Frame](0) if self._held is None else self._held
-        for path, group in groupby(indices, key=lambda index: None if index in held else self._pages[index][0]):
+        cache = FrameCache[Frame](0) if self._cache is None else self._cache
+        for path, group in groupby(indices, key=lambda index: None if index in cache else self._pages[index][0]):
             if path is None:
-                yield from (held[index].copy() for index in group)
+                yield from (cache[index].copy() for index in group)
                 continue
             with _opened(path) as image:
                 for index in group:
@@ -97,48 +91,9 @@ class ImageVideo(Video):
                             f"frame {index} ({path.name}) is {size}, but the first is {self.width}x{self.height}: "
                             "frames of one video have one size"
                         )
-                    self._seen.add(index)
-                    held.put(index, frame, frame.nbytes)
-                    yield frame.copy() if index in held else frame
-
-
-def folder_of_images(folder: Path) -> list[Path]:
-    """Return images of a folder in natural order; hidden files and folders inside are passed over.
-
-    Raises `BadInput` where there are none.
-    """
-    names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
-    names = [name for name in names if Path(name).suffix.lower() in IMAGES]
-    if not names:
-        raise BadInput(f"the folder {folder} holds no images (png, jpg, ...); give a folder of frames or a video file")
-    return [folder / name for name in sorted(names, key=natural_key)]
-
-
-def images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are passed over.
-
-    Raises `BadInput` where there are none.
-    """
-    images: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGES]
-        images += [path for name in sorted(names, key=natural_key) if (path := Path(place, name)).is_file()]
-    if not images:
-        raise BadInput(
-            f"the folder {folder} holds no images (png, jpg, ...), nor do those below; give images, or a folder of some"
-        )
-    return images
-
-
-def natural_key(name: str) -> tuple:
-    """Return a key that sorts numbers in names by value.
-
-    >>> sorted(["f10.png", "f2.png", "f1.png"], key=natural_key)
-    ['f1.png', 'f2.png', 'f10.png']
-    """
-    parts = re.split(r"([0-9]+)", name)
-    return tuple(int(part) if place % 2 else part.lower() for place, part in enumerate(parts)), name
+                    self._decoded.add(index)
+                    cache.put(index, frame, frame.nbytes)
+                    yield frame.copy() if index in cache else frame
 
 
 def know_heic(path: str | Path) -> None:
@@ -173,7 +128,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _is_sideways(image: Image.Image, path: Path) -> bool:
-    """Say whether `image.size` is the size before the image is turned upright; as a rule no pixels are decoded."""
+    """Check whether `image.size` is the size before the image is turned upright; as a rule no pixels are decoded."""
     if image.format not in _TURNED:
         return False
     if image.format == "PNG" and not _METADATA.intersection(image.info) and not _metadata_follows(path):
@@ -186,7 +141,7 @@ def _is_sideways(image: Image.Image, path: Path) -> bool:
 
 
 def _metadata_follows(path: Path) -> bool:
-    """Say whether a PNG has metadata after its pixels; chunks are skipped, not read."""
+    """Check whether a PNG has metadata after its pixels; chunks are skipped, not read."""
     with open_file(path) as file:
         file.seek(8)
         pixels = False
@@ -226,7 +181,7 @@ def _reason(error: BaseException) -> str:
 
 
 def image_rgb(image: Image.Image, name: str) -> Frame:
-    """Return uint8 RGB of an image of any mode: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
+    """Convert an image of any mode to uint8 RGB: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
 
     Pillow's own `convert` takes the numbers of wider images for 0..255 and cuts off the rest. Raises BadInput, which names
     `name`, for floats outside 0..1, NaN, and whole numbers outside 0..65535.

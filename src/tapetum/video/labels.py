@@ -12,7 +12,7 @@ _RIM = 1
 """Pixels of dark around each letter."""
 
 
-class Labels:
+class PointLabels:
     """Texts that are drawn beside points: to the right and above, or on another side where the image ends there."""
 
     def __init__(self, texts: Sequence[str], colours: UInt8[np.ndarray, "n 3"], height: int, width: int, radius: float):

@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tapetum.core.errors import BadInput
-from tapetum.video.convert import display_of, upright_rgb
+from tapetum.video.convert import read_display_matrix, upright_rgb
 from tapetum.video.decode import CONTAINERS
 from tapetum.video.types import MAX_PIXELS, Frame, usable_rate
 
@@ -46,7 +46,7 @@ _PROBE = {"probesize": "500000", "analyzeduration": "1000000"}
 
 
 @dataclass(frozen=True)
-class Moment:
+class CapturedFrame:
     """One frame of a live video."""
 
     frame: Frame
@@ -75,16 +75,16 @@ class LiveVideo:
         self.drop = is_live(self.name) if drop is None else drop
         self.rate = 30.0
         """Frames per second, as far as the source tells; 30 if it does not."""
-        self._waiting: deque[Moment] = deque()
-        self._news = threading.Condition()
+        self._waiting: deque[CapturedFrame] = deque()
+        self._changed = threading.Condition()
         self._opened = self._ended = self._closed = False
         self._error: Exception | None = None
         # opened there too: a source may be silent for long, and only a main thread that waits in Python hears Ctrl-C
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
-        with self._news:
+        with self._changed:
             while not self._opened:
-                self._news.wait(0.1)
+                self._changed.wait(0.1)
         if isinstance(self._error, BadInput):
             raise self._error
 
@@ -104,22 +104,22 @@ class LiveVideo:
         if self._thread.is_alive():
             self._thread.join(timeout=2)
 
-    def __iter__(self) -> Iterator[Moment]:
-        seen = False
+    def __iter__(self) -> Iterator[CapturedFrame]:
+        any_frame = False
         while True:
-            with self._news:
+            with self._changed:
                 while not (self._waiting or self._ended or self._closed):
-                    self._news.wait(0.1)  # in steps, so that Ctrl-C is heard
+                    self._changed.wait(0.1)  # in steps, so that Ctrl-C is heard
                 if self._closed or not self._waiting:
                     break
-                moment = self._waiting.popleft()
-                self._news.notify_all()
-            seen = True
-            yield moment
+                captured = self._waiting.popleft()
+                self._changed.notify_all()
+            any_frame = True
+            yield captured
         if self._error is not None:
             what = "standard input" if self.name == "-" else self.name
             hint = "; check the source"
-            if self.name == "-" and not seen:
+            if self.name == "-" and not any_frame:
                 hint = "; an mp4 with its index at the end cannot be read from a pipe: give the file itself, or send matroska"
             raise BadInput(f"{what} ended with an error ({_reason(self._error)}){hint}") from self._error
 
@@ -134,38 +134,38 @@ class LiveVideo:
                 raise BadInput(f"{self.name} is coded in a way that this build of FFmpeg cannot decode; send h264")
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             self.rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.rate
-            self._tell(opened=True)
+            self._signal(opened=True)
             self._decode(container, stream)
         except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
             self._error = error
         finally:
-            self._tell(opened=True, ended=True)
+            self._signal(opened=True, ended=True)
             if container is not None:
                 container.close()
 
-    def _tell(self, *, opened: bool = False, ended: bool = False) -> None:
-        with self._news:
+    def _signal(self, *, opened: bool = False, ended: bool = False) -> None:
+        with self._changed:
             self._opened |= opened
             self._ended |= ended
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> None:
         scaler = VideoReformatter()
         display = None
         for number, image in enumerate(_images(container, stream)):
             if display is None:
-                display = display_of(image)
+                display = read_display_matrix(image)
             seconds = number / self.rate if image.time is None else float(image.time)
-            moment = Moment(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
-            with self._news:
+            captured = CapturedFrame(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
+            with self._changed:
                 while self._waiting and not self.drop and not self._closed:
-                    self._news.wait(0.1)
+                    self._changed.wait(0.1)
                 if self._closed:
                     break
                 self.dropped += len(self._waiting)
                 self._waiting.clear()
-                self._waiting.append(moment)
-                self._news.notify_all()
+                self._waiting.append(captured)
+                self._changed.notify_all()
 
 
 def _images(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -179,7 +179,7 @@ def _images(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 
 
 def is_live(source: str) -> bool:
-    """Tell whether `source` is a camera or an address, which do not wait.
+    """Check whether `source` is a camera or an address, which do not wait.
 
     >>> is_live("0"), is_live("rtsp://robot/front"), is_live("-"), is_live("clip.mp4")
     (True, True, False, False)

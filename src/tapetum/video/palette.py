@@ -33,13 +33,13 @@ class Palettes:
         self._sums = np.zeros((1 << 3 * _BITS, 3))
 
     def indexed(self, frame: Frame) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "k 3"]]:
-        """Return the number of each pixel's colour, and the colours, 256 or fewer."""
-        self._see(frame)
+        """Compute the number of each pixel's colour, and the colours, 256 or fewer."""
+        self._count_colours(frame)
         bins = np.flatnonzero(self._counts > 0.05)
         colours = (self._sums[bins] / self._counts[bins, None]).astype(np.float32)
         palette = np.rint(split(colours, np.sqrt(self._counts[bins]))).astype(np.uint8)
-        wanted = frame if not self._dither else _dithered(frame, palette)
-        present = np.unique(numbers := _bin(wanted))
+        dithered = frame if not self._dither else _dithered(frame, palette)
+        present = np.unique(numbers := _bin(dithered))
         nearest = np.zeros(1 << 3 * _BITS, np.uint8)
         middles = np.stack([(present >> shift) % (1 << _BITS) for shift in (2 * _BITS, _BITS, 0)], 1) * 8.0 + 3.5
         counts = self._counts[present, None]
@@ -47,7 +47,7 @@ class Palettes:
         nearest[present] = KDTree(palette.astype(np.float64)).query(middles)[1]
         return nearest[numbers], palette
 
-    def _see(self, frame: Frame) -> None:
+    def _count_colours(self, frame: Frame) -> None:
         """Count the colours of a frame."""
         pixels = frame.reshape(-1, 3)
         numbers = _bin(pixels)
@@ -64,7 +64,7 @@ def _bin(pixels: np.ndarray) -> np.ndarray:
 
 
 def split(colours: Float32[np.ndarray, "n 3"], weights: np.ndarray, most: int = 256) -> Float32[np.ndarray, "k 3"]:
-    """Return `most` colours, or fewer, that stand for n weighted ones: means of boxes, each split where its spread is widest.
+    """Choose `most` colours, or fewer, that stand for n weighted ones: means of boxes, each split where its spread is widest.
 
     >>> split(np.array([[0, 0, 0], [2, 0, 0], [250, 0, 0]], np.float32), np.array([1.0, 1, 1]), 2).tolist()
     [[1.0, 0.0, 0.0], [250.0, 0.0, 0.0]]
@@ -75,10 +75,10 @@ def split(colours: Float32[np.ndarray, "n 3"], weights: np.ndarray, most: int = 
     def offer(box: np.ndarray) -> None:
         own, weight = colours[box], weights[box]
         middle = weight @ own / weight.sum()
-        spread = weight @ (own - middle) ** 2
-        axis = int(spread.argmax())
-        if len(box) > 1 and spread[axis] > 1e-6:
-            heapq.heappush(heap, (-float(spread[axis]), int(box[0]), box, axis))
+        variance = weight @ (own - middle) ** 2
+        axis = int(variance.argmax())
+        if len(box) > 1 and variance[axis] > 1e-6:
+            heapq.heappush(heap, (-float(variance[axis]), int(box[0]), box, axis))
         else:
             done.append(box)
 

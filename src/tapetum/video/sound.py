@@ -1,16 +1,23 @@
-"""Reading of sound: samples of a recording, or of the sound of a video, at a rate of one's choice."""
+"""Reads samples of a recording or of a video's sound track; writes sound tracks of videos and wav files, piece by piece."""
 
 import io
 import os
+import wave
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
 import av.stream
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from jaxtyping import Float32
 
 from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe
 from tapetum.video.decode import SAFE_OPTIONS
 
@@ -56,7 +63,7 @@ def read_sound(
 
 
 def has_sound(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file has a stream of sound; False for what cannot be opened."""
+    """Check whether a file has a stream of sound; False for what cannot be opened."""
     try:
         with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             return bool(container.streams.audio)
@@ -65,10 +72,96 @@ def has_sound(path: str | os.PathLike[str]) -> bool:
 
 
 def only_sound(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a recording: it has sound and no moving image, though perhaps the image of a cover."""
+    """Check whether a file is a recording: it has sound and no moving image, though perhaps the image of a cover."""
     try:
         with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             return bool(container.streams.audio) and not moving
     except (av.error.FFmpegError, ValueError, OSError):
         return False
+
+
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_BYTES = 2
+
+
+class SoundTrack:
+    """Sound for `write_video`: pieces of samples -1..1, each (t,) or (t, 2), one after the other, and their rate.
+
+    Pieces are taken when frames of their time are written, and coded as AAC. An iterator that has run dry is asked again at the
+    next frame, so pieces may be made together with frames.
+    """
+
+    def __init__(self, pieces: Iterable[np.ndarray], rate: int, channels: int = 1):
+        """Prepare. Raises BadInput for other than one or two channels."""
+        if channels not in _LAYOUTS or rate < 1:
+            raise BadInput(f"sound of {channels} channels at {rate} samples a second; wanted 1 or 2 channels, a rate above 0")
+        self.rate, self.channels = rate, channels
+        self._pieces: Iterator[np.ndarray] = iter(pieces)
+        self._samples = 0
+        self._container: Any = None
+        self._stream: AudioStream
+
+    def begin(self, container: Any) -> None:
+        """Add the stream to a container of PyAV that is open for writing."""
+        stream = container.add_stream("aac", rate=self.rate, layout=_LAYOUTS[self.channels])
+        assert isinstance(stream, AudioStream)
+        self._container, self._stream = container, stream
+
+    def encode(self, until_s: float) -> None:
+        """Take pieces until so many seconds are coded, or there are no more."""
+        while self._samples < until_s * self.rate:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return
+            planes = _planes(piece, self.channels)
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(planes, np.float32), "fltp", _LAYOUTS[self.channels])
+            frame.sample_rate, frame.pts = self.rate, self._samples
+            self._samples += planes.shape[1]
+            if planes.shape[1]:
+                self._container.mux(self._stream.encode(frame))
+
+    def end(self) -> None:
+        """Take all that is left and finish the stream."""
+        self.encode(float("inf"))
+        self._container.mux(self._stream.encode(None))
+
+
+class WavWriter:
+    """Takes the samples of a wav file, piece by piece."""
+
+    def __init__(self, file: wave.Wave_write, channels: int):
+        self._file, self._channels = file, channels
+        self.samples = 0
+        """Written so far, of each channel."""
+
+    def write(self, piece: np.ndarray) -> None:
+        """Add samples -1..1, (t,) or (t, channels)."""
+        planes = _planes(piece, self._channels)
+        self._file.writeframesraw(np.round(np.clip(planes.T, -1, 1) * 32767).astype("<i2").tobytes())
+        self.samples += planes.shape[1]
+
+
+@contextmanager
+def wav_file(path: str | Path, rate: int, channels: int = 1) -> Iterator[WavWriter]:
+    """Write a wav of 16 bits, whole or not at all; raise BadInput where it cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with wav_file(f"{folder}/a.wav", 8000) as sound:
+    ...         sound.write(np.zeros(8000))
+    ...     print(Path(folder, "a.wav").stat().st_size)
+    16044
+    """
+    with whole_file(path) as temporary, open(temporary, "wb") as raw, wave.open(raw, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(_BYTES)
+        file.setframerate(rate)
+        yield WavWriter(file, channels)
+
+
+def _planes(piece: np.ndarray, channels: int) -> np.ndarray:
+    planes = piece[None] if piece.ndim == 1 else piece.T
+    if planes.ndim != 2 or len(planes) != channels:
+        raise BadInput(f"a piece of sound has shape {piece.shape}; wanted (samples,) or (samples, {channels})")
+    return planes

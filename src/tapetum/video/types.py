@@ -5,17 +5,52 @@ time, and indexing decodes only what is asked for. `open_video` makes one from a
 """
 
 import operator
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.video.held import HELD_BYTES
+
+FRAME_CACHE_BYTES = 512 << 20
+"""Memory for the frames that a video keeps, if nothing else is asked for."""
+
+Decoded = TypeVar("Decoded")
+
+
+class FrameCache(Generic[Decoded]):
+    """Decoded frames by number, within a fixed amount of memory; may be shared by threads.
+
+    Passes over a video go from the first frame to the last, again and again. Of a video that does not fit, the frames that came
+    first are kept and never evicted: of the least recently used frame, as most caches choose, the next pass would find none.
+    """
+
+    def __init__(self, max_bytes: int):
+        self.free_bytes = max_bytes
+        self._frames: dict[int, Decoded] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._frames
+
+    def __getitem__(self, number: int) -> Decoded:
+        return self._frames[number]
+
+    def put(self, number: int, frame: Decoded, size: int) -> None:
+        """Keep a frame of `size` bytes, unless it is here already or there is no memory left for it."""
+        with self._lock:
+            if number not in self._frames and size <= self.free_bytes:
+                self.free_bytes -= size
+                self._frames[number] = frame
+
 
 MAX_PIXELS = 128 * 1024 * 1024
 """A frame with more pixels than this is refused before it is decoded, whatever it is stored in; 16K (15360x8640) just fits.
@@ -45,7 +80,7 @@ def refuse_huge(name: object, width: int, height: int) -> None:
 
 
 def usable_rate(*stated: object) -> float | None:
-    """Return the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is
+    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is
     none.
 
     >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
@@ -62,7 +97,7 @@ def check_rate(rate: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DecodeReport:
     """What a source promised and what came out of it.
 
     Counts of a file grow while it is decoded, and are final once `complete` is true (see `Video.check`).
@@ -111,7 +146,7 @@ class Video(ABC):
 
     @property
     @abstractmethod
-    def report(self) -> Report:
+    def report(self) -> DecodeReport:
         """Frames promised, decoded and damaged, as far as known now."""
 
     @abstractmethod
@@ -122,22 +157,22 @@ class Video(ABC):
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Frames at `indices`, which are valid and strictly rising."""
 
-    def check(self) -> Report:
+    def check(self) -> DecodeReport:
         """Decode every frame once and return the final report; a length promised in error is mended by this."""
         for _ in self:
             pass
         return self.report
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        """Keep decoded frames from now on, and until `close`, as far as `room` bytes go; what is kept is not decoded again.
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        """Keep decoded frames from now on, and until `close`, as far as `max_bytes` go; what is kept is not decoded again.
 
         For several passes over one video: the first whole pass, such as `check`, keeps the frames that come first, and what
-        has no room is decoded again by every pass. An array has nothing to decode and keeps nothing.
+        does not fit is decoded again by every pass. An array has nothing to decode and keeps nothing.
         """
         return None
 
     def close(self) -> None:
-        """Let go of files and of frames that are held; a closed video opens its files again when it is read."""
+        """Close files and drop cached frames; a closed video opens its files again when it is read."""
         return None
 
     @overload

@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, refuse_folder, temporary_file
 from tapetum.core.provenance import check, record
 from tapetum.video.palette import Palettes
-from tapetum.video.soundtrack import SoundTrack
+from tapetum.video.sound import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
 _BT709, _LIMITED = 1, 1
@@ -98,8 +98,8 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
     for number, frame in enumerate(frames):
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            found = f"{frame.dtype} of shape {frame.shape}"
-            raise BadInput(f"frame {number} to be written is {found}; give uint8 arrays of shape (h, w, 3)")
+            given = f"{frame.dtype} of shape {frame.shape}"
+            raise BadInput(f"frame {number} to be written is {given}; give uint8 arrays of shape (h, w, 3)")
         shape = shape or frame.shape
         if frame.shape != shape:
             raise BadInput(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.app.bootstrap import Bootstrapped
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE
 from tapetum.systems.tap.bootstrap.run import Outcome
 
 CYCLE = {"median_px": None, "back_within_4px": 0.5}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from systems.pretraining.test_own import METHOD, NET
 from tapetum.app.shell.main import parse
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save
@@ -43,7 +44,7 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
     assert "skipped     1 of 12 images could not be read: " in told
     assert f"{photos / '05.png'} cannot be read and is skipped (1 so far)" in errors
     curves = (out / "curves.svg").read_text()
-    assert all(f">{name}</text>" in curves for name in ("loss", "spread", "learning rate"))
+    assert all(f">{name}</text>" in curves for name in ("loss", "feature_std", "learning rate"))
     page = (out / "neighbours.html").read_text()
     assert page.count("<div>") == 11
     assert "photos/03.png" in page
@@ -57,6 +58,43 @@ def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tu
     again = tmp_path / "again"
     code, told, errors = run("pretrain", "simclr", "--config", out / "settings.toml", "--out", again, "--minutes", "0")
     assert (code, told.splitlines()[-1]) == (0, f"stopped; the same command goes on from {again}"), errors
+
+
+TRACKER = '''
+import numpy as np
+
+from tapetum.types import Tracks
+
+
+class Resting:
+    """Points that stay where they are."""
+
+    def track(self, video, queries, *, progress=None):
+        xy = np.repeat(np.asarray(queries, np.float32)[:, None, 1:], len(video), 1)
+        visible = np.ones(xy.shape[:2], bool)
+        return Tracks(xy=xy, visible=visible, confidence=visible.astype(np.float32), queries=np.asarray(queries, np.float32))
+'''
+
+
+def test_classes_of_ones_own_stand_where_names_do(
+    photos: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    for name, text in {"cli_rotation": METHOD, "cli_net": NET, "cli_resting": TRACKER}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    method, net = f"{tmp_path}/cli_rotation.py:Rotation", f"{tmp_path}/cli_net.py:MyNet"
+    few = ["--size", 16, "--batch-size", 4, "--steps", 2, "--workers", 0, "--own", "turns=2", "--encoder", net]
+    code, out, errors = run("pretrain", method, "--data", photos, "--out", tmp_path / "run", *few, "--json")
+    assert code == 0, errors
+    assert json.loads(out)["encoder"] == str(tmp_path / "run" / "encoder.safetensors")
+    assert f'recipe = "{method}"' in (tmp_path / "run" / "settings.toml").read_text()
+    model = f"{net}={tmp_path / 'run' / 'encoder.safetensors'}"
+    code, out, errors = run("embed", photos / "01.png", "--model", model, "--out", tmp_path / "x.npz")
+    assert (code, "1 vectors of 8 numbers" in out) == (0, True), errors
+    code, out, errors = run("track", photos / "01.png", "--model", f"{tmp_path}/cli_resting.py:Resting", "--grid", 2, "--json")
+    assert (code, json.loads(out)["points"]) == (0, 4), errors
+    code, out, errors = run("pretrain", "simclr", "--own", "a=1", "--data", photos, "--out", tmp_path / "other")
+    assert (code, "has no option --own" in errors) == (2, True)
+    assert "Rotation" in run("pretrain", method, "--help")[1]
 
 
 @pytest.mark.parametrize("method", METHODS)

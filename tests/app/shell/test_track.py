@@ -84,10 +84,10 @@ def test_tracks_are_polished_as_asked(run: Run, clip: Path, tmp_path: Path, aske
 @pytest.mark.slow
 @pytest.mark.parametrize(("asked", "looks_again"), [("auto", True), ("no", False)])
 def test_points_are_looked_for_again_as_asked(run: Run, clip: Path, tmp_path: Path, asked: str, looks_again: bool) -> None:
-    assert run("track", clip, "--grid", 3, "--polish", "no", "--second-look", asked, "--out", tmp_path)[0] == 0
+    assert run("track", clip, "--grid", 3, "--polish", "no", "--second-pass", asked, "--out", tmp_path)[0] == 0
     tracks, tracker = Tracks.load(tmp_path / "tracks.npz"), tapetum.load("tapir-nano")
     same, other = (
-        tracker.track(clip, tracks.queries, polish=False, second_look=look) for look in (looks_again, not looks_again)
+        tracker.track(clip, tracks.queries, polish=False, second_pass=look) for look in (looks_again, not looks_again)
     )
     np.testing.assert_allclose(tracks.xy, same.xy, atol=0.02)
     assert np.abs(tracks.xy - other.xy).max() > 0.1
@@ -111,8 +111,8 @@ def test_a_frame_is_decoded_once_for_check_network_polish_and_overlay(
     assert sorted(count.values()) == [1] * 5 + [2], "only the first is decoded once more, for its size, when the file is opened"
 
 
-def test_a_causal_model_has_no_second_look(run: Run, clip: Path, tmp_path: Path) -> None:
-    code, _, error = run("track", clip, "--model", "causal-tapir-nano", "--second-look", "yes", "--out", tmp_path)
+def test_a_causal_model_has_no_second_pass(run: Run, clip: Path, tmp_path: Path) -> None:
+    code, _, error = run("track", clip, "--model", "causal-tapir-nano", "--second-pass", "yes", "--out", tmp_path)
     assert code == 2
     assert "needs the future" in error
 

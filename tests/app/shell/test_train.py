@@ -16,8 +16,7 @@ from PIL import Image
 from tapetum.app.shell.main import parse as parse_words
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.recipes import RECIPES, recipe
-from tapetum.systems.tap.bootstrap.config import Ingredient
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredient, without
 from tapetum.systems.tap.training.recipes import TAP_NANO, tap_kubric
 from tapetum.train.launch_config import Launch
 

@@ -13,10 +13,9 @@ from torchvision.transforms.v2.functional import resized_crop as native_crop
 
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
-from tapetum.data.views import colour as C
-from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw
+from tapetum.data.views import make as C
+from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw, stream, uniforms
 from tapetum.data.views.make import crop, runs
-from tapetum.data.views.uniforms import stream, uniforms
 
 
 def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
@@ -201,11 +200,11 @@ def test_views_of_the_methods() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"blur": -0.1}, "blur of a view is -0.1; it is a probability"),
+        ({"blur": -0.1}, "blur is -0.1; it must be 0 to 1"),
         ({"area": (0.5, 1.5)}, "area of a view is from 0.5 to 1.5"),
-        ({"hue": 0.6}, "hue of a view is 0.6"),
-        ({"contrast": -1}, "contrast of a view is -1"),
-        ({"size": 0}, "a view of size 0"),
+        ({"hue": 0.6}, "hue is 0.6; it must be 0 to 0.5"),
+        ({"contrast": -1}, "contrast is -1; it must be 0 or more"),
+        ({"size": 0}, "size is 0; it must be 1 or more"),
     ],
 )
 def test_views_that_cannot_be_are_refused(change: dict, words: str) -> None:

@@ -11,17 +11,18 @@ import pytest
 
 from support.physics_world import at, body, ground
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere
-from tapetum.scenes.physics import STORIES, episode_parts, make_episode, resimulate, turns
+from tapetum.scenes.physics import STORIES, episode_parts, make_episode, resimulate
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.distance import distance
-from tapetum.scenes.physics.frame import hand_bodies
 from tapetum.scenes.physics.hand import Hand
-from tapetum.scenes.physics.reach import RELAXED
-from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.stage import Stage
+from tapetum.scenes.physics.hand_model import hand_bodies
+from tapetum.scenes.physics.hand_primitives import RELAXED
+from tapetum.scenes.physics.script import HandScript
+from tapetum.scenes.physics.scripted import ScriptedSimulation
 
 DIGEST = """
 import hashlib
@@ -33,12 +34,12 @@ print(hashlib.sha256(b"".join(p.tobytes() for p in parts) + repr((e.bodies, e.ac
 """
 
 
-def _stage(things: list, poses: list) -> tuple[Stage, Hand]:
+def _stage(things: list, poses: list) -> tuple[ScriptedSimulation, Hand]:
     home = np.array([0.0, 0.5, 0.4, 0.0, 0.0, 0.0])
     bodies = [ground(), *things, *hand_bodies((0.6, 0.4, 0.3))]
     start = np.stack([at(0, 0, 0), *poses, *[at(*home[:3])] * 11])
-    script = Script(start=[*home, *RELAXED], shoulder=[0, 0.68, 0.75])
-    stage = Stage(bodies, start, None, step=1 / 720, steps_per_moment=3, script=script)
+    script = HandScript(start=[*home, *RELAXED], shoulder=[0, 0.68, 0.75])
+    stage = ScriptedSimulation(bodies, start, None, step=1 / 720, steps_per_moment=3, script=script)
     return stage, Hand(stage, home)
 
 
@@ -80,19 +81,19 @@ def test_again_without_a_change_is_the_same(mixture: Episode) -> None:
 
 def test_without_the_ball_the_tower_stands() -> None:
     block = RoundedBox(size=(0.03, 0.03, 0.1), rounding=0.001)
-    from tapetum.scenes.physics.assemble import episode_of, moment_times
-    from tapetum.scenes.physics.views import draw_camera, draw_light
+    from tapetum.scenes.physics.builder import draw_camera, draw_light
+    from tapetum.scenes.physics.episodes import episode_of, moment_times
 
     bodies = [ground(), body("block", block), body("ball", Sphere(radius=0.03), "metal"), body("far", Sphere(radius=0.02))]
     poses = np.stack([at(0, 0, 0), at(0, 0, 0.05), at(-0.2, 0, 0.03), at(0.3, 0.3, 0.02)])
-    speeds = np.zeros((4, 6))
-    speeds[2] = [1.0, 0, 0, 0, 1.0 / 0.03, 0]
-    stage = Stage(bodies, poses, speeds, step=1 / 720, steps_per_moment=3)
+    pixel_motion = np.zeros((4, 6))
+    pixel_motion[2] = [1.0, 0, 0, 0, 1.0 / 0.03, 0]
+    stage = ScriptedSimulation(bodies, poses, pixel_motion, step=1 / 720, steps_per_moment=3)
     stage.run_to(720)
     stage.close()
     times, rng = moment_times(24, 24, 10), np.random.default_rng(0)
     episode = episode_of(
-        stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=speeds,
+        stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=pixel_motion,
         camera=draw_camera(rng, times, (32, 32), whole=1.0, azimuth=-1.5, target=np.zeros(3)), light=draw_light(rng, times),
     )  # fmt: skip
     fallen = episode.poses[-1, 1, 2] < 0.04
@@ -108,7 +109,7 @@ def test_without_the_ball_the_tower_stands() -> None:
 
 def test_pick_and_place_ends_at_the_target() -> None:
     box = body("box", RoundedBox(size=(0.06, 0.04, 0.04), rounding=0.003))
-    stage, hand = _stage([box], [at(-0.1, 0.0, 0.02, turns.about((0, 0, 1), 0.5))])
+    stage, hand = _stage([box], [at(-0.1, 0.0, 0.02, quaternions.about((0, 0, 1), 0.5))])
     assert hand.pick(1)
     assert stage.sim.poses_now()[1, 2] > 0.06
     assert hand.place(0.12, 0.05)
@@ -134,7 +135,7 @@ def test_put_into_and_take_out() -> None:
 
 @pytest.mark.slow
 def test_a_shuffled_cup_keeps_its_ball_and_pouring_empties_one() -> None:
-    upside = turns.about((1, 0, 0), np.pi)
+    upside = quaternions.about((1, 0, 0), np.pi)
     shape = Cup(radius_bottom=0.03, radius_top=0.038, height=0.09, wall=0.004)
     ball = body("ball", Sphere(radius=0.016), "rubber")
     stage, hand = _stage([body("cup", shape, "plastic"), ball], [at(-0.1, 0, 0.045, upside), at(-0.1, 0, 0.016)])
@@ -169,9 +170,9 @@ def test_hands_stay_out_of_things(story: str) -> None:
         for f in fingers:
             shape = episode.bodies[f].shape
             assert isinstance(shape, Capsule)
-            line = turns.place(poses[f][None], np.linspace(-0.5, 0.5, 7)[:, None] * np.array([0, 0, shape.length]))
+            line = quaternions.place(poses[f][None], np.linspace(-0.5, 0.5, 7)[:, None] * np.array([0, 0, shape.length]))
             for j in things:
-                gap = distance(episode.bodies[j].shape, turns.unplace(poses[j][None], line)).min() - shape.radius
+                gap = distance(episode.bodies[j].shape, quaternions.unplace(poses[j][None], line)).min() - shape.radius
                 worst, touched = min(worst, gap), touched or gap < 1e-3
     assert touched
     assert worst > -2.5e-3
@@ -191,7 +192,7 @@ def test_cloth_covers_without_cutting_through() -> None:
     stretch = np.linalg.norm(np.diff(points[::20], axis=2), axis=-1) / rest
     assert stretch.max() < 1.25
     assert stretch.min() > 0.4
-    local = turns.unplace(episode.poses[moment, cover.body][None, None], points[moment])
+    local = quaternions.unplace(episode.poses[moment, cover.body][None, None], points[moment])
     assert distance(episode.bodies[cover.body].shape, local, filled=True).min() > 0
 
 
@@ -203,7 +204,7 @@ def test_containment_by_hand() -> None:
     assert containment([cup, ball], poses)[:, 1].tolist() == [0, 0, -1, 0, -1, -1, -1]
     nested = np.array([[at(0, 0, 0.06), at(0, 0, 0.06), at(0, 0, 0.08)]])
     assert containment([cup, ball, bucket], nested)[0].tolist() == [2, 0, -1]
-    upturned = np.array([[at(0, 0, 0.05, turns.about((0, 1, 0), np.pi)), at(0, 0, 0.01)]])
+    upturned = np.array([[at(0, 0, 0.05, quaternions.about((0, 1, 0), np.pi)), at(0, 0, 0.01)]])
     assert containment([cup, ball], upturned)[0].tolist() == [-1, 0]
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from support.physics_world import MOMENTS, at, body, ground, run
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import Bowl, Cone, Cup, Cylinder, RoundedBox, Sphere
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.materials import STUFF, rebound, spring
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS, rebound, spring
 
 G = 9.81
 
@@ -47,7 +47,7 @@ def test_bounce_and_approach(material: str) -> None:
     assert contacts.approach[hit[0]] == pytest.approx(np.sqrt(2 * G * height), rel=0.01)
     assert contacts.moment[hit[0]] / MOMENTS == pytest.approx(np.sqrt(2 * height / G), abs=0.01)
     up = poses[contacts.moment[hit[0]] + 4 :, 1, 2][:60].max() - 0.03
-    wanted = min(STUFF[material].bounce, STUFF["stone"].bounce)
+    wanted = min(PHYSICS_MATERIALS[material].bounce, PHYSICS_MATERIALS["stone"].bounce)
     assert np.sqrt(max(up, 0) / height) == pytest.approx(wanted, abs=0.09)
 
 
@@ -66,7 +66,7 @@ def test_impulse_of_a_landing_and_of_rest() -> None:
 def test_sliding_stops_after_v2_over_2_mu_g(material: str, speed: float) -> None:
     box = body("box", RoundedBox(size=(0.1, 0.1, 0.03)), material)  # pyright: ignore[reportArgumentType]
     poses, contacts, _ = run([ground("stone"), box], [at(0, 0, 0), at(0, 0, 0.015)], 1.2, {1: [speed, 0, 0, 0, 0, 0]})
-    mu = max(STUFF[material].friction, STUFF["stone"].friction)
+    mu = max(PHYSICS_MATERIALS[material].friction, PHYSICS_MATERIALS["stone"].friction)
     assert poses[-1, 1, 0] == pytest.approx(speed**2 / (2 * mu * G), rel=0.03)
     during = speed - mu * G * (contacts.moment + 1 / 3) / MOMENTS
     moving = (contacts.moment > 5) & (during > 0.1)
@@ -93,7 +93,7 @@ def test_rolling_slows_by_its_resistance() -> None:
         [ground("metal"), body("ball", Sphere(radius=r), "metal")], [at(0, 0, 0), at(0, 0, r)], 2.0, {1: [v, 0, 0, 0, spin, 0]}
     )
     speed = np.diff(poses[:, 1, 0]) * MOMENTS
-    wanted = STUFF["metal"].rolling * G / (r * (1 + 2 / 5))
+    wanted = PHYSICS_MATERIALS["metal"].rolling * G / (r * (1 + 2 / 5))
     assert (speed[20] - speed[-1]) / ((len(speed) - 21) / MOMENTS) == pytest.approx(wanted, rel=0.15)
 
 
@@ -106,7 +106,7 @@ def test_two_balls_keep_their_momentum() -> None:
     before, after = speed[2], speed[-2]
     assert after @ mass == pytest.approx(before @ mass, rel=1e-6)
     bounce = (after[1] - after[0]) / (before[0] - before[1])
-    assert bounce == pytest.approx(min(STUFF["wood"].bounce, STUFF["metal"].bounce), abs=0.06)
+    assert bounce == pytest.approx(min(PHYSICS_MATERIALS["wood"].bounce, PHYSICS_MATERIALS["metal"].bounce), abs=0.06)
     assert contacts.impulse.sum() == pytest.approx(abs(after[0] - before[0]) * a.mass, rel=0.01)
     assert contacts.approach.max() == pytest.approx(1.6, rel=0.01)
 
@@ -133,9 +133,9 @@ def test_things_at_rest_stay() -> None:
     bodies, poses = [ground(), table], [at(0, 0, -0.7), at(0, 0, -0.02)]
     for i in range(4):
         bodies.append(body(f"box{i}", RoundedBox(size=(0.06, 0.06, 0.04), rounding=0.003)))
-        poses.append(at(0.3, 0.2, 0.02 + 0.04 * i, turns.about((0, 0, 1), 0.1 * i)))
+        poses.append(at(0.3, 0.2, 0.02 + 0.04 * i, quaternions.about((0, 0, 1), 0.1 * i)))
     cup = Cup(radius_bottom=0.03, radius_top=0.04, height=0.1, wall=0.004)
-    upside = turns.about((1, 0, 0), np.pi)
+    upside = quaternions.about((1, 0, 0), np.pi)
     others = {
         "cup": (cup, at(0, 0, 0.05)),
         "upturned": (cup, at(0.2, 0, 0.05, upside)),

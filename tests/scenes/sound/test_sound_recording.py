@@ -8,8 +8,7 @@ from scipy.signal import butter, sosfilt
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Contacts
+from tapetum.scenes.bodies.episode import Body, Contacts
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.scenes.sound import SoundEvents, record
 from tapetum.scenes.sound.modes import frequencies, modes

@@ -8,7 +8,7 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.words import BLOCK, Candidate, Question, balance, block_of
+from tapetum.scenes.words import BLOCK, Candidate, SceneQuestion, balance, block_of
 
 COLOURS = ("red", "green", "blue", "white", "black")
 SHARES = (0.6, 0.2, 0.1, 0.06, 0.04)
@@ -60,7 +60,7 @@ def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one()
     def naive(candidate):
         drawn = rng.permutation([candidate.answer, *rng.choice(candidate.others, 3, replace=False)])
         same = {"template": "colour", "text": candidate.text, "answer": candidate.answer, "kind": "image", "area": "colour"}
-        return Question(**same, options=tuple(map(str, drawn)))
+        return SceneQuestion(**same, options=tuple(map(str, drawn)))
 
     train, test = blind.split([[naive(c) for c in scene] for scene in scenes])
     for guess in (blind.by_frequency(train, test), blind.by_words(train, test, blind.MultinomialNB())):
@@ -122,6 +122,6 @@ def test_no_scene_is_asked_too_often():
 def test_bad_questions():
     given: Any = {"template": "t", "text": "?", "kind": "image", "area": "colour"}
     with pytest.raises(BadInput, match="3 or more"):
-        Question(**given, answer="a", options=("a", "b"))
+        SceneQuestion(**given, answer="a", options=("a", "b"))
     with pytest.raises(BadInput, match="one of them right"):
-        Question(**given, answer="d", options=("a", "b", "c"))
+        SceneQuestion(**given, answer="d", options=("a", "b", "c"))

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from support.scripts import script
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Action, Contacts
+from tapetum.scenes.bodies.episode import Action, Body, Contacts
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cylinder, Ground, Sphere
-from tapetum.scenes.words import Happenings, balance, episode_candidates, episode_caption
+from tapetum.scenes.words import EpisodeEvents, balance, episode_candidates, episode_caption
 from tapetum.scenes.words.episodes import TEMPLATES
 
 still_life = script("benchmarks/still_life.py")
@@ -83,13 +82,13 @@ def skittles():
 
 
 def test_what_happened(skittles):
-    seen = Happenings(skittles)
-    assert [(d.verb, d.body, d.target, d.picked_s) for d in seen.deeds] == [("put-into", 3, 4, 0.4)]
+    seen = EpisodeEvents(skittles)
+    assert [(d.verb, d.body, d.target, d.picked_s) for d in seen.manipulations] == [("put-into", 3, 4, 0.4)]
     assert [(round(h.time_s, 3), h.bodies) for h in seen.hits] == [(0.5, (1, 2))]
     assert [(c.body, c.before, c.after) for c in seen.changes] == [(3, -1, 4)]
-    assert [seen.fate(j) for j in (1, 2, 3, 5)] == ["moves", "falls over", "moves", "stays"]
-    assert [seen.set_off(j) for j in (1, 2, 3, 5)] == ["start", "hit", "hand", "never"]
-    assert seen.held(-1) == {4: [3]}
+    assert [seen.outcome(j) for j in (1, 2, 3, 5)] == ["moves", "falls over", "moves", "stays"]
+    assert [seen.motion_cause(j) for j in (1, 2, 3, 5)] == ["start", "hit", "hand", "never"]
+    assert seen.contents(-1) == {4: [3]}
     assert episode_caption(seen) == (
         "The hand puts the marble into the bowl. The ball and the can meet. The can has fallen over in the end."
     )

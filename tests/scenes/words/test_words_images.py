@@ -12,28 +12,27 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.props import COLOURS, PROPS
-from tapetum.scenes.words import balance, image_candidates, image_captions, named_objects, scene_graph
-from tapetum.scenes.words.graph import Graph, Thing
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
+from tapetum.scenes.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
+from tapetum.scenes.words.graph import ObjectNode, SceneGraph
 from tapetum.scenes.words.images import NUMBERS, TEMPLATES
-from tapetum.scenes.words.refer import a, plural
+from tapetum.scenes.words.referring import a, plural
 
 still_life = script("benchmarks/still_life.py")
 NOUNS = (*PROPS, "thing")
-MATERIALS = {"wooden" if m == "wood" else m: m for m in STUFF}
+MATERIALS = {"wooden" if m == "wood" else m: m for m in PHYSICS_MATERIALS}
 
 
 def thing(number, noun, colour="", material="wood", at=(0.0, 0.0), **more):
-    given = {"form": "ball", "size_m": 0.05, "seen": 1.0, "area": 0.01, "text": "", "holder": -1, "on": -1, **more}
-    return Thing(number=number, noun=noun, colour=colour, material=material, place=(at[0], at[1], 0.0), side=at[0], far=at[1],
-                 box=(0, 0, 1, 1), **given)  # fmt: skip
+    given = {"form": "ball", "size_m": 0.05, "visible_share": 1.0, "area": 0.01, "text": "", "holder": -1, "on": -1, **more}
+    where = {"place": (at[0], at[1], 0.0), "side": at[0], "far": at[1], "box": (0, 0, 1, 1)}
+    return ObjectNode(number=number, noun=noun, colour=colour, material=material, **where, **given)
 
 
 def graph(*things, hand=False, upturned=()):
-    return Graph(frame=0, things=things, hand=hand, upturned=upturned)
+    return SceneGraph(frame=0, objects=things, hand=hand, upturned=upturned)
 
 
 # The reader: understands the questions by their words and looks at numbers only, with tolerances of its own.
@@ -58,7 +57,7 @@ def read_phrase(g, words):
     anchors = read_phrase(g, tail) if tail else []
     parts = head.removeprefix("the ").split()
     assert parts[-1] in NOUNS, words
-    found = [t for t in g.things if t.area > 0 and parts[-1] in (t.noun, "thing")]
+    found = [t for t in g.objects if t.area > 0 and parts[-1] in (t.noun, "thing")]
     for word in parts[:-1]:
         if word in COLOURS:
             found = [t for t in found if t.colour in (word, "")]
@@ -89,7 +88,7 @@ def heard(pattern, text):
 
 def right_options(g, template, text, options):
     """Options that answer a question, by the reader's own look at the graph."""
-    seen = [t for t in g.things if t.area > 0]
+    seen = [t for t in g.objects if t.area > 0]
     match template:
         case "colour":
             return [o for o in options if o == one(g, heard("What colour is (.*)\\?", text)[0]).colour]
@@ -183,19 +182,19 @@ def test_every_question_has_exactly_one_right_answer():
 
 
 def test_names_say_no_more_and_no_less_than_needed():
-    from tapetum.scenes.words.refer import phrases
+    from tapetum.scenes.words.referring import phrases
 
     g = graph(
         thing(0, "cup", "red", "wood", (-0.1, 0)),
         thing(1, "cup", "blue", "wood", (0.2, 0)),
         thing(2, "box", "red", "paper", (0.05, 0)),
     )
-    assert str(phrases(g, g.things[2])[0]) == "the box"
-    assert [str(p) for p in phrases(g, g.things[0])] == ["the red cup", "the red wooden cup"]
-    assert [str(p) for p in phrases(g, g.things[0], frozenset({"colour"}))] == ["the cup left of the box"]
+    assert str(phrases(g, g.objects[2])[0]) == "the box"
+    assert [str(p) for p in phrases(g, g.objects[0])] == ["the red cup", "the red wooden cup"]
+    assert [str(p) for p in phrases(g, g.objects[0], frozenset({"colour"}))] == ["the cup left of the box"]
     # A cup of no certain colour might be called red as well.
-    unsure = replace(g, things=(*g.things, thing(3, "cup", "", "wood", (0.0, 0.3))))
-    assert "the red cup" not in [str(p) for p in phrases(unsure, unsure.things[0])]
+    unsure = replace(g, objects=(*g.objects, thing(3, "cup", "", "wood", (0.0, 0.3))))
+    assert "the red cup" not in [str(p) for p in phrases(unsure, unsure.objects[0])]
 
 
 def test_a_relation_is_said_only_when_it_is_plain():
@@ -205,7 +204,7 @@ def test_a_relation_is_said_only_when_it_is_plain():
         thing(2, "box", at=(0.1, 0.1)),
         thing(3, "can", at=(0, 0.01)),
     )
-    cup, ball, box, can = g.things
+    cup, ball, box, can = g.objects
     assert g.holds(ball, "right of", cup)
     assert g.holds(cup, "left of", ball)
     assert g.holds(ball, "left of", cup) is False
@@ -236,13 +235,13 @@ def test_the_graph_of_a_image_put_together_by_hand():
     made = look(parts, [(0, 0, 0), (-0.15, 0, 0.03), (0.15, 0, 0.08), (0, 0.12, 0.045), (2.5, 0, 0.025)])
     g = scene_graph(made, 0)
     assert [t.noun for t in g.clear] == ["ball", "bowl", "cup"]
-    assert [t.form for t in g.things] == ["ball", "bowl", "cup", "cube"]
+    assert [t.form for t in g.objects] == ["ball", "bowl", "cup", "cube"]
     assert (1, "left of", 2) in g.relations()
     assert (3, "behind", 1) not in g.relations()
     assert g.find(1).size_m == pytest.approx(0.06, rel=0.02)
     assert not g.find(4).visible
     ball = g.find(1)
-    named = named_objects(made, 0)
+    named = annotate_objects(made, 0)
     assert named.boxes.labels == ("ball", "bowl", "cup")
     assert np.abs(np.array(ball.box) - named.boxes.xyxy[0]).max() < 2 * 256 / 96
     assert named.masks.masks[0].sum() / 256**2 == pytest.approx(ball.area, rel=0.25)
@@ -282,7 +281,7 @@ def test_the_things_in_a_bowl_are_answers_kind_by_kind():
         thing(2, "ball", holder=0),
         thing(3, "egg", holder=0),
         thing(4, "cup", form="cup"),
-        thing(5, "dice", holder=4, seen=0.1),
+        thing(5, "dice", holder=4, visible_share=0.1),
     )
     told = {(c.text, c.answer) for c in image_candidates(g, 0) if c.template == "inside"}
     assert told == {("What can be seen in the bowl?", "balls"), ("What can be seen in the bowl?", "an egg")}
@@ -295,11 +294,11 @@ WORDS = """
 from hashlib import sha256
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.image import make_image
-from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
-from tapetum.scenes.words.grounded import grounded_questions
+from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
+from tapetum.scenes.words.episodes import grounded_questions
 told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]
 episode = make_episode(3, "mixture", seconds=3.0, rate=12.0)
-events = Happenings(episode)
+events = EpisodeEvents(episode)
 told.append((episode_candidates(episode, 3), episode_caption(events), grounded_questions(events)))
 print(sha256(repr(told).encode()).hexdigest())
 """

@@ -246,8 +246,10 @@ def test_what_cannot_be_is_said_in_one_line(make, preset, message) -> None:
 
 
 def test_layers_that_are_not_called_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"'blocks\.0\.mlp\.hidden' of this ViT is never called by itself"):
-        attach(trunk("vit"), ["blocks.0.mlp.hidden"])
+    vit = trunk("vit")
+    vit.blocks[0].unused = torch.nn.Linear(2, 2)
+    with pytest.raises(BadInput, match=r"'blocks\.0\.unused' of this ViT is never called by itself"):
+        attach(vit, ["blocks.0.unused"])
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tapetum.systems.adapters.files import read
 from tapetum.systems.adapters.images import LabelledImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
 from tapetum.systems.adapters.run import adapt, make_task
-from tapetum.systems.adapters.worlds.reach import Reach
+from tapetum.systems.adapters.worlds.reach import ReachWorld
 from tapetum.systems.adapters.worlds.world import roll
 from tapetum.train.launch_config import Launch
 
@@ -65,7 +65,7 @@ def place(tmp_path_factory) -> Path:
         build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"),
         place / "trunk.safetensors",
     )
-    make_demos(Reach(pixels=16, horizon=20), place / "demos", n=4)
+    make_demos(ReachWorld(pixels=16, horizon=20), place / "demos", n=4)
     generator = np.random.default_rng(0)
     for k, name in enumerate(("lying", "standing")):
         (place / "images" / name).mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
     assert finished.proof.now == finished.proof.before == attach(tapetum.load(place / "trunk.safetensors")).trunk_sha256
     assert set(finished.parameters) == ({"bottom", "middle", "top", "head"} if regime == "adapters" else {"head"})
     policy = load_headed(finished.weights)
-    world = Reach(pixels=16)
+    world = ReachWorld(pixels=16)
     episode = roll(world, policy.act, 0)
     assert np.isfinite(episode.actions).all()
     assert policy.about["world"] == "reach-disc"
@@ -142,7 +142,7 @@ def test_a_policy_learns_what_the_expert_does(tmp_path: Path) -> None:
         build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"),
         tmp_path / "t.safetensors",
     )
-    make_demos(Reach(pixels=16, distractors=0), tmp_path / "demos", n=12)
+    make_demos(ReachWorld(pixels=16, distractors=0), tmp_path / "demos", n=12)
     run = recipe(
         "clone", str(tmp_path / "demos"), trunk=str(tmp_path / "t.safetensors"), steps=150, rollouts=0, lr=3e-3, own="concat"
     )
@@ -269,7 +269,7 @@ def test_what_cannot_be_is_said_before_anything_is_trained(place: Path, task, da
 
 
 def test_demonstrations_of_other_actions_are_refused(place: Path, tmp_path: Path) -> None:
-    make_demos(Reach(pixels=16), tmp_path / "d", n=1)
+    make_demos(ReachWorld(pixels=16), tmp_path / "d", n=1)
     about = json.loads((tmp_path / "d" / "demos.json").read_text())
     (tmp_path / "d" / "demos.json").write_text(json.dumps({**about, "action_size": 3}))
     file = tmp_path / "d" / "episode-0000.npz"

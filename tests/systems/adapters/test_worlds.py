@@ -12,13 +12,13 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.rollouts import Rate, try_out
 from tapetum.systems.adapters.worlds.makers import make_world
-from tapetum.systems.adapters.worlds.reach import GOAL, NEAR, STEP, Reach
-from tapetum.systems.adapters.worlds.world import Seen, roll
+from tapetum.systems.adapters.worlds.reach import GOAL, NEAR, STEP, ReachWorld
+from tapetum.systems.adapters.worlds.world import Observation, roll
 from tapetum.video import open_video
 
 
 def test_the_expert_reaches_the_goal_and_stays() -> None:
-    world = Reach(pixels=8)
+    world = ReachWorld(pixels=8)
     for seed in range(30):
         episode = roll(world, None, seed)
         assert episode.last
@@ -30,11 +30,11 @@ def test_the_expert_reaches_the_goal_and_stays() -> None:
 
 
 def test_a_seed_makes_an_episode_and_images_show_the_state() -> None:
-    one, again, other = (roll(Reach(pixels=32), None, seed) for seed in (3, 3, 4))
+    one, again, other = (roll(ReachWorld(pixels=32), None, seed) for seed in (3, 3, 4))
     assert np.array_equal(one.frames, again.frames)
     assert np.array_equal(one.actions, again.actions)
     assert not np.array_equal(one.frames[0], other.frames[0])
-    world = Reach(pixels=64, distractors=0)
+    world = ReachWorld(pixels=64, distractors=0)
     frame = world.reset(7).frame.astype(float)
     red = (frame[..., 0] - frame[..., 1]) > 100
     rows, columns = np.nonzero(red)
@@ -45,20 +45,20 @@ def test_a_seed_makes_an_episode_and_images_show_the_state() -> None:
 
 
 def test_a_shift_changes_images_and_nothing_else() -> None:
-    usual, shifted = (roll(Reach(shift=shift), None, 0) for shift in (0.0, 1.0))
+    usual, shifted = (roll(ReachWorld(shift=shift), None, 0) for shift in (0.0, 1.0))
     assert np.array_equal(usual.actions, shifted.actions)
     assert np.abs(usual.frames.astype(float) - shifted.frames).mean() > 20
 
 
 def test_chance_does_not_reach() -> None:
     generator = np.random.default_rng(0)
-    tried = try_out(Reach(pixels=8), lambda seen: generator.uniform(-1, 1, 2), 40)
+    tried = try_out(ReachWorld(pixels=8), lambda seen: generator.uniform(-1, 1, 2), 40)
     assert tried.last.rate < 0.2
-    assert try_out(Reach(pixels=8), lambda seen: np.zeros(2), 40).any.rate < 0.05 + NEAR
+    assert try_out(ReachWorld(pixels=8), lambda seen: np.zeros(2), 40).any.rate < 0.05 + NEAR
 
 
 def test_noise_is_done_and_not_recorded() -> None:
-    plain, noisy = (roll(Reach(), None, 0, noise=noise) for noise in (0.0, 0.5))
+    plain, noisy = (roll(ReachWorld(), None, 0, noise=noise) for noise in (0.0, 0.5))
     assert np.array_equal(plain.actions[0], noisy.actions[0])
     assert not np.allclose(plain.own[1], noisy.own[1])
     moved = np.diff(noisy.own, axis=0) / STEP
@@ -68,7 +68,7 @@ def test_noise_is_done_and_not_recorded() -> None:
 @pytest.mark.parametrize("action", [np.zeros(3), np.array([np.nan, 0.0]), np.zeros((1, 2))])
 def test_actions_that_are_none_end_the_episode(action) -> None:
     with pytest.raises(BadInput, match="reach-disc wants 2 finite numbers"):
-        roll(Reach(), lambda seen: action, 0)
+        roll(ReachWorld(), lambda seen: action, 0)
 
 
 @pytest.mark.parametrize(("done", "tried"), [(0, 20), (1, 3), (37, 50), (50, 50)])
@@ -78,7 +78,7 @@ def test_intervals_are_those_of_scipy(done: int, tried: int) -> None:
 
 
 def test_films_show_episodes_side_by_side(tmp_path: Path) -> None:
-    tried = try_out(Reach(pixels=32), lambda seen: np.ones(2), 4, film=tmp_path / "film.mp4")
+    tried = try_out(ReachWorld(pixels=32), lambda seen: np.ones(2), 4, film=tmp_path / "film.mp4")
     assert tried.last.tried == 4
     with open_video(tmp_path / "film.mp4") as video:
         assert video[0].shape == (2 * 36, 3 * 32, 3)
@@ -87,20 +87,20 @@ def test_films_show_episodes_side_by_side(tmp_path: Path) -> None:
 
 def test_demonstrations_go_to_a_folder_and_back(tmp_path: Path) -> None:
     told = []
-    played, frames = make_demos(Reach(pixels=24), tmp_path / "d", n=3, seed=5, progress=lambda *a: told.append(a))
+    played, frames = make_demos(ReachWorld(pixels=24), tmp_path / "d", n=3, seed=5, progress=lambda *a: told.append(a))
     demos = read_demos(tmp_path / "d")
     assert (played, told) == (3, [(1, 3), (2, 3), (3, 3)])
     assert (demos.task, demos.camera, demos.seeds, demos.horizon, len(demos)) == ("reach-disc", "top", (5, 6, 7), 30, frames)
-    episode = roll(Reach(pixels=24), None, 6, stop_after=5)
+    episode = roll(ReachWorld(pixels=24), None, 6, stop_after=5)
     own = demos.some([1])
     assert np.array_equal(own.frames, episode.frames)
     assert np.array_equal(own.actions, episode.actions)
     assert own.seeds == (6,)
     with pytest.raises(BadInput, match="holds demonstrations already"):
-        make_demos(Reach(), tmp_path / "d", n=1)
+        make_demos(ReachWorld(), tmp_path / "d", n=1)
 
 
-class Hopeless(Reach):
+class Hopeless(ReachWorld):
     def expert(self):
         return np.zeros(2)
 
@@ -137,7 +137,7 @@ def _arrays(folder: Path, **changes) -> None:
     ],
 )
 def test_damaged_demonstrations_get_one_line(damage, message: str, tmp_path: Path) -> None:
-    make_demos(Reach(pixels=24), tmp_path / "d", n=2)
+    make_demos(ReachWorld(pixels=24), tmp_path / "d", n=2)
     damage(tmp_path / "d")
     with pytest.raises(BadInput, match=message):
         read_demos(tmp_path / "d")
@@ -149,5 +149,5 @@ def test_worlds_that_are_not(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="images of 4 pixels"):
         make_world("reach-disc", pixels=4)
     with pytest.raises(BadInput, match="shift from 0 to 1"):
-        Reach(shift=2)
-    assert isinstance(make_world("reach-disc").reset(0), Seen)
+        ReachWorld(shift=2)
+    assert isinstance(make_world("reach-disc").reset(0), Observation)

@@ -13,8 +13,9 @@ from PIL import Image
 from support.files import film, make_image, sound
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
+from tapetum.data.files import StoredFile
 from tapetum.data.layouts import VOC_CLASSES
-from tapetum.data.media import Points, Stored
+from tapetum.data.media import MeshFiles
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET
@@ -191,7 +192,7 @@ def test_points_lie_on_the_surface_evenly() -> None:
 )
 def test_broken_meshes(text: str) -> None:
     with pytest.raises(BadInput, match="chair_1 is not a whole OFF file"):
-        Points([Stored("chair_1", text.encode())], 8).read(0, None)
+        MeshFiles([StoredFile("chair_1", text.encode())], 8).read(0, None)
 
 
 def table(path: Path, count: int = 20, **columns: list) -> Path:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from support.networks import HIP
 from tapetum.core.errors import BadInput
-from tapetum.systems.hip.classes import Classifier, ClassTask, Standardise
+from tapetum.systems.hip.classes import ClassTask, HipClassifier, Standardize
 from tapetum.systems.hip.config import Masked, Modality
-from tapetum.systems.hip.data import TARGET, Examples, Field
+from tapetum.systems.hip.data import TARGET, HipExamples, ModalityField
 from tapetum.systems.hip.grouping import grouping
 from tapetum.systems.hip.images import cosines, neighbour_cosines, similarity_sheet
 from tapetum.systems.hip.masked import MaskedTask, masked_losses
@@ -29,9 +29,9 @@ def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(images[..., None], 3, -1).astype(np.uint8), labels
 
 
-def examples(count: int = 64, seed: int = 0, **more) -> Examples:
+def examples(count: int = 64, seed: int = 0, **more) -> HipExamples:
     images, labels = stripes(count, seed)
-    return Examples({"image": Field(images, 100.0, 100.0, **more)}, labels, seed=1)
+    return HipExamples({"image": ModalityField(images, 100.0, 100.0, **more)}, labels, seed=1)
 
 
 def config(steps: int, **more) -> TrainConfig:
@@ -53,20 +53,20 @@ def test_examples_are_functions_of_their_number() -> None:
 
 def test_shifts_bring_zeros_and_orders_only_order() -> None:
     ones = np.ones((1, 4, 4, 1), np.uint8)
-    moved = Examples({"image": Field(ones, shift=3)})
+    moved = HipExamples({"image": ModalityField(ones, shift=3)})
     sums = {float(moved[k]["image"].sum()) for k in range(40)}
     assert max(sums) <= 16
     assert len(sums) > 3
     numbers = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     order = np.random.default_rng(0).permutation(16)
-    assert Examples({"image": Field(numbers, order=order)})[0]["image"][:, 0].tolist() == order.tolist()
+    assert HipExamples({"image": ModalityField(numbers, order=order)})[0]["image"][:, 0].tolist() == order.tolist()
 
 
 def test_fields_of_different_lengths_are_refused() -> None:
     with pytest.raises(BadInput, match="numbers of examples differ"):
-        Examples({"image": Field(np.zeros((3, 2, 1)))}, np.zeros(2))
+        HipExamples({"image": ModalityField(np.zeros((3, 2, 1)))}, np.zeros(2))
     with pytest.raises(BadInput, match="or are 0"):
-        Examples({"image": Field(np.zeros((0, 2, 1)))})
+        HipExamples({"image": ModalityField(np.zeros((0, 2, 1)))})
 
 
 def test_masked_losses_by_hand() -> None:
@@ -86,7 +86,7 @@ def test_masked_losses_by_hand() -> None:
 
 
 def test_modalities_weigh_what_they_are_told() -> None:
-    both = Examples({"a": Field(np.ones((4, 8, 1))), "b": Field(3 * np.ones((4, 8, 1)))})
+    both = HipExamples({"a": ModalityField(np.ones((4, 8, 1))), "b": ModalityField(3 * np.ones((4, 8, 1)))})
     task = MaskedTask(HIP, both, both, Masked(weights={"a": 3.0}))
     loss, logs = task.loss(task.model(), both.plain(0, 4), StepContext(generator=torch.Generator().manual_seed(0)))
     assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
@@ -127,7 +127,7 @@ def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     images, _ = stripes(64)
     targets = (images[..., 0] > 100).astype(np.int64)
     targets[:, 0] = -1
-    data = Examples({"image": Field(images, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
+    data = HipExamples({"image": ModalityField(images, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
     task = ClassTask(HIP, data, data, 2, elements_of="image")
     result = fit(task, config(250), tmp_path)
     scores = task.evaluate(result.model.eval(), 0)
@@ -140,7 +140,7 @@ def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
     """Label 0: lying stripes; label 1: standing ones; label 2: always, which nothing can be wrong about; label 3: never."""
     images, labels = stripes(64)
     truth = np.stack([labels == 0, labels == 1, labels >= 0, labels < 0], 1).astype(np.float32)
-    data = Examples({"image": Field(images, 100.0, 100.0)}, truth, seed=1)
+    data = HipExamples({"image": ModalityField(images, 100.0, 100.0)}, truth, seed=1)
     task = ClassTask(HIP, data, data, 4)
     before = task.evaluate(task.model().eval(), 0)["mean_average_precision"]
     assert before == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.1)  # all the same: the share of those that are true
@@ -157,7 +157,7 @@ def test_scores_by_hand() -> None:
         def forward(self, inputs: dict) -> torch.Tensor:
             return torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2]]), 3).float()
 
-    data = Examples({"image": Field(np.zeros((1, 4, 3)))}, np.array([[0, 0, 1, -1]]))
+    data = HipExamples({"image": ModalityField(np.zeros((1, 4, 3)))}, np.array([[0, 0, 1, -1]]))
     scores = ClassTask(HIP, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
     # class 0: 1 of 2; class 1: 1 of 2; class 2 does not occur where anything is counted
     assert scores == pytest.approx({"accuracy": 2 / 3, "mean_iou": 0.5})
@@ -166,7 +166,7 @@ def test_scores_by_hand() -> None:
 def test_a_read_out_needs_a_modality_with_a_decoder() -> None:
     model = MaskedTask(HIP, examples(), examples(), Masked()).model()
     with pytest.raises(BadInput, match="'label' is no modality"):
-        Classifier(model, 2, elements_of="label")
+        HipClassifier(model, 2, elements_of="label")
 
 
 @pytest.mark.parametrize("elements_of", [None, "image"])
@@ -187,7 +187,7 @@ def test_a_new_read_out_sees_features_that_differ(elements_of: str | None) -> No
 
 
 def test_a_feature_that_never_changes_is_not_blown_up() -> None:
-    norm = Standardise(2)
+    norm = Standardize(2)
     norm.measure(torch.tensor([[5.0, 1.0], [5.0, 3.0]]))
     assert norm(torch.tensor([[6.0, 2.0]])).tolist() == [[1.0, 0.0]]
 

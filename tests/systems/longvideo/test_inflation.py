@@ -117,9 +117,10 @@ def test_additions_change_nothing_at_first_and_all_weights_are_there(memory: str
 
 def stemmed(**changes: Any) -> Any:
     """A ViT with a stem of convolutions, whose batch norms have seen something, for images in -1..1."""
-    how = replace(encoders.build("vit-base-16").preprocessing, size=(16, 16))
+    base = encoders.build("vit-base-16", **VIT)
+    preprocessing = replace(base.preprocessing, size=(16, 16))
     sizes = {**VIT, "class_token": False, "pooling": "mean", "stem": "convolutions", "stem_blocks": 1}
-    vit = ViT(replace(encoders.build("vit-base-16").config, **{**sizes, **changes}), how).double().train()
+    vit = ViT(replace(base.config, **{**sizes, **changes}), preprocessing).double().train()
     with torch.no_grad():
         for seed in range(3):
             vit(torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5)

@@ -17,7 +17,7 @@ import tapetum
 from tapetum.bench import embedding_rows
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo import streaming as watching
+from tapetum.systems.longvideo import streaming
 from tapetum.systems.longvideo.stream_files import load_state, save_state
 from tapetum.video import write_video
 
@@ -43,7 +43,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
     whole = table(place, "whole.npz")
     assert not [*place.glob("*.unfinished*")]
     monkeypatch.setattr(embedding_rows, "EVERY", every)
-    steps, first = [], watching.preprocess_frames
+    steps, first = [], streaming.preprocess_frames
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
         steps.append(len(frames))
@@ -51,7 +51,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
             raise KeyboardInterrupt
         return first(model, frames)
 
-    monkeypatch.setattr(watching, "preprocess_frames", dies)
+    monkeypatch.setattr(streaming, "preprocess_frames", dies)
     with pytest.raises(KeyboardInterrupt):
         table(place, "again.npz")
     assert not (place / "again.npz").exists()
@@ -66,7 +66,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
 @pytest.mark.slow
 def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_rows, "EVERY", 0.0)
-    steps, first = [0], watching.preprocess_frames
+    steps, first = [0], streaming.preprocess_frames
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
         steps[0] += 1
@@ -74,7 +74,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: 
             raise KeyboardInterrupt
         return first(model, frames)
 
-    monkeypatch.setattr(watching, "preprocess_frames", dies)
+    monkeypatch.setattr(streaming, "preprocess_frames", dies)
     with pytest.raises(KeyboardInterrupt):
         table(place, "x.npz")
     write_video(place / "a.mp4", np.zeros((20, 16, 16, 3), np.uint8), 1)  # another video: from its beginning
@@ -123,14 +123,14 @@ def slowly(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that embeds, and waits in each segment."""
     code = f"""
 import time, tapetum
-from tapetum.systems.longvideo import streaming as watching
+from tapetum.systems.longvideo import streaming
 from tapetum.bench import embedding_rows
 embedding_rows.EVERY = 0.0
-first = watching.prepared
+first = streaming.preprocess_frames
 def slow(model, frames):
     time.sleep(0.3)
     return first(model, frames)
-watching.prepared = slow
+streaming.preprocess_frames = slow
 tapetum.embed(({str(place / "a.mp4")!r}, {str(place / "b.mp4")!r}), out={str(place / "k.npz")!r},
               model={str(place / "longvideo.safetensors")!r})
 """
@@ -143,7 +143,7 @@ tapetum.embed(({str(place / "a.mp4")!r}, {str(place / "b.mp4")!r}), out={str(pla
 @pytest.mark.slow
 def test_a_process_that_is_killed_leaves_what_can_be_gone_on_with(place: Path, slowly: subprocess.Popen[bytes]) -> None:
     state, began = place / "k.npz.unfinished.state", time.monotonic()
-    while not state.exists() and time.monotonic() - began < 120:
+    while not state.exists() and slowly.poll() is None and time.monotonic() - began < 120:
         time.sleep(0.05)
     slowly.send_signal(signal.SIGKILL)
     slowly.wait()

@@ -6,12 +6,12 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.looks import PLAIN, colours
+from tapetum.systems.odin.feature_maps import PLAIN, colours
 from tapetum.systems.odin.losses import detcon
 from tapetum.systems.odin.metrics import best_overlaps, discovery_scores
 from tapetum.systems.odin.objects import find_objects
 from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.systems.odin.regions import masked_mean
+from tapetum.systems.odin.regions import pool_masks
 from tapetum.systems.odin.sources import mask_source
 from tapetum.transfer.propagation import carry
 
@@ -33,7 +33,7 @@ def test_masks_of_one_colour_train(metric: str) -> None:
     ids = source(torch.zeros(2, 3, 16, 16), None, torch.Generator().manual_seed(0))
     assert ids.shape == (2, 4, 4)
     assert int(ids.max()) <= 2
-    means, cells = masked_mean(torch.randn(2, 5, 4, 4), ids, 3)
+    means, cells = pool_masks(torch.randn(2, 5, 4, 4), ids, 3)
     assert torch.isfinite(means).all()
     assert (cells.sum(1) == 16).all()
 
@@ -57,7 +57,7 @@ def test_what_is_not_finite_is_refused() -> None:
 
 
 def test_empty_masks_have_no_part_and_no_score() -> None:
-    empty, cells = masked_mean(torch.ones(1, 4, 2, 2), torch.full((1, 2, 2), -1), 3)
+    empty, cells = pool_masks(torch.ones(1, 4, 2, 2), torch.full((1, 2, 2), -1), 3)
     assert not empty.any()
     assert not cells.any()
     rows = torch.randn(1, 2, 4, requires_grad=True)

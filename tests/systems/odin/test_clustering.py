@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.clustering import _checked, _random_seeds, _spread_seeds, kmeans
+from tapetum.systems.odin.sources import _checked, _plus_plus_seeds, _random_seeds, kmeans
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -34,10 +34,10 @@ def test_spherical_k_means_knows_no_length_and_follows_its_generator() -> None:
     assert not torch.equal(first, kmeans(x, 5, generator=seeded(5)))
 
 
-def test_spread_seeds_are_those_of_k_means_plus_plus() -> None:
+def test_plus_plus_seeds_are_those_of_k_means_plus_plus() -> None:
     """Arthur and Vassilvitskii, 2007, section 2.2: the odds of the next are squared distances to the nearest chosen one."""
     x, draws = torch.randn(3, 30, 4, dtype=torch.float64, generator=seeded(7)), torch.rand(3, 6, generator=seeded(8))
-    found = _spread_seeds(x, 6, seeded(8))
+    found = _plus_plus_seeds(x, 6, seeded(8))
     for points, u, seeds in zip(x.numpy(), draws.tolist(), found.numpy(), strict=True):
         chosen = [int(u[0] * 30)]
         for k in range(1, 6):

@@ -18,7 +18,7 @@ from tapetum.data.rle import decode_mask
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.looks import colours, looked_at_by, places, rgb
+from tapetum.systems.odin.feature_maps import colours, network_map, positions, rgb
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import find_objects
 from tapetum.transfer.whole import prepare_whole
@@ -72,7 +72,7 @@ def test_a_thing_that_the_image_cuts_off_is_less_of_one(rows: tuple[int, int], c
     there = torch.zeros(10, 10)
     there[slice(*rows), slice(*columns)] = 1
     # 12 cells are at the outline of 4 x 4 cells; where 4 of them are the image's edge, a third of it is not known
-    masks, _ = find_objects(np.zeros((10, 10, 3), np.uint8), rgb, clusters=2, found=torch.stack([there, 1 - there]))
+    masks, _ = find_objects(np.zeros((10, 10, 3), np.uint8), rgb, clusters=2, features=torch.stack([there, 1 - there]))
     assert masks.scores is not None
     assert masks.scores.tolist() == pytest.approx([score])
     assert (masks.masks[0] == there.numpy()).all()
@@ -81,7 +81,7 @@ def test_a_thing_that_the_image_cuts_off_is_less_of_one(rows: tuple[int, int], c
 def test_positions_are_those_of_cells_whatever_is_shown() -> None:
     shown = make_image()[0][:, :64]
     _, height, width = rgb(shown).shape
-    found = places(shown)
+    found = positions(shown)
     assert found.shape == (2, height, width)
     longest = max(height, width)
     assert all(
@@ -92,7 +92,7 @@ def test_positions_are_those_of_cells_whatever_is_shown() -> None:
 def test_an_encoder_looks_instead() -> None:
     torch.manual_seed(0)
     encoder = build("resnet-18", stem_width=8)
-    masks, clusters = find_objects(make_image()[0], looked_at_by(encoder), clusters=3)
+    masks, clusters = find_objects(make_image()[0], network_map(encoder), clusters=3)
     assert clusters.max() <= 2
     assert masks.masks.shape[1:] == (120, 160)
     with pytest.raises(BadInput, match="objects are sought in 8 x 8"):
@@ -108,15 +108,15 @@ def test_of_a_pyramid_the_finest_level_is_looked_at_unless_a_stride_is_asked_for
     with torch.no_grad():
         levels = model.pyramid(model.encoder(prepare_whole(model.encoder, shown, 64)).maps)
     assert len({level.shape for level in levels}) == len(levels)
-    torch.testing.assert_close(looked_at_by(model, 64)(shown), levels[0][0])
+    torch.testing.assert_close(network_map(model, 64)(shown), levels[0][0])
     for stride, level in zip(model.encoder.strides, levels, strict=False):
-        torch.testing.assert_close(looked_at_by(model, 64, stride)(shown), level[0])
+        torch.testing.assert_close(network_map(model, 64, stride)(shown), level[0])
 
 
 def test_networks_for_small_views_see_enough_of_a_image() -> None:
     encoder = tapetum.encoders.build("resnet-nano")
-    assert looked_at_by(encoder)(make_image()[0]).shape[1:] == (24, 32)  # 96 pixels of 120, cells of 4
-    assert looked_at_by(encoder, 64)(make_image()[0]).shape[1:] == (16, 16)
+    assert network_map(encoder)(make_image()[0]).shape[1:] == (24, 32)  # 96 pixels of 120, cells of 4
+    assert network_map(encoder, 64)(make_image()[0]).shape[1:] == (16, 16)
 
 
 def test_what_is_said_of_a_look_was_measured() -> None:

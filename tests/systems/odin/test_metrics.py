@@ -34,7 +34,7 @@ def test_one_cluster_is_the_whole_image() -> None:
 def test_boxes_are_right_from_half_an_overlap() -> None:
     truth = [np.array([[0, 0, 10, 10], [50, 50, 60, 60]]), np.array([[0, 0, 10, 10]])]
     assert corloc([np.array([50, 50, 60, 55]), np.array([0, 0, 10, 4])], truth) == 0.5
-    with pytest.raises(BadInput, match="1 boxes are said for 2"):
+    with pytest.raises(BadInput, match="1 boxes for 2"):
         corloc([np.array([0, 0, 1, 1])], truth)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tapetum.systems.odin.regions import OUTSIDE, Crops, draw_regions, masked_mean, spanning, warp
+from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp
 
 
 def crops(*boxes: tuple[float, float, float, float], flipped: bool = False) -> Crops:
@@ -49,7 +49,7 @@ def test_places_outside_are_said_and_spanning_crops_leave_none() -> None:
     generator = torch.Generator().manual_seed(0)
     boxes = torch.rand(200, 8, generator=generator) * 100 + 0.1
     one, other = Crops(boxes[:, :4], torch.rand(200, generator=generator) < 0.5), Crops(boxes[:, 4:], torch.zeros(200) > 1)
-    span = spanning(one, other)
+    span = span_crops(one, other)
     for view in (one, other):
         assert (warp(torch.zeros(200, 7, 9, dtype=torch.long), span, view, (5, 6)) == 0).all()
 
@@ -57,19 +57,19 @@ def test_places_outside_are_said_and_spanning_crops_leave_none() -> None:
 def test_means_inside_of_masks() -> None:
     features = torch.randn(2, 3, 4, 5, dtype=torch.float64)
     ids = torch.randint(-1, 3, (2, 4, 5), generator=torch.Generator().manual_seed(1))
-    means, cells = masked_mean(features, ids, 4)
+    means, cells = pool_masks(features, ids, 4)
     for b in range(2):
         for k in range(3):
             torch.testing.assert_close(means[b, k], features[b][:, ids[b] == k].mean(1))
             assert int(cells[b, k]) == int((ids[b] == k).sum())
     assert torch.equal(means[:, 3], torch.zeros(2, 3, dtype=torch.float64))
-    constant, _ = masked_mean(torch.full((1, 2, 4, 4), 7.0), torch.zeros(1, 4, 4, dtype=torch.long), 1)
+    constant, _ = pool_masks(torch.full((1, 2, 4, 4), 7.0), torch.zeros(1, 4, 4, dtype=torch.long), 1)
     assert torch.equal(constant, torch.full((1, 1, 2), 7.0))
 
 
 def test_regions_are_drawn_from_those_that_are_there() -> None:
     cells = torch.tensor([[5.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    drawn = draw_regions(cells, 4000, torch.Generator().manual_seed(0))
+    drawn = sample_regions(cells, 4000, torch.Generator().manual_seed(0))
     assert drawn[0].unique().tolist() == [0, 2]
     assert float((drawn[0] == 2).float().mean()) == pytest.approx(0.5, abs=0.03)  # as likely as the larger one
     assert drawn[1].unique().tolist() == [0, 1, 2, 3]

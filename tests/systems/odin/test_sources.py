@@ -10,7 +10,7 @@ from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.sources import mask_source, with_places
+from tapetum.systems.odin.sources import mask_source, with_positions
 
 
 def config(**changes: Any) -> OdinConfig:
@@ -61,12 +61,12 @@ def test_features_and_projections_of_a_network_are_clustered_and_learn_nothing()
 def test_positions_count_as_much_as_they_are_told() -> None:
     generator = torch.Generator().manual_seed(0)
     found = torch.randn(2, 5, 8, 12, generator=generator) * 7
-    joined = with_places(found, 0.5)
+    joined = with_positions(found, 0.5)
     spread = joined.flatten(2).var(-1)
     torch.testing.assert_close(spread[:, 5:].sum(1), 0.25 * spread[:, :5].sum(1))
-    assert with_places(found, 0) is found
+    assert with_positions(found, 0) is found
     flat = torch.zeros(1, 3, 64, 64)
-    assert torch.isfinite(with_places(flat, 1)).all()
+    assert torch.isfinite(with_positions(flat, 1)).all()
 
 
 def test_given_masks_are_handed_on_or_refused() -> None:
@@ -77,7 +77,7 @@ def test_given_masks_are_handed_on_or_refused() -> None:
         source(images, None, None)
     with pytest.raises(BadInput, match="for 2 images"):
         source(images, ids[:1], None)
-    with pytest.raises(BadInput, match="ids of masks are 0 to 4; wanted 0 to 3"):
+    with pytest.raises(BadInput, match="ids of masks are 0 to 4; give 0 to 3"):
         source(images, torch.where(ids == 3, 4, ids), None)
     with pytest.raises(BadInput, match="square number"):
         config(source="grid", clusters=5)

@@ -72,7 +72,7 @@ def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
     run = small(source="pixels", clusters=5)
     same, other = (OdinTask(replace(run, seed=seed), ImageSource(Squares())) for seed in (1, 2))
     batch = batch_of(same, 4)
-    first, again, drawn = (task._masks(batch, StepContext(), 4)[0][0] for task in (same, same, other))
+    first, again, drawn = (task._discover(batch, StepContext(), 4)[0][0] for task in (same, same, other))
     assert torch.equal(first, again)
     assert not torch.equal(first, drawn)
 
@@ -91,7 +91,7 @@ def test_ids_of_views_are_where_the_pixels_are() -> None:
         replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0) for view in OdinTask.views(task)
     )
     batch = batch_of(task, 12)
-    ids, regions = task._masks(batch, StepContext(), 4)
+    ids, regions = task._discover(batch, StepContext(), 4)
     assert regions == 2
     how = run.architecture.preprocessing
     seen = 0

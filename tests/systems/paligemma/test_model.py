@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.layers import cpu
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import PaliGemma, build
-from tapetum.systems.paligemma.mask import prefix_lm_mask
+from tapetum.systems.paligemma.model import prefix_lm_mask
 
 PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
 SUFFIX = torch.tensor([[8, 50, 33, 1], [21, 1, 0, 0], [60, 7, 1, 0]])

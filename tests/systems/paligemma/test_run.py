@@ -79,19 +79,19 @@ def test_stages_end_with_weights_that_load_and_answer(first_stages: Path) -> Non
     tokens.check(model.config.language.vocabulary)
     prefix = torch.tensor([tokens.encode_prefix("caption en")])
     assert len(model.generate_ids(torch.zeros(1, 1, 3, 112, 112), prefix, 3)) == 1
-    assert not any(name.startswith("tell") for name in model.state_dict())
+    assert not any(name.startswith("dense_head") for name in model.state_dict())
 
 
 @pytest.mark.slow
 def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
-    still = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-9, "ruler": True}
+    still = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-9, "position_init": True}
     before = weights.load(first_stages / "1" / "model.safetensors")
     other = train_stage(
         stage0(str(scenes), start=str(first_stages / "1" / "model.safetensors"), **still), launch(tmp_path / "0")
     )
     assert other is not None
     run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), vision_encoder=str(other.weights), **still)
-    finished = train_stage(replace(run, learning=Learning(location_std=9.0), looking=0.5), launch(tmp_path / "1"))
+    finished = train_stage(replace(run, learning=Learning(location_std=9.0), attention_weight=0.5), launch(tmp_path / "1"))
     assert finished is not None
     after = weights.load(finished.weights)
     moved = after.state_dict()["vision_encoder.positions"] - before.state_dict()["vision_encoder.positions"]

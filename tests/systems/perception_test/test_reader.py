@@ -14,11 +14,11 @@ from scipy.interpolate import interp1d
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_annotations
 from tapetum.systems.perception_test.dataset import find_annotations, open_split
-from tapetum.systems.perception_test.features import FeatureFolder, joined, read_features
-from tapetum.systems.perception_test.footage import numbers_of, open_footage
+from tapetum.systems.perception_test.features import FeatureFolder, join_features, read_features
+from tapetum.systems.perception_test.footage import frame_numbers, open_footage
 from tapetum.systems.perception_test.lists import read_cuts, read_ids
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video.soundtrack import wav_file
+from tapetum.video.sound import wav_file
 
 RATE = 10
 
@@ -88,11 +88,11 @@ def test_frames_are_those_of_the_annotations(folder: Path) -> None:
 
 def test_more_frames_than_the_annotations_say(tmp_path: Path) -> None:
     path = write_times(tmp_path / "a.mp4", [*range(12)])
-    half = Metadata(video_id="a", split="valid", rate=5.0, frames=6, size=(32, 32))
+    half = Metadata(video_id="a", split="valid", frame_rate=5.0, frames=6, size=(32, 32))
     assert shown(open_footage(path, half)) == [0, 2, 4, 6, 8, 10]
-    short = Metadata(video_id="a", split="valid", rate=10.0, frames=9, size=(32, 32))
+    short = Metadata(video_id="a", split="valid", frame_rate=10.0, frames=9, size=(32, 32))
     assert shown(open_footage(path, short)) == [*range(9)]
-    long = Metadata(video_id="a", split="valid", rate=10.0, frames=14, size=(32, 32))
+    long = Metadata(video_id="a", split="valid", frame_rate=10.0, frames=14, size=(32, 32))
     assert shown(open_footage(path, long)) == [*range(12), 11, 11]
 
 
@@ -100,7 +100,7 @@ def test_numbers_of_frames_are_those_of_the_definition() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         times, frames, rate = np.sort(rng.uniform(0, 5, 40)), int(rng.integers(20, 60)), float(rng.uniform(5, 15))
-        found = numbers_of(times, frames, rate)
+        found = frame_numbers(times, frames, rate)
         if frames == len(times):
             continue
         for k in range(frames):  # the last frame whose number, by its time, is not above k
@@ -203,13 +203,13 @@ def test_features_are_read_and_joined_as_the_public_code_joins_them(tmp_path: Pa
     first, second = FeatureFolder(tmp_path / "video", 512), FeatureFolder(tmp_path / "audio", 256)
     assert (list(first), list(second)) == (["video_1"], ["video_1", "video_2"])
     np.testing.assert_array_equal(second["video_2"], sound)
-    found = joined(first["video_1"], second["video_1"])
+    found = join_features(first["video_1"], second["video_1"])
     x = np.arange(23)
     wanted = interp1d(x, sound, axis=0)(np.linspace(x.min(), x.max(), 37))
     assert found.shape == (37, 768)
     np.testing.assert_array_equal(found[:, :512], video)
     np.testing.assert_allclose(found[:, 512:], wanted, atol=1e-6)
-    np.testing.assert_array_equal(joined(video, sound[:1])[:, 512:], np.repeat(sound[:1], 37, 0))
+    np.testing.assert_array_equal(join_features(video, sound[:1])[:, 512:], np.repeat(sound[:1], 37, 0))
     with pytest.raises(BadInput, match="there are no features"):
         FeatureFolder(tmp_path)
 

@@ -22,8 +22,7 @@ from tapetum.systems.perception_test.views.contents import Contents, gather, tas
 from tapetum.systems.perception_test.views.film import film_uri
 from tapetum.systems.perception_test.views.segments import class_rows, waveform
 from tapetum.video import open_video, write_video
-from tapetum.video.sound import read_sound
-from tapetum.video.soundtrack import SoundTrack, wav_file
+from tapetum.video.sound import SoundTrack, read_sound, wav_file
 
 Run = Callable[..., tuple[int, str, str]]
 RATE, FRAMES, LONG = 10.0, 60, "video_" + "1234567890" * 6
@@ -142,7 +141,7 @@ def test_a_page_has_all_that_is_known_and_nothing_from_elsewhere(page: Path) -> 
     )
     data = json.loads(elements.data)
     assert (data["rate"], data["frames"], data["answers"]) == (RATE, FRAMES, {"5": [1]})
-    kinds = [(t["kind"], t["said"], t.get("question")) for t in data["tracks"]]
+    kinds = [(t["kind"], t["predicted"], t.get("question")) for t in data["tracks"]]
     assert kinds == [("object", False, None)] * 2 + [("point", False, None), ("object", True, None), ("point", True, None)] + [
         ("object", True, 5)
     ]
@@ -228,10 +227,10 @@ def test_segments_of_a_class_lie_in_lanes_and_those_of_high_scores_are_drawn() -
     assert [row.label for row in rows] == ["Clap", "class 18", "class 17", "class 16", "class 15", "class 14", "class 13"]
     assert left == 3
     assert [len(lane) for lane in rows[0].true] == [1, 1]  # they overlap
-    assert (len(rows[0].said), rows[0].undrawn) == (3, 47)
-    assert rows[0].said[0][0].more == "score 0.49"
+    assert (len(rows[0].predicted), rows[0].undrawn) == (3, 47)
+    assert rows[0].predicted[0][0].more == "score 0.49"
     for row in rows:
-        for lane in (*row.true, *row.said):
+        for lane in (*row.true, *row.predicted):
             assert all(a.end_s <= b.start_s for a, b in pairwise(lane))
 
 
@@ -339,7 +338,7 @@ def test_in_chromium_boxes_are_drawn_where_they_belong(shown: Browser) -> None:
 
 @pytest.mark.slow
 def test_in_chromium_segments_and_questions_lead_to_their_moment(shown: Browser) -> None:
-    shown.click(".bar.action:not(.said)")
+    shown.click(".bar.action:not(.predicted)")
     assert frame_of(shown) == 10
     shown.run("document.querySelector('.bar.sound').focus()")
     shown.press("enter")

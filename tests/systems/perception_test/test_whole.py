@@ -14,7 +14,7 @@ from support.scripts import GOLDEN
 from tapetum.bench.perception_test import ImageOptions, ModelOptions, load_predictors
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.predicting import predict_videos
 from tapetum.systems.perception_test.predictions import read_predictions
@@ -62,7 +62,9 @@ def test_every_task_has_truth(world: Path) -> None:
     for video in videos:
         assert all((video.objects, video.points, video.questions))
         assert video.questions[0].cut in (4, 5)
-        assert video.metadata.frames == len(Seen(video.metadata, world / "videos" / f"{video.metadata.video_id}.mp4").frames)
+        assert video.metadata.frames == len(
+            VideoContent(video.metadata, world / "videos" / f"{video.metadata.video_id}.mp4").frames
+        )
 
 
 def test_every_baseline_answers_and_is_submitted(world: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_encoders_by_name() -> None:
         ("timm:convnext_tiny", (), "tapetum has no network like timm's 'convnext_tiny'"),
         ("resnet-18", ("stem",), "--change stem: give NAME=VALUE"),
         ("resnet-18", ("patch=3",), "a resnet has no setting 'patch'"),
-        ("resnet-18", ("stem=5x5",), "a ResNet has no stem '5x5'"),
+        ("resnet-18", ("stem=5x5",), "stem is '5x5'; it must be 7x7 or 3x3"),
     ):
         with pytest.raises(BadInput, match=words):
             encoder_architecture(name, 32, change)

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from support.networks import TAPIR_NANO, save_tapir
-from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
 from tapetum.video import write_video
 
 

@@ -30,12 +30,12 @@ def test_bundled_trackers_follow_points_through_new_scenes(name, least):
 
 
 @pytest.mark.slow
-def test_a_second_look_knows_better_what_is_visible():
+def test_a_second_pass_knows_better_what_is_visible():
     tracker, right, scores = tapetum.load("tapir-nano"), [], []
     for seed in (900_003, 900_004):
         clip = clip_of(seed)
         for look in (False, True):
-            tracks = tracker.track(clip.video, clip.queries, second_look=look)
+            tracks = tracker.track(clip.video, clip.queries, second_pass=look)
             truth = clip.queries, ~clip.truth.visible, clip.truth.xy
             found = tapvid_metrics(*truth, ~tracks.visible, tracks.xy, "first")
             right.append(found["occlusion_accuracy"])

@@ -11,8 +11,8 @@ import torch
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
-from tapetum.systems.tap.network.second_look import looks, looks_of_fixed_shape
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.network.second_pass import track_passes, track_with_fixed_shapes
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 TINY = replace(
     TAPIR, extra_convs=1, initial_resolution=(32, 32), antialias=True, refine_at_least=(48, 48), iterations=1, mixer_blocks=1
@@ -20,7 +20,7 @@ TINY = replace(
 SIZE, POINTS = (40, 56), 3
 
 
-def network(**changes) -> Tracker:
+def network(**changes) -> TapirTracker:
     return tracker(TINY, **changes)
 
 
@@ -75,18 +75,18 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
         asked = np.full_like(asked, np.nan)
 
 
-def seeing(tracker: Tracker) -> Tracker:
+def seeing(tracker: TapirTracker) -> TapirTracker:
     """The tracker, sure that it sees its points."""
     with torch.no_grad():
         tracker.model.mixer.outward.bias[2:4] -= 4
     return tracker
 
 
-def test_looks_of_fixed_shape_are_the_second_look():
-    tracker, video, asked = seeing(network(second_look=True)), torch.from_numpy(images(4)), torch.from_numpy(queries(3))
+def test_looks_of_fixed_shape_are_the_second_pass():
+    tracker, video, asked = seeing(network(second_pass=True)), torch.from_numpy(images(4)), torch.from_numpy(queries(3))
     with torch.no_grad():
-        first, second = looks(tracker.model, video, asked)
-        found = looks_of_fixed_shape(tracker.model, video, asked)
+        first, second = track_passes(tracker.model, video, asked)
+        found = track_with_fixed_shapes(tracker.model, video, asked)
     assert (first.confidence > 0.5).float().mean() > 0.5
     assert (first.tracks - second.tracks).abs().max() > 0.01
     assert (found.tracks - second.tracks).abs().max() < 1e-3
@@ -96,12 +96,12 @@ def test_looks_of_fixed_shape_are_the_second_look():
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_traced")
 def test_a_program_of_a_network_that_looks_twice_is_our_track_without_polish(tmp_path):
-    tracker, asked = seeing(network(second_look=True, polish=True)), queries(3)
+    tracker, asked = seeing(network(second_pass=True, polish=True)), queries(3)
     frames = np.random.default_rng(3).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
     assert left_out(tracker) == ("polish",)
     assert left_out(network()) == ()
     ours = tracker.track(frames, asked[0], polish=False)
-    once = tracker.track(frames, asked[0], polish=False, second_look=False)
+    once = tracker.track(frames, asked[0], polish=False, second_pass=False)
     assert np.abs(ours.xy - once.xy).max() > 0.01
     program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
     session = onnxruntime.InferenceSession(export(program, tmp_path / "clip.onnx"))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapetum.systems.tapvid3d.baselines import Points3D, Static, both_ways
+from tapetum.systems.tapvid3d.baselines import PointArrays, Static3D, both_ways
 from tapetum.systems.tapvid3d.geometry import project
 
 CAMERA = np.array([100.0, 100, 32, 24])
@@ -17,19 +17,19 @@ def test_static_stays_on_its_query_with_the_depth_of_its_pixel() -> None:
     depth = np.full((6, 48, 64), 9.0, np.float32)
     depth[0, 20, 10], depth[3, 30, 40], depth[5, 24, 32] = 2.0, 3.0, np.nan
     for maps, expected in ((depth, [2, 3, 2.5]), (np.zeros_like(depth), [1, 1, 1]), (None, [1, 1, 1])):
-        points = Static().track(VIDEO, QUERIES, CAMERA, maps)
+        points = Static3D().track(VIDEO, QUERIES, CAMERA, maps)
         assert points.xyz.shape == (3, 6, 3)
         np.testing.assert_allclose(points.xyz[:, :, 2], np.repeat(np.array(expected)[:, None], 6, axis=1))
         np.testing.assert_allclose(project(points.xyz[:, 4], CAMERA), QUERIES[:, :2])
         assert points.visible.all()
 
 
-def forward_only(video: np.ndarray, queries_xyt: np.ndarray, intrinsics: np.ndarray, depth: Any) -> Points3D:
+def forward_only(video: np.ndarray, queries_xyt: np.ndarray, intrinsics: np.ndarray, depth: Any) -> PointArrays:
     """Reads X off the image and Z off the depth from the query's frame on; nonsense before it."""
     later = np.arange(len(video)) >= queries_xyt[:, 2:]
     xyz = np.zeros((len(queries_xyt), len(video), 3))
     xyz[..., 0], xyz[..., 1], xyz[..., 2] = video[:, 0, 0, 0], queries_xyt[:, :1], depth[:, 0, 0]
-    return Points3D(np.where(later[..., None], xyz, -99), later & (video[:, 0, 0, 0] != 4))
+    return PointArrays(np.where(later[..., None], xyz, -99), later & (video[:, 0, 0, 0] != 4))
 
 
 def test_both_ways_is_right_before_and_after_the_query() -> None:
@@ -41,11 +41,11 @@ def test_both_ways_is_right_before_and_after_the_query() -> None:
 
 
 def test_the_query_frame_is_the_forward_run_s() -> None:
-    def marked(video: np.ndarray, queries_xyt: np.ndarray, intrinsics: Any, depth: Any) -> Points3D:
+    def marked(video: np.ndarray, queries_xyt: np.ndarray, intrinsics: Any, depth: Any) -> PointArrays:
         forward = video[0, 0, 0, 0] == 0
         assert depth is None
         assert video.flags.c_contiguous
-        return Points3D(np.full((3, 6, 3), 1.0 if forward else -1.0), np.full((3, 6), forward))
+        return PointArrays(np.full((3, 6, 3), 1.0 if forward else -1.0), np.full((3, 6), forward))
 
     points = both_ways(marked)(VIDEO, QUERIES, CAMERA)
     np.testing.assert_array_equal(points.visible, np.arange(6) >= QUERIES[:, 2:])
@@ -53,6 +53,6 @@ def test_the_query_frame_is_the_forward_run_s() -> None:
 
 
 def test_static_is_a_fixed_point_of_both_ways() -> None:
-    once, twice = Static().track(VIDEO, QUERIES, CAMERA), both_ways(Static().track)(VIDEO, QUERIES, CAMERA)
+    once, twice = Static3D().track(VIDEO, QUERIES, CAMERA), both_ways(Static3D().track)(VIDEO, QUERIES, CAMERA)
     assert twice.xyz == pytest.approx(once.xyz)
     assert twice.visible.all()

@@ -5,8 +5,8 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
+from tapetum.systems.tapvid3d.baselines import Lifted, interpolate_depth, lift, lift_static
 from tapetum.systems.tapvid3d.geometry import project, unproject
-from tapetum.systems.tapvid3d.lift import Lifted, lift, lift_static, through_time
 from tapetum.systems.tapvid3d.metrics import tapvid3d_metrics
 from tapetum.types import Tracks
 
@@ -43,7 +43,7 @@ def test_hidden_points_and_holes_go_evenly_in_inverse_depth() -> None:
 
 def test_a_point_that_is_never_known_has_the_median_depth() -> None:
     z, known = np.array([[1.0, 3.0], [0.0, 0.0]]), np.array([[True, True], [False, False]])
-    np.testing.assert_allclose(through_time(z, known), [[1, 3], [2, 2]])
+    np.testing.assert_allclose(interpolate_depth(z, known), [[1, 3], [2, 2]])
 
 
 @pytest.mark.parametrize("maps", [[np.zeros(SIZE)] * 3, [np.full(SIZE, np.nan)] * 3])

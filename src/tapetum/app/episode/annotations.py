@@ -13,11 +13,11 @@ import numpy as np
 from tapetum.data import perception
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Cup
-from tapetum.scenes.filming import Followed, Truth
+from tapetum.scenes.rendering import GroundTruth, PointTracks
 from tapetum.scenes.sound.events import SoundEvents
-from tapetum.scenes.words import Question
-from tapetum.scenes.words.graph import things_of
-from tapetum.scenes.words.grounded import Grounded
+from tapetum.scenes.words import SceneQuestion
+from tapetum.scenes.words.episodes import Grounded
+from tapetum.scenes.words.graph import movable_bodies
 from tapetum.types import Masks
 
 ACTIONS = {
@@ -72,15 +72,18 @@ class Annotations:
         self._sounds: list[tuple[str, tuple[int, int], float, float, bool]] = []
         self._points: list[dict[str, Any]] = []
 
-    def add(self, part: Episode, truth: Truth, events: SoundEvents, start: int) -> None:
+    def add(self, part: Episode, truth: GroundTruth, events: SoundEvents, start: int) -> None:
         """Add a part that begins at frame `start` of the video."""
         self._first = self._first or part
         poses, seconds = part.camera.world_to_camera, start / self.rate
         self.moving |= bool(np.abs(poses - self._first.camera.world_to_camera[0]).max() > 1e-9)
         self.cup_game |= part.settings.get("story") == "cups-shuffle"
         step = max(1, round(self.rate))
-        looks = [*range(-start % step, part.frames, step), *([part.frames - 1] if start + part.frames == self.frames else [])]
-        for frame in dict.fromkeys(looks):
+        snapshots = [
+            *range(-start % step, part.frames, step),
+            *([part.frames - 1] if start + part.frames == self.frames else []),
+        ]
+        for frame in dict.fromkeys(snapshots):
             self._look(part, truth, frame, start)
         for action in sorted(part.actions, key=lambda a: (a.start_s, a.end_s, a.body)):
             bodies = (action.body, action.target)
@@ -90,7 +93,7 @@ class Annotations:
             times = float(events.start_s[i]) + seconds, float(events.end_s[i]) + seconds
             self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
-    def follow(self, part: Episode, bodies: np.ndarray, followed: Followed) -> None:
+    def follow(self, part: Episode, bodies: np.ndarray, followed: PointTracks) -> None:
         """Take points of bodies (n,) that were followed through all of the video, which has one part."""
         tracks = self.tracks()
         for body, xy, visible in zip(bodies.tolist(), followed.xy, followed.visible, strict=True):
@@ -114,8 +117,8 @@ class Annotations:
             for i, (v, bodies, *times) in enumerate(self._actions)
         ]
         sounds = [
-            perception.segment(i, SOUNDS[s], _place(SOUNDS, s), _parents(bodies, tracks), a, b, visible=seen, **fit)
-            for i, (s, bodies, a, b, seen) in enumerate(sorted(self._sounds, key=lambda row: row[2]))
+            perception.segment(i, SOUNDS[s], _place(SOUNDS, s), _parents(bodies, tracks), a, b, visible=shown, **fit)
+            for i, (s, bodies, a, b, shown) in enumerate(sorted(self._sounds, key=lambda row: row[2]))
         ]
         grounded = [
             perception.grounded_question(i, q.text, [tracks[b] for b in q.bodies], area=q.area, reasoning=q.kind)
@@ -140,16 +143,16 @@ class Annotations:
             "grounded_question": grounded,
         }
 
-    def _look(self, part: Episode, truth: Truth, frame: int, start: int) -> None:
+    def _look(self, part: Episode, truth: GroundTruth, frame: int, start: int) -> None:
         """Note the boxes of one frame."""
         masks = truth.masks(frame)
-        boxes = Masks(masks=masks.whole).boxes.xyxy
+        boxes = Masks(masks=masks.amodal).boxes.xyxy
         inside = part.inside[part.moment(frame)]
-        for body in things_of(part):
+        for body in movable_bodies(part):
             row = int(np.searchsorted(masks.ids, part.instance[body]))
-            seen, whole = bool(masks.seen[row].any()), bool(masks.whole[row].any())
-            if seen or (whole and inside[body] >= 0):
-                self._boxes.setdefault(body, []).append((start + frame, boxes[row], not seen))
+            is_visible, whole = bool(masks.visible[row].any()), bool(masks.amodal[row].any())
+            if is_visible or (whole and inside[body] >= 0):
+                self._boxes.setdefault(body, []).append((start + frame, boxes[row], not is_visible))
 
     def _track(self, number: int, body: int) -> dict[str, Any]:
         assert self._first is not None
@@ -160,23 +163,23 @@ class Annotations:
         return perception.object_track(number, name, *arrays, size=self.size, rate=self.rate, occluder=hides)
 
 
-def mc_questions(asked: Sequence[Question], rate: float, frames: int) -> list[dict[str, Any]]:
+def mc_questions(questions: Sequence[SceneQuestion], rate: float, frames: int) -> list[dict[str, Any]]:
     """Describe multiple-choice questions; `cut_frame` says where the video must end for one that looks ahead."""
-    told = []
-    for number, q in enumerate(asked):
+    rows = []
+    for number, q in enumerate(questions):
         end = frames if q.span is None else min(frames, max(1, int(q.span[1] * rate + 1e-6)))
         tags = TAGS.get(q.template, (AREA_TAGS[q.area],))
         more = {"cut_frame": end} if end < frames else {}
         row = perception.mc_question(
             number, q.text, q.options, q.correct, area=q.area, reasoning=q.kind, tags=tags, template=q.template, **more
         )
-        told.append(row)
-    return told
+        rows.append(row)
+    return rows
 
 
 def _name(episode: Episode, body: int) -> str:
-    found = episode.bodies[body]
-    return " ".join(word for word in (found.colour_name, found.group or found.noun) if word)
+    shape = episode.bodies[body]
+    return " ".join(word for word in (shape.colour_name, shape.group or shape.noun) if word)
 
 
 def _parents(bodies: tuple[int, int], tracks: dict[int, int]) -> list[int]:

@@ -20,17 +20,17 @@ from tapetum.app.episode.annotations import Annotations
 from tapetum.app.scene_items import candidate_rows
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import save_episode
-from tapetum.scenes.filming import Followed, Truth, film, varied
-from tapetum.scenes.image import first_that_starts
+from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import episode_parts, make_episode
+from tapetum.scenes.rendering import GroundTruth, PointTracks, random_render_config, render_episode
 from tapetum.scenes.sound import record
 from tapetum.scenes.textures import Textures
-from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
-from tapetum.scenes.words.grounded import grounded_questions
+from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
+from tapetum.scenes.words.episodes import grounded_questions
 from tapetum.systems.tapvid3d.format.data import write_clip
-from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
-from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
+from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 
 PART_S = 60.0
 """Longer episodes are made in parts of about so many seconds."""
@@ -40,7 +40,7 @@ CLIP_FRAMES, CLIP_BYTES = 250, 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class EpisodeRequest:
     """What an episode is to be."""
 
     seed: int
@@ -67,42 +67,42 @@ class _Pieces(deque[np.ndarray]):
 class Recording:
     """Makes episode `number` and its files in the folder `out`."""
 
-    def __init__(self, wanted: Wanted, out: Path, number: int, name: str, textures: Textures):
+    def __init__(self, request: EpisodeRequest, out: Path, number: int, name: str, textures: Textures):
         """Prepare; nothing is made yet."""
-        self.wanted, self.out, self.name, self.textures = wanted, out, name, textures
-        self.frames = round(wanted.seconds * wanted.rate)
-        size = (wanted.size, wanted.size)
-        self.key, self._parts = first_that_starts((wanted.seed, number), self._begin)
-        self._config = varied(np.random.default_rng((self.key, 6)))
+        self.request, self.out, self.name, self.textures = request, out, name, textures
+        self.frames = round(request.seconds * request.rate)
+        size = (request.size, request.size)
+        self.key, self._parts = first_valid_start((request.seed, number), self._begin)
+        self._config = random_render_config(np.random.default_rng((self.key, 6)))
         self._sounds = _Pieces()
-        self._told = Annotations(size, wanted.rate, self.frames)
+        self._annotations = Annotations(size, request.rate, self.frames)
         self._clip: list[np.ndarray] = []
         self._first: Episode | None = None
 
     def make(self) -> dict[str, Any]:
         """Write video, sound, record and tracks; return the truth of the episode."""
-        out, name, rate = self.out, self.name, self.wanted.rate
+        out, name, rate = self.out, self.name, self.request.rate
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))
         assert self._first is not None
         self._write_tracks(self._first)
-        happenings = Happenings(self._first)
-        item = self._told.item(name, self.wanted.split, wav.samples, SOUND_RATE, grounded_questions(happenings))
+        events = EpisodeEvents(self._first)
+        item = self._annotations.item(name, self.request.split, wav.samples, SOUND_RATE, grounded_questions(events))
         return {
             "id": name,
             "story": self._first.settings.get("story", ""),
-            "caption": episode_caption(happenings),
+            "caption": episode_caption(events),
             "told_s": self._first.seconds,
             "item": item,
             "candidates": candidate_rows(episode_candidates(self._first, self.key)),
         }
 
     def _begin(self, key: int) -> Iterator[Episode]:
-        wanted = self.wanted
-        size, rate, seconds = (wanted.size, wanted.size), wanted.rate, wanted.seconds
+        request = self.request
+        size, rate, seconds = (request.size, request.size), request.rate, request.seconds
         if seconds <= PART_S:
-            return iter([make_episode(key, wanted.story, seconds=seconds, size=size, rate=rate)])
-        parts = episode_parts(key, wanted.story, seconds=seconds, part_seconds=PART_S, size=size, rate=rate)
+            return iter([make_episode(key, request.story, seconds=seconds, size=size, rate=rate)])
+        parts = episode_parts(key, request.story, seconds=seconds, part_seconds=PART_S, size=size, rate=rate)
         return chain([next(parts)], parts)
 
     def _film(self, wav: WavWriter) -> Iterator[np.ndarray]:
@@ -114,29 +114,29 @@ class Recording:
             samples, events = record(part, SOUND_RATE)
             wav.write(samples)
             self._sounds.append(samples)
-            self._told.add(part, Truth(part), events, start)
+            self._annotations.add(part, GroundTruth(part), events, start)
             self._first = self._first or part
-            for frame in film(part, self.textures, self._config):
+            for frame in render_episode(part, self.textures, self._config):
                 if start == 0 and len(self._clip) < self._most():
                     self._clip.append(frame.rgb)
                 yield frame.rgb
             start += part.frames
 
     def _most(self) -> int:
-        return max(1, min(CLIP_FRAMES, CLIP_BYTES // (3 * self.wanted.size**2)))
+        return max(1, min(CLIP_FRAMES, CLIP_BYTES // (3 * self.request.size**2)))
 
     def _write_tracks(self, part: Episode) -> None:
         """Follow points through the clip, and through the whole video where it has one part."""
-        truth = Truth(replace(part, frames=len(self._clip)))
-        points, queried, xy = truth.sample(np.random.default_rng((self.key, 7)), self.wanted.points)
+        truth = GroundTruth(replace(part, frames=len(self._clip)))
+        points, queried, xy = truth.sample(np.random.default_rng((self.key, 7)), self.request.points)
         one = part.frames == self.frames
-        followed = Truth(part).follow(points, range(part.frames if one else len(self._clip)))
+        followed = GroundTruth(part).follow(points, range(part.frames if one else len(self._clip)))
         if one:
-            self._told.follow(part, points.body, followed)
+            self._annotations.follow(part, points.body, followed)
         count = len(self._clip)
-        clip = Followed(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
-        shares = clip.xy / np.float32(self.wanted.size)
-        entry = Entry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
+        clip = PointTracks(followed.xy[:, :count], followed.xyz[:, :count], followed.state[:, :count], followed.instance)
+        shares = clip.xy / np.float32(self.request.size)
+        entry = TapVidEntry(name=self.name, video=np.stack(self._clip), points=shares, occluded=~clip.visible)
         write_entries(self.out / "tapvid" / f"{self.name}.pkl", {self.name: entry})
         moments = np.arange(count) * part.moments_per_frame
         write_clip(

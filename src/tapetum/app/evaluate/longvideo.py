@@ -149,7 +149,7 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
     import numpy as np
 
     from tapetum.bench.longvideo import answer_questions, option_scores
-    from tapetum.data.json_files import write_mapping
+    from tapetum.data.entries import write_mapping
 
     scores = answer_questions(model, questions, rows, blind=options.blind, **how)
     if options.save_predictions is not None:

@@ -15,8 +15,8 @@ from tapetum.core.identity import stamp
 from tapetum.hub.registry import weights_fingerprint
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.scores.common import Scores
-    from tapetum.systems.perception_test.types import Video
+    from tapetum.systems.perception_test.scores.common import TaskScores
+    from tapetum.systems.perception_test.types import AnnotatedVideo
 
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
@@ -98,7 +98,7 @@ class PerceptionTestScores(Result):
 
     task: str
     reading: str
-    scores: "Scores"
+    scores: "TaskScores"
     """Headlines, groups, counts, and a row for each item."""
     model: str | None = None
     """What predicted; None for predictions that were there."""
@@ -167,7 +167,7 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
 
 
 def _predicted(
-    options: PerceptionTestOptions, models: Mapping[str, str], annotations: "Mapping[str, Video]", listener: Listener
+    options: PerceptionTestOptions, models: Mapping[str, str], annotations: "Mapping[str, AnnotatedVideo]", listener: Listener
 ) -> dict[str, Path]:
     """Have the models predict; gives the file of each task."""
     from tapetum.bench.perception_test import ModelOptions, load_predictors
@@ -206,13 +206,13 @@ def _write_report(
     options: PerceptionTestOptions,
     results: "Sequence[PerceptionTestScores]",
     files: Mapping[str, Path],
-    annotations: "Mapping[str, Video]",
+    annotations: "Mapping[str, AnnotatedVideo]",
 ) -> None:
     """Write the report of what was scored."""
-    from tapetum.systems.perception_test.views.report import Part, write_report
+    from tapetum.systems.perception_test.views.report import ReportPart, write_report
 
     parts = [
-        Part(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
+        ReportPart(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
         for each in results
     ]
     write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)

@@ -95,7 +95,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     from tapetum.bench.baselines import load_tracker
     from tapetum.bench.published import located
     from tapetum.bench.tapvid import evaluate
-    from tapetum.bench.tapvid_predictions import Prediction, Predictions, check_form, write_predictions
+    from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions, check_form, write_predictions
     from tapetum.core.plugins import reference_label
     from tapetum.tracks.metrics import HEADLINES
 
@@ -103,7 +103,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     if options.save_predictions is not None:
         check_form(Path(options.save_predictions))
     model = None if options.predictions is not None else options.model or "tapir-nano"
-    tracker = load_tracker(model, options.device) if model is not None else Predictions(options.predictions or "")
+    tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(options.predictions or "")
     predicted: dict[str, Prediction] = {}
     scored = 0
 

@@ -73,6 +73,6 @@ def _branch(name: str, command: Command | Group, summary: str) -> Any:
         kind = command.options
     else:
         summaries = command.summaries()
-        below = _union({each: (as_command(found), summaries[each]) for each, found in command.commands.items()})
+        below = _union({each: (as_command(inner), summaries[each]) for each, inner in command.commands.items()})
         kind = make_dataclass("Group", [("command", below)])
     return Annotated[kind, tyro.conf.subcommand(name, prefix_name=False, description=summary)]

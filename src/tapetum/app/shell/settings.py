@@ -72,13 +72,13 @@ def settings_of(given: Any, recipe: str, command: str) -> str:
 
 def _file(words: Sequence[str]) -> Path | None:
     """What follows --config, the last time that it is given."""
-    found = None
+    file = None
     for word, following in zip(words, [*words[1:], None], strict=False):
         if word == "--config" and following is not None:
-            found = Path(following)
+            file = Path(following)
         elif word.startswith("--config="):
-            found = Path(word.partition("=")[2])
-    return found
+            file = Path(word.partition("=")[2])
+    return file
 
 
 def _read(file: Path) -> dict[str, Any]:

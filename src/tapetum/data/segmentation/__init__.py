@@ -1,7 +1,7 @@
 """Images whose every pixel has a class, and videos whose objects have masks, read from their official folders.
 
-    images    the record: files by number, class names, and numbers of classes from what the masks hold
-    ade20k, cityscapes, voc, camvid     images; voc also boxes
+    images      the record (files by number, class names, numbers of classes), and ADE20K, Cityscapes and CamVid
+    voc         PASCAL VOC, with boxes too
     davis       videos
 
 >>> sorted(SEGMENTED)
@@ -11,10 +11,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tapetum.data.segmentation.ade20k import read_ade20k
-from tapetum.data.segmentation.camvid import read_camvid
-from tapetum.data.segmentation.cityscapes import read_cityscapes
-from tapetum.data.segmentation.images import SegmentedImages
+from tapetum.data.segmentation.images import SegmentedImages, read_ade20k, read_camvid, read_cityscapes
 from tapetum.data.segmentation.voc import read_voc
 
 SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedImages]] = {

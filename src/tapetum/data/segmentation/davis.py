@@ -32,9 +32,9 @@ class MaskedVideo:
     """Of each frame."""
 
     def objects(self) -> list[int]:
-        """Return the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
-        found = [int(n) for n in np.unique(read_values(self.masks[0])) if n]
-        return found if found == [IGNORE] else [n for n in found if n != IGNORE]
+        """List the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
+        numbers = [int(n) for n in np.unique(read_values(self.masks[0])) if n]
+        return numbers if numbers == [IGNORE] else [n for n in numbers if n != IGNORE]
 
     def read_masks(self, frames: Sequence[int] | slice = slice(None)) -> dict[int, Bool[np.ndarray, "t h w"]]:
         """Read the masks of each object in some frames. Raises BadInput where a file is damaged or of another size."""
@@ -55,7 +55,7 @@ def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "48
     folder = Path(folder)
     file = folder / "ImageSets" / one_of(str(year), ("2016", "2017")) / f"{one_of(split, ('train', 'val', 'trainval'))}.txt"
     names = [line.strip() for line in text_of(file).splitlines() if line.strip()]
-    found = []
+    videos = []
     for name in dict.fromkeys(n.split("/")[3] if n.startswith("/") and n.count("/") > 3 else n for n in names):
         inside(name, f"a line of {file}")
         frames = sorted((folder / "JPEGImages" / resolution / name).glob("*.jpg"))
@@ -65,7 +65,7 @@ def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "48
             raise BadInput(
                 f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy the video anew"
             )
-        found.append(MaskedVideo(name=name, frames=frames, masks=masks))
-    if not found:
+        videos.append(MaskedVideo(name=name, frames=frames, masks=masks))
+    if not videos:
         raise BadInput(f"{file} names no videos; copy it anew")
-    return found
+    return videos

@@ -1,15 +1,35 @@
-"""Images with a class for every pixel: the same numbers whatever the files of a data set hold."""
+"""Images with a class for every pixel, the same numbers whatever the files of a data set hold: ADE20K, Cityscapes, CamVid.
 
+    ADE20K       DIR/images/training/ADE_train_00000001.jpg         and validation/ADE_val_...
+                 DIR/annotations/training/ADE_train_00000001.png    0: nothing that counts, 1 to 150: a class
+                 DIR/objectInfo150.txt                              names, a line each after a header
+    Cityscapes   DIR/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png     and val; test, whose masks hold nothing
+                 DIR/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png      34 labels, of which 19 count
+    CamVid       DIR/train.txt, val.txt, test.txt    /SegNet/CamVid/train/0001TP_006690.png /SegNet/CamVid/trainannot/...
+                 DIR/train/0001TP_006690.png, DIR/trainannot/0001TP_006690.png      0 to 10: a class, 11: does not count
+
+Sources: Zhou et al., arXiv 1608.05442, as in the challenge of 2016; Cordts et al., arXiv 1604.01685; Brostow et al., Pattern
+Recognition Letters 2009, as of the SegNet tutorial (files of the same data as parquet are read by `tapetum.data.layouts`).
+
+Unusual: class 1 of ADE20K's files is class 0 here; of its names the first is taken. Cityscapes' masks hold the label ids of the
+official scripts (7 is road), and classes here have the train ids (0 is road). Of the paths in CamVid's lists the last two parts
+are taken, since the first ones are those of the authors' machine.
+"""
+
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.media import opened_image, stored
+from tapetum.data.entries import inside, one_of
+from tapetum.data.files import opened_image, stored_file
+from tapetum.data.listings import text_of
 
 IGNORE = 255
 """The number of pixels that don't count."""
@@ -34,14 +54,14 @@ class SegmentedImages:
 
         Raises BadInput for files that are not there or damaged, a mask in colours, and one of another size.
         """
-        image = np.asarray(opened_image(stored(self.images[k]), "RGB"))
+        image = np.asarray(opened_image(stored_file(self.images[k]), "RGB"))
         mask = self.classes_of(read_values(self.masks[k]))
         if mask.shape != image.shape[:2]:
             raise BadInput(f"{self.masks[k]} is {mask.shape[1]}x{mask.shape[0]}, and its image {self.images[k].name} is not")
         return image, mask
 
     def classes_of(self, values: np.ndarray) -> Int64[np.ndarray, "h w"]:
-        """Return numbers of classes of what a mask file holds."""
+        """Look up the numbers of classes of what a mask file holds."""
         table = np.full(65536, IGNORE, np.int64)
         for value, number in (self.numbers or {k: k for k in range(len(self.classes))}).items():
             table[value] = number
@@ -50,7 +70,7 @@ class SegmentedImages:
 
 def read_values(path: Path) -> np.ndarray:
     """Read the numbers of a mask file, uint8 or uint16 (h, w): grey values or palette indices. Raises BadInput for others."""
-    mask: Image.Image = opened_image(stored(path), None)
+    mask: Image.Image = opened_image(stored_file(path), None)
     if mask.mode not in ("P", "L") and not mask.mode.startswith("I"):
         raise BadInput(f"{path} is an image of mode {mask.mode}; a mask has one number a pixel (P, L or 16-bit grey)")
     values = np.asarray(mask)
@@ -60,7 +80,76 @@ def read_values(path: Path) -> np.ndarray:
 
 
 def paired_files(images: Sequence[Path], masks: Sequence[Path], place: Path) -> tuple[list[Path], list[Path]]:
-    """Return both, which belong together by their order. Raises BadInput where there are none."""
+    """Check both, which belong together by their order. Raises BadInput where there are none."""
     if not images or len(images) != len(masks):
         raise BadInput(f"{place} holds {len(images)} images and {len(masks)} masks; wanted one or more, and one for each")
     return list(images), list(masks)
+
+
+ADE20K_CLASSES = 150
+_ADE20K_SPLITS = {"train": "training", "val": "validation"}
+
+
+def read_ade20k(folder: Path, split: str) -> SegmentedImages:
+    """List train or val. Raises BadInput where files are missing."""
+    folder, part = Path(folder), _ADE20K_SPLITS[one_of(split, _ADE20K_SPLITS)]
+    images = sorted((folder / "images" / part).glob("*.jpg"))
+    masks = [folder / "annotations" / part / f"{path.stem}.png" for path in images]
+    images, masks = paired_files(images, masks, folder / "images" / part)
+    return SegmentedImages(
+        images=images, masks=masks, classes=_ade20k_names(folder), numbers={k: k - 1 for k in range(1, ADE20K_CLASSES + 1)}
+    )
+
+
+def _ade20k_names(folder: Path) -> tuple[str, ...]:
+    file = folder / "objectInfo150.txt"
+    if not file.exists():
+        return tuple(f"class {k}" for k in range(1, ADE20K_CLASSES + 1))
+    rows = list(csv.DictReader(io.StringIO(text_of(file)), delimiter="\t"))
+    if len(rows) != ADE20K_CLASSES or "Name" not in rows[0]:
+        raise BadInput(f"{file} has {len(rows)} rows; wanted {ADE20K_CLASSES} with the column Name: copy it anew")
+    return tuple(row["Name"].split(",")[0].strip() for row in rows)
+
+
+CITYSCAPES_LABELS = {
+    7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light", 20: "traffic sign",
+    21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train",
+    32: "motorcycle", 33: "bicycle",
+}  # fmt: skip
+"""Names by the label id of the files, in the order of the train ids."""
+
+
+def read_cityscapes(folder: Path, split: str) -> SegmentedImages:
+    """List train, val or test, city by city. Raises BadInput where files are missing."""
+    folder, place = Path(folder), Path(folder) / "leftImg8bit" / one_of(split, ("train", "val", "test"))
+    images = sorted(place.glob("*/*_leftImg8bit.png"))
+    names = [(path.parent.name, path.name.removesuffix("_leftImg8bit.png")) for path in images]
+    masks = [folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png" for city, name in names]
+    images, masks = paired_files(images, masks, place)
+    return SegmentedImages(
+        images=images,
+        masks=masks,
+        classes=tuple(CITYSCAPES_LABELS.values()),
+        numbers={label: k for k, label in enumerate(CITYSCAPES_LABELS)},
+    )
+
+
+CAMVID_CLASSES = (
+    *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),
+    "bicyclist",
+)
+
+
+def read_camvid(folder: Path, split: str) -> SegmentedImages:
+    """List train, val or test. Raises BadInput where the list is missing, or a line is not two paths."""
+    folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'val', 'test'))}.txt"
+    images, masks = [], []
+    for k, line in enumerate(text_of(file).splitlines(), 1):
+        if line.strip():
+            parts = line.split()
+            if len(parts) != 2:
+                raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted an image and its mask: copy it anew")
+            for paths, path in zip((images, masks), parts, strict=True):
+                paths.append(folder / inside("/".join(PurePosixPath(path).parts[-2:]), f"line {k} of {file}"))
+    images, masks = paired_files(images, masks, file)
+    return SegmentedImages(images=images, masks=masks, classes=CAMVID_CLASSES)

@@ -69,10 +69,10 @@ def _boxed(folder: Path, name: str) -> BoxedImage:
     try:
         if "<!" in text.replace("<!--", ""):
             raise ValueError("it declares a document type or entities")
-        found = ElementTree.fromstring(text).findall("object")
-        labels = [_text(thing, "name") for thing in found]
-        corners = [[float(_text(thing, f"bndbox/{c}")) for c in ("xmin", "ymin", "xmax", "ymax")] for thing in found]
-        difficult = tuple(thing.findtext("difficult", "0").strip() == "1" for thing in found)
+        objects = ElementTree.fromstring(text).findall("object")
+        labels = [_text(node, "name") for node in objects]
+        corners = [[float(_text(node, f"bndbox/{c}")) for c in ("xmin", "ymin", "xmax", "ymax")] for node in objects]
+        difficult = tuple(node.findtext("difficult", "0").strip() == "1" for node in objects)
     except (ElementTree.ParseError, ValueError) as error:
         raise BadInput(f"{file} is no annotation of VOC ({error}); copy it anew") from None
     unknown = set(labels) - set(VOC_CLASSES[1:])
@@ -85,8 +85,8 @@ def _boxed(folder: Path, name: str) -> BoxedImage:
     return BoxedImage(key=name, image=folder / "JPEGImages" / f"{name}.jpg", boxes=boxes, difficult=difficult)
 
 
-def _text(thing: ElementTree.Element, path: str) -> str:
-    found = thing.findtext(path)
-    if found is None:
+def _text(node: ElementTree.Element, path: str) -> str:
+    text = node.findtext(path)
+    if text is None:
         raise ValueError(f"a thing in it has no {path}")
-    return found.strip()
+    return text.strip()

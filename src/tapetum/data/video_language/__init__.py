@@ -14,7 +14,7 @@ ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
 
 def video_file(folder: Path, name: str) -> Path:
-    """Give the file of a video by its name without an ending: the one that is there, else that with .mp4.
+    """Find the file of a video by its name without an ending: the one that is there, else that with .mp4.
 
     >>> video_file(Path("videos"), "a").as_posix()
     'videos/a.mp4'
@@ -24,5 +24,5 @@ def video_file(folder: Path, name: str) -> Path:
 
 
 def videos_of(folder: Path) -> Path:
-    """Give the folder that has the videos: DIR/videos where there is one, else DIR."""
+    """Find the folder that has the videos: DIR/videos where there is one, else DIR."""
     return folder / "videos" if (folder / "videos").is_dir() else folder

@@ -19,8 +19,8 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries, first_of, inside, read_json
+from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split
-from tapetum.data.media import Stored, stored
 from tapetum.data.video_language import video_file, videos_of
 
 
@@ -33,8 +33,8 @@ def list_diving48(place: Path, split: Split) -> Listing:
         raise BadInput(f"{place / 'Diving48_vocab.json'} is no list of lists of words; give the official file")
     classes = tuple(" ".join(map(str, each)) for each in words)
     folder = place / "rgb" if (place / "rgb").is_dir() else videos_of(place)
-    found = [(entry.text("vid_name"), entry.whole("label")) for entry in entries(file)]
-    return _listed(found, classes, folder, file)
+    videos = [(entry.text("vid_name"), entry.whole("label")) for entry in entries(file)]
+    return _listed(videos, classes, folder, file)
 
 
 def list_ssv2(place: Path, split: Split) -> Listing:
@@ -43,9 +43,9 @@ def list_ssv2(place: Path, split: Split) -> Listing:
     names = (f"something-something-v2-{part}.json", f"{part}.json", f"labels/{part}.json")
     file = first_of(place, names)
     labels = first_of(place, ("something-something-v2-labels.json", "labels.json", "labels/labels.json"))
-    told = read_json(labels)
+    templates = read_json(labels)
     try:
-        numbers = {str(name): int(number) for name, number in told.items()}
+        numbers = {str(name): int(number) for name, number in templates.items()}
         classes = tuple(sorted(numbers, key=numbers.__getitem__))
         good = [numbers[name] for name in classes] == list(range(len(classes)))
     except (AttributeError, TypeError, ValueError):
@@ -54,28 +54,29 @@ def list_ssv2(place: Path, split: Split) -> Listing:
         raise BadInput(f"{labels} is no object of numbers 0, 1, 2 ... by template; give the official file")
     folder = place / "20bn-something-something-v2"
     folder = folder if folder.is_dir() else videos_of(place)
-    found = []
+    videos = []
     for entry in entries(file):
         name = entry.text("template").replace("[", "").replace("]", "")
         if name not in numbers:
             raise BadInput(
                 f"{entry.where} has the template {name!r}, which {labels} does not know; give files that belong together"
             )
-        found.append((str(entry.key("id")), numbers[name]))
-    return _listed(found, classes, folder, file)
+        videos.append((str(entry.key("id")), numbers[name]))
+    return _listed(videos, classes, folder, file)
 
 
-def _listed(found: Sequence[tuple[str, int]], classes: tuple[str, ...], folder: Path, file: Path) -> Listing:
-    """What is there of it."""
-    files: list[Stored] = []
+def _listed(videos: Sequence[tuple[str, int]], classes: tuple[str, ...], folder: Path, file: Path) -> Listing:
+    """List those of them that are there."""
+    files: list[StoredFile] = []
     truth: list[int] = []
-    for name, label in found:
+    for name, label in videos:
         if not 0 <= label < len(classes):
             raise BadInput(f"{name} in {file} has the class {label}, of {len(classes)}; give files that belong together")
         path = video_file(folder, inside(name, f"a name in {file}"))
         if path.is_file():
-            files.append(stored(path))
+            files.append(stored_file(path))
             truth.append(label)
     if not files:
-        raise BadInput(f"{folder} has none of the {len(found)} videos in {file}, such as {found[0][0] if found else '?'}.mp4")
-    return Listing({"video": files}, np.array(truth), classes, "class", len(found) - len(files))
+        example = videos[0][0] if videos else "?"
+        raise BadInput(f"{folder} has none of the {len(videos)} videos in {file}, such as {example}.mp4")
+    return Listing({"video": files}, np.array(truth), classes, "class", len(videos) - len(files))

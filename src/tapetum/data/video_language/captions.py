@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, first_of, inside, named_entries, one_of, read_json
+from tapetum.data.entries import JsonEntry, entries, first_of, inside, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
 from tapetum.data.questions import Key
 from tapetum.data.video_language import video_file, videos_of
@@ -48,7 +48,7 @@ def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) ->
     if split == "1k-A":
         file = folder / "MSRVTT_JSFUSION_test.csv"
         for number, row in enumerate(records_of(file), 2):
-            entry = Entry(row, f"line {number} of {file}")
+            entry = JsonEntry(row, f"line {number} of {file}")
             texts.setdefault(entry.text("video_id"), []).append(entry.text("sentence"))
     else:
         file = first_of(folder, ("MSRVTT_data.json", "videodatainfo.json", "train_val_videodatainfo.json"))
@@ -79,9 +79,9 @@ def read_youcook2(folder: str | Path, split: str = "validation", whole: bool = F
     database = database.get("database") if isinstance(database, Mapping) else None
     if not isinstance(database, Mapping):
         raise BadInput(f"{file} has no object under database; give the official file")
-    found = []
+    videos = []
     for name, fields in database.items():
-        entry = Entry(fields, f"{name} of {file}")
+        entry = JsonEntry(fields, f"{name} of {file}")
         if entry.text("subset") != split:
             continue
         place = folder / "raw_videos" / split / str(entry.fields.get("recipe_type", ""))
@@ -90,23 +90,23 @@ def read_youcook2(folder: str | Path, split: str = "validation", whole: bool = F
         steps = entry.entries("annotations")
         if whole:
             texts = " ".join(step.text("sentence") for step in steps)
-            found.append(CaptionedVideo(key=str(name), video=video, captions=(texts,)))
+            videos.append(CaptionedVideo(key=str(name), video=video, captions=(texts,)))
             continue
         for number, step in enumerate(steps):
             start, stop = _span(step.fields.get("segment"), step.where)
-            found.append(
+            videos.append(
                 CaptionedVideo(
                     key=f"{name}_{number}", video=video, captions=(step.text("sentence"),), start_s=start, stop_s=stop
                 )
             )
-    return _some(found, file)
+    return _some(videos, file)
 
 
 def read_activitynet(folder: str | Path, split: str = "val_1", whole: bool = True) -> list[CaptionedVideo]:
     """Read ActivityNet Captions: train, val_1 or val_2; whole videos with their paragraph, or their parts."""
     folder = Path(folder)
     file = folder / f"{one_of(split, ('train', 'val_1', 'val_2'))}.json"
-    found = []
+    videos = []
     for name, entry in named_entries(file):
         video = video_file(videos_of(folder), inside(name, f"a name in {file}"))
         sentences = [text.strip() for text in entry.texts("sentences")]
@@ -114,28 +114,30 @@ def read_activitynet(folder: str | Path, split: str = "val_1", whole: bool = Tru
         if not isinstance(spans, list) or len(spans) != len(sentences):
             raise BadInput(f"{entry.where} has {len(sentences)} sentences and other timestamps; give the official file")
         if whole:
-            found.append(CaptionedVideo(key=name, video=video, captions=(" ".join(sentences),)))
+            videos.append(CaptionedVideo(key=name, video=video, captions=(" ".join(sentences),)))
             continue
         for number, (span, text) in enumerate(zip(spans, sentences, strict=True)):
             start, stop = _span(span, entry.where)
-            found.append(CaptionedVideo(key=f"{name}_{number}", video=video, captions=(text,), start_s=start, stop_s=stop))
-    return _some(found, file)
+            videos.append(CaptionedVideo(key=f"{name}_{number}", video=video, captions=(text,), start_s=start, stop_s=stop))
+    return _some(videos, file)
 
 
 def _videos(texts: Mapping[str, list[str]], folder: Path, file: Path) -> list[CaptionedVideo]:
-    found = [
-        CaptionedVideo(key=name, video=video_file(videos_of(folder), inside(name, f"a name in {file}")), captions=tuple(told))
-        for name, told in texts.items()
+    videos = [
+        CaptionedVideo(
+            key=name, video=video_file(videos_of(folder), inside(name, f"a name in {file}")), captions=tuple(captions)
+        )
+        for name, captions in texts.items()
     ]
-    if any(not each.captions for each in found):
+    if any(not each.captions for each in videos):
         raise BadInput(f"{file} has videos without captions; give the official file")
-    return _some(found, file)
+    return _some(videos, file)
 
 
-def _some(found: list[CaptionedVideo], file: Path) -> list[CaptionedVideo]:
-    if not found:
+def _some(videos: list[CaptionedVideo], file: Path) -> list[CaptionedVideo]:
+    if not videos:
         raise BadInput(f"{file} has nothing to read in that split; copy it anew, or choose another split")
-    return found
+    return videos
 
 
 def _span(value: object, where: str) -> tuple[float, float]:

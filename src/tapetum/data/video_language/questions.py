@@ -10,15 +10,29 @@
 
 EgoSchema: Mangalam et al., arXiv 2308.09126. NExT-QA: Xiao et al., arXiv 2105.08276.
 
+`write_egoschema` writes EgoSchema's files, with `video_id`, since one video may have several questions.
+
 Unusual, and kept: questions of what comes before (TP) count as what comes after (TN), as in the official evaluation; an id of
 NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
+from tapetum.data.entries import (
+    JsonEntry,
+    entries,
+    inside,
+    line_entries,
+    named_entries,
+    one_of,
+    read_json,
+    write_items,
+    write_mapping,
+)
 from tapetum.data.listings import records_of
 from tapetum.data.questions import Question, check_unique
 from tapetum.data.video_language import video_file, videos_of
@@ -32,41 +46,41 @@ def read_egoschema(folder: str | Path, split: str = "subset") -> list[Question]:
     """Read EgoSchema: subset (questions with a public answer) or full (all; the right option is known of some)."""
     folder, file = Path(folder), Path(folder) / "questions.json"
     one_of(split, ("subset", "full"))
-    told = _egoschema_answers(folder / "subset_answers.json", needed=split == "subset")
-    found = []
+    answers = _egoschema_answers(folder / "subset_answers.json", needed=split == "subset")
+    questions = []
     for entry in entries(file):
         uid = entry.text("q_uid")
-        if split == "subset" and uid not in told:
+        if split == "subset" and uid not in answers:
             continue
-        right = told.get(uid)
+        right = answers.get(uid)
         options = tuple(entry.text(f"option {k}") for k in range(OPTIONS))
         if right is not None and not 0 <= right < OPTIONS:
             raise BadInput(f"the answer of {uid} is {right}; wanted 0 to {OPTIONS - 1}: give the official subset_answers.json")
         name = entry.file_name("video_id") if "video_id" in entry else inside(uid, f"q_uid of {entry.where}")
         video = video_file(videos_of(folder), name)
-        found.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
-    return check_unique(found, file)
+        questions.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
+    return check_unique(questions, file)
 
 
 def _egoschema_answers(file: Path, needed: bool) -> dict[str, int]:
     if not needed and not file.is_file():
         return {}
-    told = read_json(file)
-    if not isinstance(told, dict) or not all(isinstance(v, int) and not isinstance(v, bool) for v in told.values()):
+    answers = read_json(file)
+    if not isinstance(answers, dict) or not all(isinstance(v, int) and not isinstance(v, bool) for v in answers.values()):
         raise BadInput(f"{file} is no object of numbers of options by q_uid; give the official file")
-    return told
+    return answers
 
 
 def read_nextqa(folder: str | Path, split: str = "val") -> list[Question]:
     """Read NExT-QA with five options: train, val or test."""
-    found = []
+    questions = []
     for row, where in _nextqa_rows(Path(folder), split):
         options = tuple(row.text(f"a{k}") for k in range(OPTIONS))
         right = _number(row, "answer")
         if not 0 <= right < OPTIONS:
             raise BadInput(f"answer of {where} is {right}; wanted 0 to {OPTIONS - 1}: give the official file")
-        found.append(_nextqa_question(Path(folder), row, options=options, right=right))
-    return check_unique(found, Path(folder) / f"{split}.csv")
+        questions.append(_nextqa_question(Path(folder), row, options=options, right=right))
+    return check_unique(questions, Path(folder) / f"{split}.csv")
 
 
 def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
@@ -74,24 +88,24 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
     folder = Path(folder)
     more = folder / f"add_reference_answer_{split}.json"
     second = dict(named_entries(more)) if more.is_file() else {}
-    found = []
+    questions = []
     for row, _ in _nextqa_rows(folder, split):
         answers = [row.text("answer")]
         own = second.get(row.text("video"))
         if own is not None and row.text("qid") in own:
             answers.append(own.text(row.text("qid")))
-        found.append(_nextqa_question(folder, row, answers=tuple(answers)))
-    return check_unique(found, folder / f"{split}.csv")
+        questions.append(_nextqa_question(folder, row, answers=tuple(answers)))
+    return check_unique(questions, folder / f"{split}.csv")
 
 
-def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[Entry, str]]:
+def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[JsonEntry, str]]:
     file = folder / f"{one_of(split, ('train', 'val', 'test'))}.csv"
     for number, fields in enumerate(records_of(file), 2):
-        row = Entry(fields, f"line {number} of {file}")
+        row = JsonEntry(fields, f"line {number} of {file}")
         yield row, row.where
 
 
-def _nextqa_question(folder: Path, row: Entry, **more: object) -> Question:
+def _nextqa_question(folder: Path, row: JsonEntry, **more: object) -> Question:
     video = inside(row.text("video"), f"video of {row.where}")
     kind = "TN" if row.text("type") == "TP" else row.text("type")
     place = _nextqa_places(folder).get(video, video)
@@ -111,19 +125,19 @@ def _nextqa_places(folder: Path) -> dict[str, str]:
     if key is None:
         return {}
     if key not in _PLACES:
-        found = read_json(file)
-        if not isinstance(found, dict):
+        places = read_json(file)
+        if not isinstance(places, dict):
             raise BadInput(f"{file} is no object of places by video; give the official file")
-        deep = any((videos_of(folder) / str(place)).parent.is_dir() and "/" in str(place) for place in found.values())
+        deep = any((videos_of(folder) / str(place)).parent.is_dir() and "/" in str(place) for place in places.values())
         _PLACES.clear()
-        _PLACES[key] = {str(name): str(place) for name, place in found.items()} if deep else {}
+        _PLACES[key] = {str(name): str(place) for name, place in places.items()} if deep else {}
     return _PLACES[key]
 
 
 _PLACES: dict[tuple[str, int], dict[str, str]] = {}
 
 
-def _number(row: Entry, name: str) -> int:
+def _number(row: JsonEntry, name: str) -> int:
     try:
         return int(row.text(name))
     except ValueError:
@@ -136,14 +150,14 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
     """Read the questions of `tapetum scenes episodes`: all of them. `context` is the second until which the video is seen."""
     folder = Path(folder)
     one_of(split, ("all",))
-    found = []
+    questions = []
     for number, entry in enumerate(line_entries(folder / "questions.jsonl")):
         options, right = entry.texts("options"), entry.whole("answer_id")
         if not 0 <= right < len(options):
             raise BadInput(f"answer_id of {entry.where} is {right}, of {len(options)} options; make the episodes again")
         span = entry.fields.get("span_s")
         until = str(float(span[1])) if isinstance(span, list) and len(span) == 2 else ""
-        found.append(
+        questions.append(
             Question(
                 key=number,
                 video=video_file(folder / "videos", entry.file_name("video")),
@@ -154,4 +168,35 @@ def read_episode_questions(folder: str | Path, split: str = "all") -> list[Quest
                 context=until,
             )
         )
-    return check_unique(found, folder / "questions.jsonl")
+    return check_unique(questions, folder / "questions.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EgoQuestion:
+    """One question. Raises BadInput for other than five different options."""
+
+    uid: str
+    video: str
+    text: str
+    options: Sequence[str]
+    answer: int
+    """Number of the right option."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.options)) != OPTIONS or len(self.options) != OPTIONS or not 0 <= self.answer < OPTIONS:
+            raise BadInput(
+                f"question {self.uid} has options {list(self.options)}, number {self.answer} right; wanted five, all different"
+            )
+
+
+def write_egoschema(folder: str | Path, questions: Callable[[], Iterable[EgoQuestion]]) -> tuple[Path, Path]:
+    """Write both files into a folder that is there. `questions` is called twice, so that they need not be in memory."""
+    folder = Path(folder)
+    target = write_items(folder / "questions.json", map(_entry, questions()))
+    answers = write_mapping(folder / "subset_answers.json", ((q.uid, q.answer) for q in questions()))
+    return target, answers
+
+
+def _entry(question: EgoQuestion) -> dict[str, Any]:
+    options = {f"option {number}": text for number, text in enumerate(question.options)}
+    return {"q_uid": question.uid, "video_id": question.video, "question": question.text, **options}

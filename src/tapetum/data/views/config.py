@@ -1,4 +1,4 @@
-"""What is done to an image to make a view of it, and the sets of views of six methods. Imports no torch.
+"""Augmentations that make views of an image, and the views of six methods. Imports no torch.
 
 Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
 public code), MAE (2111.06377, table 8), CLIP (2103.00020, section 2.4, the crop as in OpenCLIP); supervised crops as in
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class View:
 
     >>> View(size=32, grey=1.5)
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: grey of a view is 1.5; it is a probability, 0 to 1
+    tapetum.core.errors.BadInput: grey is 1.5; it must be 0 to 1
     """
 
     size: int
@@ -47,16 +48,9 @@ class View:
     """Probability that values of a half and more are turned round, x to 1 - x."""
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "jitter", "grey", "blur", "solarise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadInput(f"{name} of a view is {getattr(self, name)}; it is a probability, 0 to 1")
-        for name in ("brightness", "contrast", "saturation"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(f"{name} of a view is {getattr(self, name)}; it must be 0 or more")
-        if not 0 <= self.hue <= 0.5:
-            raise BadInput(f"hue of a view is {self.hue}; it must be 0 to 0.5, half a turn")
-        if self.size < 1 or self.interpolation not in ("bilinear", "bicubic"):
-            raise BadInput(f"a view of size {self.size}, {self.interpolation}; give 1 or more, and bilinear or bicubic")
+        probabilities = dict.fromkeys(("mirror", "jitter", "grey", "blur", "solarise"), "[0, 1]")
+        strengths = dict.fromkeys(("brightness", "contrast", "saturation"), "[0, inf)")
+        check_fields(self, size="[1, inf)", hue="[0, 0.5]", **probabilities, **strengths)
         for name, most in (("area", 1.0), ("aspect", float("inf")), ("sigma", float("inf"))):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
@@ -69,37 +63,37 @@ def coloured(view: View, strength: float, saturation: float, hue: float) -> View
 
 
 def simclr(size: int, strength: float = 1.0) -> tuple[View, View]:
-    """Give SimCLR's two views; its strength for CIFAR is 0.5, where it also leaves out the blur."""
+    """Make SimCLR's two views; its strength for CIFAR is 0.5, where it also leaves out the blur."""
     view = coloured(View(size=size), 0.8 * strength, 0.8 * strength, 0.2 * strength)
     view = replace(view, blur=_blurred(0.5, size))
     return view, view
 
 
 def byol(size: int) -> tuple[View, View]:
-    """Give BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
+    """Make BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
     view = coloured(View(size=size), 0.4, 0.2, 0.1)
     return replace(view, blur=_blurred(1.0, size)), replace(view, blur=_blurred(0.1, size), solarise=0.2)
 
 
 def dino(size: int, local_size: int, local: int = 8) -> tuple[View, ...]:
-    """Give DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
+    """Make DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
     first, second = (replace(view, area=(0.4, 1.0)) for view in byol(size))
     small = replace(first, size=local_size, area=(0.05, 0.4), blur=_blurred(0.5, size))
     return first, second, *(small,) * local
 
 
 def mae(size: int) -> tuple[View]:
-    """Give MAE's one view: a crop that may be mirrored."""
+    """Make MAE's one view: a crop that may be mirrored."""
     return (View(size=size, area=(0.2, 1.0)),)
 
 
 def supervised(size: int) -> tuple[View]:
-    """Give the one view of supervised learning: a crop that may be mirrored."""
+    """Make the one view of supervised learning: a crop that may be mirrored."""
     return (View(size=size),)
 
 
 def clip(size: int) -> tuple[View]:
-    """Give CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
+    """Make CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
     return (View(size=size, area=(0.9, 1.0), mirror=0.0),)
 
 

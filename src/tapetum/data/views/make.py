@@ -1,17 +1,20 @@
-"""Views of batches of images, as tensors that a network takes."""
+"""Views of batches of images, as tensors that a network takes: crops, colours, blur and solarising.
 
-from collections.abc import Sequence
+The arithmetic of colours is torchvision's (`transforms.functional`, on float tensors), to which every function here is equal.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from tapetum.data.views.colour import blur_radius, recolour
 from tapetum.data.views.config import View
-from tapetum.data.views.draw import Drawn, draw
+from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, ViewParameters, draw
 
 Image = UInt8[np.ndarray, "h w 3"]
 _PURPOSE = 0x76696577
@@ -44,7 +47,7 @@ class Views:
         return made
 
 
-def crop(images: Sequence[Image], drawn: Drawn, view: View) -> UInt8[Tensor, "b 3 s s"]:
+def crop(images: Sequence[Image], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
     """Cut the boxes out and bring them to the view's size, mirrored where that was drawn."""
     made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
     for out, image, (top, left, rows, columns), mirrored in zip(
@@ -57,10 +60,127 @@ def crop(images: Sequence[Image], drawn: Drawn, view: View) -> UInt8[Tensor, "b 
 
 
 def runs(views: Sequence[View]) -> list[slice]:
-    """Give neighbouring views of one size as slices: what can pass a network in one batch.
+    """Group neighbouring views of one size as slices: what can pass a network in one batch.
 
     >>> runs([View(size=64), View(size=64), View(size=32)])
     [slice(0, 2, None), slice(2, 3, None)]
     """
     cuts = [0, *(k + 1 for k, (one, other) in enumerate(pairwise(views)) if one.size != other.size), len(views)]
     return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+Images = Float[Tensor, "b 3 h w"]
+Numbers = Float[Tensor, " b"]
+
+_GREY = (0.2989, 0.587, 0.114)
+_CACHED = 400_000
+"""Numbers that are worked on together."""
+
+
+def greys(images: Images) -> Float[Tensor, "b 1 h w"]:
+    """Compute the luma of each pixel."""
+    red, green, blue = images.unbind(1)
+    return (_GREY[0] * red).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])[:, None]
+
+
+def brighten(images: Images, factors: Numbers) -> Images:
+    """Multiply."""
+    return (images * _each(factors)).clamp_(0, 1)
+
+
+def contrast(images: Images, factors: Numbers) -> Images:
+    """Mix with the mean grey of each image."""
+    return _mix(images, greys(images).mean((1, 2, 3), keepdim=True), factors)
+
+
+def saturate(images: Images, factors: Numbers) -> Images:
+    """Mix with the greys of each pixel."""
+    return _mix(images, greys(images), factors)
+
+
+def turn_hue(images: Images, turns: Numbers) -> Images:
+    """Turn the hue; a whole turn is 1.
+
+    With value v and chroma c, a channel is v - c * w, where w is 0 over a third of the circle, 1 over another, and goes
+    linearly between: that is HSV without its six cases.
+    """
+    red, green, blue = images.movedim(1, 0).contiguous()
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    two = 2 * chroma
+    blues, greens = (red - green).add_(two, alpha=2), (blue - red).add_(two)
+    hue = torch.where(red == value, green - blue, torch.where(green == value, greens, blues))
+    hue.div_(chroma.clamp(min=1e-12)).add_(6 * turns.view(-1, 1, 1))  # where chroma is 0, so is what is divided
+    turned = torch.empty_like(images)
+    for channel, shift in enumerate((5.0, 3.0, 1.0)):
+        k = hue + shift
+        k.sub_((k / 6).floor_(), alpha=6)
+        turned[:, channel] = value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)
+    return turned
+
+
+def solarise(images: Images) -> Images:
+    """Turn round what is a half or more."""
+    return torch.where(images >= 0.5, 1 - images, images)
+
+
+def blur(images: Images, sigma: Numbers, radius: int) -> Images:
+    """Blur with a Gaussian cut off at `radius` pixels; images are mirrored at their edges, without the edge itself."""
+    height, width = map(int, images.shape[2:])
+    down, across = min(radius, height - 1), min(radius, width - 1)
+    x = F.pad(images, (across, across, down, down), mode="reflect")
+    return _weighted(_weighted(x, sigma, down, 2, height), sigma, across, 3, width)
+
+
+def _weighted(x: Tensor, sigma: Numbers, radius: int, axis: int, side: int) -> Tensor:
+    """Weigh and add shifted copies, which for images in the cache is faster than a convolution."""
+    kernel = (-0.5 * (torch.arange(radius + 1, device=sigma.device) / sigma[:, None]).square()).exp()
+    kernel = (kernel / (2 * kernel.sum(1, keepdim=True) - 1)).view(len(sigma), -1, 1, 1, 1)
+    total = x.narrow(axis, radius, side) * kernel[:, 0]
+    for step in range(1, radius + 1):
+        total.addcmul_(x.narrow(axis, radius - step, side) + x.narrow(axis, radius + step, side), kernel[:, step])
+    return total
+
+
+_JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: turn_hue}
+
+
+def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
+    """Do to each image what was drawn for it, in place: as many images at a time as the processor's cache holds."""
+    together = max(1, _CACHED // images[0].numel())
+    for start in range(0, len(images), together):
+        part = slice(start, start + together)
+        _recolour(images[part], drawn.of(part), radius)
+    return images
+
+
+def _recolour(images: Images, drawn: ViewParameters, radius: int) -> None:
+    factors, sigma = (torch.from_numpy(numbers).to(images.dtype) for numbers in (drawn.factors, drawn.sigma))
+    for place in range(4):
+        for kind, change in _JITTER.items():
+            rows = drawn.jittered & (drawn.order[:, place] == kind) & (drawn.factors[:, kind] != NEUTRAL[kind])
+            _at(images, rows, change, factors[:, kind])
+    _at(images, drawn.grey, lambda x: greys(x).expand(-1, 3, -1, -1))
+    _at(images, drawn.sigma > 0, lambda x, sigma: blur(x, sigma, radius), sigma)
+    _at(images, drawn.solarised, solarise)
+
+
+def _at(images: Images, where: np.ndarray, change: Callable[..., Tensor], *numbers: Tensor) -> None:
+    """Change the images at True."""
+    rows = torch.from_numpy(where.nonzero()[0])
+    if len(rows):
+        images[rows] = change(images[rows], *(each[rows] for each in numbers))
+
+
+def blur_radius(sigma: float) -> int:
+    """Compute the pixels after which a Gaussian is cut off: three deviations."""
+    return math.ceil(3 * sigma)
+
+
+def _each(numbers: Numbers) -> Tensor:
+    return numbers.view(-1, 1, 1, 1)
+
+
+def _mix(images: Tensor, other: Tensor, factors: Tensor) -> Tensor:
+    factor = _each(factors)
+    return (images * factor + other * (1 - factor)).clamp_(0, 1)

@@ -10,7 +10,7 @@ DIR/dataset_coco.json                      the split of Karpathy and Fei-Fei (ar
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, inside, one_of
+from tapetum.data.entries import JsonEntry, entries, inside, one_of
 from tapetum.data.questions import CaptionedImage, check_unique
 
 
@@ -39,7 +39,7 @@ def read_karpathy(folder: Path, split: str) -> list[CaptionedImage]:
     folder, file = Path(folder), Path(folder) / "dataset_coco.json"
     parts = one_of(split, ("train", "restval", "val", "test", "train+restval")).split("+")
 
-    def captioned(entry: Entry) -> CaptionedImage:
+    def captioned(entry: JsonEntry) -> CaptionedImage:
         image = folder / entry.file_name("filepath") / entry.file_name("filename")
         captions = tuple(sentence.text("raw") for sentence in entry.entries("sentences"))
         return CaptionedImage(key=entry.key("cocoid"), image=image, captions=captions)

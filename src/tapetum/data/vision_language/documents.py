@@ -16,7 +16,7 @@ number nothing, so its key is kind and place ("human/17").
 
 from pathlib import Path
 
-from tapetum.data.entries import Entry, entries, first_of, one_of
+from tapetum.data.entries import JsonEntry, entries, first_of, one_of
 from tapetum.data.questions import Question, check_unique
 
 _SPLITS = ("train", "val", "test")
@@ -27,7 +27,7 @@ def read_textvqa(folder: Path, split: str) -> list[Question]:
     folder, file = Path(folder), Path(folder) / f"TextVQA_0.5.1_{one_of(split, _SPLITS)}.json"
     images = folder / ("test_images" if split == "test" else "train_images")
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         answers = entry.texts("answers") if "answers" in entry else ()
         image = images / f"{entry.file_name('image_id')}.jpg"
         return Question(key=entry.key("question_id"), images=(image,), question=entry.text("question"), answers=answers)
@@ -69,7 +69,7 @@ def read_chartqa(folder: Path, split: str) -> list[Question]:
 
 
 def _documents(file: Path, images: Path, field: str) -> list[Question]:
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         answers = entry.texts("answers") if "answers" in entry else ()
         image = images / entry.file_name(field)
         return Question(key=entry.key("questionId"), images=(image,), question=entry.text("question"), answers=answers)

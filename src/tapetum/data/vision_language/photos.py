@@ -14,7 +14,7 @@
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of
+from tapetum.data.entries import JsonEntry, entries, inside, line_entries, named_entries, one_of
 from tapetum.data.questions import Question, check_unique
 
 
@@ -22,7 +22,7 @@ def read_aokvqa(folder: Path, split: str) -> list[Question]:
     """Read A-OKVQA: train, val or test; `options` are its choices, `answers` what ten people said freely."""
     folder, file = Path(folder), Path(folder) / f"aokvqa_v1p0_{one_of(split, ('train', 'val', 'test'))}.json"
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         options = entry.texts("choices")
         right = entry.whole("correct_choice_idx") if "correct_choice_idx" in entry else None
         if right is not None and not 0 <= right < len(options):
@@ -44,8 +44,8 @@ def read_gqa(folder: Path, split: str) -> list[Question]:
     folder, splits = Path(folder), ("train", "val", "testdev", "test")
     file = folder / f"{one_of(split, splits)}_balanced_questions.json"
 
-    def question(key: str, entry: Entry) -> Question:
-        kind = Entry(entry.fields["types"], f"types of {entry.where}").text("structural") if "types" in entry else ""
+    def question(key: str, entry: JsonEntry) -> Question:
+        kind = JsonEntry(entry.fields["types"], f"types of {entry.where}").text("structural") if "types" in entry else ""
         image = folder / "images" / f"{entry.file_name('imageId')}.jpg"
         answers = (entry.text("answer"),) if "answer" in entry else ()
         return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
@@ -57,7 +57,7 @@ def read_nlvr2(folder: Path, split: str) -> list[Question]:
     """Read NLVR2: train, dev or test1; two images, left and right, and a sentence that is True or False of them."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'dev', 'test1'))}.json"
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         key = entry.file_name("identifier")
         place = folder / "images" / split
         if split == "train":  # its images are spread over numbered folders
@@ -78,7 +78,7 @@ def read_tallyqa(folder: Path, split: str) -> list[Question]:
     """Read TallyQA: train or test; the answer is a number, the kind simple or complex, or "" of train, which does not say."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'test'))}.json"
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         image = folder / entry.file_name("image")
         kind = ("simple" if entry.truth("issimple") else "complex") if "issimple" in entry else ""
         answers = (str(entry.whole("answer")),)

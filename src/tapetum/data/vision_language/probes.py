@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, line_entries, one_of
+from tapetum.data.entries import JsonEntry, entries, line_entries, one_of
 from tapetum.data.listings import records_of
 from tapetum.data.questions import Question, check_unique
 
@@ -28,7 +28,7 @@ def read_pope(folder: Path, split: str) -> list[Question]:
     """Read POPE on COCO: random, popular or adversarial; the answer is yes or no."""
     folder, file = Path(folder), Path(folder) / f"coco_pope_{one_of(split, ('random', 'popular', 'adversarial'))}.json"
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         image = folder / "val2014" / entry.file_name("image")
         return Question(
             key=entry.key("question_id"), images=(image,), question=entry.text("text"), answers=(entry.text("label"),)
@@ -43,7 +43,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
     folder, file = Path(folder), Path(folder) / "Questions.csv"
     found = []
     for k, row in enumerate(records_of(file)):
-        entry = Entry(row, f"row {k} of {file}")
+        entry = JsonEntry(row, f"row {k} of {file}")
         options = dict(_OPTION.findall(entry.text("Options")))
         letter = entry.text("Correct Answer").strip("() \t")
         if letter not in options or not entry.text("Index").isdecimal():
@@ -67,7 +67,7 @@ def read_vsr(folder: Path, split: str) -> list[Question]:
     """Read VSR: train, dev or test; a sentence that is True or False of the image, the kind is the relation."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'dev', 'test'))}.jsonl"
 
-    def question(key: int, entry: Entry) -> Question:
+    def question(key: int, entry: JsonEntry) -> Question:
         label = entry.whole("label")
         if label not in (0, 1):
             raise BadInput(f"label of {entry.where} is {label}; wanted 0 or 1: give the official file")
@@ -86,7 +86,7 @@ def read_vizwiz(folder: Path, split: str) -> list[Question]:
     """Read VizWiz: train, val or test (without answers); the kind is the type of the answer."""
     folder, file = Path(folder), Path(folder) / "Annotations" / f"{one_of(split, ('train', 'val', 'test'))}.json"
 
-    def question(key: int, entry: Entry) -> Question:
+    def question(key: int, entry: JsonEntry) -> Question:
         answers = tuple(answer.text("answer") for answer in entry.entries("answers")) if "answers" in entry else ()
         kind = entry.text("answer_type") if "answer_type" in entry else ""
         image = folder / split / entry.file_name("image")

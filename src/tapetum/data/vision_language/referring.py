@@ -17,8 +17,8 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
-from tapetum.data.entries import Entry, entries, one_of
-from tapetum.data.instances import corners
+from tapetum.data.coco import corners
+from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import ReferredObject, check_unique
 
 _BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
@@ -41,7 +41,7 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
     images = {entry.whole("id"): entry for entry in entries(instances, "images")}
     things = {entry.whole("id"): entry for entry in entries(instances, "annotations")}
 
-    def referred(reference: Entry) -> ReferredObject:
+    def referred(reference: JsonEntry) -> ReferredObject:
         thing = things.get(reference.whole("ann_id"))
         image = images.get(reference.whole("image_id"))
         if thing is None or image is None or thing.whole("image_id") != reference.whole("image_id"):
@@ -55,11 +55,11 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
             segmentation=_segmentation(thing),
         )
 
-    found = [Entry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
+    found = [JsonEntry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
     return check_unique((referred(reference) for reference in found if reference.text("split") == split), file)
 
 
-def _segmentation(thing: Entry) -> Any:
+def _segmentation(thing: JsonEntry) -> Any:
     found = thing.fields.get("segmentation")
     if not isinstance(found, (list, dict)) or not found:
         raise BadInput(f"segmentation of {thing.where} is {str(found)[:60]}; wanted polygons or runs: copy the file anew")

@@ -13,7 +13,7 @@ Entries that are not active are left out, as they were taken back. The kind is p
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import Question, check_unique
 
 
@@ -33,7 +33,7 @@ def _read(folder: Path, before: str, images: str) -> list[Question]:
     for entry in filter(_active, entries(folder / f"{before}_answers.json", "answers")):
         answers.setdefault(entry.key("question_id"), []).append(entry.text("answer"))
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         key = entry.key("id")
         if key not in answers:
             raise BadInput(f"question {key} of {file} has no answer; give the files of one split")
@@ -48,5 +48,5 @@ def _read(folder: Path, before: str, images: str) -> list[Question]:
     return check_unique(map(question, filter(_active, entries(file, "questions"))), file)
 
 
-def _active(entry: Entry) -> bool:
+def _active(entry: JsonEntry) -> bool:
     return entry.truth("active")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, inside, named_entries, one_of, read_json
+from tapetum.data.entries import JsonEntry, inside, named_entries, one_of, read_json
 from tapetum.data.questions import Question, check_unique
 
 
@@ -24,7 +24,7 @@ def read_scienceqa(folder: Path, split: str, images_only: bool = True) -> list[Q
     problems = dict(named_entries(folder / "problems.json"))
     place = folder / "images" if (folder / "images").is_dir() else folder
 
-    def question(key: str, entry: Entry) -> Question:
+    def question(key: str, entry: JsonEntry) -> Question:
         options, right = entry.texts("choices"), entry.whole("answer")
         if not 0 <= right < len(options):
             raise BadInput(f"answer of {entry.where} is {right}, of {len(options)} choices; copy the file anew")

@@ -9,7 +9,7 @@ Videos vanish from the web: `missing` asks which are there.
 from collections.abc import Sequence
 from pathlib import Path
 
-from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import Question, check_unique
 
 
@@ -19,7 +19,7 @@ def read_msrvtt_qa(folder: Path, split: str) -> list[Question]:
     place = folder / ("TestVideo" if split == "test" else "TrainValVideo")
     place = folder / "videos" if (folder / "videos").is_dir() else place
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         text = entry.text("question")
         return Question(
             key=entry.key("id"),

@@ -9,7 +9,7 @@ DIR/train2014/COCO_train2014_000000000009.jpg
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import Question, check_unique
 
 _FILES = {"train": "train2014", "val": "val2014", "test": "test2015", "test-dev": "test-dev2015"}
@@ -38,13 +38,13 @@ def coco_image(folder: Path, part: str, number: int) -> Path:
 def _read(folder: Path, split: str, before: str) -> list[Question]:
     part = _FILES[split]
     asked = folder / f"{before}OpenEnded_mscoco_{part}_questions.json"
-    answered: dict[str | int, Entry] = {}
+    answered: dict[str | int, JsonEntry] = {}
     if split not in _HIDDEN:
         file = folder / f"{before}mscoco_{part}_annotations.json"
         answered = {entry.key("question_id"): entry for entry in entries(file, "annotations")}
     images = "test2015" if split in _HIDDEN else part
 
-    def question(entry: Entry) -> Question:
+    def question(entry: JsonEntry) -> Question:
         key, answers, kind = entry.key("question_id"), (), ""
         if split not in _HIDDEN:
             if key not in answered:

@@ -11,7 +11,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.swin import Swin
-from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.tables.rows import NameRow, layers, same
 
 _COUNTER = "num_batches_tracked"
 
@@ -39,30 +39,30 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
     """Name the ResNets, as torchvision and timm do, that have as many blocks of the same kind."""
     depths = tuple(blocks_in(state, f"layer{stage}.{{}}.conv1.weight") for stage in (1, 2, 3, 4))
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    for name, found in RESNETS.items():
-        if name != "resnet-nano" and (found.config.block, found.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
+    for name, named in RESNETS.items():
+        if name != "resnet-nano" and (named.config.block, named.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name.replace("-", "")
 
 
 def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
     """Name the Swins that have as many blocks, and channels after the stem."""
     width = state[stem].shape[0] if stem in state else 0
-    for name, found in SWINS.items():
-        if (found.config.width, found.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
+    for name, named in SWINS.items():
+        if (named.config.width, named.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
             yield name
 
 
 def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
     """Name the EfficientNet-Lites that have as many convolutions whose names end so: one a block."""
     count = sum(name.endswith(ending) for name in state)
-    for name, found in LITES.items():
+    for name, named in LITES.items():
         with torch.device("meta"):
-            blocks = _blocks(EfficientNetLite(found.config, found.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
+            blocks = _blocks(EfficientNetLite(named.config, named.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
         if blocks and len(blocks) == count:
             yield name
 
 
-def norms(pairs: Mapping[str, str]) -> list[Row]:
+def norms(pairs: Mapping[str, str]) -> list[NameRow]:
     """Make the rows of batch norms for each pair of modules, ours and theirs."""
     leaves = ("weight", "bias", "running_mean", "running_var", _COUNTER)
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
@@ -70,15 +70,15 @@ def norms(pairs: Mapping[str, str]) -> list[Row]:
 
 def _blocks(encoder: ResNet | NFNet | EfficientNetLite | Swin) -> list[tuple[int, int, int, nn.Module]]:
     """Stage, number in the stage, number among all, and module of every block."""
-    found = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
-    return [(i, j, k, block) for k, (i, j, block) in enumerate(found)]
+    blocks = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
+    return [(i, j, k, block) for k, (i, j, block) in enumerate(blocks)]
 
 
-def _head(encoder: Encoder, theirs: str) -> list[Row]:
+def _head(encoder: Encoder, theirs: str) -> list[NameRow]:
     return [] if encoder.head is None else layers({"head": theirs})
 
 
-def resnet_rows(encoder: ResNet) -> list[Row]:
+def resnet_rows(encoder: ResNet) -> list[NameRow]:
     """Name a ResNet's tensors as torchvision and timm do."""
     convs, batch_norms = {"stem": "conv1"}, {"stem_norm": "bn1"}
     for i, j, _, block in _blocks(encoder):
@@ -92,7 +92,7 @@ def resnet_rows(encoder: ResNet) -> list[Row]:
     return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "fc")
 
 
-def swin_rows(encoder: Swin) -> list[Row]:
+def swin_rows(encoder: Swin) -> list[NameRow]:
     """Name a Swin's tensors as timm does."""
     named = {"stem": "patch_embed.proj", "stem_norm": "patch_embed.norm", "norm": "norm"}
     for i, j, _, _ in _blocks(encoder):
@@ -107,14 +107,15 @@ def swin_rows(encoder: Swin) -> list[Row]:
     )
 
 
-def torchvision_swin_rows(encoder: Swin) -> list[Row]:
+def torchvision_swin_rows(encoder: Swin) -> list[NameRow]:
     """Name a Swin's tensors as torchvision does: stages are features 1, 3, 5, 7, merges between them 2, 4, 6."""
     named = {"stem": "features.0.0", "stem_norm": "features.0.2", "norm": "norm"}
     rows = []
     for i, j, _, block in _blocks(encoder):
         theirs = f"features.{2 * i + 1}.{j}"
         named |= _swin_block(f"stages.{i}.{j}", theirs, ("0", "3"))
-        rows.append(Row(f"{theirs}.attn.relative_position_index", (), fill=block.attention.offsets.flatten(), optional=True))  # pyright: ignore
+        offsets = block.attention.offsets.flatten()  # pyright: ignore
+        rows.append(NameRow(f"{theirs}.attn.relative_position_index", (), fill=offsets, optional=True))
     merges = {f"merges.{i}.norm": f"features.{2 * i + 2}.norm" for i in range(3)}
     reductions = {f"merges.{i}.reduction": f"features.{2 * i + 2}.reduction" for i in range(3)}
     return (
@@ -126,7 +127,7 @@ def torchvision_swin_rows(encoder: Swin) -> list[Row]:
     )
 
 
-def _swin_biases(encoder: Swin, theirs: str, step: int = 1) -> list[Row]:
+def _swin_biases(encoder: Swin, theirs: str, step: int = 1) -> list[NameRow]:
     names = {f"stages.{i}.{j}": theirs.format(step * i + step - 1, j) for i, j, _, _ in _blocks(encoder)}
     return same({f"{ours}.attention.offset_bias": f"{name}.attn.relative_position_bias_table" for ours, name in names.items()})
 
@@ -142,7 +143,7 @@ def _swin_block(ours: str, theirs: str, mlp: tuple[str, str]) -> dict[str, str]:
     }
 
 
-def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[Row]:
+def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[NameRow]:
     """Name a ResNet's tensors as transformers' ResNetModel does, or with the prefix "resnet." as its classifier."""
     units = {("stem", "stem_norm"): f"{prefix}embedder.embedder"}
     for i, j, _, block in _blocks(encoder):
@@ -156,7 +157,7 @@ def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[Row]:
     return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "classifier.1")
 
 
-def nfnet_rows(encoder: NFNet) -> list[Row]:
+def nfnet_rows(encoder: NFNet) -> list[NameRow]:
     """Name an NFNet's tensors as timm does."""
     scaled = {f"stem.{k}": f"stem.conv{k + 1}" for k in range(4)} | {"final": "final_conv"}
     plain: dict[str, str] = {}
@@ -183,7 +184,7 @@ _TIMM_NOT_EXPANDED = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "b
 _PORT = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
 
 
-def timm_lite_rows(encoder: EfficientNetLite) -> list[Row]:
+def timm_lite_rows(encoder: EfficientNetLite) -> list[NameRow]:
     """Name an EfficientNet-Lite's tensors as timm does."""
 
     def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
@@ -194,7 +195,7 @@ def timm_lite_rows(encoder: EfficientNetLite) -> list[Row]:
     return _lite_rows(encoder, ends, units) + _head(encoder, "classifier")
 
 
-def port_lite_rows(encoder: EfficientNetLite) -> list[Row]:
+def port_lite_rows(encoder: EfficientNetLite) -> list[NameRow]:
     """Name an EfficientNet-Lite's tensors as the package efficientnet_lite_pytorch does."""
 
     def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
@@ -212,7 +213,7 @@ def _lite_rows(
     encoder: EfficientNetLite,
     ends: dict[str, tuple[str, str]],
     units: Callable[[int, int, int, bool], dict[str, tuple[str, str]]],
-) -> list[Row]:
+) -> list[NameRow]:
     """Rows of all convolutions and their norms; `units` names those of a block."""
     named = dict(ends)
     for i, j, k, block in _blocks(encoder):
@@ -223,7 +224,7 @@ def _lite_rows(
     return layers(convs, bias=False) + norms(batch_norms)
 
 
-def pyramid_rows(levels: int) -> list[Row]:
+def pyramid_rows(levels: int) -> list[NameRow]:
     """Name the tensors of a `tapetum.encoders.fpn.FeaturePyramid` as torchvision's FeaturePyramidNetwork does."""
     return layers(
         {f"lateral.{i}": f"inner_blocks.{i}.0" for i in range(levels)}

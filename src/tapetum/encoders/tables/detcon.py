@@ -15,7 +15,7 @@ from tapetum.encoders.architectures import Architecture, changed
 from tapetum.encoders.convolutional_config import RESNETS
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.tables.rows import Row, same
+from tapetum.encoders.tables.rows import NameRow, same
 
 _COUNTER = "mean_ema/counter"
 
@@ -26,13 +26,13 @@ def describe(
     """Tell what weights of DetCon are, by our name of the ResNet; None for one that is not known here."""
     if not isinstance(architecture, str) or architecture not in RESNETS:
         return None
-    found = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
-    prepared = replace(found.preprocessing, interpolation="bicubic")
+    padded = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
+    prepared = replace(padded.preprocessing, interpolation="bicubic")
     stems = [name.removesuffix("mean_ema/average") for name in state if name.endswith("mean_ema/average")]
-    return replace(found, preprocessing=prepared), {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
+    return replace(padded, preprocessing=prepared), {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give DetCon's names for an encoder; None where its code has no such network."""
     if not isinstance(encoder, ResNet) or encoder.config.padding != "same" or encoder.head is not None:
         return None

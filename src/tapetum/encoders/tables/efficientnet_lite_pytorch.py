@@ -10,7 +10,7 @@ from tapetum.encoders.convolutional_config import LITES
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import classes_in, lites_like, port_lite_rows, with_counters
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def describe(
@@ -27,6 +27,6 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from lites_like(state, "._depthwise_conv.weight")
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the package's names for an encoder; None where it has no such network."""
     return port_lite_rows(encoder) if isinstance(encoder, EfficientNetLite) else None

@@ -18,7 +18,7 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.config import HALF, Preprocessing, ViTConfig, clip, imagenet, squashed
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.huggingface_defaults import whole_config
-from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 from tapetum.encoders.vit import ViT
@@ -179,7 +179,7 @@ _READERS = {
 }
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the table of names for an encoder, or None for what transformers has not.
 
     The model is CLIPModel or SiglipModel for two towers; else CLIPVisionModel where a norm is before the first block,
@@ -199,17 +199,17 @@ def rows(encoder: Encoder, source: str) -> list[Row] | None:
     return _plain(config) if fits and bool(config.classes) + config.pooler + scaled <= 1 else None
 
 
-def _plain(config: ViTConfig) -> list[Row]:
+def _plain(config: ViTConfig) -> list[NameRow]:
     """ViTModel, ViTMAEModel, ViTForImageClassification, Dinov2Model, Dinov2WithRegistersModel."""
     dinov2, pre = config.layer_scale is not None, "vit." if config.classes else ""
     table = [
-        Row(f"{pre}embeddings.cls_token", ("class_token",), lead=2),
-        Row(f"{pre}embeddings.position_embeddings", ("positions",), lead=1),
+        NameRow(f"{pre}embeddings.cls_token", ("class_token",), lead=2),
+        NameRow(f"{pre}embeddings.position_embeddings", ("positions",), lead=1),
     ]
     if dinov2:
-        table.append(Row("embeddings.mask_token", (), shape=(1, config.width), optional=True))
+        table.append(NameRow("embeddings.mask_token", (), shape=(1, config.width), optional=True))
     if config.registers:
-        table.append(Row("embeddings.register_tokens", ("registers",), lead=1))
+        table.append(NameRow("embeddings.register_tokens", ("registers",), lead=1))
     table += layers({"patches": f"{pre}embeddings.patch_embeddings.projection", "norm": f"{pre}layernorm"})
     norms = ("norm1", "norm2") if dinov2 else ("layernorm_before", "layernorm_after")
     for i in range(config.depth):
@@ -227,7 +227,7 @@ def _plain(config: ViTConfig) -> list[Row]:
 _SCALES = ((1, "attention"), (2, "mlp"))
 
 
-def _block(ours: str, theirs: str, norms: tuple[str, str], attention: str, out: str, qkv_bias: bool = True) -> list[Row]:
+def _block(ours: str, theirs: str, norms: tuple[str, str], attention: str, out: str, qkv_bias: bool = True) -> list[NameRow]:
     parts = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
     table = layers({f"{ours}.attention.{our}": f"{theirs}.{attention}.{their}" for our, their in parts.items()}, qkv_bias)
     return table + layers(
@@ -244,7 +244,7 @@ def _block(ours: str, theirs: str, norms: tuple[str, str], attention: str, out: 
 _NORMS = ("layer_norm1", "layer_norm2")
 
 
-def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Row]:
+def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[NameRow]:
     """CLIPVisionModel and SiglipVisionModel."""
     table = layers({f"{ours}patches": f"{theirs}embeddings.patch_embedding"}, config.patch_bias)
     table += same({f"{ours}positions": f"{theirs}embeddings.position_embedding.weight"})
@@ -256,16 +256,16 @@ def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Ro
         table += _block(f"{ours}blocks.{i}", f"{theirs}encoder.layers.{i}", _NORMS, "self_attn", "out_proj")
     if config.pooling == "attention":
         pool, head = f"{ours}pool", f"{theirs}head"
-        table.append(Row(f"{head}.probe", (f"{pool}.query",), lead=1))
+        table.append(NameRow(f"{head}.probe", (f"{pool}.query",), lead=1))
         for leaf in ("weight", "bias"):
             parts = tuple(f"{pool}.attention.{part}.{leaf}" for part in ("query", "key", "value"))
-            table.append(Row(f"{head}.attention.in_proj_{leaf}", parts))
+            table.append(NameRow(f"{head}.attention.in_proj_{leaf}", parts))
         table += layers({f"{pool}.attention.out": f"{head}.attention.out_proj", f"{pool}.norm": f"{head}.layernorm"})
         table += layers({f"{pool}.mlp.hidden": f"{head}.mlp.fc1", f"{pool}.mlp.out": f"{head}.mlp.fc2"})
     return table
 
 
-def _towers(config: TowersConfig) -> list[Row]:
+def _towers(config: TowersConfig) -> list[NameRow]:
     """CLIPModel and SiglipModel."""
     table = _contrastive(config.image, "image.", "vision_model.")
     table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
@@ -278,5 +278,5 @@ def _towers(config: TowersConfig) -> list[Row]:
     if config.projection:
         table += layers({"image_projection": "visual_projection", "text_projection": "text_projection"}, bias=False)
     lead = 1 if config.logit_bias else 0
-    table.append(Row("logit_scale", ("logit_scale",), lead=lead))
-    return table + ([Row("logit_bias", ("logit_bias",), lead=lead)] if config.logit_bias else [])
+    table.append(NameRow("logit_scale", ("logit_scale",), lead=lead))
+    return table + ([NameRow("logit_bias", ("logit_bias",), lead=lead)] if config.logit_bias else [])

@@ -11,7 +11,7 @@ from tapetum.encoders.convolutional_config import RESNET_PREPROCESSING, ResNetCo
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.tables.convolutional import classes_in, huggingface_resnet_rows, with_counters
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def describe(
@@ -39,7 +39,7 @@ def describe(
     return Architecture(family="resnet", config=config, preprocessing=RESNET_PREPROCESSING), with_counters(state)
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the names that transformers has for an encoder; None where it has no such network."""
     if not isinstance(encoder, ResNet) or not encoder.config.usual:
         return None

@@ -21,7 +21,7 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import timm
-from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 
@@ -52,11 +52,10 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     if own_head:
         text = TextConfig(**{**text.__dict__, "projection": embed})
     config = TowersConfig(image=vision, text=text, projection=0 if own_head else embed, logit_bias=bias)
-    found = Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, vision))
-    return found, state
+    return Architecture(family="towers", config=config, preprocessing=_preprocessing(prepared, vision)), state
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the table of names for two towers, or None for another network."""
     if not isinstance(encoder, Towers):
         return None
@@ -64,16 +63,16 @@ def rows(encoder: Encoder, source: str) -> list[Row] | None:
     custom = config.logit_bias
     table = _timm_rows(encoder) if custom else _vision_rows(config)
     pre = "text." if custom else ""
-    table += [Row(f"{pre}token_embedding.weight", ("text.embedding.weight",))]
-    table += [Row(f"{pre}positional_embedding", ("text.positions",))]
+    table += [NameRow(f"{pre}token_embedding.weight", ("text.embedding.weight",))]
+    table += [NameRow(f"{pre}positional_embedding", ("text.positions",))]
     for i in range(config.text.depth):
         table += _block(f"text.blocks.{i}", f"{pre}transformer.resblocks.{i}")
     table += layers({"text.norm": f"{pre}ln_final"})
     if config.text.projection:
         table += layers({"text.projection": f"{pre}text_projection"})
     if config.projection:
-        table += [Row(f"{pre}text_projection", ("text_projection.weight",), transpose=True)]
-        table += [Row("visual.proj", ("image_projection.weight",), transpose=True)]
+        table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), transpose=True)]
+        table += [NameRow("visual.proj", ("image_projection.weight",), transpose=True)]
     table += same({"logit_scale": "logit_scale"})
     return table + (same({"logit_bias": "logit_bias"}) if config.logit_bias else [])
 
@@ -149,9 +148,9 @@ def _levels(values: Any) -> tuple[float, float, float] | None:
     return HALF if (red, green, blue) == HALF else (red, green, blue)
 
 
-def _block(ours: str, theirs: str) -> list[Row]:
+def _block(ours: str, theirs: str) -> list[NameRow]:
     parts = [
-        Row(f"{theirs}.attn.in_proj_{leaf}", tuple(f"{ours}.attention.{part}.{leaf}" for part in ("query", "key", "value")))
+        NameRow(f"{theirs}.attn.in_proj_{leaf}", tuple(f"{ours}.attention.{part}.{leaf}" for part in ("query", "key", "value")))
         for leaf in ("weight", "bias")
     ]
     return parts + layers(
@@ -165,11 +164,11 @@ def _block(ours: str, theirs: str) -> list[Row]:
     )
 
 
-def _vision_rows(config: TowersConfig) -> list[Row]:
+def _vision_rows(config: TowersConfig) -> list[NameRow]:
     table = [
-        Row("visual.conv1.weight", ("image.patches.weight",)),
-        Row("visual.class_embedding", ("image.class_token",)),
-        Row("visual.positional_embedding", ("image.positions",)),
+        NameRow("visual.conv1.weight", ("image.patches.weight",)),
+        NameRow("visual.class_embedding", ("image.class_token",)),
+        NameRow("visual.positional_embedding", ("image.positions",)),
     ]
     table += layers({"image.norm_before": "visual.ln_pre", "image.norm": "visual.ln_post"})
     for i in range(config.image.depth):
@@ -177,9 +176,9 @@ def _vision_rows(config: TowersConfig) -> list[Row]:
     return table
 
 
-def _timm_rows(encoder: Towers) -> list[Row]:
-    found = timm.rows(encoder.image, "timm") or []
+def _timm_rows(encoder: Towers) -> list[NameRow]:
+    image_rows = timm.rows(encoder.image, "timm") or []
     return [
-        Row(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
-        for row in found
+        NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
+        for row in image_rows
     ]

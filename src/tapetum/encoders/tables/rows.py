@@ -15,7 +15,7 @@ from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Row:
+class NameRow:
     """One tensor of another library."""
 
     theirs: str
@@ -33,26 +33,26 @@ class Row:
     """Theirs is a matrix that is multiplied from the right: ours transposed."""
 
 
-def same(pairs: Mapping[str, str]) -> list[Row]:
+def same(pairs: Mapping[str, str]) -> list[NameRow]:
     """Make one row for each pair of ours and theirs."""
-    return [Row(theirs, (ours,)) for ours, theirs in pairs.items()]
+    return [NameRow(theirs, (ours,)) for ours, theirs in pairs.items()]
 
 
-def layers(pairs: Mapping[str, str], bias: bool = True) -> list[Row]:
+def layers(pairs: Mapping[str, str], bias: bool = True) -> list[NameRow]:
     """Make the rows of weight and bias for each pair of modules, ours and theirs."""
     leaves = ("weight", "bias") if bias else ("weight",)
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
 
 
-def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[Row], source: str) -> None:
+def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
     """Put the weights of another library into `model`; see `under_our_names`."""
     model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
 
 def under_our_names(
-    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[Row], source: str
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str
 ) -> dict[str, Tensor]:
-    """Give the weights of another library the names of `wanted`, whose tensors may be without numbers (of the meta device).
+    """Give the weights of another library the names of `expected`, whose tensors may be without numbers (of the meta device).
 
     Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
     unknown, of another shape, or not finite.
@@ -68,7 +68,7 @@ def under_our_names(
             continue
         if row.transpose and tensor.ndim == 2:
             tensor = tensor.T
-        shapes = [tuple(wanted[name].shape) for name in row.ours]
+        shapes = [tuple(expected[name].shape) for name in row.ours]
         whole = joined_shape(shapes, row.lead)
         if tuple(tensor.shape) != whole:
             raise BadInput(
@@ -81,10 +81,10 @@ def under_our_names(
         for name, part in zip(row.ours, parts, strict=True):
             if name in loaded:
                 raise ValueError(f"two rows give {name}")
-            loaded[name] = part.to(wanted[name].dtype)
+            loaded[name] = part.to(expected[name].dtype)
     if left:
         raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
-    if missing := wanted.keys() - loaded.keys():
+    if missing := expected.keys() - loaded.keys():
         raise ValueError(f"no row gives {min(missing)}")
     return loaded
 
@@ -96,7 +96,7 @@ def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
     return (1,) * lead + (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def send(model: nn.Module, rows: Iterable[Row]) -> dict[str, Tensor]:
+def send(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
     """Give the weights of `model` under the names of another library, as copies."""
     own, out = model.state_dict(), {}
     for row in rows:

@@ -30,7 +30,7 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import blocks_in
-from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.vit import ViT
 
 _NAME = re.compile(
@@ -50,12 +50,12 @@ _SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|pa
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
     """Say what a timm name means, with a classifier if the weights have one; None for other families."""
-    found = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
-    if found is None:
+    match = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
+    if match is None:
         return None
-    flavour, patch = found["flavour"] or "", int(found["patch"])
-    image = int(found["image"] or (518 if flavour.endswith("dinov2") else 224))
-    config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, image - image % patch))
+    flavour, patch = match["flavour"] or "", int(match["patch"])
+    image = int(match["image"] or (518 if flavour.endswith("dinov2") else 224))
+    config = _config(architecture, match["kind"], flavour, sized(match["size"], patch, image - image % patch))
     if image % patch:
         config = replace(config, ragged=True, image_size=(image, image))
     config = _as_large_as(state, config)
@@ -63,7 +63,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
-    preprocessing = _preprocessing(architecture, found["kind"], flavour, image, found["tag"] or "")
+    preprocessing = _preprocessing(architecture, match["kind"], flavour, image, match["tag"] or "")
     if not config.ragged:
         preprocessing = replace(preprocessing, size=config.image_size)
     return Architecture(family="vit", config=config, preprocessing=preprocessing), state
@@ -85,8 +85,8 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     hidden = state.get("blocks.0.mlp.fc1.weight")
     if patches is None or positions is None or hidden is None or patches.ndim != 4 or "norm_pre.weight" in state:
         return
-    found = len(patches), blocks_in(state, "blocks.{}.attn.qkv.weight"), len(hidden)
-    size = next((name for name, (width, depth, _, mlp) in SIZES.items() if (width, depth, mlp) == found), None)
+    sizes = len(patches), blocks_in(state, "blocks.{}.attn.qkv.weight"), len(hidden)
+    size = next((name for name, (width, depth, _, mlp) in SIZES.items() if (width, depth, mlp) == sizes), None)
     patch, places = patches.shape[-1], positions.shape[-2]
     side = math.isqrt(places)
     if size is None:
@@ -140,24 +140,24 @@ def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> 
     return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give the table of names for a ViT, or None for what timm has not."""
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config
-    table = [Row("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
+    table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
-        table.append(Row("cls_token", ("class_token",), lead=2))
+        table.append(NameRow("cls_token", ("class_token",), lead=2))
     if config.registers:
-        table.append(Row("reg_token", ("registers",), lead=1))
+        table.append(NameRow("reg_token", ("registers",), lead=1))
     if config.norm_before:
         table += layers({"norm_before": "norm_pre"})
     for i in range(config.depth):
         table += _block(f"blocks.{i}", config)
     table += layers({"norm": "norm" if config.norm == "tokens" else "fc_norm"})
     if config.pooling == "attention":
-        table += [Row("attn_pool.latent", ("pool.query",), lead=1)]
-        table += [Row(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
+        table += [NameRow("attn_pool.latent", ("pool.query",), lead=1)]
+        table += [NameRow(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
         table += layers({"pool.attention.query": "attn_pool.q", "pool.attention.out": "attn_pool.proj"})
         table += layers({"pool.norm": "attn_pool.norm", **_mlp("pool.mlp", "attn_pool.mlp")})
     if config.classes:
@@ -173,9 +173,9 @@ def _mlp(ours: str, theirs: str) -> dict[str, str]:
     return {f"{ours}.hidden": f"{theirs}.fc1", f"{ours}.out": f"{theirs}.fc2"}
 
 
-def _block(name: str, config: ViTConfig) -> list[Row]:
+def _block(name: str, config: ViTConfig) -> list[NameRow]:
     leaves = ("weight", "bias") if config.qkv_bias else ("weight",)
-    table = [Row(f"{name}.attn.qkv.{leaf}", _parts(f"{name}.attention", "query key value", leaf)) for leaf in leaves]
+    table = [NameRow(f"{name}.attn.qkv.{leaf}", _parts(f"{name}.attention", "query key value", leaf)) for leaf in leaves]
     table += layers({f"{name}.attention_norm": f"{name}.norm1", f"{name}.mlp_norm": f"{name}.norm2"})
     table += layers({f"{name}.attention.out": f"{name}.attn.proj", **_mlp(f"{name}.mlp", f"{name}.mlp")})
     if config.layer_scale is not None:

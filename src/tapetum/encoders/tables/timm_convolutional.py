@@ -26,13 +26,13 @@ from tapetum.encoders.tables.convolutional import (
     timm_lite_rows,
     with_counters,
 )
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def _resnet(name: str) -> tuple[Architecture, str]:
-    found = RESNETS[name]
-    how = replace(found.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
-    return replace(found, preprocessing=how), "fc.bias"
+    base = RESNETS[name]
+    how = replace(base.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
+    return replace(base, preprocessing=how), "fc.bias"
 
 
 def _swin(name: str) -> tuple[Architecture, str]:
@@ -40,16 +40,16 @@ def _swin(name: str) -> tuple[Architecture, str]:
 
 
 def _nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
-    found = NFNETS["nfnet-f0"]
+    base = NFNETS["nfnet-f0"]
     if gamma_in_weights:
-        return changed(found, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
-    return replace(found, preprocessing=replace(found.preprocessing, resize="squash")), "head.fc.bias"
+        return changed(base, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
+    return replace(base, preprocessing=replace(base.preprocessing, resize="squash")), "head.fc.bias"
 
 
 def _lite(number: int, crop: float) -> tuple[Architecture, str]:
-    found = LITES[f"efficientnet-lite{number}"]
-    how = replace(found.preprocessing, crop_fraction=crop, mean=HALF, std=HALF)
-    return replace(found, preprocessing=how), "classifier.bias"
+    base = LITES[f"efficientnet-lite{number}"]
+    how = replace(base.preprocessing, crop_fraction=crop, mean=HALF, std=HALF)
+    return replace(base, preprocessing=how), "classifier.bias"
 
 
 MODELS = {
@@ -69,8 +69,8 @@ def describe(
     name = architecture.partition(".")[0] if isinstance(architecture, str) else ""
     if name not in MODELS:
         return None
-    found, bias = MODELS[name]
-    return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+    base, bias = MODELS[name]
+    return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
@@ -85,7 +85,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (f"tf_{name.replace('-', '_')}" for name in lites_like(state, ".conv_dw.weight"))
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give timm's names for an encoder; None where it has no such network."""
     if isinstance(encoder, ResNet):
         return resnet_rows(encoder) if encoder.config.usual else None

@@ -24,7 +24,7 @@ from tapetum.encoders.tables.convolutional import (
     torchvision_swin_rows,
     with_counters,
 )
-from tapetum.encoders.tables.rows import Row
+from tapetum.encoders.tables.rows import NameRow
 
 
 def _swin(size: str, side: int) -> tuple[Architecture, str]:
@@ -32,7 +32,7 @@ def _swin(size: str, side: int) -> tuple[Architecture, str]:
 
 
 KNOWN = {
-    **{name.replace("-", ""): (found, "fc.bias") for name, found in RESNETS.items()},
+    **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
     **{f"swin_{size}": _swin(size, side) for size, side in (("t", 232), ("s", 246), ("b", 238))},
 }
 """Names of torchvision, such as resnet50 and swin_t, to what they are and the bias of the classifier."""
@@ -44,8 +44,8 @@ def describe(
     """Tell what the weights of a model of torchvision are; None for a model that is not known here."""
     if not isinstance(architecture, str) or architecture not in KNOWN:
         return None
-    found, bias = KNOWN[architecture]
-    return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+    base, bias = KNOWN[architecture]
+    return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
@@ -55,7 +55,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (f"swin_{name[-1]}" for name in swins_like(state, "features.0.0.weight", depths) if name != "swin-l")
 
 
-def rows(encoder: Encoder, source: str) -> list[Row] | None:
+def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Give torchvision's names for an encoder; None where it has no such network."""
     if isinstance(encoder, Swin):
         return torchvision_swin_rows(encoder)

@@ -1,4 +1,4 @@
-"""What happened: the record of an episode, from which images, truth, sound and words are made.
+"""Bodies and the record of an episode, from which images, ground truth, sound and words are made.
 
 Moments are finer than frames (`moments_per_frame` of them), so that blur and sound have something to go by; frame i shows
 moment i * moments_per_frame. Poses are stored, so truth never depends on the version of a simulator.
@@ -6,12 +6,59 @@ moment i * moments_per_frame. Poses are stored, so truth never depends on the ve
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.shapes import Shape
 from tapetum.scenes.types import F64, I64
+
+Material = Literal["wood", "metal", "plastic", "rubber", "ceramic", "glass", "paper", "cloth", "skin", "stone"]
+"""What a body is made of: tells how it sounds, slides, bounces and shines."""
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """What is on the outside of a body."""
+
+    kind: Literal["plain", "pattern", "photo"] = "plain"
+    """One colour; a solid pattern of two; or a photograph (or made-up image) of the textures."""
+    colour: Rgb = (0.7, 0.7, 0.7)
+    """Of a plain body, or the pattern's first; linear light 0..1."""
+    second: Rgb = (0.3, 0.3, 0.3)
+    """The pattern's other colour."""
+    pattern: Literal["stripes", "checks", "dots", "noise", "marble"] = "noise"
+    scale: float = 0.03
+    """Metres from one stripe to the next, or across the photograph."""
+    seed: int = 0
+    """Of the pattern, or which photograph and which part of it."""
+    shine: float = 0.0
+    """0 dull to 1 polished: strength of the highlight."""
+    text: str = ""
+    """A short word printed on it (where: `filming.printing`), or nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """One rigid part of the world, or one sheet."""
+
+    name: str
+    """Of this body alone, such as cup-2."""
+    noun: str
+    """What a person calls it: ball, cup, box, hand."""
+    shape: Shape
+    material: Material
+    surface: Surface = Surface()
+    colour_name: str = ""
+    """What a person calls its main colour; empty where nobody would say one."""
+    mass: float = 0.1
+    """Kilograms; of fixed bodies it does not matter."""
+    fixed: bool = False
+    """Never moves: ground, table, wall."""
+    group: str = ""
+    """Name of the jointed thing that it is a part of, such as hand; its parts are one instance in masks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,11 +163,11 @@ class Episode:
         return self.frames / self.rate
 
     def moment(self, frame: int) -> int:
-        """Tell the moment that a frame shows."""
+        """Compute the moment that a frame shows."""
         return frame * self.moments_per_frame
 
     def time(self, moment: int) -> float:
-        """Tell the time of a moment in seconds."""
+        """Compute the time of a moment in seconds."""
         return moment / (self.rate * self.moments_per_frame)
 
     @property
@@ -131,10 +178,4 @@ class Episode:
 
     def rotations(self, moments: I64 | slice) -> F64:
         """Compute rotation matrices (k, n, 3, 3) from bodies to the world at some moments."""
-        w, x, y, z = np.moveaxis(self.poses[moments, :, 3:], -1, 0)
-        rows = (
-            (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-            (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-            (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-        )
-        return np.stack([np.stack(row, -1) for row in rows], -2)
+        return quaternions.matrices(self.poses[moments, :, 3:])

@@ -16,8 +16,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.scenes.bodies.body import Body, Surface
-from tapetum.scenes.bodies.episode import Action, Camera, Contacts, Episode, Light
+from tapetum.scenes.bodies.episode import Action, Body, Camera, Contacts, Episode, Light, Surface
 from tapetum.scenes.bodies.shapes import SHAPES
 
 VERSION = 1
@@ -51,12 +50,12 @@ def load_episode(path: str | Path) -> Episode:
     """Read what `save_episode` wrote; raise BadInput where the file is missing, damaged or something else."""
     path = Path(path)
     try:
-        with np.load(no_pipe(path), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-        told = parse_json(arrays.pop("json").tobytes().decode())
-        if told["version"] != VERSION:
-            raise BadInput(f"{path} is an episode of version {told['version']}; this tapetum reads {VERSION}: make it again")
-        return _checked(_rebuild(told, arrays), path)
+        with np.load(no_pipe(path), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        header = parse_json(arrays.pop("json").tobytes().decode())
+        if header["version"] != VERSION:
+            raise BadInput(f"{path} is an episode of version {header['version']}; this tapetum reads {VERSION}: make it again")
+        return _checked(_rebuild(header, arrays), path)
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}; name an episode that save_episode wrote") from None
     except (
@@ -98,33 +97,33 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def _body_from_json(told: Mapping[str, Any]) -> Body:
-    shape = dict(told["shape"])
+def _body_from_json(fields: Mapping[str, Any]) -> Body:
+    shape = dict(fields["shape"])
     kind = SHAPES[shape.pop("kind")]
-    rest = {name: v for name, v in told.items() if name not in ("shape", "surface")}
-    return Body(shape=kind(**_tuples(shape)), surface=Surface(**_tuples(told["surface"])), **rest)
+    rest = {name: v for name, v in fields.items() if name not in ("shape", "surface")}
+    return Body(shape=kind(**_tuples(shape)), surface=Surface(**_tuples(fields["surface"])), **rest)
 
 
-def _rebuild(told: Mapping[str, Any], arrays: Mapping[str, Any]) -> Episode:
+def _rebuild(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Episode:
     return Episode(
-        seed=told["seed"],
-        size=(told["size"][0], told["size"][1]),
-        rate=told["rate"],
-        frames=told["frames"],
-        moments_per_frame=told["moments_per_frame"],
-        bodies=tuple(_body_from_json(b) for b in told["bodies"]),
+        seed=header["seed"],
+        size=(header["size"][0], header["size"][1]),
+        rate=header["rate"],
+        frames=header["frames"],
+        moments_per_frame=header["moments_per_frame"],
+        bodies=tuple(_body_from_json(b) for b in header["bodies"]),
         sheets={int(name.partition(".")[2]): a for name, a in arrays.items() if name.startswith("sheet.")},
-        camera=Camera(**{name: arrays[f"camera.{name}"] for name in _CAMERA}, **told["camera"]),
-        light=Light(**{name: arrays[f"light.{name}"] for name in _LIGHT}, **told["light"]),
+        camera=Camera(**{name: arrays[f"camera.{name}"] for name in _CAMERA}, **header["camera"]),
+        light=Light(**{name: arrays[f"light.{name}"] for name in _LIGHT}, **header["light"]),
         contacts=Contacts(**{f.name: arrays[f"contacts.{f.name}"] for f in fields(Contacts)}),
-        actions=tuple(Action(**action) for action in told["actions"]),
-        settings=told["settings"],
+        actions=tuple(Action(**action) for action in header["actions"]),
+        settings=header["settings"],
         **{name: arrays[name] for name in _ARRAYS},
     )
 
 
 def _checked(episode: Episode, path: Path) -> Episode:
-    """Return the episode if its arrays fit together."""
+    """Check that the arrays of an episode fit together; return it."""
     moments, count = episode.poses.shape[0], len(episode.bodies)
     touches = len(episode.contacts.moment)
     needed = (episode.frames - 1) * episode.moments_per_frame + 1

@@ -7,7 +7,7 @@
 the same script of the hand.
 """
 
-from tapetum.scenes.physics.make import episode_parts, make_episode, resimulate
+from tapetum.scenes.physics.episodes import episode_parts, make_episode, resimulate
 from tapetum.scenes.physics.stories import STORIES
 
 __all__ = ["STORIES", "episode_parts", "make_episode", "resimulate"]

@@ -1,4 +1,4 @@
-"""What is in what: a body is inside a hollow one while its origin is in the cavity, below the rim (above it, if upturned).
+"""Containment: a body is inside a hollow one while its origin is in the cavity, below the rim (above it, if upturned).
 
 An upturned cup holds what it covers, by the same rule. A sheet holds what lies under it: sheet above the body and above most
 of a ring around it, and its hem down beside it.
@@ -8,37 +8,37 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import cup_radius, mass_properties, outline
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.solids import cup_radius, measures, outline
 from tapetum.scenes.types import F64, I64, Bool
 
 
 def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | None = None) -> I64:
-    """Tell for each moment and body (k, n) which body holds it, the innermost one; -1 for none.
+    """Find for each moment and body (k, n) the innermost body that holds it; -1 for none.
 
     Poses (k, n, 7); sheets: (k, rows, columns, 3) by body. Fixed bodies and hands are never inside.
     """
     holders = sorted((j for j, b in enumerate(bodies) if isinstance(b.shape, Cup | Bowl)), key=lambda j: -_room(bodies[j]))
-    things = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
-    found = np.full(poses.shape[:2], -1, np.int64)
+    movable = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
+    holder_of = np.full(poses.shape[:2], -1, np.int64)
     for sheet, points in (sheets or {}).items():
-        for j in things:
-            found[_under(points, poses[:, j], bodies[j]), j] = sheet
+        for j in movable:
+            holder_of[_under(points, poses[:, j], bodies[j]), j] = sheet
     for holder in holders:
-        for j in things:
+        for j in movable:
             if j == holder or (j in holders and _room(bodies[j]) > _room(bodies[holder])):
                 continue
-            held = in_cavity(bodies[holder].shape, turns.unplace(poses[:, holder], poses[:, j, :3]))
+            inside = in_cavity(bodies[holder].shape, quaternions.unplace(poses[:, holder], poses[:, j, :3]))
             if j in holders and _room(bodies[j]) == _room(bodies[holder]):
-                held &= turns.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
-            found[held, j] = holder
-    return found
+                inside &= quaternions.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
+            holder_of[inside, j] = holder
+    return holder_of
 
 
 def in_cavity(shape: object, points: F64) -> Bool:
-    """Tell whether points (..., 3) in a hollow shape's coordinates are in its cavity."""
+    """Check whether points (..., 3) in a hollow shape's coordinates are in its cavity."""
     around = np.hypot(points[..., 0], points[..., 1])
     match shape:
         case Cup(height=h, wall=w):
@@ -56,11 +56,11 @@ def _room(body: Body) -> float:
             return 2 / 3 * np.pi * r**3
         case Cup(radius_bottom=a, radius_top=b, height=h):
             return np.pi * h * (a * a + a * b + b * b) / 3
-    return measures(body.shape)[0]
+    return mass_properties(body.shape)[0]
 
 
 def _under(points: F64, pose: F64, body: Body, chunk: int = 240) -> Bool:
-    """Tell for each moment (k,) whether a sheet's points (k, r, c, 3) cover a body at poses (k, 7)."""
+    """Check for each moment (k,) whether a sheet's points (k, r, c, 3) cover a body at poses (k, 7)."""
     size = float(np.linalg.norm(outline(body.shape), axis=1).max())
     spacing = float(np.linalg.norm(points[0, 0, 1] - points[0, 0, 0])) * 1.1
     angles = np.arange(8) * (np.pi / 4)

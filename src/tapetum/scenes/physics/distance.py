@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tapetum.scenes.bodies.geometry import profile
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
 from tapetum.scenes.types import F64
 
@@ -41,21 +42,6 @@ def gradient(shape: Shape, points: F64, *, filled: bool = False) -> tuple[F64, F
     near = distance(shape, np.concatenate([points[None], points + 2e-5 * corners[:, None]]), filled=filled)
     way = near[1:].T @ corners
     return near[0], way / np.maximum(np.sqrt((way * way).sum(-1, keepdims=True)), 1e-12)
-
-
-def profile(shape: Cylinder | Cone | Cup, filled: bool = False) -> F64:
-    """List the corners (m, 2) as (radius, z) of a cut through the axis, in order around the material."""
-    match shape:
-        case Cylinder(radius=r, height=h):
-            return np.array([[0, -h / 2], [r, -h / 2], [r, h / 2], [0, h / 2]])
-        case Cone(radius=r, height=h):
-            return np.array([[0, -h / 2], [r, -h / 2], [0, h / 2]])
-    b, t, h, w = shape.radius_bottom, shape.radius_top, shape.height, shape.wall
-    outside = [[0, -h / 2], [b, -h / 2], [t, h / 2]]
-    if filled:
-        return np.array([*outside, [0, h / 2]])
-    inner = b + (t - b) * w / h - w
-    return np.array([*outside, [t - w, h / 2], [inner, -h / 2 + w], [0, -h / 2 + w]])
 
 
 def _polygon(p: F64, corners: F64) -> F64:

@@ -1,4 +1,4 @@
-"""Where to take hold of a body: tries palm poses around it in a copy of the model and feels for touch.
+"""Grasp planning: tries palm poses around a body in a copy of the model and measures distances to it.
 
 The copy's hand has a wide margin, so MuJoCo's collision step tells distances before anything touches. A grasp is good when the
 thumb and a finger touch the body, shut fingers touch nothing else, and the open hand is clear on its whole way in.
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.simulate import Simulation
-from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64, I64
 
 MARGIN = 0.016
@@ -41,10 +42,10 @@ class Grasp:
     @property
     def approach(self) -> F64:
         """Unit vector (3,) the way fingers point."""
-        return turns.rotate(frame.palm_quaternion(*self.palm[3:6]), np.array([0.0, 0.0, -1.0]))
+        return quaternions.rotate(hand_model.palm_quaternion(*self.palm[3:6]), np.array([0.0, 0.0, -1.0]))
 
 
-class Feeler:
+class GraspPlanner:
     """Feels with a hand in a copy of a simulation's model."""
 
     def __init__(self, sim: Simulation):
@@ -62,7 +63,7 @@ class Feeler:
 
     def distances(self, palm: F64, closure: F64) -> tuple[I64, I64, F64]:
         """Compute for near pairs: part of the hand (0 the palm, then two links a finger), body, distance in metres."""
-        q = np.concatenate([palm[:3], frame.palm_quaternion(*palm[3:6]), frame.angles(closure)])
+        q = np.concatenate([palm[:3], hand_model.palm_quaternion(*palm[3:6]), hand_model.angles(closure)])
         self.data.qpos[self.sim.model.hand_qpos] = q
         self.mj.mj_kinematics(self.model, self.data)
         self.mj.mj_comPos(self.model, self.data)
@@ -102,11 +103,11 @@ class Feeler:
             middle = (low + high) / 2
             hit = self.gaps(palm, middle, body)[0] <= -0.0001
             low, high = np.where(hit, low, middle), np.where(hit, middle, high)
-        shut = np.where(touch, low, np.minimum(roomy + 0.08, frame.PINCH))
+        shut = np.where(touch, low, np.minimum(roomy + 0.08, hand_model.PINCH))
         return shut, touch, roomy
 
     def find(self, body: int, palms: Iterable[F64], also: Callable[[F64, int], bool] = lambda palm, body: True) -> Grasp | None:
-        """Return the first good grasp among palm poses (6,) that `also` allows."""
+        """Find the first good grasp among palm poses (6,) that `also` allows."""
         self.look()
         for palm in itertools.islice(palms, TRIES):
             if not also(palm, body):
@@ -124,7 +125,7 @@ class Feeler:
         return None
 
     def way_is_clear(self, grasp: Grasp, body: int) -> bool:
-        """Tell whether the open hand touches nothing from 10 cm before the grasp on."""
+        """Check whether the open hand touches nothing from 10 cm before the grasp on."""
         for back in (0.0, 0.02, 0.045, 0.07, 0.1):
             palm = grasp.palm.copy()
             palm[:3] -= back * grasp.approach
@@ -166,4 +167,4 @@ def from_side(points: F64, yaws: Sequence[float]) -> Iterable[F64]:
 
 def world_outline(sim: Simulation, body: int, poses: F64) -> F64:
     """List points (m, 3) of a body's hull in the world."""
-    return turns.place(poses[body][None], outline(sim.bodies[body].shape))
+    return quaternions.place(poses[body][None], outline(sim.bodies[body].shape))

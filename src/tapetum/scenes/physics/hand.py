@@ -7,10 +7,9 @@ where no good grasp was found, and False after moving where the hand closed on n
 import numpy as np
 
 from tapetum.scenes.bodies.shapes import Cup
-from tapetum.scenes.physics import frame
-from tapetum.scenes.physics.cloth import ClothHand
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.grasp import world_outline
-from tapetum.scenes.physics.reach import FIST, nearest
+from tapetum.scenes.physics.hand_primitives import FIST, ClothHand, nearest
 from tapetum.scenes.types import F64
 
 
@@ -36,7 +35,7 @@ class Hand(ClothHand):
         assert body is not None
         z = (self.support if height is None else height) + stage.hangs() + 0.0008
         self.carry(np.array([x, y, z + 0.03]))
-        stage.calm((x, y))
+        stage.wait_until_still((x, y))
         self.lower(np.array([x, y, z]))
         self.let_go()
         self.record("place", body, start, target)
@@ -123,7 +122,7 @@ class Hand(ClothHand):
         """
         stage = self.stage
         start = stage.seconds
-        if not stage.calm(body):
+        if not stage.wait_until_still(body):
             return False
         for turned in (0.0, 0.4, -0.4, 0.8, -0.8, 1.2, -1.2, 2.0, -2.0, 3.1):
             begin = self._push_from(body, angle + turned, height)
@@ -135,7 +134,7 @@ class Hand(ClothHand):
         end = stage.plan_over(hover, stage.now)
         stage.plan_fingers(FIST, stage.now, (end - stage.now) * stage.step * 0.9)
         stage.run_to(end)
-        begin = self._push_from(body, angle + turned, height) if stage.calm(body) else None
+        begin = self._push_from(body, angle + turned, height) if stage.wait_until_still(body) else None
         if begin is None or np.linalg.norm(begin - hover) > 0.25:
             return False
         stage.run_to(stage.plan_over(begin, stage.now) if np.linalg.norm((begin - hover)[:2]) > 0.01
@@ -156,7 +155,7 @@ class Hand(ClothHand):
         middle = (points.min(0) + points.max(0)) / 2
         back = float((points[:, :2] @ way).min() - middle[:2] @ way)
         top = float(points[:, 2].max()) - self.support
-        tip = -frame.tips(float(FIST[1]))[1] + 0.0085
+        tip = -hand_model.tips(float(FIST[1]))[1] + 0.0085
         low = max(0.004, min(0.3 * top, 0.03)) if height is None else height
         spot = middle[:2] + way * (back - 0.055)
         palm = np.array([*spot, self.support + low + tip, nearest(angle, stage.goal[3], np.pi), 0, 0])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import Sheet
-from tapetum.scenes.physics import pieces as cut
-from tapetum.scenes.physics.frame import FINGERS, HandParts
-from tapetum.scenes.physics.materials import STUFF, spring
-from tapetum.scenes.physics.solids import measures
+from tapetum.scenes.physics import collision
+from tapetum.scenes.physics.hand_model import FINGERS, HandParts
+from tapetum.scenes.physics.props import PHYSICS_MATERIALS, spring
 from tapetum.scenes.types import F64, I64
 
 GRAVITY = 9.81
@@ -109,19 +109,21 @@ def _numbers(values: Sequence[float] | F64) -> str:
 
 
 def _body(number: int, body: Body, pose: F64, assets: list[str]) -> str:
-    geoms = "".join(_geom(f"g{number}-{i}", piece, body, assets) for i, piece in enumerate(cut.pieces(body.shape)))
+    geoms = "".join(
+        _geom(f"g{number}-{i}", piece, body, assets) for i, piece in enumerate(collision.collision_geoms(body.shape))
+    )
     joint = "" if body.fixed else f"<freejoint/>{_inertial(body)}"
     return f'<body name="b{number}" pos="{_numbers(pose[:3])}" quat="{_numbers(pose[3:])}">{joint}{geoms}</body>'
 
 
 def _inertial(body: Body) -> str:
-    _, centre, inertia = measures(body.shape)
+    _, centre, inertia = mass_properties(body.shape)
     spread = _numbers([body.mass * i for i in inertia])
     return f'<inertial pos="0 0 {centre!r}" mass="{body.mass!r}" diaginertia="{spread}"/>'
 
 
 def _touch(body: Body, *, rolls: bool) -> str:
-    stuff = STUFF[body.material]
+    stuff = PHYSICS_MATERIALS[body.material]
     stiff, damp = spring(stuff.bounce)
     return (
         f'condim="{6 if rolls else 4}" friction="{stuff.friction} {stuff.twist} {stuff.rolling}" '
@@ -129,7 +131,7 @@ def _touch(body: Body, *, rolls: bool) -> str:
     )
 
 
-def _geom(name: str, piece: cut.Piece, body: Body, assets: list[str]) -> str:
+def _geom(name: str, piece: collision.CollisionGeom, body: Body, assets: list[str]) -> str:
     touch = _touch(body, rolls=piece.round)
     shape = f'size="{_numbers(piece.size)}"'
     if piece.vertices is not None:
@@ -147,7 +149,9 @@ def _hand(bodies: Sequence[Body], poses: F64, hand: HandParts) -> str:
     own = 'contype="2" conaffinity="1" priority="1"'
 
     def geoms(j: int) -> str:
-        text = "".join(_geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(cut.pieces(bodies[j].shape)))
+        text = "".join(
+            _geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(collision.collision_geoms(bodies[j].shape))
+        )
         return text.replace("<geom ", f"<geom {own} ")
 
     heavy = f'<inertial pos="0 0 0" mass="{HAND_MASS}" diaginertia="0.3 0.3 0.3"/>'

@@ -1,11 +1,18 @@
-"""Things by name: which shapes, materials and colours a person would call so."""
+"""Objects by name, with the shapes, materials and colours a person would call so; density, friction and bounce of materials.
+
+Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce;
+a hand's skin counts alone.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import atan2, exp, pi, sqrt
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body, Material, Rgb, Surface
+from tapetum.scenes.bodies.episode import Body, Material, Rgb, Surface
+from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import (
     Bowl,
     Capsule,
@@ -18,8 +25,66 @@ from tapetum.scenes.bodies.shapes import (
     Sheet,
     Sphere,
 )
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.solids import measures
+
+TOUCH_S = 0.010
+"""Seconds that a lively bounce lasts; short beside a frame, long beside a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhysicsMaterial:
+    """Numbers of one material."""
+
+    density: float
+    """Kilograms per cubic metre."""
+    friction: float
+    """Coulomb's coefficient."""
+    bounce: float
+    """Speed after over speed before a hit on something livelier."""
+    rolling: float = 0.0004
+    """Metres: torque of rolling resistance over normal force."""
+    twist: float = 0.001
+    """Metres: torque against spinning on the spot over normal force."""
+
+
+PHYSICS_MATERIALS: dict[Material, PhysicsMaterial] = {
+    "wood": PhysicsMaterial(density=650, friction=0.4, bounce=0.5),
+    "metal": PhysicsMaterial(density=5000, friction=0.25, bounce=0.6, rolling=0.0002),
+    "plastic": PhysicsMaterial(density=950, friction=0.35, bounce=0.6),
+    "rubber": PhysicsMaterial(density=1100, friction=0.85, bounce=0.75, rolling=0.0008),
+    "ceramic": PhysicsMaterial(density=2200, friction=0.35, bounce=0.35),
+    "glass": PhysicsMaterial(density=2500, friction=0.25, bounce=0.55, rolling=0.0002),
+    "paper": PhysicsMaterial(density=250, friction=0.4, bounce=0.25, rolling=0.001),
+    "cloth": PhysicsMaterial(density=200, friction=0.6, bounce=0.2, rolling=0.0015),
+    "skin": PhysicsMaterial(density=1000, friction=0.35, bounce=0.2, rolling=0.001),
+    "stone": PhysicsMaterial(density=2600, friction=0.5, bounce=0.7),
+}
+"""By material."""
+
+
+@lru_cache(maxsize=64)
+def spring(bounce: float, touch_s: float = TOUCH_S) -> tuple[float, float]:
+    """Compute stiffness (1/s^2) and damping (1/s), both per unit mass, of a contact that lasts `touch_s` and bounces so.
+
+    A mass on a damped spring that pushes but never pulls leaves when its force is zero, with `rebound(ratio)` of its speed.
+    Both numbers are independent of mass, as MuJoCo's solref with negative numbers is.
+    """
+    low, high = 0.0, 0.75  # more damping in a step of 1/720 s would throw back instead
+    for _ in range(40):
+        ratio = (low + high) / 2
+        low, high = (ratio, high) if rebound(ratio) > bounce else (low, ratio)
+    natural = pi / touch_s
+    return natural**2, 2 * low * natural
+
+
+def rebound(ratio: float) -> float:
+    """Compute the speed after over the speed before a touch from the damping ratio (below 1).
+
+    >>> round(rebound(1e-6), 3), round(rebound(0.5), 2)
+    (1.0, 0.3)
+    """
+    root = sqrt(1 - ratio**2)
+    return exp(-ratio / root * atan2(2 * ratio * root, 2 * ratio**2 - 1))
+
 
 Rng = np.random.Generator
 
@@ -152,14 +217,14 @@ def make_body(
     noun: str,
     *,
     number: int,
-    taken: Sequence[tuple[str, str]] = (),
+    used: Sequence[tuple[str, str]] = (),
     shape: Shape | None = None,
     material: Material | None = None,
     colour: str | None = None,
 ) -> Body:
-    """Draw a body called `noun`; `taken`: (noun, colour) that are in use, avoided where colours are left."""
+    """Draw a body called `noun`; `used`: (noun, colour) that are in use, avoided where colours are left."""
     prop = PROPS[noun]
-    names = [c for c in (prop.colours or tuple(COLOURS)) if (noun, c) not in taken] or list(prop.colours or COLOURS)
+    names = [c for c in (prop.colours or tuple(COLOURS)) if (noun, c) not in used] or list(prop.colours or COLOURS)
     name = str(rng.choice(names)) if colour is None else colour
     made: Material = material or prop.materials[int(rng.integers(len(prop.materials)))]
     form = shape or prop.shape(rng)
@@ -186,7 +251,7 @@ def make_body(
         material=made,
         surface=surface,
         colour_name="" if kind == "photo" else name,
-        mass=STUFF[made].density * measures(form)[0],
+        mass=PHYSICS_MATERIALS[made].density * mass_properties(form)[0],
     )
 
 

@@ -1,4 +1,4 @@
-"""What the hand does, as numbers that can be stored and played again: moves of ten channels, and grips.
+"""Trajectory of the hand, as numbers that can be stored and replayed: moves of ten channels, and grips.
 
 A move adds a smooth step (minimum jerk) to one channel between two steps of the simulation; moves of one channel may overlap
 and add up. So a script has an exact value at any time, whoever asks.
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.physics import hand_model
 from tapetum.scenes.types import F64, I64
 
 FINGER_CHANNELS = slice(6, 10)
-"""Of a row of values, how far each finger is shut; before it the palm's x, y, z, yaw, pitch, roll (`frame.palm_quaternion`)."""
+"""Of a row of values, how far each finger is shut; before it the palm's x, y, z, yaw, pitch, roll."""
 
 
 @dataclass(kw_only=True)
@@ -42,7 +43,7 @@ SLACK = 0.02
 
 
 @dataclass(kw_only=True)
-class Script:
+class HandScript:
     """Moves and grips of one hand."""
 
     start: list[float]
@@ -81,7 +82,7 @@ class Script:
 
     def palm(self, values: F64) -> F64:
         """Compute the palm's pose (s, 7) from channels (s, 10)."""
-        return np.concatenate([values[:, :3], frame.palm_quaternion(*values[:, 3:6].T)], 1)
+        return np.concatenate([values[:, :3], hand_model.palm_quaternion(*values[:, 3:6].T)], 1)
 
     def states(self, first: int, count: int, step: float) -> tuple[F64, F64]:
         """Compute coordinates (count, 15) and speeds (count, 14) of the hand at steps first, first + 1, ...
@@ -89,9 +90,9 @@ class Script:
         Speeds are what leads to the next step's coordinates.
         """
         values = self.values(np.arange(first, first + count + 1))
-        q = np.concatenate([self.palm(values), frame.angles(values[:, FINGER_CHANNELS])], 1)
+        q = np.concatenate([self.palm(values), hand_model.angles(values[:, FINGER_CHANNELS])], 1)
         here, there = q[:-1], q[1:]
-        turn = turns.multiply(turns.conjugate(here[:, 3:7]), there[:, 3:7])
+        turn = quaternions.multiply(quaternions.conjugate(here[:, 3:7]), there[:, 3:7])
         turn = turn * np.sign(turn[:, :1])
         spin = 2 * turn[:, 1:] / step
         v = np.concatenate([(there[:, :3] - here[:, :3]) / step, spin, (there[:, 7:] - here[:, 7:]) / step], 1)
@@ -107,14 +108,14 @@ class Script:
         }
 
     @staticmethod
-    def from_json(found: Mapping[str, Any]) -> "Script":
+    def from_json(values: Mapping[str, Any]) -> "HandScript":
         """Read what `to_json` wrote; raise BadInput where it is damaged."""
         try:
-            return Script(
-                start=[float(v) for v in found["start"]],
-                shoulder=[float(v) for v in found["shoulder"]],
-                moves=[(int(c), int(a), int(b), float(d)) for c, a, b, d in found["moves"]],
-                grips=[Grip(**g) for g in found["grips"]],
+            return HandScript(
+                start=[float(v) for v in values["start"]],
+                shoulder=[float(v) for v in values["shoulder"]],
+                moves=[(int(c), int(a), int(b), float(d)) for c, a, b, d in values["moves"]],
+                grips=[Grip(**g) for g in values["grips"]],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"the script of the hand lacks or mistakes {error}; make the episode again") from None

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.episode import Body
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
-from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.distance import gradient
-from tapetum.scenes.physics.frame import HandParts, pinch_point
+from tapetum.scenes.physics.hand_model import HandParts, pinch_point
 from tapetum.scenes.physics.model import GRAVITY
-from tapetum.scenes.physics.script import Script
-from tapetum.scenes.physics.solids import outline
+from tapetum.scenes.physics.script import HandScript
 from tapetum.scenes.types import F64
 
 THICK = 0.0025
@@ -36,13 +36,13 @@ def flat(shape: Sheet, pose: F64) -> F64:
     """Lay a sheet flat at a pose (7,): points (rows, columns, 3)."""
     rows, columns = shape.grid
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, columns) * shape.size[0], np.linspace(-0.5, 0.5, rows) * shape.size[1])
-    return turns.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
+    return quaternions.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
 
 
 def drape(
     bodies: Sequence[Body],
     poses: F64,
-    script: Script | None,
+    script: HandScript | None,
     hand: HandParts | None,
     *,
     per_moment: int,
@@ -57,11 +57,11 @@ def drape(
     for j, body in enumerate(bodies):
         if isinstance(body.shape, Sheet):
             points = start[j] if j in start else flat(body.shape, poses[0, j])
-            made[j] = _Net(body.shape, j, points, bodies, poses, script, hand, per_moment, step).run()
+            made[j] = _ClothSimulation(body.shape, j, points, bodies, poses, script, hand, per_moment, step).run()
     return made
 
 
-class _Net:
+class _ClothSimulation:
     """One sheet being followed."""
 
     def __init__(
@@ -71,7 +71,7 @@ class _Net:
         points: F64,
         bodies: Sequence[Body],
         poses: F64,
-        script: Script | None,
+        script: HandScript | None,
         hand: HandParts | None,
         per_moment: int,
         step: float,
@@ -97,8 +97,8 @@ class _Net:
         v, quiet, asleep = np.zeros_like(self.x), 0, False
         offsets: dict[int, F64] = {}
         for k in range(1, count):
-            held = [(i, points) for i, (on, off, points) in enumerate(self.holds) if on <= k < off]
-            if asleep and (held or self._stirred(k)):
+            active = [(i, points) for i, (on, off, points) in enumerate(self.holds) if on <= k < off]
+            if asleep and (active or self._stirred(k)):
                 asleep, quiet = False, 0
             if asleep:
                 track[k] = self.x
@@ -107,31 +107,31 @@ class _Net:
             v[..., 2] -= GRAVITY * self.dt
             v *= 1 - DRAG * self.dt
             self.x = before + v * self.dt
-            pins = self._pins(k, held, offsets, before)
+            pins = self._pins(k, active, offsets, before)
             for sweep in range(SWEEPS):
                 self._restore(pins, bend=sweep % 2 == 0)
                 if sweep in (SWEEPS // 2, SWEEPS - 1):
                     self._push_out(k, before)
             v = (self.x - before) / self.dt
             fastest = float(np.abs(v).max())
-            quiet = quiet + 1 if fastest < 0.02 and not held else 0
+            quiet = quiet + 1 if fastest < 0.02 and not active else 0
             asleep = quiet > 30
             track[k] = self.x
         return track
 
-    def _pins(self, k: int, held: list[tuple[int, list[int]]], offsets: dict[int, F64], before: F64) -> dict[int, F64]:
+    def _pins(self, k: int, active: list[tuple[int, list[int]]], offsets: dict[int, F64], before: F64) -> dict[int, F64]:
         """Compute where held points must be; they keep their place in the palm, drawn to the pinch within 0.1 s."""
         pins: dict[int, F64] = {}
-        if not held or self.hand is None:
+        if not active or self.hand is None:
             return pins
         palm = self.poses[k, self.hand.palm]
-        for i, points in held:
+        for i, points in active:
             if i not in offsets:
                 last = self.poses[k - 1, self.hand.palm]
-                offsets[i] = turns.unplace(last[None], before.reshape(-1, 3)[points])
+                offsets[i] = quaternions.unplace(last[None], before.reshape(-1, 3)[points])
             middle = offsets[i].mean(0)
             offsets[i] = offsets[i] + (pinch_point() - middle) * 0.08
-            pins |= dict(zip(points, turns.place(palm[None], offsets[i]), strict=True))
+            pins |= dict(zip(points, quaternions.place(palm[None], offsets[i]), strict=True))
         return pins
 
     def _restore(self, pins: dict[int, F64], *, bend: bool) -> None:
@@ -185,10 +185,10 @@ class _Net:
                 x[rows, columns] += 0.5 * share
 
     def _rotation(self, k: int, j: int) -> F64:
-        return turns.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
+        return quaternions.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
 
     def _stirred(self, k: int) -> bool:
-        """Tell whether a body near the sheet moves."""
+        """Check whether a body near the sheet moves."""
         low, high = self.x.reshape(-1, 3).min(0) - 0.01, self.x.reshape(-1, 3).max(0) + 0.01
         for j, support, reach in self.solid:
             if support:

@@ -1,4 +1,4 @@
-"""Steps a model and records it: poses at moments, touches merged by moment, energy of what floats freely.
+"""Simulation of a model and its record: poses at moments, contacts merged by moment, energy of what floats freely.
 
 A moment is `steps_per_moment` steps. The hand, where there is one, is moved from outside: its coordinates and speeds are set
 before every step.
@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Contacts
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.contacts import Gatherer
-from tapetum.scenes.physics.frame import HandParts
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.episode import Body, Contacts
+from tapetum.scenes.bodies.geometry import mass_properties
+from tapetum.scenes.physics.hand_model import HandParts
 from tapetum.scenes.physics.model import GRAVITY, Model, build, mujoco
-from tapetum.scenes.physics.solids import measures
 from tapetum.scenes.types import F64, I64
 
 FLUSH = 64
@@ -51,7 +49,7 @@ class Simulation:
             self.data.qvel[self.qvel_index] = np.asarray(velocities)[self.model.free]
         self.count = 0
         self.held: int | None = None
-        self.gatherer = Gatherer(len(self.bodies), step, steps_per_moment)
+        self.gatherer = ContactAccumulator(len(self.bodies), step, steps_per_moment)
         self._poses: list[F64] = []
         self._qvel: list[F64] = []
         self._in_model = np.flatnonzero(self.model.ids >= 0)
@@ -101,16 +99,16 @@ class Simulation:
         return poses
 
     def velocities_now(self) -> F64:
-        """Return velocities (n, 6) now, as the start takes them."""
-        speeds = np.zeros((len(self.bodies), 6))
-        speeds[self.model.free] = self.data.qvel[self.qvel_index]
-        return speeds
+        """Compute velocities (n, 6) now, as the start takes them."""
+        pixel_motion = np.zeros((len(self.bodies), 6))
+        pixel_motion[self.model.free] = self.data.qvel[self.qvel_index]
+        return pixel_motion
 
     def grip(self, body: int) -> None:
         """Weld a body to the palm as it is now."""
         assert self.hand is not None
         poses = self.poses_now()
-        rel = turns.relative(poses[self.hand.palm], poses[body])
+        rel = quaternions.relative(poses[self.hand.palm], poses[body])
         weld = self.model.welds[body]
         self.model.mj.eq_data[weld] = [0, 0, 0, *rel, 1.0]
         self.data.eq_active[weld] = 1
@@ -123,10 +121,10 @@ class Simulation:
         self.held = None
 
     def take(self) -> tuple[F64, Contacts, F64]:
-        """Return what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
-        poses, speeds = np.stack(self._poses), np.stack(self._qvel)
+        """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
+        poses, pixel_motion = np.stack(self._poses), np.stack(self._qvel)
         self._poses, self._qvel = [], []
-        return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, speeds)
+        return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, pixel_motion)
 
     def _record(self) -> None:
         if len(self._poses) % FLUSH == 0:
@@ -154,7 +152,7 @@ class Simulation:
         spin = data.cvel[ids]
         arm = place[:, None] - data.subtree_com[roots]
         turn, shift = spin[..., :3], spin[..., 3:]
-        point = shift + turns.cross(turn, arm)
+        point = shift + quaternions.cross(turn, arm)
         over = point[:, 1] - point[:, 0]
         rolling = turn[:, 1] - turn[:, 0]
         meeting = (over * normal).sum(1)
@@ -164,16 +162,112 @@ class Simulation:
         self.gatherer.add(self.count, bodies, place, normal, force, np.stack([-meeting, sliding, rolled], 1))
 
 
-def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
+def energy(bodies: Sequence[Body], free: I64, poses: F64, pixel_motion: F64) -> F64:
     """Compute kinetic and potential energy (k,) in joules of the floating bodies, from poses (k, n, 7) and speeds (k, f, 6)."""
     if not len(free):
         return np.zeros(len(poses))
-    known = [measures(bodies[j].shape) for j in free]
+    known = [mass_properties(bodies[j].shape) for j in free]
     mass = np.array([bodies[j].mass for j in free])
     inertia = mass[:, None] * np.array([m[2] for m in known])
     centre = np.array([[0, 0, m[1]] for m in known])
-    pose, spin = poses[:, free], speeds[..., 3:]
-    shift = speeds[..., :3] + turns.rotate(pose[..., 3:], np.cross(spin, centre))
-    height = turns.place(pose, centre)[..., 2]
+    pose, spin = poses[:, free], pixel_motion[..., 3:]
+    shift = pixel_motion[..., :3] + quaternions.rotate(pose[..., 3:], np.cross(spin, centre))
+    height = quaternions.place(pose, centre)[..., 2]
     kinetic = 0.5 * mass * (shift**2).sum(-1) + 0.5 * (inertia * spin**2).sum(-1)
     return (kinetic + mass * GRAVITY * height).sum(-1)
+
+
+PAUSE_S = 0.012
+"""Seconds without touch after which a touch counts as a new one."""
+
+
+class ContactAccumulator:
+    """Keeps raw touches of steps until `merge`; all pairs' last touches for ever."""
+
+    def __init__(self, count: int, step: float, steps_per_moment: int):
+        self.count, self.step, self.per_moment = count, step, steps_per_moment
+        self.last: dict[int, int] = {}
+        self.rows: list[tuple[Any, ...]] = []
+        self.done: list[Contacts] = []
+
+    def add(self, number: int, bodies: I64, place: F64, normal: F64, force: F64, pixel_motion: F64) -> None:
+        """Add touches of step `number`: pairs (c, 2), places (c, 3), normals first to second (c, 3), forces (c,) in newtons,
+        and (c, 3): speeds of meeting, sliding, rolling."""
+        self.rows.append((np.full(len(force), number), bodies, place, normal, force, pixel_motion))
+
+    def merge(self) -> None:
+        """Merge what was gathered since the last merge; only at the start of a moment."""
+        if not self.rows:
+            return
+        steps, bodies, place, normal, force, pixel_motion = (np.concatenate(column) for column in zip(*self.rows, strict=True))
+        self.rows = []
+        swap = bodies[:, 0] > bodies[:, 1]
+        normal = np.where(swap[:, None], -normal, normal)
+        pair = bodies.min(1) * self.count + bodies.max(1)
+        meeting = self._meeting(pair, steps.astype(np.int64), pixel_motion[:, 0])
+        moment = (steps // self.per_moment).astype(np.int64)
+        keys, index = np.unique(moment * self.count**2 + pair, return_inverse=True)
+        weight = force + 1e-12
+
+        def mean(values: F64) -> F64:
+            total = np.bincount(index, weight)
+            columns = values.reshape(len(values), -1).T
+            return np.stack([np.bincount(index, weight * c) for c in columns], -1) / total[:, None]
+
+        approach = np.zeros(len(keys))
+        np.maximum.at(approach, index, meeting)
+        strongest = np.lexsort((force, index))[np.cumsum(np.bincount(index)) - 1]
+        middle = mean(normal)
+        length = np.linalg.norm(middle, axis=1, keepdims=True)
+        middle = np.where(length > 0.2, middle / np.maximum(length, 1e-9), normal[strongest])
+        averages = mean(pixel_motion)
+        code = keys % self.count**2
+        self.done.append(
+            Contacts(
+                moment=keys // self.count**2,
+                bodies=np.stack([code // self.count, code % self.count], 1),
+                place=mean(place),
+                normal=middle,
+                impulse=np.asarray(np.bincount(index, force) * self.step, np.float64),
+                approach=approach,
+                sliding=averages[:, 1],
+                rolling=averages[:, 2],
+            )
+        )
+
+    def _meeting(self, pair: I64, steps: I64, speed: F64) -> F64:
+        """Keep the speed of meeting where a pair had not touched for a while; 0 elsewhere."""
+        order = np.lexsort((steps, pair))
+        p, s = pair[order], steps[order]
+        before = np.empty(len(p), np.int64)
+        new = np.r_[True, p[1:] != p[:-1]]
+        before[1:] = s[:-1]
+        before[new] = [self.last.get(int(q), -(10**9)) for q in p[new]]
+        same = ~new & (before == s)
+        # Several touches of one pair in one step share what came before.
+        start = np.maximum.accumulate(np.where(same, 0, np.arange(len(p))))
+        fresh = s - before[start] > PAUSE_S / self.step
+        ends = np.r_[p[1:] != p[:-1], True]
+        self.last.update(zip(p[ends].tolist(), s[ends].tolist(), strict=True))
+        kept = np.zeros(len(p))
+        kept[order] = np.where(fresh, np.maximum(speed[order], 0), 0)
+        return kept
+
+    def take(self) -> Contacts:
+        """Take all merged contacts and forget them."""
+        self.merge()
+        parts, self.done = self.done, []
+        return join(parts)
+
+
+EMPTY = Contacts(
+    **dict.fromkeys(("impulse", "approach", "sliding", "rolling"), np.zeros(0)),
+    **dict.fromkeys(("place", "normal"), np.zeros((0, 3))),
+    moment=np.zeros(0, np.int64),
+    bodies=np.zeros((0, 2), np.int64),
+)
+
+
+def join(parts: Sequence[Contacts]) -> Contacts:
+    """Put contacts of consecutive times behind each other."""
+    return Contacts(**{name: np.concatenate([getattr(part, name) for part in (EMPTY, *parts)]) for name in vars(EMPTY)})

@@ -8,9 +8,18 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Cup
-from tapetum.scenes.sound.hearing import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, rub_amplitude
+from tapetum.scenes.sound.contacts import (
+    DIRECT,
+    GAIN,
+    POWER,
+    Impacts,
+    RubbingInterval,
+    at_microphone,
+    contact_s,
+    excited,
+    rub_amplitude,
+)
 from tapetum.scenes.sound.modes import Modes
-from tapetum.scenes.sound.touches import Blows, Rub
 from tapetum.scenes.types import F64, I64, Bool
 from tapetum.types import Segments
 
@@ -40,38 +49,38 @@ class SoundEvents(Segments):
             raise BadInput(f"sound events need bodies ({n}, 2), loudness_db ({n},) and in_image ({n},), one row for each")
 
 
-def impact_rows(episode: Episode, found: Blows, rings: list[Modes]) -> list[dict[str, Any]]:
+def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[dict[str, Any]]:
     """List impacts, and pouring in place of the many impacts that make it up."""
-    if not len(found.time):
+    if not len(impacts.time):
         return []
-    gain, _, inside = at_microphone(episode, found.time, found.place)
-    touch = contact_s(episode.bodies, found.bodies, found.speed)
-    amplitude = GAIN * found.impulse**POWER * gain
-    power, ends = np.full(len(touch), DIRECT**2), found.time + 2 * touch
+    gain, _, inside = at_microphone(episode, impacts.time, impacts.place)
+    touch = contact_s(episode.bodies, impacts.bodies, impacts.speed)
+    amplitude = GAIN * impacts.impulse**POWER * gain
+    power, ends = np.full(len(touch), DIRECT**2), impacts.time + 2 * touch
     for side in (0, 1):
-        for j in np.unique(found.bodies[:, side]):
-            rows = np.flatnonzero(found.bodies[:, side] == j)
+        for j in np.unique(impacts.bodies[:, side]):
+            rows = np.flatnonzero(impacts.bodies[:, side] == j)
             strength = excited(rings[j], touch[rows])
             if strength.shape[1]:
                 power[rows] += (strength**2).sum(1)
-                ends[rows] = np.maximum(ends[rows], found.time[rows] + _fading(strength, rings[j].decay))
+                ends[rows] = np.maximum(ends[rows], impacts.time[rows] + _fading(strength, rings[j].decay))
     loudness = 20 * np.log10(np.maximum(amplitude * np.sqrt(power), 1e-9))
-    pours = _pours(episode, found)
+    pours = _pours(episode, impacts)
     poured = {row for rows in pours for row in rows}
     rows = [
-        _row("impact", found.time[i], ends[i], tuple(found.bodies[i]), loudness[i], inside[i])
+        _row("impact", impacts.time[i], ends[i], tuple(impacts.bodies[i]), loudness[i], inside[i])
         for i in range(len(touch))
         if i not in poured
     ]
     for part in pours:
-        first = found.bodies[part[0]]
+        first = impacts.bodies[part[0]]
         into = first[0] if isinstance(episode.bodies[first[0]].shape, Cup | Bowl) else first[1]
         pair = (int(first.sum() - into), int(into))
-        rows.append(_row("pouring", found.time[part[0]], ends[part].max(), pair, loudness[part].max(), inside[part[0]]))
+        rows.append(_row("pouring", impacts.time[part[0]], ends[part].max(), pair, loudness[part].max(), inside[part[0]]))
     return rows
 
 
-def rub_row(episode: Episode, rub: Rub) -> dict[str, Any]:
+def rub_row(episode: Episode, rub: RubbingInterval) -> dict[str, Any]:
     """Describe a stretch of sliding or rolling."""
     gain, _, inside = at_microphone(episode, rub.time, rub.place)
     loudest = float((rub_amplitude(episode, rub) * gain).max())
@@ -111,17 +120,19 @@ def _fading(strength: F64, decay: F64) -> F64:
     return time[np.argmax(level < level[:, :1] * 10 ** (-FADE_DB / 10), axis=1)]
 
 
-def _pours(episode: Episode, found: Blows) -> list[list[int]]:
+def _pours(episode: Episode, impacts: Impacts) -> list[list[int]]:
     """Find rows of blows that are pouring: bodies that come to be inside a hollow one strike it soon after each other."""
     pours: list[list[int]] = []
     for j, body in enumerate(episode.bodies):
         if not isinstance(body.shape, Cup | Bowl):
             continue
-        other = np.where(found.bodies[:, 0] == j, found.bodies[:, 1], np.where(found.bodies[:, 1] == j, found.bodies[:, 0], -1))
+        other = np.where(
+            impacts.bodies[:, 0] == j, impacts.bodies[:, 1], np.where(impacts.bodies[:, 1] == j, impacts.bodies[:, 0], -1)
+        )
         entered = (episode.inside[0] != j) & (episode.inside == j).any(0)
         rows = np.flatnonzero((other >= 0) & entered[other])
         if len(rows):
-            for part in np.split(rows, np.flatnonzero(np.diff(found.time[rows]) > POUR_GAP_S) + 1):
+            for part in np.split(rows, np.flatnonzero(np.diff(impacts.time[rows]) > POUR_GAP_S) + 1):
                 if len(set(other[part].tolist())) >= POUR_BODIES:
                     pours.append(part.tolist())
     return pours

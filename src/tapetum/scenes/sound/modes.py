@@ -1,12 +1,14 @@
-"""How a body rings: frequencies, decays and strengths of its modes, from its shape, size and material.
+"""Vibration modes of a body: frequencies, decays and strengths, from its shape, size and material.
 
     bars, boxes, sticks   bending of a free bar: (b L)^2 t c / (2 pi sqrt(12) L^2), b L = 4.730, 7.853, 10.996, 14.137
     cups and bowls        bending of a ring: n (n^2 - 1) / sqrt(n^2 + 1) * t c / (2 pi sqrt(12) R^2), n = 2, 3, ...
     tables                bending of a plate held at its edges: (pi / 2) t c / sqrt(12 (1 - 0.09)) * (m^2 / a^2 + n^2 / b^2)
     balls                 multiples of 0.26 c / R, about the lowest of a solid ball (0.27 for steel)
 
-with c the speed of sound in a bar, t a thickness. Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233.
-A mode loses exp(-pi f loss t) and something more to what the body stands on.
+with c the speed of sound in a bar, t a thickness. Speeds and losses of materials are rounded handbook values (Fletcher and
+Rossing, "The Physics of Musical Instruments", table 3.1, for wood and metal); hardness and roughness were set by ear and eye.
+Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233. A mode loses exp(-pi f loss t) and something more
+to what the body stands on.
 
 Differs from nature: small hard bodies ring beyond hearing, and what is heard of them is the table. Here their frequencies are
 pressed into hearing, f / (1 + f / 7000 Hz), so that size and material can be told: the smaller and stiffer, the higher, still.
@@ -17,9 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Body, Material
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
-from tapetum.scenes.sound.materials import TIMBRES
 from tapetum.scenes.types import F64
 
 BAR = np.array([4.730, 7.853, 10.996, 14.137]) ** 2
@@ -91,9 +92,37 @@ def _ring(radius: float, wall: float, speed: float) -> F64:
 
 def _plate(a: float, b: float, thickness: float, speed: float) -> F64:
     m, n = (g.ravel() for g in np.mgrid[1:6, 1:6])
-    found = np.pi / 2 * thickness * speed / np.sqrt(12 * 0.91) * (m**2 / a**2 + n**2 / b**2)
-    return np.sort(found)[:14]
+    frequencies = np.pi / 2 * thickness * speed / np.sqrt(12 * 0.91) * (m**2 / a**2 + n**2 / b**2)
+    return np.sort(frequencies)[:14]
 
 
 def _ball(radius: float, speed: float) -> F64:
     return 0.26 * speed / radius * np.array([1.0, 1.31, 1.57, 1.93, 2.24])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timbre:
+    """How one material sounds."""
+
+    speed: float
+    """Metres per second of sound along a bar of it: root of stiffness over density."""
+    loss: float
+    """Share of a vibration's energy lost per radian: 1 over the quality factor."""
+    contact_s: float
+    """Seconds that it stays in touch with an equal in a blow of 1 m/s; short for hard materials, which sound bright."""
+    rough: float
+    """0 smooth to 1 rough: how loudly things slide on it."""
+
+
+TIMBRES: dict[Material, Timbre] = {
+    "wood": Timbre(speed=4000.0, loss=0.02, contact_s=0.0005, rough=0.6),
+    "metal": Timbre(speed=5000.0, loss=0.0008, contact_s=0.00012, rough=0.3),
+    "plastic": Timbre(speed=1800.0, loss=0.03, contact_s=0.0006, rough=0.35),
+    "rubber": Timbre(speed=150.0, loss=0.6, contact_s=0.003, rough=0.8),
+    "ceramic": Timbre(speed=4600.0, loss=0.003, contact_s=0.00015, rough=0.3),
+    "glass": Timbre(speed=5200.0, loss=0.0015, contact_s=0.00013, rough=0.15),
+    "paper": Timbre(speed=1500.0, loss=0.08, contact_s=0.0012, rough=0.5),
+    "cloth": Timbre(speed=100.0, loss=0.4, contact_s=0.005, rough=0.5),
+    "skin": Timbre(speed=60.0, loss=0.4, contact_s=0.006, rough=0.4),
+    "stone": Timbre(speed=4000.0, loss=0.01, contact_s=0.0002, rough=0.7),
+}

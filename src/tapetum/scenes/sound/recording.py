@@ -14,10 +14,22 @@ from scipy.signal import butter, lfilter, sosfilt
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.sound.contacts import (
+    DIRECT,
+    GAIN,
+    POWER,
+    Impacts,
+    RubbingInterval,
+    at_microphone,
+    contact_s,
+    excited,
+    find_impacts,
+    find_rubbing,
+    panned,
+    rub_amplitude,
+)
 from tapetum.scenes.sound.events import SoundEvents, collect, impact_rows, rub_row
-from tapetum.scenes.sound.hearing import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, panned, rub_amplitude
 from tapetum.scenes.sound.modes import Modes, modes
-from tapetum.scenes.sound.touches import Blows, Rub, blows, rubs
 from tapetum.scenes.types import F32, F64
 
 RATES = (8000, 96000)
@@ -42,7 +54,7 @@ def record(episode: Episode, rate: int = 16000, channels: int = 1) -> tuple[F32,
         raise BadInput(
             f"a recording at {rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
         )
-    struck, rubbed = blows(episode), rubs(episode)
+    struck, rubbed = find_impacts(episode), find_rubbing(episode)
     rings = [modes(body, rate) for body in episode.bodies]
     rows = impact_rows(episode, struck, rings) + [rub_row(episode, rub) for rub in rubbed]
     total = round(episode.seconds * rate)
@@ -56,7 +68,9 @@ def record(episode: Episode, rate: int = 16000, channels: int = 1) -> tuple[F32,
 class _Mixer:
     """Makes one chunk after the other; filters keep their state."""
 
-    def __init__(self, episode: Episode, rate: int, channels: int, struck: Blows, rubbed: list[Rub], rings: list[Modes]):
+    def __init__(
+        self, episode: Episode, rate: int, channels: int, struck: Impacts, rubbed: list[RubbingInterval], rings: list[Modes]
+    ):
         self.episode, self.rate, self.channels, self.rings = episode, rate, channels, rings
         gain, side, _ = at_microphone(episode, struck.time, struck.place)
         amplitude = GAIN * struck.impulse**POWER * gain
@@ -89,20 +103,20 @@ class _Mixer:
         return _limited(total).astype(np.float32)
 
     def _ring(self, j: int, rows: np.ndarray, noise: F64 | None, start: int, count: int) -> F64:
-        found, state = self.rings[j], self.state[j]
+        modes, state = self.rings[j], self.state[j]
         mine = rows[(self.struck.bodies[rows] == j).any(1)]
         out = np.zeros((self.channels, count))
-        if not len(found.frequency) or (not len(mine) and noise is None and np.abs(state).max() < SILENT):
+        if not len(modes.frequency) or (not len(mine) and noise is None and np.abs(state).max() < SILENT):
             return out
-        strength = excited(found, self.touch[mine])
-        theta = 2 * np.pi * found.frequency / self.rate
-        radius = np.exp(-found.decay / self.rate)
-        for k in range(len(found.frequency)):
+        strength = excited(modes, self.touch[mine])
+        theta = 2 * np.pi * modes.frequency / self.rate
+        radius = np.exp(-modes.decay / self.rate)
+        for k in range(len(modes.frequency)):
             pulses = np.zeros((self.channels, count))
             for c in range(self.channels):
                 np.add.at(pulses[c], self.sample[mine] - start, self.loud[c, mine] * strength[:, k])
             if noise is not None:
-                pulses += RINGING * found.strength[k] * np.sqrt(4 * found.decay[k] / self.rate) * noise
+                pulses += RINGING * modes.strength[k] * np.sqrt(4 * modes.decay[k] / self.rate) * noise
             poles = [1.0, -2 * radius[k] * np.cos(theta[k]), radius[k] ** 2]
             rung, state[k] = lfilter([0.0, radius[k] * np.sin(theta[k])], poles, pulses, axis=1, zi=state[k])
             out += rung
@@ -134,7 +148,7 @@ def _click(touch_s: float, rate: int) -> F64:
     return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
 
 
-def _rubbing(episode: Episode, rub: Rub, rate: int, channels: int) -> F64:
+def _rubbing(episode: Episode, rub: RubbingInterval, rate: int, channels: int) -> F64:
     """Make the noise (channels, n) of one stretch of rubbing, each band as loud as speed says."""
     gain, side, _ = at_microphone(episode, rub.time, rub.place)
     loud = rub_amplitude(episode, rub) * gain

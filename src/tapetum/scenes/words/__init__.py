@@ -1,37 +1,36 @@
 """Words about the world: scene graphs, captions, and questions that cannot be answered blindly. Exact, from an `Episode`.
 
     Episode ─► graph (a frame) ───────► images ─┐
-       ├─────► happenings (all of it) ─► episodes ─┴─► candidates ─► balance ─► Question
+       ├─────► happenings (all of it) ─► episodes ─┴─► candidates ─► balance ─► SceneQuestion
        └─────► captions, names
 
 A scene's candidates are a function of its seed; `balance` chooses among those of a whole block of scenes, so that words alone
 say nothing about the answers.
 """
 
-from tapetum.scenes.words.balance import BLOCK, balance, block_of
 from tapetum.scenes.words.captions import Captions, episode_caption, image_captions
 from tapetum.scenes.words.episodes import episode_candidates
-from tapetum.scenes.words.graph import Graph, Thing, scene_graph
-from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.events import EpisodeEvents
+from tapetum.scenes.words.graph import ObjectNode, SceneGraph, scene_graph
 from tapetum.scenes.words.images import image_candidates
-from tapetum.scenes.words.names import Named, named_objects
-from tapetum.scenes.words.question import Candidate, Question
+from tapetum.scenes.words.names import Named, annotate_objects
+from tapetum.scenes.words.questions import BLOCK, Candidate, SceneQuestion, balance, block_of
 
 __all__ = [
     "BLOCK",
     "Candidate",
     "Captions",
-    "Graph",
-    "Happenings",
+    "EpisodeEvents",
     "Named",
-    "Question",
-    "Thing",
+    "ObjectNode",
+    "SceneGraph",
+    "SceneQuestion",
+    "annotate_objects",
     "balance",
     "block_of",
     "episode_candidates",
     "episode_caption",
     "image_candidates",
     "image_captions",
-    "named_objects",
     "scene_graph",
 ]

@@ -7,10 +7,10 @@ falls and hits in their order.
 from collections import Counter
 from dataclasses import dataclass
 
-from tapetum.scenes.words.graph import SIDES, Graph, Thing
-from tapetum.scenes.words.happenings import Deed, Happenings
+from tapetum.scenes.words.events import EpisodeEvents, Manipulation
+from tapetum.scenes.words.graph import SIDES, ObjectNode, SceneGraph
 from tapetum.scenes.words.images import NUMBERS
-from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
+from tapetum.scenes.words.referring import ADJECTIVES, a, phrases, plural, spoken
 
 VERBS = {
     "place": "moves {body} to another place",
@@ -38,65 +38,65 @@ class Captions:
     """For each clear thing the number of its body and what is said of it."""
 
 
-def image_captions(graph: Graph) -> Captions:
+def image_captions(graph: SceneGraph) -> Captions:
     """Describe a frame from its scene graph. A pure function of it."""
     things = sorted(graph.clear, key=lambda t: -t.area)
     hand = ["a hand"] if graph.hand else []
     counts = Counter(t.noun for t in things)
     named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
     short = _sentence(named) if named else "Nothing but the ground."
-    told: list[Thing] = []
+    described: list[ObjectNode] = []
     parts: list[str] = []
     for thing in things:
-        where = _where(graph, thing, told)
-        said = f' that says "{thing.text}"' if thing.text else ""
-        name = a(_full(thing)) + said
+        where = _where(graph, thing, described)
+        text = f' that says "{thing.text}"' if thing.text else ""
+        name = a(_full(thing)) + text
         parts.append(f"{_upper(name)} is {where}." if where else f"There is {name}.")
-        told.append(thing)
+        described.append(thing)
     if graph.hand:
         parts.append("A hand is in the picture.")
     regions = tuple((t.number, a(_full(t)) + _region(graph, t)) for t in things)
     return Captions(short=short, long=" ".join(parts) or short, regions=regions)
 
 
-def episode_caption(happenings: Happenings) -> str:
-    """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
-    lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
+def episode_caption(events: EpisodeEvents) -> str:
+    """Describe an episode: deeds of the hand, falls, and what ends up where."""
+    lines = [(d.start_s, _deed(events, d)) for d in events.manipulations if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
-    for hit in happenings.hits:
+    for hit in events.hits:
         if hit.bodies not in met and len(met) < 4:
-            lines.append(
-                (hit.time_s, _upper(f"{_called(happenings, hit.bodies[0])} and {_called(happenings, hit.bodies[1])} meet."))
-            )
+            lines.append((hit.time_s, _upper(f"{_called(events, hit.bodies[0])} and {_called(events, hit.bodies[1])} meet.")))
             met.add(hit.bodies)
-    for j in happenings.things:
-        fate = happenings.fate(j)
-        if fate in ("falls over", "leaves"):
-            what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
-            lines.append((happenings.episode.seconds, _upper(f"{_called(happenings, j)} {what} in the end.")))
+    for j in events.objects:
+        outcome = events.outcome(j)
+        if outcome in ("falls over", "leaves"):
+            what = "has fallen over" if outcome == "falls over" else "has fallen to the floor"
+            lines.append((events.episode.seconds, _upper(f"{_called(events, j)} {what} in the end.")))
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
 
 
-def _deed(happenings: Happenings, deed: Deed) -> str:
-    told = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
-    return f"The hand {told}."
+def _deed(events: EpisodeEvents, manipulation: Manipulation) -> str:
+    clause = VERBS[manipulation.verb].format(
+        body=_called(events, manipulation.body), target=_called(events, manipulation.target)
+    )
+    return f"The hand {clause}."
 
 
-def _called(happenings: Happenings, body: int) -> str:
+def _called(events: EpisodeEvents, body: int) -> str:
     if body < 0:
         return "something"
-    found = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
-    return str(found[0]) if found else a(happenings.episode.bodies[body].noun)
+    names = phrases(events.all_objects, events.all_objects.find(body), frozenset({"relation"}))
+    return str(names[0]) if names else a(events.episode.bodies[body].noun)
 
 
-def _full(thing: Thing) -> str:
+def _full(thing: ObjectNode) -> str:
     material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
 
 
-def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
-    """Say how a thing stands to one that was named before; nothing where that is hard to say."""
-    for other in reversed(told):
+def _where(graph: SceneGraph, thing: ObjectNode, described: list[ObjectNode]) -> str:
+    """Describe how a thing stands to one that was named before; nothing where that is hard to say."""
+    for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))
             if names and graph.holds(thing, relation, other):
@@ -104,13 +104,13 @@ def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
     return ""
 
 
-def _region(graph: Graph, thing: Thing) -> str:
-    said = f' that says "{thing.text}"' if thing.text else ""
+def _region(graph: SceneGraph, thing: ObjectNode) -> str:
+    text = f' that says "{thing.text}"' if thing.text else ""
     for other in graph.clear:
         for relation in ("in", "on"):
             if graph.holds(thing, relation, other):
-                return f"{said} {relation} {a(other.noun)}"
-    return said
+                return f"{text} {relation} {a(other.noun)}"
+    return text
 
 
 def _some(noun: str, number: int) -> str:

@@ -10,16 +10,16 @@ After Patraucean et al., "Perception Test" (2023), whose areas and kinds of reas
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.words import episodes_memory as memory
 from tapetum.scenes.words import episodes_physics as physics
-from tapetum.scenes.words.happenings import Happenings
-from tapetum.scenes.words.question import Candidate, Kind
-from tapetum.scenes.words.watched import Told, Watched
-from tapetum.scenes.words.without import Without
+from tapetum.scenes.words.context import CandidateFields, QuestionContext
+from tapetum.scenes.words.events import Counterfactuals, EpisodeEvents
+from tapetum.scenes.words.questions import Candidate, Kind
 
 PER_TEMPLATE = 16
 """Candidates of one template for one episode."""
@@ -31,20 +31,20 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     Counterfactual ones simulate the episode again, twice at most (with the hand or one thing left out), and need MuJoCo; leave
     them out for recorded episodes without a script.
     """
-    view = Watched(Happenings(episode), Without(episode, seed) if counterfactual else None)
-    found: list[Candidate] = []
+    view = QuestionContext(EpisodeEvents(episode), Counterfactuals(episode, seed) if counterfactual else None)
+    candidates: list[Candidate] = []
     for number, (template, (area, kind, make)) in enumerate(TEMPLATES.items()):
         if kind == "counterfactual" and not counterfactual:
             continue
         rng = np.random.default_rng((seed & 0xFFFFFFFF, 71, number))
         made = list(make(view))
         for i in rng.permutation(len(made))[:PER_TEMPLATE]:
-            told = {"span": (0.0, episode.seconds), **made[i]}
-            found.append(Candidate(template=template, area=area, kind=kind, **told))
-    return found
+            fields = {"span": (0.0, episode.seconds), **made[i]}
+            candidates.append(Candidate(template=template, area=area, kind=kind, **fields))
+    return candidates
 
 
-Maker = Callable[[Watched], Iterator[Told]]
+Maker = Callable[[QuestionContext], Iterator[CandidateFields]]
 TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "nth": ("memory", "descriptive", memory.nth),
     "unseen": ("memory", "explanatory", memory.unseen),
@@ -64,3 +64,43 @@ TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "first-without": ("semantics", "counterfactual", physics.first_without),
 }
 """By name: the area, the kind of reasoning, and what makes its questions."""
+
+
+TAKEN = ("place", "stack", "drop", "put-into", "show", "hold", "pour")
+"""Deeds for which the hand picks something up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounded:
+    """A question, and the numbers of the bodies that answer it."""
+
+    text: str
+    bodies: tuple[int, ...]
+    area: str
+    """memory, abstraction, physics or semantics."""
+    kind: Kind = "descriptive"
+
+
+def grounded_questions(events: EpisodeEvents) -> list[Grounded]:
+    """List such questions of an episode, those that some but not all of its things answer."""
+    episode, manipulations = events.episode, events.manipulations
+    things = set(events.objects)
+    inside = {int(j) for j in events.objects if (episode.inside[:, j] >= 0).any()}
+    holders = {int(h) for j in events.objects for h in episode.inside[:, j] if h >= 0} & things
+    questions = (
+        ("Track everything that the hand picks up.", {d.body for d in manipulations if d.verb in TAKEN}, "semantics"),
+        (
+            "Track everything that the hand pushes or spins.",
+            {d.body for d in manipulations if d.verb in ("push", "spin")},
+            "semantics",
+        ),
+        ("Track everything that is inside or under another thing at some time.", inside, "physics"),
+        ("Track the things that hold or cover others at some time.", holders, "physics"),
+        ("Track everything that knocks against another thing.", {x for h in events.hits for x in h.bodies}, "physics"),
+        ("Track the first thing that the hand takes or pushes.", {d.body for d in manipulations[:1]}, "memory"),
+    )
+    return [
+        Grounded(text=text, bodies=tuple(sorted(bodies & things)), area=area)
+        for text, bodies, area in questions
+        if 0 < len(bodies & things) < len(things)
+    ]

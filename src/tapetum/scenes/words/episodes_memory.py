@@ -6,23 +6,23 @@ from itertools import pairwise
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.words.context import CAUSES, PLACES, UNSEEN, CandidateFields, QuestionContext, a_noun, a_number, chosen
 from tapetum.scenes.words.images import NUMBERS
-from tapetum.scenes.words.watched import CAUSES, PLACES, UNSEEN, Told, Watched, a_noun, a_number, chosen
 
 ORDER = ("first", "second", "third")
 
 
-def nth(view: Watched) -> Iterator[Told]:
+def nth(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what the hand takes or pushes first, second, third."""
-    taken = list(dict.fromkeys(deed.body for deed in view.events.deeds))
-    for word, body in zip(ORDER, taken, strict=False):
+    handled = list(dict.fromkeys(manipulation.body for manipulation in view.events.manipulations))
+    for word, body in zip(ORDER, handled, strict=False):
         if view.events.shown(body):
             yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **a_noun(view, body)}
 
 
-def unseen(view: Watched) -> Iterator[Told]:
+def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask why a thing cannot be seen at the end."""
-    last = view.events.looks[-1]
+    last = view.events.snapshots[-1]
     for body, phrase, key in view.each():
         thing = last.find(body)
         if thing.visible:
@@ -36,7 +36,7 @@ def unseen(view: Watched) -> Iterator[Told]:
 
 
 def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
-    """Tell whether a place is well outside of the image, or well inside and so hidden."""
+    """Check whether a place is well outside of the image, or well inside and so hidden."""
     moment = episode.moment(frame)
     matrix = episode.camera.world_to_camera[moment]
     x, y, z = matrix[:3, :3] @ place + matrix[:3, 3]
@@ -48,13 +48,13 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
     return "behind" if min(u, 1 - u, v, 1 - v) > 0.05 else ""
 
 
-def which_cup(view: Watched) -> Iterator[Told]:
+def which_cup(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask which of three upturned cups hides a thing at the end."""
-    last = view.events.looks[-1]
-    cups = sorted((t for t in last.things if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
+    last = view.events.snapshots[-1]
+    cups = sorted((t for t in last.objects if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
     if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
         return
-    for body in view.events.things:
+    for body in view.events.objects:
         thing = last.find(body)
         if thing.holder in [c.number for c in cups] and view.events.shown(body):
             side = [c.number for c in cups].index(thing.holder)
@@ -68,43 +68,47 @@ def which_cup(view: Watched) -> Iterator[Told]:
             }
 
 
-def without_hand_place(view: Watched) -> Iterator[Told]:
+def without_hand_place(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask where a thing would be without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
         return
     for body, phrase, key in view.each():
-        fate = again.fate(again.number(view.episode.bodies[body].name))
-        if fate:
+        outcome = again.outcome(again.number(view.episode.bodies[body].name))
+        if outcome:
             text = f"If there had been no hand, where would {phrase} be at the end?"
-            yield {"text": text, "key": key, **chosen(PLACES, fate)}
+            yield {"text": text, "key": key, **chosen(PLACES, outcome)}
 
 
-def how_many(view: Watched) -> Iterator[Told]:
+def how_many(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things the hand takes, and how often."""
-    deeds = view.events.deeds
-    if not deeds:
+    manipulations = view.events.manipulations
+    if not manipulations:
         return
     counts = {
-        "How many different things does the hand take or push?": len({d.body for d in deeds}),
-        "How many times does the hand pick something up?": sum(d.picked_s is not None for d in deeds),
-        "How many times does the hand push something?": sum(d.verb == "push" for d in deeds),
+        "How many different things does the hand take or push?": len({d.body for d in manipulations}),
+        "How many times does the hand pick something up?": sum(d.picked_s is not None for d in manipulations),
+        "How many times does the hand push something?": sum(d.verb == "push" for d in manipulations),
     }
     for text, number in counts.items():
         if number < len(NUMBERS):
             yield {"text": text, "key": text, **a_number(number)}
 
 
-def _holders(view: Watched) -> Iterator[tuple[int, str, str]]:
+def _holders(view: QuestionContext) -> Iterator[tuple[int, str, str]]:
     """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
-    for body in view.events.things:
+    for body in view.events.objects:
         noun = view.noun(body)
-        if noun not in ("bowl", "bucket", "cup") or body in view.events.looks[0].upturned or view.events.tilt(body).max() > 2.2:
+        if (
+            noun not in ("bowl", "bucket", "cup")
+            or body in view.events.snapshots[0].upturned
+            or view.events.tilt(body).max() > 2.2
+        ):
             continue
         yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
 
-def what_changed(view: Watched) -> Iterator[Told]:
+def what_changed(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask what changes the number of things in a holder."""
     for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
@@ -114,35 +118,35 @@ def what_changed(view: Watched) -> Iterator[Told]:
             yield {"text": text, "key": key, **chosen(CAUSES, causes.pop())}
 
 
-def _cause(view: Watched, time_s: float, body: int, holder: int) -> str:
-    for deed in view.events.deeds:
-        if not deed.start_s - 0.1 <= time_s <= deed.end_s + 0.5:
+def _cause(view: QuestionContext, time_s: float, body: int, holder: int) -> str:
+    for manipulation in view.events.manipulations:
+        if not manipulation.start_s - 0.1 <= time_s <= manipulation.end_s + 0.5:
             continue
-        if deed.verb == "pour" and holder in (deed.body, deed.target):
+        if manipulation.verb == "pour" and holder in (manipulation.body, manipulation.target):
             return "pour"
-        if deed.body == body:
-            return "in" if deed.verb == "put-into" and deed.target == holder else "out"
+        if manipulation.body == body:
+            return "in" if manipulation.verb == "put-into" and manipulation.target == holder else "out"
     return "self"
 
 
-def one_more(view: Watched) -> Iterator[Told]:
+def one_more(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things a holder will have with one more."""
-    held = view.events.held(-1)
+    contents = view.events.contents(-1)
     for body, phrase, key in _holders(view):
-        number = len(held.get(body, [])) + 1
+        number = len(contents.get(body, [])) + 1
         if number < len(NUMBERS):
             text = f"If the hand puts one more thing into {phrase} after the end, how many things will be in it?"
             yield {"text": text, "key": key, **a_number(number)}
 
 
-def without_hand_number(view: Watched) -> Iterator[Told]:
+def without_hand_number(view: QuestionContext) -> Iterator[CandidateFields]:
     """Ask how many things a holder would have without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
         return
-    held = again.held(-1)
+    contents = again.contents(-1)
     for body, phrase, key in _holders(view):
-        number = len(held.get(again.number(view.episode.bodies[body].name), []))
+        number = len(contents.get(again.number(view.episode.bodies[body].name), []))
         if number < len(NUMBERS):
             text = f"If there had been no hand, how many things would be in {phrase} at the end?"
             yield {"text": text, "key": key, **a_number(number)}

@@ -1,4 +1,4 @@
-r"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
+r"""Scene graph of a frame: visible objects, their names and attributes, legible words, and spatial relations.
 
 Directions are the viewer's, on the ground: `side` grows to the right of the image and `far` away from the camera.
 
@@ -15,13 +15,12 @@ from typing import Literal
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.episode import Body, Episode
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming.truth import Truth
-from tapetum.scenes.physics import turns
-from tapetum.scenes.physics.solids import outline
-from tapetum.scenes.words.reading import readable
+from tapetum.scenes.rendering.atlas import printed_sides, word_height
+from tapetum.scenes.rendering.ground_truth import GroundTruth, SurfacePoints
 
 Relation = Literal["left of", "right of", "in front of", "behind", "on", "in", "under"]
 SIDES: tuple[Relation, ...] = ("left of", "right of", "in front of", "behind")
@@ -31,12 +30,12 @@ STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
 """A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
-LOOK = 96
+PROBE_SIZE = 96
 """Pixels of the longer side of the image in which visibility is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class ObjectNode:
     """One movable thing in an image."""
 
     number: int
@@ -55,12 +54,12 @@ class Thing:
     """Metres to the right, as the camera sees it."""
     far: float
     """Metres away from the camera along the ground."""
-    seen: float
+    visible_share: float
     """Share of its outline that is seen, 0..1; 0 for what lies outside of the image."""
     area: float
     """Share of the image that shows it."""
     box: tuple[float, float, float, float]
-    """Around what is seen, raster pixels of the episode's image, as fine as the look (`LOOK`); zeros where nothing is."""
+    """Around what is seen, raster pixels of the episode's image, as fine as the look (`PROBE_SIZE`); zeros where nothing is."""
     text: str
     """The word printed on it, if it can be read in this image."""
     holder: int
@@ -70,45 +69,45 @@ class Thing:
 
     @property
     def visible(self) -> bool:
-        """Whether any of it is seen."""
+        """Check whether any of it is seen."""
         return self.area > 0
 
     @property
     def clear(self) -> bool:
-        """Whether enough of it is seen to be asked about."""
-        return self.seen >= CLEAR_SHARE and self.area >= CLEAR_AREA
+        """Check whether enough of it is seen to be asked about."""
+        return self.visible_share >= CLEAR_SHARE and self.area >= CLEAR_AREA
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class SceneGraph:
     """All movable things of one frame, the hand left out."""
 
     frame: int
-    things: tuple[Thing, ...]
+    objects: tuple[ObjectNode, ...]
     hand: bool
     """Whether a hand can be seen."""
     upturned: tuple[int, ...] = ()
     """Numbers of hollow bodies that stand on their head, and of sheets: what they hold is under them."""
 
     @property
-    def visible(self) -> tuple[Thing, ...]:
+    def visible(self) -> tuple[ObjectNode, ...]:
         """Things of which anything is seen."""
-        return tuple(t for t in self.things if t.visible)
+        return tuple(t for t in self.objects if t.visible)
 
     @property
-    def clear(self) -> tuple[Thing, ...]:
+    def clear(self) -> tuple[ObjectNode, ...]:
         """Things of which enough is seen to be asked about."""
-        return tuple(t for t in self.things if t.clear)
+        return tuple(t for t in self.objects if t.clear)
 
-    def find(self, number: int) -> Thing:
-        """Return the thing of a body; raise BadInput where the body is no movable thing."""
-        for thing in self.things:
+    def find(self, number: int) -> ObjectNode:
+        """Find the object of a body; raise BadInput where the body is no movable thing."""
+        for thing in self.objects:
             if thing.number == number:
                 return thing
-        raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.things]}")
+        raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.objects]}")
 
-    def holds(self, a: Thing, relation: str, b: Thing) -> bool | None:
-        """Tell whether `a` is `relation` `b`: True, False, or None where people would differ."""
+    def holds(self, a: ObjectNode, relation: str, b: ObjectNode) -> bool | None:
+        """Check whether `a` is `relation` `b`: True, False, or None where people would differ."""
         if relation in ("in", "under"):
             return a.holder == b.number and (relation == "under") == (b.number in self.upturned)
         if relation == "on":
@@ -128,11 +127,11 @@ class Graph:
     def relations(self) -> list[tuple[int, Relation, int]]:
         """List all relations between visible things that hold for certain, by numbers of bodies."""
         kinds: tuple[Relation, ...] = (*SIDES, "on", "in", "under")
-        seen = self.visible
-        return [(a.number, r, b.number) for a in seen for b in seen for r in kinds if a is not b and self.holds(a, r, b)]
+        visible = self.visible
+        return [(a.number, r, b.number) for a in visible for b in visible for r in kinds if a is not b and self.holds(a, r, b)]
 
-    def larger(self, a: Thing, b: Thing) -> bool | None:
-        """Tell whether `a` is larger than `b`; None where it is hard to say."""
+    def larger(self, a: ObjectNode, b: ObjectNode) -> bool | None:
+        """Check whether `a` is larger than `b`; None where it is hard to say."""
         if a.size_m > LARGER * b.size_m:
             return True
         return False if b.size_m > LARGER * a.size_m or max(a.size_m, b.size_m) < SAME * min(a.size_m, b.size_m) else None
@@ -162,13 +161,13 @@ def form(body: Body) -> str:
     return "ground"
 
 
-def things_of(episode: Episode) -> list[int]:
-    """List the numbers of movable things: neither fixed nor part of a hand."""
+def movable_bodies(episode: Episode) -> list[int]:
+    """List the numbers of movable objects: neither fixed nor part of a hand."""
     return [j for j, b in enumerate(episode.bodies) if not b.fixed and b.group != "hand"]
 
 
-def small(episode: Episode, longest: int = LOOK) -> Episode:
-    """Return the episode with a smaller image of the same view."""
+def small(episode: Episode, longest: int = PROBE_SIZE) -> Episode:
+    """Copy the episode with a smaller image of the same view."""
     h, w = episode.size
     scale = longest / max(h, w)
     size = (max(1, round(h * scale)), max(1, round(w * scale)))
@@ -176,10 +175,10 @@ def small(episode: Episode, longest: int = LOOK) -> Episode:
     return replace(episode, size=size, camera=replace(episode.camera, intrinsics=intrinsics))
 
 
-def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
+def scene_graph(episode: Episode, frame: int, look: int = PROBE_SIZE) -> SceneGraph:
     """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
     watched = small(episode, look)
-    truth = Truth(watched)
+    truth = GroundTruth(watched)
     masks = truth.masks(frame)
     instance = episode.instance
     h, w = watched.size
@@ -191,17 +190,17 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
     scale = np.array([episode.size[1] / w, episode.size[0] / h] * 2)
     standing = _supports(episode, moment)
     things = []
-    for j in things_of(episode):
+    for j in movable_bodies(episode):
         body = episode.bodies[j]
         row = int(np.searchsorted(masks.ids, instance[j]))
-        seen, whole = masks.seen[row], masks.whole[row]
+        visible, amodal = masks.visible[row], masks.amodal[row]
         place = episode.sheets[j][moment].reshape(-1, 3).mean(0) if j in episode.sheets else pose[j, :3]
         box = np.zeros(4)
-        if seen.any():
-            rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        if visible.any():
+            rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
             box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale
         things.append(
-            Thing(
+            ObjectNode(
                 number=j,
                 noun=body.noun,
                 colour=body.colour_name,
@@ -211,8 +210,8 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
                 place=(float(place[0]), float(place[1]), float(place[2])),
                 side=float(right @ place[:2]),
                 far=float(ahead @ place[:2]),
-                seen=float(seen.sum() / max(whole.sum(), 1)),
-                area=float(seen.mean()),
+                visible_share=float(visible.sum() / max(amodal.sum(), 1)),
+                area=float(visible.mean()),
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
                 text=body.surface.text if body.surface.text and readable(truth, j, frame, episode.size[1] / w) else "",
                 holder=int(episode.inside[moment, j]),
@@ -221,14 +220,14 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
         )
     hands = [j for j, b in enumerate(episode.bodies) if b.group == "hand"]
     upturned = tuple(j for j in range(len(episode.bodies)) if _upturned(episode, j, moment))
-    return Graph(frame=frame, things=tuple(things), hand=bool(np.isin(masks.bodies, hands).any()), upturned=upturned)
+    return SceneGraph(frame=frame, objects=tuple(things), hand=bool(np.isin(masks.bodies, hands).any()), upturned=upturned)
 
 
 def _upturned(episode: Episode, body: int, moment: int) -> bool:
     shape = episode.bodies[body].shape
     if isinstance(shape, Sheet):
         return True
-    up = turns.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
+    up = quaternions.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
     return isinstance(shape, Cup | Bowl) and bool(up < -0.5)
 
 
@@ -236,8 +235,8 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
     """Find what each thing stands on: the thing under it that it touches, contacts of the last few moments."""
     contacts = episode.contacts
     near = (contacts.moment > moment - 12) & (contacts.moment <= moment)
-    found: dict[int, int] = {}
-    loose = set(things_of(episode))
+    supports: dict[int, int] = {}
+    loose = set(movable_bodies(episode))
     grounded = set()
     for (a, b), normal in zip(contacts.bodies[near].tolist(), contacts.normal[near], strict=True):
         if abs(normal[2]) < 0.8:
@@ -245,7 +244,37 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
         # The normal goes from a to b: pointing up, b is above.
         above, below = (b, a) if normal[2] > 0 else (a, b)
         if above in loose and below in loose and episode.inside[moment, above] != below:
-            found[above] = below
+            supports[above] = below
         elif above in loose and below not in loose:
             grounded.add(above)
-    return {above: below for above, below in found.items() if above not in grounded}
+    return {above: below for above, below in supports.items() if above not in grounded}
+
+
+LETTER = 5.0
+"""Pixels of width from which on a letter can be read."""
+
+
+def readable(truth: GroundTruth, body: int, frame: int, enlarged: float) -> bool:
+    """Check whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
+
+    `enlarged`: how much larger the real image is than the one looked at.
+    """
+    episode = truth.episode
+    text, shape = episode.bodies[body].surface.text, episode.bodies[body].shape
+    if not isinstance(shape, RoundedBox):
+        return False
+    moment = episode.moment(frame)
+    turn = episode.camera.world_to_camera[moment, :3, :3] @ episode.rotations(np.array([moment]))[0, body]
+    across, up = (g.ravel() for g in np.meshgrid([-0.5, 0.0, 0.5], [-0.5, 0.0, 0.5]))
+    for side in printed_sides(shape):
+        wide, tall = side.fit(word_height(text))
+        place = side.middle + np.outer(across * wide, side.across) + np.outer(up * tall, side.up)
+        points = SurfacePoints(np.full(9, body), place, np.tile(side.facing, (9, 1)))
+        tracks = truth.follow(points, range(frame, frame + 1))
+        towards = -(tracks.xyz[:, 0] / np.linalg.norm(tracks.xyz[:, 0], axis=1, keepdims=True)).mean(0)
+        x, y = (tracks.xy[7, 0] - tracks.xy[1, 0]).tolist()
+        letter = abs(tracks.xy[5, 0, 0] - tracks.xy[3, 0, 0]) * enlarged / len(text)
+        facing = towards @ (turn @ side.facing) > 0.5
+        if tracks.visible.all() and facing and -y > 2 * abs(x) and letter > LETTER and -y * enlarged > 1.5 * LETTER:
+            return True
+    return False

@@ -10,11 +10,10 @@ from itertools import combinations, product
 
 import numpy as np
 
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.props import COLOURS, COMMON, PROPS, WORDS
-from tapetum.scenes.words.graph import LARGER, SAME, SIDES, Graph, Thing
-from tapetum.scenes.words.question import Candidate
-from tapetum.scenes.words.refer import Phrase, a, named, phrases, plural, spoken
+from tapetum.scenes.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
+from tapetum.scenes.words.graph import LARGER, SAME, SIDES, ObjectNode, SceneGraph
+from tapetum.scenes.words.questions import Candidate
+from tapetum.scenes.words.referring import Phrase, a, named, phrases, plural, spoken
 
 Rng = np.random.Generator
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -28,29 +27,29 @@ PER_TEMPLATE = 8
 """Candidates of one template for one image."""
 
 
-def image_candidates(graph: Graph, seed: int) -> list[Candidate]:
+def image_candidates(graph: SceneGraph, seed: int) -> list[Candidate]:
     """List questions that could be asked about an image; `balance` chooses among them. A pure function of its arguments."""
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for number, (template, (area, make)) in enumerate(TEMPLATES.items()):
         rng = np.random.default_rng((seed & 0xFFFFFFFF, graph.frame, number))
         made = list(make(graph, rng))
         for i in rng.permutation(len(made))[:PER_TEMPLATE]:
-            told = dict(made[i])
-            found.append(Candidate(template=template, area=area, kind="picture", frame=graph.frame, **told))
-    return found
+            fields = dict(made[i])
+            candidates.append(Candidate(template=template, area=area, kind="picture", frame=graph.frame, **fields))
+    return candidates
 
 
 def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
     return tuple(w for w in words if w != answer)
 
 
-def _phrase(graph: Graph, thing: Thing, rng: Rng, *unsaid: str) -> Phrase | None:
+def _phrase(graph: SceneGraph, thing: ObjectNode, rng: Rng, *unsaid: str) -> Phrase | None:
     """Draw one of the phrases that name a thing; plain ones come before those with a neighbour."""
-    found = phrases(graph, thing, frozenset(unsaid))
-    return found[0 if rng.random() < 0.6 else int(rng.integers(min(len(found), 4)))] if found else None
+    options = phrases(graph, thing, frozenset(unsaid))
+    return options[0 if rng.random() < 0.6 else int(rng.integers(min(len(options), 4)))] if options else None
 
 
-def _colour(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _colour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for thing in graph.clear:
         phrase = _phrase(graph, thing, rng, "colour") if thing.colour else None
         if phrase:
@@ -63,7 +62,7 @@ def _colour(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _material(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _material(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for thing in graph.clear:
         phrase = _phrase(graph, thing, rng, "material")
         if phrase:
@@ -71,11 +70,11 @@ def _material(graph: Graph, rng: Rng) -> Iterator[dict]:
                 "text": f"What is {phrase} made of?",
                 "answer": thing.material,
                 "key": phrase.kind,
-                "others": _but(tuple(STUFF), thing.material),
+                "others": _but(tuple(PHYSICS_MATERIALS), thing.material),
             }
 
 
-def _shape(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _shape(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for thing in graph.clear:
         phrase = _phrase(graph, thing, rng, "noun", "material", "size", "relation") if thing.form in FORMS else None
         if phrase:
@@ -88,20 +87,20 @@ def _shape(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
-    seen = graph.visible
-    sure = all(t.clear for t in seen)
-    asked: list[tuple[str, int]] = []
-    for noun in {*(t.noun for t in seen), *rng.choice(COMMON, 3).tolist()}:
-        named = [t for t in seen if t.noun == noun]
+def _count(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
+    visible = graph.visible
+    sure = all(t.clear for t in visible)
+    counts: list[tuple[str, int]] = []
+    for noun in {*(t.noun for t in visible), *rng.choice(COMMON, 3).tolist()}:
+        named = [t for t in visible if t.noun == noun]
         if all(t.clear for t in named):
-            asked.append((plural(noun), len(named)))
-    if sure and all(t.colour for t in seen) and not graph.hand:
-        for colour in {*(t.colour for t in seen), *rng.choice(list(COLOURS), 2).tolist()}:
-            asked.append((f"{colour} things", sum(t.colour == colour for t in seen)))
+            counts.append((plural(noun), len(named)))
+    if sure and all(t.colour for t in visible) and not graph.hand:
+        for colour in {*(t.colour for t in visible), *rng.choice(list(COLOURS), 2).tolist()}:
+            counts.append((f"{colour} things", sum(t.colour == colour for t in visible)))
     if sure and not graph.hand:
-        asked.append(("things", len(seen)))
-    for words, number in sorted(asked):
+        counts.append(("things", len(visible)))
+    for words, number in sorted(counts):
         if number < len(NUMBERS):
             yield {
                 "text": f"How many {words} can be seen?",
@@ -112,22 +111,22 @@ def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _named(graph: Graph, thing: Thing, rng: Rng) -> list[tuple[str, str]]:
+def _named(graph: SceneGraph, thing: ObjectNode, rng: Rng) -> list[tuple[str, str]]:
     """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
 
     Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.
     """
-    found: list[tuple[str, str]] = []
+    names: list[tuple[str, str]] = []
     phrase = _phrase(graph, thing, rng, "relation")
     if phrase:
-        found.append((str(phrase), phrase.kind))
+        names.append((str(phrase), phrase.kind))
     hidden = Phrase(colour=thing.colour)
     if thing.colour and thing.noun not in PICKY and named(graph, hidden) is thing:
-        found.append((str(hidden), "thing"))
-    return found
+        names.append((str(hidden), "thing"))
+    return names
 
 
-def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _relation(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     options = {r: f"{spoken(r)} it" for r in SIDES}
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
@@ -144,11 +143,11 @@ def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
                 }
 
 
-def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _neighbour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for anchor, relation in product(graph.clear, (*SIDES, "on")):
-        told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
-        there = [t for t, holds in told if holds]
-        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in told):
+        relations = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
+        there = [t for t, holds in relations if holds]
+        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in relations):
             continue
         answer = a(there[0].noun)
         for phrase, key in _named(graph, anchor, rng):
@@ -164,15 +163,15 @@ def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
                 }
 
 
-def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _inside(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for holder in graph.clear:
         phrase = _phrase(graph, holder, rng, "relation", "material")
         if holder.form not in ("cup", "bowl") or holder.number in graph.upturned or not phrase:
             continue
-        held = [t for t in graph.things if t.holder == holder.number]
-        counts = Counter(t.noun for t in held)
-        seen = [t.noun for t in held if t.clear and all(x.clear for x in held if x.noun == t.noun)]
-        for noun in sorted(set(seen)) if held else [""]:
+        contents = [t for t in graph.objects if t.holder == holder.number]
+        counts = Counter(t.noun for t in contents)
+        countable = [t.noun for t in contents if t.clear and all(x.clear for x in contents if x.noun == t.noun)]
+        for noun in sorted(set(countable)) if contents else [""]:
             word = plural if counts[noun] > 1 else a
             answer = word(noun) if noun else "nothing"
             yield {
@@ -186,7 +185,7 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _same_colour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     if not all(t.colour for t in graph.visible):
         return
     pool = [t for t in graph.clear if t.noun not in PICKY]
@@ -216,7 +215,7 @@ def _among(start: str, names: Sequence[str], place: int, key: str = "") -> dict:
     }
 
 
-def _larger(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _larger(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
         names = [_phrase(graph, t, rng, "relation", "size") for t in (one, other)]
@@ -234,7 +233,7 @@ def _larger(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _nearest(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _nearest(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     pool = [t for t in graph.clear if t.noun not in HOLDERS and t.holder < 0 and t.on < 0]
     trios = list(combinations(pool, 3))
     for i in rng.permutation(len(trios))[:6]:
@@ -246,7 +245,7 @@ def _nearest(graph: Graph, rng: Rng) -> Iterator[dict]:
             yield _among("Which of these is nearest to the camera", [str(n) for n in names], place)
 
 
-def _read(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _read(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     for thing in graph.clear:
         phrase = _phrase(graph, thing, rng) if thing.text else None
         if phrase:
@@ -258,7 +257,7 @@ def _read(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
-def _present(graph: Graph, rng: Rng) -> Iterator[dict]:
+def _present(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
     del rng
     for noun in sorted({t.noun for t in graph.clear}):
         named = [t for t in graph.visible if t.noun == noun]
@@ -269,7 +268,7 @@ def _present(graph: Graph, rng: Rng) -> Iterator[dict]:
         yield {"text": "Which of these can be seen?", "answer": answer, "key": noun, "others": others}
 
 
-TEMPLATES: dict[str, tuple[str, Callable[[Graph, Rng], Iterator[dict]]]] = {
+TEMPLATES: dict[str, tuple[str, Callable[[SceneGraph, Rng], Iterator[dict]]]] = {
     "colour": ("colour", _colour),
     "material": ("material", _material),
     "shape": ("shape", _shape),

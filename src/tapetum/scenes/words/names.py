@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.filming.truth import Truth
-from tapetum.scenes.words.graph import things_of
+from tapetum.scenes.rendering.ground_truth import GroundTruth
+from tapetum.scenes.words.graph import movable_bodies
 from tapetum.types import Boxes, Masks
 
 
@@ -18,18 +18,18 @@ class Named:
     """int64 (m,) of `Episode.instance`."""
     boxes: Boxes
     """Around what is seen; the labels are nouns."""
-    whole: Boxes
+    amodal: Boxes
     """Around all of it that lies in the image, hidden or not."""
     masks: Masks
     """What is seen of each."""
 
 
-def named_objects(episode: Episode, frame: int, least: int = 1, truth: Truth | None = None) -> Named:
+def annotate_objects(episode: Episode, frame: int, least: int = 1, truth: GroundTruth | None = None) -> Named:
     """Name the objects of which a frame shows `least` pixels or more, at the episode's own size."""
-    found = (truth or Truth(episode)).masks(frame)
-    nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in things_of(episode)}
+    instances = (truth or GroundTruth(episode)).masks(frame)
+    nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in movable_bodies(episode)}
     nouns |= {int(episode.instance[j]): b.group for j, b in enumerate(episode.bodies) if b.group and not b.fixed}
-    shown = [i for i in range(len(found.ids)) if found.seen[i].sum() >= max(least, 1)]
-    labels = [nouns[int(found.ids[i])] for i in shown]
-    seen, whole = (Masks(masks=m[shown], labels=labels) for m in (found.seen, found.whole))
-    return Named(ids=found.ids[shown], boxes=seen.boxes, whole=whole.boxes, masks=seen)
+    shown = [i for i in range(len(instances.ids)) if instances.visible[i].sum() >= max(least, 1)]
+    labels = [nouns[int(instances.ids[i])] for i in shown]
+    visible, amodal = (Masks(masks=m[shown], labels=labels) for m in (instances.visible, instances.amodal))
+    return Named(ids=instances.ids[shown], boxes=visible.boxes, amodal=amodal.boxes, masks=visible)

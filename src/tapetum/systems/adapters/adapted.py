@@ -17,7 +17,7 @@ from tapetum.systems.adapters.proof import Proof, prove
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AdapterRow:
     """A line of `Adapted.summary`."""
 
     section: str
@@ -34,12 +34,14 @@ class Adapted(Bank):
         """Give SHA-256 of the trunk's weights and buffers, as they were when the adapters were attached."""
         return self._hash
 
-    def summary(self, name: str | None = None) -> list[Row]:
+    def summary(self, name: str | None = None) -> list[AdapterRow]:
         """List the adapters of a name, or of the one in use, from the trunk's input to its output."""
         name = self.in_use if name is None else name
         self.network(name)
         sites = self.sites(name) if name else ()
-        rows = [Row(section=s.section, address=s.address or "pooled", form=s.form, parameters=s.parameters) for s in sites]
+        rows = [
+            AdapterRow(section=s.section, address=s.address or "pooled", form=s.form, parameters=s.parameters) for s in sites
+        ]
         return sorted(rows, key=lambda row: SECTIONS.index(row.section))
 
     def export(self, name: str | None = None) -> nn.Module:

@@ -30,7 +30,7 @@ Where = Literal["after", "before", "pooled", "weight"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class AdapterPlace:
     """An address with what an adapter does there."""
 
     address: str
@@ -142,7 +142,7 @@ def layout_of(trunk: nn.Module) -> Layout | None:
     return next((FAMILIES[name] for name in names if name in FAMILIES), None)
 
 
-def places(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
+def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
     """List the places that a config names in a trunk, from its input to its output.
 
     Raises BadInput for a trunk of no known family (the message lists those that are known), for an address that the trunk has
@@ -153,15 +153,15 @@ def places(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
         return [_named(trunk, layout, address, config) for address in config.addresses]
     if layout is None:
         return _own_addresses(trunk, config)
-    found: list[Place] = []
+    chosen: list[AdapterPlace] = []
     for section in config.sections:
         if isinstance(layout, Transformer):
-            found += _of_transformer(trunk, layout, section, config)
+            chosen += _of_transformer(trunk, layout, section, config)
         else:
-            found += _of_convolutional(trunk, layout, section, config)
-    for place in found:
+            chosen += _of_convolutional(trunk, layout, section, config)
+    for place in chosen:
         _check(trunk, place.address)
-    return found
+    return chosen
 
 
 def middle_blocks(depth: int, count: int | None) -> list[int]:
@@ -185,36 +185,36 @@ def chain(trunk: nn.Module) -> list[str]:
     return _children(trunk, layout.blocks) if isinstance(layout, Transformer) else _all_blocks(trunk, layout)
 
 
-def _of_transformer(trunk: nn.Module, names: Transformer, section: Section, config: AdapterConfig) -> list[Place]:
+def _of_transformer(trunk: nn.Module, names: Transformer, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
     if section == "bottom":
-        return [Place(address=names.patches, section=section)]
+        return [AdapterPlace(address=names.patches, section=section)]
     if section == "top":
-        return [Place(address=names.pooled[0], section=section, where=names.pooled[1])]
+        return [AdapterPlace(address=names.pooled[0], section=section, where=names.pooled[1])]
     blocks = [f"{names.blocks}.{name}" for name, _ in _module(trunk, names.blocks).named_children()]
     chosen = range(len(blocks)) if config.preset == "all-blocks" else middle_blocks(len(blocks), config.middle)
-    return [Place(address=f"{blocks[i]}.{names.mlp}", section=section) for i in chosen]
+    return [AdapterPlace(address=f"{blocks[i]}.{names.mlp}", section=section) for i in chosen]
 
 
-def _of_convolutional(trunk: nn.Module, names: Convolutional, section: Section, config: AdapterConfig) -> list[Place]:
+def _of_convolutional(trunk: nn.Module, names: Convolutional, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
     beside = config.maps == "parallel"
     if section == "bottom":
-        return [Place(address=names.stem if beside else names.stem_end, section=section, beside=beside)]
+        return [AdapterPlace(address=names.stem if beside else names.stem_end, section=section, beside=beside)]
     if section == "top":
-        return [Place(address=names.pooled[0], section=section, where=names.pooled[1])]
+        return [AdapterPlace(address=names.pooled[0], section=section, where=names.pooled[1])]
     if config.preset == "all-blocks":
         return [_at_block(trunk, block, names, beside) for block in _all_blocks(trunk, names)]
     blocks = [_children(trunk, stage) for stage in names.stages]
     last = _children(trunk, names.end)[-1] if names.end else blocks[-1][-1]
     firsts = [stage[0] for stage in blocks[:-1]]
-    return [*(_at_block(trunk, block, names, beside) for block in firsts), Place(address=last, section="middle")]
+    return [*(_at_block(trunk, block, names, beside) for block in firsts), AdapterPlace(address=last, section="middle")]
 
 
-def _at_block(trunk: nn.Module, block: str, names: Convolutional, beside: bool) -> Place:
+def _at_block(trunk: nn.Module, block: str, names: Convolutional, beside: bool) -> AdapterPlace:
     conv = f"{block}.{names.conv}"
     own = dict(_module(trunk, block).named_modules())
     if beside and names.conv in own:
-        return Place(address=conv, section="middle", beside=True)
-    return Place(address=block, section="middle")
+        return AdapterPlace(address=conv, section="middle", beside=True)
+    return AdapterPlace(address=block, section="middle")
 
 
 def _all_blocks(trunk: nn.Module, names: Convolutional) -> list[str]:
@@ -228,7 +228,7 @@ def _children(trunk: nn.Module, address: str) -> list[str]:
     return [f"{address}.{name}" for name, _ in _module(trunk, address).named_children()]
 
 
-def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
+def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
     """The places of a trunk that no table knows and that says itself where adapters fit."""
     name = type(trunk).__name__
     if not hasattr(trunk, "adapter_addresses"):
@@ -241,24 +241,24 @@ def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
             f"{name} says where adapters fit, but not what is its bottom, middle and top; give preset='all-blocks', or "
             "addresses"
         )
-    return [Place(address=address, section="middle") for address in trunk.adapter_addresses()]  # pyright: ignore[reportCallIssue]
+    return [AdapterPlace(address=address, section="middle") for address in trunk.adapter_addresses()]  # pyright: ignore[reportCallIssue]
 
 
-def _named(trunk: nn.Module, layout: Layout | None, address: str, config: AdapterConfig) -> Place:
+def _named(trunk: nn.Module, layout: Layout | None, address: str, config: AdapterConfig) -> AdapterPlace:
     if address == "":
         if layout is None and isinstance(trunk, Encoder):
-            return Place(address="", section="top", where="pooled")
+            return AdapterPlace(address="", section="top", where="pooled")
         if layout is None:
             raise BadInput(f"only an encoder has a pooled vector of its own, a {type(trunk).__name__} has not; give a module")
-        return Place(address=layout.pooled[0], section="top", where=layout.pooled[1])
+        return AdapterPlace(address=layout.pooled[0], section="top", where=layout.pooled[1])
     module = _check(trunk, address)
     if config.tokens == "lora" and isinstance(module, nn.Linear):
-        return Place(address=address, section="middle", where="weight")
+        return AdapterPlace(address=address, section="middle", where="weight")
     beside = config.maps == "parallel" and isinstance(module, nn.Conv2d) and not (layout and not layout.maps)
     section: Section = "middle"
     if layout is not None and address in (_bottoms(layout)):
         section = "bottom"
-    return Place(address=address, section=section, beside=beside)
+    return AdapterPlace(address=address, section=section, beside=beside)
 
 
 def _bottoms(layout: Layout) -> tuple[str, ...]:

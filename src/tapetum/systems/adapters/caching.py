@@ -63,15 +63,15 @@ class Below:
         return self.first is not None
 
     def _first(self) -> int | None:
-        found = [len(self.blocks)]
+        numbers = [len(self.blocks)]
         for site in self.sites:
             if site.where == "pooled":
                 continue
             inside = [i for i, block in enumerate(self.blocks) if f"{site.address}.".startswith(f"{block}.")]
             if not inside:
                 return None
-            found += inside
-        return min(found) if self.blocks else None
+            numbers += inside
+        return min(numbers) if self.blocks else None
 
     @torch.no_grad()
     def record(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
@@ -121,7 +121,7 @@ class Below:
         return self._rest
 
 
-class Examples(Protocol):
+class CachedExamples(Protocol):
     """What `Recorded` needs of a data set: images by number in a shuffled, endless order."""
 
     @property
@@ -140,7 +140,7 @@ class Recorded(Dataset):
     """Examples whose images are replaced by what lies below the lowest adapter, recorded when they are first shown, with
     their neighbours: batches are the same ones in every run."""
 
-    def __init__(self, examples: Examples, below: Below, shown: int):
+    def __init__(self, examples: CachedExamples, below: Below, shown: int):
         """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
         self.examples, self.below = examples, below
         self._together = _AT_A_TIME if shown >= len(examples) else 1

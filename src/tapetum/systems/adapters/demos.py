@@ -21,7 +21,7 @@ from jaxtyping import Float32, Int64, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.systems.adapters.worlds.world import Episode, World, roll
+from tapetum.systems.adapters.worlds.world import RobotEpisode, RobotWorld, roll
 
 LIST = "demos.json"
 FORMAT = 1
@@ -30,7 +30,7 @@ AFTER = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Demos:
+class Demonstrations:
     """Demonstrations of one task by one camera, one frame after the other."""
 
     task: str
@@ -48,10 +48,10 @@ class Demos:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def some(self, episodes: Sequence[int]) -> "Demos":
+    def some(self, episodes: Sequence[int]) -> "Demonstrations":
         """Give the demonstrations of these numbers only."""
         rows = np.isin(self.episode, episodes)
-        return Demos(
+        return Demonstrations(
             task=self.task,
             camera=self.camera,
             frames=self.frames[rows],
@@ -64,7 +64,7 @@ class Demos:
 
 
 def make_demos(
-    world: World,
+    world: RobotWorld,
     out: Path,
     *,
     n: int,
@@ -112,7 +112,7 @@ def make_demos(
     return played, frames
 
 
-def read_demos(folder: Path) -> Demos:
+def read_demos(folder: Path) -> Demonstrations:
     """Read demonstrations. Raises BadInput for a folder without, and for files that do not fit each other or hold NaN."""
     try:
         about = read_json(folder / LIST)
@@ -126,22 +126,22 @@ def read_demos(folder: Path) -> Demos:
         raise BadInput(f"{folder / LIST} cannot be read ({str(error)[:80]}); make the demonstrations again") from error
     if not files:
         raise BadInput(f"{folder / LIST} lists no episodes; make the demonstrations again")
-    found = [_episode(folder / Path(name).name, *sizes) for name in files]
-    if len({episode.frames.shape[1:] for episode in found}) > 1:
+    episodes = [_episode(folder / Path(name).name, *sizes) for name in files]
+    if len({episode.frames.shape[1:] for episode in episodes}) > 1:
         raise BadInput(f"the episodes in {folder} have frames of several sizes; make them again with one")
-    return Demos(
+    return Demonstrations(
         task=task,
         camera=camera,
-        frames=np.concatenate([episode.frames for episode in found]),
-        own=np.concatenate([episode.own for episode in found]),
-        actions=np.concatenate([episode.actions for episode in found]),
-        episode=np.repeat(np.arange(len(found)), [len(episode.frames) for episode in found]),
+        frames=np.concatenate([episode.frames for episode in episodes]),
+        own=np.concatenate([episode.own for episode in episodes]),
+        actions=np.concatenate([episode.actions for episode in episodes]),
+        episode=np.repeat(np.arange(len(episodes)), [len(episode.frames) for episode in episodes]),
         seeds=seeds,
         horizon=horizon,
     )
 
 
-def _episode(path: Path, action_size: int, own_size: int) -> Episode:
+def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
     try:
         with np.load(no_pipe(path), allow_pickle=False) as stored:
             frames, own, actions = (stored[key] for key in ("frames", "own", "actions"))
@@ -156,7 +156,7 @@ def _episode(path: Path, action_size: int, own_size: int) -> Episode:
             raise BadInput(f"{path} has {name} {array.shape} for {steps} frames; wanted ({steps}, {size}) as {LIST} says")
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise BadInput(f"{path} has {name} that are not finite numbers; leave that episode out, or make it again")
-    return Episode(
+    return RobotEpisode(
         frames=frames,
         own=own.astype(np.float32),
         actions=actions.astype(np.float32),

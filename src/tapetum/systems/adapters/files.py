@@ -43,7 +43,7 @@ _HEAD = "head."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredAdapters:
     """An adapter as it is in a file."""
 
     name: str
@@ -123,7 +123,7 @@ def save(
         temporary.write_bytes(content)
 
 
-def read(path: str | os.PathLike[str]) -> Stored:
+def read(path: str | os.PathLike[str]) -> StoredAdapters:
     """Read a file of an adapter. Raises BadInput where it is none, or is damaged."""
     path = Path(path)
     if not path.is_file():
@@ -145,11 +145,11 @@ def read(path: str | os.PathLike[str]) -> Stored:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); get the file again") from error
 
 
-def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Stored:
+def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> StoredAdapters:
     if header["format"] != FORMAT:
         raise BadInput(f"{path} has format {header['format']}, and this tapetum reads {FORMAT}; get a newer tapetum")
     heads = {} if header["head"] is None else {k.removeprefix(_HEAD): v for k, v in tensors.items() if k.startswith(_HEAD)}
-    return Stored(
+    return StoredAdapters(
         name=check_name(header["name"]),
         trunk_sha256=str(header["trunk"]["sha256"]),
         trunk_class=str(header["trunk"]["class"]),
@@ -163,7 +163,7 @@ def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
     )
 
 
-def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Stored:
+def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> StoredAdapters:
     """Add the adapter in a file to a bank, by its own name or another.
 
     Raises BadInput where the file is of another trunk or other preprocessing (unless `force`), or does not fit.
@@ -176,8 +176,8 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
     name = stored.name if name is None else name
     for site in stored.sites:
         with blueprint(site, len(stored.tensors), Path(path)):
-            wanted = undrawn(site).state_dict()
-        _check_fit(wanted, f"{site.address or 'pooled'}.", stored, Path(path))
+            own = undrawn(site).state_dict()
+        _check_fit(own, f"{site.address or 'pooled'}.", stored, Path(path))
     adapted.add(name, stored.sites)
     try:
         for site, adapter in adapted.at_sites(name).items():
@@ -188,7 +188,7 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
     return stored
 
 
-def _check(adapted: "Adapted", stored: Stored, path: Path) -> None:
+def _check(adapted: "Adapted", stored: StoredAdapters, path: Path) -> None:
     if stored.trunk_sha256 != adapted.trunk_sha256:
         raise BadInput(
             f"{path} is of another trunk: {stored.trunk or stored.trunk_class} with SHA-256 {stored.trunk_sha256[:16]}..., and "
@@ -203,16 +203,16 @@ def _check(adapted: "Adapted", stored: Stored, path: Path) -> None:
         )
 
 
-def _fill(adapter: nn.Module, prefix: str, stored: Stored, path: Path) -> None:
-    wanted = adapter.state_dict()
-    _check_fit(wanted, prefix, stored, path)
-    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in wanted})
+def _fill(adapter: nn.Module, prefix: str, stored: StoredAdapters, path: Path) -> None:
+    own = adapter.state_dict()
+    _check_fit(own, prefix, stored, path)
+    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in own})
 
 
-def _check_fit(wanted: Mapping[str, Tensor], prefix: str, stored: Stored, path: Path) -> None:
-    for leaf, value in wanted.items():
-        found = stored.tensors.get(prefix + leaf)
-        if found is None or found.shape != value.shape or not found.is_floating_point():
+def _check_fit(expected: Mapping[str, Tensor], prefix: str, stored: StoredAdapters, path: Path) -> None:
+    for leaf, value in expected.items():
+        tensor = stored.tensors.get(prefix + leaf)
+        if tensor is None or tensor.shape != value.shape or not tensor.is_floating_point():
             raise BadInput(f"the tensor {prefix + leaf!r} in {path} is missing or of another shape; get the file again")
 
 
@@ -236,7 +236,7 @@ def load_whole(
     return load(path, named_trunk(read(path), path)).to(device=device, dtype=dtype)
 
 
-def named_trunk(stored: Stored, path: str | os.PathLike[str]) -> nn.Module:
+def named_trunk(stored: StoredAdapters, path: str | os.PathLike[str]) -> nn.Module:
     """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput where it names
     none, or it is not to be had."""
     from tapetum.encoders.references import located

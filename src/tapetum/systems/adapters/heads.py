@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Features
-from tapetum.layers.norm import Standardise
+from tapetum.layers.norm import Standardize
 
 
 class FeatureNorm(nn.BatchNorm1d):
@@ -67,14 +67,14 @@ class PixelHead(nn.Module):
 
     def measure(self, features: Features) -> None:
         """Take the figures of these features."""
-        for norm, found in zip(self.norms, features.maps, strict=True):
-            norm.measure(found.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
+        for norm, feature_map in zip(self.norms, features.maps, strict=True):
+            norm.measure(feature_map.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
 
     def forward(self, maps: Sequence[Float[Tensor, "b _c _h _w"]]) -> Float[Tensor, "b classes h w"]:
         """Give logits, as fine as the finest map."""
         size, total = maps[0].shape[-2:], None
-        for norm, out, found in zip(self.norms, self.outs, maps, strict=True):
-            logits = out(norm(found.movedim(1, -1))).movedim(-1, 1)
+        for norm, out, feature_map in zip(self.norms, self.outs, maps, strict=True):
+            logits = out(norm(feature_map.movedim(1, -1))).movedim(-1, 1)
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
             total = logits if total is None else total + logits
         assert total is not None
@@ -86,7 +86,7 @@ class PolicyHead(nn.Module):
 
     def __init__(self, width: int, actions: int, own: int = 0, hidden: tuple[int, ...] = (256, 256)):
         super().__init__()
-        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardise(own), Standardise(actions)
+        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardize(own), Standardize(actions)
         layers: list[nn.Module] = []
         inward = width + own
         for outward in hidden:
@@ -103,10 +103,10 @@ class PolicyHead(nn.Module):
 
     def forward(self, pooled: Float[Tensor, "b e"], own: Float[Tensor, "b p"]) -> Float[Tensor, "b a"]:
         """Give standardised actions; see `actions`."""
-        seen = self.norm(pooled)
+        features = self.norm(pooled)
         if self.own_norm.mean.numel():
-            seen = torch.cat((seen, self.own_norm(own)), 1)
-        return self.layers(seen)
+            features = torch.cat((features, self.own_norm(own)), 1)
+        return self.layers(features)
 
     def actions(self, standardised: Float[Tensor, "b a"]) -> Float[Tensor, "b a"]:
         """Give actions as the demonstrations had them."""

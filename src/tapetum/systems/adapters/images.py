@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
+from tapetum.data.files import opened_image
 from tapetum.data.layouts import Listing, Split, listing
-from tapetum.data.media import opened_image
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
@@ -28,16 +28,16 @@ def listed(place: Path, task: str, split: Split) -> Listing:
     if not place.exists():
         raise BadInput(f"there is no {place}; give the folder of the data, or a parquet file")
     if task == "segment":
-        found = listing("voc" if place.is_dir() and (place / "JPEGImages").is_dir() else "parquet", place, split)
+        images = listing("voc" if place.is_dir() and (place / "JPEGImages").is_dir() else "parquet", place, split)
     elif place.is_dir() and not any(place.glob("*.parquet")) and not (place / "train").is_dir():
-        found = listing("classes", place, split)
+        images = listing("classes", place, split)
     else:
-        found = listing("imagenet" if (place / "train").is_dir() else "parquet", place, split)
-    wanted = "elements" if task == "segment" else "class"
-    if found.asks != wanted or "image" not in found.files:
+        images = listing("imagenet" if (place / "train").is_dir() else "parquet", place, split)
+    asks = "elements" if task == "segment" else "class"
+    if images.asks != asks or "image" not in images.files:
         what = "a mask for each image" if task == "segment" else "a class for each image"
         raise BadInput(f"{place} has not {what}; give other data, or another --task")
-    return found
+    return images
 
 
 @dataclass(frozen=True)

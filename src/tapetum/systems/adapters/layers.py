@@ -56,8 +56,8 @@ class Bottleneck(Adapter):
 
     def added(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give what is added to `y`."""
-        seen = x if self.site.form == "parallel" else y
-        rows = (seen.movedim(1, -1) if self.site.axis == 1 else seen).contiguous()
+        source = x if self.site.form == "parallel" else y
+        rows = (source.movedim(1, -1) if self.site.axis == 1 else source).contiguous()
         # of rows in another order torch multiplies one or all at a time, and so rounds, by whether the weight learns
         added = self.up(self.activation(self.down(rows)))
         return added.movedim(-1, 1) if self.site.axis == 1 else added
@@ -94,7 +94,7 @@ class Pointwise(Adapter):
         return self.mix(x[:, :, first:, first:])[:, :, : y.shape[2], : y.shape[3]]
 
 
-class LowRank(Adapter):
+class LowRankAdapter(Adapter):
     """What is added to the weight of a linear layer: up @ down."""
 
     def __init__(self, site: Site):
@@ -136,7 +136,7 @@ def undrawn(site: Site) -> Adapter:
 
 def _kind(site: Site) -> type[Adapter]:
     if site.form == "lora":
-        return LowRank
+        return LowRankAdapter
     if site.form == "bottleneck":
         return ConvBottleneck
     return Bottleneck if site.rank else Pointwise

@@ -15,7 +15,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import SameConv2d
 from tapetum.layers.pointwise import PointwiseConv2d
 from tapetum.systems.adapters.config import Site
-from tapetum.systems.adapters.layers import Adapter, LowRank, Pointwise
+from tapetum.systems.adapters.layers import Adapter, LowRankAdapter, Pointwise
 
 
 def obstacle(trunk: nn.Module, site: Site) -> str | None:
@@ -56,7 +56,7 @@ def merged(trunk: nn.Module, adapters: Mapping[Site, Adapter]) -> nn.Module:
 
 def _fold(module: nn.Module, site: Site, adapter: Adapter) -> None:
     scale = 1.0 if adapter.scale is None else adapter.scale
-    if isinstance(adapter, LowRank) and isinstance(module, nn.Linear):
+    if isinstance(adapter, LowRankAdapter) and isinstance(module, nn.Linear):
         module.weight.copy_(adapter.weight(module.weight))
         return
     assert isinstance(adapter, Pointwise)

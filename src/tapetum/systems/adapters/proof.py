@@ -51,10 +51,10 @@ def prove(trunk: nn.Module, frozen: nn.Module, before: str, inputs: tuple[Any, .
         if not _same_bytes(tensor, copied[name]):
             raise TrunkChanged(f"{name} under the adapters is no longer that of the trunk; attach them again")
     with torch.no_grad():
-        wanted, found = list(leaves(reference(*inputs))), list(leaves(off(*inputs)))
-    if len(wanted) != len(found) or not all(map(_same_bytes, wanted, found)):
+        expected, actual = list(leaves(reference(*inputs))), list(leaves(off(*inputs)))
+    if len(expected) != len(actual) or not all(map(_same_bytes, expected, actual)):
         raise TrunkChanged("with adapters off the network gives something else than the trunk; attach the adapters again")
-    return Proof(before=before, now=now, tensors=len(copied), outputs=len(found))
+    return Proof(before=before, now=now, tensors=len(copied), outputs=len(actual))
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.world import Actor, Episode, World, roll
+from tapetum.systems.adapters.worlds.world import Actor, RobotEpisode, RobotWorld, roll
 from tapetum.video import write_video
 
 FIRST_SEED = 100_000
@@ -64,7 +64,7 @@ class Tried:
 
 
 def try_out(
-    world: World,
+    world: RobotWorld,
     actor: Actor,
     n: int,
     *,
@@ -86,7 +86,7 @@ def try_out(
     """
     if n < 1:
         raise BadInput(f"a policy is tried in {n} episodes; give 1 or more")
-    shown: list[Episode] = []
+    shown: list[RobotEpisode] = []
     last = any_ = 0
     first: list[int] = []
     for i in range(n):
@@ -103,7 +103,7 @@ def try_out(
     return Tried(last=Rate(done=last, tried=n), any=Rate(done=any_, tried=n), steps=steps)
 
 
-def side_by_side(episodes: Sequence[Episode]) -> list[UInt8[np.ndarray, "h w 3"]]:
+def side_by_side(episodes: Sequence[RobotEpisode]) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Give frames with the episodes beside each other in rows of three; green below those that have done it, red below
     others."""
     steps = max(len(episode.frames) for episode in episodes)
@@ -118,7 +118,7 @@ def side_by_side(episodes: Sequence[Episode]) -> list[UInt8[np.ndarray, "h w 3"]
     return films
 
 
-def _cell(episode: Episode, t: int) -> UInt8[np.ndarray, "h w 3"]:
+def _cell(episode: RobotEpisode, t: int) -> UInt8[np.ndarray, "h w 3"]:
     frame = episode.frames[t]
     colour = (60, 180, 75) if episode.successes[t] else (150, 60, 50)
     return np.concatenate([frame, np.full((4, frame.shape[1], 3), colour, np.uint8)])

@@ -23,16 +23,16 @@ from tapetum.systems.adapters.images import LabelledImages, listed, square
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.task import AdaptTask, CloneTask, Frames, Headed, ImageTask
+from tapetum.systems.adapters.task import AdaptTask, CloneTask, DemonstrationFrames, Headed, ImageTask
 from tapetum.systems.adapters.worlds.makers import make_world
-from tapetum.systems.adapters.worlds.world import World
+from tapetum.systems.adapters.worlds.world import RobotWorld
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedAdapters:
     """What a run ends with."""
 
     weights: Path
@@ -46,7 +46,7 @@ class Finished:
     film: Path | None = None
 
 
-def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Finished | None:
+def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None where it was stopped.
 
     `say` is told of the data, a line at a time. Raises BadInput for what the user can mend.
@@ -68,9 +68,9 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
         proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
         scores = _scores(launch.out)
         if not is_main():
-            return Finished(weights=launch.out, scores=scores, proof=proof, parameters={})
+            return FinishedAdapters(weights=launch.out, scores=scores, proof=proof, parameters={})
         film = _film(task, model, launch.out)
-        return Finished(
+        return FinishedAdapters(
             weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model), film=film
         )
     finally:
@@ -95,7 +95,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
     demos = read_demos(Path(run.data))
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")
-    world: World | None = None
+    world: RobotWorld | None = None
     if run.rollouts:
         world = make_world(demos.task, demos.camera, int(demos.frames.shape[1]))
         if (world.action_size, world.own_size) != (demos.actions.shape[1], demos.own.shape[1]):
@@ -105,7 +105,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
                 "--rollouts 0"
             )
         world.horizon = demos.horizon
-    return CloneTask(run, trunk, Frames(demos, trunk().preprocessing, run.seed, run.shift), world)
+    return CloneTask(run, trunk, DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift), world)
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
@@ -126,10 +126,10 @@ def _load_trunk(reference: str, pixels: int | None) -> Encoder:
 
 def _scores(out: Path) -> dict[str, float]:
     lines = [parse_json(line) for line in read_text(out / "log.jsonl").splitlines()]
-    found = [line["eval"] for line in lines if line.get("eval")]
-    scores = dict(found[-1]) if found else {}
+    evaluations = [line["eval"] for line in lines if line.get("eval")]
+    scores = dict(evaluations[-1]) if evaluations else {}
     if "success" in scores:
-        successes = [entry["success"] for entry in found]
+        successes = [entry["success"] for entry in evaluations]
         scores |= {"success_mean": sum(successes) / len(successes), "success_max": max(successes)}
     return scores
 
@@ -173,10 +173,10 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
     with blueprint(stored.head, len(stored.head_tensors), Path(path)):
-        wanted = make_head(stored.head).state_dict()
-    for leaf, value in wanted.items():
+        own = make_head(stored.head).state_dict()
+    for leaf, value in own.items():
         if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
             raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
     head = make_head(stored.head)
-    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in wanted})
+    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in own})
     return Headed(adapted, head, stored.head).eval()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
-from tapetum.systems.adapters.addresses import Place, Transformer, layout_of
+from tapetum.systems.adapters.addresses import AdapterPlace, Transformer, layout_of
 from tapetum.systems.adapters.config import AdapterConfig, Site, default_rank
 
 
@@ -59,14 +59,14 @@ def observe(frozen: nn.Module, example: Any) -> dict[str, Passed]:
 
     Raises BadInput where the trunk does not take it.
     """
-    seen: dict[str, Passed] = {}
+    passed: dict[str, Passed] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Mapping[str, Any], out: Any) -> None:
             pooled = getattr(out, "pooled", None)
             first = args[0] if args else next(iter(kwargs.values()), None)
             channels = int(pooled.shape[-1]) if isinstance(pooled, Tensor) else None
-            seen.setdefault(name, Passed(_shape(first), _shape(out), channels))
+            passed.setdefault(name, Passed(_shape(first), _shape(out), channels))
 
         return hook
 
@@ -80,40 +80,40 @@ def observe(frozen: nn.Module, example: Any) -> dict[str, Passed]:
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return passed
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
-def site_at(trunk: nn.Module, place: Place, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
+def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
     """Make the site of a place. Raises BadInput where no adapter fits."""
     module, address = trunk.get_submodule(place.address), place.address
     common = {"address": address, "section": place.section, "where": place.where}
     if place.where == "weight":
         return _low_rank(module, common, config)
-    seen = passed.get(address)
-    if seen is None:
+    shapes = passed.get(address)
+    if shapes is None:
         raise BadInput(
             f"the module {address!r} of this {type(trunk).__name__} is never called by itself, so an adapter there would do "
             "nothing; name the one that holds it"
         )
     if place.where == "pooled":
-        if seen.pooled is None:
+        if shapes.pooled is None:
             raise BadInput(f"{address or type(trunk).__name__!r} gives no pooled vector; name another module")
-        return _bottleneck(common, seen.pooled, seen.pooled, -1, config, "series")
-    shape = seen.inward if place.where == "before" else seen.outward
+        return _bottleneck(common, shapes.pooled, shapes.pooled, -1, config, "series")
+    shape = shapes.inward if place.where == "before" else shapes.outward
     if shape is None or len(shape) < 2:
         what = "no tensor" if shape is None else f"a tensor of shape {shape}"
         raise BadInput(f"the module {address!r} gives {what}, which an adapter cannot change; name another module")
-    return _of_shape(module, place, seen, shape, common, config, transformer=isinstance(layout_of(trunk), Transformer))
+    return _of_shape(module, place, shapes, shape, common, config, transformer=isinstance(layout_of(trunk), Transformer))
 
 
 def _of_shape(
     module: nn.Module,
-    place: Place,
-    seen: Passed,
+    place: AdapterPlace,
+    shapes: Passed,
     shape: tuple[int, ...],
     common: dict[str, Any],
     config: AdapterConfig,
@@ -121,12 +121,12 @@ def _of_shape(
     transformer: bool,
 ) -> Site:
     if place.beside:
-        return _beside(module, place.address, seen, shape, {**common, "scale": config.scale})
+        return _beside(module, place.address, shapes, shape, {**common, "scale": config.scale})
     channels = getattr(module, "out_channels", None)
     first = len(shape) == 4 and (channels == shape[1] if isinstance(channels, int) else not transformer)
     axis = 1 if first else -1
     width = shape[axis]
-    inward = seen.inward[axis] if seen.inward is not None and len(seen.inward) == len(shape) else width
+    inward = shapes.inward[axis] if shapes.inward is not None and len(shapes.inward) == len(shape) else width
     if not first or transformer or shape[2:] == (1, 1):
         form = "parallel" if config.tokens == "parallel" and place.section == "middle" else "series"
         return _bottleneck(common, inward if form == "parallel" else width, width, axis, config, form)
@@ -140,8 +140,8 @@ def _bottleneck(common: dict[str, Any], inward: int, width: int, axis: Any, conf
     return Site(**common, **sizes, form=form, activation=config.activation, scale=config.scale)
 
 
-def _beside(module: nn.Module, address: str, seen: Passed, shape: tuple[int, ...], common: dict[str, Any]) -> Site:
-    if not isinstance(module, nn.Conv2d) or seen.inward is None:
+def _beside(module: nn.Module, address: str, shapes: Passed, shape: tuple[int, ...], common: dict[str, Any]) -> Site:
+    if not isinstance(module, nn.Conv2d) or shapes.inward is None:
         raise BadInput(
             f"{address!r} is no convolution, beside which a 1x1 one could stand; give maps='series', or another address"
         )
@@ -149,11 +149,11 @@ def _beside(module: nn.Module, address: str, seen: Passed, shape: tuple[int, ...
         raise BadInput(f"the convolution {address!r} is not the same along rows and columns; give maps='series'")
     stride, kernel = module.stride[0], module.kernel_size[0]
     # the pixel under the middle of the kernel; padding that the module adds by itself keeps it at the first one
-    own = type(module) is not nn.Conv2d and kernel > stride and shape[2] == -(-seen.inward[2] // stride)
+    own = type(module) is not nn.Conv2d and kernel > stride and shape[2] == -(-shapes.inward[2] // stride)
     padding = module.padding[0] if isinstance(module.padding, tuple) else 0
     same = isinstance(module.padding, str) or (own and not padding)
     offset = 0 if same else max(0, kernel // 2 * module.dilation[0] - padding)
-    return Site(**common, form="parallel", inward=seen.inward[1], width=shape[1], axis=1, stride=stride, offset=offset)
+    return Site(**common, form="parallel", inward=shapes.inward[1], width=shape[1], axis=1, stride=stride, offset=offset)
 
 
 def _low_rank(module: nn.Module, common: dict[str, Any], config: AdapterConfig) -> Site:

@@ -17,13 +17,13 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
-from tapetum.systems.adapters.demos import Demos
+from tapetum.systems.adapters.demos import Demonstrations
 from tapetum.systems.adapters.heads import PolicyHead, make_head
 from tapetum.systems.adapters.images import IGNORED, LabelledImages, shifted
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
-from tapetum.systems.adapters.worlds.world import Seen, World
+from tapetum.systems.adapters.worlds.world import Observation, RobotWorld
 from tapetum.train import StepContext, Task
 
 MEASURED_ON = 256
@@ -68,10 +68,10 @@ class Headed(nn.Module):
         return tuple(self.about.get("classes", ()))
 
     @torch.no_grad()
-    def act(self, seen: Seen) -> np.ndarray:
-        """Say what a policy does for what is seen."""
-        images = self.prepare(seen.frame[None])
-        own = torch.from_numpy(seen.own[None]).to(images.device)
+    def act(self, observation: Observation) -> np.ndarray:
+        """Compute the action of a policy for an observation."""
+        images = self.prepare(observation.frame[None])
+        own = torch.from_numpy(observation.own[None]).to(images.device)
         return cast(PolicyHead, self.head).actions(self(images, own))[0].double().cpu().numpy()
 
 
@@ -157,12 +157,12 @@ class ImageTask(AdaptTask):
         """Take features of the first examples that are shown."""
         count = min(MEASURED_ON, len(self.train))
         order = Shuffle(len(self.train), self.run.seed)
-        found = [model.trunk(self.train.plain(order(i))["image"][None]) for i in range(count)]
+        features = [model.trunk(self.train.plain(order(i))["image"][None]) for i in range(count)]
         joined = Features(
-            tokens=found[0].tokens,
-            grid=found[0].grid,
-            pooled=torch.cat([f.pooled for f in found]),
-            maps=tuple(torch.cat(maps) for maps in zip(*(f.maps for f in found), strict=True)),
+            tokens=features[0].tokens,
+            grid=features[0].grid,
+            pooled=torch.cat([f.pooled for f in features]),
+            maps=tuple(torch.cat(maps) for maps in zip(*(f.maps for f in features), strict=True)),
         )
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
@@ -205,10 +205,10 @@ class ImageTask(AdaptTask):
         return self.described()
 
 
-class Frames(Dataset):
+class DemonstrationFrames(Dataset):
     """Prepared frames of demonstrations, by number in a shuffled, endless order."""
 
-    def __init__(self, demos: Demos, preprocessing: Any, seed: int = 0, shift: int = 0):
+    def __init__(self, demos: Demonstrations, preprocessing: Any, seed: int = 0, shift: int = 0):
         self.demos, self.preprocessing, self.seed, self.shift = demos, preprocessing, seed, shift
 
     def __len__(self) -> int:
@@ -235,7 +235,7 @@ class Frames(Dataset):
 class CloneTask(AdaptTask):
     """Do what demonstrations show: the squared error of standardised actions."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: Frames, world: World | None):
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: DemonstrationFrames, world: RobotWorld | None):
         """Learn from `frames`; the policy is tried in `world`, if there is one."""
         super().__init__(run, trunk)
         self.frames, self.world = frames, world
@@ -274,8 +274,8 @@ class CloneTask(AdaptTask):
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean squared error of standardised actions."""
         headed = cast(Headed, model)
-        wanted = cast(PolicyHead, headed.head).action(batch["action"])
-        return F.mse_loss(self.answer(headed, batch, batch["own"]), wanted), {}
+        target = cast(PolicyHead, headed.head).action(batch["action"])
+        return F.mse_loss(self.answer(headed, batch, batch["own"]), target), {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Try the policy in its world."""

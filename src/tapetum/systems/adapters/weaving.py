@@ -58,13 +58,13 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 def trunk_hash(module: nn.Module) -> str:
     """Compute SHA-256 over name, type, shape and bytes of every parameter and buffer, by sorted name."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     tensors = tensors_of(module)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
@@ -127,8 +127,8 @@ class _Before(_Changed):
 
 class _Pooled(_Changed):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        found: Any = super().forward(*args, **kwargs)
-        return replace(found, pooled=self.adapter(found.pooled, found.pooled))
+        features: Any = super().forward(*args, **kwargs)
+        return replace(features, pooled=self.adapter(features.pooled, features.pooled))
 
 
 class _Weight(_Changed):

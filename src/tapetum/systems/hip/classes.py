@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.layers.norm import Standardise
+from tapetum.layers.norm import Standardize
 from tapetum.systems.hip.config import HipConfig
-from tapetum.systems.hip.data import TARGET, Examples, without_target
+from tapetum.systems.hip.data import TARGET, HipExamples, without_target
 from tapetum.systems.hip.masked import new_hip
 from tapetum.systems.hip.model import Hip
 from tapetum.train import StepContext, Task
@@ -30,7 +30,7 @@ STANDARDISED_ON = 64
 """Examples from whose features a new read-out takes what to subtract and to divide by."""
 
 
-class Classifier(nn.Module):
+class HipClassifier(nn.Module):
     """A HiP network that tells classes: of examples, by the mean of the processor's latents, or of a modality's elements.
 
     Of the features of a new network nine tenths are the same whatever the input. A layer norm leaves them so, and on the
@@ -44,7 +44,7 @@ class Classifier(nn.Module):
             raise BadInput(f"{elements_of!r} is no modality with a decoder; choose one of {', '.join(hip.positions)}")
         self.hip, self.elements_of = hip, elements_of
         width = config.channels[config.processor] if elements_of is None else config.embedding
-        self.norm, self.out = Standardise(width), nn.Linear(width, classes)
+        self.norm, self.out = Standardize(width), nn.Linear(width, classes)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -68,8 +68,8 @@ class ClassTask(Task):
     def __init__(
         self,
         config: HipConfig,
-        examples: Examples,
-        checks: Examples,
+        examples: HipExamples,
+        checks: HipExamples,
         classes: int,
         *,
         start: Path | None = None,
@@ -88,23 +88,23 @@ class ClassTask(Task):
         hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
             hip.load_state_dict(load_file(no_pipe(self.start)))
-        model = Classifier(hip, self.classes, self.elements_of)
+        model = HipClassifier(hip, self.classes, self.elements_of)
         model.norm.measure(self._first_features(model))
         for part in unused(model):
             part.requires_grad_(False)
         return model
 
     @torch.no_grad()
-    def _first_features(self, model: Classifier) -> Float[Tensor, "n width"]:
+    def _first_features(self, model: HipClassifier) -> Float[Tensor, "n width"]:
         """Compute features of the first examples that are shown, one at a time; of elements every seventeenth."""
-        found = []
+        rows = []
         for index in range(STANDARDISED_ON):
             example = without_target(self.examples[index])
             features = model.features({name: value[None] for name, value in example.items()})
-            found.append(features if features.dim() == 2 else features[0, ::17])
-        return torch.cat(found)
+            rows.append(features if features.dim() == 2 else features[0, ::17])
+        return torch.cat(rows)
 
-    def dataset(self) -> Examples:
+    def dataset(self) -> HipExamples:
         """Return examples with targets."""
         return self.examples
 
@@ -127,13 +127,13 @@ class ClassTask(Task):
         """Evaluate accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of
         labels the mean average precision."""
         device = next(model.parameters()).device
-        found, wanted = [], []
+        predictions, targets = [], []
         for start in range(0, len(self.checks), 64):
             batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 64).items()}
             logits = model(without_target(batch)).float()
-            found.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
-            wanted.append(batch[TARGET].cpu())
-        answers, target = torch.cat(found), torch.cat(wanted)
+            predictions.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
+            targets.append(batch[TARGET].cpu())
+        answers, target = torch.cat(predictions), torch.cat(targets)
         if target.is_floating_point():
             return {"mean_average_precision": mean_average_precision(answers, target)}
         counted = target != self.ignore
@@ -170,7 +170,7 @@ def mean_average_precision(scores: Float[Tensor, "n classes"], truth: Float[Tens
     return float(torch.stack(values).mean()) if values else float("nan")
 
 
-def unused(model: Classifier) -> list[nn.Module]:
+def unused(model: HipClassifier) -> list[nn.Module]:
     """Find the parts of the network that have no say in the classes."""
     hip = model.hip
     if model.elements_of is not None:

@@ -27,7 +27,7 @@ TARGET = "target"
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class ModalityField:
     """One modality of all examples."""
 
     values: "np.ndarray | Column | Values"
@@ -81,17 +81,23 @@ def moved(value: np.ndarray, rng: np.random.Generator, shift: int, mirror: bool,
     return value
 
 
-class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
+class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Endless showings in a shuffled order: `examples[index]` has a tensor (n, c) of each modality, and the target."""
 
-    def __init__(self, fields: Mapping[str, Field], targets: "np.ndarray | Column | Field | None" = None, *, seed: int = 0):
+    def __init__(
+        self,
+        fields: Mapping[str, ModalityField],
+        targets: "np.ndarray | Column | ModalityField | None" = None,
+        *,
+        seed: int = 0,
+    ):
         """`targets`: (N,) classes, (N, classes) truths, or a field of the class of each element, moved as the others are.
 
         Raises BadInput for fields of different numbers of examples, or none.
         """
         counts = {name: field.values.shape[0] for name, field in fields.items()}
         if targets is not None:
-            counts[TARGET] = (targets.values if isinstance(targets, Field) else targets).shape[0]
+            counts[TARGET] = (targets.values if isinstance(targets, ModalityField) else targets).shape[0]
         if len(set(counts.values())) != 1 or not min(counts.values(), default=0):
             raise BadInput(f"numbers of examples differ or are 0: {counts}; they must be one number")
         self.fields, self.targets, self.seed = dict(fields), targets, seed
@@ -119,7 +125,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
             return None if index is None else np.random.default_rng((self.seed, 3, index))
 
         example = {name: torch.from_numpy(field.show(k, rng())) for name, field in self.fields.items()}
-        if isinstance(self.targets, Field):
+        if isinstance(self.targets, ModalityField):
             example[TARGET] = torch.from_numpy(self.targets.rows(k, rng())[..., 0].astype(np.int64))
         elif self.targets is not None:
             example[TARGET] = torch.as_tensor(self.targets[k])

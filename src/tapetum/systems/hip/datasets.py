@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.data.layouts import Asks, Listing, Split, listing
-from tapetum.data.media import Clips, Images, Masks, Points, Sounds
+from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
 from tapetum.systems.hip.config import Sizes
-from tapetum.systems.hip.data import Examples, Field
+from tapetum.systems.hip.data import HipExamples, ModalityField
 
 MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)
 """Mean and deviation of the channels of ImageNet's images, 0..255."""
@@ -26,38 +26,38 @@ _SIZE = {"voc": (512, 512)}
 class DataSet:
     """One split of a data set, and what there is to be told."""
 
-    examples: Examples
+    examples: HipExamples
     classes: tuple[str, ...]
     """Names, by number."""
     asks: Asks
     """One class of each example, any number of labels, a class of each element of `image`, or nothing is known."""
     missing: int = 0
-    """Examples that are listed, but of which there is no file."""
+    """HipExamples that are listed, but of which there is no file."""
 
 
 def data_set(layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0) -> DataSet:
     """Open a split of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
     listed, sizes = listing(layout, place, split), sizes or Sizes()
     fields, truth = _fields(listed, layout, sizes)
-    examples = Examples(fields, listed.truth if truth is None else truth, seed=seed)
+    examples = HipExamples(fields, listed.truth if truth is None else truth, seed=seed)
     examples.about |= {"layout": layout, "data": place.name, "sizes": asdict(sizes), "seed": seed}
     return DataSet(examples, listed.classes, listed.asks, listed.missing)
 
 
-def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Field], Field | None]:
+def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, ModalityField], ModalityField | None]:
     """The modalities, and the class of each element of `image` where a mask tells it."""
     files, size = listed.files, sizes.image or _SIZE.get(layout, (224, 224))
-    fields: dict[str, Field] = {}
+    fields: dict[str, ModalityField] = {}
     if "mask" in files:
-        mask = Field(Masks(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
-        return {"image": Field(Images(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
+        mask = ModalityField(MaskFiles(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)
+        return {"image": ModalityField(ImageFiles(files["image"], size, area=0.25), MEAN, STD, mirror=True)}, mask
     if "image" in files:
-        fields["image"] = Field(Images(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
+        fields["image"] = ModalityField(ImageFiles(files["image"], size, _WHOLE.get(layout, 0.08)), MEAN, STD, mirror=True)
     if "video" in files:
-        clips = Clips(files["video"], sizes.frames, size, sizes.video_rate)
-        fields["video"] = Field(clips, MEAN, STD, mirror="audio" not in files)
+        clips = VideoFiles(files["video"], sizes.frames, size, sizes.video_rate)
+        fields["video"] = ModalityField(clips, MEAN, STD, mirror="audio" not in files)
     if "audio" in files:
-        fields["audio"] = Field(Sounds(files["audio"], sizes.sound_rate, sizes.samples))
+        fields["audio"] = ModalityField(SoundFiles(files["audio"], sizes.sound_rate, sizes.samples))
     if "points" in files:
-        fields["points"] = Field(Points(files["points"], sizes.points))
+        fields["points"] = ModalityField(MeshFiles(files["points"], sizes.points))
     return fields, None

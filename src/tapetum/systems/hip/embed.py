@@ -17,13 +17,13 @@ from torch import Tensor
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.data.media import window
-from tapetum.encoders.embed import Piece, frames_of
+from tapetum.encoders.embed import EmbeddedPiece, frames_of
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
+from tapetum.video.read import label_of
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.sources import label_of
 
 
 class HipEmbedder:
@@ -40,7 +40,7 @@ class HipEmbedder:
             )
         self.model = model.eval()
 
-    def pieces(self, path: Path | Video) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
         knows = self.model.modalities
         if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES:
@@ -59,7 +59,7 @@ class HipEmbedder:
             raise BadInput(f"{label_of(path)} has no sound, and the network knows {', '.join(knows)} only")
 
     @full_precision()
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Make a vector of each piece; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         device = next(self.model.parameters()).device
@@ -68,9 +68,9 @@ class HipEmbedder:
             vectors = out.latents[self.model.config.processor].mean((1, 2))
         return vectors.float().cpu().numpy()
 
-    def _frames(self, path: Path | Video) -> Iterator[Piece]:
+    def _frames(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         for start, stop, frame in frames_of(path):
-            yield Piece(label_of(path), start, stop, {"image": self.prepare(frame)})
+            yield EmbeddedPiece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
     def _known(self, name: str) -> tuple[Modality, Preparation]:
         return self.model.modalities[name], self.model.preparations[name]
@@ -85,7 +85,7 @@ class HipEmbedder:
             small = small.convert("L")
         return _prepared(np.asarray(small).reshape(-1, modality.channels), preparation)
 
-    def _sounds(self, path: Path) -> Iterator[Piece]:
+    def _sounds(self, path: Path) -> Iterator[EmbeddedPiece]:
         modality, preparation = self._known("audio")
         rate, count = round(preparation.rate or 0), modality.length
         samples = read_sound(path, rate)
@@ -94,13 +94,13 @@ class HipEmbedder:
         for start in range(0, len(samples), count):
             part = samples[start : start + count]
             stop = (start + len(part)) / rate
-            yield Piece(str(path), start / rate, stop, {"audio": self._sound(part)})
+            yield EmbeddedPiece(str(path), start / rate, stop, {"audio": self._sound(part)})
 
     def _sound(self, samples: np.ndarray) -> Tensor:
         modality, preparation = self._known("audio")
         return _prepared(np.pad(samples, (0, modality.length - len(samples)))[:, None], preparation)
 
-    def _clips(self, path: Path | Video, sound: bool) -> Iterator[Piece]:
+    def _clips(self, path: Path | Video, sound: bool) -> Iterator[EmbeddedPiece]:
         modality, preparation = self._known("video")
         rate, count = preparation.rate or 1.0, modality.shape[0]
         with open_video(path) as video:
@@ -116,12 +116,12 @@ class HipEmbedder:
                 if sound:
                     first = round(start * hertz)
                     inputs["audio"] = self._sound(heard[first : first + self._known("audio")[0].length])
-                yield Piece(label_of(path), start, stop, inputs)
+                yield EmbeddedPiece(label_of(path), start, stop, inputs)
                 start += count / rate
 
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
-        wanted = start + np.arange(count) / rate
-        frames = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
+        moments = start + np.arange(count) / rate
+        frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
         return torch.cat([self.prepare(frame, "video") for frame in frames])
 
 

@@ -38,24 +38,24 @@ def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str
         shared=settings.shared,
         how=settings.how,
     )
-    found, hidden = model(some, kept).reconstruction, hidden_elements(plan, kept)
+    reconstructed, hidden = model(some, kept).reconstruction, hidden_elements(plan, kept)
     folder.mkdir(parents=True, exist_ok=True)
     for name, modality in model.modalities.items():  # type: ignore[union-attr, operator]
-        if len(modality.shape) != 2 or modality.channels not in (1, 3) or name not in found:
+        if len(modality.shape) != 2 or modality.channels not in (1, 3) or name not in reconstructed:
             continue
-        _save(reconstructions(some[name], hidden[name], found[name], modality), folder / f"{step:06d}-{name}.png")
+        _save(reconstructions(some[name], hidden[name], reconstructed[name], modality), folder / f"{step:06d}-{name}.png")
         codes = model.positions[name]().detach()  # type: ignore[index, operator, union-attr]
         _save(similarity_sheet(codes, modality.shape), folder / f"{step:06d}-{name}-codes.png")
 
 
 def reconstructions(
-    inputs: Float[Tensor, "b n c"], hidden: Tensor, found: Float[Tensor, "b n c"], modality: Modality
+    inputs: Float[Tensor, "b n c"], hidden: Tensor, reconstructed: Float[Tensor, "b n c"], modality: Modality
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Return a row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
     low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
     middle = (low + high) / 2
     left = torch.where(hidden[..., None], middle, inputs)
-    filled = torch.where(hidden[..., None], found.float(), inputs)
+    filled = torch.where(hidden[..., None], reconstructed.float(), inputs)
     rows = []
     for each in zip(inputs, left, filled, strict=True):
         panels = [((x - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).reshape(*modality.shape, -1) for x in each]

@@ -40,7 +40,7 @@ _IN_CACHE = 1 << 17
 cache, while passes over a million elements of few channels are bound by memory."""
 
 
-class Attention(nn.Module):
+class GroupedAttention(nn.Module):
     """Queries of `queries` channels look at inputs of `keys` channels, at width `width`; the answer is like the queries."""
 
     def __init__(self, queries: int, keys: int, width: int, heads: int):
@@ -61,11 +61,11 @@ class Attention(nn.Module):
         if mask is not None:
             mask = mask.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]
         q, k, v = split(self.query(x)), split(self.key(y)), split(self.value(y))
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(found.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(attended.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)))
 
 
-class Mlp(nn.Module):
+class SquaredReluMlp(nn.Module):
     """Two linear layers with a squared ReLU between."""
 
     def __init__(self, channels: int, widening: int):
@@ -83,8 +83,8 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.residual = residual
         self.query_norm, self.input_norm = nn.LayerNorm(queries), nn.LayerNorm(inputs)
-        self.attention = Attention(queries, inputs, inputs, heads)
-        self.mlp_norm, self.mlp = nn.LayerNorm(queries), Mlp(queries, widening)
+        self.attention = GroupedAttention(queries, inputs, inputs, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(queries), SquaredReluMlp(queries, widening)
 
     def forward(
         self, queries: Float[Tensor, "b g n q"], inputs: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
@@ -92,13 +92,13 @@ class CrossAttention(nn.Module):
         largest = max(queries[:, 0].numel(), inputs[:, 0].numel())
         some = max(1, _IN_CACHE // largest)
         if torch.is_grad_enabled() or some >= inputs.shape[1]:
-            return self._found(queries, inputs, mask)
+            return self._attend(queries, inputs, mask)
         parts = [slice(first, first + some) for first in range(0, inputs.shape[1], some)]
         masks = [mask if mask is None or mask.shape[1] == 1 else mask[:, part] for part in parts]
-        found = [self._found(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
-        return torch.cat(found, 1)
+        outputs = [self._attend(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
+        return torch.cat(outputs, 1)
 
-    def _found(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
         x = self.attention(self.query_norm(queries), self.input_norm(inputs), mask)
         if self.residual:
             x = x + queries
@@ -111,8 +111,8 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, *, heads: int, widening: int, dropout: float = 0.0, drop_path: float = 0.0):
         super().__init__()
         self.dropout, self.drop_path = dropout, drop_path
-        self.norm, self.attention = nn.LayerNorm(channels), Attention(channels, channels, channels, heads)
-        self.mlp_norm, self.mlp = nn.LayerNorm(channels), Mlp(channels, widening)
+        self.norm, self.attention = nn.LayerNorm(channels), GroupedAttention(channels, channels, channels, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(channels), SquaredReluMlp(channels, widening)
 
     def forward(self, x: Float[Tensor, "b g n c"]) -> Float[Tensor, "b g n c"]:
         y = self.norm(x)

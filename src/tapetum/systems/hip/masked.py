@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.systems.hip.config import HipConfig, Masked
-from tapetum.systems.hip.data import Examples, without_target
+from tapetum.systems.hip.data import HipExamples, without_target
 from tapetum.systems.hip.images import draw_progress
 from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
 from tapetum.systems.hip.model import Hip
@@ -40,10 +40,10 @@ def masked_losses(
         shared=settings.shared,
         how=settings.how,
     )
-    found = model(inputs, kept).reconstruction
+    reconstructed = model(inputs, kept).reconstruction
     losses = {}
     for name, hidden in hidden_elements(plan, kept).items():
-        error = (found[name].float() - inputs[name].float()).square().mean(-1)
+        error = (reconstructed[name].float() - inputs[name].float()).square().mean(-1)
         losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
     return losses
 
@@ -54,8 +54,8 @@ class MaskedTask(Task):
     def __init__(
         self,
         config: HipConfig,
-        examples: Examples,
-        checks: Examples,
+        examples: HipExamples,
+        checks: HipExamples,
         settings: Masked,
         images: Path | None = None,
         *,
@@ -69,7 +69,7 @@ class MaskedTask(Task):
         """Return a new network for the modalities of the examples."""
         return new_hip(self.config, self.examples, self.checkpointing)
 
-    def dataset(self) -> Examples:
+    def dataset(self) -> HipExamples:
         """Return examples, of which the target is not looked at."""
         return self.examples
 
@@ -99,7 +99,7 @@ class MaskedTask(Task):
         return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
 
 
-def new_hip(config: HipConfig, examples: Examples, checkpointing: bool) -> Hip:
+def new_hip(config: HipConfig, examples: HipExamples, checkpointing: bool) -> Hip:
     """Make a new network for the modalities of the examples, that knows how they are prepared."""
     hip = Hip(config, examples.modalities())
     hip.checkpointing, hip.preparations = checkpointing, examples.preparations()

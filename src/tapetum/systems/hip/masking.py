@@ -21,7 +21,7 @@ from tapetum.systems.hip.grouping import Grouping, grouping
 
 
 @dataclass(frozen=True)
-class Kept:
+class VisibleElements:
     """The places of each group that are not hidden."""
 
     places: Int[Tensor, "b h k"]
@@ -52,7 +52,7 @@ def draw_mask(
     device: torch.device | str | None = None,
     shared: bool = True,
     how: Literal["drop", "replace"] = "drop",
-) -> Kept:
+) -> VisibleElements:
     """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
     `shared`: one mask for all groups, as in the paper; else one for each.
@@ -63,7 +63,7 @@ def draw_mask(
         raise BadInput(f"the mask ratio is {ratio}; it must be within 0..1, below 1")
     count = max(1, round(width * (1 - ratio)))
     chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
-    return Kept(chance.argsort(-1)[..., :count].sort(-1).values, width, how)
+    return VisibleElements(chance.argsort(-1)[..., :count].sort(-1).values, width, how)
 
 
 def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
@@ -73,7 +73,7 @@ def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
     return grouping(lengths, config.groups[0], config.flat)
 
 
-def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"]]:
+def hidden_elements(plan: Grouping, kept: VisibleElements) -> dict[str, Bool[Tensor, "b _n"]]:
     """Tell of each element of each modality whether it is hidden."""
     hidden = ~kept.visible.expand(-1, plan.groups, -1)
     return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}

@@ -27,7 +27,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
 from tapetum.systems.hip.grouping import Grouping, grouping
 from tapetum.systems.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
-from tapetum.systems.hip.masking import Kept
+from tapetum.systems.hip.masking import VisibleElements
 from tapetum.systems.hip.positions import PositionCodes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class HipOutput:
     """Latents of each block that ran; the processor's are at `config.processor`."""
 
 
-class Block(nn.Module):
+class HipBlock(nn.Module):
     """Regroup, cross-attend with learned queries, self-attend."""
 
     def __init__(self, config: HipConfig, number: int):
@@ -136,7 +136,7 @@ class Hip(nn.Module):
         self.positions = nn.ModuleDict(
             {name: PositionCodes(m, width, config, projected=config.position_projection) for name, m in inner.items()}
         )
-        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.blocks))
+        self.blocks = nn.ModuleList(HipBlock(config, i) for i in range(config.blocks))
         self.head = CrossAttention(width, config.channels[-1], residual=False)
         self.unembed = nn.ModuleDict({name: zero_linear(width, m.channels) for name, m in inner.items()})
         if labels:
@@ -151,7 +151,7 @@ class Hip(nn.Module):
     def forward(
         self,
         inputs: Mapping[str, Float[Tensor, "b _n _c"]],
-        kept: Kept | None = None,
+        kept: VisibleElements | None = None,
         decode: Collection[str] | None = None,
     ) -> HipOutput:
         """Return latents of all blocks, and a reconstruction of the inputs.
@@ -166,8 +166,8 @@ class Hip(nn.Module):
             BadInput: an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
-        wanted = set(inputs if decode is None else decode)
-        if unknown := sorted(wanted - set(inputs)):
+        decoded = set(inputs if decode is None else decode)
+        if unknown := sorted(decoded - set(inputs)):
             raise BadInput(f"{unknown[0]!r} is to be decoded but is no input; inputs are {', '.join(inputs)}")
         config = self.config
         inner = [name for name in inputs if name not in config.labels]
@@ -175,14 +175,16 @@ class Hip(nn.Module):
             raise BadInput("all inputs are labels; give one or more that are not")
         plan = grouping({name: inputs[name].shape[1] for name in inner}, config.groups[0], config.flat)
         queries = plan.group({name: self.positions[name]()[None] for name in inner})
-        names = [name for name in inner if name in wanted]
+        names = [name for name in inner if name in decoded]
         first = self._first_block(plan, inputs, queries, kept)
         latents, features = self._later_blocks(first, inputs, runs_decoder=bool(names))
         if names:
             features |= self._decoded(plan, names, latents[-1], queries.expand(batch, -1, -1, -1))
-        features = {name: features[name] for name in inputs if name in wanted}
-        found = {name: (self.unembed if name in self.unembed else self.label_unembed)[name](x) for name, x in features.items()}
-        return HipOutput(found, features, tuple(latents))
+        features = {name: features[name] for name in inputs if name in decoded}
+        outputs = {
+            name: (self.unembed if name in self.unembed else self.label_unembed)[name](x) for name, x in features.items()
+        }
+        return HipOutput(outputs, features, tuple(latents))
 
     def embedder(self) -> "HipEmbedder":
         """Give what makes vectors of files with this network; raises BadInput if its file does not say how to read any."""
@@ -190,7 +192,7 @@ class Hip(nn.Module):
 
         return HipEmbedder(self)
 
-    def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
+    def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: VisibleElements | None) -> Tensor:
         """Latents of block 0. The large arrays are gone when it ends."""
         real = plan.real().to(codes.device)[None] if self.config.mask_padding and plan.padding else None
         embedded = plan.group({span.name: self.embed[span.name](inputs[span.name]) for span in plan.spans})
@@ -211,13 +213,13 @@ class Hip(nn.Module):
         for i in range(1, config.blocks if runs_decoder else config.processor + 1):
             x = regrouped(latents[-1], config.groups[i], config.regroup)
             if i == config.processor and labels:
-                asked = {name: self.label_positions[name]()[None] for name in labels}
-                x = torch.cat([x, *((self.label_embed[name](inputs[name]) + asked[name])[:, None] for name in labels)], 2)
+                label_codes = {name: self.label_positions[name]()[None] for name in labels}
+                x = torch.cat([x, *((self.label_embed[name](inputs[name]) + label_codes[name])[:, None] for name in labels)], 2)
             skip = config.skip(i)
             latents.append(self._run(i, x, None if skip is None else latents[skip], None))
             if i == config.processor:
                 for name in labels:
-                    query = asked[name][:, None].expand(len(x), -1, -1, -1)
+                    query = label_codes[name][:, None].expand(len(x), -1, -1, -1)
                     features[name] = self.label_head(query, latents[-1])[:, 0]
         return latents, features
 
@@ -243,7 +245,7 @@ def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
 
 
 def _entering(
-    embedded: Tensor, codes: Tensor, kept: Kept | None, real: Tensor | None
+    embedded: Tensor, codes: Tensor, kept: VisibleElements | None, real: Tensor | None
 ) -> tuple[Float[Tensor, "b g m e"], Tensor | None]:
     """What block 0 looks at, and where it may look."""
     if kept is None:
@@ -280,10 +282,10 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
     for name, value in inputs.items():
         if name not in modalities:
             raise BadInput(f"{name!r} is no modality of this network, which has {', '.join(modalities)}")
-        wanted = modalities[name]
-        if value.ndim != 3 or tuple(value.shape[1:]) != (wanted.length, wanted.channels):
+        modality = modalities[name]
+        if value.ndim != 3 or tuple(value.shape[1:]) != (modality.length, modality.channels):
             raise BadInput(
-                f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {wanted.length}, {wanted.channels}), elements in "
+                f"{name!r} has shape {tuple(value.shape)}; wanted (batch, {modality.length}, {modality.channels}), elements in "
                 "row-major order"
             )
         if not value.is_floating_point():

@@ -15,7 +15,7 @@ BYTES = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class PlanPart:
     """Some layers of the network; of one example, but for `once`."""
 
     name: str
@@ -33,11 +33,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Plan:
+class HipPlan:
     """The whole network."""
 
     grouping: Grouping
-    parts: tuple[Part, ...]
+    parts: tuple[PlanPart, ...]
     later: tuple[int, ...]
     """Numbers that are kept during each part because a later one needs them: codes, and latents of the encoder."""
 
@@ -60,7 +60,7 @@ class Plan:
         return BYTES * (4 * self.parameters + batch * sum(part.kept for part in self.parts))
 
 
-def plan(config: HipConfig, modalities: Modalities) -> Plan:
+def plan(config: HipConfig, modalities: Modalities) -> HipPlan:
     """Plan `Hip(config, modalities)`; raises BadInput where that would."""
     inner = {name: m for name, m in modalities.items() if name not in config.labels}
     labels = {name: m for name, m in modalities.items() if name in config.labels}
@@ -89,7 +89,7 @@ def plan(config: HipConfig, modalities: Modalities) -> Plan:
     later.append(0)
     parts.append(_unembedding("unembedding", inner, width))
     later.append(0)
-    return Plan(groups, tuple(parts), tuple(later))
+    return HipPlan(groups, tuple(parts), tuple(later))
 
 
 def _latents(config: HipConfig, block: int) -> int:
@@ -101,7 +101,7 @@ def _total(config: HipConfig, block: int) -> int:
     return config.groups[block] * _latents(config, block) * config.channels[block]
 
 
-def _embedding(name: str, config: HipConfig, modalities: Modalities, width: int, projected: bool, entering: int) -> Part:
+def _embedding(name: str, config: HipConfig, modalities: Modalities, width: int, projected: bool, entering: int) -> PlanPart:
     parameters = macs = once = 0
     for m in modalities.values():
         parameters += m.channels * width + width
@@ -115,18 +115,18 @@ def _embedding(name: str, config: HipConfig, modalities: Modalities, width: int,
         once += m.length * source * width
     rows = sum(m.length for m in modalities.values())
     given = sum(m.length * m.channels for m in modalities.values())
-    return Part(name, parameters, macs, once, given, given + 3 * max(rows, entering) * width, max(rows, entering) * width)
+    return PlanPart(name, parameters, macs, once, given, given + 3 * max(rows, entering) * width, max(rows, entering) * width)
 
 
-def _unembedding(name: str, modalities: Modalities, width: int) -> Part:
+def _unembedding(name: str, modalities: Modalities, width: int) -> PlanPart:
     parameters = sum(width * m.channels + m.channels for m in modalities.values())
     macs = sum(m.length * width * m.channels for m in modalities.values())
     rows = sum(m.length for m in modalities.values())
     out = sum(m.length * m.channels for m in modalities.values())
-    return Part(name, parameters, macs, 0, rows * width, 2 * rows * width + out, out)
+    return PlanPart(name, parameters, macs, 0, rows * width, 2 * rows * width + out, out)
 
 
-def _cross(name: str, groups: int, queries: int, cq: int, inputs: int, ck: int, widening: int) -> Part:
+def _cross(name: str, groups: int, queries: int, cq: int, inputs: int, ck: int, widening: int) -> PlanPart:
     """A cross-attention, its queries' table not included."""
     linear = (
         (cq * ck + ck) + 2 * (ck * ck + ck) + (ck * cq + cq) + (cq * widening * cq + widening * cq) + (widening * cq * cq + cq)
@@ -134,14 +134,14 @@ def _cross(name: str, groups: int, queries: int, cq: int, inputs: int, ck: int, 
     parameters = linear + 4 * cq + 2 * ck
     by_query = 2 * queries * cq * ck + 2 * queries * widening * cq * cq
     macs = groups * (by_query + 2 * inputs * ck * ck + 2 * queries * inputs * ck)
-    asked, seen = groups * queries, groups * inputs
-    kept = seen * 4 * ck + asked * (4 * cq + 2 * ck + 2 * widening * cq)
-    attending = seen * 4 * ck + asked * (2 * cq + 2 * ck)
-    thinking = seen * ck + asked * (3 * cq + 2 * widening * cq)
-    return Part(name, parameters, macs, 0, kept, max(attending, thinking), asked * cq)
+    all_queries, all_inputs = groups * queries, groups * inputs
+    kept = all_inputs * 4 * ck + all_queries * (4 * cq + 2 * ck + 2 * widening * cq)
+    attending = all_inputs * 4 * ck + all_queries * (2 * cq + 2 * ck)
+    thinking = all_inputs * ck + all_queries * (3 * cq + 2 * widening * cq)
+    return PlanPart(name, parameters, macs, 0, kept, max(attending, thinking), all_queries * cq)
 
 
-def _block(config: HipConfig, number: int, inputs: int) -> Part:
+def _block(config: HipConfig, number: int, inputs: int) -> PlanPart:
     groups, rows, c = config.groups[number], _latents(config, number), config.channels[number]
     cross = _cross("", groups, rows, c, inputs, config.width_in(number), config.cross_widening)
     parameters, macs = cross.parameters + groups * rows * c, cross.macs
@@ -155,4 +155,4 @@ def _block(config: HipConfig, number: int, inputs: int) -> Part:
     numbers = groups * rows * c
     kept = cross.kept + layers * numbers * (8 + 2 * w)
     alive = max(cross.alive, numbers * max(5, 2 + 2 * w) if layers else 0)
-    return Part(f"block {number}", parameters, macs, 0, kept, alive, numbers)
+    return PlanPart(f"block {number}", parameters, macs, 0, kept, alive, numbers)

@@ -12,7 +12,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
-from tapetum.systems.hip.classes import Classifier, ClassTask
+from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
 from tapetum.systems.hip.datasets import DataSet, data_set
 from tapetum.systems.hip.masked import MaskedTask
@@ -28,7 +28,7 @@ MASKED, CLASSES = "1-masked", "2-classes"
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedHip:
     """What a run ends with."""
 
     weights: Path
@@ -37,7 +37,7 @@ class Finished:
     """Scores on the examples that are never trained on."""
 
 
-def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
+def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> FinishedHip | None:
     """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
     `say` is told of the data, a line at a time. Raises BadInput for data that is not there, or a run that is to learn classes
@@ -68,7 +68,9 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
     )
 
 
-def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]) -> Finished | None:
+def _train(
+    run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]
+) -> FinishedHip | None:
     """Phase after phase, each in its folder."""
     start: Path | None = None
     scores: dict[str, float] = {}
@@ -84,7 +86,7 @@ def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs
             return None
         start = result.checkpoint / "model.safetensors"
         scores |= _scored(task, result)
-    return Finished(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
+    return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
 def _data(run: HipRun, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
@@ -121,13 +123,13 @@ def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]
     """Scores of the finished weights, which every process has whole."""
     model = result.model.eval()
     with torch.no_grad():
-        found = dict(task.evaluate(model, result.step))
-    return {f"masked_{name}": value for name, value in found.items()} if isinstance(task, MaskedTask) else found
+        scores = dict(task.evaluate(model, result.step))
+    return {f"masked_{name}": value for name, value in scores.items()} if isinstance(task, MaskedTask) else scores
 
 
 def _save(result: FitResult, path: Path) -> Path:
     """The network without its read-out, written by the first process."""
-    hip = result.model.hip if isinstance(result.model, Classifier) else result.model
+    hip = result.model.hip if isinstance(result.model, HipClassifier) else result.model
     if is_main():
         weights.save(cast(Hip, hip), path)
     return path

@@ -80,15 +80,15 @@ def haiku_modules(model: Hip) -> dict[str, str]:
 
 def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
     """Return each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
-    modules, found = haiku_modules(model), {}
+    modules, names_of = haiku_modules(model), {}
     for name in model.state_dict():
         if name in modules:
-            found[name] = modules[name], "pos_embs"
+            names_of[name] = modules[name], "pos_embs"
             continue
         stem, _, leaf = name.rpartition(".")
         norm = stem.endswith("norm")
-        found[name] = modules[stem], ({"weight": "scale", "bias": "offset"} if norm else {"weight": "w", "bias": "b"})[leaf]
-    return found
+        names_of[name] = modules[stem], ({"weight": "scale", "bias": "offset"} if norm else {"weight": "w", "bias": "b"})[leaf]
+    return names_of
 
 
 def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
@@ -182,9 +182,9 @@ def load(
     if text is None:
         raise BadInput(f"{path} holds no HiP network; give a file that tapetum.systems.hip.weights.save wrote")
     with blueprint(_header(text, path), len(tensors), path):
-        wanted = _built(text, path).state_dict()
-    for name in sorted(wanted.keys() | tensors.keys()):
-        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+        expected = _built(text, path).state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:
             raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the model again")
         if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")

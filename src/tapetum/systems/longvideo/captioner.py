@@ -87,7 +87,7 @@ class Resampler(nn.Module):
 
     def forward(self, cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l w"]:
         """Compute a few vectors of a video of any length."""
-        latents = self.latents.to(cells.dtype).expand(len(cells), -1, -1)
+        latents = self.latents.to(cells.dtype).expand(len(cells), -1, -1).contiguous()
         for block in self.blocks:
             latents = block(latents, cells)
         return self.out(self.norm(latents))

@@ -1,4 +1,4 @@
-"""Training of a language model on texts, and of what lets a frozen one see (LongViViT, arXiv 2312.07395, section 3.4)."""
+"""Training of a language model on texts, and of the layers between a frozen one and a frozen video encoder (LongViViT, 3.4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +29,7 @@ _LENGTH = CaptionerConfig.__dataclass_fields__["length"].default
 
 
 class LanguageTask(Task):
-    """Say the next byte of texts; no video is looked at."""
+    """Next-byte prediction on texts, without videos."""
 
     def __init__(self, run: VideoTextRun):
         self.run, self.clips = run, open_clips(run)
@@ -44,7 +44,7 @@ class LanguageTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Give texts by number."""
+        """Make the texts by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ class LanguageTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Give the loss on texts that are never learned from."""
+        """Compute the loss on validation texts."""
         device = next(model.parameters()).device
         ids, lengths = _bytes([self.clips.validation_clip(k).text for k in range(self.clips.validation_count)])
         ids, lengths = ids.to(device), lengths.to(device)
@@ -72,7 +72,7 @@ class LanguageTask(Task):
 
 
 class CaptionerTask(Task):
-    """Say the next token of what is said of a video."""
+    """Next-token prediction on the text of a video."""
 
     def __init__(self, run: VideoTextRun):
         if not (run.start or run.encoder):
@@ -82,7 +82,7 @@ class CaptionerTask(Task):
         self.run, self.clips = run, open_clips(run)
 
     def model(self) -> Captioner:
-        """Put new layers between the encoder and the language model that the run names; or go on with a captioner."""
+        """Build new layers between the encoder and the language model that the run names; or go on with a captioner."""
         run = self.run
         start = inflate_from(run.encoder, run.model, **run.video_changes) if run.encoder else load(run.start)
         if isinstance(start, Captioner):
@@ -103,7 +103,7 @@ class CaptionerTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Give clips by number."""
+        """Make the clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:

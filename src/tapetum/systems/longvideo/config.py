@@ -33,7 +33,7 @@ TUBEVIT: tuple[Kernel, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """A video transformer: LongViViT, MC-ViT and what they are compared with, as one class."""
+    """A video transformer: LongViViT, MC-ViT and their baselines, as one class."""
 
     width: int = 768
     """Channels of a token."""
@@ -76,12 +76,12 @@ class VideoConfig:
     memories: int = 128
     """Memories that a segment leaves in each layer."""
     memory_cap: int | None = None
-    """Memories that a layer holds at most; None: all there are."""
+    """Most memories of a layer; None: no limit."""
     evict: Evict = "uniform"
-    """What goes where the cap is passed. fifo: the oldest. uniform: so that what stays is spread over the whole past.
+    """Which memories go where the cap is passed. fifo: the oldest. uniform: so that what stays is spread over the whole past.
     reconsolidate (experimental, of no paper): all become `memory_cap` new ones, by their weights."""
     memory_source: Literal["input", "output"] = "input"
-    """Which tokens a layer remembers: those that enter it (equation 4) or those that leave it (algorithm 1)."""
+    """Which tokens a layer stores: those that enter it (equation 4) or those that leave it (algorithm 1)."""
     memory_norm: Literal["read", "write"] = "read"
     """When the layer's norm is applied to memories."""
     memory_grad: Literal["stop", "through"] = "stop"
@@ -104,10 +104,10 @@ class VideoConfig:
     attention: Attention = "joint"
     """joint: over space and time. factorised: in space, then in time through a gate that starts at 0. frame: in space only."""
     pooling: Pooling = "mean"
-    """mean: of all tokens. attention: of the means of moments. late: two blocks over the means of moments, then their mean."""
+    """mean: of all tokens. attention: of the means of time steps. late: two blocks over these means, then their mean."""
     tune: Tune = "all"
-    """What learns: all; the last four blocks; new adapters after the MLPs, or low-rank changes of every linear layer, both with
-    the tubelets."""
+    """Which weights learn: all; the last four blocks; new adapters after the MLPs, or low-rank changes of every linear layer,
+    both with the tubelets."""
     adapter_width: int = 0
     """Hidden channels of adapters; 0: a quarter of `width`."""
     lora_rank: int = 16
@@ -141,17 +141,17 @@ class VideoConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens of a moment."""
+        """Rows and columns of tokens of a time step."""
         return self.size[0] // self.tubelet[1], self.size[1] // self.tubelet[2]
 
     @property
     def slots(self) -> int:
-        """Moments that the table of positions is for."""
+        """Time steps of the table of positions."""
         return -(-self.frames // self.tubelet[0])
 
     @property
     def segment_slots(self) -> int:
-        """Moments of a segment."""
+        """Time steps of a segment."""
         return self.segment_frames // self.tubelet[0]
 
 
@@ -172,7 +172,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 _LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)
 _NANO = VideoConfig(width=192, depth=6, heads=3, mlp_width=768, size=(96, 96))
-_BUNDLED = VideoConfig(  # the eye of paligemma-nano, over time
+_BUNDLED = VideoConfig(  # the vision encoder of paligemma-nano, over time
     width=256,
     depth=3,
     heads=4,
@@ -196,7 +196,7 @@ NAMED: Mapping[str, VideoConfig] = {
 
 
 def named(name: str, **changes: Any) -> VideoConfig:
-    """Give a config by name, with some fields changed. Raises BadInput for an unknown name or field."""
+    """Make a config by name, with some fields changed. Raises BadInput for an unknown name or field."""
     if name not in NAMED:
         near = get_close_matches(name, NAMED, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(NAMED)}"

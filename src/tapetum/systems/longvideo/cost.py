@@ -1,4 +1,4 @@
-"""What a video costs before it is looked at: tokens, memories, bytes, multiply-adds. Imports no torch.
+"""Cost model of a video encoder: tokens, memories, bytes and multiply-adds of a video. Imports no torch.
 
 With s segments of N tokens, K memories a segment, width d, L layers and MLPs of m times the width, one video takes
 (MC-ViT, arXiv 2402.05861, section 3; multiply-adds of matrix products alone):
@@ -37,7 +37,7 @@ class VideoCost:
     linear: int
     """Multiply-adds of the blocks' linear layers."""
     attention: int
-    """Those of queries with keys and values, and of consolidation."""
+    """Those of attention (queries with keys and values), and of consolidation."""
     patches: int
     """Those of the tubelets."""
 
@@ -53,7 +53,7 @@ class VideoCost:
 
 
 def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> VideoCost:
-    """Count what it costs to look at one video of `frames` frames once, in evaluation, or as in training.
+    """Count the cost of encoding one video of `frames` frames once, in evaluation, or as in training.
 
     Raises BadInput for no frames, and for tubelets of several shapes.
     """

@@ -5,7 +5,7 @@
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
 
-Of videos in files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the
+Of videos in files, every tenth is for validation. Frames of a clip are so many a second from a random place on, or, where the
 video is shorter than that, as long as it lasts.
 """
 
@@ -19,16 +19,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, line_entries
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.fields import IMAGES
-from tapetum.data.media import Stored, opened_image
+from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.video import open_video
-from tapetum.video.cut import resized
+from tapetum.video.subset import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 _VALIDATION = 1 << 32
@@ -37,10 +37,10 @@ _VALIDATION = 1 << 32
 
 @dataclass(frozen=True)
 class CaptionedClip:
-    """A clip and what is said of it."""
+    """A clip with its text."""
 
     frames: Frames
-    """As many as are asked for, or fewer."""
+    """As many as the run has, or fewer."""
     text: str
     image: UInt8[np.ndarray, "h w 3"]
     """One frame of it."""
@@ -64,21 +64,21 @@ class ClipSource(Protocol):
     """Clips with texts."""
 
     count: int | None
-    """How many there are to learn from; None: without end."""
+    """Training clips; None: without end."""
     validation_count: int
-    """How many there are to score with."""
+    """Validation clips."""
 
     def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
-        """Give clip k of those to learn from."""
+        """Make training clip k."""
         ...
 
     def validation_clip(self, k: int) -> CaptionedClip:
-        """Give clip k of those to score with: the same whenever it is asked for."""
+        """Make validation clip k, the same at every call."""
         ...
 
 
 class SyntheticClips:
-    """Ordered events. An image is said to show the thing that is in it."""
+    """Ordered events (`tapetum.scenes.ordered_events`). The text of an image names the object in it."""
 
     count: int | None = None
 
@@ -87,7 +87,7 @@ class SyntheticClips:
 
     @property
     def config(self) -> OrderedEventsConfig:
-        """Give the sizes of videos and galleries."""
+        """Sizes of videos and galleries."""
         return ordered_events_config(self.run)
 
     def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
@@ -100,14 +100,14 @@ class SyntheticClips:
 
 
 def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
-    """Give the sizes of made-up videos for a run."""
+    """Make the sizes of synthetic videos for a run."""
     if run.frames % run.event_frames:
         raise BadInput(f"{run.frames} frames are no multiple of events of {run.event_frames}; mend one")
     return OrderedEventsConfig(events=run.frames // run.event_frames, length=run.event_frames, size=run.size)
 
 
 def validation_number(k: int) -> int:
-    """Give the number of made-up video k of those to score with."""
+    """Compute the number of synthetic validation video k."""
     return _VALIDATION + k
 
 
@@ -160,8 +160,8 @@ class FileClips:
                 frames = self._blank()
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
-                image = np.asarray(opened_image(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
-                frames = resized(image, self.run.size, self.run.size)[None]
+                image = np.asarray(opened_image(StoredFile(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                frames = resize_frame(image, self.run.size, self.run.size)[None]
             else:
                 with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
                     file.write(content["mp4"])
@@ -173,7 +173,7 @@ class FileClips:
         return CaptionedClip(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
     def _blank(self) -> Frames:
-        """What stands for a video that nobody looks at."""
+        """Make the placeholder of a video that is not used."""
         return np.zeros((1, 1, 1, 3), np.uint8)
 
     def _clip(self, path: Path, rng: np.random.Generator, until_s: float | None = None) -> Frames:
@@ -183,7 +183,7 @@ class FileClips:
                 times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
             at = sample_frames(times, self.run.frames, self.run.rate, rng)
             frames = video[at]
-        return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
+        return np.stack([resize_frame(frame, self.run.size, self.run.size) for frame in frames])
 
 
 def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
@@ -203,7 +203,7 @@ def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Gen
 
 
 def open_clips(run: VideoTextRun) -> ClipSource:
-    """Find what a run learns from. Raises BadInput for a place where there is nothing of the kind."""
+    """Open the clips of a run. Raises BadInput for a place where there is nothing of the kind."""
     if run.data == MADE_UP and run.stage == "questions":
         raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
     if run.data == MADE_UP:
@@ -220,7 +220,7 @@ def _number_videos(paths: list[Path]) -> list[int]:
 
 
 def _episodes(place: Path) -> list[_Listed]:
-    """What happens in each video of a folder."""
+    """Read the captions of each video of a folder."""
     return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
 
 
@@ -247,7 +247,7 @@ def _from_nextqa(each: Question) -> _Listed:
     return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
 
 
-def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
+def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
     """Lines about videos of a folder, with the file of each."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""

@@ -22,7 +22,7 @@ from tapetum.hub.connection import loading_by_name
 
 
 class Language(Protocol):
-    """What a captioner asks of a language model."""
+    """Interface of a language model to a captioner."""
 
     width: int
     """Channels between its blocks."""
@@ -31,7 +31,7 @@ class Language(Protocol):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """Give its blocks, whose first argument is what stands between them."""
+        """Its blocks, whose first argument is the hidden states."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -47,11 +47,11 @@ class Language(Protocol):
         ...
 
     def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
-        """Give the logits of the token after each; earlier tokens are in the cache, to which these are added."""
+        """Compute the logits of the token after each; earlier tokens are in the cache, to which these are added."""
         ...
 
     def cache(self, batch: int, max_tokens: int) -> Any:
-        """Make room for tokens."""
+        """Make a cache for so many tokens."""
         ...
 
     def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
@@ -73,7 +73,7 @@ class ByteLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """Give the blocks of the decoder."""
+        """The blocks of the decoder."""
         return [*self.decoder.blocks]
 
     def encode(self, text: str) -> list[int]:
@@ -90,15 +90,15 @@ class ByteLanguage(nn.Module):
         return bytes(token for token in ids if token < 256).decode(errors="replace")
 
     def read(self, ids: Int[Tensor, "b n"], cache: DecoderCache | None = None) -> Float[Tensor, "b n v"]:
-        """Give the logits of the byte after each."""
+        """Compute the logits of the byte after each."""
         return self.decoder.logits(self.decoder(self.decoder.embed(ids), cache=cache))
 
     def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
-        """Give the logits of the byte after each."""
+        """Compute the logits of the byte after each."""
         return self.read(ids)
 
     def cache(self, batch: int, max_tokens: int) -> DecoderCache:
-        """Make room for tokens."""
+        """Make a cache for so many tokens."""
         return self.decoder.cache(batch, max_tokens)
 
     def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:
@@ -147,7 +147,7 @@ class ForeignLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """Give the blocks."""
+        """The blocks."""
         return self._blocks
 
     def encode(self, text: str) -> list[int]:
@@ -165,7 +165,7 @@ class ForeignLanguage(nn.Module):
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
-        """Give the logits of the token after each."""
+        """Compute the logits of the token after each."""
         cached = {} if cache is None else {self._cache_name: cache}
         return self.model(input_ids=ids, use_cache=cache is not None, **cached).logits
 

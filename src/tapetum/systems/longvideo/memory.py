@@ -48,7 +48,7 @@ class LayerMemory:
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a stream is: made by `VideoEncoder.start`, and anew by each step."""
+    """State of a stream: made by `VideoEncoder.start`, and anew by each step."""
 
     samples: tuple[int, ...]
     """Numbers of the samples of the batch, of which random choices are functions."""

@@ -1,4 +1,4 @@
-"""Weights of long-video encoders known by name, and how their files are known. Imports no torch.
+"""Weights of long-video encoders known by name, and the headers of their files. Imports no torch.
 
 The authors of LongViViT and MC-ViT released none.
 """
@@ -18,7 +18,7 @@ PUBLISHED: tuple[Weights, ...] = (
         verbs=("answer", "search", "embed"),
     ),
 )
-"""What `tapetum weights list` names of these."""
+"""Entries of `tapetum weights list`."""
 
 HEADERS = {"longvideo": "tapetum.systems.longvideo.weights:load"}
 """Entry in the header of a safetensors file to what loads it."""

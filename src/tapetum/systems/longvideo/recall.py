@@ -39,14 +39,14 @@ _CHECKS = 1 << 32
 
 @dataclass(frozen=True, kw_only=True)
 class RecallRun:
-    """What is trained, and on which videos."""
+    """A run: the network and its videos."""
 
     video: VideoConfig = SMALL
     """The encoder."""
     world: RecallConfig = field(default_factory=RecallConfig)
     """The videos."""
     read_out: ReadOut = "both"
-    """What the linear layer sees."""
+    """Input of the linear layer."""
     seed: int = 0
     """Of videos and memories."""
     checks: int = 256
@@ -66,7 +66,7 @@ class RecallModel(nn.Module):
         self.head = nn.Linear(self.norm.normalized_shape[0], run.world.values)
 
     def forward(self, video: Float[Tensor, "b t h w 3"], samples: tuple[int, ...]) -> Float[Tensor, "b values"]:
-        """Give the logits of the values."""
+        """Compute the logits of the values."""
         features = self.encoder(video, samples=samples)
         slots = self.run.world.segment_frames // self.run.video.tubelet[0]
         tokens = features.tokens.flatten(1, 2)
@@ -87,7 +87,7 @@ class RecallVideos(Dataset[tuple[int, Tensor, int]]):
 
 
 class RecallTask(Task):
-    """Say the value."""
+    """Classification of the value."""
 
     def __init__(self, run: RecallRun):
         self.run = run
@@ -103,7 +103,7 @@ class RecallTask(Task):
         return reader.train()
 
     def dataset(self) -> RecallVideos:
-        """Give videos by number."""
+        """Make the videos by number."""
         return RecallVideos(self.run)
 
     def collate(self, items: Sequence[tuple[int, Tensor, int]]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class RecallTask(Task):
 
 @torch.no_grad()
 def accuracy(model: RecallModel, world: RecallConfig, count: int, batch: int = 32) -> float:
-    """Say how often the value is right, of `count` videos of a world, which may be longer than those learned from."""
+    """Compute the accuracy on `count` videos of a world, which may be longer than those learned from."""
     device, right = next(model.parameters()).device, 0
     for first in range(0, count, batch):
         numbers = tuple(range(_CHECKS + first, _CHECKS + min(first + batch, count)))

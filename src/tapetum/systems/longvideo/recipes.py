@@ -62,7 +62,7 @@ class VideoTextRun:
     mask_ratio: float = 0.0
     """Part of the tokens that is dropped in training."""
     tune: Tune = "all"
-    """What of the video encoder learns; the text tower always does."""
+    """Weights of the video encoder that learn; the text tower always does."""
     checkpointing: bool = False
     """Compute segments twice in training instead of keeping their activations."""
     steps: int = 2000
@@ -92,13 +92,13 @@ class VideoTextRun:
 
     @property
     def config(self) -> VideoTextConfig:
-        """Give the sizes of both towers. Raises BadInput for what there is not."""
+        """Config of both towers. Raises BadInput for what there is not."""
         config = named_video_text(self.model, **self.video_changes)
         return replace(config, text=replace(config.text, vocabulary=BYTES))
 
     @property
     def video_changes(self) -> dict[str, Any]:
-        """Give the settings of the video encoder that are the run's."""
+        """Settings of the video encoder that the run changes."""
         return {
             "size": (self.size, self.size),
             "frames": self.frames,

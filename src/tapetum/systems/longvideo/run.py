@@ -36,7 +36,7 @@ def train_longvideo(
 
 
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
-    """Give the task of a stage."""
+    """Make the task of a stage."""
     if run.stage == "language":
         return LanguageTask(run)
     return CaptionerTask(run) if run.stage == "video-to-text" else VideoTextTask(run)

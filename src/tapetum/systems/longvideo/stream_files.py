@@ -1,4 +1,4 @@
-"""A stream's state as a file, so that watching an hour of video can go on where it was killed."""
+"""Files of a stream's state, so that encoding an hour of video can go on where it was killed."""
 
 import json
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from tapetum.systems.longvideo.memory import LayerMemory, StreamState
 
 @dataclass(frozen=True)
 class SavedStream:
-    """Where a stream was when it was kept."""
+    """A stream at the time when it was saved."""
 
     frames: int
-    """Frames that were looked at."""
+    """Frames that were encoded."""
     state: StreamState
     about: Any
-    """What was said of it when it was kept, as JSON values."""
+    """What `save_state` was given about it, as JSON values."""
 
 
 class StreamStore(Protocol):
-    """Keeps where a stream is."""
+    """Saves a stream now and then, and loads it to go on."""
 
     def load(self) -> SavedStream | None:
-        """Give what was kept; None to begin anew."""
+        """Load the saved stream; None to begin anew."""
         ...
 
     def save(self, frames: int, state: StreamState) -> None:
-        """Hear that so many frames were looked at, and all that came of it was taken."""
+        """Save the state after so many frames, whose features the caller has taken."""
         ...
 
 

@@ -1,5 +1,5 @@
-"""Watching a video of any length with a `VideoText` or a `Captioner`, segment by segment, in constant memory but for what the
-encoder remembers.
+"""Streaming: a video of any length through a `VideoText` or a `Captioner`, segment by segment, in constant memory but for the
+encoder's memories.
 
 Frames are decoded a segment at a time. A video of up to twice the trained length has its positions stretched to it; of a longer
 one the positions past the table's end stay at its last moment (`VideoEncoder.start`). A network whose memory is joint sees one
@@ -18,27 +18,28 @@ from torch import Tensor
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.embed import Piece
+from tapetum.encoders.embed import EmbeddedPiece
+from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import Video, open_video
-from tapetum.video.cut import resized
-from tapetum.video.sources import label_of
+from tapetum.video.read import label_of
+from tapetum.video.subset import resize_frame
 
 _ALL = 1000.0
-"""So many frames a second are all there are."""
+"""Frames a second from which on all frames are taken."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A segment of a video, and what was seen in it."""
+    """A segment of a video and its vectors."""
 
     start_s: float
     stop_s: float
     vector: Float32[np.ndarray, " e"]
-    """Of length 1, of this segment's tokens; with a memory, these have seen what was before."""
+    """Of length 1, of this segment's tokens; with a memory, these have attended to earlier segments."""
     so_far: Float32[np.ndarray, " e"]
     """Of length 1, of the whole video up to here."""
 
@@ -59,7 +60,7 @@ def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSelection:
-    """Which frames of a video are looked at."""
+    """Which frames of a video are encoded."""
 
     rate: float = 1.0
     """In a second."""
@@ -92,15 +93,15 @@ class FrameSelection:
 
 
 StreamingModel = VideoText | Captioner
-"""What has a video encoder, and something to say of what it sees."""
+"""A model with a video encoder."""
 
 
 def stream_features(
     model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
 ) -> Iterator[tuple[float, float, VideoFeatures]]:
-    """Look at a video once: beginning and end of each segment in seconds, and what is seen in it.
+    """Encode a video segment by segment: beginning and end of each in seconds, and its features.
 
-    `store` hears after each segment where the stream is, and may say where to go on.
+    `store` saves the state after each segment, and may have one to go on from.
     """
     selection = FrameSelection() if selection is None else selection
     config = model.config.video
@@ -133,14 +134,14 @@ def stream_features(
 def stream_passages(
     model: VideoText, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
 ) -> Iterator[Passage]:
-    """Watch a video once, and give its passages in their order; `store` as in `stream_features`."""
+    """Encode a video's passages in their order; `store` as in `stream_features`."""
     for start, stop, features in stream_features(model, video, selection, store):
         yield make_passage(model, start, stop, features)
 
 
 @full_precision()
 def make_passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
-    """Make a passage of what was seen in a segment of a stream, or in a whole video."""
+    """Make a passage of the features of a segment of a stream, or of a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
         whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
         return Passage(start, stop, whole, whole)
@@ -164,7 +165,7 @@ def encode_video(
 
 
 def embed_video(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, " e"]:
-    """Give the vector of length 1 of a whole video, or of what a view shows of it."""
+    """Compute the vector of length 1 of a whole video, or of a selection of its frames."""
     vector = None
     for each in stream_passages(model, video, selection):
         vector = each.so_far
@@ -175,12 +176,12 @@ def embed_video(model: VideoText, video: Video, selection: FrameSelection | None
 @full_precision()
 @torch.inference_mode()
 def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Give vectors of length 1 of texts."""
+    """Compute vectors of length 1 of texts."""
     return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
 
 
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Give vectors of length 1 of a question with each answer after it.
+    """Compute vectors of length 1 of a question with each answer after it.
 
     Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
     Raises BadInput for answers that are too long to be told from each other.
@@ -201,43 +202,43 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
 
 
 class VideoEmbedder:
-    """Makes a vector for every segment of videos, and for images: what `tapetum embed` asks for."""
+    """Computes a vector for every segment of videos, and for images: the embedder of `tapetum embed`."""
 
     def __init__(self, model: VideoText, rate: float = 1.0):
-        self.model, self.rate = model.eval(), rate
+        self.model, self.rate = speed_up(model.eval()), rate
         self.identity = model.identity()
 
     @property
     def device(self) -> torch.device:
-        """Tell where the model is."""
+        """The device of the model."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[Piece]:
-        """Give the passages of a file, which are watched one after the other; `store` as in `stream_features`.
+    def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
+        """Embed the passages of a file one after the other; `store` as in `stream_features`.
 
         Raises BadInput if it cannot be read.
         """
         with open_video(path) as video:
             if len(video) == 1:
-                yield Piece(label_of(path), None, None, {"image": self.prepare(video[0])})
+                yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
             for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
-                yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
+                yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
-        """Give the vector of an image."""
+        """Compute the vector of an image."""
         return self.model.embed_images(preprocess_frames(self.model, frame[None])[0])[0].float().cpu()
 
-    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n e"]:
-        """Give the vectors, which were made when the pieces were watched."""
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n e"]:
+        """Stack the vectors, which were computed with the pieces."""
         return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
 
 
 def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
-    """Bring frames to the size and the range that the encoder takes."""
+    """Convert frames to the size and the range of the encoder."""
     rows, columns = model.config.video.size
-    small = np.stack([resized(frame, columns, rows) for frame in frames])
+    small = np.stack([resize_frame(frame, columns, rows) for frame in frames])
     parameter = model.video.tubelets.positions
     return (torch.from_numpy(small).to(parameter.device).float() / 127.5 - 1).to(parameter.dtype)[None]

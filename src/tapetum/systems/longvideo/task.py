@@ -65,7 +65,7 @@ class VideoTextTask(JointTask):
         return continue_from(model, **self.run.video_changes).train()
 
     def dataset(self) -> ShuffledClips:
-        """Give clips by number."""
+        """Make the clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class VideoTextTask(JointTask):
         return batch
 
     def embed(self, model: nn.Module, batch: Mapping[str, Any], context: StepContext) -> dict[str, Tensor]:
-        """Give the vectors of clips and of texts, of each kind."""
+        """Compute the vectors of clips and of texts, of each kind."""
         assert isinstance(model, VideoText)
         embeddings: dict[str, Tensor] = {}
         if "image" in batch:
@@ -110,7 +110,7 @@ class VideoTextTask(JointTask):
     def joint_loss(
         self, model: nn.Module, embeddings: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Take the mean of the losses of the kinds."""
+        """Compute the mean of the losses of the kinds."""
         assert isinstance(model, VideoText)
         scale = model.scale()
         kinds = [kind for kind in ("image", "video") if kind in embeddings]
@@ -150,7 +150,7 @@ class VideoTextTask(JointTask):
         }
 
     def _score_answers(self, model: VideoText, clips: Sequence[CaptionedClip]) -> Mapping[str, float]:
-        """How often the right answer is chosen, with the video, and with a grey one in its place; and by chance."""
+        """Compute the accuracy of chosen answers, with the video, with a grey one in its place, and by chance."""
         correct = {"accuracy": 0, "blind": 0}
         for each in clips:
             words = model.embed_texts(
@@ -170,7 +170,7 @@ class VideoTextTask(JointTask):
         return model.embed_videos(scale_pixels(torch.tensor(clip.frames[None]).to(device)))
 
     def _score_galleries(self, model: VideoText, vectors: Tensor, source: SyntheticClips) -> Mapping[str, float]:
-        """How often the right one of 64 captions is found, and the right order of the own events."""
+        """Compute recall of the right one of 64 captions, and of the right order of a video's own events."""
         correct = ordered = 0
         for k, row in enumerate(vectors):
             captions = gallery(source.run.seed, validation_number(k), source.config)
@@ -187,12 +187,12 @@ class VideoTextTask(JointTask):
 
 
 def scale_pixels(pixels: Tensor) -> Tensor:
-    """Bring uint8 to -1..1."""
+    """Scale uint8 pixels to -1..1."""
     return pixels.float() / 127.5 - 1
 
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Fill clips up to the longest: uint8 (b, t, h, w, 3), and the frames of each that count."""
+    """Pad clips to the longest: uint8 (b, t, h, w, 3), and the frames of each that count."""
     lengths = [len(clip) for clip in clips]
     out = torch.zeros(len(clips), max(lengths), *clips[0].shape[1:], dtype=torch.uint8)
     for row, clip in zip(out, clips, strict=True):

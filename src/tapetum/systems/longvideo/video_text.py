@@ -46,7 +46,7 @@ class VideoText(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def scale(self) -> Float[Tensor, ""]:
-        """Give the factor of the cosines, 100 at most."""
+        """Compute the factor of the cosines, 100 at most."""
         return learned_scale(self.log_scale)
 
     def embed_videos(
@@ -55,24 +55,24 @@ class VideoText(nn.Module):
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> Float[Tensor, "b e"]:
-        """Give vectors of length 1 of whole videos, in -1..1; arguments are those of `VideoEncoder`."""
+        """Compute vectors of length 1 of whole videos, in -1..1; arguments are those of `VideoEncoder`."""
         return self.embed_pooled(self.video(video, lengths, samples).pooled)
 
     def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b e"]:
-        """Give vectors of length 1 of images, in -1..1."""
+        """Compute vectors of length 1 of images, in -1..1."""
         return self.embed_pooled(self.video.encode_images(images).pooled)
 
     def embed_pooled(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
-        """Give vectors of length 1 of what the video encoder has pooled, of a stream for example."""
+        """Compute vectors of length 1 of the video encoder's pooled vectors, of a stream for example."""
         return F.normalize(self.video_projection(pooled), dim=-1)
 
     def embed_texts(self, ids: Int[Tensor, "*b n"]) -> Float[Tensor, "*b e"]:
-        """Give vectors of length 1 of texts, as numbers of tokens that are filled up with zeros."""
+        """Compute vectors of length 1 of texts, given as numbers of tokens padded with zeros."""
         pooled = self.text(ids.flatten(0, -2)).pooled
         return F.normalize(self.text_projection(pooled), dim=-1).unflatten(0, ids.shape[:-1])
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Write texts as numbers, for a tower that reads bytes, and no longer than the longest; what is too long is cut.
+        """Tokenise texts, for a tower that reads bytes, and no longer than the longest; what is too long is cut.
 
         Raises BadInput for a tower of another vocabulary, and for no texts.
         """
@@ -88,23 +88,23 @@ class VideoText(nn.Module):
         return byte_text.tokens(texts, min(longest, self.config.text.length)).to(self.log_scale.device)
 
     def identity(self) -> str:
-        """Give a hash of config and weights, by which tables of vectors say what made them."""
+        """Compute a hash of config and weights, which tables of vectors record."""
         return identity_of(self)
 
     def embedder(self) -> "VideoEmbedder":
-        """Give what makes vectors of files: one for each segment of a video."""
+        """Make the embedder of files: a vector for each segment of a video."""
         from tapetum.systems.longvideo.streaming import VideoEmbedder
 
         return VideoEmbedder(self)
 
     def compare(self, video: Float[Tensor, "b t h w 3"], texts: Sequence[str] | Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
-        """Give the scaled cosines of every video with every text, which are words or numbers of tokens."""
+        """Compute the scaled cosines of every video with every text, which are words or numbers of tokens."""
         ids = texts if isinstance(texts, Tensor) else self.tokens(texts)
         return self.scale() * self.embed_videos(video) @ self.embed_texts(ids).T
 
 
 def identity_of(model: nn.Module) -> str:
-    """Give a hash of a model's config and weights."""
+    """Compute a hash of a model's config and weights."""
     digest = blake2b(repr(model.config).encode(), digest_size=8)
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

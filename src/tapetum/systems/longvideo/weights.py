@@ -14,7 +14,6 @@ from tapetum.encoders.config import DecoderConfig
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
-from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
@@ -55,7 +54,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     check_fit(expected, tensors, path)
     model = _build(config) if language is None else Captioner(config, language)  # pyright: ignore[reportArgumentType]
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
-    return speed_up(model.to(device=device, dtype=dtype).eval())
+    return model.to(device=device, dtype=dtype).eval()
 
 
 def _build(config: AnyConfig) -> Model:

@@ -43,16 +43,16 @@ def detcon(
     temperature: float = 0.1,
     local_negatives: bool = True,
 ) -> Float[Tensor, ""]:
-    """Compute the loss of DetCon-B: predictions of one view find targets of the other. No gradient reaches the targets.
+    """Compute the loss of DetCon-B: predictions of one view match targets of the other. No gradient reaches the targets.
 
-    Rows are brought to unit length here. With several processes, negatives are the targets of all, and the mean of the
+    Rows are normalised to length 1 here. With several processes, negatives are the targets of all, and the mean of the
     processes' losses is the loss of the joint batch.
 
     Raises:
         BadInput: shapes that do not fit one another, ids that are not whole numbers, a temperature that is not above zero.
     """
     _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2), temperature)
-    first, second = _gathered(target1.detach()), _gathered(target2.detach())
+    first, second = _gather_unit(target1.detach()), _gather_unit(target2.detach())
     return _one_way(_unit(pred1), second, first, pred_ids1, target_ids2, target_ids1, temperature, local_negatives) + _one_way(
         _unit(pred2), first, second, pred_ids2, target_ids1, target_ids2, temperature, local_negatives
     )
@@ -66,9 +66,9 @@ def detcon_s(
     temperature: float = 0.1,
     local_negatives: bool = True,
 ) -> Float[Tensor, ""]:
-    """Compute the loss of DetCon-S: one network sees both views, and learns from both sides of every pair. As `detcon` else."""
+    """Compute the loss of DetCon-S: one network for both, which learns from both sides of every pair. Else as `detcon`."""
     _check((rows1, rows2), (ids1, ids2), temperature)
-    first, second = _gathered(rows1), _gathered(rows2)
+    first, second = _gather_unit(rows1), _gather_unit(rows2)
     return _one_way(_unit(rows1), second, first, ids1, ids2, ids1, temperature, local_negatives) + _one_way(
         _unit(rows2), first, second, ids2, ids1, ids2, temperature, local_negatives
     )
@@ -84,35 +84,36 @@ def _one_way(
     temperature: float,
     local_negatives: bool,
 ) -> Float[Tensor, ""]:
-    """Compute the loss of rows of one view, which look for partners in the other."""
+    """Compute the loss of rows of one view, which are matched with partners in the other."""
     batch = len(rows)
     with torch.autocast(rows.device.type, enabled=False):
         to_other = torch.einsum("brd,usd->brus", rows, other_view) / temperature
         to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
     image = current_process_group().rank * batch + torch.arange(batch, device=rows.device)
     same_image = F.one_hot(image, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
-    alike = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
-    partner = same_image & alike[:, :, None]  # (b, r, all_b, r)
+    same_mask = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
+    partner = same_image & same_mask[:, :, None]  # (b, r, all_b, r)
     itself = same_image & (ids[:, :, None] == own_ids[:, None])[:, :, None]
     if not local_negatives:
         to_other = to_other.masked_fill(same_image & ~partner, _NEVER)
         itself = same_image.expand_as(itself)
-    to_own = to_own.masked_fill(itself | ~_there(own_ids), _NEVER)
-    to_other = to_other.masked_fill(~_there(other_ids), _NEVER)
-    odds = torch.cat([to_other, to_own], 2).flatten(2).log_softmax(-1)[..., : to_other[0, 0].numel()]
-    partners = partner.flatten(2).to(odds.dtype)
+    to_own = to_own.masked_fill(itself | ~_present(own_ids), _NEVER)
+    to_other = to_other.masked_fill(~_present(other_ids), _NEVER)
+    # log-probability of each row of the other view, (b, r, all_b * r), among both views' rows
+    log_odds = torch.cat([to_other, to_own], 2).flatten(2).log_softmax(-1)[..., : to_other[0, 0].numel()]
+    partners = partner.flatten(2).to(log_odds.dtype)
     count = partners.sum(-1)
     repeats = (ids[:, :, None] == ids[:, None]).sum(-1)
-    found = (partners * odds).sum(-1) / count.clamp(min=1)
-    return -(found * (count > 0) / repeats).mean()
+    matched = (partners * log_odds).sum(-1) / count.clamp(min=1)  # mean over the partners of a row
+    return -(matched * (count > 0) / repeats).mean()
 
 
-def _there(ids: Tensor) -> Tensor:
-    """Tell for the rows of all processes (all_b, r) whether their masks are in the view."""
+def _present(ids: Tensor) -> Tensor:
+    """Check for the rows of all processes (all_b, r) whether their masks are in the view."""
     return all_gather((ids >= 0).to(torch.uint8)).bool()
 
 
-def _gathered(rows: Tensor) -> Tensor:
+def _gather_unit(rows: Tensor) -> Tensor:
     return all_gather(_unit(rows))
 
 

@@ -52,24 +52,18 @@ def discovery_scores(best: Sequence[np.ndarray]) -> dict[str, float]:
     >>> discovery_scores([np.array([0.6, 0.4]), np.array([1.0]), np.array([])])
     {'abo': 0.75, 'object_recovery': 0.75}
     """
-    kept = [found for found in best if len(found)]
-    if not kept:
+    counted = [overlaps for overlaps in best if len(overlaps)]
+    if not counted:
         raise BadInput("no image has an object to be found; give images with masks")
     return {
-        "abo": float(np.mean([found.mean() for found in kept])),
-        "object_recovery": float(np.mean([(found > 0.5).mean() for found in kept])),
+        "abo": float(np.mean([overlaps.mean() for overlaps in counted])),
+        "object_recovery": float(np.mean([(overlaps > 0.5).mean() for overlaps in counted])),
     }
 
 
-def corloc(said: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
-    """Share of images whose one box (4,) as x1, y1, x2, y2 has an IoU of 0.5 or more with one of the boxes (n, 4) there."""
-    if len(said) != len(truth) or not len(said):
-        raise BadInput(f"{len(said)} boxes are said for {len(truth)} images; give one for each, and an image or more")
-    return float(
-        np.mean(
-            [
-                bool((box_iou(np.asarray(box)[None], np.asarray(boxes)) >= 0.5).any())
-                for box, boxes in zip(said, truth, strict=True)
-            ]
-        )
-    )
+def corloc(predictions: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
+    """Compute the share of images whose one box (4,) as x1, y1, x2, y2 has an IoU of 0.5 or more with a true box of (n, 4)."""
+    if len(predictions) != len(truth) or not len(predictions):
+        raise BadInput(f"{len(predictions)} boxes for {len(truth)} images; give one for each, and an image or more")
+    ious = (box_iou(np.asarray(box)[None], np.asarray(boxes)) for box, boxes in zip(predictions, truth, strict=True))
+    return float(np.mean([bool((iou >= 0.5).any()) for iou in ious]))

@@ -1,13 +1,15 @@
-"""Odin's network: an encoder, a pyramid over its maps, and the perceptrons for what masks hold (arXiv 2203.08777, section 3).
+"""Odin's network: an encoder, a pyramid over its maps, and the perceptrons on vectors of masks (arXiv 2203.08777, section 3).
 
     view --encoder, pyramid--> map (b, d, h, w) --mean inside of each mask--> (b, r, d) --projector--> z --predictor--> q
 
-Three copies of it are in a run: the online one, which learns; the target, an average of it; and the one that finds the masks.
-All batch norms see the rows of all images together (DetCon's code; so with several processes wants `SyncBatchNorm`), and of
-masks that are there alone.
+Three copies of it are in a run: the online one, which learns; the target, an average of it; and the one that discovers the
+masks. All batch norms see the rows of all images together (DetCon's code; so with several processes wants `SyncBatchNorm`), and
+of masks that are there alone.
 
 Differs from the paper: without a pyramid, the encoder's coarsest map is used, as in DetCon.
 """
+
+from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -15,13 +17,15 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
-from tapetum.systems.odin.config import OdinConfig
+
+if TYPE_CHECKING:
+    from tapetum.systems.odin.config import OdinConfig
 
 
 class Odin(nn.Module):
     """Encoder, pyramid, projector and, in form b, predictor."""
 
-    def __init__(self, config: OdinConfig, encoder: Encoder):
+    def __init__(self, config: "OdinConfig", encoder: Encoder):
         super().__init__()
         self.config, self.encoder = config, encoder
         self.pyramid = FeaturePyramid.over(encoder, config.pyramid_width) if config.pyramid_width else None
@@ -34,37 +38,39 @@ class Odin(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Give the map in which masks are found and held, of prepared images."""
+        """Compute the map in which masks are discovered and pooled, of prepared images."""
         maps = self.encoder(images).maps
         return maps[-1] if self.pyramid is None else self.pyramid(maps)[0]
 
-    def project(self, rows: Float[Tensor, "b r d"], there: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
-        """Project the vectors of masks. Rows that are not `there` give zeros, and no batch norm sees them."""
-        return _through(self.projector, rows, there)
+    def project(self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
+        """Project the vectors of masks. Rows that are not `present` become zeros, and no batch norm uses them."""
+        return _apply_to_present(self.projector, rows, present)
 
-    def predict(self, projections: Float[Tensor, "b r e"], there: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
-        """Predict the target's projections from one's own, as `project`. Form s has no predictor and gives them as they are."""
-        return projections if self.predictor is None else _through(self.predictor, projections, there)
+    def predict(
+        self, projections: Float[Tensor, "b r e"], present: Bool[Tensor, "b r"] | None = None
+    ) -> Float[Tensor, "b r e"]:
+        """Predict the target's projections from one's own, as `project`. Form s has no predictor: they stay as they are."""
+        return projections if self.predictor is None else _apply_to_present(self.predictor, projections, present)
 
-    def projected_map(self, found: Float[Tensor, "b d h w"]) -> Float[Tensor, "b e h w"]:
+    def projected_map(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b e h w"]:
         """Project every cell of a map, for masks made of projections."""
-        return self.project(found.flatten(2).mT).mT.unflatten(2, found.shape[2:])
+        return self.project(features.flatten(2).mT).mT.unflatten(2, features.shape[2:])
 
 
-def _through(layers: nn.Module, rows: Tensor, there: Tensor | None) -> Tensor:
-    if there is None:
+def _apply_to_present(layers: nn.Module, rows: Tensor, present: Tensor | None) -> Tensor:
+    if present is None:
         return layers(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    inside = rows[there]
+    inside = rows[present]  # (number of masks that are present, d)
     if len(inside) < 2 and layers.training:
         raise BadInput(
             f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch"
         )
-    found = layers(inside)
-    return found.new_zeros(*there.shape, found.shape[-1]).index_put((there,), found)
+    outputs = layers(inside)
+    return outputs.new_zeros(*present.shape, outputs.shape[-1]).index_put((present,), outputs)
 
 
-def perceptron(inward: int, hidden: int, outward: int) -> nn.Sequential:
+def perceptron(in_width: int, hidden: int, out_width: int) -> nn.Sequential:
     """Make linear, batch norm, ReLU, linear without bias (DetCon's `MLP`, as in BYOL)."""
     return nn.Sequential(
-        nn.Linear(inward, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outward, bias=False)
+        nn.Linear(in_width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_width, bias=False)
     )

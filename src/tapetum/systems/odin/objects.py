@@ -15,8 +15,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.clustering import kmeans
-from tapetum.systems.odin.looks import metric_of
+from tapetum.systems.odin.feature_maps import cluster_metric
+from tapetum.systems.odin.sources import kmeans
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
 
@@ -31,18 +31,18 @@ def find_objects(
     least: float = 0.004,
     most: int = 12,
     seed: int = 0,
-    found: Float[Tensor, "d h w"] | None = None,
+    features: Float[Tensor, "d h w"] | None = None,
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
     """Find objects in an image without knowing what they are.
 
     Args:
         image: red, green, blue.
-        look: one of `tapetum.systems.odin.looks`, such as `colours`, or what `looked_at_by` gives.
+        look: one of `tapetum.systems.odin.feature_maps`, such as `colours`, or one that `network_map` makes.
         clusters: of k-means; more of them split objects, fewer join them.
         least: smallest part of the image that counts as an object.
         most: objects that are given, the best ones.
         seed: of k-means.
-        found: what the look made of the image, where that is known already.
+        features: the map of the image, where that is known already.
 
     Returns:
         masks with scores, the best first; and the cluster of every pixel.
@@ -52,13 +52,13 @@ def find_objects(
     """
     if min(image.shape[:2]) < 8:
         raise BadInput(f"an image is {image.shape[1]} x {image.shape[0]}; objects are sought in 8 x 8 pixels and more")
-    found = (look(image) if found is None else found).cpu()
+    features = (look(image) if features is None else features).cpu()
     generator = torch.Generator().manual_seed(seed)
-    rows, columns = (int(side) for side in found.shape[1:])
-    ids = kmeans(found.flatten(1).T[None], clusters, metric=metric_of(look), generator=generator, seeds="spread")[0]
+    rows, columns = (int(side) for side in features.shape[1:])
+    ids = kmeans(features.flatten(1).T[None], clusters, metric=cluster_metric(look), generator=generator, seeds="spread")[0]
     cells = ids.view(rows, columns).numpy()
     candidates = _parts(cells, least)
-    scores = [_score(part, found) for part in candidates]
+    scores = [_score(part, features) for part in candidates]
     order = sorted(range(len(candidates)), key=lambda k: -scores[k])[:most]
     height, width = image.shape[:2]
     masks = np.stack([_enlarged(candidates[k], height, width) for k in order]) if order else np.zeros((0, height, width), bool)
@@ -71,7 +71,7 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
     """Give the connected parts of every cluster that are no ground and not too small, with holes filled."""
     border = np.ones(cells.shape, bool)
     border[1:-1, 1:-1] = False
-    found = []
+    parts = []
     for cluster in np.unique(cells):
         mask = cells == cluster
         if (mask & border).sum() > GROUND * border.sum():
@@ -81,11 +81,11 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
             own = ndimage.binary_fill_holes(labels == part)
             own = np.asarray(own)
             if own.mean() >= least and (own & border).sum() <= GROUND * border.sum():
-                found.append(own)
-    return found
+                parts.append(own)
+    return parts
 
 
-def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
+def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
     """Measure how much a part is a thing by itself, 0..1."""
     ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
     if not ring.any():
@@ -94,7 +94,7 @@ def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
     edge = np.zeros(part.shape, bool)
     edge[[0, -1]], edge[:, [0, -1]] = True, True
     inside = 1 - (part & edge).sum() / max((rim | (part & edge)).sum(), 1)
-    vectors = F.normalize(found.flatten(1).T, dim=1).numpy()
+    vectors = F.normalize(features.flatten(1).T, dim=1).numpy()
     own, other = vectors[part.ravel()].mean(0), vectors[ring.ravel()].mean(0)
     apart = 1 - float(own @ other) / max(float(np.linalg.norm(own) * np.linalg.norm(other)), 1e-9)
     return float(inside * min(max(apart, 0.0), 1.0) ** 0.5)

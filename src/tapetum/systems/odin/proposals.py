@@ -16,20 +16,20 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.clustering import Metric
-from tapetum.systems.odin.clustering import kmeans
+from tapetum.systems.odin.sources import kmeans
 
 
 def proposals(
-    found: Float[Tensor, "d h w"], most: int, metric: Metric = "cosine", seed: int = 0
+    features: Float[Tensor, "d h w"], most: int, metric: Metric = "cosine", seed: int = 0
 ) -> Iterator[Int[np.ndarray, "h w"]]:
     """Give the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
-    vectors = found.flatten(1).T[None]
+    vectors = features.flatten(1).T[None]
     if most > vectors.shape[1]:  # before all the others are made
         raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger images to the network")
     for clusters in range(1, most + 1):
-        generator = torch.Generator(found.device).manual_seed(seed)
+        generator = torch.Generator(features.device).manual_seed(seed)
         ids = kmeans(vectors, clusters, metric=metric, generator=generator)[0]
-        yield ids.view(found.shape[1:]).cpu().numpy()
+        yield ids.view(features.shape[1:]).cpu().numpy()
 
 
 def best_in_cells(objects: Bool[np.ndarray, "n h w"], proposed: Iterator[Int[np.ndarray, "h2 w2"]]) -> Float[np.ndarray, " n"]:

@@ -1,4 +1,4 @@
-"""Masks as maps of ids: brought exactly from one crop of an image to another, and the features inside of each.
+"""Masks as maps of ids: warped exactly from one crop of an image to another, and the features inside of each.
 
 Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right (DetCon crops
 and flips ids as it does pixels; Odin, arXiv 2203.08777, section 3.2, takes ids of the spanning view to both views):
@@ -10,7 +10,7 @@ and flips ids as it does pixels; Odin, arXiv 2203.08777, section 3.2, takes ids 
     |           +----------------------+                   |
     +------------------------------------------------------+
 
-Differs from DetCon's code, which brings ids to full size and lets the cells of the map vote: ids are looked up at the centres
+Differs from DetCon's code, which resizes ids to full size and lets the cells of the map vote: ids are looked up at the centres
 of the cells, which is the same where ids are no finer than cells.
 """
 
@@ -33,11 +33,11 @@ class Crops(NamedTuple):
     """bool (b,): left and right are exchanged."""
 
 
-def spanning(first: Crops, second: Crops) -> Crops:
-    """Find the smallest crops that hold both; they are not flipped.
+def span_crops(first: Crops, second: Crops) -> Crops:
+    """Compute the smallest crops that hold both; they are not flipped.
 
-    >>> box = spanning(Crops(torch.tensor([[1., 2., 3., 4.]]), torch.tensor([True])),
-    ...                Crops(torch.tensor([[2., 0., 5., 3.]]), torch.tensor([False]))).box
+    >>> box = span_crops(Crops(torch.tensor([[1., 2., 3., 4.]]), torch.tensor([True])),
+    ...                  Crops(torch.tensor([[2., 0., 5., 3.]]), torch.tensor([False]))).box
     >>> box.tolist()
     [[1.0, 0.0, 6.0, 6.0]]
     """
@@ -47,33 +47,33 @@ def spanning(first: Crops, second: Crops) -> Crops:
 
 
 def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[int, int]) -> Int[Tensor, "b h2 w2"]:
-    """Bring ids of the crop `source` to `size` (rows, columns) of the crop `target`; `OUTSIDE` where they are unknown."""
-    rows = _places(size[0], target.box[:, 0], target.box[:, 2])  # (b, h2) in pixels of the source image
-    columns = _places(size[1], target.box[:, 1], target.box[:, 3])
+    """Warp ids of the crop `source` to `size` (rows, columns) of the crop `target`; `OUTSIDE` where they are unknown."""
+    rows = _cell_centres(size[0], target.box[:, 0], target.box[:, 2])  # (b, h2) in pixels of the source image
+    columns = _cell_centres(size[1], target.box[:, 1], target.box[:, 3])
     columns = torch.where(target.flipped[:, None], columns.flip(1), columns)
     row, row_known = _cells(rows, source.box[:, 0], source.box[:, 2], ids.shape[1])
     column, column_known = _cells(columns, source.box[:, 1], source.box[:, 3], ids.shape[2])
     mirrored = torch.where(source.flipped[:, None], ids.shape[2] - 1 - column, column)
     batch = torch.arange(len(ids), device=ids.device)[:, None, None]
-    found = ids[batch, row[:, :, None], mirrored[:, None]]
-    return torch.where(row_known[:, :, None] & column_known[:, None], found, OUTSIDE)
+    warped = ids[batch, row[:, :, None], mirrored[:, None]]  # (b, h2, w2)
+    return torch.where(row_known[:, :, None] & column_known[:, None], warped, OUTSIDE)
 
 
-def _places(count: int, start: Tensor, length: Tensor) -> Tensor:
-    """Put the centres of `count` cells along an axis of the source image."""
+def _cell_centres(count: int, start: Tensor, length: Tensor) -> Tensor:
+    """Compute the centres of `count` cells along an axis of the source image."""
     centres = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
     return start[:, None] + centres * length[:, None]
 
 
-def _cells(places: Tensor, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Find in which of `count` cells of a crop places lie, and whether they lie in it at all."""
-    along = (places - start[:, None]) / length[:, None] * count
-    slack = 1e-4  # a place on the very border is inside, whatever float32 says
+def _cells(positions: Tensor, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Compute in which of `count` cells of a crop positions lie, and whether they lie in it at all."""
+    along = (positions - start[:, None]) / length[:, None] * count
+    slack = 1e-4  # a place on the very border is inside, whatever float32 makes of it
     known = (along >= -slack) & (along <= count + slack)
     return along.floor().long().clamp(0, count - 1), known
 
 
-def masked_mean(
+def pool_masks(
     features: Float[Tensor, "b d h w"], ids: Int[Tensor, "b h w"], regions: int
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
     """Average the features inside of each region 0 to `regions` - 1, and count its cells; an empty region is all zeros."""
@@ -82,7 +82,7 @@ def masked_mean(
     return member @ features.flatten(2).mT / cells.clamp(min=1)[..., None], cells
 
 
-def draw_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Generator) -> Int[Tensor, "b r"]:
+def sample_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Generator) -> Int[Tensor, "b r"]:
     """Draw `count` regions an image among those that have cells, with replacement, each as likely (DetCon's sampler).
 
     An image without any region draws evenly among all; what it draws is empty.

@@ -128,17 +128,17 @@ class Answerer:
         """The model's device."""
         return self.model.projector.weight.device
 
-    def prefix(self, prompt: str, images: int = 1, room: int = 1) -> list[int]:
+    def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
         """Encode a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
         ids = self.tokens.encode_prefix(prompt)
         image_tokens = images * self.model.config.image_tokens
-        if image_tokens + len(ids) + room > CONTEXT:
+        if image_tokens + len(ids) + max_new_tokens > CONTEXT:
             raise BadInput(
-                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {room} for the answer; "
-                f"together they may be {CONTEXT}: give a shorter one, or fewer images"
+                f"the prompt has {len(ids)} tokens, beside {image_tokens} of {images} images and {max_new_tokens} for the"
+                f" answer; together they may be {CONTEXT}: give a shorter one, or fewer images"
             )
         return ids
 

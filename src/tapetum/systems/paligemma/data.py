@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.json_files import read_lines
+from tapetum.data.entries import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.paligemma.images import Resize, prepare, read_images
 from tapetum.systems.paligemma.tokens import Tokens

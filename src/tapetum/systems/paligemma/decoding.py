@@ -1,27 +1,22 @@
-"""Writing an answer token by token: the prompt is read once, its keys and values are kept, each further token costs one row."""
-
-from typing import TYPE_CHECKING
+"""Decoding token by token: the prompt is read once, its keys and values are kept, each further token costs one row."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.layers.transformer import causal_mask
-from tapetum.systems.paligemma.mask import prefix_lm_mask
-
-if TYPE_CHECKING:
-    from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.model import PaliGemma, prefix_lm_mask
 
 
 class PrefixDecodingState:
-    """Answers in the making, one a row; what `tapetum.layers.generate` asks for."""
+    """Decoding state of answers, one a row: a `DecodingState` of `tapetum.layers.generate`."""
 
     def __init__(
         self,
-        model: "PaliGemma",
+        model: PaliGemma,
         images: Float[Tensor, "b n d"],
         prefix: Int[Tensor, "b p"],
-        room: int,
+        max_new_tokens: int,
         cache_dtype: torch.dtype | None = None,
     ):
         """Read the prompts.
@@ -30,16 +25,16 @@ class PrefixDecodingState:
             model: what reads.
             images: tokens that `embed_images` gave.
             prefix: ids, padded with 0 on the right.
-            room: tokens that may follow.
+            max_new_tokens: tokens that may follow.
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
         """
         self.model = model
         batch, image_tokens = images.shape[:2]
         valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
-        self._room = valid.shape[1] + room
-        self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
-        self.cache = model.language.cache(batch, self._room, cache_dtype)
+        self._capacity = valid.shape[1] + max_new_tokens
+        self._valid = None if whole else torch.nn.functional.pad(valid, (0, max_new_tokens), value=True)
+        self.cache = model.language.cache(batch, self._capacity, cache_dtype)
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
         hidden = self._prefill(torch.cat((images, model.language.embed(prefix)), 1), image_tokens, None if whole else valid)
@@ -72,7 +67,7 @@ class PrefixDecodingState:
         if not bool(valid.all()):
             length = self.cache.length
             if self._valid is None:
-                self._valid = torch.ones(len(ids), self._room, dtype=torch.bool, device=ids.device)
+                self._valid = torch.ones(len(ids), self._capacity, dtype=torch.bool, device=ids.device)
             self._valid = self._valid.clone()
             self._valid[:, length : length + ids.shape[1]] = valid
         return self._read(ids, valid)

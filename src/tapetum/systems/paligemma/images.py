@@ -31,8 +31,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.video import Video
 from tapetum.video.images import ImageVideo
-from tapetum.video.read import open_video
-from tapetum.video.sources import in_memory, read_image
+from tapetum.video.read import in_memory, open_video, read_image
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
 """A way to make an image square, as the module's docstring has it."""
@@ -65,7 +64,7 @@ def _scaled(x: Tensor) -> Tensor:
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one image, or with `frames` that many of a video, as `spread_frames` chooses.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.sources`). Raises BadInput where it cannot be
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput where it cannot be
     read, and for a video or an animated image without `frames`.
     """
     return read_numbered(source, frames)[0]

@@ -1,17 +1,12 @@
 """PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): a SigLIP vision encoder, one linear layer, a Gemma decoder.
 
     images -> vision encoder -> projector ---> [images][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
-    prefix, suffix: ids -> table * sqrt(width) ---^
+    prefix, suffix: ids -> token embedding * sqrt(width) ---^
 
-All tokens of images and prefix see each other; the suffix, which is what is learned and generated, is causal:
-
-               images  prefix  suffix
-    images      x        x
-    prefix        x        x
-    suffix        x        x       \\      (each token sees itself and what was before it; see `tapetum.systems.paligemma.mask`)
+Attention is that of a prefix language model (2407.07726, figure 2); see `prefix_lm_mask`.
 
 A caller gives images, prefix and suffix apart, so that another mask cannot be asked for by mistake. Id 0 is padding, on the
-right of prefix and suffix; nobody sees it.
+right of prefix and suffix; nothing attends to it.
 
 Differs from the reference code (https://github.com/google-research/big_vision), each a setting:
 
@@ -24,24 +19,90 @@ front, with no placeholders among the ids.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
-from tapetum.layers.cpu import quantise
 from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
+from tapetum.layers.transformer import step_mask
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.decoding import PrefixDecodingState
-from tapetum.systems.paligemma.mask import prefix_lm_mask
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.decoding import PrefixDecodingState
+
+
+@dataclass(frozen=True)
+class PrefixLmMask:
+    """Positions of the tokens of a batch, and what they attend to."""
+
+    positions: Int[Tensor, "b n"]
+    """Of tokens in their example, from 0, padding not counted."""
+    mask: Bool[Tensor, "b 1 n n"]
+    local_mask: Bool[Tensor, "b 1 n n"] | None
+    """For local blocks; None where there is no window."""
+
+
+def prefix_lm_mask(
+    valid: Bool[Tensor, "b n"],
+    images: int,
+    prefix: int,
+    kind: Literal["full", "blocks", "images", "causal"] = "full",
+    window: int | None = None,
+) -> PrefixLmMask:
+    """Compute the attention mask of `images` tokens of images, `prefix` of text, and the suffix, which is the rest.
+
+        i images, b BOS, p prefix, n newline, s suffix, e end, . padding                        x: attends to
+
+                     keys                        full            keys                          causal
+                 i i i b p n . s s e .                       i i i b p n . s s e .
+        query i  x x x x x x                        query i  x
+              i  x x x x x x                              i  x x
+              i  x x x x x x                              i  x x x
+              b  x x x x x x                              b  x x x x
+              p  x x x x x x                              p  x x x x x
+              n  x x x x x x                              n  x x x x x x
+              s  x x x x x x   x                          s  x x x x x x   x
+              s  x x x x x x   x x                        s  x x x x x x   x x
+              e  x x x x x x   x x x                      e  x x x x x x   x x x
+
+    Between them: `blocks`, images attend to images, the prefix to both, the suffix is causal; `images`, images attend to each
+    other, prefix and suffix are causal. In both, images do not attend to text, so several texts may share them. Nothing attends
+    to padding.
+
+    In local blocks with a window of w, a query attends to the keys of that many positions back, itself included, and to all
+    of its own block (the whole prefix, where it is `full`), as in transformers. big_vision has no window.
+
+    Args:
+        valid: what is no padding.
+        images: their tokens, first.
+        prefix: tokens after them, padding at their end.
+        kind: see above.
+        window: of local blocks.
+    """
+    # A token attends to those whose sum of steps is at most its own: 0 within a block, 1 for each causal token.
+    steps = torch.ones_like(valid, dtype=torch.long)
+    steps[:, : {"full": images + prefix, "blocks": images + prefix, "images": images, "causal": 0}[kind]] = 0
+    if kind == "blocks":
+        steps[:, images] = 1  # the prefix is one step after the images
+    mask = step_mask(steps) & valid[:, None, None, :]
+    positions = (valid.long().cumsum(1) - 1).clamp_min(0)
+    local = None
+    if window is not None:
+        step = steps.cumsum(1)
+        near = positions[:, :, None] - positions[:, None, :] < window
+        local = mask & (near | (step[:, :, None] == step[:, None, :]))[:, None]
+    return PrefixLmMask(positions, mask, local)
 
 
 class PaliGemma(nn.Module):
-    """A model that reads images and a prefix, and writes the suffix."""
+    """Computes the logits of a suffix from images and a prefix, and generates it."""
 
     def __init__(self, config: PaliGemmaConfig):
         super().__init__()
@@ -53,7 +114,7 @@ class PaliGemma(nn.Module):
         nn.init.zeros_(self.projector.bias)
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Turn each example's images, in -1..1, into tokens for the decoder, one image after the other.
+        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other.
 
         Images of another size than the config's will do; positions are interpolated as the vision encoder's config says.
         """
@@ -65,30 +126,30 @@ class PaliGemma(nn.Module):
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        """Give what `logits` projects on the vocabulary, for losses that do that in parts."""
+        """Compute the hidden states that `logits` projects on the vocabulary, for losses that do that in parts."""
         self._check(pixels, prefix, suffix)
         return self.read(self.embed_images(pixels), prefix, suffix)
 
     def read(
         self, images: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        """Do what `hidden` does with images that `embed_images` has seen: several texts may share one."""
+        """Compute `hidden` from the output of `embed_images`, which several texts may share."""
         batch, image_tokens = images.shape[:2]
         text = torch.cat((prefix, suffix[:, :-1]), 1)
         valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=text.device), text != 0), 1)
         layout = prefix_lm_mask(valid, image_tokens, prefix.shape[1], self.config.prefix_mask, self.config.language.window)
         x = torch.cat((images, self.language.embed(text)), 1)
         x = self.language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
-        # The first suffix token is told by the last of the prefix, each other one by the one before it.
+        # The first suffix token is predicted by the last of the prefix, each other one by the one before it.
         last = image_tokens + (prefix != 0).sum(1) - 1
         after = torch.arange(image_tokens + prefix.shape[1], x.shape[1], device=x.device).expand(batch, -1)
-        places = torch.cat((last[:, None], after), 1)
-        return x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))
+        index = torch.cat((last[:, None], after), 1)  # (b, s)
+        return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
 
     def logits(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s v"]:
-        """Give the logits of each token of given suffixes; row k predicts suffix token k from all that is before it.
+        """Compute the logits of each token of given suffixes; row k predicts suffix token k from all that is before it.
 
         Args:
             pixels: images in -1..1.
@@ -97,7 +158,7 @@ class PaliGemma(nn.Module):
                 nothing of use.
 
         Returns:
-            A number for each row of the weights' table of tokens.
+            A logit for each row of the token embedding.
 
         Raises:
             BadInput: shapes do not go together, ids are unknown, or padding is not on the right.
@@ -106,7 +167,7 @@ class PaliGemma(nn.Module):
         return self.language.logits(hidden, capped=self.config.soft_cap == "transformers")
 
     def project(self, hidden: Float[Tensor, "b d"], capped: bool = True) -> Float[Tensor, "b v"]:
-        """Give the logits of tokens that may be generated."""
+        """Compute the logits of tokens that may be generated."""
         return self.language.logits(hidden, capped, self.config.emitted)
 
     @torch.no_grad()
@@ -114,18 +175,20 @@ class PaliGemma(nn.Module):
         self,
         pixels: Float[Tensor, "b i 3 h w"],
         prefix: Int[Tensor, "b p"],
-        room: int,
+        max_new_tokens: int,
         cache_dtype: torch.dtype | None = None,
-    ) -> PrefixDecodingState:
-        """Read images and prefixes, with room for so many tokens of answers; see `PrefixDecodingState`."""
+    ) -> "PrefixDecodingState":
+        """Compute the decoding state after images and prefixes; see `decoding.PrefixDecodingState`."""
         self._check(pixels, prefix)
-        return PrefixDecodingState(self, self.embed_images(pixels), prefix, room, cache_dtype)
+        from tapetum.systems.paligemma.decoding import PrefixDecodingState
+
+        return PrefixDecodingState(self, self.embed_images(pixels), prefix, max_new_tokens, cache_dtype)
 
     @torch.no_grad()
     def generate_ids(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], max_new_tokens: int
     ) -> list[list[int]]:
-        """Write the likeliest token, one after the other, until the end token, which is left out.
+        """Generate the likeliest token, one after the other, until the end token, which is left out.
 
         Args:
             pixels: images in -1..1.
@@ -152,18 +215,18 @@ class PaliGemma(nn.Module):
         on_step: Callable[[StepTokens], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
-        """Write an answer for each example, with the log-probability of each token.
+        """Generate an answer for each example, with the log-probability of each token.
 
         Args:
             pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
             max_new_tokens: at most, forced ones and the end token included.
-            sampling: tokens are chosen: greedy by default; drawn, best of several, beams.
+            sampling: how tokens are chosen: greedily by default; sampled, best of several, beams.
             forced: for each example the ids with which its answer begins.
             forbidden: ids that are never chosen.
             stops: ids that end an answer, beside the end token.
-            numbers: of the examples, on which what is drawn depends; their places in the batch by default.
-            on_step: called with what each step wrote.
+            numbers: of the examples, on which sampling depends; their indices in the batch by default.
+            on_step: called with the tokens of each step.
             cache_dtype: precision of keys and values; the weights' by default, bfloat16 in big_vision.
 
         Raises:
@@ -185,7 +248,7 @@ class PaliGemma(nn.Module):
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
     ) -> Iterator[StepTokens]:
-        """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
+        """Generate as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
         steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
         yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
 
@@ -193,7 +256,7 @@ class PaliGemma(nn.Module):
     def score(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], answers: Int[Tensor, "b k s"]
     ) -> Float[Tensor, "b k s"]:
-        """Give the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
+        """Compute the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
 
         Images and prefix are read once for all k.
 
@@ -207,15 +270,15 @@ class PaliGemma(nn.Module):
         flat = answers.flatten(0, 1)
         self._check(flat, flat, flat)
         capped = self.config.soft_cap == "transformers"
-        session = self.start(pixels, prefix, answers.shape[2])
-        session.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
+        state = self.start(pixels, prefix, answers.shape[2])
+        state.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
         log_probabilities = torch.zeros(flat.shape, device=flat.device)
-        logits = session.logits
-        hidden = session.extend(flat[:, :-1]) if flat.shape[1] > 1 else None
-        for place in range(flat.shape[1]):  # one at a time: a row of logits is a megabyte
-            if place and hidden is not None:
-                logits = self.project(hidden[:, place - 1], capped=capped)
-            log_probabilities[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
+        logits = state.logits
+        hidden = state.extend(flat[:, :-1]) if flat.shape[1] > 1 else None
+        for position in range(flat.shape[1]):  # one at a time: a row of logits is a megabyte
+            if position and hidden is not None:
+                logits = self.project(hidden[:, position - 1], capped=capped)
+            log_probabilities[:, position] = logits.float().log_softmax(-1).gather(1, flat[:, position, None])[:, 0]
         return log_probabilities.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
@@ -223,6 +286,8 @@ class PaliGemma(nn.Module):
 
         See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
         """
+        from tapetum.layers.cpu import quantise
+
         quantise(self.language)
         if vision_encoder:
             quantise(self.vision_encoder)

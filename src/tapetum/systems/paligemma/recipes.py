@@ -87,6 +87,9 @@ class PaliGemmaStage:
     """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
     vision_encoder: str = ""
     """Weights of stage 0, from which stage 1 takes the vision encoder, where `start` are those of stage 1."""
+    encoder: str = ""
+    """Image ViT that becomes the vision encoder of stage 0 or 1, in place of the model's own: the folder of a run of tapetum
+    pretrain, a file, or a name such as dinov2-small; see `adopted`."""
     tokenizer: str = ""
     """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
     vocabulary: int = 640
@@ -129,6 +132,9 @@ class PaliGemmaStage:
     def __post_init__(self) -> None:
         if self.mixture.segment and not self.codec:
             raise BadInput("the mixture has masks, which need a codec; name its weights with --codec")
+        if self.encoder and (self.start or self.vision_encoder or self.stage == "2"):
+            reason = "stage 2 goes on from stage 1" if self.stage == "2" else "the other weights have an encoder of their own"
+            raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")
 
     def rules(self) -> tuple[ParameterRule, ...]:
         """Make the rule of the vision encoder's learning rate."""

@@ -8,15 +8,17 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
+from tapetum.encoders.config import ViTConfig
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
-from tapetum.systems.paligemma.nano.dense_task import DenseTask
+from tapetum.systems.paligemma.nano.dense_task import CELL, DenseTask
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.nano.scene_texts import Encode, SceneTexts
 from tapetum.systems.paligemma.nano.task import AnswerChecks, SceneTask
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.task import PaliGemmaTask, StartFrom
+from tapetum.systems.paligemma.task import PaliGemmaTask, Start, StartFrom, StartFromEncoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.launch import is_main
@@ -82,8 +84,10 @@ def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
     )
 
 
-def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
+def _start(run: PaliGemmaStage, tokens: Tokens) -> Start | None:
     """The initial weights."""
+    if run.encoder:
+        return StartFromEncoder(run.encoder, run.image_size)
     if not run.start:
         return None
     return StartFrom(
@@ -96,20 +100,30 @@ def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
     """Make the config of the model, with the vocabulary and the newline of its tokenizer."""
     config = named(run.model)
-    vision_encoder = replace(config.vision_encoder, image_size=(run.image_size, run.image_size))
     return replace(
         config,
-        vision_encoder=vision_encoder,
+        vision_encoder=vision_encoder_config(run),
         language=replace(config.language, vocabulary=tokens.size),
         newline=tokens.newline[0],
     )
 
 
+def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
+    """Make the config of the vision encoder: that of `run.encoder`, or the model's. Raises BadInput for other ViTs."""
+    if not run.encoder:
+        return replace(named(run.model).vision_encoder, image_size=(run.image_size, run.image_size))
+    config = adopted_encoder(run.encoder, run.image_size).config
+    if config.patch % CELL and (run.stage == "0" or run.dense_weight):
+        other = "give another encoder" if run.stage == "0" else "give --dense-weight 0"
+        raise BadInput(f"{run.encoder} has patches of {config.patch}, which do not consist of cells of {CELL} pixels; {other}")
+    return config
+
+
 def _train_vision_encoder(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
 ) -> TrainedModel | None:
-    vision_encoder = replace(named(run.model).vision_encoder, image_size=(run.image_size, run.image_size))
-    task = DenseTask(vision_encoder, train, checks, run.seed, Path(run.start) if run.start else None, run.position_init)
+    start = Path(run.start) if run.start else None
+    task = DenseTask(vision_encoder_config(run), train, checks, run.seed, start, run.position_init, run.encoder)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None

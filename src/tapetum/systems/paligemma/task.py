@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tapetum.core.reading import no_pipe
 from tapetum.hub.renamed import current_tensors
 from tapetum.layers.patches import interpolate
+from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
 from tapetum.systems.paligemma.losses import PackedTexts, SoftLocationTargets, mean_loss, pack_texts, packed_loss, token_losses
@@ -130,8 +131,8 @@ class StartFrom(Start):
     path: Path
     vision_encoder: Path | None = None
     """Another file, from which the vision encoder's are taken."""
-    places: int | None = None
-    """Id of the first place, if the rows of places are to be `ruler.location_embeddings`."""
+    first_location: int | None = None
+    """Id of the first location, if the embeddings of locations are to be `position_init.location_embeddings`."""
 
     def __call__(self, model: PaliGemma) -> None:
         from safetensors.torch import load_file
@@ -164,6 +165,17 @@ class StartFrom(Start):
             table = model.language.token_embedding.weight.detach()
             norm = float(table[: self.first_location].norm(dim=1).mean())
             table[self.first_location : self.first_location + LOCATIONS] = location_embeddings(table.shape[1], norm)
+
+
+@dataclass(frozen=True)
+class StartFromEncoder(Start):
+    """Take the vision encoder of `adopted_encoder`; all other weights are drawn."""
+
+    reference: str
+    image_size: int
+
+    def __call__(self, model: PaliGemma) -> None:
+        model.vision_encoder.load_state_dict(adopted_encoder(self.reference, self.image_size).state_dict())
 
 
 class Checks:

@@ -20,13 +20,13 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.lists import find_cuts, read_cuts, read_json, with_cuts
 from tapetum.systems.perception_test.types import (
+    AnnotatedVideo,
+    ChoiceQuestion,
     GroundedQuestion,
     LabelledSegment,
     Metadata,
     ObjectTrack,
     PointTrack,
-    Question,
-    Video,
 )
 
 Kind = TypeVar("Kind")
@@ -44,19 +44,19 @@ class _Odd(ValueError):
         self.name = name
 
 
-def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict[str, Video]:
+def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict[str, AnnotatedVideo]:
     """Read annotations, by the id of the video. Raises BadInput, naming the item, for what does not fit together.
 
     `cuts` is the file that says at which frame a video ends for questions; by default it is looked for beside the annotations
     and in the folder lists beside theirs, and None cuts nothing but what the annotations say themselves.
     """
-    found = annotations_of(read_json(path))
+    annotations = annotations_of(read_json(path))
     if cuts is None:
-        return found
-    return cut_beside(found, Path(path)) if cuts == BESIDE else with_cuts(found, read_cuts(cuts))
+        return annotations
+    return cut_beside(annotations, Path(path)) if cuts == BESIDE else with_cuts(annotations, read_cuts(cuts))
 
 
-def read_one(path: str | Path, name: str) -> tuple[Video, dict[str, dict[int, str]]]:
+def read_one(path: str | Path, name: str) -> tuple[AnnotatedVideo, dict[str, dict[int, str]]]:
     """Read one video of annotations, and the names of all classes of actions and sounds (by task and number) in the file.
 
     Raises BadInput as `read_annotations`, and with the nearest ids where there is no such video.
@@ -75,18 +75,18 @@ def read_one(path: str | Path, name: str) -> tuple[Video, dict[str, dict[int, st
     return video, labels
 
 
-def cut_beside(videos: Mapping[str, Video], path: Path) -> dict[str, Video]:
-    """Let questions end where the list of cuts beside the annotations says so, if there is one."""
+def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, AnnotatedVideo]:
+    """Apply the list of cuts beside the annotations to questions, if there is one."""
     file = find_cuts(path, next((video.metadata.split for video in videos.values()), ""))
     return dict(videos) if file is None else with_cuts(videos, read_cuts(file))
 
 
-def annotations_of(content: Mapping[str, Any]) -> dict[str, Video]:
+def annotations_of(content: Mapping[str, Any]) -> dict[str, AnnotatedVideo]:
     """Turn the content of a file into typed videos; raises as `read_annotations`."""
     return {name: _video(name, item) for name, item in content.items()}
 
 
-def _video(name: str, item: Any) -> Video:
+def _video(name: str, item: Any) -> AnnotatedVideo:
     if not isinstance(item, Mapping) or not isinstance(item.get("metadata"), Mapping):
         raise BadInput(f"{name} has no metadata; are these predictions, and no annotations? [no-metadata]")
 
@@ -94,7 +94,7 @@ def _video(name: str, item: Any) -> Video:
         return _each(name, key, item.get(key) or (), make)
 
     meta = _guarded(f"metadata of {name}", lambda: _metadata(name, item["metadata"]))
-    video = Video(
+    video = AnnotatedVideo(
         metadata=meta,
         objects=each("object_tracking", _object),
         points=each("point_tracking", _point),
@@ -118,24 +118,24 @@ def _guarded(what: str, make: Callable[[], Kind]) -> Kind:
         return make()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         lacks = isinstance(error, KeyError)
-        said, name = f"it lacks {error}" if lacks else str(error), getattr(error, "name", "")
+        reason, name = f"it lacks {error}" if lacks else str(error), getattr(error, "name", "")
         name = "missing-key" if lacks else name if isinstance(error, _Odd) else "malformed"
-        raise BadInput(f"{what} is not as the Perception Test has it: {said}; get the file again [{name}]") from error
+        raise BadInput(f"{what} is not as the Perception Test has it: {reason}; get the file again [{name}]") from error
 
 
 def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
     height, width = m["resolution"]
-    rate, frames = float(m["frame_rate"]), int(m["num_frames"])
-    if not rate > 0 or frames < 1 or min(height, width) < 1:
-        raise ValueError(f"it has {frames} frames of {height} x {width} at {rate} a second")
+    frame_rate, frames = float(m["frame_rate"]), int(m["num_frames"])
+    if not frame_rate > 0 or frames < 1 or min(height, width) < 1:
+        raise ValueError(f"it has {frames} frames of {height} x {width} at {frame_rate} a second")
     return Metadata(
         video_id=str(m.get("video_id", name)),
         split=str(m.get("split", "")),
-        rate=rate,
+        frame_rate=frame_rate,
         frames=frames,
         size=(int(height), int(width)),
         audio_samples=int(m.get("audio_samples", 0)),
-        audio_rate=float(m.get("audio_sample_rate", 0.0)),
+        audio_sample_rate=float(m.get("audio_sample_rate", 0.0)),
         cup_game=None if m.get("is_cup_game") is None else bool(m["is_cup_game"]),
         moving=None if m.get("is_camera_moving") is None else bool(m["is_camera_moving"]),
     )
@@ -172,7 +172,7 @@ def _point(e: Mapping[str, Any]) -> PointTrack:
 
 
 def _microseconds(times: Sequence[float]) -> Sequence[float]:
-    """Return times, seen to be no seconds."""
+    """Check that times are no seconds, and convert them."""
     if len(times) and 0 < max(times) < _SHORTEST:
         raise _Odd("seconds", f"timestamps go up to {max(times):g}, which are seconds; wanted microseconds")
     return times
@@ -194,13 +194,13 @@ def _segment(e: Mapping[str, Any]) -> LabelledSegment:
     )
 
 
-def _question(e: Mapping[str, Any]) -> Question:
+def _question(e: Mapping[str, Any]) -> ChoiceQuestion:
     options = tuple(map(str, e["options"]))
     answer = None if e.get("answer_id") is None else int(e["answer_id"])
     if answer is not None and not 0 <= answer < len(options):
         raise _Odd("unknown-option", f"answer_id is {answer} of {len(options)} options")
     tags = e.get("tag") or ()
-    return Question(
+    return ChoiceQuestion(
         id=int(e["id"]),
         question=str(e["question"]),
         options=options,
@@ -223,7 +223,7 @@ def _grounded(e: Mapping[str, Any]) -> GroundedQuestion:
     )
 
 
-def _check(name: str, video: Video) -> None:
+def _check(name: str, video: AnnotatedVideo) -> None:
     """Refuse what contradicts itself."""
 
     def refuse(what: str, number: int, rule: str, kind: str) -> None:

@@ -20,11 +20,11 @@ from jaxtyping import Float32
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.systems.perception_test.annotations import BESIDE, read_annotations
-from tapetum.systems.perception_test.footage import Footage, find_videos, footage_sound, open_footage
+from tapetum.systems.perception_test.footage import AlignedVideo, find_videos, footage_sound, open_footage
 from tapetum.systems.perception_test.lists import find_cuts, find_ids, read_ids
-from tapetum.systems.perception_test.predictions import KEYS, asked
+from tapetum.systems.perception_test.predictions import KEYS, has_task
 from tapetum.systems.perception_test.public_files import CUTS
-from tapetum.systems.perception_test.types import Question, Video
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
 
 _OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
 """Task to parts of the names of its own files of annotations, where that is not its key."""
@@ -35,26 +35,26 @@ class Item:
     """A video, and all that is known of it."""
 
     name: str
-    truth: Video
+    truth: AnnotatedVideo
     folder: Path
     """In which the videos are."""
     cut: bool = True
     """Whether a question sees its video only as far as it may."""
 
-    def open(self, question: Question | None = None) -> Footage:
+    def open(self, question: ChoiceQuestion | None = None) -> AlignedVideo:
         """Open its images, to the end that a question lets be seen. Raises BadInput where there are none."""
-        path, _ = self._found
+        path, _ = self._files
         return open_footage(path, self.truth.metadata, self._end(question))
 
-    def sound(self, rate: int, question: Question | None = None) -> Float32[np.ndarray, " n"]:
-        """Read its sound at `rate` samples a second, to the end that a question lets be heard; none of a silent video."""
-        return footage_sound(*self._found, self.truth.metadata, rate, self._end(question))
+    def sound(self, sample_rate: int, question: ChoiceQuestion | None = None) -> Float32[np.ndarray, " n"]:
+        """Read its sound, to the end that a question lets be heard; none of a silent video."""
+        return footage_sound(*self._files, self.truth.metadata, sample_rate, self._end(question))
 
     @property
-    def _found(self) -> tuple[Path, Path | None]:
+    def _files(self) -> tuple[Path, Path | None]:
         return find_videos(self.folder, [self.name])[self.name]
 
-    def _end(self, question: Question | None) -> int | None:
+    def _end(self, question: ChoiceQuestion | None) -> int | None:
         return question.cut if self.cut and question is not None else None
 
 
@@ -101,20 +101,20 @@ def open_split(
     file = find_annotations(root, split, task)
     remarks = []
     videos = read_annotations(file, BESIDE if cut else None)
-    if cut and task in (None, "mcqa") and split in CUTS and find_cuts(file, split) is None and _gives_away(videos):
+    if cut and task in (None, "mcqa") and split in CUTS and find_cuts(file, split) is None and _shows_answers(videos):
         remarks.append(
             f"there is no {CUTS[split]} beside {file}: questions see the ends of cup games, which give the answers away; "
             "fetch it with --parts lists"
         )
     if task is not None:
-        videos = {name: video for name, video in videos.items() if asked(task, video) or split == "test"}
+        videos = {name: video for name, video in videos.items() if has_task(task, video) or split == "test"}
         ids = find_ids(file.parent, task, split) if challenge else None
         if ids is not None:
-            wanted = set(read_ids(ids))
-            lacking = len(wanted - videos.keys())
-            videos = {name: video for name, video in videos.items() if name in wanted}
+            listed = set(read_ids(ids))
+            lacking = len(listed - videos.keys())
+            videos = {name: video for name, video in videos.items() if name in listed}
             if lacking:
-                remarks.append(f"{lacking} of {len(wanted)} videos in {ids.name} are not in {file.name}")
+                remarks.append(f"{lacking} of {len(listed)} videos in {ids.name} are not in {file.name}")
         elif challenge:
             remarks.append(
                 f"there is no list of the challenge's videos beside {file}; all {len(videos)} with the task are taken"
@@ -124,8 +124,8 @@ def open_split(
     return PerceptionTest([Item(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()], remarks)
 
 
-def _gives_away(videos: Mapping[str, Video]) -> bool:
-    """Whether a cup game is shown to its end to a question."""
+def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:
+    """Check whether a question sees a cup game to its end."""
     return any(v.metadata.cup_game and v.questions and not any(q.cut for q in v.questions) for v in videos.values())
 
 

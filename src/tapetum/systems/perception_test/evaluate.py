@@ -6,15 +6,16 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_json
-from tapetum.systems.perception_test.predictions import Predictions, asked, read_predictions
-from tapetum.systems.perception_test.scores.common import Scores
+from tapetum.systems.perception_test.predicted import TaskPredictions
+from tapetum.systems.perception_test.predictions import has_task, read_predictions
+from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.grounded import score_grounded
 from tapetum.systems.perception_test.scores.joint import score_joint
 from tapetum.systems.perception_test.scores.objects import score_objects
 from tapetum.systems.perception_test.scores.points import score_points
 from tapetum.systems.perception_test.scores.questions import score_questions
 from tapetum.systems.perception_test.scores.segments import score_segments
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 TASKS = {
     "object": score_objects,
@@ -39,18 +40,18 @@ def check_task(task: str, reading: str) -> None:
         raise BadInput(f"the task {task} has no reading {reading!r}; it is one of {', '.join(fits)}")
 
 
-def check_annotated(task: str, annotations: Mapping[str, Video]) -> None:
+def check_annotated(task: str, annotations: Mapping[str, AnnotatedVideo]) -> None:
     """Raise BadInput for annotations that have nothing of a task."""
-    if not any(asked(task, video) for video in annotations.values()):
+    if not any(has_task(task, video) for video in annotations.values()):
         raise BadInput(f"the annotations have nothing of the task {task}; give those of another task or split")
 
 
 def score(
     task: str,
-    annotations: Mapping[str, Video],
-    predictions: str | Path | Mapping[str, Any] | Predictions,
+    annotations: Mapping[str, AnnotatedVideo],
+    predictions: str | Path | Mapping[str, Any] | TaskPredictions,
     reading: str = "default",
-) -> Scores:
+) -> TaskScores:
     """Score predictions of a task: a file, its content, or what `read_predictions` gave.
 
     Raises:
@@ -61,12 +62,12 @@ def score(
     check_annotated(task, annotations)
     if isinstance(predictions, str | Path):
         predictions = read_json(predictions)
-    if not isinstance(predictions, Predictions):
+    if not isinstance(predictions, TaskPredictions):
         predictions = read_predictions(task, predictions, annotations)
     predictions.refuse()
-    found = TASKS[task](annotations, predictions, reading)
+    scores = TASKS[task](annotations, predictions, reading)
     remarks: dict[str, int] = {}
     for finding in predictions.findings:
         name = finding.name.replace("-", "_")
         remarks[name] = remarks.get(name, 0) + 1
-    return Scores(numbers=found.numbers, groups=found.groups, counts={**found.counts, **remarks}, table=found.table)
+    return TaskScores(numbers=scores.numbers, groups=scores.groups, counts={**scores.counts, **remarks}, table=scores.table)

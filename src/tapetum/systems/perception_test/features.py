@@ -56,14 +56,14 @@ def read_features(path: str | Path, width: int | None = None) -> Float32[np.ndar
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or (width is not None and array.shape[1] != width):
-        wanted = f"(l, {width or 'c'})"
+        expected = f"(l, {width or 'c'})"
         raise BadInput(
-            f"{path} holds {array.dtype} of shape {array.shape}; features are numbers of shape {wanted} [wrong-shape]"
+            f"{path} holds {array.dtype} of shape {array.shape}; features are numbers of shape {expected} [wrong-shape]"
         )
-    found = array.astype(np.float32)
-    if not np.isfinite(found).all():
+    features = array.astype(np.float32)
+    if not np.isfinite(features).all():
         raise BadInput(f"{path} holds features that are no finite numbers; fetch it again [not-finite]")
-    return found
+    return features
 
 
 def _array(path: Path) -> np.ndarray:
@@ -80,10 +80,10 @@ def _array(path: Path) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def joined(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "l cd"]:
+def join_features(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "l cd"]:
     """Put features of images and sound side by side, the sound's at the moments of the others.
 
-    >>> joined(np.zeros((3, 1), np.float32), np.array([[0.0], [4.0]], np.float32))[:, 1].tolist()
+    >>> join_features(np.zeros((3, 1), np.float32), np.array([[0.0], [4.0]], np.float32))[:, 1].tolist()
     [0.0, 2.0, 4.0]
     """
     moments = np.linspace(0, len(sound) - 1, len(video))
@@ -93,10 +93,10 @@ def joined(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"])
     return np.concatenate([video, between], 1).astype(np.float32)
 
 
-def moments_s(length: int) -> Float64[np.ndarray, " l"]:
-    """Give the middle of what each feature of the video has seen, in seconds.
+def feature_times_s(length: int) -> Float64[np.ndarray, " l"]:
+    """Compute the middle of each feature's window in the video, in seconds.
 
-    >>> moments_s(2).round(4).tolist()
+    >>> feature_times_s(2).round(4).tolist()
     [0.5333, 1.6]
     """
     return (np.arange(length) * STRIDE + WINDOW / 2) / RATE

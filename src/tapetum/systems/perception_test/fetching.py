@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class PlannedFile:
     """A public file, how large it is, and whether it is here."""
 
     file: Public
@@ -45,18 +45,18 @@ class Wanted:
     here: bool
 
 
-def plan(
+def plan_files(
     files: Sequence[Public],
     out: Path,
     source: str = SOURCE,
     waiting: Callable[[], None] = lambda: None,
     limits: Limits = USUAL,
-) -> list[Wanted]:
-    """Say how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
+) -> list[PlannedFile]:
+    """List how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
 
     A server that does not answer once is not asked again. Raises BadInput where the server has one no more.
     """
-    found, answers = [], True
+    planned, answers = [], True
     for file in files:
         here, size = is_here(file, out), None
         if here:
@@ -66,13 +66,13 @@ def plan(
                 size = announced_size(f"{source.rstrip('/')}/{file.below}", limits, waiting)
             except Unreachable:
                 answers = False
-        found.append(Wanted(file=file, size=size or file.stated, here=here))
-    return found
+        planned.append(PlannedFile(file=file, size=size or file.stated, here=here))
+    return planned
 
 
-def check_room(wanted: Sequence[Wanted], out: Path) -> None:
+def check_disk_space(files: Sequence[PlannedFile], out: Path) -> None:
     """Raise BadInput where the disk has no room for all that is to come: each file, and the largest one packed and unpacked."""
-    sizes = [each.size or 0 for each in wanted if not each.here]
+    sizes = [each.size or 0 for each in files if not each.here]
     needed = sum(sizes) + max(sizes, default=0)
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
@@ -84,7 +84,7 @@ def check_room(wanted: Sequence[Wanted], out: Path) -> None:
 
 
 def is_here(file: Public, out: Path) -> bool:
-    """Tell whether a file was fetched, and all that came of it is there with its size."""
+    """Check whether a file was fetched, and all that came of it is there with its size."""
     listed = _note(file, out).get("files")
     try:
         return bool(listed) and all((out / name).stat().st_size == size for name, size in dict(listed).items())
@@ -99,7 +99,7 @@ def fetch(
     progress: Progress = lambda task, done, total: None,
     pause: float = 1.0,
 ) -> None:
-    """Bring a file, or what is in it, into the folder `out`; nothing is done where it is here.
+    """Fetch a file, or what is in it, into the folder `out`; nothing is done where it is here.
 
     Raises BadInput: the server does not have it or cannot be reached, it is damaged, hostile, or no longer what it was when it
     was first fetched, or the folder cannot be written.
@@ -165,19 +165,19 @@ def _unpacked(file: Public, out: Path, packed: Path, progress: Progress) -> dict
 def _compare(file: Public, out: Path, packed: Path, record: Record) -> None:
     """Raise BadInput where a file is not what it was when it was first fetched into this folder."""
     before = _note(file, out).get("sha256")
-    found = record.sha256 if record_of(packed) else sha256_of(packed)
-    if before is not None and before != found:
+    digest = record.sha256 if record_of(packed) else sha256_of(packed)
+    if before is not None and before != digest:
         _remove(packed)
         raise BadInput(
-            f"{file.name} is not what was first fetched (SHA-256 {found[:12]}, not {str(before)[:12]}): if its publisher has "
+            f"{file.name} is not what was first fetched (SHA-256 {digest[:12]}, not {str(before)[:12]}): if its publisher has "
             f"changed it, remove {out / 'fetched' / file.name}.json and fetch again [other-sum]"
         )
 
 
 def _note(file: Public, out: Path) -> dict[str, Any]:
     try:
-        found = read_json(out / "fetched" / f"{file.name}.json")
-        return found if isinstance(found, dict) else {}
+        note = read_json(out / "fetched" / f"{file.name}.json")
+        return note if isinstance(note, dict) else {}
     except (OSError, ValueError):
         return {}
 

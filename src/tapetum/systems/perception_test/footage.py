@@ -14,25 +14,24 @@ from jaxtyping import Float32, Float64, Int
 from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
-from tapetum.video import Report, Video, open_video
-from tapetum.video.held import HELD_BYTES
+from tapetum.video import DecodeReport, Video, open_video
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.types import Frame
+from tapetum.video.types import FRAME_CACHE_BYTES, Frame
 
 
-def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) -> Int[np.ndarray, " t"]:
-    """Give the number of the frame of a file that is shown at each frame of the annotations.
+def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:
+    """Compute the number of the frame of a file that is shown at each frame of the annotations.
 
-    >>> numbers_of(np.arange(5) / 25, 5, 25.0).tolist(), numbers_of(np.arange(8) / 50, 4, 25.0).tolist()
+    >>> frame_numbers(np.arange(5) / 25, 5, 25.0).tolist(), frame_numbers(np.arange(8) / 50, 4, 25.0).tolist()
     ([0, 1, 2, 3, 4], [0, 2, 4, 6])
     """
     if len(timestamps) == frames:
         return np.arange(frames)
-    shown = np.floor((timestamps - timestamps[0]) * rate + 0.5 + 1e-6)
+    shown = np.floor((timestamps - timestamps[0]) * frame_rate + 0.5 + 1e-6)
     return np.clip(np.searchsorted(shown, np.arange(frames), "right") - 1, 0, len(timestamps) - 1)
 
 
-class Footage(Video):
+class AlignedVideo(Video):
     """A video whose frames are those of its annotations, until one that is cut off."""
 
     def __init__(self, video: Video, metadata: Metadata, cut: int | None = None):
@@ -43,67 +42,67 @@ class Footage(Video):
         if count < 1:
             raise BadInput(f"{metadata.video_id} is cut at its frame {cut}; wanted 1 or more")
         self._whole, self.metadata = video, metadata
-        self.numbers = numbers_of(video.timestamps, metadata.frames, metadata.rate)[:count]
+        self.numbers = frame_numbers(video.timestamps, metadata.frames, metadata.frame_rate)[:count]
         self.name, self.height, self.width = video.name, video.height, video.width
 
     @property
     def remark(self) -> str | None:
         """What is odd about it, for a person."""
-        found, wanted = len(self._whole), self.metadata.frames
-        if found == wanted:
+        decoded, annotated = len(self._whole), self.metadata.frames
+        if decoded == annotated:
             return None
-        return f"{self.name} has {found} frames, and its annotations {wanted}; frames are taken by their times"
+        return f"{self.name} has {decoded} frames, and its annotations {annotated}; frames are taken by their times"
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     @property
     def rate(self) -> float:
-        return self.metadata.rate
+        return self.metadata.frame_rate
 
     @property
     def timestamps(self) -> Float64[np.ndarray, " t"]:
-        return np.arange(len(self)) / self.metadata.rate
+        return np.arange(len(self)) / self.metadata.frame_rate
 
     @property
-    def report(self) -> Report:
-        return Report(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
+    def report(self) -> DecodeReport:
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=self._whole.report.complete)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        wanted = self.numbers[list(indices)].tolist()
+        numbers = self.numbers[list(indices)].tolist()
         last, frame = -1, None
-        frames = self._whole._read(list(dict.fromkeys(wanted)))
-        for number in wanted:
+        frames = self._whole._read(list(dict.fromkeys(numbers)))
+        for number in numbers:
             frame = next(frames) if number != last or frame is None else frame.copy()
             last = number
             yield frame
 
-    def hold(self, room: int = HELD_BYTES) -> None:
-        self._whole.hold(room)
+    def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
+        self._whole.cache_frames(max_bytes)
 
     def close(self) -> None:
         self._whole.close()
 
 
-def open_footage(path: str | Path, metadata: Metadata, cut: int | None = None) -> Footage:
+def open_footage(path: str | Path, metadata: Metadata, cut: int | None = None) -> AlignedVideo:
     """Open a video in the frames of its annotations; `cut` is the first frame that is not shown. Raises as `open_video`."""
-    return Footage(open_video(path), metadata, cut)
+    return AlignedVideo(open_video(path), metadata, cut)
 
 
 def footage_sound(
-    path: Path, recording: Path | None, metadata: Metadata, rate: int, cut: int | None = None
+    path: Path, recording: Path | None, metadata: Metadata, sample_rate: int, cut: int | None = None
 ) -> Float32[np.ndarray, " n"]:
-    """Read the sound of a video, samples -1..1 at `rate` a second, of its recording or else of itself, until it is cut.
+    """Read the sound of a video, samples -1..1 at `sample_rate` a second, of its recording or else of itself, until it is cut.
 
     None of a video that has none. Raises BadInput as `read_sound`.
     """
     if recording is None and not has_sound(path):
         return np.zeros(0, np.float32)
-    seconds = None if cut is None or cut >= metadata.frames else cut / metadata.rate
-    return read_sound(recording or path, rate, seconds=seconds)
+    seconds = None if cut is None or cut >= metadata.frames else cut / metadata.frame_rate
+    return read_sound(recording or path, sample_rate, seconds=seconds)
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Path | None]]:
@@ -113,12 +112,12 @@ def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Pat
     """
     places = [folder, folder / "videos"]
     sounds = [folder / "audios", folder.parent / "audios", folder]
-    found: dict[str, tuple[Path, Path | None]] = {}
+    files: dict[str, tuple[Path, Path | None]] = {}
     for name in names:
         if "/" in name or name.startswith("."):
             raise BadInput(f"a video is called {name!r} in the annotations, which is no name of a file; rename it [escape]")
         video = next((path for place in places if (path := video_file(place, name)).is_file()), None)
         if video is None:
             raise BadInput(f"there is no {name}.mp4 in {folder} or its videos/; get the videos of these annotations")
-        found[name] = video, next((path for place in sounds if (path := place / f"{name}.wav").is_file()), None)
-    return found
+        files[name] = video, next((path for place in sounds if (path := place / f"{name}.wav").is_file()), None)
+    return files

@@ -19,7 +19,7 @@ from tapetum.core import reading
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
 from tapetum.systems.perception_test.public_files import CUTS, ID_LISTS
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}
 
@@ -27,12 +27,12 @@ _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON file that holds an object. Raises BadInput for one that is missing, damaged, or something else."""
     try:
-        found = reading.read_json(path)
+        content = reading.read_json(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON ({error}); give a file of the Perception Test") from error
-    if not isinstance(found, dict):
-        raise BadInput(f"{path} holds a {type(found).__name__}; wanted an object with a key for each video")
-    return found
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds a {type(content).__name__}; wanted an object with a key for each video")
+    return content
 
 
 def read_ids(path: str | Path) -> list[str]:
@@ -50,13 +50,13 @@ def read_ids(path: str | Path) -> list[str]:
 
 def read_cuts(path: str | Path) -> dict[str, int]:
     """Read at which frame videos end for questions. Raises BadInput for what is not a whole number."""
-    found = {}
+    cuts = {}
     for name, value in read_json(path).items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
             raise BadInput(f"{path} says that {name} ends at {value!r}; wanted the number of a frame [no-number]")
         if value > 0:
-            found[name] = int(value)
-    return found
+            cuts[name] = int(value)
+    return cuts
 
 
 def find_cuts(annotations: Path, split: str) -> Path | None:
@@ -75,12 +75,12 @@ def find_list(folder: Path, name: str | None) -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None) if name else None
 
 
-def with_cuts(annotations: Mapping[str, Video], cuts: Mapping[str, int]) -> dict[str, Video]:
-    """Let questions know where their videos end, where that is before their own end and before what they say themselves."""
+def with_cuts(annotations: Mapping[str, AnnotatedVideo], cuts: Mapping[str, int]) -> dict[str, AnnotatedVideo]:
+    """Set where the videos of questions end, where that is before their own end and before what they say themselves."""
     return {name: _cut(video, cuts.get(name)) for name, video in annotations.items()}
 
 
-def _cut(video: Video, end: int | None) -> Video:
+def _cut(video: AnnotatedVideo, end: int | None) -> AnnotatedVideo:
     if end is None or end >= video.metadata.frames or not video.questions:
         return video
     questions = tuple(replace(each, cut=end if each.cut is None else min(each.cut, end)) for each in video.questions)

@@ -1,4 +1,4 @@
-"""What predictions say once they are read, and what is wrong with them. See `tapetum.systems.perception_test.predictions`."""
+"""Types of predictions that were read, and findings about them. See `tapetum.systems.perception_test.predictions`."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Finding:
+class PredictionFinding:
     """Something that is wrong with predictions."""
 
     name: str
@@ -19,7 +19,7 @@ class Finding:
     where: str
     """Video and item."""
     text: str
-    """What was found, and what was wanted."""
+    """The value, and what it must be."""
     error: bool = True
     """The server refuses it; else it counts as empty."""
 
@@ -28,7 +28,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracked:
+class PredictedTrack:
     """Boxes or points of a track in some frames."""
 
     id: int
@@ -39,7 +39,7 @@ class Tracked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PredictedSegment:
     """A predicted action or sound."""
 
     label_id: int
@@ -49,7 +49,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class PredictedAnswer:
     """An answered question."""
 
     id: int
@@ -58,13 +58,13 @@ class Chosen:
 
 
 @dataclass
-class Predictions:
+class TaskPredictions:
     """Predictions of one task, by video, and what is wrong with them."""
 
     task: str
     videos: dict[str, Any] = field(default_factory=dict)
     """Lists of Tracked, Found or Chosen; of grounded a dict from question id to a list of Tracked, of joint one from task."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[PredictionFinding] = field(default_factory=list)
 
     def refuse(self) -> None:
         """Raise BadInput for the first error, and say how many there are."""
@@ -74,19 +74,19 @@ class Predictions:
             raise BadInput(f"{errors[0]}{more}; tapetum submit perception-test --check lists all")
 
 
-class Reader:
+class FindingCollector:
     """Collects the findings of a video, or of a part of what is said about it."""
 
-    def __init__(self, found: Predictions, video: str):
-        self.found, self.video = found, video
+    def __init__(self, predictions: TaskPredictions, video: str):
+        self.predictions, self.video = predictions, video
 
     def add(self, name: str, item: str, text: str, error: bool = True) -> None:
         """Note that something is wrong with an item."""
         where = f"{self.video}, {item}" if item else self.video
-        self.found.findings.append(Finding(name, where, text, error))
+        self.predictions.findings.append(PredictionFinding(name, where, text, error))
 
     def whole_number(self, value: Any, item: str, what: str) -> int | None:
-        """Take a whole number; a text that says one is found, for ids as strings are a common slip."""
+        """Check a whole number; ids as strings, a common slip, have a finding of their own."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             self.add("no-number", item, f"{what} is {value!r}; wanted a whole number")
             return None

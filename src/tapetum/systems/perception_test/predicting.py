@@ -20,23 +20,23 @@ from tapetum.core.identity import Outdated, stamp
 from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
-from tapetum.data.json_files import dumps, write_mapping
-from tapetum.systems.perception_test.baselines.seen import SIDE, Predictor, Seen
+from tapetum.data.entries import dumps, write_mapping
+from tapetum.systems.perception_test.baselines.content import SIDE, Predictor, VideoContent
 from tapetum.systems.perception_test.footage import find_videos
-from tapetum.systems.perception_test.predictions import KEYS, asked
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.predictions import KEYS, has_task
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
 """Tasks, and who answers them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class PredictionJob:
     """A video, and what is still to be predicted for it."""
 
     name: str
-    video: Video
-    seen: Seen
+    video: AnnotatedVideo
+    content: VideoContent
     tasks: tuple[str, ...]
     identities: Mapping[str, Any]
     """Of each task, as JSON values: predictions of another are not taken over."""
@@ -44,7 +44,7 @@ class Job:
 
 
 def predict_videos(
-    annotations: Mapping[str, Video],
+    annotations: Mapping[str, AnnotatedVideo],
     make: Callable[[], Predictors],
     identities: Mapping[str, Mapping[str, Any]],
     out: Path,
@@ -74,45 +74,51 @@ def predict_videos(
         BadInput: a video is missing or damaged, or `out` cannot be written.
     """
     tasks = tuple(identities)
-    wanted = {name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if asked(t, video)))}
-    if not wanted:
+    tasks_by_video = {
+        name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if has_task(t, video)))
+    }
+    if not tasks_by_video:
         raise BadInput(f"the annotations ask nothing of the tasks {', '.join(tasks)}; give those of these tasks")
     for task in tasks:
         check(out / f"{task}.json")
-    found = find_videos(videos, list(wanted)) if videos is not None else {}
+    files = find_videos(videos, list(tasks_by_video)) if videos is not None else {}
     try:
         for task in tasks:
             (out / "parts" / task).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
     jobs, outdated = [], Outdated(note)
-    for name, some in wanted.items():
-        path, sound = found.get(name, (None, None))
-        seen_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
-        of = {task: json.loads(dumps({**identities[task], **seen_stamp})) for task in some}
+    for name, some in tasks_by_video.items():
+        path, sound = files.get(name, (None, None))
+        content_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
+        of = {task: json.loads(dumps({**identities[task], **content_stamp})) for task in some}
         missing = tuple(t for t in some if read_finished(_part(out, t, name), of[t], outdated, "of") is None)
         if missing:
-            seen = Seen(annotations[name].metadata, path, sound, side)
-            jobs.append(Job(name=name, video=annotations[name], seen=seen, tasks=missing, identities=of, out=out))
+            content = VideoContent(annotations[name].metadata, path, sound, side)
+            jobs.append(
+                PredictionJob(name=name, video=annotations[name], content=content, tasks=missing, identities=of, out=out)
+            )
     outdated.say(out)
-    done = len(wanted) - len(jobs)
+    done = len(tasks_by_video) - len(jobs)
     for _ in run_jobs(predict_one, jobs, make, engine=engine, workers=workers, finished=done, progress=progress):
         pass  # what is predicted is in files
     remove_unfinished((out / "parts").glob("*/.*.tmp*"))
-    return {task: _joined(out, task, [name for name, some in wanted.items() if task in some]) for task in tasks}
+    return {
+        task: _write_predictions(out, task, [name for name, some in tasks_by_video.items() if task in some]) for task in tasks
+    }
 
 
-def predict_one(job: Job, predictors: Predictors) -> None:
+def predict_one(job: PredictionJob, predictors: Predictors) -> None:
     """Predict for one video, which is decoded once at most, and write its parts."""
-    seen = replace(job.seen)  # what it reads is freed with it
+    content = replace(job.content)  # what it reads is freed with it
     for answered, predictor in predictors:
         tasks = [task for task in answered if task in job.tasks]
         if not tasks:
             continue
-        said = predictor.predict(job.video, seen, tasks)
+        predictions = predictor.predict(job.video, content, tasks)
         for task in tasks:
             with whole_file(_part(job.out, task, job.name), own=True) as temporary:
-                write_text(temporary, dumps({"of": job.identities[task], "said": said[task]}))
+                write_text(temporary, dumps({"of": job.identities[task], "said": predictions[task]}))
 
 
 def _part(out: Path, task: str, name: str) -> Path:
@@ -121,8 +127,10 @@ def _part(out: Path, task: str, name: str) -> Path:
     return out / "parts" / task / f"{name}.json"
 
 
-def _joined(out: Path, task: str, names: Iterable[str]) -> Path:
-    """Writes the file of a task; the servers of objects and of questions want lists directly below the videos."""
+def _write_predictions(out: Path, task: str, names: Iterable[str]) -> Path:
+    """Write the file of a task; the servers of objects and of questions want lists directly below the videos."""
     direct = task in ("object", "mcqa")
-    said = ((name, read_json(_part(out, task, name))["said"]) for name in names)
-    return write_mapping(out / f"{task}.json", ((name, value if direct else {KEYS[task]: value}) for name, value in said))
+    predictions = ((name, read_json(_part(out, task, name))["said"]) for name in names)
+    return write_mapping(
+        out / f"{task}.json", ((name, value if direct else {KEYS[task]: value}) for name, value in predictions)
+    )

@@ -14,12 +14,19 @@ Every finding has a name, and is an error (the server, or sense, refuses it) or 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tapetum.systems.perception_test.predicted import Chosen, Finding, Found, Predictions, Reader, Tracked
-from tapetum.systems.perception_test.predicted_items import read_answers, read_segments
-from tapetum.systems.perception_test.predicted_tracks import read_grounded, read_objects, read_points
-from tapetum.systems.perception_test.types import Video
-
-__all__ = ["KEYS", "Chosen", "Finding", "Found", "Predictions", "Tracked", "asked", "read_predictions"]
+from tapetum.systems.perception_test.predicted import (
+    FindingCollector,
+    PredictionFinding,
+    TaskPredictions,
+)
+from tapetum.systems.perception_test.predicted_items import (
+    read_answers,
+    read_grounded,
+    read_objects,
+    read_points,
+    read_segments,
+)
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 KEYS = {
     "object": "object_tracking",
@@ -34,7 +41,7 @@ KEYS = {
 
 JOINT = ("object", "point")
 """Tasks of the joint tracking of 2025."""
-Read = Callable[[Reader, Any, Video], Any]
+Read = Callable[[FindingCollector, Any, AnnotatedVideo], Any]
 _READERS: Mapping[str, Read] = {
     "object": read_objects,
     "point": read_points,
@@ -45,77 +52,91 @@ _READERS: Mapping[str, Read] = {
 }
 
 
-def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping[str, Video]) -> Predictions:
+def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping[str, AnnotatedVideo]) -> TaskPredictions:
     """Read the predictions of a task: object, point, action, sound, mcqa, grounded, or joint."""
-    found = Predictions(task)
+    predictions = TaskPredictions(task)
     if not content:
-        found.findings.append(Finding("empty", "the file", "it predicts nothing; everything counts as empty", error=False))
+        predictions.findings.append(
+            PredictionFinding("empty", "the file", "it predicts nothing; everything counts as empty", error=False)
+        )
     for video, item in content.items():
         if video not in annotations:
-            found.findings.append(Finding("unknown-video", video, "there is no such video in the annotations"))
+            predictions.findings.append(PredictionFinding("unknown-video", video, "there is no such video in the annotations"))
         elif task == "joint":
-            found.videos[video] = _joint(found, video, item, annotations[video])
+            predictions.videos[video] = _joint(predictions, video, item, annotations[video])
         elif isinstance(item, Mapping) and KEYS[task] not in item and any(key in item for key in KEYS.values()):
-            found.findings.append(_missing(video))  # other tasks alone are spoken of
+            predictions.findings.append(_missing(video))  # other tasks alone are spoken of
         else:
-            _read(found, video, item, annotations[video])
+            _read(predictions, video, item, annotations[video])
     if task in ("action", "sound"):
-        _unknown_classes(found, annotations)
-    found.findings += [_missing(name) for name, video in annotations.items() if name not in content and asked(task, video)]
-    return found
+        _unknown_classes(predictions, annotations)
+    predictions.findings += [
+        _missing(name) for name, video in annotations.items() if name not in content and has_task(task, video)
+    ]
+    return predictions
 
 
-def asked(task: str, video: Video) -> bool:
-    """Tell whether a video has anything of a task."""
+def has_task(task: str, video: AnnotatedVideo) -> bool:
+    """Check whether a video has annotations of a task."""
     listed = {"object": video.objects, "point": video.points, "action": video.actions, "sound": video.sounds}
     listed |= {"mcqa": video.questions, "grounded": video.grounded, "joint": [*video.objects, *video.points]}
     return bool(listed[task])
 
 
-def _read(found: Predictions, name: str, item: Any, video: Video) -> None:
+def _read(predictions: TaskPredictions, name: str, item: Any, video: AnnotatedVideo) -> None:
     """Read what is said about a video, below the task's key or not."""
-    task = found.task
+    task = predictions.task
     below = item[KEYS[task]] if isinstance(item, Mapping) and KEYS[task] in item else item
     if isinstance(below, Mapping if task == "grounded" else list):
-        found.videos[name] = _READERS[task](Reader(found, name), below, video)
+        predictions.videos[name] = _READERS[task](FindingCollector(predictions, name), below, video)
     else:
-        wanted = "an object by question" if task == "grounded" else "a list"
-        found.findings.append(Finding("wrong-nesting", name, f"it holds a {type(below).__name__}; wanted {wanted}"))
+        expected = "an object by question" if task == "grounded" else "a list"
+        predictions.findings.append(
+            PredictionFinding("wrong-nesting", name, f"it holds a {type(below).__name__}; wanted {expected}")
+        )
 
 
-def _missing(video: str) -> Finding:
-    return Finding("missing-video", video, "nothing is predicted for it; it counts as empty", error=False)
+def _missing(video: str) -> PredictionFinding:
+    return PredictionFinding("missing-video", video, "nothing is predicted for it; it counts as empty", error=False)
 
 
-def _joint(found: Predictions, name: str, item: Any, video: Video) -> dict[str, Any]:
+def _joint(predictions: TaskPredictions, name: str, item: Any, video: AnnotatedVideo) -> dict[str, Any]:
     """Read objects and points of a video; its server takes a key only where the video has such queries (issue 31 there)."""
-    said: dict[str, Any] = {}
+    tracks: dict[str, Any] = {}
     keys = {KEYS[task]: task for task in JOINT}
     if not isinstance(item, Mapping):
-        found.findings.append(Finding("wrong-nesting", name, f"it holds a {type(item).__name__}; wanted {' and '.join(keys)}"))
-        return said
+        predictions.findings.append(
+            PredictionFinding("wrong-nesting", name, f"it holds a {type(item).__name__}; wanted {' and '.join(keys)}")
+        )
+        return tracks
     for key in item.keys() - keys.keys():
-        found.findings.append(Finding("unknown-key", name, f"it has {key!r}; wanted {' and '.join(keys)} alone"))
+        predictions.findings.append(
+            PredictionFinding("unknown-key", name, f"it has {key!r}; wanted {' and '.join(keys)} alone")
+        )
     for key, task in keys.items():
         what = key.replace("_tracking", "s")
         if key not in item:
-            if asked(task, video):
-                found.findings.append(Finding("missing-key", name, f"it has no {key}; its {what} count as empty", error=False))
-        elif not asked(task, video):
-            found.findings.append(Finding("no-queries", name, f"nobody asks for {what} of it; leave out {key}"))
+            if has_task(task, video):
+                predictions.findings.append(
+                    PredictionFinding("missing-key", name, f"it has no {key}; its {what} count as empty", error=False)
+                )
+        elif not has_task(task, video):
+            predictions.findings.append(PredictionFinding("no-queries", name, f"nobody asks for {what} of it; leave out {key}"))
         elif not isinstance(item[key], list):
-            found.findings.append(Finding("wrong-nesting", name, f"{key} holds a {type(item[key]).__name__}; wanted a list"))
+            predictions.findings.append(
+                PredictionFinding("wrong-nesting", name, f"{key} holds a {type(item[key]).__name__}; wanted a list")
+            )
         else:
-            said[task] = _READERS[task](Reader(found, f"{name}, {what}"), item[key], video)
-    return said
+            tracks[task] = _READERS[task](FindingCollector(predictions, f"{name}, {what}"), item[key], video)
+    return tracks
 
 
-def _unknown_classes(found: Predictions, annotations: Mapping[str, Video]) -> None:
+def _unknown_classes(predictions: TaskPredictions, annotations: Mapping[str, AnnotatedVideo]) -> None:
     """Remark on classes that no annotation has."""
-    listed = (video.actions if found.task == "action" else video.sounds for video in annotations.values())
+    listed = (video.actions if predictions.task == "action" else video.sounds for video in annotations.values())
     known = {segment.label_id for segments in listed for segment in segments}
-    for video, segments in found.videos.items():
+    for video, segments in predictions.videos.items():
         other = sorted({each.label_id for each in segments} - known)
         if known and other:
             text = f"it predicts class {other[0]} ({len(other)} such), which no annotation has; it counts for nothing"
-            found.findings.append(Finding("unknown-class", video, text, error=False))
+            predictions.findings.append(PredictionFinding("unknown-class", video, text, error=False))

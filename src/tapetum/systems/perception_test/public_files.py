@@ -141,16 +141,16 @@ def choose(split: Split, tasks: Sequence[Task], parts: Sequence[Part]) -> list[P
                 raise BadInput(f"the Perception Test has no {what} {name!r}; it has {', '.join(known)}")
     if "mcqa-2025" in tasks and split != "valid":
         raise BadInput(f"the questions of 2025 are public of the split valid alone, not of {split}; leave out mcqa-2025")
-    found: dict[str, Public] = {}
+    files: dict[str, Public] = {}
     for part in PARTS:
         if part in parts:
-            found.update((file.name, file) for file in _of(split, tasks, part))
-    if not found:
-        asked = f"{', '.join(parts)} of {', '.join(tasks) or 'all tasks'}"
+            files.update((file.name, file) for file in _of(split, tasks, part))
+    if not files:
+        requested = f"{', '.join(parts)} of {', '.join(tasks) or 'all tasks'}"
         raise BadInput(
-            f"the Perception Test publishes no {asked} in the split {split}; ask for other parts, tasks or another split"
+            f"the Perception Test publishes no {requested} in the split {split}; ask for other parts, tasks or another split"
         )
-    return list(found.values())
+    return list(files.values())
 
 
 def _of(split: Split, tasks: Sequence[Task], part: Part) -> Iterator[Public]:

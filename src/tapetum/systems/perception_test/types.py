@@ -1,4 +1,4 @@
-"""What is known of the videos of the Perception Test, in seconds and (x, y).
+"""Types of the Perception Test's annotations, in seconds and (x, y).
 
 Places are shares: x of the width, y of the height, both 0..1, as in the public files. They are left so because every score is
 taken of shares or of its own raster (256 x 256 for points); `Metadata.to_raster` turns them into raster pixels.
@@ -17,13 +17,13 @@ class Metadata:
 
     video_id: str
     split: str
-    rate: float
+    frame_rate: float
     """Frames a second."""
     frames: int
     size: tuple[int, int]
     """Height and width in pixels."""
     audio_samples: int = 0
-    audio_rate: float = 0.0
+    audio_sample_rate: float = 0.0
     cup_game: bool | None = None
     """None where it is not said, as of test videos; `moving` likewise."""
     moving: bool | None = None
@@ -32,7 +32,7 @@ class Metadata:
     @property
     def seconds(self) -> float:
         """Length of the video."""
-        return self.frames / self.rate
+        return self.frames / self.frame_rate
 
     def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
         """Turn shares (x, y) or (x1, y1, x2, y2) into raster pixels."""
@@ -84,7 +84,7 @@ class LabelledSegment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ChoiceQuestion:
     """A question with options."""
 
     id: int
@@ -112,13 +112,13 @@ class GroundedQuestion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Video:
-    """All that is known of a video."""
+class AnnotatedVideo:
+    """All annotations of a video."""
 
     metadata: Metadata
     objects: Sequence[ObjectTrack] = ()
     points: Sequence[PointTrack] = ()
     actions: Sequence[LabelledSegment] = ()
     sounds: Sequence[LabelledSegment] = ()
-    questions: Sequence[Question] = ()
+    questions: Sequence[ChoiceQuestion] = ()
     grounded: Sequence[GroundedQuestion] = ()

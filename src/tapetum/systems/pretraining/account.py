@@ -80,8 +80,8 @@ def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], tor
         }
         config = run.architecture.config
         if run.method == "mae" and isinstance(config, ViTConfig):
-            seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
-            batch["visible"] = torch.zeros(images, seen, dtype=torch.int64)
+            visible = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
+            batch["visible"] = torch.zeros(images, visible, dtype=torch.int64)
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 

@@ -19,7 +19,6 @@ from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
 from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
-from tapetum.hub.registry import known as registered
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 
 if TYPE_CHECKING:
@@ -222,7 +221,9 @@ def is_trained(encoder: str) -> bool:
         return True
     if encoder in names() or is_reference(encoder, "encoder"):
         return False
-    return Path(encoder).exists() or "=" in encoder or encoder in registered()
+    from tapetum.hub.registry import known
+
+    return Path(encoder).exists() or "=" in encoder or encoder in known()
 
 
 @lru_cache(maxsize=2)
@@ -237,13 +238,13 @@ def trained_architecture(reference: str, size: int) -> Architecture:
     """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
     from tapetum.encoders.factory import describe
 
-    found = describe(trained_encoder(reference))
-    side = getattr(found.config, "image_size", (size, size))
+    result = describe(trained_encoder(reference))
+    side = getattr(result.config, "image_size", (size, size))
     if side != (size, size):
         raise BadInput(
             f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
         )
-    return _prepared(found, size)
+    return _prepared(result, size)
 
 
 def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
@@ -253,17 +254,17 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     (8, 8)
     """
     changes = dict(_setting(text) for text in change)
-    found = architecture(name)
-    if hasattr(found.config, "image_size"):
-        check_side(found.config, size, "--size", changes.get("patch"))
+    result = architecture(name)
+    if hasattr(result.config, "image_size"):
+        check_side(result.config, size, "--size", changes.get("patch"))
         changes = {"image_size": (size, size), **changes}
-    return _prepared(changed(found, changes), size)
+    return _prepared(changed(result, changes), size)
 
 
-def _prepared(found: Architecture, size: int) -> Architecture:
+def _prepared(base: Architecture, size: int) -> Architecture:
     """Let images be prepared to `size`, small ones uncropped."""
-    crop_fraction = 1.0 if size <= 64 else found.preprocessing.crop_fraction
-    return replace(found, preprocessing=replace(found.preprocessing, size=(size, size), crop_fraction=crop_fraction))
+    crop_fraction = 1.0 if size <= 64 else base.preprocessing.crop_fraction
+    return replace(base, preprocessing=replace(base.preprocessing, size=(size, size), crop_fraction=crop_fraction))
 
 
 def _setting(text: str, option: str = "--change") -> tuple[str, Any]:

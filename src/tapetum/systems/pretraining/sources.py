@@ -17,11 +17,11 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
+from tapetum.data.files import Files, opened_image, stored_file
 from tapetum.data.layouts import listing
-from tapetum.data.media import Files, opened_image, stored
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import Image, ImageSource
-from tapetum.video.images import IMAGES
+from tapetum.video.folders import IMAGES
 
 _CACHED_BYTES = 512 << 20
 """Decoded images that a process keeps."""
@@ -82,10 +82,10 @@ def read_source(place: Path, *, captions: bool = False) -> ImageSource:
     """
     if not place.exists():
         raise BadInput(f"there is no {place}; give a folder of images")
-    found = _source(place, captions)
-    if len(found) < 2:
+    source = _source(place, captions)
+    if len(source) < 2:
         raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
-    return replace(found, about={"data": place.resolve().name, "images": len(found), **found.about})
+    return replace(source, about={"data": place.resolve().name, "images": len(source), **source.about})
 
 
 def _source(place: Path, captions: bool) -> ImageSource:
@@ -95,19 +95,19 @@ def _source(place: Path, captions: bool) -> ImageSource:
     if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("train*.parquet"))):
         return _listed("parquet", place)
     if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
-        found = _listed("shards", place)
-        return replace(found, captions=_texts(place)) if captions else found
+        source = _listed("shards", place)
+        return replace(source, captions=_texts(place)) if captions else source
     if place.is_dir():
         return _folder(place, captions)
     raise BadInput(f"{place} is no folder, parquet file or tar; give a folder of images")
 
 
 def _listed(layout: str, place: Path) -> ImageSource:
-    found = listing(layout, place, "train")
-    if "image" not in found.files:
-        raise BadInput(f"{place} has {', '.join(found.files)} and no images; give data that has")
-    labels = found.truth if found.asks == "class" else None
-    return ImageSource(FileImages(found.files["image"]), labels, found.classes)
+    images = listing(layout, place, "train")
+    if "image" not in images.files:
+        raise BadInput(f"{place} has {', '.join(images.files)} and no images; give data that has")
+    labels = images.truth if images.asks == "class" else None
+    return ImageSource(FileImages(images.files["image"]), labels, images.classes)
 
 
 def _texts(place: Path) -> Sequence[str] | None:
@@ -116,8 +116,8 @@ def _texts(place: Path) -> Sequence[str] | None:
     shards = Shards(folder)
     if "txt" not in shards.fields:
         return None
-    taken = (k for k in range(len(shards)) if folder != place or k % 10)
-    return [shards.read(k)["txt"].decode(errors="replace").strip() for k in taken]
+    numbers = (k for k in range(len(shards)) if folder != place or k % 10)
+    return [shards.read(k)["txt"].decode(errors="replace").strip() for k in numbers]
 
 
 def _cifar(place: Path, files: Sequence[Path]) -> ImageSource:
@@ -151,8 +151,8 @@ def _folder(place: Path, captions: bool) -> ImageSource:
     if None not in folders and len(names) > 1:
         number = {name: k for k, name in enumerate(names)}
         labels = np.array([number[str(name)] for name in folders])
-    found = ImageSource(FileImages([stored(path) for path in files]), labels, names if labels is not None else ())
-    return replace(found, captions=_beside(files)) if captions else found
+    source = ImageSource(FileImages([stored_file(path) for path in files]), labels, names if labels is not None else ())
+    return replace(source, captions=_beside(files)) if captions else source
 
 
 def _beside(files: Sequence[Path]) -> Sequence[str] | None:

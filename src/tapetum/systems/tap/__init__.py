@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from tapetum.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tapetum.systems.tap.tracking.tracker import Tracker
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
     from tapetum.types import Tracks
 
-__all__ = ["Tracker", "Tracks", "build"]
+__all__ = ["TapirTracker", "Tracks", "build"]
 
 
-def build(name: str, seed: int = 0) -> "Tracker":
+def build(name: str, seed: int = 0) -> "TapirTracker":
     """Build a tracker with random weights; see `tapetum.systems.tap.tracking.tracker.build`."""
     from tapetum.systems.tap.tracking import tracker
 
@@ -20,6 +20,6 @@ def build(name: str, seed: int = 0) -> "Tracker":
 
 __getattr__ = lazy_attributes(
     __name__,
-    {"tracking.tracker": ("Tracker", "Tracks")},
+    {"tracking.tracker": ("TapirTracker", "Tracks")},
     ("config", "export", "network", "tracking", "training", "bootstrap", "weights"),
 )

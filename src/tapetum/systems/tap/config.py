@@ -7,6 +7,7 @@ with different numbers.
 from dataclasses import dataclass, replace
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class TapirConfig:
     """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
     refine_at_least: tuple[int, int] | None = None
     """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
-    second_look: bool = False
+    second_pass: bool = False
     """Trackers of this network seek each point once more, with what it looks like wherever it was seen
-    (`tapetum.systems.tap.network.second_look`), unless told otherwise; not for causal ones."""
+    (`tapetum.systems.tap.network.second_pass`), unless told otherwise; not for causal ones."""
     polish: bool = False
     """Trackers of this network align each point's first look with every frame (`tracking.polish`), unless told otherwise."""
     stem_channels: int = 64
@@ -56,16 +57,15 @@ class TapirConfig:
     """Widening inside a mixer block, of the depthwise branch and of the MLP."""
 
     def __post_init__(self) -> None:
+        check_fields(self, pyramid_level="[0, inf)", extra_convs="[0, inf)", iterations="[1, inf)", blocks_per_group="[1, inf)")
         h, w = self.initial_resolution
         if h <= 0 or w <= 0 or h % 8 or w % 8:
             raise BadInput(f"initial_resolution is {h}x{w}; it must be positive multiples of 8, such as 256x256")
         s0, s1, s2, s3 = self.strides
         if 2 * s0 * s1 != 4 or 2 * s0 * s1 * s2 * s3 != 8:
             raise BadInput(f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3")
-        if self.causal and self.second_look:
-            raise BadInput("second_look needs the future, and a causal network has none; leave one of them out")
-        if self.pyramid_level < 0 or self.extra_convs < 0 or self.iterations < 1 or min(self.blocks_per_group) < 1:
-            raise BadInput("pyramid_level and extra_convs must be 0 or more, iterations and blocks_per_group 1 or more")
+        if self.causal and self.second_pass:
+            raise BadInput("second_pass needs the future, and a causal network has none; leave one of them out")
 
     @property
     def hires_dim(self) -> int:
@@ -92,7 +92,7 @@ NANO = TapirConfig(
     iterations=2,
     average_positions=False,
     refine_at_least=(384, 384),
-    second_look=True,
+    second_pass=True,
     polish=True,
     stem_channels=24,
     channels=(48, 64, 96, 96),
@@ -106,7 +106,7 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning images."""
-CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_look=False)
+CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_pass=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}

@@ -8,14 +8,14 @@ are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that
 A causal network can also be exported as two programs, for frames that come one by one:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> matched (1, n, c), hires (r, 1, n, ch), lowres (r, 1, n, c)
-    step    frame, asked (1, n, 2), matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
+    step    frame, query_xy (1, n, 2), matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
                 -> tracks (1, n, 1, 2), occlusion, expected_dist (1, n, 1), narrow, wide
 
-for r resolutions, i refinement iterations in all and b mixer blocks. `asked` is the points in the frame in which they were
+for r resolutions, i refinement iterations in all and b mixer blocks. `query_xy` is the points in the frame in which they were
 asked for, and NaN in all others; `narrow` and `wide` are zeros before the first frame.
 occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
-A program does both looks of a network that has two (`tap.network.second_look`). It does not end with the alignment of patches
+A program does both looks of a network that has two (`tap.network.second_pass`). It does not end with the alignment of patches
 (`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` says so of a tracker.
 """
 
@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.second_look import looks_of_fixed_shape
+from tapetum.systems.tap.network.second_pass import track_with_fixed_shapes
 from tapetum.systems.tap.network.types import QueryFeatures, Size, State
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 OPSET = 20
 """Version of the ONNX operators."""
@@ -62,7 +62,7 @@ class _Clip(nn.Module):
         self.model = model
 
     def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
-        out = looks_of_fixed_shape(self.model, video, queries)
+        out = track_with_fixed_shapes(self.model, video, queries)
         return out.tracks, out.occlusion, out.expected_dist
 
 
@@ -73,9 +73,9 @@ class _Start(nn.Module):
 
     def forward(self, frame: Tensor, points: Tensor) -> tuple[Tensor, ...]:
         queries = torch.cat([torch.zeros_like(points[..., :1]), points], -1)
-        found = self.model.query_features(self.model.features(frame), queries)
-        hires, lowres = zip(*found.levels, strict=True)
-        return found.initial, torch.stack(hires), torch.stack(lowres)
+        features_at_points = self.model.query_features(self.model.features(frame), queries)
+        hires, lowres = zip(*features_at_points.levels, strict=True)
+        return features_at_points.initial, torch.stack(hires), torch.stack(lowres)
 
 
 class _Step(nn.Module):
@@ -84,26 +84,26 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(
-        self, frame: Tensor, asked: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
+        self, frame: Tensor, query_xy: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
     ) -> tuple[Tensor, ...]:
         points = QueryFeatures(matched, tuple(zip(hires.unbind(), lowres.unbind(), strict=True)))
         state: State = tuple(
             tuple(zip(a.unbind(), b.unbind(), strict=True)) for a, b in zip(narrow.unbind(), wide.unbind(), strict=True)
         )
         features = self.model.features(frame)
-        known = asked[:, :, None]
+        known = query_xy[:, :, None]
         out = self.model.trajectories(features, points, known, query_chunk=None, state=state, keep_state=True)
         assert out.state is not None
         after = [torch.stack([torch.stack([block[k] for block in blocks]) for blocks in out.state]) for k in (0, 1)]
         return out.tracks, out.occlusion, out.expected_dist, *after
 
 
-def left_out(tracker: Tracker) -> tuple[str, ...]:
+def left_out(tracker: TapirTracker) -> tuple[str, ...]:
     """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
     return (POLISH,) if tracker.model.config.polish else ()
 
 
-def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> Program:
+def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int) -> Program:
     """Make the program that tracks `points` points through `frames` frames of (height, width) `size`."""
     _check(tracker, frames, size, points)
     video = torch.zeros(1, frames, *size, 3)
@@ -112,7 +112,7 @@ def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> P
     )
 
 
-def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Program, Program]:
+def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[Program, Program]:
     """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
     _check(tracker, 1, size, points)
     config = tracker.model.config
@@ -123,15 +123,15 @@ def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Progr
         _Start(tracker.model), {"frame": frame, "points": _spread(size, points)[..., 1:]}, ("matched", "hires", "lowres")
     )
     resolutions = len(tracker.model.refinements(size))
-    held = (resolutions * config.iterations, config.mixer_blocks, points, 2)
+    state_shape = (resolutions * config.iterations, config.mixer_blocks, points, 2)
     inputs = {
         "frame": frame,
-        "asked": torch.full((1, points, 2), torch.nan),
+        "query_xy": torch.full((1, points, 2), torch.nan),
         "matched": torch.zeros(1, points, config.lowres_dim),
         "hires": torch.zeros(resolutions, 1, points, config.hires_dim),
         "lowres": torch.zeros(resolutions, 1, points, config.lowres_dim),
-        "narrow": torch.zeros(*held, config.mixer_width),
-        "wide": torch.zeros(*held, config.mixer_width * config.mixer_expansion),
+        "narrow": torch.zeros(*state_shape, config.mixer_width),
+        "wide": torch.zeros(*state_shape, config.mixer_width * config.mixer_expansion),
     }
     outputs = ("tracks", "occlusion", "expected_dist", "narrow_after", "wide_after")
     return start, Program(_Step(tracker.model), inputs, outputs)
@@ -168,7 +168,7 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check(tracker: Tracker, frames: int, size: Size, points: int) -> None:
+def _check(tracker: TapirTracker, frames: int, size: Size, points: int) -> None:
     if min(frames, points, *size) < 1:
         raise BadInput(f"{frames} frames of {size[0]}x{size[1]} with {points} points; each must be 1 or more")
     dtype = next(tracker.model.parameters()).dtype

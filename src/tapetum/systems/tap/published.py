@@ -42,14 +42,14 @@ PUBLISHED = (
     _bundled(
         "tapir-nano",
         "tapir-nano",
-        "1e9fe5b6f9f1b0334afd70aaa5eda0683efbbafd097a6e14c75df2c80b0f98d9",
+        "0ae39e9febd6ea333d6899de1f66b8f84660110c76eb6c08460cb491e028016d",
         "small TAPIR trained by this project on scenes and unlabelled videos; the default, for a laptop",
         "the network of arXiv 2306.08637 with a small config, bootstrapped as in arXiv 2402.00847",
     ),
     _bundled(
         "tapir-nano-synthetic",
         "tapir-nano",
-        "079ae53309f134305501c5471ca987b8b9dce1846c01255af78d87d4661a691a",
+        "7c5905d6e1fc124a8d08ecae047a93f68d1e2d671f7b4fe4d1a1aa9f69682786",
         "the same before it learned from videos",
         "the network of arXiv 2306.08637 with a small config",
     ),

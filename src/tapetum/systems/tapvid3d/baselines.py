@@ -1,36 +1,72 @@
-"""3D trackers without learning, which are floors that a model must clear, and a helper for those that only see forward.
+"""Baselines of TAPVid-3D (arXiv 2407.05921): the static one, and any 2D tracker lifted into space by depth maps.
 
-A 3D tracker has `track(video, queries_xyt, intrinsics, depth)` as `Static` has. It takes a clip's frames, queries (x, y, frame)
-in raster pixels, intrinsics and, where there are any, depth maps; it gives an object with `xyz` (n, t, 3) in each frame's
-camera and `visible` (n, t) for all frames: those before a query count as those after it (arXiv 2407.05921).
+A 3D tracker is a class with one method (`Tracker3D`); `tapetum.bench.tapvid3d` scores any. It gives positions for all frames:
+those before a query count as those after it.
+
+    video --2D tracker--> xy, visible  --+--> depth of the map under each visible point --unproject--> xyz     (`Lifted`)
+    depth maps ---------------------------+
+
+A lifted track's visibility is the 2D tracker's alone. A hidden point stays where the tracker puts it in the image, and its
+depth is interpolated in 1 / Z between the frames in which it is visible, since the map there shows what hides it.
+
+Differs from the paper: a point whose depth is not known (a hole in the map) stays visible, with depth as for a hidden one.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 
-from tapetum.systems.tapvid3d.depth import sample_depth
+from tapetum.core.errors import BadInput
+from tapetum.systems.tapvid3d.depth import DepthSource, sample_depth
 from tapetum.systems.tapvid3d.geometry import unproject
+from tapetum.tracks.tracker import Tracker
+from tapetum.types import Tracks, Tracks3D
 
 
-class Points3D(NamedTuple):
-    """Where points are in space, and which can be seen."""
+class Points3D(Protocol):
+    """What a 3D tracker returns, such as a `Tracks3D`."""
+
+    @property
+    def xyz(self) -> np.ndarray:
+        """(n, t, 3): X, Y, Z in the camera of each frame, in metres or in a scale of the tracker's own."""
+        ...
+
+    @property
+    def visible(self) -> np.ndarray:
+        """bool (n, t): True where the point can be seen."""
+        ...
+
+
+class Tracker3D(Protocol):
+    """A tracker of points in space: positions in every frame, before the query's as after it."""
+
+    def track(
+        self,
+        video: UInt8[np.ndarray, "t h w 3"],
+        queries_xyt: Num[np.ndarray, "n 3"],
+        intrinsics: Num[np.ndarray, "4"],
+        depth: Float[np.ndarray, "t h w"] | None = None,
+    ) -> Points3D:
+        """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
+        ...
+
+
+class PointArrays(NamedTuple):
+    """Positions and visibility as arrays, the least that a 3D tracker may return."""
 
     xyz: Num[np.ndarray, "n t 3"]
-    """X, Y, Z in the camera of each frame, in metres or in a scale of the tracker's own."""
     visible: Bool[np.ndarray, "n t"]
-    """True where the point can be seen."""
 
 
-class Static:
+class Static3D:
     """Every point keeps its place before the camera and is always visible: the paper's static baseline.
 
     Its depth is that of the depth map at the query, see `query_depth`; 1 without maps, or where these hold nothing at all.
 
     >>> video, query = np.zeros((2, 48, 64, 3), np.uint8), np.array([[42, 24, 0]])
-    >>> Static().track(video, query, np.array([100, 100, 32, 24])).xyz.tolist()
+    >>> Static3D().track(video, query, np.array([100, 100, 32, 24])).xyz.tolist()
     [[[0.1, 0.0, 1.0], [0.1, 0.0, 1.0]]]
     """
 
@@ -40,18 +76,18 @@ class Static:
         queries_xyt: Num[np.ndarray, "n 3"],
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> Points3D:
+    ) -> PointArrays:
         """Track the same point in each of the frames, of which only the number is looked at."""
         z = np.ones(len(queries_xyt)) if depth is None else query_depth(queries_xyt, depth, video.shape[1:3])
         xyz = unproject(queries_xyt[:, :2], np.nan_to_num(z, nan=1.0), intrinsics)
         shape = len(queries_xyt), len(video)
-        return Points3D(np.broadcast_to(xyz[:, None], (*shape, 3)), np.ones(shape, bool))
+        return PointArrays(np.broadcast_to(xyz[:, None], (*shape, 3)), np.ones(shape, bool))
 
 
 def query_depth(
     queries_xyt: Num[np.ndarray, "n 3"], maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Return depth of queries in a video of `size` (height, width), from maps, one a frame.
+    """Look up the depth of queries in a video of `size` (height, width), from maps, one a frame.
 
     Where a map has none it is the median of the other queries'; NaN for all where none is known.
 
@@ -59,19 +95,19 @@ def query_depth(
     >>> query_depth(np.array([[2.9, 1.1, 0], [1.2, 1, 1], [9, 9, 1]]), maps, (3, 4)).round(6).tolist()
     [6.0, 2.0, 4.0]
     """
-    asked = np.round(queries_xyt[:, 2]).astype(int)
-    z = np.full(len(asked), np.nan)
+    query_frame = np.round(queries_xyt[:, 2]).astype(int)
+    z = np.full(len(query_frame), np.nan)
     for frame, depth in enumerate(maps):
-        here = asked == frame
+        here = query_frame == frame
         z[here] = sample_depth(depth, queries_xyt[here, :2], size)
     known = z[np.isfinite(z)]
     return np.where(np.isfinite(z), z, np.median(known) if len(known) else np.nan)
 
 
-def both_ways(track_forward: Callable[..., Any]) -> Callable[..., Points3D]:
-    """Return `track` of a tracker that is right only from the query on: run on the clip and on the clip reversed, and joined.
+def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
+    """Make `track` of a tracker that only goes forward: run it on the clip and on the clip reversed, and join the two.
 
-    What it says before a query's frame comes from the reversed run; the query's own frame from the forward one. Of the paper's
+    What comes before a query's frame is taken from the reversed run; the query's own frame from the forward one. Of the paper's
     baselines, a tracker that was not run so scored 6.3 instead of 10.9 (issue 133 of the public code).
     """
 
@@ -80,14 +116,112 @@ def both_ways(track_forward: Callable[..., Any]) -> Callable[..., Points3D]:
         queries_xyt: Num[np.ndarray, "n 3"],
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> Points3D:
+    ) -> PointArrays:
         last = len(video) - 1
-        turned = np.concatenate([queries_xyt[:, :2], last - queries_xyt[:, 2:]], axis=1)
+        reversed_queries = np.concatenate([queries_xyt[:, :2], last - queries_xyt[:, 2:]], axis=1)
         after = track_forward(video, queries_xyt, intrinsics, depth)
-        turned_depth = None if depth is None else np.ascontiguousarray(depth[::-1])
-        before = track_forward(np.ascontiguousarray(video[::-1]), turned, intrinsics, turned_depth)
+        reversed_depth = None if depth is None else np.ascontiguousarray(depth[::-1])
+        before = track_forward(np.ascontiguousarray(video[::-1]), reversed_queries, intrinsics, reversed_depth)
         early = np.arange(last + 1) < np.round(queries_xyt[:, 2:])
         xyz = np.where(early[..., None], before.xyz[:, ::-1], after.xyz)
-        return Points3D(xyz, np.where(early, before.visible[:, ::-1], after.visible))
+        return PointArrays(xyz, np.where(early, before.visible[:, ::-1], after.visible))
 
     return track
+
+
+def lift(
+    tracks: Tracks,
+    maps: Iterable[Float[np.ndarray, "h2 w2"]],
+    size: tuple[int, int],
+    intrinsics: Num[np.ndarray, "4"],
+) -> Tracks3D:
+    """Lift tracks in a video of `size` (height, width) into space by its depth maps (metres, one a frame).
+
+    Raises BadInput where no visible point has a known depth.
+    """
+    depth_under = np.stack([sample_depth(depth, tracks.xy[:, t], size) for t, depth in enumerate(maps)], 1)
+    if depth_under.shape != tracks.visible.shape:
+        raise BadInput(
+            f"there are {depth_under.shape[1]} depth maps for tracks of {tracks.frames} frames; there must be one for each"
+        )
+    z = interpolate_depth(depth_under, tracks.visible & np.isfinite(depth_under))
+    return Tracks3D(
+        xyz=unproject(tracks.xy, z, intrinsics),
+        xy=tracks.xy,
+        visible=tracks.visible,
+        confidence=tracks.confidence,
+        queries=tracks.queries,
+        intrinsics=np.asarray(intrinsics, np.float64),
+        metric=True,
+    )
+
+
+def lift_static(
+    tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]] | None, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
+) -> Tracks3D:
+    """Lift the static baseline: each query stays where it is before the camera and is always visible.
+
+    Its depth is that of the map of its frame, or the median of all queries' where that has none; 1 without maps.
+    """
+    n, t = tracks.visible.shape
+    z = np.ones(n) if maps is None else query_depth(tracks.queries[:, [1, 2, 0]], maps, size)
+    if not np.isfinite(z).all():
+        raise BadInput("no query has a known depth; are these the depth maps of this video?")
+    return Tracks3D(
+        xyz=np.repeat(unproject(tracks.queries[:, 1:], z, intrinsics)[:, None], t, 1),
+        xy=np.repeat(tracks.queries[:, None, 1:], t, 1),
+        visible=np.ones((n, t), bool),
+        confidence=np.ones((n, t), np.float32),
+        queries=tracks.queries,
+        intrinsics=np.asarray(intrinsics, np.float64),
+        metric=maps is not None,
+    )
+
+
+def interpolate_depth(z: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
+    """Fill in the depth that is not known: linear in 1 / Z between known frames, that of the nearest one before and after.
+
+    A point that is never known has the median depth of all that are. Raises BadInput where nothing is known.
+
+    >>> interpolate_depth(np.array([[9.0, 2.0, 0.0, 1.0]]), np.array([[False, True, False, True]])).round(3).tolist()
+    [[2.0, 2.0, 1.333, 1.0]]
+    """
+    if not known.any():
+        raise BadInput("no visible point has a known depth; are these the depth maps of this video?")
+    frames, filled = np.arange(z.shape[1]), np.full(z.shape, np.median(z[known]))
+    for row, (own, at) in enumerate(zip(z, known, strict=True)):
+        if at.any():
+            filled[row] = 1 / np.interp(frames, frames[at], 1 / own[at])
+    return filled
+
+
+class Lifted:
+    """A 3D tracker made of a 2D one and depth."""
+
+    def __init__(self, tracker: Tracker, depth: DepthSource | None = None):
+        """`depth` may be left out where maps are given with every video."""
+        self.tracker, self.depth = tracker, depth
+
+    def track(
+        self,
+        video: UInt8[np.ndarray, "t h w 3"],
+        queries_xyt: Num[np.ndarray, "n 3"],
+        intrinsics: Num[np.ndarray, "4"],
+        depth: Float[np.ndarray, "t h2 w2"] | None = None,
+    ) -> Tracks3D:
+        """Track points through all frames, before the query's as after it.
+
+        Args:
+            video: the frames.
+            queries_xyt: x, y in raster pixels and the frame of each point.
+            intrinsics: fx, fy, cx, cy in pixels of the video.
+            depth: maps in metres, in place of the tracker's own source.
+
+        Raises:
+            BadInput: there is neither `depth` nor a source, or it has nothing where points are visible.
+        """
+        if depth is None and self.depth is None:
+            raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")
+        maps = self.depth.maps(video) if depth is None and self.depth is not None else depth
+        tracks = self.tracker.track(video, np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]])
+        return lift(tracks, maps if maps is not None else (), video.shape[1:3], intrinsics)

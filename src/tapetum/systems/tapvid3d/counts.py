@@ -84,18 +84,18 @@ def count_neighbourhoods(
 def _near_pairs(points: Planes, axis: int, frames: int, radius: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of numbers of points nearer than `radius`, each pair once; places x frames, flat, places sorted along `axis`."""
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    held = 0
+    count = 0
     for step in range(frames, points[0].size, frames):
         differences = [x[step:] - x[:-step] for x in points]
         if not (differences[axis] < radius).any():
             break
-        found = np.flatnonzero(_squared_length(differences) < radius * radius)
-        if found.size:
-            pairs.append((found, found + step))
-            held += found.size
-        if held >= BLOCK:
+        near = np.flatnonzero(_squared_length(differences) < radius * radius)
+        if near.size:
+            pairs.append((near, near + step))
+            count += near.size
+        if count >= BLOCK:
             yield _joined(pairs)
-            pairs, held = [], 0
+            pairs, count = [], 0
     if pairs:
         yield _joined(pairs)
 

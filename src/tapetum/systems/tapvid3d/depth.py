@@ -48,7 +48,7 @@ class DepthSource(Protocol):
     """What gives depth to frames."""
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Return a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
+        """Compute a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
         ...
 
 
@@ -81,9 +81,9 @@ class DepthFiles:
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".npy", ".png") and not p.name.startswith("."))
             kinds = {p.suffix.lower() for p in files}
             if len(kinds) != 1:
-                found = "both .npy and .png files" if kinds else "no .npy or .png file"
+                content = "both .npy and .png files" if kinds else "no .npy or .png file"
                 raise BadInput(
-                    f"{path} has {found}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
+                    f"{path} has {content}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
                 )
             self._each = files
         elif path.suffix == ".npz":
@@ -127,7 +127,7 @@ class DepthFiles:
 
 
 def reachable(patience: float = PATIENCE) -> bool:
-    """Tell whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
+    """Check whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         return False
     try:
@@ -177,7 +177,7 @@ class DepthNetwork:
         self._model.to(device or "cpu")
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Return what the network says of each frame, at the frame's size."""
+        """Predict the depth of each frame, at the frame's size."""
         import torch
 
         for frame in frames:
@@ -245,6 +245,6 @@ def _npy(path: Path) -> np.ndarray:
 
 def _checked(depth: np.ndarray, axes: int, path: Path) -> np.ndarray:
     if depth.ndim != axes or depth.dtype.kind != "f" or not depth.size:
-        wanted = "(t, h, w)" if axes == 3 else "(h, w)"
-        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {wanted}, in metres")
+        expected = "(t, h, w)" if axes == 3 else "(h, w)"
+        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {expected}, in metres")
     return depth

@@ -32,7 +32,7 @@ def unproject(xy: ArrayLike, depth: ArrayLike, intrinsics: ArrayLike) -> F64:
 
 
 def scaled(intrinsics: ArrayLike, factor: float) -> F64:
-    """Return intrinsics of the same camera when its images are resized by `factor`."""
+    """Scale intrinsics to those of the same camera when its images are resized by `factor`."""
     return np.asarray(intrinsics, np.float64) * factor
 
 

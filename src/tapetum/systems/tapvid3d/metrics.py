@@ -79,7 +79,7 @@ def tapvid3d_metrics(
     *,
     compat: Literal["tapnet"] | None = None,
 ) -> dict[str, Any]:
-    """Return the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
+    """Compute the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
     function's.
 
     Args:
@@ -227,9 +227,9 @@ def _axes(order: str, shape: tuple[int, ...], **others: np.ndarray) -> list[int]
     if len(shape) != len(names):
         raise BadInput(f"gt_occluded has shape {shape}; with order {order!r} it must be ({', '.join(names)})")
     for name, array in others.items():
-        wanted = (*shape, 3) if name.endswith("tracks") else shape
-        if array.shape != wanted:
-            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {shape} it must be {wanted}")
+        expected = (*shape, 3) if name.endswith("tracks") else shape
+        if array.shape != expected:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {shape} it must be {expected}")
     return [names.index(axis) for axis in "bnt" if axis in names]
 
 

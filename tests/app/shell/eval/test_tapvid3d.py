@@ -16,7 +16,7 @@ import pytest
 from support.tapvid3d_clips import example, prediction, save
 from tapetum.app.evaluate.tapvid3d import TapVid3DOptions
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.systems.tapvid3d.baselines import Static
+from tapetum.systems.tapvid3d.baselines import Static3D
 from tapetum.systems.tapvid3d.metrics import Scaling
 
 Run = Callable[..., tuple[int, str, str]]
@@ -62,7 +62,7 @@ def test_a_model_and_files_of_results(run: Run, data: tuple[Path, Path], tmp_pat
     assert code == 0
     result = json.loads(out.read_text())
     assert result["model"] == "static"
-    assert result["scalings"] == evaluate(data[0], load=Static)["scalings"]
+    assert result["scalings"] == evaluate(data[0], load=Static3D)["scalings"]
     rows = (tmp_path / "result.clips.jsonl").read_text()
     assert len(rows.splitlines()) == 4
     assert run(*arguments)[1] == text

@@ -264,10 +264,10 @@ def test_official_models_and_raw_prompts_get_the_words_of_the_user():
     image = np.zeros((32, 32, 3), np.uint8)
     free = "what's the color of the cup?"
     taught = str(GOLDEN / "paligemma_taught.safetensors")
-    assert tapetum.ask(image, free).seen[0].prompt == "answer en What colour is the cup?"
-    assert tapetum.ask(image, free, raw=True).seen[0].prompt == free
-    assert tapetum.ask(image, "the cup?", model=taught).seen[0].prompt == "answer en the cup?"
-    assert tapetum.ask(image, "cup color", language="de").seen[0].prompt == "answer de cup color"
+    assert tapetum.ask(image, free).images[0].prompt == "answer en What colour is the cup?"
+    assert tapetum.ask(image, free, raw=True).images[0].prompt == free
+    assert tapetum.ask(image, "the cup?", model=taught).images[0].prompt == "answer en the cup?"
+    assert tapetum.ask(image, "cup color", language="de").images[0].prompt == "answer de cup color"
 
 
 @pytest.mark.slow
@@ -277,8 +277,8 @@ def test_the_model_answers_a_free_question_as_the_known_one(tmp_path: Path):
     images = sorted((folder / "images").glob("*.jpg"))
     for template, table in PHRASINGS.items():
         known, others = next(iter(table.items()))
-        answers = [seen.answer for seen in tapetum.ask(images, known).seen]
+        answers = [seen.answer for seen in tapetum.ask(images, known).images]
         assert all(answer.text for answer in answers)
         for k, free in enumerate(others[:10]):
-            [seen] = tapetum.ask(images[k % 3], free).seen
+            [seen] = tapetum.ask(images[k % 3], free).images
             assert seen.answer.text == answers[k % 3].text, (template, free)

@@ -17,8 +17,7 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, TextPair, collate
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.losses import suffix_loss
-from tapetum.systems.paligemma.mask import prefix_lm_mask
-from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.model import PaliGemma, prefix_lm_mask
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.task import reference_groups, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens

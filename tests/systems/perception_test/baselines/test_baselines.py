@@ -8,11 +8,11 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import annotations_of
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.grounded import GroundedWords, answer_shares
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.multiple_choice import ChosenOptions, Frequency
 from tapetum.systems.perception_test.baselines.tracking import StaticPlaces, TrackedPlaces
 from tapetum.systems.perception_test.baselines.windows import PriorWindows
-from tapetum.systems.perception_test.baselines.words import ChosenOptions, Frequency
 from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.predictions import KEYS
@@ -65,7 +65,7 @@ class Mover:
         return Tracks(xy=xy, visible=visible, confidence=visible.astype(np.float32), queries=queries)
 
 
-class Images(Seen):
+class Images(VideoContent):
     """Frames without a file."""
 
     @property
@@ -148,7 +148,7 @@ def test_windows_are_where_the_segments_of_a_class_mostly_are() -> None:
     assert (one["label"], one["score"], other["score"]) == ("9", "0.75", "0.25")
     assert other["timestamps"] == pytest.approx([0.84, 1.2])
     assert score("action", annotations_of(content), {
-        name: {"action_localisation": prior.predict(video, Seen(video.metadata), ["action"])["action"]}
+        name: {"action_localisation": prior.predict(video, VideoContent(video.metadata), ["action"])["action"]}
         for name, video in annotations_of(content).items()
     }).numbers["map_at"]["0.5"] > 0.5  # fmt: skip
     with pytest.raises(BadInput, match="no segment of the task sound"):
@@ -192,8 +192,8 @@ def test_words_find_what_answers_a_question() -> None:
 def test_frames_are_those_of_the_annotations(tmp_path: Path) -> None:
     clip = np.stack([np.full((32, 64, 3), 20 * k, np.uint8) for k in range(10)])
     write_video(tmp_path / "v.mp4", clip, 20)
-    meta = Metadata(video_id="v", split="", rate=10.0, frames=5, size=(32, 64))
-    seen = Seen(meta, *find_videos(tmp_path, ["v"])["v"], side=32)
+    meta = Metadata(video_id="v", split="", frame_rate=10.0, frames=5, size=(32, 64))
+    seen = VideoContent(meta, *find_videos(tmp_path, ["v"])["v"], side=32)
     assert seen.frames.shape == (5, 16, 32, 3)
     np.testing.assert_allclose(seen.frames.mean((1, 2, 3)), [0, 40, 80, 120, 160], atol=6)
     part = seen.until(2)
@@ -203,4 +203,4 @@ def test_frames_are_those_of_the_annotations(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no w\.mp4"):
         find_videos(tmp_path, ["w"])
     with pytest.raises(BadInput, match="--videos"):
-        Seen(meta).frames  # noqa: B018
+        VideoContent(meta).frames  # noqa: B018

@@ -12,55 +12,55 @@ from support.scripts import GOLDEN, script
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.hub.loading import load as load_any
-from tapetum.systems.perception_test.baselines.seen import SOUND_RATE, Seen
+from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
 from tapetum.systems.perception_test.localiser import features
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
-from tapetum.systems.perception_test.localiser.decode import decoded, resampled, soft_nms
-from tapetum.systems.perception_test.localiser.model import Localiser, assign, distance_iou, focal, moments
-from tapetum.systems.perception_test.localiser.predict import FoundSegments
+from tapetum.systems.perception_test.localiser.decode import decode_segments, resample, soft_nms
+from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets, distance_iou, focal_loss
+from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 from tapetum.systems.perception_test.localiser.run import train_localiser
-from tapetum.systems.perception_test.localiser.task import Example, LocaliserTask
+from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
 from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
-from tapetum.systems.perception_test.types import Metadata, Video
+from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
 from tapetum.train.launch_config import Launch
 
 MADE = script("tests/golden/make_localiser_golden.py")
 TINY = LocaliserConfig(length=32, width=16, heads=2, window=5, stem=1, levels=3)
-META = Metadata(video_id="v", split="train", rate=10.0, frames=40, size=(32, 32))
+META = Metadata(video_id="v", split="train", frame_rate=10.0, frames=40, size=(32, 32))
 
 
 @pytest.mark.parametrize("seed", range(MADE.CASES))
 def test_labels_and_losses_are_those_of_actionformer(seed: int) -> None:
     with np.load(GOLDEN / "localiser.npz") as golden:
-        wanted, far = assign(MADE.points(), *MADE.segments(seed), MADE.CLASSES, MADE.RADIUS)
+        wanted, far = assign_targets(MADE.points(), *MADE.segments(seed), MADE.CLASSES, MADE.RADIUS)
         np.testing.assert_array_equal(wanted.numpy(), golden[f"wanted{seed}"])
         finding = wanted.sum(1) > 0  # theirs has distances, which nobody looks at, of moments that find nothing
         np.testing.assert_allclose(far[finding].numpy(), golden[f"far{seed}"][finding.numpy()], atol=1e-6)
         one, other, logits, classes = MADE.offsets(seed)
         # exponentials and logarithms are approximated otherwise for other vector instructions: 4e-6 is seen
         np.testing.assert_allclose(distance_iou(one, other).numpy(), golden[f"ends{seed}"], rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(focal(logits, classes).numpy(), golden[f"classes{seed}"], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(focal_loss(logits, classes).numpy(), golden[f"classes{seed}"], rtol=2e-5, atol=1e-6)
 
 
 def test_moments_lie_in_the_middle_of_their_steps() -> None:
-    at = moments(TINY)
+    at = anchors(TINY)
     assert at[:2].tolist() == [[0.5, 0, 4, 1], [1.5, 0, 4, 1]]
     assert at[32].tolist() == [1.0, 4, 8, 2]
     assert at[-1].tolist() == [30.0, 8, np.inf, 4]
 
 
 def test_moments_become_segments_and_overlapping_ones_lose() -> None:
-    at = moments(TINY)
+    at = anchors(TINY)
     logits, distances = torch.full((len(at), 2), -20.0), torch.zeros(len(at), 2)
     for moment, label, score, ends in ((10, 0, 2.0, (2.5, 1.5)), (11, 0, 1.0, (3.5, 0.5)), (40, 1, 0.0, (1.0, 1.0))):
         logits[moment, label], distances[moment] = score, torch.tensor(ends)
-    found = decoded(logits, distances, at, TINY, seconds=64.0)
+    found = decode_segments(logits, distances, at, TINY, seconds=64.0)
     chances = torch.tensor([2.0, 1.0, 0.0]).sigmoid().tolist()
     assert [row[0] for row in found] == [0, 1, 0]
     assert found[0][1:] == pytest.approx((chances[0], 16.0, 24.0))  # 10.5 - 2.5 to 10.5 + 1.5 steps of 2 s
     assert found[1][1:] == pytest.approx((chances[2], 30.0, 38.0))  # moment 8 of stride 2, at step 17
     assert found[2][1:] == pytest.approx((chances[1] * np.exp(-1 / TINY.sigma), 16.0, 24.0))
-    assert decoded(logits, distances, at, replace(TINY, least_score=0.6), 64.0) == [found[0]]
+    assert decode_segments(logits, distances, at, replace(TINY, least_score=0.6), 64.0) == [found[0]]
 
 
 def test_soft_nms_lets_go_of_what_falls_below() -> None:
@@ -75,7 +75,7 @@ def test_an_example_alone_is_a_row_of_a_batch_and_all_weights_learn() -> None:
     model.eval()
     for whole, alone in zip(model(x), model(x[1:]), strict=True):
         torch.testing.assert_close(whole[1:], alone)
-    wanted, far = assign(moments(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
+    wanted, far = assign_targets(anchors(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
     loss, _ = model.train().loss(x, wanted.expand(2, -1, -1), far.expand(2, -1, -1))
     loss.backward()
     lazy = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().max() > 0]
@@ -86,7 +86,7 @@ def test_the_loss_is_that_of_each_moment_by_a_moving_count() -> None:
     torch.manual_seed(1)
     model = Localiser(replace(TINY, dropout=0.0), 6, 3).eval()
     x = torch.randn(2, 32, 6)
-    wanted, far = assign(moments(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
+    wanted, far = assign_targets(anchors(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
     wanted, far = torch.stack([wanted, torch.zeros_like(wanted)]), torch.stack([far, torch.zeros_like(far)])
     with torch.no_grad():
         logits, distances = model(x)
@@ -116,7 +116,7 @@ def test_the_loss_is_that_of_each_moment_by_a_moving_count() -> None:
         assert float(model.normaliser) == pytest.approx(0.9 * count + 0.1)  # where nothing is to be found, as if one were
 
 
-def examples(count: int) -> list[Example]:
+def examples(count: int) -> list[LocaliserExample]:
     rng = np.random.default_rng(0)
     found = []
     for _ in range(count):
@@ -125,18 +125,20 @@ def examples(count: int) -> list[Example]:
         rows = rng.normal(0, 0.2, (40, 4))
         for label, (a, b) in enumerate((spans * 40).astype(int)):
             rows[a:b, label] += 2
-        found.append(Example(rows.astype(np.float32), spans, np.array([0, 1])))
+        found.append(LocaliserExample(rows.astype(np.float32), spans, np.array([0, 1])))
     return found
 
 
 def test_a_cut_video_keeps_the_segments_that_are_in_it() -> None:
     run = LocaliserRun(network=TINY, crop=1.0)
-    task = LocaliserTask(run, [Example(np.arange(40, dtype=np.float32)[:, None], np.array([[0.0, 1.0]]), np.array([0]))], [5])
+    task = LocaliserTask(
+        run, [LocaliserExample(np.arange(40, dtype=np.float32)[:, None], np.array([[0.0, 1.0]]), np.array([0]))], [5]
+    )
     sample = task[3]
     shown = sample["features"]
     assert shown.shape == (32, 1)
     assert shown[-1] - shown[0] < 39
-    assert sample["wanted"].sum() > 0
+    assert sample["targets"].sum() > 0
     torch.testing.assert_close(task[3]["features"], shown)
 
 
@@ -146,7 +148,7 @@ def test_of_a_cut_video_segments_are_cut_too_and_stay_if_half_of_them_does() -> 
     run = LocaliserRun(network=replace(TINY, length=64), crop=1.0)
     kept, lost = 0, 0
     for label, span in enumerate(spans):
-        task = LocaliserTask(run, [Example(rows, span[None], np.array([label]))], [*range(len(spans))])
+        task = LocaliserTask(run, [LocaliserExample(rows, span[None], np.array([label]))], [*range(len(spans))])
         for number in range(8):
             sample = task[number]
             shown = sample["features"][:, 0]  # resampled: the first and last are half a step from the ends
@@ -155,14 +157,14 @@ def test_of_a_cut_video_segments_are_cut_too_and_stay_if_half_of_them_does() -> 
             start, end = max(span[0], first), min(span[1], last)
             if end - start > 0.52 * (span[1] - span[0]):
                 kept += 1
-                moment = sample["wanted"][:, label].argmax()
-                assert sample["wanted"][moment, label] == 1
-                ends = task.at[moment, 0] + task.at[moment, 3] * sample["far"][moment] * torch.tensor([-1, 1])
+                moment = sample["targets"][:, label].argmax()
+                assert sample["targets"][moment, label] == 1
+                ends = task.at[moment, 0] + task.at[moment, 3] * sample["distances"][moment] * torch.tensor([-1, 1])
                 expected = [(at - first) / (last - first) * 64 for at in (start, end)]
                 assert ends.tolist() == pytest.approx(expected, abs=0.2)
             elif end - start < 0.48 * (span[1] - span[0]):
                 lost += 1
-                assert not sample["wanted"].any()
+                assert not sample["targets"].any()
     assert kept > 8
     assert lost > 8
 
@@ -188,17 +190,17 @@ def test_it_learns_and_its_file_finds_the_segments(tmp_path: Path) -> None:
     path = train_localiser(run, Launch(out=tmp_path / "run", threads=1, device="cpu"), lambda text: None)
     assert path == tmp_path / "run" / LOCALISER_FILE
     assert load_any(path).classes == (3, 7)
-    finder = FoundSegments.load(str(tmp_path / "run"))
+    finder = LocaliserPredictor.load(str(tmp_path / "run"))
     best = {}
-    for row in finder.predict(Video(metadata=replace(META, video_id="v0")), Seen(META), ["action"])["action"]:
+    for row in finder.predict(AnnotatedVideo(metadata=replace(META, video_id="v0")), VideoContent(META), ["action"])["action"]:
         best.setdefault(row["label"], row["timestamps"])
     for label, span in zip(("3", "7"), made[0].segments * 4, strict=True):
         assert best[label] == pytest.approx(span.tolist(), abs=0.35)
     with pytest.raises(BadInput, match="finds actions"):
-        finder.predict(Video(metadata=META), Seen(META), ["sound"])
+        finder.predict(AnnotatedVideo(metadata=META), VideoContent(META), ["sound"])
     np.save(folder / "v0.npy", np.zeros((5, 9)))
     with pytest.raises(BadInput, match="9 numbers a step"):
-        finder.predict(Video(metadata=replace(META, video_id="v0")), Seen(META), ["action"])
+        finder.predict(AnnotatedVideo(metadata=replace(META, video_id="v0")), VideoContent(META), ["action"])
 
 
 def test_bands_of_sound_are_where_a_tone_is() -> None:
@@ -221,8 +223,8 @@ def test_filters_are_those_of_transformers() -> None:
 def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.arange(8.0).reshape(4, 2))
     source = features.load_source(f"{tmp_path},{tmp_path}", 0, 4.0)
-    np.testing.assert_array_equal(source.of("v", Seen(META)), np.tile(np.arange(8.0).reshape(4, 2), 2))
-    np.testing.assert_allclose(resampled(np.array([[0.0], [2.0]]), 4)[:, 0].numpy(), [0, 0.5, 1.5, 2])
+    np.testing.assert_array_equal(source.read("v", VideoContent(META)), np.tile(np.arange(8.0).reshape(4, 2), 2))
+    np.testing.assert_allclose(resample(np.array([[0.0], [2.0]]), 4)[:, 0].numpy(), [0, 0.5, 1.5, 2])
 
 
 def test_a_folder_of_weights_is_an_encoder_and_not_features(tmp_path: Path) -> None:
@@ -239,12 +241,12 @@ def test_bad_input(tmp_path: Path) -> None:
         features.load_source(str(tmp_path), 0, 4.0)
     (tmp_path / "v.npy").write_bytes(b"no array")
     with pytest.raises(BadInput, match="cannot be read as features"):
-        features.load_source(str(tmp_path), 0, 4.0).of("v", Seen(META))
+        features.load_source(str(tmp_path), 0, 4.0).read("v", VideoContent(META))
     np.save(tmp_path / "v.npy", np.array([[np.nan]]))
     with pytest.raises(BadInput, match="no finite numbers"):
-        features.load_source(str(tmp_path), 0, 4.0).of("v", Seen(META))
+        features.load_source(str(tmp_path), 0, 4.0).read("v", VideoContent(META))
     with pytest.raises(BadInput, match="no localiser"):
-        FoundSegments.load("nowhere")
+        LocaliserPredictor.load("nowhere")
     path = tmp_path / "a.safetensors"
     save(Localiser(TINY, 6, 1), LocaliserRun(network=TINY), (0,), path)
     path.write_bytes(path.read_bytes().replace(b'\\"length\\": 32', b'\\"length\\": 31'))

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tapetum.systems.pretraining.study.plan import Told
+from tapetum.systems.pretraining.study.plan import PlanSource
 from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 
 TINY = """
@@ -18,7 +18,7 @@ steps = 3
 most = 12
 [probes]
 known = 30
-asked = 20
+queries = 20
 [recipe]
 batch_size = 8
 micro_batch = 8
@@ -34,10 +34,10 @@ FEW = '[[grids]]\nsizes = ["s"]\nmethods = ["untrained", "byol"]\nbudgets = [5e6
 LONG = '[[grids]]\nsizes = ["s"]\nmethods = ["byol"]\nbudgets = [6e7]\n'
 
 
-def told(grids: str, minutes: float = 2.0) -> Told:
+def plan_source(grids: str, minutes: float = 2.0) -> PlanSource:
     """Give the study with these grids."""
-    return Told(plan=TINY.format(minutes=minutes) + grids)
+    return PlanSource(plan=TINY.format(minutes=minutes) + grids)
 
 
 if __name__ == "__main__":
-    run_study(predict_study(told(LONG, float(sys.argv[2])), Path(sys.argv[1])))
+    run_study(predict_study(plan_source(LONG, float(sys.argv[2])), Path(sys.argv[1])))

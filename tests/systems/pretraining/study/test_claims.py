@@ -10,14 +10,14 @@ import pytest
 from tapetum.systems.pretraining.config import METHODS
 from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured
-from tapetum.systems.pretraining.study.fronts import Setting, Settings
+from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
 from tapetum.systems.pretraining.study.page import write_report
-from tapetum.systems.pretraining.study.plan import Told
+from tapetum.systems.pretraining.study.plan import PlanSource
 from tapetum.systems.pretraining.study.questions import Claim
-from tapetum.systems.pretraining.study.results import Studied, crossings, on_front, write_results
+from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front, write_results
 
 BUDGETS = 1e9, 1e10, 1e11
-PLAN = Told(
+PLAN = PlanSource(
     plan="".join(f'[sizes.{name}]\nfamily = "vit"\nencoder = "vit-nano"\n' for name in ("small", "large"))
     + f'[[grids]]\nsizes = ["small", "large"]\nmethods = {list(METHODS)}\nbudgets = {list(BUDGETS)}\n'
 ).read()
@@ -37,13 +37,13 @@ def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, kn
 
 def setting(
     size: str, method: str, budget: float, variant: str, value: float, samples: np.ndarray, knn: dict[str, float]
-) -> Setting:
+) -> RunGroup:
     forward = 1e6 if size == "small" else 4e6
     row: dict[str, Any] = {"size": size, "method": method, "budget": budget, "variant": variant, "seed": 1, "family": "vit"}
     row |= {"miou": value, "flops": int(budget), "flops_spent": int(budget), "cpu_seconds": budget / 5e10, "steps": 3}
     row |= {"forward_flops": forward, "knn": knn.get(method, 0.5), "linear": None, "parameters": 10, "flops_per_step": 5}
     row |= {f"{name}{end}": 1e-6 for name in ("energy_kwh", "co2_kg") for end in ("", "_low", "_high")}
-    return Setting(({**row, "name": f"{size}_{method}", "transfer_cpu_seconds": 1.0},), samples[None])
+    return RunGroup(({**row, "name": f"{size}_{method}", "transfer_cpu_seconds": 1.0},), samples[None])
 
 
 def as_published(size: str, method: str, place: int, variant: str) -> float:
@@ -64,8 +64,8 @@ def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
     claims = by_name(study(as_published, knn=knn), [{"a": 1e-5, "b": 3e-5}])
     assert list(claims) == ["F2", *(f"F{k}" for k in range(4, 11))]
     assert {name: claim.verdict for name, claim in claims.items()} == dict.fromkeys(claims, "held")
-    assert "supervised minus others" in claims["F4"].found
-    assert "3.0 times" in claims["F9"].found
+    assert "supervised minus others" in claims["F4"].finding
+    assert "3.0 times" in claims["F9"].finding
 
 
 def test_our_own_estimate_is_no_independent_tracker() -> None:
@@ -74,9 +74,9 @@ def test_our_own_estimate_is_no_independent_tracker() -> None:
     for trackers, words in (([], "none"), ([ours], "codecarbon 1.00e-04 kWh")):
         found = _trackers(trackers)
         assert (found.name, found.verdict) == ("F9", "undecided")
-        assert words in found.found
+        assert words in found.finding
     assert _trackers([ours | {"carbontracker": 2e-5}]).verdict == "held"
-    assert "5.0 times" in _trackers([ours, ours | {"carbontracker": 2e-5}]).found
+    assert "5.0 times" in _trackers([ours, ours | {"carbontracker": 2e-5}]).finding
     assert _trackers([ours | {"carbontracker": 8e-5}]).verdict == "falsified"
 
 
@@ -100,26 +100,26 @@ def test_noise_decides_nothing() -> None:
 
 def test_a_study_that_has_just_begun_decides_nothing() -> None:
     few = study(as_published)
-    claims = by_name(Settings(few.found[:2], 1e-4, {one.key: one for one in few.found[:2]}))
+    claims = by_name(Settings(few.groups[:2], 1e-4, {one.key: one for one in few.groups[:2]}))
     assert {claim.verdict for name, claim in claims.items()} == {"undecided"}
-    assert claims["F2"].found == "2 runs; wanted 5 or more"
+    assert claims["F2"].finding == "2 runs; wanted 5 or more"
 
 
 def test_nothing_is_decided_without_seeds() -> None:
     claims = by_name(replace(study(as_published), seed_deviation=None))
     assert {claims[f"F{k}"].verdict for k in (4, 5, 6, 7, 8, 10)} == {"undecided"}
-    assert claims["F4"].found.endswith("no setting has two seeds yet, so nothing is decided")
+    assert claims["F4"].finding.endswith("no setting has two seeds yet, so nothing is decided")
 
 
 def test_time_in_proportion_and_not() -> None:
     settings = study(as_published)
     assert by_name(settings)["F2"].verdict == "held"
-    assert "R² 1.000" in by_name(settings)["F2"].found
-    rows = settings.found[0].rows[0]
-    slow = replace(settings.found[0], rows=({**rows, "cpu_seconds": 1.3 * rows["cpu_seconds"]},))
-    claim = by_name(replace(settings, found=(slow, *settings.found[1:])))["F2"]
+    assert "R² 1.000" in by_name(settings)["F2"].finding
+    rows = settings.groups[0].rows[0]
+    slow = replace(settings.groups[0], rows=({**rows, "cpu_seconds": 1.3 * rows["cpu_seconds"]},))
+    claim = by_name(replace(settings, groups=(slow, *settings.groups[1:])))["F2"]
     assert claim.verdict == "falsified"
-    assert "off by 30%" in claim.found
+    assert "off by 30%" in claim.finding
 
 
 @pytest.mark.slow
@@ -133,8 +133,8 @@ def test_costs_are_those_of_the_notes() -> None:
 
 def test_fronts_crossings_and_the_page(tmp_path: Any) -> None:
     settings = study(as_published)
-    rows = tuple(row for one in settings.found for row in one.rows)
-    found = Studied(plan=PLAN, rows=rows, settings=settings, claims=tuple(measured(PLAN, settings)), wanted=99)
+    rows = tuple(row for one in settings.groups for row in one.rows)
+    found = StudyResults(plan=PLAN, rows=rows, settings=settings, claims=tuple(measured(PLAN, settings)), planned=99)
     on = [(s.size, s.method, s.budget) for s, share, member in on_front(settings) if member and share > 0.9]
     assert on == [("small", "supervised", 1e9), ("large", "clip", 1e11)]  # at 1e10 four are equal, and none is sure
     places = {place.method: place for place in crossings(found)}

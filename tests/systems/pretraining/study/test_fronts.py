@@ -89,7 +89,7 @@ def test_settings_take_seeds_together() -> None:
 def test_differences_are_those_of_equal_seeds() -> None:
     rows, counts = rows_and_counts([("a", 1, 0.5), ("a", 2, 0.7), ("b", 1, 0.4), ("c", 3, 0.4)])
     found = settings_of(rows, counts, draws=500)
-    a, b, c = found.found
+    a, b, c = found.groups
     value, samples = a.minus(b)
     assert value == rows[0]["miou"] - rows[2]["miou"]
     assert samples == pytest.approx(a.by_seed[0] - b.by_seed[0])
@@ -109,7 +109,7 @@ def test_what_a_seed_does_to_all_falls_out_of_differences() -> None:
     found = settings_of(rows, counts, draws=4000)
     assert found.own_deviation == pytest.approx(0.01, rel=0.3)
     assert found.seed_deviation == pytest.approx(np.std(list(luck.values()), ddof=1), rel=0.2)
-    a, b = found.found[:2]
+    a, b = found.groups[:2]
     images = (resampled(counts[:6], np.random.default_rng(1), 4000).mean(0)).std()
     apart = np.hypot(images, found.own_deviation / np.sqrt(6))
     assert a.minus(b)[1].std() == pytest.approx(apart * np.sqrt(2), rel=0.15)
@@ -131,7 +131,7 @@ def test_resamples_are_the_same_images_for_all() -> None:
 
 def test_membership_is_a_probability() -> None:
     rows, counts = rows_and_counts([("a", 1, 0.9), ("b", 1, 0.5), ("c", 1, 0.9)])
-    found = settings_of(rows, counts, draws=2000).found
+    found = settings_of(rows, counts, draws=2000).groups
     shares = membership(found, np.array([1.0, 2.0, 3.0]))
     assert shares[0] == 1  # nothing is cheaper
     assert shares[1] == 0  # far below the first

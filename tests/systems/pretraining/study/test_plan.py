@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.study.plan import UNTRAINED, Point, Told, bundled, plan_text, tell_plan
+from tapetum.systems.pretraining.study.plan import UNTRAINED, PlanSource, Point, bundled, load_plan, plan_text
 
 LEAST = '[sizes.a]\nfamily = "vit"\nencoder = "vit-nano"\n[[grids]]\nsizes = ["a"]\nmethods = ["simclr"]\nbudgets = [1e9]\n'
 
 
 @pytest.mark.parametrize("name", bundled())
 def test_bundled_plans_are_understood(name: str) -> None:
-    plan = tell_plan(name).read()
+    plan = load_plan(name).read()
     points = plan.points()
     assert len(points) == len(set(points)) == len({point.name for point in points})
     assert {point.size for point in points} == set(plan.sizes)
@@ -29,7 +29,7 @@ def test_bundled_plans_are_understood(name: str) -> None:
 def test_points_come_in_the_order_of_the_grids_and_once() -> None:
     grids = '[[grids]]\nsizes = ["a"]\nmethods = ["untrained", "simclr", "supervised"]\nbudgets = [1e9, 2e9]\nseeds = [1, 2]\n'
     grids += 'variants = ["curated", "noisy"]\n'
-    points = Told(plan=LEAST + grids).read().points()
+    points = PlanSource(plan=LEAST + grids).read().points()
     assert points[0] == Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1)
     assert points[1].method == UNTRAINED
     assert sum(point.method == UNTRAINED for point in points) == 2  # one a seed
@@ -38,14 +38,14 @@ def test_points_come_in_the_order_of_the_grids_and_once() -> None:
 
 
 def test_data_of_the_call_take_the_place_of_the_plans() -> None:
-    plan = Told(plan=LEAST, images="photos", pixels="masks", layout="voc").read()
+    plan = PlanSource(plan=LEAST, images="photos", pixels="masks", layout="voc").read()
     assert (plan.images.data, plan.pixels.data, plan.pixels.layout) == ("photos", "masks", "voc")
-    assert Told(plan=LEAST).read().images.data == "shapes"
+    assert PlanSource(plan=LEAST).read().images.data == "shapes"
 
 
 def test_settings_reach_the_run() -> None:
     text = "[recipe]\nbase_lr = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
-    run = Told(plan=text + LEAST).read().run(Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
+    run = PlanSource(plan=text + LEAST).read().run(Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
     assert run is not None
     assert (run.base_lr, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
 
@@ -65,14 +65,14 @@ def test_settings_reach_the_run() -> None:
         ("[recipe]\nbas_lr = 1\n" + LEAST, "the plan has 'bas_lr' in recipe; did you mean base_lr?"),
         ("[methods.simclr.simclr]\nhiden = 1\n" + LEAST, "the plan has 'hiden' in methods.simclr.simclr"),
         ("[methods.simclr.simclr]\nhidden = 0\n" + LEAST, "hidden is 0"),
-        ("images = 3\n" + LEAST, "the plan has 3 for images; wanted a table"),
+        ("images = 3\n" + LEAST, "the plan has 3 for images; give a table"),
         ("rubbish = 3\n" + LEAST, "the plan has 'rubbish'; it is one of"),
         (LEAST.replace("vit-nano", "vit-nanoo"), "vit-nanoo"),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:
     with pytest.raises(BadInput) as error:
-        Told(plan=text).read()
+        PlanSource(plan=text).read()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -81,7 +81,7 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no plan smal; it is one of paper, small, tiny, or a TOML file"):
         plan_text("smal")
     (tmp_path / "own.toml").write_text(LEAST)
-    assert tell_plan(str(tmp_path / "own.toml")).read().sizes["a"].encoder == "vit-nano"
+    assert load_plan(str(tmp_path / "own.toml")).read().sizes["a"].encoder == "vit-nano"
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="cannot be read"):
         plan_text(str(tmp_path / "bytes.toml"))

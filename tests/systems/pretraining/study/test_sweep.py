@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from support.forks import Forks
-from systems.pretraining.study.sweep_script import FEW, LONG, TINY, told
+from systems.pretraining.study.sweep_script import FEW, LONG, TINY, plan_source
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.study.fronts import mean_iou
 from tapetum.systems.pretraining.study.page import REPORT, write_report
-from tapetum.systems.pretraining.study.plan import Told
+from tapetum.systems.pretraining.study.plan import PlanSource
 from tapetum.systems.pretraining.study.results import studied
 from tapetum.systems.pretraining.study.sweep import POINTS, STUDY, TABLE, predict_study, run_study
 
@@ -26,13 +26,13 @@ SCRIPT = Path(__file__).with_name("sweep_script.py")
 def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     heard: list[str] = []
     out = tmp_path / "out"
-    costs = predict_study(told(FEW), out, heard.append)
+    costs = predict_study(plan_source(FEW), out, heard.append)
     assert not out.exists()
     assert "2 points, 0 of them done" in heard[0]
     assert "core-hours" in heard[1]
     first = run_study(costs, most=1)
     assert (first.done, first.stopped) == (1, False)
-    swept = run_study(predict_study(told(FEW), out), say=heard.append)
+    swept = run_study(predict_study(plan_source(FEW), out), say=heard.append)
     assert swept.done == 2
     untrained, byol = swept.rows
     assert (untrained["method"], untrained["flops"], untrained["cpu_seconds"]) == ("untrained", 0, 0)
@@ -47,10 +47,10 @@ def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     assert mean_iou(counts.sum(0)) == pytest.approx(byol["miou"])
     assert [json.loads(line) for line in (out / TABLE).read_text().splitlines()] == [untrained, byol]
     assert not list(out.rglob("checkpoints"))
-    again = run_study(predict_study(told(FEW), out))
+    again = run_study(predict_study(plan_source(FEW), out))
     assert again.rows == swept.rows
     found = studied(out)
-    assert found.wanted == 2
+    assert found.planned == 2
     assert "byol" in write_report(found, out / REPORT).read_text()
 
 
@@ -66,10 +66,10 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path: Path, forks: F
     running.wait()
     assert list(folder.glob("step_*")), running.errors.read_text()
     assert not list(out.rglob("row.json"))
-    (row,) = run_study(predict_study(told(LONG, 0.0005), out)).rows
+    (row,) = run_study(predict_study(plan_source(LONG, 0.0005), out)).rows
     sessions = json.loads((folder.parent / "ledger.json").read_text())["sessions"]
     assert len(sessions) >= 1
-    (other,) = run_study(predict_study(told(LONG, 0.0005), whole)).rows
+    (other,) = run_study(predict_study(plan_source(LONG, 0.0005), whole)).rows
     for name in ("miou", "knn", "linear", "loss", "spread", "flops", "steps"):
         assert row[name] == other[name], name
     assert sessions[-1]["steps"] < other["steps"]  # it did not begin anew
@@ -79,8 +79,8 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path: Path, forks: F
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same_rows(tmp_path: Path) -> None:
     grids = '[[grids]]\nsizes = ["s"]\nmethods = ["untrained"]\nseeds = [1, 2]\n'
-    here = run_study(predict_study(told(grids), tmp_path / "here")).rows
-    there = run_study(predict_study(told(grids), tmp_path / "there"), engine="ray").rows
+    here = run_study(predict_study(plan_source(grids), tmp_path / "here")).rows
+    there = run_study(predict_study(plan_source(grids), tmp_path / "there"), engine="ray").rows
 
     def measured(rows: Any) -> list[dict[str, Any]]:
         return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
@@ -91,19 +91,19 @@ def test_ray_gives_the_same_rows(tmp_path: Path) -> None:
 def test_folders_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BadInput, match="is not empty and no study"):
-        predict_study(told(FEW), tmp_path)
+        predict_study(plan_source(FEW), tmp_path)
     with pytest.raises(BadInput, match="is no folder of a study"):
         studied(tmp_path)
     (tmp_path / STUDY).write_text(json.dumps({"plan": "other"}))
     with pytest.raises(BadInput, match="is of a study with another plan or other data"):
-        predict_study(told(FEW), tmp_path)
+        predict_study(plan_source(FEW), tmp_path)
     (tmp_path / STUDY).write_text("{")
     with pytest.raises(BadInput, match="is no folder of a study"):
-        predict_study(told(FEW), tmp_path)
+        predict_study(plan_source(FEW), tmp_path)
 
 
 def test_a_study_without_a_finished_point_has_no_report(tmp_path: Path) -> None:
-    (tmp_path / STUDY).write_text(json.dumps({"plan": told(FEW).plan, "images": None, "pixels": None, "layout": None}))
+    (tmp_path / STUDY).write_text(json.dumps({"plan": plan_source(FEW).plan, "images": None, "pixels": None, "layout": None}))
     with pytest.raises(BadInput, match="no finished point yet"):
         studied(tmp_path)
     place = tmp_path / POINTS / "s_byol_5e+06_curated_1"
@@ -116,7 +116,7 @@ def test_a_study_without_a_finished_point_has_no_report(tmp_path: Path) -> None:
 def test_methods_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path) -> None:
     grids = '[[grids]]\nsizes = ["r"]\nmethods = ["mae"]\nbudgets = [5e6]\n[sizes.r]\nfamily = "r"\nencoder = "resnet-18"\n'
     with pytest.raises(BadInput, match="mae needs a ViT, whose patches it hides, and resnet-18 is none"):
-        predict_study(told(FEW + grids), tmp_path / "out")
+        predict_study(plan_source(FEW + grids), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -131,4 +131,4 @@ def test_methods_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path
 )
 def test_data_that_are_not_there(tmp_path: Path, change: dict[str, str], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        predict_study(Told(plan=TINY.format(minutes=2) + FEW, **change), tmp_path / "out")
+        predict_study(PlanSource(plan=TINY.format(minutes=2) + FEW, **change), tmp_path / "out")

@@ -16,15 +16,16 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import Footage, find_videos, prepare_all, report, write_report
+from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all, report, write_report
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, shots
 from tapetum.video import open_video, write_video
+from tapetum.video.folders import find_videos
 
 Drift = Callable[..., np.ndarray]
 CONFIG = FootageConfig(size=32, shortest=5, longest=10, shard=2)
 
 
-def clips_of(folder: Path, out: Path, config: FootageConfig = CONFIG) -> Footage:
+def clips_of(folder: Path, out: Path, config: FootageConfig = CONFIG) -> FootageDataset:
     return prepare_all(folder, out, config)
 
 
@@ -207,6 +208,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from tapetum.core.errors import BadInput
+from tapetum.video.folders import find_videos
 from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -9,7 +9,7 @@ from torch import nn
 from support.bootstrap import BARE, estimate
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import (
-    Labels,
+    PseudoLabels,
     keep_mask,
     polished_estimate,
     pseudo_labels,
@@ -18,7 +18,7 @@ from tapetum.systems.tap.bootstrap.labels import (
     warp_tracks,
 )
 from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
 
 def test_pseudo_labels_by_hand() -> None:
@@ -39,13 +39,13 @@ def test_pseudo_labels_by_hand() -> None:
 def test_what_the_teacher_is_unsure_of_does_not_count() -> None:
     # seen and near; seen, perhaps far (1/2); perhaps hidden (0.62); hidden; seen and hardly far (0.73)
     occlusion = torch.tensor([[[-20.0, -20.0, 0.5, 20.0, -20.0]]])
-    taught = Estimate(torch.ones(1, 1, 5, 2), occlusion, torch.tensor([[[-20.0, 0.0, -20.0, 20.0, -1.0]]]))
+    taught = TrackEstimate(torch.ones(1, 1, 5, 2), occlusion, torch.tensor([[[-20.0, 0.0, -20.0, 20.0, -1.0]]]))
     queries, draw = torch.zeros(1, 1, 3), torch.tensor([[0.99]])
     labels = pseudo_labels(taught, queries, draw, 16, Ingredients(confident=0.7))
     assert labels.sure.tolist() == [[[True, False, False, True, True]]]
     assert labels.frame.tolist() == [[4]]
     assert keep_mask(labels, taught, queries, 16, replace(BARE, confident=0.7)).tolist() == [[[1, 0, 0, 1, 1]]]
-    unsure = pseudo_labels(Estimate(taught.tracks, occlusion, torch.zeros(1, 1, 5)), queries, draw, 16, Ingredients())
+    unsure = pseudo_labels(TrackEstimate(taught.tracks, occlusion, torch.zeros(1, 1, 5)), queries, draw, 16, Ingredients())
     assert not unsure.usable.any()
     assert pseudo_labels(taught, queries, draw, 16, Ingredients(confident=0.0)).sure.all()
 
@@ -57,7 +57,7 @@ def test_labels_are_made_exact_and_believed_where_images_agree() -> None:
     video[:, 3] = 0  # nothing to be seen
     queries = torch.tensor([[[0.0, 30, 30], [1.0, 40, 25]]])
     places = queries[0, :, None, 1:].expand(2, 4, 2)[None]
-    taught = Estimate(places + 0.8, torch.full((1, 2, 4), 1.5), torch.full((1, 2, 4), 0.5))
+    taught = TrackEstimate(places + 0.8, torch.full((1, 2, 4), 1.5), torch.full((1, 2, 4), 0.5))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         better = polished_estimate(taught, video, queries)
     torch.testing.assert_close(better.tracks[:, :, :3], places[:, :, :3], rtol=0, atol=0.02)
@@ -69,7 +69,7 @@ def test_labels_are_made_exact_and_believed_where_images_agree() -> None:
 def test_masks_by_hand() -> None:
     xy = torch.zeros(1, 3, 5, 2)
     hidden, sure = torch.zeros(1, 3, 5, dtype=torch.bool), torch.ones(1, 3, 5, dtype=torch.bool)
-    labels = Labels(xy, hidden, sure, torch.tensor([[True, True, False]]), torch.tensor([[4, 1, 4]]), xy[:, :, 0])
+    labels = PseudoLabels(xy, hidden, sure, torch.tensor([[True, True, False]]), torch.tensor([[4, 1, 4]]), xy[:, :, 0])
     queries = torch.tensor([[[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0]]])
     found = estimate([[[[0, 0]] * 5, [[0, 3.9]] * 5, [[0, 0]] * 5]], [[[0] * 5] * 3])
     none, every = replace(BARE, cycle=False), replace(BARE, cycle=True, proximity=True)

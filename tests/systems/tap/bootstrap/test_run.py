@@ -18,10 +18,10 @@ from tapetum.app.shell.output import print_json
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs
 from tapetum.systems.tap.bootstrap import unlabelled_scores
-from tapetum.systems.tap.bootstrap.footage import Footage
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
-from tapetum.systems.tap.bootstrap.run_folder import write_stills
+from tapetum.systems.tap.bootstrap.run_task import write_stills
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors
 from tapetum.systems.tap.weights.files import load, save
 from tapetum.train.launch_config import Launch
@@ -123,7 +123,7 @@ import resource, signal, sys
 from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import Footage
-from tapetum.systems.tap.bootstrap.run_folder import write_stills
+from tapetum.systems.tap.bootstrap.run_task import write_stills
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 try:
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRu
     told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True).stdout
     assert "the disk is full" in told
     assert not list((tmp_path / "stills").iterdir())
-    write_stills(Footage(tmp_path / "footage"), tmp_path)
+    write_stills(FootageDataset(tmp_path / "footage"), tmp_path)
     assert sorted((tmp_path / "stills").iterdir()) == stills
     for still in stills:
         Image.open(still).load()

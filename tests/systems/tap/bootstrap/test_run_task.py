@@ -16,15 +16,14 @@ import tapetum
 from support.forks import Fork, Forks
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.footage import Footage
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Estimate, Trajectories
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSamples
 from tapetum.systems.tap.training.task import PointTask
 from tapetum.train import StepContext
@@ -78,8 +77,8 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, 
     visible[:, 0] = True
 
     class Scored(PointTask):
-        def checks(self) -> list[Tracked]:
-            return [Tracked(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
+        def checks(self) -> list[TrackedClip]:
+            return [TrackedClip(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
 
     class Right(nn.Module):
         """Knows all places, and which are seen, but how sure it is of them is as asked."""
@@ -90,7 +89,7 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, 
 
         def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
             sure = torch.from_numpy(np.where(visible, confidence, hidden)).float()[None]
-            estimate = Estimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
+            estimate = TrackEstimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
             return Trajectories(estimate.tracks, estimate.occlusion, estimate.expected_dist, (estimate,))
 
     scores = Scored(32, 6).evaluate(Right(), 0)
@@ -129,7 +128,7 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
         {"between": False},
         {"moving": 0.0},
         {"matching": False},
-        {"second_look": False},
+        {"second_pass": False},
         {"teacher": "start"},
     ],
 )
@@ -178,7 +177,7 @@ def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
 
 @pytest.mark.slow
 def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_look=True))
+    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_pass=True))
     start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
     torch.nn.init.constant_(start.matching.occlusion_out.bias, -5.0)  # all is seen, so that both looks differ
     weights.save(start, tmp_path / "twice.safetensors")
@@ -186,15 +185,15 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
     bootstrap(videos, recipe, Launch(out=tmp_path / "out", workers=0, threads=1, minutes=0))
     found = {}
     for twice in (True, False):
-        run = replace(recipe, settings=replace(recipe.settings, second_look=twice))
+        run = replace(recipe, settings=replace(recipe.settings, second_pass=twice))
         task = FootageTask(run, tmp_path / "out" / "footage", tmp_path / "out")
         model, teacher = task.model().train(), task.model().eval()
         assert isinstance(model, Tapir)
-        assert model.config.second_look is twice
+        assert model.config.second_pass is twice
         batch = task.collate([task.dataset()[0]])
         found[twice] = [task.loss(model, part, StepContext(teachers={"ema": teacher}))[0].item() for part in batch.values()]
     assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
-    assert start_network(recipe).config.second_look  # what comes out is used as before
+    assert start_network(recipe).config.second_pass  # what comes out is used as before
 
 
 @pytest.mark.slow
@@ -254,7 +253,7 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
 @pytest.mark.slow
 def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    footage = Footage(tmp_path / "footage")
+    footage = FootageDataset(tmp_path / "footage")
     learned, held = split(footage)
     assert sorted(learned + held) == [0, 1, 2]
     assert held == [2]
@@ -265,7 +264,7 @@ def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRu
     twice = [check_clips(footage, held, 2, size=32, frames=5, seed=1) for _ in range(2)]
     for a, b in zip(*twice, strict=True):
         np.testing.assert_array_equal(a.video, b.video)
-    one = Footage(tmp_path / "footage")
+    one = FootageDataset(tmp_path / "footage")
     one.clips = one.clips[:1]
     assert split(one) == ([0], [0])
 
@@ -274,7 +273,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.train.launch_config import Launch
 

@@ -9,9 +9,8 @@ import torch
 
 from support.bootstrap import BARE
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.footage import Footage
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
 from tapetum.systems.tap.bootstrap.showings import FootageSamples, moving_queries, show_clip
 from tapetum.train.launch_config import Launch
@@ -51,7 +50,7 @@ def test_the_teacher_sees_the_frames_between(length: int, between: bool, apart: 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_strides_of_a_pair_cost_the_same(videos: Path, recipe: BootstrapRun, tmp_path: Path, most: int) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    footage = Footage(tmp_path / "footage")
+    footage = FootageDataset(tmp_path / "footage")
     shown = FootageSamples(footage, range(3), replace(recipe.settings, stride=most), size=32, frames=5, seed=1)
     samples = [shown[k] for k in range(40)]
     assert [int(sample.frames[1]) for sample in samples] == [shown.stride(k) for k in range(40)]

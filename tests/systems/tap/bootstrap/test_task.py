@@ -12,7 +12,7 @@ from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
 Drift = Callable[..., np.ndarray]
 
@@ -45,7 +45,7 @@ class Knows(nn.Module):
         tracks = warp_tracks(self.maps, self.xy + torch.stack([self.off, torch.zeros(())]))
         logits = self.hidden.float() * 40 - 20
         sure = torch.full_like(logits, -20.0)
-        return Trajectories(tracks, logits, sure, (Estimate(tracks, logits, sure),))
+        return Trajectories(tracks, logits, sure, (TrackEstimate(tracks, logits, sure),))
 
 
 def scene(points: int = 6, frames: int = 8) -> tuple[torch.Tensor, torch.Tensor, FootageSample]:

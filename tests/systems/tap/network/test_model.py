@@ -351,21 +351,21 @@ def test_the_logits_of_all_cells_come_with_training_only():
     video, queries = random_case()
     model = tiny()
     out = model(video, queries, query_chunk=2)
-    assert out.heat.shape == (1, 5, 6, 8, 8)
-    where = soft_argmax(out.heat.flatten(0, 2)).view(1, 5, 6, 2) * 8
+    assert out.heatmap.shape == (1, 5, 6, 8, 8)
+    where = soft_argmax(out.heatmap.flatten(0, 2)).view(1, 5, 6, 2) * 8
     elsewhere = places_of(queries, 6)[..., :1].isnan().expand_as(where)  # at its own frame a query stands in for matching
     torch.testing.assert_close(where[elsewhere], out.unrefined[0].tracks[elsewhere])
-    assert model.eval()(video, queries).heat is None
+    assert model.eval()(video, queries).heatmap is None
 
 
 def test_soft_argmax_looks_only_around_the_highest_cell():
-    heat = torch.zeros(1, 20, 20)
-    heat[0, 4, 4], heat[0, 15, 15] = 9.0, 8.9
-    assert (soft_argmax(heat) - 4.5).abs().max() < 0.2
-    heat[0, 4, 9] = 9.0  # five cells away: not part of the disc
-    assert (soft_argmax(heat) - 4.5).abs().max() < 0.2
-    heat[0, 4, 8] = 9.0  # four cells away: part of it
-    assert soft_argmax(heat)[0, 0] > 6
+    heatmap = torch.zeros(1, 20, 20)
+    heatmap[0, 4, 4], heatmap[0, 15, 15] = 9.0, 8.9
+    assert (soft_argmax(heatmap) - 4.5).abs().max() < 0.2
+    heatmap[0, 4, 9] = 9.0  # five cells away: not part of the disc
+    assert (soft_argmax(heatmap) - 4.5).abs().max() < 0.2
+    heatmap[0, 4, 8] = 9.0  # four cells away: part of it
+    assert soft_argmax(heatmap)[0, 0] > 6
 
 
 def test_scaling_between_grids_is_per_axis():

@@ -10,7 +10,7 @@ import tapetum
 from support.networks import TAPIR_NANO, tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.clicks import blend, number_points, share_looks
+from tapetum.systems.tap.tracking.clicks import blend, number_points, share_features
 from tapetum.types import Tracks
 
 
@@ -59,7 +59,7 @@ def test_clicks_of_a_point_share_their_coarse_features_and_keep_their_fine_ones(
     points = model.query_features(
         model.features(torch.rand(1, 3, 64, 64, 3)), torch.tensor([[[0, 9, 9], [1, 30, 20], [2, 50, 50.0]]])
     )
-    shared = share_looks(points, torch.tensor([0, 1, 0]))
+    shared = share_features(points, torch.tensor([0, 1, 0]))
     for own, mixed in ((points.initial, shared.initial), (points.levels[0][1], shared.levels[0][1])):
         mean = (own[:, 0] + own[:, 2]) / 2
         torch.testing.assert_close(mixed, torch.stack([mean, own[:, 1], mean], 1))

@@ -13,7 +13,7 @@ from support.networks import tracker
 from tapetum.systems.tap.config import CAUSAL_NANO, NANO
 from tapetum.systems.tap.tracking import polish
 from tapetum.systems.tap.tracking.polish import Anchors, _slopes, grey, polished
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.training.warping import warp_frames
 
 FRAMES, H, W = 9, 120, 160
@@ -153,10 +153,10 @@ def test_a_image_of_the_query_frame_gives_the_query(film, truth) -> None:
 
 
 @pytest.fixture(scope="module")
-def small() -> Callable[[bool], Tracker]:
+def small() -> Callable[[bool], TapirTracker]:
     """A tiny network with random weights, by whether it is causal."""
 
-    def build(causal: bool) -> Tracker:
+    def build(causal: bool) -> TapirTracker:
         base = CAUSAL_NANO if causal else NANO
         sizes = {"channels": (8, 8, 8, 8), "mixer_width": 16, "mixer_blocks": 1}
         return tracker(base, initial_resolution=(64, 64), refine_at_least=None, **sizes)

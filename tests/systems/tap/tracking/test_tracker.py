@@ -13,11 +13,11 @@ import tapetum
 from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
 
 
-def matcher(**changes) -> Tracker:
+def matcher(**changes) -> TapirTracker:
     """A tracker that works without training: the most similar cell wins, all is visible, refinement stays put."""
     tracker = network(**changes)
     model = tracker.model
@@ -49,8 +49,8 @@ def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_tracker_does_not_keep_what_training_needs():
     model = tapir().train()
-    assert not Tracker(model).model.training
-    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heat is None
+    assert not TapirTracker(model).model.training
+    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heatmap is None
 
 
 def test_one_window_is_the_plain_network():

@@ -6,13 +6,13 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig
-from tapetum.systems.tap.training.clips import SceneClips, Tracked
+from tapetum.systems.tap.training.clips import SceneClips, TrackedClip
 from tapetum.systems.tap.training.data import TapSamples, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 
 
-def dotted(n: int = 6, size: int = 96, frames: int = 7) -> Tracked:
+def dotted(n: int = 6, size: int = 96, frames: int = 7) -> TrackedClip:
     """Black clips in which each point is a white 5x5 dot around its true place."""
     rng = np.random.default_rng(0)
     start, step = rng.uniform(10, size - 10, (n, 1, 2)), rng.uniform(-3, 3, (n, 1, 2))
@@ -22,7 +22,7 @@ def dotted(n: int = 6, size: int = 96, frames: int = 7) -> Tracked:
         for t, (x, y) in enumerate(track.astype(int)):
             video[t, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 255
     visible = ((xy >= 0) & (xy < size)).all(-1)
-    return Tracked(video, xy.astype(np.float32), visible)
+    return TrackedClip(video, xy.astype(np.float32), visible)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -85,7 +85,7 @@ def test_a_share_of_the_queries_is_on_first_frames():
 def test_a_clip_without_visible_points_is_refused():
     plain = dotted()
     with pytest.raises(BadInput, match="without visible points"):
-        augment(Tracked(plain.video, plain.xy, np.zeros_like(plain.visible)), np.random.default_rng(0), 96, 4)
+        augment(TrackedClip(plain.video, plain.xy, np.zeros_like(plain.visible)), np.random.default_rng(0), 96, 4)
 
 
 @pytest.mark.slow

@@ -8,19 +8,19 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes import Clip, SceneConfig, make_clip
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
 
 @pytest.fixture(scope="module")
-def scene() -> Clip:
+def scene() -> SyntheticClip:
     return make_clip(3, SceneConfig(size=(48, 64), frames=7), points=50)
 
 
 @pytest.fixture
-def data(tmp_path: Path, scene: Clip) -> Path:
+def data(tmp_path: Path, scene: SyntheticClip) -> Path:
     """Two sequences, written by hand in the published layout, with what else lies in it."""
     for name in ("0000", "0001"):
         folder = tmp_path / name
@@ -39,7 +39,7 @@ def data(tmp_path: Path, scene: Clip) -> Path:
     return tmp_path
 
 
-def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: Clip) -> None:
+def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: SyntheticClip) -> None:
     assert kubric_sequences(data) == ["0000", "0001"]
     clip = KubricClips(data, ("0000", "0001"))[1]
     assert np.array_equal(clip.video[:], scene.video)
@@ -50,8 +50,8 @@ def test_the_reader_gives_the_scenes_exact_truth(data: Path, scene: Clip) -> Non
     assert 0 < clip.visible.mean() < 1
 
 
-def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: Clip) -> None:
-    clip = Tracked(scene.video, scene.truth.xy, scene.truth.visible)
+def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: SyntheticClip) -> None:
+    clip = TrackedClip(scene.video, scene.truth.xy, scene.truth.visible)
     write_sequence(tmp_path / "0007", clip)
     # the steps of the public reader: frames by name, points and frames change places, visibility is negated
     truth = np.load(tmp_path / "0007" / "0007.npy", allow_pickle=True).item()
@@ -63,7 +63,7 @@ def test_what_is_written_is_the_published_layout(tmp_path: Path, scene: Clip) ->
     assert np.array_equal(again.xy, clip.xy)
 
 
-def test_places_that_are_not_finite_are_hidden(data: Path, scene: Clip) -> None:
+def test_places_that_are_not_finite_are_hidden(data: Path, scene: SyntheticClip) -> None:
     xy, visible = scene.truth.xy.astype(np.float64), np.ones_like(scene.truth.visible)
     xy[4, 2, 0], xy[5, 1, 1] = np.nan, np.inf
     np.save(data / "0000" / "0000.npy", np.array({"coords": xy, "visibility": ~visible}))
@@ -96,7 +96,7 @@ def test_showings_of_the_paper_are_cropped_and_nothing_else(data: Path) -> None:
         dots[t, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 255
     outside = []
     for seed in range(20):
-        sample = augment(Tracked(dots, clip.xy, clip.visible), np.random.default_rng(seed), 64, 30, alterations=PAPER)
+        sample = augment(TrackedClip(dots, clip.xy, clip.visible), np.random.default_rng(seed), 64, 30, alterations=PAPER)
         bright = sample.video.mean(-1) > sample.video.mean(-1).flatten().median() + 0.2
         for n, t in (~sample.occluded).nonzero().tolist():
             x, y = sample.xy[n, t].long().tolist()
@@ -107,7 +107,7 @@ def test_showings_of_the_paper_are_cropped_and_nothing_else(data: Path) -> None:
 
 def test_the_paper_neither_mirrors_nor_reverses() -> None:
     xy = np.stack([np.linspace(20, 40, 5), np.full(5, 30)], -1)[None].astype(np.float32)  # moves to the right
-    clip = Tracked(np.zeros((5, 64, 64, 3), np.uint8), xy, np.ones((1, 5), bool))
+    clip = TrackedClip(np.zeros((5, 64, 64, 3), np.uint8), xy, np.ones((1, 5), bool))
 
     def moves(alterations: Alterations) -> set[bool]:
         samples = [augment(clip, np.random.default_rng(s), 64, 1, alterations=alterations) for s in range(30)]

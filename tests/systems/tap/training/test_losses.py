@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss, tracking_losses
 
 SIZE = (256, 256)
 
 
-def estimate(x_error: list[float], occlusion: float = 0.0, expected_dist: float = 0.0) -> Estimate:
+def estimate(x_error: list[float], occlusion: float = 0.0, expected_dist: float = 0.0) -> TrackEstimate:
     """One point, a frame for each error along x."""
     tracks = torch.tensor([[[[100 + e, 50.0] for e in x_error]]])
     flat = torch.zeros(1, 1, len(x_error))
-    return Estimate(tracks, flat + occlusion, flat + expected_dist)
+    return TrackEstimate(tracks, flat + occlusion, flat + expected_dist)
 
 
 def truth(frames: int) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_distances_are_those_of_a_256_pixel_image():
     # Half as high and twice as wide: an error of 8 px along x is 4 px of 256.
     losses = estimate_losses(estimate([8.0]), truth(1), visible(1), (128, 512))
     assert losses.position.item() == pytest.approx(0.05 * 8, rel=1e-5)
-    down = Estimate(torch.tensor([[[[100.0, 53.0]]]]), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+    down = TrackEstimate(torch.tensor([[[[100.0, 53.0]]]]), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
     losses = estimate_losses(down, truth(1), visible(1), (128, 512))
     assert losses.position.item() == pytest.approx(0.05 * 16, rel=1e-5)
 
@@ -70,7 +70,7 @@ def test_masks():
 def test_gradient_stops_at_the_target_of_the_expected_distance():
     tracks = torch.tensor([[[[107.0, 50.0]]]], requires_grad=True)
     logit = torch.zeros(1, 1, 1, requires_grad=True)
-    losses = estimate_losses(Estimate(tracks, torch.zeros(1, 1, 1), logit), truth(1), visible(1), SIZE)
+    losses = estimate_losses(TrackEstimate(tracks, torch.zeros(1, 1, 1), logit), truth(1), visible(1), SIZE)
     losses.expected_dist.backward()
     assert tracks.grad is None
     assert logit.grad.item() == pytest.approx(-0.5)
@@ -78,7 +78,9 @@ def test_gradient_stops_at_the_target_of_the_expected_distance():
 
 def test_a_perfect_position_has_no_nan_gradient():
     tracks = truth(1).clone().requires_grad_()
-    estimate_losses(Estimate(tracks, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)), truth(1), visible(1), SIZE).total.backward()
+    estimate_losses(
+        TrackEstimate(tracks, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)), truth(1), visible(1), SIZE
+    ).total.backward()
     assert tracks.grad.abs().max() == 0
 
 
@@ -92,25 +94,25 @@ def test_all_iterates_count_equally():
 
 def test_matching_term_shares_a_place_among_four_cells():
     torch.manual_seed(0)
-    heat = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in an image 64 px high and 128 px wide
-    log = heat.flatten(-2).log_softmax(-1).view(2, 4, 8)
+    heatmap = torch.randn(1, 1, 2, 4, 8)  # 4 rows of 8 cells of 16 x 16 px in an image 64 px high and 128 px wide
+    log = heatmap.flatten(-2).log_softmax(-1).view(2, 4, 8)
     # frame 0: a quarter of a cell right of the centre of cell (row 1, column 2), on the line to row 2; frame 1: hidden
     xy = torch.tensor([[[[2.75 * 16, 2.0 * 16], [5.0, 5.0]]]])
     want = -(0.75 * 0.5 * (log[0, 1, 2] + log[0, 2, 2]) + 0.25 * 0.5 * (log[0, 1, 3] + log[0, 2, 3])) / 2
-    assert matching_loss(heat, xy, visible(1, 0), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
+    assert matching_loss(heatmap, xy, visible(1, 0), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
     corner = torch.tensor([[[[127.9, 63.9], [0.0, 0.0]]]])  # beyond the last centre: the last cell
     want = -(log[0, 3, 7] + log[1, 0, 0]) / 2
-    assert matching_loss(heat, corner, visible(1, 1), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
+    assert matching_loss(heatmap, corner, visible(1, 1), (64, 128)).item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_matching_term_is_least_where_soft_argmax_is_right():
     from tapetum.systems.tap.network.matching import soft_argmax
 
     place = torch.tensor([3.3, 4.6])
-    heat = torch.zeros(1, 1, 1, 8, 8, requires_grad=True)
-    optimizer = torch.optim.Adam([heat], 0.3)
+    heatmap = torch.zeros(1, 1, 1, 8, 8, requires_grad=True)
+    optimizer = torch.optim.Adam([heatmap], 0.3)
     for _ in range(300):
         optimizer.zero_grad()
-        matching_loss(heat, place.expand(1, 1, 1, 2), visible(1), (8, 8)).backward()
+        matching_loss(heatmap, place.expand(1, 1, 1, 2), visible(1), (8, 8)).backward()
         optimizer.step()
-    torch.testing.assert_close(soft_argmax(heat.detach()[0, 0])[0], place, atol=0.02, rtol=0)
+    torch.testing.assert_close(soft_argmax(heatmap.detach()[0, 0])[0], place, atol=0.02, rtol=0)

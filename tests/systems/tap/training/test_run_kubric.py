@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.kubric import write_sequence
 from tapetum.systems.tap.training.recipes import TapKubric, tap_kubric
 from tapetum.systems.tap.training.run_kubric import KubricTask, train_tap_kubric
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kubric")
     for k in range(10):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)
-        write_sequence(folder / f"{k:04d}", Tracked(clip.video, clip.truth.xy, clip.truth.visible))
+        write_sequence(folder / f"{k:04d}", TrackedClip(clip.video, clip.truth.xy, clip.truth.visible))
     return folder
 
 
@@ -99,7 +99,7 @@ def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_frame_ends_training_with_one_line(run: TapKubric, tmp_path: Path, workers: int) -> None:
     scene = make_clip(0, SceneConfig(size=(48, 48), frames=8), points=40)
-    write_sequence(tmp_path / "data" / "0000", Tracked(scene.video, scene.truth.xy, scene.truth.visible))
+    write_sequence(tmp_path / "data" / "0000", TrackedClip(scene.video, scene.truth.xy, scene.truth.visible))
     for t in range(8):
         Image.new("RGB", (20 + t, 20)).save(tmp_path / "data" / "0000" / "frames" / f"{t:03d}.png")
     with pytest.raises(BadInput, match=r"0000/frames/00\d\.png is \d\dx20 pixels where the frames before are") as error:

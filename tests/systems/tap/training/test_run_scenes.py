@@ -58,7 +58,7 @@ def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
     weights.save(Tapir(TINY.model), start)
     phase = replace(TINY.phases[1], lr=1e-6)
     run = replace(
-        TINY, name="live", model=replace(TINY.model, causal=True, second_look=False), start=str(start), phases=(phase,)
+        TINY, name="live", model=replace(TINY.model, causal=True, second_pass=False), start=str(start), phases=(phase,)
     )
     made = train_tap_nano(run, Launch(out=tmp_path / "run", workers=0))
     assert made == tmp_path / "run" / "live.safetensors"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss
 from tapetum.systems.tap.training.task import PointTask
@@ -13,14 +13,14 @@ from tapetum.train import StepContext
 POINTS, FRAMES, SIZE = 4, 5, 32
 
 
-def drawn() -> tuple[TapSample, list[Estimate], Tensor]:
+def drawn() -> tuple[TapSample, list[TrackEstimate], Tensor]:
     """A batch, two estimates of it, and logits of all cells."""
     draw = torch.Generator().manual_seed(0)
     xy = 4 + 24 * torch.rand(1, POINTS, FRAMES, 2, generator=draw)
     occluded = torch.rand(1, POINTS, FRAMES, generator=draw) < 0.4
     queries = torch.cat([torch.zeros(1, POINTS, 1), xy[:, :, 0]], -1)
     made = [
-        Estimate(xy + scale * torch.randn(xy.shape, generator=draw), *torch.randn(2, 1, POINTS, FRAMES, generator=draw))
+        TrackEstimate(xy + scale * torch.randn(xy.shape, generator=draw), *torch.randn(2, 1, POINTS, FRAMES, generator=draw))
         for scale in (1.5, 3.0)
     ]
     return (
@@ -32,13 +32,13 @@ def drawn() -> tuple[TapSample, list[Estimate], Tensor]:
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
-    batch, (last, first), heat = drawn()
+    batch, (last, first), heatmap = drawn()
     asked = []
 
     class Says(nn.Module):
         def forward(self, video: Tensor, queries: Tensor, **chunks: object) -> Trajectories:
             asked.append((queries, chunks))
-            return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heat=heat)
+            return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heatmap=heatmap)
 
     task = PointTask(SIZE, POINTS, matching_weight=weight, refine_with_gradient=3)
     total, logs = task.loss(Says(), batch, StepContext(step=0, steps=1))
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
         assert float(logs[name]) == pytest.approx(sum(float(getattr(part, name)) for part in parts), rel=1e-5)
     wanted = sum(float(logs[name]) for name in ("position", "occlusion", "expected_dist"))
     if weight:
-        matching = float(matching_loss(heat, batch.xy, batch.occluded, (SIZE, SIZE)))
+        matching = float(matching_loss(heatmap, batch.xy, batch.occluded, (SIZE, SIZE)))
         assert float(logs["matching"]) == pytest.approx(matching)
         wanted += weight * matching
     assert float(total) == pytest.approx(wanted, rel=1e-5)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.systems.tap.training.clips import Joined, Tracked
+from tapetum.systems.tap.training.clips import Joined, TrackedClip
 from tapetum.systems.tap.training.data import FEW_CLIPS, Alterations, augment
 from tapetum.systems.tap.training.image_clips import ImageClips, image_clip
 from tapetum.systems.tap.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
@@ -74,7 +74,7 @@ def test_augmented_tracks_stay_on_their_points() -> None:
     y, x = np.mgrid[:64, :64]
     image = np.stack([x * 4, y * 4, np.full_like(x, 128)], -1).astype(np.uint8)
     places = np.random.default_rng(0).uniform(4, 60, (200, 1, 2)).astype(np.float32)
-    clip = Tracked(np.repeat(image[None], 5, 0), np.repeat(places, 5, 1), np.ones((200, 5), bool))
+    clip = TrackedClip(np.repeat(image[None], 5, 0), np.repeat(places, 5, 1), np.ones((200, 5), bool))
     plain = Alterations(crop=1.0, mirror=0.5, reverse=0.5, motion=1.0)
     for seed in range(5):
         sample = augment(clip, np.random.default_rng(seed), 64, 64, alterations=plain)

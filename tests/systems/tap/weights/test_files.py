@@ -39,7 +39,7 @@ NARROW = replace(
     iterations=4,
     average_positions=True,
     refine_at_least=None,
-    second_look=False,
+    second_pass=False,
     polish=False,
 )
 """`NANO` with the published values of what shapes do not tell."""
@@ -224,7 +224,7 @@ def test_build_gives_the_same_weights_for_the_same_seed():
 def test_a_tracker_takes_weights_under_either_name(model):
     torch.manual_seed(9)
     other = Tapir(SMALL)
-    tracker = tapetum.systems.tap.Tracker(other)
+    tracker = tapetum.systems.tap.TapirTracker(other)
     tracker.load_state_dict(weights.to_official(model.state_dict()))
     assert equal(other.state_dict(), model.state_dict())
     with pytest.raises(BadInput, match="lack"):

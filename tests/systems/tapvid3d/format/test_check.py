@@ -10,7 +10,7 @@ import pytest
 from support.tapvid3d_clips import CAMERA, H, N, T, W, example, jpeg, objects, save
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.check import check
-from tapetum.systems.tapvid3d.splits import minival
+from tapetum.systems.tapvid3d.format.folders import minival
 
 GOOD = example()
 SEEN = GOOD["visibility"]

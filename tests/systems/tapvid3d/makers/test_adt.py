@@ -181,11 +181,11 @@ def test_rectified_frames_are_kept_as_they_are(sequence: Sequence, tmp_path: Pat
 class Gaps:
     """Frames of which one lacks its depth."""
 
-    def __init__(self, frames: aria.Frames, missing: int):
+    def __init__(self, frames: aria.AriaFrames, missing: int):
         self.frames, self.missing = frames, missing
         self.timestamps, self.device_from_camera = frames.timestamps, frames.device_from_camera
 
-    def frame(self, timestamp: int) -> aria.Frame | None:
+    def frame(self, timestamp: int) -> aria.AriaFrame | None:
         return None if timestamp == self.missing else self.frames.frame(timestamp)
 
 

@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project, unproject
 from tapetum.systems.tapvid3d.makers.common import (
-    Job,
+    ClipJob,
     bilinear,
     depth_test,
     fails,
@@ -104,11 +104,11 @@ def arrays(n: int = 2) -> dict:
 def test_one_that_fails_stops_no_other_and_what_is_there_is_kept(tmp_path: Path):
     out = tmp_path / "out"
     jobs = [
-        Job("a", arrays),
+        ClipJob("a", arrays),
         fails("b", BadInput("b is damaged")),
-        Job("c", lambda: arrays(0)),
-        Job("no camera", lambda: {**arrays(), "fx_fy_cx_cy": np.zeros(4)}),
-        Job("d", arrays),
+        ClipJob("c", lambda: arrays(0)),
+        ClipJob("no camera", lambda: {**arrays(), "fx_fy_cx_cy": np.zeros(4)}),
+        ClipJob("d", arrays),
     ]
     report = run(jobs, out)
     assert (report.made, report.kept, report.empty) == (["a", "d"], [], ["c"])

@@ -35,16 +35,16 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
 
 
 @pytest.fixture(scope="module")
-def segment(drive: Drive) -> waymo.Segment:
+def segment(drive: Drive) -> waymo.WaymoSegment:
     return next(waymo.segments(drive.root))
 
 
-def vehicle(segment: waymo.Segment, uid: str) -> drivetrack.Vehicle:
+def vehicle(segment: waymo.WaymoSegment, uid: str) -> drivetrack.Vehicle:
     return next(v for v in drivetrack.candidates(segment) if v.uid == uid and v.camera.name == 1)
 
 
 @pytest.fixture(scope="module")
-def clip(segment: waymo.Segment) -> Arrays:
+def clip(segment: waymo.WaymoSegment) -> Arrays:
     return drivetrack.make_clip(segment, vehicle(segment, NEAR), np.random.default_rng(0))
 
 
@@ -52,7 +52,7 @@ def camera_from_world(drive: Drive) -> np.ndarray:
     return OPENCV @ np.linalg.inv(raw.ego(drive.moments) @ raw.VEHICLE_FROM_CAMERA)
 
 
-def test_only_whole_near_vehicles_of_front_cameras_are_kept(segment: waymo.Segment):
+def test_only_whole_near_vehicles_of_front_cameras_are_kept(segment: waymo.WaymoSegment):
     kept = {(v.camera.name, v.uid): drivetrack.kept(v) for v in drivetrack.candidates(segment)}
     assert {key: None if seen is None else int(seen.sum()) for key, seen in kept.items()} == {
         (1, NEAR): 28,
@@ -111,7 +111,7 @@ def test_visibility_is_that_of_exact_ranges_but_for_edges(drive: Drive, clip: Ar
     assert (seen == rule)[~three].all()
 
 
-def test_drivetracks_own_code_says_the_same(segment: waymo.Segment):
+def test_drivetracks_own_code_says_the_same(segment: waymo.WaymoSegment):
     golden = np.load(GOLDEN / "drivetrack.npz")
     for uid in (NEAR, LATE):
         car = vehicle(segment, uid)
@@ -130,7 +130,7 @@ def test_drivetracks_own_code_says_the_same(segment: waymo.Segment):
     assert any("comes_back" in name for name in golden.files)  # which would be a video that jumps
 
 
-def test_lidar_points_lie_on_what_is_there(drive: Drive, segment: waymo.Segment):
+def test_lidar_points_lie_on_what_is_there(drive: Drive, segment: waymo.WaymoSegment):
     # seen from the camera, a lidar point that no edge is near lies at the exact depth of its place in the image
     times = sorted(segment.sweeps)
     assert times == [raw.START + raw.STEP * t for t in range(FRAMES)]
@@ -167,7 +167,7 @@ def test_a_pixel_pose_with_roll_and_pitch():
 
 
 def test_range_is_measured_from_the_vehicle_and_the_largest_of_four_counts():
-    camera = waymo.Camera(1, np.array([100.0, 100.0, 50.0, 40.0]), raw.pose(0, 2.0, 0, 0), (80, 100))
+    camera = waymo.WaymoCamera(1, np.array([100.0, 100.0, 50.0, 40.0]), raw.pose(0, 2.0, 0, 0), (80, 100))
     # 12 m from the vehicle, 10 m before the camera, seen at (49.5, 39.5): pixels 49 and 50, 39 and 40
     point = np.array([[[12.0, 0.05, 0.05]]])
     here = np.array([[x, y, 5.0] for x in (49, 50) for y in (39, 40)])
@@ -204,10 +204,10 @@ def test_files_of_the_benchmark(drive: Drive, tmp_path: Path):
     assert sorted(again.kept) == sorted(names)
 
 
-def test_a_frame_without_lidar_or_image_breaks_the_clip(drive: Drive, segment: waymo.Segment):
+def test_a_frame_without_lidar_or_image_breaks_the_clip(drive: Drive, segment: waymo.WaymoSegment):
     car = vehicle(segment, NEAR)
 
-    class Without(waymo.Segment):
+    class Without(waymo.WaymoSegment):
         def images(self, camera: int) -> dict[int, bytes]:
             return {time: image for time, image in super().images(camera).items() if time != car.times[10]}
 
@@ -268,7 +268,7 @@ def test_a_folder_without_segments(tmp_path: Path):
         list(drivetrack.jobs(tmp_path))
 
 
-def test_a_vehicle_that_only_other_cameras_see_is_no_candidate(segment: waymo.Segment):
+def test_a_vehicle_that_only_other_cameras_see_is_no_candidate(segment: waymo.WaymoSegment):
     assert not [v for v in drivetrack.candidates(segment) if v.uid.startswith(("side_camera", "walks_away"))]
     car = vehicle(segment, NEAR)
     behind = replace(car, boxes=car.boxes * [-1, -1, 1, 1, 1, 1, 1])

@@ -8,7 +8,7 @@ import pytest
 
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.baselines import Static
+from tapetum.systems.tapvid3d.baselines import Static3D
 from tapetum.systems.tapvid3d.depth import sample_depth
 from tapetum.systems.tapvid3d.format.check import check
 from tapetum.systems.tapvid3d.format.data import depth_path, read_clip, read_depth
@@ -79,7 +79,7 @@ def test_the_same_seed_writes_the_same(scenes: list[Path], tmp_path: Path) -> No
 
 def test_static_with_true_depth_needs_no_rescaling_at_the_query(scenes: list[Path]) -> None:
     folder = scenes[0].parent
-    scores = evaluate(folder, load=Static, true_depth=True, scalings=("none", "per_trajectory", "reproduce_2d"))["scalings"]
+    scores = evaluate(folder, load=Static3D, true_depth=True, scalings=("none", "per_trajectory", "reproduce_2d"))["scalings"]
     none, per_track, flat = (scores[mode]["average"]["average_pts_within_thresh"] for mode in scores)
     assert 0 < none <= per_track * 1.05
     assert per_track < flat < 1

@@ -41,12 +41,12 @@ def scene(studio: Studio) -> gaussians.Gaussians:
 
 
 @pytest.fixture(scope="module")
-def camera(studio: Studio) -> pstudio.Camera:
+def camera(studio: Studio) -> pstudio.PanopticCamera:
     return next(c for c in pstudio.read_cameras(studio.raw / "data" / "juggle" / "train_meta.json") if c.name == "5")
 
 
 @pytest.fixture(scope="module")
-def view(scene: gaussians.Gaussians, camera: pstudio.Camera) -> pstudio.View:
+def view(scene: gaussians.Gaussians, camera: pstudio.PanopticCamera) -> pstudio.RenderedView:
     return pstudio.look(scene, camera)
 
 
@@ -106,7 +106,7 @@ def test_rendering_is_that_of_loops_over_pixels(seed: int):
     assert np.allclose(share, slow_share, atol=1e-9)
 
 
-def test_carrying_is_exact(studio: Studio, scene: gaussians.Gaussians, camera: pstudio.Camera):
+def test_carrying_is_exact(studio: Studio, scene: gaussians.Gaussians, camera: pstudio.PanopticCamera):
     rng = np.random.default_rng(0)
     oracle = studio.oracles["5"]
     moment = rng.integers(0, FRAMES, 300)
@@ -141,7 +141,7 @@ def test_the_most_influential_gaussian():
 
 @pytest.mark.slow
 def test_tracks_and_visibility_are_the_exact_ones(
-    studio: Studio, scene: gaussians.Gaussians, camera: pstudio.Camera, view: pstudio.View
+    studio: Studio, scene: gaussians.Gaussians, camera: pstudio.PanopticCamera, view: pstudio.RenderedView
 ):
     oracle = studio.oracles["5"]
     edge = []
@@ -168,7 +168,7 @@ def test_tracks_and_visibility_are_the_exact_ones(
     assert (seen == exact)[quiet].all()
 
 
-def test_foreground_is_what_moves(studio: Studio, camera: pstudio.Camera, view: pstudio.View):
+def test_foreground_is_what_moves(studio: Studio, camera: pstudio.PanopticCamera, view: pstudio.RenderedView):
     h, w = camera.size
     x, y = np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5)
     xy = np.stack([x.ravel(), y.ravel()], 1)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tapetum.scenes import SceneConfig
-from tapetum.scenes.sample import sample_world
-from tapetum.scenes.truth import Oracle, Truth
+from tapetum.scenes.facets.ground_truth import FacetGroundTruth, FacetTracks
+from tapetum.scenes.facets.sampling import sample_world
 from tapetum.systems.tapvid3d.reconstruction.adjust import adjusted, reconstruct, split_support, support_queries
 from tapetum.types import Tracks, Tracks3D
 
@@ -18,10 +18,10 @@ SIZE = 256, 256
 
 
 @cache
-def scene(number: int) -> tuple[Tracks, Truth, np.ndarray, np.ndarray]:
+def scene(number: int) -> tuple[Tracks, FacetTracks, np.ndarray, np.ndarray]:
     """Exact tracks of the support grid, the truth, intrinsics, and poses of the camera as the background sees it."""
     world = sample_world(replace(SceneConfig(), zoom_share=0.0, frames=FRAMES), (0, number))
-    oracle = Oracle(world)
+    oracle = FacetGroundTruth(world)
     queries = support_queries(FRAMES, SIZE)
     points, met = oracle.pick(queries[:, 0].astype(int), queries[:, 1:].astype(np.float64))
     assert met.all()

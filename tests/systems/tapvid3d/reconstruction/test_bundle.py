@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, Problem, adjust, tangents_at
-from tapetum.systems.tapvid3d.reconstruction.rotations import left_jacobian, rotation
 from tapetum.systems.tapvid3d.reconstruction.twoview import (
     five_point,
     homogeneous,
+    left_jacobian,
     poses_of,
     poses_of_plane,
     refined,
+    rotation,
     sampson,
     triangulate,
 )
@@ -29,20 +30,20 @@ def some_bundle(seed: int = 0, n: int = 30, t: int = 6) -> tuple[Bundle, np.ndar
     return Bundle(poses, points, CAMERA), rays[..., :2] / rays[..., 2:] * CAMERA[:2] + CAMERA[2:], rng.random((n, t)) < 0.8
 
 
-def problem_of(bundle: Bundle, xy: np.ndarray, seen: np.ndarray, scale: float, prior: float, free: np.ndarray) -> Problem:
+def problem_of(bundle: Bundle, xy: np.ndarray, visible: np.ndarray, scale: float, prior: float, free: np.ndarray) -> Problem:
     points = bundle.points / np.linalg.norm(bundle.points, axis=1, keepdims=True)
-    point, frame = np.nonzero(seen)
+    point, frame = np.nonzero(visible)
     start = Bundle(bundle.poses, points, bundle.intrinsics)
     return Problem(start, point, frame, xy[point, frame], free, tangents_at(points), scale, prior, 0.1)
 
 
 @pytest.mark.parametrize("step", [0.0, 1e-7, 0.03])
 def test_the_jacobian_is_that_of_the_errors(step: float) -> None:
-    bundle, xy, seen = some_bundle()
+    bundle, xy, visible = some_bundle()
     rng = np.random.default_rng(1)
     free = np.ones(6 * 6 + 3 * 30 + 1, bool)
     free[:6] = False
-    problem = problem_of(bundle, xy + rng.normal(0, 2, xy.shape), seen, 1.5, 3.0, free)
+    problem = problem_of(bundle, xy + rng.normal(0, 2, xy.shape), visible, 1.5, 3.0, free)
     at = rng.normal(0, 1, free.sum()) * step
     nudges = 1e-6 * np.eye(int(free.sum()))
     differences = np.stack([(problem.errors(at + d) - problem.errors(at - d)) / 2e-6 for d in nudges], axis=1)
@@ -50,25 +51,25 @@ def test_the_jacobian_is_that_of_the_errors(step: float) -> None:
 
 
 def test_the_loss_is_cauchys() -> None:
-    bundle, xy, seen = some_bundle()
-    problem = problem_of(bundle, xy + np.array([3.0, -4.0]), seen, 2.0, 0.0, np.zeros(6 * 6 + 3 * 30 + 1, bool))
+    bundle, xy, visible = some_bundle()
+    problem = problem_of(bundle, xy + np.array([3.0, -4.0]), visible, 2.0, 0.0, np.zeros(6 * 6 + 3 * 30 + 1, bool))
     loss = 0.5 * (problem.errors(np.zeros(0)) ** 2).sum()
-    assert loss == pytest.approx(seen.sum() * 0.5 * 4 * np.log1p(25 / 4))
+    assert loss == pytest.approx(visible.sum() * 0.5 * 4 * np.log1p(25 / 4))
 
 
 @pytest.mark.parametrize("focal", [None, 0.5])
 def test_a_disturbed_bundle_comes_back_though_some_tracks_are_wrong(focal: float | None) -> None:
-    bundle, xy, seen = some_bundle(n=60)
+    bundle, xy, visible = some_bundle(n=60)
     rng = np.random.default_rng(2)
     poses, points = bundle.poses.copy(), bundle.points.copy()
     poses[1:, :, :3] = rotation(rng.normal(0, 0.004, (5, 3))) @ poses[1:, :, :3]
     far = int(np.linalg.norm(poses[:, :, 3], axis=1).argmax())
     points[:, 3] *= np.exp(rng.normal(0, 0.02, 60))
-    wrong = rng.random((*seen.shape, 1)) < 0.05
+    wrong = rng.random((*visible.shape, 1)) < 0.05
     tracked = np.where(wrong, xy + rng.normal(0, 40, xy.shape), xy)
     camera = CAMERA * [1.03, 1.03, 1, 1] if focal else CAMERA
-    found = adjust(Bundle(poses, points, camera), tracked, seen, scale=1.0, fixed=(0, far), focal_prior=focal, steps=100)
-    errors = found.errors(xy)[seen]
+    found = adjust(Bundle(poses, points, camera), tracked, visible, scale=1.0, fixed=(0, far), focal_prior=focal, steps=100)
+    errors = found.errors(xy)[visible]
     assert np.median(errors) < 0.01
     assert np.percentile(errors, 90) < 0.1
     np.testing.assert_array_equal(found.poses[0], np.eye(3, 4))
@@ -136,9 +137,9 @@ def test_a_plane_allows_two_poses_those_of_opencv() -> None:
 
 
 def test_points_from_several_views_and_from_one_place() -> None:
-    bundle, xy, seen = some_bundle()
+    bundle, xy, visible = some_bundle()
     places = (xy - CAMERA[2:]) / CAMERA[:2]
-    points = triangulate(bundle.poses, places, seen.astype(float))
+    points = triangulate(bundle.poses, places, visible.astype(float))
     np.testing.assert_allclose(points[:, :3] / points[:, 3:], bundle.points[:, :3], atol=1e-8)
     far = triangulate(bundle.poses[[0, 0]], places[:, [0, 0]], np.ones((30, 2)))
     np.testing.assert_allclose(far[:, :2] / far[:, 2:3], places[:, 0], atol=1e-6)

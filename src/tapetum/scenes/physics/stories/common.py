@@ -1,18 +1,18 @@
-"""What several stories share: things at random, free places, rollers, and something to do when all is done."""
+"""Helpers of the stories: objects at random, free places, rollers, and something to do when all is done."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from tapetum.scenes.physics import turns
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
+from tapetum.scenes.physics.builder import SceneBuilder, rolling
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import COMMON
-from tapetum.scenes.physics.setting import Setting, rolling
-from tapetum.scenes.physics.solids import outline
 
 Act = Callable[[Hand], None]
 """What a hand does next; called until the time is over."""
-Story = Callable[[Setting], Act]
+Story = Callable[[SceneBuilder], Act]
 """Puts things into a setting and says what the hand does."""
 
 
@@ -20,12 +20,12 @@ def one_of(rng: np.random.Generator, nouns: tuple[str, ...]) -> str:
     return str(rng.choice(nouns))
 
 
-def distract(scene: Setting, least: int, most: int, nouns: tuple[str, ...] = COMMON) -> list[int]:
+def distract(scene: SceneBuilder, least: int, most: int, nouns: tuple[str, ...] = COMMON) -> list[int]:
     made = [scene.add(one_of(scene.rng, nouns)) for _ in range(int(scene.rng.integers(least, most + 1)))]
     return [j for j in made if j >= 0]
 
 
-def empty_spot(scene: Setting, hand: Hand, radius: float = 0.05) -> tuple[float, float]:
+def empty_spot(scene: SceneBuilder, hand: Hand, radius: float = 0.05) -> tuple[float, float]:
     """Find a place away from all that stands now; the emptiest of some."""
     poses = hand.stage.sim.poses_now()
     near = [
@@ -40,19 +40,19 @@ def empty_spot(scene: Setting, hand: Hand, radius: float = 0.05) -> tuple[float,
     return float(best[0]), float(best[1])
 
 
-def aim(scene: Setting, start: np.ndarray, far: float) -> float:
+def aim(scene: SceneBuilder, start: np.ndarray, far: float) -> float:
     """Choose a direction from a place that leads across the middle."""
     towards = scene.rng.normal(0, 0.06, 2) - start
     return float(np.arctan2(towards[1], towards[0])) if np.linalg.norm(start) > far else float(scene.rng.uniform(-np.pi, np.pi))
 
 
-def add_roller(scene: Setting, noun: str, start: np.ndarray, velocity: np.ndarray) -> int:
+def add_roller(scene: SceneBuilder, noun: str, start: np.ndarray, velocity: np.ndarray) -> int:
     """Add a rolling ball, or a can on its side that rolls."""
     yaw = float(np.arctan2(velocity[1], velocity[0]))
     turn = (
-        turns.multiply(turns.about((0, 0, 1), yaw), turns.about((1, 0, 0), np.pi / 2))
+        quaternions.multiply(quaternions.about((0, 0, 1), yaw), quaternions.about((1, 0, 0), np.pi / 2))
         if noun == "can"
-        else turns.about((0, 0, 1), yaw)
+        else quaternions.about((0, 0, 1), yaw)
     )
     number = scene.add(noun, (start[0], start[1]), turn=turn, velocity=velocity)
     shape = scene.bodies[number].shape
@@ -61,12 +61,7 @@ def add_roller(scene: Setting, noun: str, start: np.ndarray, velocity: np.ndarra
     return number
 
 
-def outline_of(scene: Setting, body: int) -> np.ndarray:
-
-    return outline(scene.bodies[body].shape)
-
-
-def tidy(scene: Setting, hand: Hand, but: tuple[int, ...] = ()) -> None:
+def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
     """Move some thing to a free place: what a hand does when nothing else is left to do."""
     poses = hand.stage.sim.poses_now()
     pool = [
@@ -83,5 +78,9 @@ def tidy(scene: Setting, hand: Hand, but: tuple[int, ...] = ()) -> None:
 
 def within_reach(hand: Hand, bodies: list[int]) -> list[int]:
     """Keep the bodies that are on the support, not too far out and not moving."""
-    poses, speeds = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
-    return [j for j in bodies if poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.32 and np.linalg.norm(speeds[j, :3]) < 0.03]
+    poses, pixel_motion = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
+    return [
+        j
+        for j in bodies
+        if poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.32 and np.linalg.norm(pixel_motion[j, :3]) < 0.03
+    ]

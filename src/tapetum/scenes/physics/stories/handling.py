@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
+from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Cup, Sphere
-from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL
-from tapetum.scenes.physics.setting import Setting
-from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot, one_of, outline_of, tidy
+from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot, one_of, tidy
 
 
-def _flat(scene: Setting, body: int) -> np.ndarray:
-    return turns.place(scene.poses[body][None], outline_of(scene, body))[:, :2]
+def _flat(scene: SceneBuilder, body: int) -> np.ndarray:
+    return quaternions.place(scene.poses[body][None], outline(scene.bodies[body].shape))[:, :2]
 
 
-def stack(scene: Setting) -> Act:
+def stack(scene: SceneBuilder) -> Act:
     """A hand builds a tower of blocks and may knock it down."""
     rng = scene.rng
     blocks = [scene.add(noun) for noun in rng.choice(["block", "block", "brick", "puck", "box"], int(rng.integers(3, 6)))]
@@ -39,7 +40,7 @@ def stack(scene: Setting) -> Act:
         below = blocks[state["level"] - 1]
         poses = hand.stage.sim.poses_now()
         if hand.pick(thing):
-            points = turns.place(hand.stage.sim.poses_now()[below][None], outline_of(scene, below))
+            points = quaternions.place(hand.stage.sim.poses_now()[below][None], outline(scene.bodies[below].shape))
             x, y = poses[below, :2] + rng.normal(0, 0.002, 2)
             hand.place(float(x), float(y), height=float(points[:, 2].max()), target=below)
         state["level"] += 1
@@ -54,7 +55,7 @@ def _lean(hand: Hand, bowl: int, home: np.ndarray) -> int:
     return -1 if way @ np.array([np.cos(yaw), np.sin(yaw)]) > 0 else 1
 
 
-def pour(scene: Setting) -> Act:
+def pour(scene: SceneBuilder) -> Act:
     """A hand pours small balls from a cup into a bowl or bucket."""
     rng = scene.rng
     x = float(rng.uniform(0.1, 0.14))
@@ -89,7 +90,7 @@ def pour(scene: Setting) -> Act:
     return act
 
 
-def carry(scene: Setting) -> Act:
+def carry(scene: SceneBuilder) -> Act:
     """A cup with something in it is carried about."""
     rng = scene.rng
     cup = scene.add("cup", (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.08, 0.08))))
@@ -115,7 +116,7 @@ def carry(scene: Setting) -> Act:
     return act
 
 
-def put_and_take(scene: Setting) -> Act:
+def put_and_take(scene: SceneBuilder) -> Act:
     """A hand puts small things into a bowl and takes some out again."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bowl", "bucket")), tuple(rng.normal(0, 0.05, 2)))
@@ -151,7 +152,7 @@ def put_and_take(scene: Setting) -> Act:
     return act
 
 
-def cups_shuffle(scene: Setting) -> Act:
+def cups_shuffle(scene: SceneBuilder) -> Act:
     """Upturned cups, a ball under one of them, are moved about; which one hides the ball?"""
     rng = scene.rng
     scene.azimuth = float(-np.pi / 2 + rng.uniform(-0.35, 0.35))
@@ -162,7 +163,7 @@ def cups_shuffle(scene: Setting) -> Act:
     alike = str(rng.choice(["red", "blue", "green", "yellow", "purple", "white", "brown"]))
     free = int(rng.choice([0, count]))
     used = [i for i in range(count + 1) if i != free]
-    upside = turns.about((1, 0, 0), np.pi)
+    upside = quaternions.about((1, 0, 0), np.pi)
     cups = [scene.add("cup", (slots[i], 0.0), turn=upside, shape=shape, material="plastic", colour=alike) for i in used]
     look = scene.bodies[cups[0]].surface
     for j in cups[1:]:
@@ -196,12 +197,12 @@ def cups_shuffle(scene: Setting) -> Act:
     return act
 
 
-def cover(scene: Setting) -> Act:
+def cover(scene: SceneBuilder) -> Act:
     """A thing is covered with a cup or a cloth and uncovered again."""
     rng = scene.rng
     if rng.random() < 0.5:
         thing = scene.add(one_of(rng, ("ball", "dice", "egg")), (-0.12, float(rng.normal(0, 0.03))))
-        cup = scene.add("cup", (0.1, float(rng.normal(0, 0.03))), turn=turns.about((1, 0, 0), np.pi))
+        cup = scene.add("cup", (0.1, float(rng.normal(0, 0.03))), turn=quaternions.about((1, 0, 0), np.pi))
         scene.keep_free(-0.12, 0, 0.1)
         distract(scene, 1, 3)
         state = {"on": bool(rng.random() < 0.4)}
@@ -215,7 +216,7 @@ def cover(scene: Setting) -> Act:
 
         return act
     thing = scene.add(one_of(rng, ("can", "cup", "lemon", "block", "cone", "ball")), (-0.13, float(rng.normal(0, 0.02))))
-    cloth = scene.add("cloth", (0.15, float(rng.normal(0, 0.02))), turn=turns.about((0, 0, 1), float(rng.normal(0, 0.3))))
+    cloth = scene.add("cloth", (0.15, float(rng.normal(0, 0.02))), turn=quaternions.about((0, 0, 1), float(rng.normal(0, 0.3))))
     scene.keep_free(-0.13, 0, 0.14)
     distract(scene, 0, 2)
     flag = {"on": False, "x": 0.15}
@@ -232,14 +233,14 @@ def cover(scene: Setting) -> Act:
     return drape
 
 
-def mixture(scene: Setting) -> Act:
+def mixture(scene: SceneBuilder) -> Act:
     """A bit of everything among many things."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bucket")), tuple(rng.uniform(-1, 1, 2) * np.array([0.14, 0.08])))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)
     small = [j for j in (scene.add(one_of(rng, SMALL)) for _ in range(int(rng.integers(2, 4)))) if j >= 0]
     others = distract(scene, 2, 4)
-    eye = np.array([np.cos(scene.azimuth), np.sin(scene.azimuth)])
+    camera = np.array([np.cos(scene.azimuth), np.sin(scene.azimuth)])
 
     def act(hand: Hand) -> None:
         poses = hand.stage.sim.poses_now()
@@ -253,7 +254,7 @@ def mixture(scene: Setting) -> Act:
         elif what == "spin":
             hand.spin(thing, float(rng.choice([-1.2, 1.2])))
         elif what == "show":
-            hand.show(thing, np.array([*(0.22 * eye), 0.2]))
+            hand.show(thing, np.array([*(0.22 * camera), 0.2]))
         elif hand.pick(thing):
             if what == "put" and thing in small:
                 hand.put_into(holder)

@@ -2,15 +2,15 @@
 
 import numpy as np
 
+from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.shapes import RoundedBox
-from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL, TALL
-from tapetum.scenes.physics.setting import Setting
 from tapetum.scenes.physics.stories.common import Act, add_roller, aim, distract, empty_spot, one_of, tidy, within_reach
 
 
-def fall(scene: Setting) -> Act:
+def fall(scene: SceneBuilder) -> Act:
     """Things fall; a hand takes them up and drops them again."""
     rng = scene.rng
     others = distract(scene, 1, 3, SMALL)
@@ -31,7 +31,7 @@ def fall(scene: Setting) -> Act:
     return act
 
 
-def roll(scene: Setting) -> Act:
+def roll(scene: SceneBuilder) -> Act:
     """Round things roll across; a hand pushes them on."""
     rng = scene.rng
     rollers = []
@@ -59,7 +59,7 @@ def roll(scene: Setting) -> Act:
     return act
 
 
-def slide(scene: Setting) -> Act:
+def slide(scene: SceneBuilder) -> Act:
     """Flat things slide and stop by friction; a hand pushes some."""
     rng = scene.rng
     for _ in range(int(rng.integers(1, 3))):
@@ -82,7 +82,7 @@ def slide(scene: Setting) -> Act:
     return act
 
 
-def collide(scene: Setting) -> Act:
+def collide(scene: SceneBuilder) -> Act:
     """A rolling or sliding thing hits others; a hand pushes one into another."""
     rng = scene.rng
     target = scene.add(one_of(rng, ("ball", "block", "can", "candle", "puck", "cone")), tuple(rng.normal(0, 0.03, 2)))
@@ -107,7 +107,7 @@ def collide(scene: Setting) -> Act:
     return act
 
 
-def topple(scene: Setting) -> Act:
+def topple(scene: SceneBuilder) -> Act:
     """A tower or a row of tall things is knocked over by a ball or a hand."""
     rng = scene.rng
     tall = []
@@ -115,7 +115,7 @@ def topple(scene: Setting) -> Act:
         side = float(rng.uniform(0.035, 0.05))
         for i in range(int(rng.integers(3, 6))):
             looks = {"shape": RoundedBox(size=(side, side, side), rounding=0.0015), "material": "wood"}
-            yaw = turns.about((0, 0, 1), float(rng.normal(0, 0.1)))
+            yaw = quaternions.about((0, 0, 1), float(rng.normal(0, 0.1)))
             shift = tuple(rng.normal(0, 0.0015, 2))
             tall.append(scene.add("block", shift, bottom=i * side, turn=yaw, **looks))
     else:
@@ -123,7 +123,9 @@ def topple(scene: Setting) -> Act:
         for i in range(count):
             shape = RoundedBox(size=(0.016, 0.045, 0.085), rounding=0.001)
             tall.append(
-                scene.add("block", (-0.1 + 0.045 * i, 0.0), turn=turns.about((0, 0, 1), 0.0), shape=shape, material="wood")
+                scene.add(
+                    "block", (-0.1 + 0.045 * i, 0.0), turn=quaternions.about((0, 0, 1), 0.0), shape=shape, material="wood"
+                )
             )
     if rng.random() < 0.6:
         start = np.array([-0.3, float(rng.normal(0, 0.01))])
@@ -148,7 +150,7 @@ def topple(scene: Setting) -> Act:
     return act
 
 
-def spin(scene: Setting) -> Act:
+def spin(scene: SceneBuilder) -> Act:
     """A hand takes things from above and spins them."""
     rng = scene.rng
     things = distract(scene, 3, 5, ("puck", "block", "ball", "egg", "lemon", "cone", "dice", "brick", "can"))
@@ -160,14 +162,14 @@ def spin(scene: Setting) -> Act:
     return act
 
 
-def occluder(scene: Setting) -> Act:
+def occluder(scene: SceneBuilder) -> Act:
     """Things roll behind a board; a hand carries others there."""
     rng = scene.rng
     front = scene.azimuth
     yaw = front + np.pi / 2 + float(rng.normal(0, 0.15))
     toward = np.array([np.cos(front), np.sin(front)])
     along = np.array([np.cos(yaw), np.sin(yaw)])
-    scene.add("board", tuple(0.03 * toward), turn=turns.about((0, 0, 1), yaw))
+    scene.add("board", tuple(0.03 * toward), turn=quaternions.about((0, 0, 1), yaw))
     behind = -0.07 * toward
     scene.view = {"elevation": (0.2, 0.4)}
     side = float(rng.choice([-1, 1]))

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import Camera, looking_at, simulator
-from tapetum.systems.adapters.worlds.world import Seen
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
+from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {
     "left": ((-0.2, 0.5, 2.1), 2.0, 70.0, -30.0),
@@ -66,7 +66,7 @@ def _along_arc(at: str, hinge: tuple[float, float], first: tuple[float, float], 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class KitchenTask:
     """What is to be done."""
 
     key: str
@@ -78,8 +78,8 @@ class Task:
 
 
 _MICROWAVE = "microhandle_site"
-TASKS: dict[str, Task] = {
-    "slide-door": Task(
+TASKS: dict[str, KitchenTask] = {
+    "slide-door": KitchenTask(
         key="slide cabinet",
         joints=(19,),
         goal=(0.37,),
@@ -90,7 +90,7 @@ TASKS: dict[str, Task] = {
             Waypoint(at="slide_site", offset=(0.40, 0.0, 0.0), grip=OPEN),
         ),
     ),
-    "light": Task(
+    "light": KitchenTask(
         key="light switch",
         joints=(17, 18),
         goal=(-0.69, -0.05),
@@ -102,7 +102,7 @@ TASKS: dict[str, Task] = {
             Waypoint(at="light_site", offset=(-0.12, -0.15, 0.0), grip=CLOSED),
         ),
     ),
-    "microwave": Task(
+    "microwave": KitchenTask(
         key="microwave",
         joints=(22,),
         goal=(-0.75,),
@@ -146,21 +146,21 @@ class Kitchen:
         self._robot.reset(seed=0)
         self._sites = {self._model.site(i).name: self._data.site_xpos[i].copy() for i in range(self._model.nsite)}
         self._posture = self._data.site_xmat[self._hand].reshape(3, 3).copy()
-        self._camera = Camera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
 
-    def reset(self, seed: int) -> Seen:
+    def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: the robot stands somewhere else."""
         generator = np.random.default_rng(seed)
         self._robot.reset(seed=seed)
         self._model.body_pos[self._base] = self._stands + np.array([*generator.uniform(-MOVED, MOVED, 2), 0.0])
         self._mujoco.mj_forward(self._model, self._data)
         self._next, self._waited, self._sum = 0, 0, np.zeros(3)
-        return self._seen()
+        return self._observe()
 
-    def step(self, action: Float64[np.ndarray, "9"]) -> Seen:
+    def step(self, action: Float64[np.ndarray, "9"]) -> Observation:
         """Move seven joints and two fingers, each -1..1."""
         self._robot.step(np.clip(action, -1.0, 1.0))
-        return self._seen()
+        return self._observe()
 
     @property
     def success(self) -> bool:
@@ -198,17 +198,17 @@ class Kitchen:
             self._sum = np.clip(self._sum + error, -_SUM_MOST, _SUM_MOST)
         speed = _limited(_GAIN * error + _SUM_GAIN * self._sum, point.speed)
         cos, sin = np.cos(point.turn), np.sin(point.turn)
-        wanted = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ self._posture
-        left = wanted @ data.site_xmat[self._hand].reshape(3, 3).T
+        goal = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ self._posture
+        left = goal @ data.site_xmat[self._hand].reshape(3, 3).T
         axis = 0.5 * np.array([left[2, 1] - left[1, 2], left[0, 2] - left[2, 0], left[1, 0] - left[0, 1]])
         weights = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
         jacobian = weights[:, None] * np.concatenate([moving, turning])[:, :7]
-        asked = weights * np.concatenate([speed, _limited(_GAIN * axis, _TURNING)])
-        joints = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(6), asked) / _FASTEST
+        velocity = weights * np.concatenate([speed, _limited(_GAIN * axis, _TURNING)])
+        joints = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(6), velocity) / _FASTEST
         return np.concatenate([joints / max(1.0, np.abs(joints).max()), [point.grip] * 2])
 
-    def _seen(self) -> Seen:
-        return Seen(self._camera.render(self._data), self._data.qpos[:9].astype(np.float32))
+    def _observe(self) -> Observation:
+        return Observation(self._camera.render(self._data), self._data.qpos[:9].astype(np.float32))
 
 
 def _limited(vector: Float64[np.ndarray, "3"], most: float) -> Float64[np.ndarray, "3"]:

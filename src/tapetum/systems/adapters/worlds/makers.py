@@ -4,7 +4,7 @@ import difflib
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.world import World
+from tapetum.systems.adapters.worlds.world import RobotWorld
 
 TASKS: dict[str, str] = {
     "reach-disc": "reach",
@@ -14,7 +14,7 @@ TASKS: dict[str, str] = {
 """Tasks of recipes, and where they are: those of Meta-World are the paper's five, and any other of its fifty works too."""
 
 
-def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> World:
+def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
     """Make the world of a task.
 
     Args:
@@ -29,11 +29,11 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
     if pixels < 8 or pixels > 1024:
         raise BadInput(f"images of {pixels} pixels; give 8 to 1024")
     if task == "reach-disc":
-        from tapetum.systems.adapters.worlds.reach import Reach
+        from tapetum.systems.adapters.worlds.reach import ReachWorld
 
         if camera not in (None, "top"):
             raise BadInput(f"reach-disc has no camera {camera!r}; it has top")
-        return Reach(pixels=pixels, **options)
+        return ReachWorld(pixels=pixels, **options)
     if TASKS.get(task) == "kitchen":
         from tapetum.systems.adapters.worlds.kitchen import Kitchen
 

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import Camera, looking_at, simulator
-from tapetum.systems.adapters.worlds.world import Seen
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
+from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {
     "left": ((0.0, 0.65, 0.12), 1.15, 25.0, -30.0),
@@ -88,21 +88,21 @@ class MetaWorld:
             point, distance, azimuth, elevation = CAMERAS[self.camera]
             view = looking_at(point, distance, azimuth + 8 * shift, elevation)
         _dim(self._env.model, shift)
-        self._camera = Camera(self._env.model, pixels, view, beautiful=beautiful)
+        self._camera = SimulatorCamera(self._env.model, pixels, view, beautiful=beautiful)
         self._done = False
 
-    def reset(self, seed: int) -> Seen:
+    def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed."""
         self._env.set_task(_starts(self.name, seed // STARTS)[seed % STARTS])
         self._state, _ = self._env.reset(seed=seed)
         self._done = False
-        return self._seen()
+        return self._observe()
 
-    def step(self, action: Float64[np.ndarray, "4"]) -> Seen:
+    def step(self, action: Float64[np.ndarray, "4"]) -> Observation:
         """Move the gripper (x, y, z) and open or close it, each -1..1."""
         self._state, _, _, _, info = self._env.step(np.clip(action, -1, 1).astype(np.float32))
         self._done = bool(info["success"])
-        return self._seen()
+        return self._observe()
 
     @property
     def success(self) -> bool:
@@ -117,11 +117,11 @@ class MetaWorld:
         """Give the renderer back."""
         self._camera.close()
 
-    def _seen(self) -> Seen:
+    def _observe(self) -> Observation:
         frame = self._camera.render(self._env.data)
         if self.camera in UPSIDE_DOWN:
             frame = np.ascontiguousarray(frame[::-1, ::-1])
-        return Seen(frame, self._state[:OWN_SIZE].astype(np.float32))
+        return Observation(frame, self._state[:OWN_SIZE].astype(np.float32))
 
 
 def _dim(model: Any, shift: float) -> None:

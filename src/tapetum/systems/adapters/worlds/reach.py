@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.world import Seen
+from tapetum.systems.adapters.worlds.world import Observation
 
 STEP, NEAR = 0.12, 0.12
 """Greatest move of a step and greatest distance at success; the table is 2 wide."""
@@ -22,7 +22,7 @@ _TURN = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.4], [0.4, 0.1, 0.5]])
 
 
 @dataclass(kw_only=True)
-class Reach:
+class ReachWorld:
     """The task; `expert` goes straight to the goal."""
 
     pixels: int = 48
@@ -44,7 +44,7 @@ class Reach:
         middle = (np.arange(self.pixels) + 0.5) / self.pixels * 2 - 1
         self._x, self._y = np.meshgrid(middle, middle)
 
-    def reset(self, seed: int) -> Seen:
+    def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: gripper, goal and distractors apart from each other."""
         generator = np.random.default_rng([seed, 0])
         self._noise = np.random.default_rng([seed, 2])
@@ -54,12 +54,12 @@ class Reach:
             if min(np.hypot(*(place - other)) for other in places) > 2 * _RADIUS:
                 places.append(place)
         self.gripper, self.goal, *self._others = places
-        return self._seen()
+        return self._observe()
 
-    def step(self, action: Float64[np.ndarray, "2"]) -> Seen:
+    def step(self, action: Float64[np.ndarray, "2"]) -> Observation:
         """Move the gripper by up to STEP along x (right) and y (down)."""
         self.gripper = np.clip(self.gripper + STEP * np.clip(action, -1, 1), -1, 1)
-        return self._seen()
+        return self._observe()
 
     @property
     def success(self) -> bool:
@@ -74,8 +74,8 @@ class Reach:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _seen(self) -> Seen:
-        return Seen(self._paint(), self.gripper.astype(np.float32))
+    def _observe(self) -> Observation:
+        return Observation(self._paint(), self.gripper.astype(np.float32))
 
     def _paint(self) -> UInt8[np.ndarray, "h w 3"]:
         image = np.broadcast_to(np.array(TABLE), (self.pixels, self.pixels, 3)).copy()

@@ -70,11 +70,11 @@ def simulator(package: str) -> Any:
     Raises MissingExtra where it is not there, and BadInput where MuJoCo is too old or too new for it.
     """
     try:
-        found = metadata.version("mujoco")
-        numbers = tuple(int(part) for part in found.split(".")[:3])
+        version = metadata.version("mujoco")
+        numbers = tuple(int(part) for part in version.split(".")[:3])
         if not LEAST <= numbers < BEYOND:
             raise BadInput(
-                f"MuJoCo {found} is installed, and the simulators work with 3.3.0 to 3.8: pip install 'tapetum[robot]' in an "
+                f"MuJoCo {version} is installed, and the simulators work with 3.3.0 to 3.8: pip install 'tapetum[robot]' in an "
                 "environment of its own"
             )
         if util.find_spec(package) is None:
@@ -94,7 +94,7 @@ def _cannot_draw(package: str, error: Exception) -> TapetumError:
     return TapetumError(f"{package} cannot draw with {choose_gl()} ({reason}); {_PACKAGES}, or set MUJOCO_GL to egl or osmesa")
 
 
-class Camera:
+class SimulatorCamera:
     """Draws a MuJoCo scene from one place, quickly: without shadows, reflections and smoothed edges.
 
     Those cost more than ten times as much as all else where the processor draws.

@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What is seen before a step."""
 
     frame: UInt8[np.ndarray, "h w 3"]
@@ -20,7 +20,7 @@ class Seen:
     """Proprioception: what the robot knows of itself."""
 
 
-class World(Protocol):
+class RobotWorld(Protocol):
     """A task with one camera. The same seed makes the same episode."""
 
     name: str
@@ -32,11 +32,11 @@ class World(Protocol):
     horizon: int
     """Steps of an episode, at most."""
 
-    def reset(self, seed: int) -> Seen:
+    def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed."""
         ...
 
-    def step(self, action: Float64[np.ndarray, " a"]) -> Seen:
+    def step(self, action: Float64[np.ndarray, " a"]) -> Observation:
         """Do an action, of which -1..1 is done; then `success` says whether the task is done just now."""
         ...
 
@@ -55,7 +55,7 @@ class World(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Episode:
+class RobotEpisode:
     """One episode: what was seen before each step, and what was done."""
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -76,11 +76,13 @@ class Episode:
         return bool(self.successes.any())
 
 
-Actor = Callable[[Seen], Float64[np.ndarray, " a"]]
+Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
 """What is done for what is seen."""
 
 
-def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0) -> Episode:
+def roll(
+    world: RobotWorld, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0
+) -> RobotEpisode:
     """Play the episode of a seed.
 
     Args:
@@ -94,21 +96,21 @@ def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None
         BadInput: the actor's action is of another size or not finite.
     """
     generator = np.random.default_rng([seed, 1])
-    seen = world.reset(seed)
+    observation = world.reset(seed)
     frames, own, actions, successes, left = [], [], [], [], None
     for _ in range(world.horizon):
-        action = np.asarray(world.expert() if actor is None else actor(seen), np.float64)
+        action = np.asarray(world.expert() if actor is None else actor(observation), np.float64)
         if action.shape != (world.action_size,) or not np.isfinite(action).all():
             raise BadInput(f"the action is {action}; {world.name} wants {world.action_size} finite numbers")
         action = np.clip(action, -1.0, 1.0)
-        frames.append(seen.frame)
-        own.append(seen.own)
+        frames.append(observation.frame)
+        own.append(observation.own)
         actions.append(action)
-        seen = world.step(np.clip(action + noise * generator.standard_normal(action.shape), -1.0, 1.0))
+        observation = world.step(np.clip(action + noise * generator.standard_normal(action.shape), -1.0, 1.0))
         successes.append(world.success)
         if stop_after is not None and (successes[-1] or left is not None):
             left = stop_after if left is None else left - 1
             if left <= 0:
                 break
     arrays = np.stack(frames), np.stack(own).astype(np.float32), np.stack(actions).astype(np.float32)
-    return Episode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)
+    return RobotEpisode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)

@@ -32,13 +32,13 @@ from tapetum.core.reading import no_pipe
 from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
 from tapetum.hub.renamed import current_tensors
-from tapetum.scenes.physics.materials import STUFF
-from tapetum.scenes.physics.props import COLOURS, PROPS
+from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
+from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
 
-NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
+NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
 """Classes of a cell: objects, colours and materials; the first of each is none."""
 CELL = 8
 """Side of a cell in pixels."""
@@ -151,16 +151,21 @@ class DenseTask(Task):
         seed: int,
         start: Path | None = None,
         position_init: bool = False,
+        encoder: str = "",
     ):
-        """`checks`: images to score on; `start`: weights to go on from; `position_init`: begin with `add_position_waves`."""
+        """`checks`: images to score on; `start`: weights to go on from; `position_init`: begin with `add_position_waves`;
+        `encoder`: of `adopted.adopted_encoder`, which `config` is that of."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
-        self.position_init = position_init
+        self.position_init, self.encoder = position_init, encoder
 
     def model(self) -> DenseModel:
         """Make a vision encoder with random weights, or those of another run."""
         from safetensors.torch import load_file
 
         model = DenseModel(self.config)
+        if self.encoder:
+            weights = adopted_encoder(self.encoder, self.config.image_size[0]).state_dict()
+            model.vision_encoder.load_state_dict(weights)
         if self.start is not None:
             try:
                 state = current_tensors(load_file(no_pipe(self.start)))

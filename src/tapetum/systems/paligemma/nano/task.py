@@ -76,7 +76,7 @@ class SceneTask(PaliGemmaTask):
         images = model.projector(features.tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = supervised_attention(model.language)
         with record_inputs(attention) as inputs:
-            text, _told = text_loss(model, images, batch, self.learning, self.soft_locations)
+            text, logged = text_loss(model, images, batch, self.learning, self.soft_locations)
         loss, logged = text, {"text": text.detach(), **logged}
         if batch.attention is not None:
             loss_of_attention, logged["attention"] = attention_loss(attention, **inputs, targets=batch.attention)

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import Entry, line_entries
-from tapetum.data.instances import Instances, Thing, read_instances
+from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
+from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
 from tapetum.data.vision_language import CAPTIONS, QUESTIONS
 from tapetum.data.vision_language.referring import read_refcoco
@@ -173,7 +173,7 @@ def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
     return check_unique([_line(key, entry, folder) for key, entry in rows], file)  # pyright: ignore[reportArgumentType]
 
 
-def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
+def _line(key: Key, entry: JsonEntry, folder: Path) -> Question | Instances:
     question = entry.text("question") if "question" in entry else ""
     if "boxes" in entry:
         return _words(key, entry, folder, question)
@@ -197,7 +197,7 @@ def _line(key: Key, entry: Entry, folder: Path) -> Question | Instances:
     )
 
 
-def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
+def _words(key: Key, entry: JsonEntry, folder: Path, prompt: str) -> Words:
     labels, boxes = entry.texts("labels"), entry.fields["boxes"]
     if not isinstance(boxes, list) or len(boxes) != len(labels):
         raise BadInput(f"boxes of {entry.where} are not as many as its {len(labels)} labels; give x1, y1, x2, y2 of each")
@@ -206,13 +206,15 @@ def _words(key: Key, entry: Entry, folder: Path, prompt: str) -> Words:
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
             raise BadInput(f"a box of {entry.where} is {str(box)[:60]}; wanted x1, y1, x2, y2 in pixels")
         x1, y1, x2, y2 = map(float, box)
-        things.append(Thing(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None))
+        things.append(
+            InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=(x2 - x1) * (y2 - y1), crowd=False, segmentation=None)
+        )
     size = entry.whole("height"), entry.whole("width")
     return Words(key=key, image=folder / entry.file_name("image"), size=size, things=tuple(things), prompt=prompt)
 
 
-def _inside(name: str, entry: Entry) -> str:
-    return Entry({"image": name}, entry.where).file_name("image")
+def _inside(name: str, entry: JsonEntry) -> str:
+    return JsonEntry({"image": name}, entry.where).file_name("image")
 
 
 _EXPRESSIONS = {

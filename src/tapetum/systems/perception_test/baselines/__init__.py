@@ -1,1 +1,1 @@
-"""What answers the six tasks of the Perception Test without being made for it; each gives the official form of predictions."""
+"""Baselines of the six tasks of the Perception Test; each makes predictions in the official form."""

@@ -21,30 +21,30 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.tracking import box_row
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
-from tapetum.tracks.follow import Follower, as_tracks
+from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import open_video
 
 MOST = 10
 """Tracks that an answer may have."""
-NOUNS = 12
-"""Nouns that are looked for together."""
-LOOKS = 4
-"""Frames in which things are looked for, at most; the first among them."""
-KEPT = 0.5
+MOST_NOUNS = 12
+"""Nouns that are detected together."""
+DETECTION_FRAMES = 4
+"""Frames in which objects are detected, at most; the first among them."""
+LEAST_SHARE = 0.5
 """Share of the best noun's from which on another one is an answer too."""
 
 
 class Detector(Protocol):
     """Finds in an image what words say."""
 
-    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], things: Sequence[str], /) -> Boxes:
-        """Give boxes in raster pixels, with scores; labels are among `things` where the model tells them apart."""
+    def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str], /) -> Boxes:
+        """Detect boxes in raster pixels, with scores; labels are among `names` where the model tells them apart."""
         ...
 
 
@@ -55,7 +55,7 @@ class GroundedWords:
         self,
         detector: Detector,
         tracker: Tracker,
-        train: Mapping[str, Video] | None = None,
+        train: Mapping[str, AnnotatedVideo] | None = None,
         *,
         chosen: Literal["words", "random"] = "words",
         seed: int = 0,
@@ -68,35 +68,37 @@ class GroundedWords:
                 "the annotations to learn from have no grounded question with answers; give those of the train split"
             )
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Answer the grounded questions of a video."""
-        found: dict[str, Any] = {}
-        followed: dict[tuple[str, ...], BoxTracks] = {}
+        answers: dict[str, Any] = {}
+        tracks_by_words: dict[tuple[str, ...], BoxTracks] = {}
         for question in video.grounded:
             words = self.words(question.question)
-            if words not in followed:
-                followed[words] = self.follow(words, video, seen)
-            tracks = followed[words]
+            if words not in tracks_by_words:
+                tracks_by_words[words] = self.follow(words, video, content)
+            tracks = tracks_by_words[words]
             scores = self._scores(tracks, question.question, video.metadata.video_id, question.id)
             order = [k for k in np.argsort(-scores, kind="stable")[:MOST].tolist() if scores[k] > 0]
-            found[str(question.id)] = [_row(place, tracks, k, float(scores[k]), seen.size) for place, k in enumerate(order)]
-        return {"grounded": found}
+            answers[str(question.id)] = [
+                _row(place, tracks, k, float(scores[k]), content.size) for place, k in enumerate(order)
+            ]
+        return {"grounded": answers}
 
     def words(self, question: str) -> tuple[str, ...]:
-        """Give what is looked for: the nouns that answer questions of the train split, or the question."""
+        """Choose the words to detect: the nouns that answer questions of the train split, or the question."""
         if self.shares is None:
             return (question.rstrip("?.! "),)
         nouns: Counter[str] = Counter()
         for shares in self.shares.values():
             nouns.update(shares)
-        return tuple(sorted(noun for noun, _ in nouns.most_common(NOUNS)))
+        return tuple(sorted(noun for noun, _ in nouns.most_common(MOST_NOUNS)))
 
-    def follow(self, words: tuple[str, ...], video: Video, seen: Seen) -> BoxTracks:
+    def follow(self, words: tuple[str, ...], video: AnnotatedVideo, content: VideoContent) -> BoxTracks:
         """Find things in some frames, and follow them through all."""
-        clip = open_video(seen.frames, rate=video.metadata.rate)
-        every = -(-seen.count // LOOKS)
-        look = Follower(clip, self.tracker, lambda frame: self.detector.find_boxes(seen.frames[frame], words), every)
-        return as_tracks(look.run(), clip)
+        clip = open_video(content.frames, rate=video.metadata.frame_rate)
+        every = -(-content.count // DETECTION_FRAMES)
+        follower = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
+        return to_box_tracks(follower.run(), clip)
 
     def _scores(self, tracks: BoxTracks, question: str, name: str, number: int) -> np.ndarray:
         """One for each thing; 0 for what is no answer."""
@@ -112,25 +114,25 @@ class GroundedWords:
             return sure
         known = self.shares.get(question) or {}
         share = np.array([known.get(noun_of(label), 0.0) for label in tracks.labels])
-        return sure * np.where(share >= KEPT * share.max(), share, 0.0)
+        return sure * np.where(share >= LEAST_SHARE * share.max(), share, 0.0)
 
 
-def answer_shares(train: Mapping[str, Video]) -> dict[str, dict[str, float]]:
-    """Give for each question text and noun how often a thing of that noun was among the answers."""
-    asked: dict[str, Counter[str]] = {}
-    right: dict[str, Counter[str]] = {}
+def answer_shares(train: Mapping[str, AnnotatedVideo]) -> dict[str, dict[str, float]]:
+    """Compute for each question text and noun how often an object of that noun was among the answers."""
+    occurrences: dict[str, Counter[str]] = {}
+    answers: dict[str, Counter[str]] = {}
     for video in train.values():
         for question in video.grounded:
             if question.answers is None:
                 continue
             nouns = [noun_of(track.label) for track in video.objects]
-            asked.setdefault(question.question, Counter()).update(nouns)
-            right.setdefault(question.question, Counter()).update(nouns[k] for k in question.answers)
-    return {text: {noun: count / asked[text][noun] for noun, count in counts.items()} for text, counts in right.items()}
+            occurrences.setdefault(question.question, Counter()).update(nouns)
+            answers.setdefault(question.question, Counter()).update(nouns[k] for k in question.answers)
+    return {text: {noun: count / occurrences[text][noun] for noun, count in counts.items()} for text, counts in answers.items()}
 
 
 def noun_of(label: str) -> str:
-    """Give the last word of a label.
+    """Read the last word of a label.
 
     >>> noun_of("red cup")
     'cup'

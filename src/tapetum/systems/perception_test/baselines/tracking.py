@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.scores.points import start_of
-from tapetum.systems.perception_test.types import ObjectTrack, PointTrack, Video
-from tapetum.tracks.follow import ask_in, carry_on
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack
+from tapetum.tracks.follow import box_queries, carry_box
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import open_video
 
@@ -26,12 +26,12 @@ DIGITS = 6
 class StaticPlaces:
     """Objects and points that stay where they are first seen."""
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Repeat each start in all frames from there on."""
-        found: dict[str, Any] = {}
+        predictions: dict[str, Any] = {}
         last = video.metadata.frames
         if "object" in tasks:
-            found["object"] = [
+            predictions["object"] = [
                 box_row(
                     track.id,
                     (frames := np.arange(track.frames[track.start], last)),
@@ -41,11 +41,11 @@ class StaticPlaces:
             ]
         if "point" in tasks:
             starts = ((track, *start_of(track)) for track in video.points)
-            found["point"] = [
+            predictions["point"] = [
                 point_row(track.id, (frames := np.arange(frame, last)), _repeated(np.array([x, y]), frames))
                 for track, frame, x, y in starts
             ]
-        return found
+        return predictions
 
 
 class TrackedPlaces:
@@ -55,48 +55,50 @@ class TrackedPlaces:
         """`tracker`: such as `tapetum.load("tapir-nano")`."""
         self.tracker = tracker
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Follow the objects, the points, or both."""
         objects = list(video.objects) if "object" in tasks else []
         points = list(video.points) if "point" in tasks else []
-        scale = np.array(seen.size, np.float64)
-        asked = [self._box_queries(track, seen.size) for track in objects] + [_point_query(track, scale) for track in points]
-        if not sum(map(len, asked)):
+        scale = np.array(content.size, np.float64)
+        query_groups = [self._box_queries(track, content.size) for track in objects] + [
+            _point_query(track, scale) for track in points
+        ]
+        if not sum(map(len, query_groups)):
             return {task: [] for task in tasks}
-        queries = np.concatenate(asked).astype(np.float32)
-        tracks = self.tracker.track(open_video(seen.frames, rate=video.metadata.rate), queries)
-        ends = np.cumsum([len(part) for part in asked])
+        queries = np.concatenate(query_groups).astype(np.float32)
+        tracks = self.tracker.track(open_video(content.frames, rate=video.metadata.frame_rate), queries)
+        ends = np.cumsum([len(part) for part in query_groups])
         xy, visible = np.split(tracks.xy, ends[:-1]), np.split(tracks.visible, ends[:-1])
-        found: dict[str, Any] = {}
+        predictions: dict[str, Any] = {}
         if "object" in tasks:
-            found["object"] = []
+            predictions["object"] = []
             for k, track in enumerate(objects):
                 start = int(track.frames[track.start])
-                thing = carry_on(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], seen.size)
-                shares = np.clip(thing.xyxy[start:] / np.tile(scale, 2), 0, 1)
-                found["object"].append(box_row(track.id, np.arange(start, len(thing.xyxy)), shares))
+                track_boxes = carry_box(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], content.size)
+                shares = np.clip(track_boxes.xyxy[start:] / np.tile(scale, 2), 0, 1)
+                predictions["object"].append(box_row(track.id, np.arange(start, len(track_boxes.xyxy)), shares))
         if "point" in tasks:
-            found["point"] = []
+            predictions["point"] = []
             for k, track in enumerate(points, len(objects)):
                 start = start_of(track)[0]
                 shown = visible[k][0].copy()
                 shown[start] = True  # it was given there
                 frames = start + np.flatnonzero(shown[start:])
-                found["point"].append(point_row(track.id, frames, xy[k][0, frames] / scale))
-        return found
+                predictions["point"].append(point_row(track.id, frames, xy[k][0, frames] / scale))
+        return predictions
 
     def _box_queries(self, track: ObjectTrack, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-        return ask_in(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
+        return box_queries(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
 
 
 def box_row(number: int, frames: Int[np.ndarray, " n"], boxes: Float[np.ndarray, "n 4"], **more: Any) -> dict[str, Any]:
-    """Say a track of boxes (shares) as the benchmark does."""
+    """Write a track of boxes (shares) in the benchmark's form."""
     rounded = [[round(v, DIGITS) for v in box] for box in boxes.astype(float).tolist()]
     return {"id": number, **more, "bounding_boxes": rounded, "frame_ids": frames.tolist()}
 
 
 def point_row(number: int, frames: Int[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]) -> dict[str, Any]:
-    """Say a track of points (shares) as the benchmark does: all y, then all x."""
+    """Write a track of points (shares) in the benchmark's form: all y, then all x."""
     rows = [[round(v, DIGITS) for v in line] for line in xy[:, ::-1].T.astype(float).tolist()]
     return {"id": number, "points": rows, "frame_ids": frames.tolist()}
 

@@ -12,58 +12,58 @@ from jaxtyping import Float
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.localisation import temporal_iou
-from tapetum.systems.perception_test.baselines.seen import Seen
-from tapetum.systems.perception_test.types import LabelledSegment, Video
+from tapetum.systems.perception_test.baselines.content import VideoContent
+from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment
 
-OVERLAP, MOST, LOOKED_AT = 0.5, 10, 1500
+OVERLAP, MOST, MOST_SEGMENTS = 0.5, 10, 1500
 """Overlap of a match; windows of a class; segments of a class that are looked at."""
 
 
 class PriorWindows:
     """Says the same of every video."""
 
-    def __init__(self, train: Mapping[str, Video], most: int = MOST):
+    def __init__(self, train: Mapping[str, AnnotatedVideo], most: int = MOST):
         """Choose `most` windows of each class. Raises BadInput for annotations without segments."""
         self.windows = {task: _windows(train, task, most) for task in ("action", "sound")}
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Put the windows on a video."""
-        found: dict[str, Any] = {}
+        predictions: dict[str, Any] = {}
         for task in tasks:
             if not self.windows[task]:
                 raise BadInput(
                     f"the annotations to learn from have no segment of the task {task}; give those of its train split"
                 )
-            found[task] = [
+            predictions[task] = [
                 segment_row(label, score, *(np.array(window) * video.metadata.seconds).tolist())
                 for label, score, window in self.windows[task]
             ]
-        return found
+        return predictions
 
 
-def segments_of(video: Video, task: str) -> Sequence[LabelledSegment]:
-    """Give the segments of a video: actions or sounds."""
+def segments_of(video: AnnotatedVideo, task: str) -> Sequence[LabelledSegment]:
+    """List the segments of a video: actions or sounds."""
     return video.actions if task == "action" else video.sounds
 
 
 def segment_row(label: int, score: float, start_s: float, end_s: float) -> dict[str, Any]:
-    """Say a segment as the benchmark does: class and score are texts, times seconds."""
+    """Write a segment in the benchmark's form: class and score are texts, times seconds."""
     return {"label": str(label), "score": f"{score:.6g}", "timestamps": [round(start_s, 4), round(end_s, 4)]}
 
 
-def _windows(train: Mapping[str, Video], task: str, most: int) -> list[tuple[int, float, tuple[float, float]]]:
+def _windows(train: Mapping[str, AnnotatedVideo], task: str, most: int) -> list[tuple[int, float, tuple[float, float]]]:
     by_class: dict[int, list[tuple[int, float, float]]] = {}
     for number, video in enumerate(train.values()):
         length = video.metadata.seconds
         for s in segments_of(video, task):
             by_class.setdefault(s.label_id, []).append((number, s.start_s / length, min(1.0, s.end_s / length)))
-    found = []
+    windows = []
     for label in sorted(by_class):
         rows = np.array(by_class[label])
-        rows = rows[:: -(-len(rows) // LOOKED_AT)]
+        rows = rows[:: -(-len(rows) // MOST_SEGMENTS)]
         for window, share in _chosen(rows[:, 1:], rows[:, 0].astype(int), most):
-            found.append((label, share / len(train), window))
-    return found
+            windows.append((label, share / len(train), window))
+    return windows
 
 
 def _chosen(spans: Float[np.ndarray, "n 2"], owners: np.ndarray, most: int) -> list[tuple[tuple[float, float], int]]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 Task = Literal["action", "sound"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocaliserConfig:
-    """A network, and how its moments become segments."""
+    """A network, and how its anchors become segments."""
 
     length: int = 192
     """Steps to which the features of any video are resized."""
@@ -28,18 +29,18 @@ class LocaliserConfig:
     stem: int = 2
     """Blocks before the pyramid."""
     levels: int = 5
-    """Of the pyramid; each has half the moments of the one before."""
+    """Of the pyramid; each has half the anchors of the one before."""
     shortest: int = 4
-    """Steps from a moment to the far end of a segment up to which it is of the first level; of each further one, twice as
+    """Steps from an anchor to the far end of a segment up to which it is of the first level; of each further one, twice as
     many."""
     radius: float = 1.5
-    """Strides from the middle of a segment within which moments are to find it."""
+    """Strides from the middle of a segment within which anchors have it as their target."""
     dropout: float = 0.1
     """In attention and MLP."""
     sigma: float = 0.4
     """Of soft-NMS: scores of overlapping segments are multiplied by exp(-overlap^2 / sigma)."""
     least_score: float = 0.001
-    """Below which nothing is said."""
+    """Below which nothing is predicted."""
     before: int = 5000
     """Segments that soft-NMS gets."""
     most: int = 500
@@ -50,12 +51,12 @@ class LocaliserConfig:
             raise BadInput(
                 f"{self.length} steps cannot be halved for {self.levels} levels; give a multiple of {2 ** (self.levels - 1)}"
             )
-        if self.width % self.heads or min(self.heads, self.window, self.shortest, self.before, self.most) < 1 or self.stem < 0:
-            raise BadInput(f"the config {self} makes no network; heads must divide the width, and counts be 1 or more")
-        if not (self.radius > 0 and self.sigma > 0 and 0 <= self.dropout < 1 and 0 <= self.least_score < 1):
-            raise BadInput(
-                f"radius {self.radius}, sigma {self.sigma}, dropout {self.dropout}, least score {self.least_score} do not fit"
-            )
+        counts = dict.fromkeys(("heads", "window", "shortest", "before", "most"), "[1, inf)")
+        check_fields(
+            self, **counts, stem="[0, inf)", radius="(0, inf)", sigma="(0, inf)", dropout="[0, 1)", least_score="[0, 1)"
+        )
+        if self.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide the width {self.width}; give others")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ class LocaliserRun:
     preset: Literal["small"] = "small"
     """small: for a core."""
     task: Task = "action"
-    """What is found."""
+    """What is localised."""
     features: str = "efficientnet-lite0"
-    """What is looked at: an encoder by name or file, log-mel (the sound), a folder of VIDEO.npy of shape (t, d); several, with
+    """Features: of an encoder by name or file, log-mel (the sound), a folder of VIDEO.npy of shape (t, d); several, with
     commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
@@ -86,7 +87,7 @@ class LocaliserRun:
     micro_batch: int = 16
     """Videos that one process works on at a time."""
     lr: float = 1e-3
-    """Rate of AdamW after the warm-up, from which it falls to 0 as a cosine."""
+    """Learning rate of AdamW after the warm-up, from which it falls to 0 as a cosine."""
     weight_decay: float = 0.05
     """Of AdamW."""
     crop: float = 0.5
@@ -95,15 +96,8 @@ class LocaliserRun:
     """Of weights and order."""
 
     def __post_init__(self) -> None:
-        if (
-            self.grid < 0
-            or not self.rate > 0
-            or min(self.steps, self.batch_size, self.micro_batch) < 1
-            or not 0 <= self.crop <= 1
-        ):
-            raise BadInput(
-                f"grid {self.grid}, rate {self.rate}, steps {self.steps} and crop {self.crop} make no run; see --help"
-            )
+        counts = dict.fromkeys(("steps", "batch_size", "micro_batch"), "[1, inf)")
+        check_fields(self, **counts, grid="[0, inf)", rate="(0, inf)", crop="[0, 1]")
 
 
 RECIPES: Mapping[str, LocaliserRun] = {"small": LocaliserRun()}

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.seen import SOUND_RATE, Seen
-from tapetum.systems.perception_test.features import FeatureFolder, joined
+from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
+from tapetum.systems.perception_test.features import FeatureFolder, join_features
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
@@ -27,11 +27,11 @@ TOGETHER = 32
 """Images that an encoder looks at together."""
 
 
-class Source(Protocol):
-    """Where features come from."""
+class FeatureSource(Protocol):
+    """A source of features."""
 
-    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
-        """Make, or read, those of a video."""
+    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
+        """Compute, or read, those of a video."""
         ...
 
 
@@ -42,7 +42,7 @@ class FeatureFiles:
         """Raises BadInput where there are none."""
         self.files = FeatureFolder(folder)
 
-    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Read them. Raises BadInput for a file that is missing or something else."""
         if name not in self.files:
             raise BadInput(f"there is no {name}.npy in {self.files.folder}; give the folder with the features of these videos")
@@ -50,11 +50,11 @@ class FeatureFiles:
 
 
 class LogMel:
-    """Loudness by pitch."""
+    """Log-mel spectrogram of the sound."""
 
-    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Make them of the video's sound."""
-        return log_mel(seen.sound)
+        return log_mel(content.sound)
 
 
 class EncoderFeatures:
@@ -64,36 +64,36 @@ class EncoderFeatures:
         """`grid` 0 takes the pooled vector."""
         self.encoder, self.grid, self.rate = encoder.eval(), grid, rate
 
-    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Make them of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        frames, rows = seen.frames[:: max(1, round(seen.metadata.rate / self.rate))], []
+        frames, rows = content.frames[:: max(1, round(content.metadata.frame_rate / self.rate))], []
         device = next(self.encoder.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(frames), TOGETHER):
-                found = self.encoder(self.encoder.prepare(frames[start : start + TOGETHER]).to(device))
-                made = found.pooled if self.grid == 0 else adaptive_avg_pool2d(found.maps[-1], self.grid).flatten(1)
-                rows.append(made.float().cpu().numpy())
+                features = self.encoder(self.encoder.prepare(frames[start : start + TOGETHER]).to(device))
+                pooled = features.pooled if self.grid == 0 else adaptive_avg_pool2d(features.maps[-1], self.grid).flatten(1)
+                rows.append(pooled.float().cpu().numpy())
         return np.concatenate(rows)
 
 
-class Joined:
+class JoinedFeatures:
     """Several kinds side by side."""
 
-    def __init__(self, sources: Sequence[Source]):
+    def __init__(self, sources: Sequence[FeatureSource]):
         self.sources = sources
 
-    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Make each, at the length of the first."""
-        first, *others = (source.of(name, seen) for source in self.sources)
+        first, *others = (source.read(name, content) for source in self.sources)
         for other in others:
-            first = joined(first, other)
+            first = join_features(first, other)
         return first
 
 
-def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> Source:
+def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
     Raises BadInput for what is neither an encoder nor a folder.
@@ -101,7 +101,7 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
     from tapetum.encoders.references import load
     from tapetum.hub.loading import is_weights
 
-    sources: list[Source] = []
+    sources: list[FeatureSource] = []
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name == SOUND:
             sources.append(LogMel())
@@ -111,24 +111,24 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
             sources.append(EncoderFeatures(load(name, device), grid, rate))
     if not sources:
         raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
-    return sources[0] if len(sources) == 1 else Joined(sources)
+    return sources[0] if len(sources) == 1 else JoinedFeatures(sources)
 
 
-def log_mel(samples: Float[np.ndarray, " n"], rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
-    """Give the log energies of bands, windows centred on their place; one row of silence for no sound."""
+def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
+    """Compute the log energies of bands, windows centred on their place; one row of silence for no sound."""
     padded = np.pad(np.asarray(samples, np.float64), WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     power = np.square(np.abs(np.fft.rfft(windows * hann, axis=1)))
-    return np.log(power @ mel_filters(rate) + 1e-6).astype(np.float32)
+    return np.log(power @ mel_filters(sample_rate) + 1e-6).astype(np.float32)
 
 
 @lru_cache
-def mel_filters(rate: int) -> Float[np.ndarray, "f d"]:
-    """Give triangles over the frequencies of a window, whose corners are evenly spaced in mel, 2595 log10(1 + f / 700)."""
+def mel_filters(sample_rate: int) -> Float[np.ndarray, "f d"]:
+    """Compute triangles over the frequencies of a window, whose corners are evenly spaced in mel, 2595 log10(1 + f / 700)."""
     ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
     corners = 700 * (10 ** (np.linspace(ends[0], ends[1], BANDS + 2) / 2595) - 1)
-    at = np.fft.rfftfreq(WINDOW, 1 / rate)[:, None]
+    at = np.fft.rfftfreq(WINDOW, 1 / sample_rate)[:, None]
     rising = (at - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - at) / (corners[2:] - corners[1:-1])
     return np.clip(np.minimum(rising, falling), 0, None)

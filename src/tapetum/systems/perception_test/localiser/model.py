@@ -1,4 +1,4 @@
-"""The network: features over time in; for each moment of a pyramid, classes and distances to both ends out.
+"""The localiser's network: features over time in; for each anchor of a feature pyramid, classes and distances to both ends out.
 
 ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
 
@@ -7,12 +7,12 @@ ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
                                                      └─ heads (shared) ──► classes, ◄──┘
                                                                            distances / stride
 
-Moment k of a level of stride s lies at (k + 1/2) s steps. A moment is to find a segment if it lies within it and within
-`radius` strides of its middle, and its farther end is as far as the level is for; of several the shortest, with the classes of
+Anchor k of a level of stride s lies at (k + 1/2) s steps. A segment is the target of an anchor that lies within it and within
+`radius` strides of its middle, if its farther end is as far as the level is for; of several the shortest, with the classes of
 all as short.
 
 Differs from the paper: videos are resized to one length, so there is no padding and no mask (as the Perception Test's baseline
-has it); attention has no convolutions on queries, keys and values; moments lie in the middle of their steps.
+has it); attention has no convolutions on queries, keys and values; anchors lie in the middle of their steps.
 """
 
 import math
@@ -27,9 +27,9 @@ from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 
 PRIOR = 0.01
-"""Chance of a class at a moment, before anything is learned."""
-NORMALISER, KEPT = 100.0, 0.9
-"""First value of the moving average of how many moments find something in a batch, and the share of it that is kept."""
+"""Probability of a class at an anchor, before anything is learned."""
+NORMALISER, MOMENTUM = 100.0, 0.9
+"""First value of the moving average of the positive anchors of a batch, and its momentum."""
 
 
 class Convolution(nn.Module):
@@ -46,7 +46,7 @@ class Convolution(nn.Module):
 
 
 class Localiser(nn.Module):
-    """Features (b, steps, channels) in, logits and distances of all moments out."""
+    """Features (b, steps, channels) in, logits and distances of all anchors out."""
 
     mean: Tensor
     scale: Tensor
@@ -61,54 +61,54 @@ class Localiser(nn.Module):
         self.register_buffer("normaliser", torch.tensor(NORMALISER))
         self.embed = nn.Sequential(Convolution(channels, width), Convolution(width, width))
         self.stem = nn.ModuleList(_block(config) for _ in range(config.stem))
-        self.halve = nn.ModuleList(
+        self.downsample = nn.ModuleList(
             Convolution(width, width, norm=False, stride=2, groups=width) for _ in range(config.levels - 1)
         )
-        self.branch = nn.ModuleList(_block(config) for _ in range(config.levels - 1))
+        self.pyramid = nn.ModuleList(_block(config) for _ in range(config.levels - 1))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.levels))
         self.classify = nn.Sequential(Convolution(width, width), Convolution(width, classes, norm=False))
-        self.measure = nn.Sequential(Convolution(width, width), Convolution(width, 2, norm=False))
+        self.regress = nn.Sequential(Convolution(width, width), Convolution(width, 2, norm=False))
         self.level_scale = nn.Parameter(torch.ones(config.levels))
         nn.init.constant_(_bias(self.classify[1]), -math.log((1 - PRIOR) / PRIOR))
-        nn.init.ones_(_bias(self.measure[1]))
+        nn.init.ones_(_bias(self.regress[1]))
 
     def standardise(self, features: Float[Tensor, "n d"]) -> None:
-        """Take mean and deviation of each channel from what is learned from."""
+        """Set mean and standard deviation of each channel to those of training features."""
         deviation, mean = torch.std_mean(features, 0, correction=0)
         self.mean.copy_(mean)
         self.scale.copy_(1 / deviation.clamp(min=1e-4))
 
     def forward(self, features: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b p k"], Float[Tensor, "b p 2"]]:
-        """Give logits of the classes, and distances in strides, of all moments, level by level (`moments`)."""
+        """Compute logits of the classes, and distances in strides, of all anchors, level by level (`anchors`)."""
         x = self.embed((features - self.mean) * self.scale)
         for block in self.stem:
-            x = block(x, mask=near(x.shape[1], self.config.window, x.device))
+            x = block(x, mask=local_mask(x.shape[1], self.config.window, x.device))
         logits, distances = [], []
         for level in range(self.config.levels):
             if level:
-                x = self.halve[level - 1](x)
-                x = self.branch[level - 1](x, mask=near(x.shape[1], self.config.window, x.device))
-            seen = self.norms[level](x)
-            logits.append(self.classify(seen))
-            distances.append(F.relu(self.measure(seen) * self.level_scale[level]))
+                x = self.downsample[level - 1](x)
+                x = self.pyramid[level - 1](x, mask=local_mask(x.shape[1], self.config.window, x.device))
+            normed = self.norms[level](x)
+            logits.append(self.classify(normed))
+            distances.append(F.relu(self.regress(normed) * self.level_scale[level]))
         return torch.cat(logits, 1), torch.cat(distances, 1)
 
     def loss(
-        self, features: Float[Tensor, "b t d"], wanted: Float[Tensor, "b p k"], far: Float[Tensor, "b p 2"]
+        self, features: Float[Tensor, "b t d"], targets: Float[Tensor, "b p k"], target_distances: Float[Tensor, "b p 2"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute focal loss of classes and distance-IoU loss of ends, by a moving count of moments that find something."""
+        """Compute focal loss of classes and distance-IoU loss of ends, divided by a moving count of positive anchors."""
         logits, distances = self(features)
-        finding = wanted.sum(-1) > 0
+        positive = targets.sum(-1) > 0
         if self.training:
             with torch.no_grad():
-                self.normaliser.mul_(KEPT).add_(finding.sum().clamp(min=1), alpha=1 - KEPT)
-        classes = focal(logits, wanted).sum() / self.normaliser
-        ends = distance_iou(distances[finding], far[finding]).sum() / self.normaliser
-        return classes + ends, {"classes": classes.detach(), "ends": ends.detach(), "finding": finding.sum().float()}
+                self.normaliser.mul_(MOMENTUM).add_(positive.sum().clamp(min=1), alpha=1 - MOMENTUM)
+        classes = focal_loss(logits, targets).sum() / self.normaliser
+        ends = distance_iou(distances[positive], target_distances[positive]).sum() / self.normaliser
+        return classes + ends, {"classes": classes.detach(), "ends": ends.detach(), "finding": positive.sum().float()}
 
 
-def moments(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
-    """Give place, least and greatest distance of the farther end, and stride, of every moment, in steps."""
+def anchors(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
+    """Compute place, least and greatest distance of the farther end, and stride, of every anchor, in steps."""
     rows = []
     for level in range(config.levels):
         stride = 2**level
@@ -119,10 +119,10 @@ def moments(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
     return torch.cat(rows)
 
 
-def assign(
+def assign_targets(
     at: Float[Tensor, "p 4"], segments: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], classes: int, radius: float
 ) -> tuple[Float[Tensor, "p k"], Float[Tensor, "p 2"]]:
-    """Say what each moment is to find: its classes, and the distances to both ends in strides (0 where it finds nothing)."""
+    """Assign targets to anchors: classes, and distances to both ends in strides (0 for an anchor without a target)."""
     if not len(segments):
         return torch.zeros(len(at), classes), torch.zeros(len(at), 2)
     place, least, most, stride = (column[:, None] for column in at.T)
@@ -135,32 +135,32 @@ def assign(
     length = torch.where(fits, (end - start).expand_as(fits), torch.inf)
     shortest, which = length.min(1)
     among = fits & (length <= shortest[:, None] + 1e-3)
-    wanted = (among.float() @ F.one_hot(labels, classes).float()).clamp(max=1)
-    far = ends[torch.arange(len(at)), which] / stride
-    return wanted, torch.where(fits.any(1)[:, None], far, 0.0)
+    targets = (among.float() @ F.one_hot(labels, classes).float()).clamp(max=1)
+    distances = ends[torch.arange(len(at)), which] / stride
+    return targets, torch.where(fits.any(1)[:, None], distances, 0.0)
 
 
-def focal(
-    logits: Float[Tensor, "*s"], wanted: Float[Tensor, "*s"], alpha: float = 0.25, gamma: float = 2.0
+def focal_loss(
+    logits: Float[Tensor, "*s"], targets: Float[Tensor, "*s"], alpha: float = 0.25, gamma: float = 2.0
 ) -> Float[Tensor, "*s"]:
     """Compute cross entropy weighted down where it is small already (arXiv 1708.02002)."""
-    chance = torch.sigmoid(logits)
-    right = chance * wanted + (1 - chance) * (1 - wanted)
-    weight = alpha * wanted + (1 - alpha) * (1 - wanted)
-    return weight * (1 - right) ** gamma * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    probability = torch.sigmoid(logits)
+    correct = probability * targets + (1 - probability) * (1 - targets)
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return weight * (1 - correct) ** gamma * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
-def distance_iou(found: Float[Tensor, "n 2"], wanted: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+def distance_iou(predicted: Float[Tensor, "n 2"], target: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     """Compute 1 - overlap + (distance of middles / length of both)^2 of segments given by distances to both ends."""
-    common = torch.minimum(found, wanted).sum(-1)
-    union = found.sum(-1) + wanted.sum(-1) - common
-    together = torch.maximum(found, wanted).sum(-1)
-    apart = ((found[:, 1] - found[:, 0]) - (wanted[:, 1] - wanted[:, 0])) / 2
+    common = torch.minimum(predicted, target).sum(-1)
+    union = predicted.sum(-1) + target.sum(-1) - common
+    together = torch.maximum(predicted, target).sum(-1)
+    apart = ((predicted[:, 1] - predicted[:, 0]) - (target[:, 1] - target[:, 0])) / 2
     return 1 - common / union.clamp(min=1e-8) + (apart / together.clamp(min=1e-8)).square()
 
 
-def near(count: int, window: int, device: torch.device) -> Bool[Tensor, "n n"]:
-    """Let each of `count` tokens see those at most half a window away."""
+def local_mask(count: int, window: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Make the attention mask of `count` tokens that see those at most half a window away."""
     at = torch.arange(count, device=device)
     return (at[:, None] - at).abs() <= window // 2
 

@@ -1,4 +1,4 @@
-"""A localiser as what answers tasks 3 and 4."""
+"""A localiser as a predictor of tasks 3 and 4."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.windows import segment_row
-from tapetum.systems.perception_test.localiser.decode import decoded, resampled
-from tapetum.systems.perception_test.localiser.features import Source, load_source
-from tapetum.systems.perception_test.localiser.model import moments
-from tapetum.systems.perception_test.localiser.weights import Trained, load
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.localiser.decode import decode_segments, resample
+from tapetum.systems.perception_test.localiser.features import FeatureSource, load_source
+from tapetum.systems.perception_test.localiser.model import anchors
+from tapetum.systems.perception_test.localiser.weights import TrainedLocaliser, load
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 
-class FoundSegments:
-    """Finds segments in a video by what its features show."""
+class LocaliserPredictor:
+    """Predicts the segments of a video from its features."""
 
-    def __init__(self, trained: Trained, source: Source):
+    def __init__(self, trained: TrainedLocaliser, source: FeatureSource):
         """`source` gives the features that it was trained on."""
         self.trained, self.source = trained, source
 
@@ -33,21 +33,23 @@ class FoundSegments:
         trained = load(name_or_path, device)
         return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
 
-    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
-        """Give the segments of a video. Raises BadInput for another task than its own, and features of another width."""
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
+        """Predict the segments of a video. Raises BadInput for another task than its own, and features of another width."""
         if list(tasks) != [self.trained.task]:
             raise BadInput(
                 f"this localiser finds {self.trained.task}s; name one for {' and '.join(tasks)}, such as sound=FOLDER"
             )
         model, name = self.trained.model, video.metadata.video_id
-        features = self.source.of(name, seen)
+        features = self.source.read(name, content)
         if features.shape[1] != len(model.mean):
             raise BadInput(
                 f"the features of {name} have {features.shape[1]} numbers a step; the localiser knows {len(model.mean)}"
             )
-        shown = resampled(features, model.config.length)[None].to(model.mean)
+        shown = resample(features, model.config.length)[None].to(model.mean)
         with torch.inference_mode():
-            logits, distances = (found[0].float().cpu() for found in model(shown))
-        at = moments(model.config)
-        found = decoded(logits, distances, at, model.config, video.metadata.seconds)
-        return {self.trained.task: [segment_row(self.trained.classes[k], score, start, end) for k, score, start, end in found]}
+            logits, distances = (segments[0].float().cpu() for segments in model(shown))
+        at = anchors(model.config)
+        segments = decode_segments(logits, distances, at, model.config, video.metadata.seconds)
+        return {
+            self.trained.task: [segment_row(self.trained.classes[k], score, start, end) for k, score, start, end in segments]
+        }

@@ -13,15 +13,15 @@ from tapetum.core.identity import Outdated, differing, stamp
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.hub.registry import weights_fingerprint
 from tapetum.systems.perception_test.annotations import read_annotations
-from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.perception_test.localiser.features import FeatureFiles, Source, load_source
+from tapetum.systems.perception_test.localiser.features import FeatureFiles, FeatureSource, load_source
 from tapetum.systems.perception_test.localiser.model import Localiser
-from tapetum.systems.perception_test.localiser.task import Example, LocaliserTask
+from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
 from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -40,17 +40,17 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
     source = load_source(run.features, run.grid, run.rate, device=None)
-    kept = None if isinstance(source, FeatureFiles) else launch.out / "features"
+    cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
     made_by = stamp(features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, rate=run.rate)
     outdated, examples = Outdated(say), []
     for name, video in annotations.items():
-        seen = Seen(video.metadata, *paths.get(name, (None, None)))
-        about = {} if kept is None else {**made_by, **stamp(video=seen.path, sound=seen.sound_path)}
-        examples.append(_example(run, classes, video, _features(source, kept, name, seen, about, outdated)))
-    if kept is not None:
-        outdated.say(kept, done=True)
+        content = VideoContent(video.metadata, *paths.get(name, (None, None)))
+        about = {} if cache is None else {**made_by, **stamp(video=content.path, sound=content.sound_path)}
+        examples.append(_example(run, classes, video, _features(source, cache, name, content, about, outdated)))
+    if cache is not None:
+        outdated.say(cache, done=True)
     if len({example.features.shape[1] for example in examples}) > 1:
         raise BadInput(f"features of {run.features} have several widths; give those of one kind")
     task = LocaliserTask(run, examples, classes)
@@ -65,26 +65,26 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
     return path
 
 
-def _example(run: LocaliserRun, classes: list[int], video: Video, features: np.ndarray) -> Example:
+def _example(run: LocaliserRun, classes: list[int], video: AnnotatedVideo, features: np.ndarray) -> LocaliserExample:
     places: Mapping[int, int] = {label: place for place, label in enumerate(classes)}
-    found = segments_of(video, run.task)
-    spans = np.array([[s.start_s, s.end_s] for s in found]).reshape(-1, 2) / video.metadata.seconds
-    return Example(features, spans.clip(0, 1), np.array([places[s.label_id] for s in found], np.int64))
+    segments = segments_of(video, run.task)
+    spans = np.array([[s.start_s, s.end_s] for s in segments]).reshape(-1, 2) / video.metadata.seconds
+    return LocaliserExample(features, spans.clip(0, 1), np.array([places[s.label_id] for s in segments], np.int64))
 
 
 def _features(
-    source: Source, kept: Path | None, name: str, seen: Seen, about: dict[str, Any], outdated: Outdated
+    source: FeatureSource, cache: Path | None, name: str, content: VideoContent, about: dict[str, Any], outdated: Outdated
 ) -> np.ndarray:
-    """Features of a video; those that are in `kept`, NAME.npy, if NAME.json says that they are of the same."""
-    path = None if kept is None else kept / f"{name}.npy"
+    """Features of a video; those that are in `cache`, NAME.npy, if NAME.json says that they are of the same."""
+    path = None if cache is None else cache / f"{name}.npy"
     if path is None:
-        return source.of(name, seen)
+        return source.read(name, content)
     note = path.with_suffix(".json")
     if path.exists() and note.exists():
         if not (changed := differing(read_json(note), about)):
             return np.load(no_pipe(path), allow_pickle=False)
         outdated.add(changed)
-    made = source.of(name, seen)
+    made = source.read(name, content)
     path.parent.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
     with whole_file(path, own=True) as temporary, open(temporary, "wb") as file:

@@ -1,4 +1,4 @@
-"""Learning to localise: videos as features of one length, and what each moment is to find in them."""
+"""Training of the localiser: videos as features of one length, and the targets of each anchor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.perception_test.localiser.decode import resampled
-from tapetum.systems.perception_test.localiser.model import Localiser, assign, moments
+from tapetum.systems.perception_test.localiser.decode import resample
+from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets
 from tapetum.train import StepContext, Task
 
 LEAST_LEFT = 0.5
@@ -21,7 +21,7 @@ LEAST_LEFT = 0.5
 
 
 @dataclass(frozen=True)
-class Example:
+class LocaliserExample:
     """A video to learn from."""
 
     features: Float[np.ndarray, "t d"]
@@ -34,11 +34,11 @@ class Example:
 class LocaliserTask(Task, Dataset):
     """Videos in a shuffled order, some of them cut."""
 
-    def __init__(self, run: LocaliserRun, examples: Sequence[Example], classes: Sequence[int]):
+    def __init__(self, run: LocaliserRun, examples: Sequence[LocaliserExample], classes: Sequence[int]):
         """`classes` are the ids of the data set."""
         self.run, self.examples, self.classes = run, examples, tuple(classes)
         self.order = Shuffle(len(examples), run.seed)
-        self.at = moments(run.network)
+        self.at = anchors(run.network)
 
     def model(self) -> nn.Module:
         """Make a new network that knows the scale of the features."""
@@ -47,11 +47,11 @@ class LocaliserTask(Task, Dataset):
         return made
 
     def dataset(self) -> "LocaliserTask":
-        """Give the videos by number."""
+        """Make the videos by number."""
         return self
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give features, classes and distances of a sample."""
+        """Make features, classes and distances of a sample."""
         example = self.examples[self.order(number)]
         rng = sample_generator(self.run.seed, number)
         first, last = 0.0, 1.0
@@ -67,15 +67,15 @@ class LocaliserTask(Task, Dataset):
         left = (cut[:, 1] - cut[:, 0]) > LEAST_LEFT * length
         segments = torch.from_numpy((cut[left] * steps).astype(np.float32)).reshape(-1, 2)
         labels = torch.from_numpy(example.labels[left])
-        wanted, far = assign(self.at, segments, labels, len(self.classes), self.run.network.radius)
-        return {"features": resampled(example.features[start:end], steps), "wanted": wanted, "far": far}
+        targets, distances = assign_targets(self.at, segments, labels, len(self.classes), self.run.network.radius)
+        return {"features": resample(example.features[start:end], steps), "targets": targets, "distances": distances}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the network's loss."""
         assert isinstance(model, Localiser)
-        return model.loss(batch["features"], batch["wanted"], batch["far"])
+        return model.loss(batch["features"], batch["targets"], batch["distances"])
 
     def describe(self) -> Mapping[str, Any]:
         """List what the run depends on."""

@@ -16,7 +16,7 @@ LOCALISER_FILE = "localiser.safetensors"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedLocaliser:
     """A network, and what it is for."""
 
     model: Localiser
@@ -37,7 +37,7 @@ def save(model: Localiser, run: LocaliserRun, classes: tuple[int, ...], path: st
     )
 
 
-def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Trained:
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> TrainedLocaliser:
     """Load a file that `save` wrote, or the folder of a run, in evaluation mode. Raises BadInput for anything else."""
     path = Path(name_or_path)
     path = path / LOCALISER_FILE if path.is_dir() else path
@@ -46,11 +46,11 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
         config, classes = LocaliserConfig(**about["config"]), tuple(int(k) for k in about["classes"])
         channels = int(about["channels"])
         with blueprint({**about, "classes": len(classes)}, len(tensors), path):
-            wanted = Localiser(config, channels, len(classes)).state_dict()
-        kept = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["rate"])
+            expected = Localiser(config, channels, len(classes)).state_dict()
+        about_run = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["rate"])
     except (BadInput, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
-    check_fit(wanted, tensors, path)
+    check_fit(expected, tensors, path)
     model = Localiser(config, channels, len(classes))
     model.load_state_dict(tensors)
-    return Trained(model.to(device=device, dtype=dtype).eval(), *kept)
+    return TrainedLocaliser(model.to(device=device, dtype=dtype).eval(), *about_run)

@@ -1,4 +1,4 @@
-"""What a score is, and means over groups of videos."""
+"""Scores of a task, and means over groups of videos."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class TaskScores:
     """The score of a task; numbers are 0..1, NaN where nothing can be counted."""
 
     numbers: Mapping[str, Any]
@@ -23,7 +23,7 @@ class Scores:
     """A row for each item."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say headlines, groups and counts, with None in place of NaN."""
+        """Convert headlines, groups and counts to JSON values, with None in place of NaN."""
         return _plain({**self.numbers, **self.groups, "counts": dict(self.counts)})
 
 
@@ -35,11 +35,11 @@ def _plain(value: Any) -> Any:
 
 def mean(values: Iterable[float]) -> float:
     """Average; NaN of nothing."""
-    found = list(values)
-    return float(np.mean(found)) if found else float("nan")
+    known = list(values)
+    return float(np.mean(known)) if known else float("nan")
 
 
-def by_camera(annotations: Mapping[str, Video], scores: Mapping[str, float]) -> dict[str, float]:
+def by_camera(annotations: Mapping[str, AnnotatedVideo], scores: Mapping[str, float]) -> dict[str, float]:
     """Average over videos with a camera that stands, and with one that moves; those that do not say are in neither."""
     groups: dict[str, list[float]] = {"static": [], "moving": []}
     for video, score in scores.items():

@@ -19,21 +19,21 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.hota import HotaScores, box_hota, hota
-from tapetum.systems.perception_test.predictions import Predictions, Tracked
-from tapetum.systems.perception_test.scores.common import Scores, grouped, mean
-from tapetum.systems.perception_test.types import ObjectTrack, Video
+from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
+from tapetum.systems.perception_test.scores.common import TaskScores, grouped, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack
 
 MOST = 10
 """Tracks of an answer that count."""
 
 
-def score_grounded(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+def score_grounded(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score answers; `table` has a row for each question."""
     table, places = [], []
     for name, video in annotations.items():
         if reading == "notebook" and name not in predictions.videos:
             continue
-        answers: Mapping[int, Sequence[Tracked]] = predictions.videos.get(name, {})
+        answers: Mapping[int, Sequence[PredictedTrack]] = predictions.videos.get(name, {})
         for question in video.grounded:
             if question.answers is None:
                 raise BadInput(
@@ -44,14 +44,14 @@ def score_grounded(annotations: Mapping[str, Video], predictions: Predictions, r
                     f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
                 )
             truth = [video.objects[number] for number in question.answers]
-            said = list(answers.get(question.id, ()))
-            if len(said) > MOST:
-                said = sorted(said, key=lambda track: track.score, reverse=True)[:MOST]
-            found = _as_notebook(name, truth, said) if reading == "notebook" else _clean(truth, said)
-            row = {"hota": found.hota, "det_a": found.det_a, "ass_a": found.ass_a, "loc_a": found.loc_a}
+            predicted = list(answers.get(question.id, ()))
+            if len(predicted) > MOST:
+                predicted = sorted(predicted, key=lambda track: track.score, reverse=True)[:MOST]
+            scores = _as_notebook(name, truth, predicted) if reading == "notebook" else _clean(truth, predicted)
+            row = {"hota": scores.hota, "det_a": scores.det_a, "ass_a": scores.ass_a, "loc_a": scores.loc_a}
             table.append({"video": name, "question": question.id, **row})
-            places.append((question, found.hota))
-    return Scores(
+            places.append((question, scores.hota))
+    return TaskScores(
         numbers={key: mean(row[key] for row in table) for key in ("hota", "det_a", "ass_a", "loc_a")},
         groups={
             "by_area": grouped(([question.area], value) for question, value in places if question.area),
@@ -62,19 +62,21 @@ def score_grounded(annotations: Mapping[str, Video], predictions: Predictions, r
     )
 
 
-def _clean(truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
+def _clean(truth: Sequence[ObjectTrack], predicted: Sequence[PredictedTrack]) -> HotaScores:
     starts = {track.id: (track.frames[track.start :], np.clip(track.boxes[track.start :], 0, 1)) for track in truth}
-    return box_hota(starts, {track.id: (track.frames, np.clip(track.places, 0, 1)) for track in said})
+    return box_hota(starts, {track.id: (track.frames, np.clip(track.places, 0, 1)) for track in predicted})
 
 
-def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
+def _as_notebook(name: str, truth: Sequence[ObjectTrack], predicted: Sequence[PredictedTrack]) -> HotaScores:
     """Put frames side by side as the notebook does."""
     true_ids = _by_frame([track.frames[track.start :] for track in truth])
-    said_ids = _by_frame([track.frames for track in said])
+    predicted_ids = _by_frame([track.frames for track in predicted])
     similar: dict[int, list[float]] = {frame: [] for frame in true_ids}
     for true in truth:
         at, boxes = true.frames[true.start :], true.boxes[true.start :]
-        kept = [track.places if np.array_equal(track.frames, at) else track.places[np.isin(track.frames, at)] for track in said]
+        kept = [
+            track.places if np.array_equal(track.frames, at) else track.places[np.isin(track.frames, at)] for track in predicted
+        ]
         if any(len(places) != len(at) for places in kept):
             raise BadInput(f"an answer in {name} lacks frames of its truth, which the notebook refuses; score by default")
         if kept:
@@ -82,18 +84,18 @@ def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked
             for frame, column in zip(at.tolist(), values.T.tolist(), strict=True):
                 similar[frame] += column
     frames = []
-    for (frame, rows), columns in zip(true_ids.items(), said_ids.values(), strict=False):
+    for (frame, rows), columns in zip(true_ids.items(), predicted_ids.values(), strict=False):
         values = np.array(similar[frame])
         if values.size != len(rows) * len(columns):
             raise BadInput(f"an answer in {name} has other frames than its truth, which the notebook refuses; score by default")
         frames.append((rows, columns, values.reshape(len(rows), len(columns))))
-    return hota(frames if said else [(rows, [], np.zeros((len(rows), 0))) for rows in true_ids.values()])
+    return hota(frames if predicted else [(rows, [], np.zeros((len(rows), 0))) for rows in true_ids.values()])
 
 
 def _by_frame(tracks: Sequence[np.ndarray]) -> dict[int, list[int]]:
     """List the numbers of the tracks that are in each frame, frames in the order in which they come."""
-    found: dict[int, list[int]] = {}
+    scores: dict[int, list[int]] = {}
     for number, frames in enumerate(tracks):
         for frame in frames.tolist():
-            found.setdefault(frame, []).append(number)
-    return found
+            scores.setdefault(frame, []).append(number)
+    return scores

@@ -18,28 +18,28 @@ from jaxtyping import Float
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
-from tapetum.systems.perception_test.predictions import Predictions, Tracked
-from tapetum.systems.perception_test.scores.common import Scores, by_camera, mean
-from tapetum.systems.perception_test.types import ObjectTrack, Video
+from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
+from tapetum.systems.perception_test.scores.common import TaskScores, by_camera, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack
 
 
-def score_objects(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+def score_objects(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score boxes of object tracks; `table` has a row for each track."""
     table = []
     for name, video in annotations.items():
-        tracks: Sequence[Tracked] = predictions.videos.get(name, ())
+        tracks: Sequence[PredictedTrack] = predictions.videos.get(name, ())
         if reading == "notebook":
             truth = {track.id: track for track in video.objects}
-            pairs = [(truth[said.id], said) for said in tracks]
+            pairs = [(truth[predicted.id], predicted) for predicted in tracks]
         else:
-            by_id = {said.id: said for said in tracks}
+            by_id = {predicted.id: predicted for predicted in tracks}
             pairs = [(track, by_id.get(track.id)) for track in video.objects]
-        for track, said in pairs:
-            overlaps = track_overlaps(video, track, said, reading)
+        for track, predicted in pairs:
+            overlaps = track_overlaps(video, track, predicted, reading)
             if len(overlaps):
                 table.append({"video": name, "track": track.id, "frames": len(overlaps), "iou": float(overlaps.mean())})
     videos = by_video(table, "iou")
-    return Scores(
+    return TaskScores(
         numbers={"average_iou": mean(videos.values())},
         groups={"by_camera": by_camera(annotations, videos)},
         counts={"videos": len(videos), "tracks": len(table)},
@@ -55,26 +55,28 @@ def by_video(table: Sequence[Mapping[str, object]], name: str) -> dict[str, floa
     return {video: float(np.mean(values)) for video, values in rows.items()}
 
 
-def track_overlaps(video: Video, track: ObjectTrack, said: Tracked | None, reading: str) -> Float[np.ndarray, " n"]:
-    """Give the overlap in each frame that counts."""
+def track_overlaps(
+    video: AnnotatedVideo, track: ObjectTrack, predicted: PredictedTrack | None, reading: str
+) -> Float[np.ndarray, " n"]:
+    """Compute the overlap in each frame that counts."""
     frames, truth = track.frames[track.start + 1 :], track.boxes[track.start + 1 :]
-    if said is None:
+    if predicted is None:
         return np.zeros(len(frames))
-    there = np.isin(frames, said.frames)
-    boxes = said.places[np.searchsorted(said.frames, frames[there])]
+    present = np.isin(frames, predicted.frames)
+    boxes = predicted.places[np.searchsorted(predicted.frames, frames[present])]
     if reading == "notebook":
-        if not there.all():
+        if not present.all():
             raise BadInput(
-                f"track {track.id} has no box in frame {frames[~there][0]}, which the notebook refuses; score by default"
+                f"track {track.id} has no box in frame {frames[~present][0]}, which the notebook refuses; score by default"
             )
         return vot_overlap(_rounded(truth, video), _rounded(boxes, video))
-    found = np.zeros(len(frames))
-    found[there] = paired_box_iou(np.clip(truth[there], 0, 1), np.clip(boxes, 0, 1))
-    return found
+    overlaps = np.zeros(len(frames))
+    overlaps[present] = paired_box_iou(np.clip(truth[present], 0, 1), np.clip(boxes, 0, 1))
+    return overlaps
 
 
-def _rounded(shares: Float[np.ndarray, "n 4"], video: Video) -> Float[np.ndarray, "n 4"]:
-    """Bring to x, y, width, height in whole pixels, as the notebook and the VOT toolkit together do."""
+def _rounded(shares: Float[np.ndarray, "n 4"], video: AnnotatedVideo) -> Float[np.ndarray, "n 4"]:
+    """Convert to x, y, width, height in whole pixels, as the notebook and the VOT toolkit together do."""
     height, width = video.metadata.size
     sides = shares[:, 2:] - shares[:, :2]
     pixels = np.concatenate([shares[:, :2], sides], 1) * [width, height, width, height]
@@ -82,7 +84,7 @@ def _rounded(shares: Float[np.ndarray, "n 4"], video: Video) -> Float[np.ndarray
 
 
 def vot_overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Give the overlap that the VOT toolkit counts in pixels, for boxes x, y, width, height of whole numbers.
+    """Compute the overlap that the VOT toolkit counts in pixels, for boxes x, y, width, height of whole numbers.
 
     Quirks, kept: 1 where both boxes together are less than 2 pixels wide or high; of boxes that begin left of 0 or above it,
     the last pixels are cut off as if the image began at their corner.

@@ -19,19 +19,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.predictions import Predictions, Tracked
-from tapetum.systems.perception_test.scores.common import Scores, by_camera, mean
-from tapetum.systems.perception_test.types import PointTrack, Video
+from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
+from tapetum.systems.perception_test.scores.common import TaskScores, by_camera, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, PointTrack
 from tapetum.tracks.metrics import THRESHOLDS, tapvid_metrics
 
 RASTER = 256.0
 
 
-def score_points(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+def score_points(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score points; `table` has a row for each video."""
     table = []
     for name, video in annotations.items():
-        tracks = {said.id: said for said in predictions.videos.get(name, ())}
+        tracks = {track.id: track for track in predictions.videos.get(name, ())}
         if not video.points or (reading == "notebook" and name not in predictions.videos):
             continue
         if reading == "notebook" and len(tracks) != len(video.points):
@@ -40,7 +40,7 @@ def score_points(annotations: Mapping[str, Video], predictions: Predictions, rea
             )
         table.append({"video": name, "tracks": len(video.points), "average_jaccard": _video(video, tracks, reading)})
     scores = {row["video"]: row["average_jaccard"] for row in table}
-    return Scores(
+    return TaskScores(
         numbers={"average_jaccard": mean(scores.values())},
         groups={"by_camera": by_camera(annotations, scores)},
         counts={"videos": len(table), "tracks": sum(row["tracks"] for row in table)},
@@ -48,12 +48,12 @@ def score_points(annotations: Mapping[str, Video], predictions: Predictions, rea
     )
 
 
-def _video(video: Video, tracks: Mapping[int, Tracked], reading: str) -> float:
+def _video(video: AnnotatedVideo, tracks: Mapping[int, PredictedTrack], reading: str) -> float:
     frames = video.metadata.frames
-    truth, visible = _spread([(t.frames, t.xy) for t in video.points], frames)
-    said = [tracks.get(track.id) for track in video.points]
+    truth, visible = _over_frames([(t.frames, t.xy) for t in video.points], frames)
+    matched = [tracks.get(track.id) for track in video.points]
     empty = np.zeros(0, np.int64), np.zeros((0, 2))
-    predicted, shown = _spread([empty if s is None else (s.frames, s.places) for s in said], frames)
+    predicted, shown = _over_frames([empty if s is None else (s.frames, s.places) for s in matched], frames)
     starts = np.array([track.frames[0] for track in video.points])
     if reading == "tapvid-first":
         queries = np.stack([starts, *truth[np.arange(len(starts)), starts].T], 1)
@@ -66,7 +66,7 @@ def _video(video: Video, tracks: Mapping[int, Tracked], reading: str) -> float:
     return jaccard(truth, visible, predicted, shown, counted)
 
 
-def _spread(tracks: list[tuple[np.ndarray, np.ndarray]], frames: int) -> tuple[np.ndarray, np.ndarray]:
+def _over_frames(tracks: list[tuple[np.ndarray, np.ndarray]], frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Put tracks into arrays over all frames: places on the raster (n, t, 2), and where there is one (n, t)."""
     places, there = np.zeros((len(tracks), frames, 2)), np.zeros((len(tracks), frames), bool)
     for row, (at, xy) in enumerate(tracks):
@@ -83,15 +83,15 @@ def jaccard(
 ) -> float:
     """Average, over the thresholds, hits / (visible + false alarms) of the frames that count; NaN where there are none."""
     apart = np.square(predicted - truth).sum(-1)
-    found = []
+    ratios = []
     for threshold in THRESHOLDS:
         hits = visible & shown & (apart < threshold**2) & counted
         false_alarms = shown & ~hits & counted
         whole = int((visible & counted).sum() + false_alarms.sum())
-        found.append(hits.sum() / whole if whole else np.nan)
-    return float(np.mean(found))
+        ratios.append(hits.sum() / whole if whole else np.nan)
+    return float(np.mean(ratios))
 
 
 def start_of(track: PointTrack) -> tuple[int, float, float]:
-    """Give frame, x and y (shares) of a track's query."""
+    """Read frame, x and y (shares) of a track's query."""
     return int(track.frames[0]), float(track.xy[0, 0]), float(track.xy[0, 1])

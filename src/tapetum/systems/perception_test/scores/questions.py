@@ -9,9 +9,9 @@ Readings:
 from collections.abc import Mapping
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.predictions import Predictions
-from tapetum.systems.perception_test.scores.common import Scores, grouped, mean
-from tapetum.systems.perception_test.types import Question, Video
+from tapetum.systems.perception_test.predicted import TaskPredictions
+from tapetum.systems.perception_test.scores.common import TaskScores, grouped, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
 
 AREAS: Mapping[str, tuple[str, ...]] = {
     "memory": ("change detection", "event recall", "sequencing", "visual discrimination"),
@@ -31,24 +31,24 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 """Area to the tags that belong to it."""
 
 
-def score_questions(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+def score_questions(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score answers; `table` has a row for each question."""
     table, rows = [], []
     for name, video in annotations.items():
-        said = {answer.id: answer.answer_id for answer in predictions.videos.get(name, ())}
+        chosen = {answer.id: answer.answer_id for answer in predictions.videos.get(name, ())}
         for question in video.questions:
             if question.answer is None:
                 raise BadInput(
                     f"question {question.id} of {name} has no answer in the annotations; test answers are not public"
                 )
-            if question.id not in said and reading == "notebook":
+            if question.id not in chosen and reading == "notebook":
                 raise BadInput(
                     f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
                 )
-            right = float(said.get(question.id, -1) == question.answer)
+            right = float(chosen.get(question.id, -1) == question.answer)
             rows.append((question, right))
-            table.append({"video": name, "question": question.id, "answer": said.get(question.id), "right": bool(right)})
-    return Scores(
+            table.append({"video": name, "question": question.id, "answer": chosen.get(question.id), "right": bool(right)})
+    return TaskScores(
         numbers={"top1": mean(right for _, right in rows)},
         groups={
             "by_area": grouped((areas_of(question, reading), right) for question, right in rows),
@@ -60,7 +60,7 @@ def score_questions(annotations: Mapping[str, Video], predictions: Predictions, 
     )
 
 
-def areas_of(question: Question, reading: str) -> list[str]:
+def areas_of(question: ChoiceQuestion, reading: str) -> list[str]:
     """List the areas in which a question counts."""
     if reading == "notebook":
         return [area for area, tags in AREAS.items() if any(tag in tags for tag in question.tags)]

@@ -15,31 +15,31 @@ from typing import Any
 import numpy as np
 
 from tapetum.metrics.localisation import OVERLAPS, localisation_scores
-from tapetum.systems.perception_test.predictions import Found, Predictions
-from tapetum.systems.perception_test.scores.common import Scores
-from tapetum.systems.perception_test.types import LabelledSegment, Video
+from tapetum.systems.perception_test.predicted import PredictedSegment, TaskPredictions
+from tapetum.systems.perception_test.scores.common import TaskScores
+from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment
 from tapetum.types import Segments
 
 
-def score_segments(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score actions or sounds; `table` has a row for each class."""
     listed = {name: _listed(predictions.task, video) for name, video in annotations.items()}
     names = {segment.label_id: segment.label for segments in listed.values() for segment in segments}
     classes = {label: place for place, label in enumerate(sorted(names))}
-    flat: list[tuple[str, Found]] = [(name, each) for name, video in predictions.videos.items() for each in video]
-    truths: dict[Hashable, Segments]
+    flat: list[tuple[str, PredictedSegment]] = [(name, each) for name, video in predictions.videos.items() for each in video]
+    targets: dict[Hashable, Segments]
     labels: list[int]
     if reading == "notebook":
         labels = [classes.get(each.label_id, each.label_id) for _, each in flat]
-        truths = {name: _truth([*reversed(segments)], classes) for name, segments in listed.items()}
+        targets = {name: _truth([*reversed(segments)], classes) for name, segments in listed.items()}
     else:
         labels = [classes.get(each.label_id, -1) for _, each in flat]
-        truths = {name: _truth(segments, classes) for name, segments in listed.items()}
+        targets = {name: _truth(segments, classes) for name, segments in listed.items()}
     ranks = _ranks(np.array([each.score for _, each in flat], np.float64), np.array(labels, np.int64), reading)
-    said: dict[str, list[int]] = {}
+    rows_by_video: dict[str, list[int]] = {}
     for row, (name, _) in enumerate(flat):
         if 0 <= labels[row] < len(classes):
-            said.setdefault(name, []).append(row)
+            rows_by_video.setdefault(name, []).append(row)
     predicted: dict[Hashable, Segments] = {
         name: Segments(
             start_s=np.array([flat[row][1].start_s for row in rows]),
@@ -47,16 +47,16 @@ def score_segments(annotations: Mapping[str, Video], predictions: Predictions, r
             labels=[str(labels[row]) for row in rows],
             scores=ranks[rows],
         )
-        for name, rows in said.items()
+        for name, rows in rows_by_video.items()
     }
-    found = localisation_scores(predicted, truths)
+    scores = localisation_scores(predicted, targets)
     table = [
-        {"class": label, "label": names[label], **{str(t): found.ap[str(place)][t] for t in OVERLAPS}}
+        {"class": label, "label": names[label], **{str(t): scores.ap[str(place)][t] for t in OVERLAPS}}
         for label, place in classes.items()
     ]
-    recall: dict[str, Any] = {f"recall_{k}x": {str(t): value for t, value in at.items()} for k, at in found.recall.items()}
-    return Scores(
-        numbers={"map": found.map, "map_at": {str(t): value for t, value in found.map_at.items()}, **recall},
+    recall: dict[str, Any] = {f"recall_{k}x": {str(t): value for t, value in at.items()} for k, at in scores.recall.items()}
+    return TaskScores(
+        numbers={"map": scores.map, "map_at": {str(t): value for t, value in scores.map_at.items()}, **recall},
         counts={
             "videos": len(annotations),
             "segments": sum(map(len, listed.values())),
@@ -67,7 +67,7 @@ def score_segments(annotations: Mapping[str, Video], predictions: Predictions, r
     )
 
 
-def _listed(task: str, video: Video) -> Sequence[LabelledSegment]:
+def _listed(task: str, video: AnnotatedVideo) -> Sequence[LabelledSegment]:
     return video.actions if task == "action" else video.sounds
 
 

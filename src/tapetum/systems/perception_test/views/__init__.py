@@ -1,4 +1,4 @@
-"""What a person looks at: a page for a video, a report for a run; each one HTML file without network or foreign code."""
+"""Views for a person: a page for a video, a report for a run; each one HTML file without network or foreign code."""
 
 from tapetum.systems.perception_test.views.page import write_page
 

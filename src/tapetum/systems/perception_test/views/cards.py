@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tapetum.systems.perception_test.types import GroundedQuestion, Question
+from tapetum.systems.perception_test.types import ChoiceQuestion, GroundedQuestion
 from tapetum.systems.perception_test.views.contents import Contents
 from tapetum.systems.perception_test.views.template import escaped
 
@@ -13,17 +13,17 @@ def question_cards(contents: Contents) -> Iterator[str]:
     questions = contents.video.questions
     if not questions:
         return
-    said = {answer.id: answer.answer_id for answer in contents.said.get("mcqa", ())}
+    answers = {answer.id: answer.answer_id for answer in contents.predicted.get("mcqa", ())}
     yield f"<section class='wide' aria-label='Questions'><h2>Questions ({len(questions)})</h2><div class='cards'>"
     for question in questions:
-        yield _question(contents, question, said.get(question.id), "mcqa" in contents.said)
+        yield _question(contents, question, answers.get(question.id), "mcqa" in contents.predicted)
     yield "</div></section>"
 
 
-def _question(contents: Contents, question: Question, said: int | None, predicted: bool) -> str:
+def _question(contents: Contents, question: ChoiceQuestion, answer: int | None, predicted: bool) -> str:
     rows = []
     for number, option in enumerate(question.options):
-        true, chosen = number == question.answer, number == said
+        true, chosen = number == question.answer, number == answer
         marks = [*(["<span class='right'>✓ right</span>"] if true else []), *(["predicted"] if chosen else [])]
         kind = "true" if true else "false" if chosen and question.answer is not None else ""
         letter = chr(ord("A") + number) if number < 26 else str(number)
@@ -31,10 +31,10 @@ def _question(contents: Contents, question: Question, said: int | None, predicte
             f"<li class='{kind}'><span class='letter'>{letter}</span><span>{escaped(option)}</span>"
             f"<span class='marks'>{'<br>'.join(marks)}</span></li>"
         )
-    verdict = _verdict(question, said) if predicted else ""
+    verdict = _verdict(question, answer) if predicted else ""
     cut = ""
     if question.cut is not None:
-        at = question.cut / contents.video.metadata.rate
+        at = question.cut / contents.video.metadata.frame_rate
         cut = f" <button data-seek='{max(question.cut - 1, 0)}'>asked of the first {at:.1f} s</button>"
     tags = "".join(
         f"<span class='tag'>{escaped(tag)}</span>" for tag in (question.area, question.reasoning, *question.tags) if tag
@@ -45,12 +45,12 @@ def _question(contents: Contents, question: Question, said: int | None, predicte
     )
 
 
-def _verdict(question: Question, said: int | None) -> str:
-    if said is None:
+def _verdict(question: ChoiceQuestion, answer: int | None) -> str:
+    if answer is None:
         return "<span class='wrong'>not answered</span>"
     if question.answer is None:
         return "answered; the truth is not told"
-    right = said == question.answer
+    right = answer == question.answer
     return f"<span class='{'right' if right else 'wrong'}'>answered {'rightly' if right else 'wrongly'}</span>"
 
 
@@ -60,7 +60,7 @@ def grounded_cards(contents: Contents) -> Iterator[str]:
     if not questions:
         return
     scores = {row["question"]: row["hota"] for row in contents.tables.get("grounded", ())}
-    answers = contents.said.get("grounded", {})
+    answers = contents.predicted.get("grounded", {})
     heading = f"<h2>Grounded questions ({len(questions)})</h2>"
     yield f"<section class='wide' aria-label='Grounded questions'>{heading}<div class='cards'>"
     for question in questions:
@@ -68,14 +68,14 @@ def grounded_cards(contents: Contents) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _answered(contents: Contents, question: GroundedQuestion, said: Any, score: float | None) -> str:
+def _answered(contents: Contents, question: GroundedQuestion, tracks: Any, score: float | None) -> str:
     labels = {track.id: track.label for track in contents.video.objects}
     true = [escaped(f"{number} {labels.get(number, '')}") for number in question.answers or ()]
-    told = f"<p>Answer: {', '.join(true) or 'not told'}</p>"
-    if "grounded" in contents.said:
-        number = len(said or ())
+    lines = f"<p>Answer: {', '.join(true) or 'not lines'}</p>"
+    if "grounded" in contents.predicted:
+        number = len(tracks or ())
         scored = "" if score is None else f"; HOTA {score:.3f}"
-        told += f"<p>Predicted: {number} track{'' if number == 1 else 's'}{scored}</p>"
+        lines += f"<p>Predicted: {number} track{'' if number == 1 else 's'}{scored}</p>"
     tags = "".join(f"<span class='tag'>{escaped(tag)}</span>" for tag in (question.area, question.reasoning) if tag)
     button = f"<button data-question='{question.id}' aria-pressed='false'>Show these tracks alone</button>"
-    return f"<article class='card'><h3>{question.id}. {escaped(question.question)}</h3>{told}{tags}<p>{button}</p></article>"
+    return f"<article class='card'><h3>{question.id}. {escaped(question.question)}</h3>{lines}{tags}<p>{button}</p></article>"

@@ -1,4 +1,4 @@
-"""What the page of a video shows: its truth, and predictions of any tasks beside it, with their scores for this video alone."""
+"""Contents of a video's page: its annotations, predictions of any tasks, and their scores for this video alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,39 +8,40 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.evaluate import score
-from tapetum.systems.perception_test.predictions import KEYS, Finding, Predictions, Tracked, read_predictions
-from tapetum.systems.perception_test.types import ObjectTrack, PointTrack, Video
+from tapetum.systems.perception_test.predicted import PredictedTrack, PredictionFinding, TaskPredictions
+from tapetum.systems.perception_test.predictions import KEYS, read_predictions
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack
 
 _DIGITS = 4
 
 
 @dataclass
 class Contents:
-    """A video, and what is said about it."""
+    """A video with its predictions and scores."""
 
     name: str
-    video: Video
-    said: dict[str, Any] = field(default_factory=dict)
-    """Task to predictions of this video, as `Predictions.videos` has them."""
+    video: AnnotatedVideo
+    predicted: dict[str, Any] = field(default_factory=dict)
+    """Task to predictions of this video, as `TaskPredictions.videos` has them."""
     scores: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task to the headlines for this video."""
     tables: dict[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Task to a row for each item."""
-    findings: list[Finding] = field(default_factory=list)
-    """What is wrong with predictions about this video."""
+    findings: list[PredictionFinding] = field(default_factory=list)
+    """Findings about predictions of this video."""
     labels: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Names of the classes of actions and sounds, by the task and the number."""
 
 
 def gather(
-    name: str, video: Video, files: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[int, str]]
+    name: str, video: AnnotatedVideo, files: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[int, str]]
 ) -> Contents:
-    """Take from the content of files of predictions what they say about a video, whatever their tasks.
+    """Gather the predictions of a video from files of any tasks.
 
     `files` have names; one that predicts nothing says nothing. What a server would refuse becomes a finding. Raises BadInput
     for a file that is of no task.
     """
-    found = Contents(name=name, video=video, labels=labels)
+    contents = Contents(name=name, video=video, labels=labels)
     for file, content in files.items():
         tasks = tasks_of(content)
         if content and not tasks:
@@ -49,67 +50,69 @@ def gather(
             )
         for task in tasks:
             if name in content:
-                _add(found, task, content[name])
+                _add(contents, task, content[name])
             else:
-                found.findings.append(Finding("missing-video", name, f"nothing is predicted for the task {task}", error=False))
-    return found
+                contents.findings.append(
+                    PredictionFinding("missing-video", name, f"nothing is predicted for the task {task}", error=False)
+                )
+    return contents
 
 
 def tasks_of(content: Mapping[str, Any]) -> list[str]:
-    """Tell of which tasks a file of predictions is, by its keys or by what stands in its lists."""
-    found: dict[str, None] = {}
+    """List the tasks of a file of predictions, by its keys or by the entries of its lists."""
+    tasks: dict[str, None] = {}
     for item in content.values():
         if isinstance(item, Mapping):
-            found.update((task, None) for task, key in KEYS.items() if key in item)
+            tasks.update((task, None) for task, key in KEYS.items() if key in item)
         elif isinstance(item, list) and item and isinstance(item[0], Mapping):
             marks = {"bounding_boxes": "object", "points": "point", "answer_id": "mcqa"}
-            found.update((task, None) for mark, task in marks.items() if mark in item[0])
-    return list(found)
+            tasks.update((task, None) for mark, task in marks.items() if mark in item[0])
+    return list(tasks)
 
 
-def _add(found: Contents, task: str, item: Any) -> None:
-    annotations = {found.name: found.video}
-    predictions = read_predictions(task, {found.name: item}, annotations)
-    known = found.labels.get(task, {})
-    found.findings += [
+def _add(contents: Contents, task: str, item: Any) -> None:
+    annotations = {contents.name: contents.video}
+    predictions = read_predictions(task, {contents.name: item}, annotations)
+    known = contents.labels.get(task, {})
+    contents.findings += [
         finding for finding in predictions.findings
         if finding.name != "unknown-class" or not _all_known(predictions, known)
     ]  # fmt: skip
-    found.said[task] = predictions.videos.get(found.name, {} if task == "grounded" else [])
+    contents.predicted[task] = predictions.videos.get(contents.name, {} if task == "grounded" else [])
     errors = [finding for finding in predictions.findings if finding.error]
     try:
-        scored = score(task, annotations, Predictions(task, predictions.videos) if errors else predictions)
+        scored = score(task, annotations, TaskPredictions(task, predictions.videos) if errors else predictions)
     except BadInput:  # the truth is not told, or there is none
         return
-    found.scores[task], found.tables[task] = scored.numbers, scored.table
+    contents.scores[task], contents.tables[task] = scored.numbers, scored.table
 
 
-def _all_known(predictions: Predictions, known: Mapping[int, str]) -> bool:
-    """Whether all classes that are predicted are of the data set, though not of this video."""
-    return all(each.label_id in known for said in predictions.videos.values() for each in said)
+def _all_known(predictions: TaskPredictions, known: Mapping[int, str]) -> bool:
+    """Check whether all predicted classes are of the data set, though not of this video."""
+    return all(each.label_id in known for segments in predictions.videos.values() for each in segments)
 
 
-def drawn_tracks(found: Contents) -> list[dict[str, Any]]:
+def drawn_tracks(contents: Contents) -> list[dict[str, Any]]:
     """List the tracks that are drawn on the video: true objects and points, predicted ones, and tracks of answers."""
-    video, tracks = found.video, []
+    video, tracks = contents.video, []
     for track in video.objects:
         tracks.append(_true(track, "object", track.boxes) | {"hidden": [int(m) for m in track.masked]})
     tracks += [_true(track, "point", track.xy) for track in video.points]
     names = {"object": {t.id: t.label for t in video.objects}, "point": {t.id: t.label for t in video.points}}
     for task in ("object", "point"):
-        tracks += [_said(track, task, names[task].get(track.id, "")) for track in found.said.get(task, ())]
-    for question, answer in found.said.get("grounded", {}).items():
+        tracks += [_predicted(track, task, names[task].get(track.id, "")) for track in contents.predicted.get(task, ())]
+    for question, answer in contents.predicted.get("grounded", {}).items():
         best = sorted(answer, key=lambda track: -track.score)[:10]
-        tracks += [_said(track, "object", f"score {track.score:.2f}") | {"question": question} for track in best]
+        tracks += [_predicted(track, "object", f"score {track.score:.2f}") | {"question": question} for track in best]
     return tracks
 
 
 def _true(track: ObjectTrack | PointTrack, kind: str, places: np.ndarray) -> dict[str, Any]:
-    return {"kind": kind, "said": False, "id": track.id, "label": track.label} | _placed(track.frames, places)
+    return {"kind": kind, "predicted": False, "id": track.id, "label": track.label} | _placed(track.frames, places)
 
 
-def _said(track: Tracked, kind: str, label: str) -> dict[str, Any]:
-    return {"kind": kind, "said": True, "id": track.id, "label": label} | _placed(track.frames, track.places)
+def _predicted(track: PredictedTrack, kind: str, label: str) -> dict[str, Any]:
+    return {"kind": kind, "predicted": True, "id": track.id, "label": label} | _placed(track.frames, track.places)
 
 
 def _placed(frames: np.ndarray, places: np.ndarray) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from tapetum.core.reading import no_pipe, read_bytes
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import write_video
-from tapetum.video.cut import resized
 from tapetum.video.decode import SAFE_OPTIONS
-from tapetum.video.sound import has_sound
-from tapetum.video.soundtrack import SoundTrack
+from tapetum.video.sound import SoundTrack, has_sound
+from tapetum.video.subset import resize_frame
 
 MOST_BYTES = 24 << 20
 """Of a file that is put in as it is."""
@@ -35,7 +34,7 @@ def film_uri(
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     most_bytes: int = MOST_BYTES,
 ) -> str:
-    """Give a video with its sound as a data URI. Raises BadInput for one that cannot be read."""
+    """Encode a video with its sound as a data URI. Raises BadInput for one that cannot be read."""
     if _plays(path, recording, most_bytes):
         return _uri(read_bytes(path), _TYPES[path.suffix.lower()])
     with tempfile.TemporaryDirectory() as folder, open_footage(path, metadata) as video:
@@ -45,17 +44,17 @@ def film_uri(
 
         def frames() -> Iterator[np.ndarray]:
             for number, frame in enumerate(video):
-                yield resized(frame, width, height)
+                yield resize_frame(frame, width, height)
                 progress(number + 1, len(video))
 
         sound = footage_sound(path, recording, metadata, _SOUND_RATE)
         track = SoundTrack(_pieces(sound), _SOUND_RATE) if len(sound) else None
-        made = write_video(Path(folder) / "film.mp4", frames(), metadata.rate, sound=track)
+        made = write_video(Path(folder) / "film.mp4", frames(), metadata.frame_rate, sound=track)
         return _uri(read_bytes(made), "video/mp4")
 
 
 def _plays(path: Path, recording: Path | None, most_bytes: int) -> bool:
-    """Whether browsers play a file as it is, and it is small enough and has its sound."""
+    """Check whether browsers play a file as it is, and it is small enough and has its sound."""
     codecs = _PLAYED.get(path.suffix.lower())
     if codecs is None or path.stat().st_size > most_bytes or (recording is not None and not has_sound(path)):
         return False

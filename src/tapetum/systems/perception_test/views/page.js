@@ -16,8 +16,8 @@ const layer = (name) => { const box = element("layer-" + name); return box ? box
 const shown = (track, number) => {
   if (off.has(number)) return false;
   if (track.question !== undefined) return only !== null && track.question === only.question;
-  if (only !== null) return track.kind === "object" && !track.said && only.answers.includes(track.id);
-  return layer((track.said ? "said-" : "true-") + track.kind);
+  if (only !== null) return track.kind === "object" && !track.predicted && only.answers.includes(track.id);
+  return layer((track.predicted ? "predicted-" : "true-") + track.kind);
 };
 
 // The place of a track in a frame: [numbers, whether it is annotated in this very frame, whether it is hidden]; null for none.
@@ -71,25 +71,25 @@ function paint() {
     const [place, exact, hidden] = found;
     if (track.kind === "object") {
       const [x1, y1, x2, y2] = [place[0] * width, place[1] * height, place[2] * width, place[3] * height];
-      for (const [colour, line] of [["rgba(255,255,255,.75)", 4], [track.colour, exact || track.said ? 2.5 : 1.4]]) {
+      for (const [colour, line] of [["rgba(255,255,255,.75)", 4], [track.colour, exact || track.predicted ? 2.5 : 1.4]]) {
         draw.strokeStyle = colour;
-        draw.lineWidth = exact || track.said ? line : Math.min(line, 2.6);
-        draw.setLineDash(track.said ? [7, 5] : hidden ? [2, 4] : []);
+        draw.lineWidth = exact || track.predicted ? line : Math.min(line, 2.6);
+        draw.setLineDash(track.predicted ? [7, 5] : hidden ? [2, 4] : []);
         draw.strokeRect(x1, y1, x2 - x1, y2 - y1);
       }
-      const told = `${track.said ? "predicted " : ""}${track.id} ${track.label}${hidden ? " (hidden)" : ""}`;
-      if (!track.said) drawn.add(track.id);
-      if (!track.said || track.question !== undefined || !drawn.has(track.id)) named.push([told, x1, [y1 - 17, y2, y1], track.colour]);
+      const told = `${track.predicted ? "predicted " : ""}${track.id} ${track.label}${hidden ? " (hidden)" : ""}`;
+      if (!track.predicted) drawn.add(track.id);
+      if (!track.predicted || track.question !== undefined || !drawn.has(track.id)) named.push([told, x1, [y1 - 17, y2, y1], track.colour]);
     } else {
       const [x, y] = [place[0] * width, place[1] * height];
       draw.setLineDash([]);
       draw.beginPath();
-      draw.arc(x, y, track.said ? 7 : 4.5, 0, 2 * Math.PI);
-      if (!track.said) { draw.fillStyle = track.colour; draw.fill(); }
-      draw.lineWidth = track.said ? 4 : 1.5;
+      draw.arc(x, y, track.predicted ? 7 : 4.5, 0, 2 * Math.PI);
+      if (!track.predicted) { draw.fillStyle = track.colour; draw.fill(); }
+      draw.lineWidth = track.predicted ? 4 : 1.5;
       draw.strokeStyle = "#fff";
       draw.stroke();
-      if (track.said) { draw.lineWidth = 2; draw.strokeStyle = track.colour; draw.stroke(); }
+      if (track.predicted) { draw.lineWidth = 2; draw.strokeStyle = track.colour; draw.stroke(); }
     }
   });
   if (layer("names")) named.forEach((each) => name(...each));

@@ -4,7 +4,7 @@ The page is `page.html` with `page.css`, the script `page.js` and the video as a
 video is plain HTML, made here and in `panel`, `time_line` and `cards`. The element "data" holds
 
     rate, frames    of the annotations
-    tracks          kind (object, point), said (a prediction), id, label, colour; frames and places, x1 y1 x2 y2 or x y as
+    tracks          kind (object, point), predicted (a prediction), id, label, colour; frames and places, x1 y1 x2 y2 or x y as
                     shares; hidden (n,) of true objects; question of tracks that answer one
     answers         of each grounded question, by its id, the ids of the objects that are the answer
 """
@@ -32,7 +32,7 @@ def write_page(path: Path, contents: Contents, film: str, sound: np.ndarray) -> 
 
     Args:
         path: of the page, which appears whole or not at all.
-        contents: what is known and said of the video.
+        contents: what is known and predicted of the video.
         film: the video as a data URI.
         sound: samples -1..1 of all of it at any rate; none of a silent video.
 
@@ -44,7 +44,7 @@ def write_page(path: Path, contents: Contents, film: str, sound: np.ndarray) -> 
         track["colour"] = COLOURS[(track["id"] + 3 * ("question" in track)) % len(COLOURS)]
     meta = contents.video.metadata
     data = {
-        "rate": meta.rate,
+        "rate": meta.frame_rate,
         "frames": meta.frames,
         "tracks": tracks,
         "answers": {str(question.id): list(question.answers or ()) for question in contents.video.grounded},
@@ -93,7 +93,7 @@ def _facts(contents: Contents) -> Iterator[str]:
     meta = contents.video.metadata
     yield escaped(meta.split or "no split")
     yield f"{meta.seconds:.1f} s"
-    yield f"{meta.frames} frames at {meta.rate:.4g} a second"
+    yield f"{meta.frames} frames at {meta.frame_rate:.4g} a second"
     yield f"{meta.size[1]} × {meta.size[0]}"
     if meta.moving is not None:
         yield "the camera moves" if meta.moving else "the camera stands"

@@ -12,14 +12,14 @@ from tapetum.systems.perception_test.views.template import escaped
 def panel(contents: Contents, tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Write it, line by line."""
     yield "<aside aria-label='What is shown'><h2>Shown on the video</h2><fieldset>"
-    kinds = [("true-object", "True boxes", False, "object"), ("said-object", "Predicted boxes", True, "object")]
-    kinds += [("true-point", "True points", False, "point"), ("said-point", "Predicted points", True, "point")]
-    for name, text, said, kind in kinds:
-        number = sum(t["said"] == said and t["kind"] == kind and "question" not in t for t in tracks)
+    kinds = [("true-object", "True boxes", False, "object"), ("predicted-object", "Predicted boxes", True, "object")]
+    kinds += [("true-point", "True points", False, "point"), ("predicted-point", "Predicted points", True, "point")]
+    for name, text, predicted, kind in kinds:
+        number = sum(t["predicted"] == predicted and t["kind"] == kind and "question" not in t for t in tracks)
         if number:
-            swatch = f"<span class='swatch {kind} {'said' if said else ''}' style='border-color:#55636f'></span>"
+            swatch = f"<span class='swatch {kind} {'predicted' if predicted else ''}' style='border-color:#55636f'></span>"
             yield f"<label class='layer'><input type='checkbox' id='layer-{name}' checked>{swatch}{text} ({number})</label>"
-    if any(track["kind"] == "object" and not track["said"] for track in tracks):
+    if any(track["kind"] == "object" and not track["predicted"] for track in tracks):
         yield "<p class='keys'>True boxes are thin between annotated frames, and dotted where the object is hidden.</p>"
     if tracks:
         yield "<label class='layer'><input type='checkbox' id='layer-names' checked>Names of boxes</label>"
@@ -28,16 +28,16 @@ def panel(contents: Contents, tracks: Sequence[Mapping[str, Any]]) -> Iterator[s
     yield "</fieldset>"
     overlaps = {row["track"]: row["iou"] for row in contents.tables.get("object", ())}
     for kind, text in (("object", "Objects"), ("point", "Points")):
-        rows = [(n, t) for n, t in enumerate(tracks) if t["kind"] == kind and not t["said"]]
+        rows = [(n, t) for n, t in enumerate(tracks) if t["kind"] == kind and not t["predicted"]]
         if rows:
             yield f"<details{' open' if kind == 'object' else ''}><summary>{text} ({len(rows)})</summary><ul class='tracks'>"
             for number, track in rows:
                 score = overlaps.get(track["id"]) if kind == "object" else None
-                told = "" if score is None else f"<span class='number'>IoU {score:.2f}</span>"
+                score_text = "" if score is None else f"<span class='number'>IoU {score:.2f}</span>"
                 swatch = f"<span class='swatch {kind}' style='border-color:{track['colour']}'></span>"
                 label = escaped(f"{track['id']} {track['label']}")
                 box = f"<input type='checkbox' data-track='{number}' checked>"
-                yield f"<li><label>{box}{swatch}<span>{label}</span>{told}</label></li>"
+                yield f"<li><label>{box}{swatch}<span>{label}</span>{score_text}</label></li>"
             yield "</ul></details>"
     yield from _scores(contents)
     yield "</aside>"

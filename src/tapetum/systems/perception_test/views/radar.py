@@ -20,10 +20,10 @@ def draw_values(title: str, values: Mapping[str, float], order: Sequence[str] = 
     rows = sorted(values.items(), key=lambda row: (places.get(row[0], len(places)), row[0]))
     radar &= len(rows) >= FEWEST
     drawn = _radar(rows) if radar else _bars(rows)
-    said = ", ".join(f"{name} {value:.3f}" for name, value in rows)
+    text = ", ".join(f"{name} {value:.3f}" for name, value in rows)
     return (
         f"<figure{' class=crowd' if radar and len(rows) > _CROWD else ''}><figcaption>{escaped(title)}</figcaption>"
-        f"<svg viewBox='{next(drawn)}' role='img' aria-label='{escaped(f'{title}: {said}')}'>{''.join(drawn)}</svg></figure>"
+        f"<svg viewBox='{next(drawn)}' role='img' aria-label='{escaped(f'{title}: {text}')}'>{''.join(drawn)}</svg></figure>"
     )
 
 
@@ -60,11 +60,11 @@ def _radar(rows: Sequence[tuple[str, float]]) -> Iterator[str]:
 
 def _label(name: str, value: float, angle: float, radius: float, font: int, crowd: bool) -> str:
     x, y = radius * math.cos(angle), radius * math.sin(angle)
-    told = f"<tspan class='value'>{value:.2f}</tspan>"
+    value_text = f"<tspan class='value'>{value:.2f}</tspan>"
     if crowd:
         left = math.cos(angle) < -1e-9
         turn = math.degrees(angle) + (180 if left else 0)
-        text = f"{told} {escaped(name)}" if not left else f"{escaped(name)} {told}"
+        text = f"{value_text} {escaped(name)}" if not left else f"{escaped(name)} {value_text}"
         anchor = "end" if left else "start"
         return (
             f"<text font-size='{font}' text-anchor='{anchor}' dominant-baseline='central' "
@@ -73,8 +73,8 @@ def _label(name: str, value: float, angle: float, radius: float, font: int, crow
     side = math.cos(angle)
     anchor = "middle" if abs(side) < 0.2 else "start" if side > 0 else "end"
     drop = y + (12 if math.sin(angle) > 0.9 else -22 if math.sin(angle) < -0.9 else -4)
-    told = f"<tspan class='value' x='{x:.1f}' dy='{1.2 * font:.1f}'>{value:.2f}</tspan>"
-    return f"<text font-size='{font}' text-anchor='{anchor}' x='{x:.1f}' y='{drop:.1f}'>{escaped(name)}{told}</text>"
+    value_text = f"<tspan class='value' x='{x:.1f}' dy='{1.2 * font:.1f}'>{value:.2f}</tspan>"
+    return f"<text font-size='{font}' text-anchor='{anchor}' x='{x:.1f}' y='{drop:.1f}'>{escaped(name)}{value_text}</text>"
 
 
 def _bars(rows: Sequence[tuple[str, float]]) -> Iterator[str]:

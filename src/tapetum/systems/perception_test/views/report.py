@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapetum.systems.perception_test.predictions import asked
-from tapetum.systems.perception_test.scores.common import Scores
+from tapetum.systems.perception_test.predictions import has_task
+from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
-from tapetum.systems.perception_test.types import Video
+from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.systems.perception_test.views.radar import draw_values
 from tapetum.systems.perception_test.views.template import escaped, write_filled
 
@@ -32,17 +32,17 @@ _ORDER = (*AREAS, *(tag for tags in AREAS.values() for tag in tags), "static", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ReportPart:
     """A task of a run."""
 
     task: str
     reading: str
-    scores: Scores
+    scores: TaskScores
     source: str
     """Name of the predictions, or of what made them."""
 
 
-def write_report(path: Path, parts: Sequence[Part], annotations: Mapping[str, Video], name: str) -> Path:
+def write_report(path: Path, parts: Sequence[ReportPart], annotations: Mapping[str, AnnotatedVideo], name: str) -> Path:
     """Write the report of a run; `name` is that of the annotations. Raises BadInput for a place that cannot be written."""
     titles = ", ".join(TITLES.get(part.task, part.task).lower() for part in parts)
     body = [f"<h1>Perception Test: {escaped(titles)}</h1><p class='soft'>{escaped(name)}, {len(annotations)} videos</p>"]
@@ -51,7 +51,7 @@ def write_report(path: Path, parts: Sequence[Part], annotations: Mapping[str, Vi
     return write_filled(path, "report.html", {"title": escaped(f"Perception Test: {titles}"), "body": "\n".join(body)})
 
 
-def _part(part: Part, annotations: Mapping[str, Video]) -> Iterator[str]:
+def _part(part: ReportPart, annotations: Mapping[str, AnnotatedVideo]) -> Iterator[str]:
     scores = part.scores
     counted = ", ".join(f"{number} {key.replace('_', ' ')}" for key, number in scores.counts.items())
     yield f"<section><h2>{escaped(TITLES.get(part.task, part.task))}</h2>"
@@ -72,7 +72,9 @@ def _part(part: Part, annotations: Mapping[str, Video]) -> Iterator[str]:
     yield "</section>"
 
 
-def _table(part: Part, groups: Mapping[str, Mapping[str, float]], annotations: Mapping[str, Video]) -> Iterator[str]:
+def _table(
+    part: ReportPart, groups: Mapping[str, Mapping[str, float]], annotations: Mapping[str, AnnotatedVideo]
+) -> Iterator[str]:
     sizes = group_sizes(part.task, annotations, part.reading)
     counted = any(sizes.get(title) for title in groups)
     rows = []
@@ -100,18 +102,18 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "none"
 
 
-def group_sizes(task: str, annotations: Mapping[str, Video], reading: str) -> dict[str, Counter[str]]:
+def group_sizes(task: str, annotations: Mapping[str, AnnotatedVideo], reading: str) -> dict[str, Counter[str]]:
     """Count what is in each group of questions, or of videos by their cameras."""
-    found: dict[str, Counter[str]] = {title: Counter() for title in _GROUPS.values()}
+    sizes: dict[str, Counter[str]] = {title: Counter() for title in _GROUPS.values()}
     for video in annotations.values():
         if task == "mcqa":
             for question in video.questions:
-                found["By area"].update(areas_of(question, reading))
-                found["By reasoning"].update([question.reasoning])
-                found["By tag"].update(question.tags)
+                sizes["By area"].update(areas_of(question, reading))
+                sizes["By reasoning"].update([question.reasoning])
+                sizes["By tag"].update(question.tags)
         elif task == "grounded":
-            found["By area"].update(question.area for question in video.grounded)
-            found["By reasoning"].update(question.reasoning for question in video.grounded)
-        elif task != "joint" and asked(task, video) and video.metadata.moving is not None:
-            found["By camera"].update(["moving" if video.metadata.moving else "static"])
-    return found
+            sizes["By area"].update(question.area for question in video.grounded)
+            sizes["By reasoning"].update(question.reasoning for question in video.grounded)
+        elif task != "joint" and has_task(task, video) and video.metadata.moving is not None:
+            sizes["By camera"].update(["moving" if video.metadata.moving else "static"])
+    return sizes

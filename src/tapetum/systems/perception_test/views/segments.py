@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.systems.perception_test.predictions import Found
+from tapetum.systems.perception_test.predicted import PredictedSegment
 from tapetum.systems.perception_test.views.contents import Contents
 
 MOST_LANES = 3
@@ -17,13 +17,13 @@ SHORTEST = 0.006
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class SegmentBar:
     """A segment on the time line."""
 
     start_s: float
     end_s: float
     label: str
-    said: bool
+    predicted: bool
     more: str = ""
     """What else is known: a score, or that its cause is out of the image."""
 
@@ -33,53 +33,53 @@ class ClassRow:
     """A class, and its segments in lanes in which they do not overlap."""
 
     label: str
-    true: Sequence[Sequence[Bar]]
-    said: Sequence[Sequence[Bar]]
+    true: Sequence[Sequence[SegmentBar]]
+    predicted: Sequence[Sequence[SegmentBar]]
     undrawn: int
     """Predicted segments that have no lane."""
 
 
-def segments(found: Contents, task: str) -> list[Bar]:
+def segments(contents: Contents, task: str) -> list[SegmentBar]:
     """List actions or sounds, true ones and then predicted ones, these by their scores."""
-    names, seconds = found.labels.get(task, {}), found.video.metadata.seconds
-    true = found.video.actions if task == "action" else found.video.sounds
+    names, seconds = contents.labels.get(task, {}), contents.video.metadata.seconds
+    true = contents.video.actions if task == "action" else contents.video.sounds
     rows = [(e.start_s, e.end_s, e.label, False, "not in the image" if e.visible is False else "") for e in true]
-    best: list[Found] = sorted(found.said.get(task, ()), key=lambda each: -each.score)
+    best: list[PredictedSegment] = sorted(contents.predicted.get(task, ()), key=lambda each: -each.score)
     rows += [(e.start_s, e.end_s, names.get(e.label_id) or f"class {e.label_id}", True, f"score {e.score:.2f}") for e in best]
 
     def inside(time: float) -> float:
         return min(max(time, 0.0), seconds)
 
     return [
-        Bar(start_s=inside(start), end_s=inside(end), label=label, said=said, more=more)
-        for start, end, label, said, more in rows
+        SegmentBar(start_s=inside(start), end_s=inside(end), label=label, predicted=predicted, more=more)
+        for start, end, label, predicted, more in rows
     ]
 
 
-def class_rows(found: Contents, task: str) -> tuple[list[ClassRow], int]:
+def class_rows(contents: Contents, task: str) -> tuple[list[ClassRow], int]:
     """Lay out actions or sounds by class, and count the predicted ones of classes that are left out.
 
     First come classes that there are, by their first segment, then those that are only predicted, by their best score.
     """
-    seconds = found.video.metadata.seconds
-    groups: dict[str, tuple[list[Bar], list[Bar]]] = {}
-    for bar in sorted(segments(found, task), key=lambda bar: (bar.said, 0 if bar.said else bar.start_s)):
-        groups.setdefault(bar.label, ([], []))[bar.said].append(bar)
+    seconds = contents.video.metadata.seconds
+    groups: dict[str, tuple[list[SegmentBar], list[SegmentBar]]] = {}
+    for bar in sorted(segments(contents, task), key=lambda bar: (bar.predicted, 0 if bar.predicted else bar.start_s)):
+        groups.setdefault(bar.label, ([], []))[bar.predicted].append(bar)
     kept = [*(g for g in groups.items() if g[1][0]), *[g for g in groups.items() if not g[1][0]][:MOST_CLASSES]]
     rows = []
-    for label, (true, said) in kept:
-        drawn, undrawn = _lanes(said, seconds, MOST_LANES)
-        rows.append(ClassRow(label=label, true=_lanes(true, seconds)[0], said=drawn, undrawn=undrawn))
-    left = sum(len(said) for _, (_, said) in groups.items()) - sum(len(said) for _, (_, said) in kept)
+    for label, (true, predicted) in kept:
+        drawn, undrawn = _lanes(predicted, seconds, MOST_LANES)
+        rows.append(ClassRow(label=label, true=_lanes(true, seconds)[0], predicted=drawn, undrawn=undrawn))
+    left = sum(len(predicted) for _, (_, predicted) in groups.items()) - sum(len(predicted) for _, (_, predicted) in kept)
     return rows, left
 
 
-def _lanes(bars: Iterable[Bar], seconds: float, most: int | None = None) -> tuple[list[list[Bar]], int]:
+def _lanes(bars: Iterable[SegmentBar], seconds: float, most: int | None = None) -> tuple[list[list[SegmentBar]], int]:
     """Put bars into lanes, in their order, and count those that find no room in so many."""
-    lanes: list[list[Bar]] = []
+    lanes: list[list[SegmentBar]] = []
     undrawn = 0
 
-    def overlap(a: Bar, b: Bar) -> bool:
+    def overlap(a: SegmentBar, b: SegmentBar) -> bool:
         room = SHORTEST * seconds
         return a.start_s < max(b.end_s, b.start_s + room) and b.start_s < max(a.end_s, a.start_s + room)
 

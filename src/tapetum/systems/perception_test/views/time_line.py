@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tapetum.systems.perception_test.views.contents import Contents
-from tapetum.systems.perception_test.views.segments import SHORTEST, Bar, ClassRow, class_rows, segments, waveform
+from tapetum.systems.perception_test.views.segments import SHORTEST, ClassRow, SegmentBar, class_rows, segments, waveform
 from tapetum.systems.perception_test.views.template import escaped
 
-_TRUE, _SAID, _LOW, _GAP = 18, 12, 9, 3
+_TRUE, _PREDICTED, _LOW, _GAP = 18, 12, 9, 3
 """Pixels of bars, of many bars one above the other, and between them."""
 _MANY = 4
 _TASKS = {"action": "Actions", "sound": "Sounds"}
@@ -43,45 +43,46 @@ def time_line(contents: Contents, sound: np.ndarray) -> Iterator[str]:
     yield f"<div id='heads'>{marks}<div id='head'></div></div></div>"
     if cuts:
         yield "<p class='soft'>Dashed: where the video ends for questions that look ahead.</p>"
-    if any(contents.said.get(task) for task in _TASKS):
+    if any(contents.predicted.get(task) for task in _TASKS):
         yield "<p class='soft'>Filled: true. White and dashed: predicted, the paler the lower its score.</p>"
     yield "</section>"
 
 
 def _counts(contents: Contents, task: str) -> str:
     every = segments(contents, task)
-    said = sum(bar.said for bar in every)
-    return f" <span class='soft'>{len(every) - said} true{f', {said} predicted' if task in contents.said else ''}</span>"
+    count = sum(bar.predicted for bar in every)
+    predicted = f", {count} predicted" if task in contents.predicted else ""
+    return f" <span class='soft'>{len(every) - count} true{predicted}</span>"
 
 
 def _row(row: ClassRow, task: str, seconds: float) -> str:
-    found, top = [], _GAP
-    for lanes, height in ((row.true, _TRUE if len(row.true) <= _MANY else _LOW), (row.said, _SAID)):
+    bars, top = [], _GAP
+    for lanes, height in ((row.true, _TRUE if len(row.true) <= _MANY else _LOW), (row.predicted, _PREDICTED)):
         for lane in lanes:
-            found += [_bar(bar, task, seconds, top, height) for bar in lane]
+            bars += [_bar(bar, task, seconds, top, height) for bar in lane]
             top += height + _GAP
     more = f" <span class='more'>{row.undrawn} more predicted</span>" if row.undrawn else ""
     return (
         f"<div class='row'><div class='name'>{escaped(row.label)}{more}</div>"
-        f"<div class='lanes' style='height:{top}px'>{''.join(found)}</div></div>"
+        f"<div class='lanes' style='height:{top}px'>{''.join(bars)}</div></div>"
     )
 
 
-def _bar(bar: Bar, task: str, seconds: float, top: int, height: int) -> str:
+def _bar(bar: SegmentBar, task: str, seconds: float, top: int, height: int) -> str:
     more = f", {bar.more}" if bar.more else ""
-    title = escaped(f"{'predicted ' if bar.said else ''}{bar.label}, {bar.start_s:.2f} to {bar.end_s:.2f} s{more}")
+    title = escaped(f"{'predicted ' if bar.predicted else ''}{bar.label}, {bar.start_s:.2f} to {bar.end_s:.2f} s{more}")
     left = min(bar.start_s / seconds, 1 - SHORTEST)
     width = max((bar.end_s - bar.start_s) / seconds, SHORTEST)
     style = f"left:{100 * left:.2f}%;width:{100 * min(width, 1 - left):.2f}%;top:{top}px;height:{height}px"
-    if bar.said:
+    if bar.predicted:
         style += f";opacity:{0.45 + 0.55 * _share(bar):.2f}"
     return (
-        f"<button class='bar {task}{' said' if bar.said else ''}' style='{style}' data-start='{bar.start_s:.4f}' "
+        f"<button class='bar {task}{' predicted' if bar.predicted else ''}' style='{style}' data-start='{bar.start_s:.4f}' "
         f"data-end='{bar.end_s:.4f}' title='{title}' aria-label='{title}'></button>"
     )
 
 
-def _share(bar: Bar) -> float:
+def _share(bar: SegmentBar) -> float:
     return min(max(float(bar.more.removeprefix("score ")), 0.0), 1.0)
 
 
@@ -98,7 +99,7 @@ def segment_table(contents: Contents) -> Iterator[str]:
     rows: list[tuple[float, Sequence[str]]] = []
     for task, text in _TASKS.items():
         for bar in segments(contents, task):
-            kind = f"{text[:-1].lower()}{', predicted' if bar.said else ''}"
+            kind = f"{text[:-1].lower()}{', predicted' if bar.predicted else ''}"
             rows.append((bar.start_s, (kind, bar.label, f"{bar.start_s:.2f}", f"{bar.end_s:.2f}", bar.more)))
     if not rows:
         return

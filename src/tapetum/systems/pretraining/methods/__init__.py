@@ -31,7 +31,7 @@ def task_of(method: str) -> "type[PretrainTask]":
         raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own")
     from tapetum.systems.pretraining.task import PretrainTask
 
-    found = resolve_class(method, "method")
-    if not issubclass(found, PretrainTask):
+    cls = resolve_class(method, "method")
+    if not issubclass(cls, PretrainTask):
         raise BadInput(f"{method} is no method; derive it from tapetum.systems.pretraining.task.PretrainTask")
-    return found
+    return cls

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, mae
-from tapetum.data.views.uniforms import uniforms
+from tapetum.data.views.draw import uniforms
 from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import ViT, start_linear

@@ -28,9 +28,9 @@ _HEADS: Mapping[str, Mapping[str, Any]] = {
 def ratios() -> tuple[bool, str]:
     """Say whether all ratios of F1 are what they should be, and what they are."""
     lines, right = [], True
-    for (encoder, change), wanted in RATIOS.items():
+    for (encoder, change), expected in RATIOS.items():
         one = _small("supervised", encoder, change)
-        for method, (low, high) in wanted.items():
+        for method, (low, high) in expected.items():
             ratio = _small(method, encoder, change) / one
             right &= (1 - _WITHIN) * low <= ratio <= (1 + _WITHIN) * high
             lines.append(f"{encoder}, {method} {ratio:.2f} (wanted {low:g}{'' if low == high else f' to {high:g}'})")
@@ -40,14 +40,14 @@ def ratios() -> tuple[bool, str]:
 @cache
 def overheads() -> tuple[bool, str]:
     """Say whether F3 holds for ViT-S, B and L at 224 pixels with the published heads, and the ratios to supervised."""
-    found: dict[str, list[float]] = {"clip": [], "mae": []}
+    ratios_by_method: dict[str, list[float]] = {"clip": [], "mae": []}
     for encoder in ("vit-small-16", "vit-base-16", "vit-large-16"):
         one = _published("supervised", encoder)
-        for method, list_ in found.items():
+        for method, list_ in ratios_by_method.items():
             list_.append(_published(method, encoder) / one)
-    falls = all(a > b for list_ in found.values() for a, b in pairwise(list_))
-    words = "; ".join(f"{name} {', '.join(f'{r:.2f}' for r in list_)}" for name, list_ in found.items())
-    return falls and found["mae"][0] > 1 > found["mae"][1], f"times supervised for ViT-S, B, L: {words}"
+    falls = all(a > b for list_ in ratios_by_method.values() for a, b in pairwise(list_))
+    words = "; ".join(f"{name} {', '.join(f'{r:.2f}' for r in list_)}" for name, list_ in ratios_by_method.items())
+    return falls and ratios_by_method["mae"][0] > 1 > ratios_by_method["mae"][1], f"times supervised for ViT-S, B, L: {words}"
 
 
 def _small(method: Any, encoder: str, change: tuple[str, ...]) -> int:

@@ -42,7 +42,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class BarValue:
     """A bar of a group."""
 
     group: str
@@ -110,30 +110,30 @@ def _scatter(
     yield "</svg>"
 
 
-def bars(title: str, y_axis: str, found: Sequence[Bar]) -> str:
+def bars(title: str, y_axis: str, values: Sequence[BarValue]) -> str:
     """Draw bars with intervals, in groups, up and down from 0."""
-    if not found:
+    if not values:
         return ""
-    return "".join(_bars(title, y_axis, found))
+    return "".join(_bars(title, y_axis, values))
 
 
-def _bars(title: str, y_axis: str, found: Sequence[Bar]) -> Iterator[str]:
-    groups = list(dict.fromkeys(bar.group for bar in found))
-    up = _Scale(*_widened(min(0.0, *(bar.low for bar in found)), max(0.0, *(bar.high for bar in found))), _BOTTOM, _TOP)
+def _bars(title: str, y_axis: str, values: Sequence[BarValue]) -> Iterator[str]:
+    groups = list(dict.fromkeys(bar.group for bar in values))
+    up = _Scale(*_widened(min(0.0, *(bar.low for bar in values)), max(0.0, *(bar.high for bar in values))), _BOTTOM, _TOP)
     yield _opened(title)
     yield from _ticks_left(up)
     room = (_RIGHT - _LEFT) / len(groups)
     for k, group in enumerate(groups):
-        own = [bar for bar in found if bar.group == group]
+        own = [bar for bar in values if bar.group == group]
         width = min(22.0, 0.8 * room / len(own))
         start = _LEFT + (k + 0.5) * room - width * len(own) / 2
         for n, bar in enumerate(own):
             colour, x = COLOURS.get(bar.method, "#555"), start + n * width
             top, bottom = sorted((up(bar.value), up(0.0)))
-            said = f"{bar.method}, {bar.group}: {bar.value:+.1f} ({bar.low:+.1f} to {bar.high:+.1f})"
+            words = f"{bar.method}, {bar.group}: {bar.value:+.1f} ({bar.low:+.1f} to {bar.high:+.1f})"
             yield (
                 f"<rect x='{x + 1:.1f}' y='{top:.1f}' width='{width - 2:.1f}' height='{max(bottom - top, 0.5):.1f}' "
-                f"fill='{colour}' opacity='.85'><title>{html.escape(said)}</title></rect>"
+                f"fill='{colour}' opacity='.85'><title>{html.escape(words)}</title></rect>"
             )
             middle = x + width / 2
             yield f"<path d='M{middle:.1f} {up(bar.low):.1f}V{up(bar.high):.1f}' stroke='#777' stroke-width='1.4'/>"
@@ -179,13 +179,13 @@ def round_values(low: float, high: float) -> list[float]:
     >>> round_values(1.2e11, 2e12), round_values(150, 250), round_values(9, 2000)
     ([200000000000.0, 500000000000.0, 1000000000000.0, 2000000000000.0], [200.0], [10.0, 100.0, 1000.0])
     """
-    found: list[float] = []
+    values: list[float] = []
     for kinds in ((1,), (1, 2, 5), tuple(range(1, 10))):
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [float(f"{times}e{power}") for power in powers for times in kinds if low <= float(f"{times}e{power}") <= high]
-        if len(found) > 1:
+        values = [float(f"{times}e{power}") for power in powers for times in kinds if low <= float(f"{times}e{power}") <= high]
+        if len(values) > 1:
             break
-    return found
+    return values
 
 
 def _ticks_left(up: _Scale) -> Iterator[str]:

@@ -13,21 +13,21 @@ import numpy as np
 
 from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
 from tapetum.systems.pretraining.study.fronts import Settings, interval
-from tapetum.systems.pretraining.study.plan import Plan
+from tapetum.systems.pretraining.study.plan import StudyPlan
 from tapetum.systems.pretraining.study.questions import (
     NONE,
     Claim,
+    Comparison,
     Judge,
-    Question,
     Samples,
     Verdict,
     above,
+    answer_claim,
     below,
     close,
     joined,
     minus,
-    settled,
-    sure,
+    require_seeds,
 )
 
 OWN_ESTIMATE = "CPU seconds x watts"
@@ -42,7 +42,7 @@ _SENSITIVE = 1.0
 _LINE, _FURTHEST, _FEWEST = 0.98, 0.1, 5
 
 
-def judged(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
+def judged(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
     """Judge all ten. `trackers`: for F9, kWh of one run by each tracker and by `OWN_ESTIMATE`."""
     claims = [
         _arithmetic(
@@ -56,7 +56,7 @@ def judged(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float
     return sorted(claims, key=lambda claim: int(claim.name[1:]))
 
 
-def measured(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
+def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
     """Judge those that a study measures: all but F1 and F3."""
     return [
         _time(settings),
@@ -76,15 +76,15 @@ def budgets_of(settings: Settings, size: str, method: str | None = None) -> list
     return sorted({s.budget for s in own})
 
 
-def planned(plan: Plan, size: str, method: str | None = None) -> list[float]:
+def planned(plan: StudyPlan, size: str, method: str | None = None) -> list[float]:
     """List the budgets that the plan has for a size, and for a method if one is named, from small to large."""
     points = (p for p in plan.points() if p.size == size and p.budget and p.variant == "curated")
     return sorted({p.budget for p in points if method is None or p.method == method})
 
 
-def pairs_of_sizes(plan: Plan, settings: Settings) -> Iterator[tuple[str, str]]:
+def pairs_of_sizes(plan: StudyPlan, settings: Settings) -> Iterator[tuple[str, str]]:
     """Give the smallest and the largest network of each family that has two."""
-    cost = {s.size: s.forward_flops for s in settings.found}
+    cost = {s.size: s.forward_flops for s in settings.groups}
     for family in dict.fromkeys(size.family for size in plan.sizes.values()):
         names = sorted((n for n, size in plan.sizes.items() if size.family == family and n in cost), key=lambda n: cost[n])
         if len(names) > 1:
@@ -93,22 +93,22 @@ def pairs_of_sizes(plan: Plan, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _beside(
     settings: Settings, size: str, budget: float, method: str, others: Sequence[str], judge: Judge
-) -> Iterator[Question]:
+) -> Iterator[Comparison]:
     """Compare a method with others at one size and budget."""
     one = settings.get(size, method, budget)
     for name in others:
         other = settings.get(size, name, budget)
         if one is not None and other is not None:
-            yield Question(f"{size} at {budget:.3g}, {name}", minus(one, other), judge)
+            yield Comparison(f"{size} at {budget:.3g}, {name}", minus(one, other), judge)
 
 
-def _arithmetic(name: str, says: str, found: tuple[bool, str]) -> Claim:
-    return Claim(name, says, "held" if found[0] else "falsified", found[1])
+def _arithmetic(name: str, says: str, result: tuple[bool, str]) -> Claim:
+    return Claim(name, says, "held" if result[0] else "falsified", result[1])
 
 
 def _time(settings: Settings) -> Claim:
     says = "CPU time is in proportion to counted FLOPs: R² above 0.98, and no run off by more than 10 %"
-    rows = [row for setting in settings.found for row in setting.rows if row["cpu_seconds"] > 0 and row["flops_spent"] > 0]
+    rows = [row for setting in settings.groups for row in setting.rows if row["cpu_seconds"] > 0 and row["flops_spent"] > 0]
     if len(rows) < _FEWEST:
         return Claim("F2", says, "undecided", f"{len(rows)} runs; wanted {_FEWEST} or more")
     flops, seconds = (np.array([row[name] for row in rows], float) for name in ("flops_spent", "cpu_seconds"))
@@ -116,39 +116,41 @@ def _time(settings: Settings) -> Claim:
     r2 = 1 - (left @ left) / max(float(((seconds - seconds.mean()) ** 2).sum()), 1e-12)
     speeds = np.sort(flops / seconds) / 1e9
     off = float(np.abs(np.median(speeds) / speeds - 1).max())
-    found = f"{len(rows)} runs: R² {r2:.3f} on a line through 0; {speeds[0]:.0f} to {speeds[-1]:.0f} GFLOP/s of a core, median "
-    found += f"{np.median(speeds):.0f}, from which the furthest is off by {off:.0%} of its time"
-    return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", found)
+    result = (
+        f"{len(rows)} runs: R² {r2:.3f} on a line through 0; {speeds[0]:.0f} to {speeds[-1]:.0f} GFLOP/s of a core, median "
+    )
+    result += f"{np.median(speeds):.0f}, from which the furthest is off by {off:.0%} of its time"
+    return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", result)
 
 
-def _labels_first(plan: Plan, settings: Settings) -> Claim:
+def _labels_first(plan: StudyPlan, settings: Settings) -> Claim:
     says = "At the two smallest budgets supervised transfers better than every method without labels, on curated data"
     places = [(size, budget) for size in plan.sizes for budget in planned(plan, size)[:2]]
-    asked = [q for size, budget in places for q in _beside(settings, size, budget, "supervised", UNLABELLED, above())]
-    return settled("F4", says, settings, asked, 2 * len(UNLABELLED), "supervised minus others")
+    comparisons = [q for size, budget in places for q in _beside(settings, size, budget, "supervised", UNLABELLED, above())]
+    return answer_claim("F4", says, settings, comparisons, 2 * len(UNLABELLED), "supervised minus others")
 
 
-def _mae_best(plan: Plan, settings: Settings) -> Claim:
+def _mae_best(plan: StudyPlan, settings: Settings) -> Claim:
     says = "Fine-tuned, MAE is above SimCLR, BYOL and DINO on ViTs at equal FLOPs, at the largest budget"
     places = [(size, budget) for size in plan.sizes for budget in planned(plan, size, "mae")[-1:]]
-    asked = [q for size, budget in places for q in _beside(settings, size, budget, "mae", UNLABELLED[:-1], above())]
-    return settled("F5", says, settings, asked, len(UNLABELLED) - 1, "MAE minus others")
+    comparisons = [q for size, budget in places for q in _beside(settings, size, budget, "mae", UNLABELLED[:-1], above())]
+    return answer_claim("F5", says, settings, comparisons, len(UNLABELLED) - 1, "MAE minus others")
 
 
-def _clip_beside_labels(plan: Plan, settings: Settings) -> Claim:
+def _clip_beside_labels(plan: StudyPlan, settings: Settings) -> Claim:
     says = (
         "CLIP with captions made of class names is within 2 points of supervised at equal FLOPs, and gains more by a doubling "
         "of FLOPs than methods without labels"
     )
-    asked = []
+    comparisons = []
     for size in plan.sizes:
         budgets = budgets_of(settings, size, "clip")
-        asked += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), close)]
+        comparisons += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), close)]
         slopes = {m: s for m in ("clip", *UNLABELLED) if (s := _slope(settings, size, m, budgets)) is not None}
         if "clip" in slopes and len(slopes) > 1:
             others = np.mean([s for m, s in slopes.items() if m != "clip"], axis=0)
-            asked.append(Question(f"{size}, by a doubling beyond others", slopes["clip"] - others, above()))
-    return settled("F6", says, settings, asked, 3, "CLIP minus supervised")
+            comparisons.append(Comparison(f"{size}, by a doubling beyond others", slopes["clip"] - others, above()))
+    return answer_claim("F6", says, settings, comparisons, 3, "CLIP minus supervised")
 
 
 def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Samples | None:
@@ -161,11 +163,11 @@ def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float])
     return 100 * (x @ np.stack([samples for _, samples in done])) / (x @ x)
 
 
-def _sizes_cross(plan: Plan, settings: Settings) -> Claim:
+def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
     says = (
         "For most methods small and large networks cross: the small one wins at the lowest budget, the large one at the highest"
     )
-    ends: list[tuple[Question, Question]] = []
+    ends: list[tuple[Comparison, Comparison]] = []
     for small, large in pairs_of_sizes(plan, settings):
         for method in ("supervised", "clip", *UNLABELLED):
             budgets = planned(plan, small, method)
@@ -173,20 +175,20 @@ def _sizes_cross(plan: Plan, settings: Settings) -> Claim:
             gaps = [minus(l, s) for s, l in pairs if s is not None and l is not None]
             if len(gaps) == len(_ENDS):
                 name = f"{plan.sizes[small].family}, {method}"
-                ends.append((Question(f"{name} {_ENDS[0]}", gaps[0], below), Question(_ENDS[1], gaps[1], above())))
-    answers = [[question.answered(2 * len(ends)) for question in pair] for pair in ends]
+                ends.append((Comparison(f"{name} {_ENDS[0]}", gaps[0], below), Comparison(_ENDS[1], gaps[1], above())))
+    answers = [[question.judge_interval(2 * len(ends)) for question in pair] for pair in ends]
     verdicts = [joined([verdict for verdict, _ in pair]) for pair in answers]
     most: list[Verdict] = [v for v in ("held", "falsified") if 2 * verdicts.count(v) > len(verdicts)]
-    found = "; ".join(", ".join(line for _, line in pair) for pair in answers)
-    found = f"large minus small, points of mIoU: {found}" if found else NONE
-    return sure(settings, Claim("F7", says, most[0] if most else "undecided", found))
+    result = "; ".join(", ".join(line for _, line in pair) for pair in answers)
+    result = f"large minus small, points of mIoU: {result}" if result else NONE
+    return require_seeds(settings, Claim("F7", says, most[0] if most else "undecided", result))
 
 
 def _curation(settings: Settings) -> Claim:
     says = "At equal steps poor data cost SimCLR and BYOL a point or more of mIoU, and more than they cost supervised"
     losses: dict[str, Samples] = {}
     for method in (*_CONTRASTIVE, "supervised"):
-        poor = [s for s in settings.found if s.method == method and s.variant in _POOR]
+        poor = [s for s in settings.groups if s.method == method and s.variant in _POOR]
         pairs = [(settings.get(s.size, method, s.budget), s) for s in poor]
         own = [minus(good, bad) for good, bad in pairs if good is not None]
         if own:
@@ -194,11 +196,11 @@ def _curation(settings: Settings) -> Claim:
     if len(losses) <= len(_CONTRASTIVE):
         return Claim("F8", says, "undecided", NONE)
     without = np.mean([losses[method] for method in _CONTRASTIVE], axis=0)
-    asked = [Question("SimCLR and BYOL", without, above(_SENSITIVE))]
-    asked += [Question("beyond supervised", without - losses["supervised"], above())]
+    comparisons = [Comparison("SimCLR and BYOL", without, above(_SENSITIVE))]
+    comparisons += [Comparison("beyond supervised", without - losses["supervised"], above())]
     own = "; ".join(f"{method} {samples.mean():+.1f}" for method, samples in losses.items())
-    found = settled("F8", says, settings, asked, 2, "lost, mean of long-tailed, duplicated and off-domain data")
-    return Claim(found.name, found.says, found.verdict, f"{found.found}; of each {own}")
+    result = answer_claim("F8", says, settings, comparisons, 2, "lost, mean of long-tailed, duplicated and off-domain data")
+    return Claim(result.name, result.says, result.verdict, f"{result.finding}; of each {own}")
 
 
 def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
@@ -219,7 +221,7 @@ def _kwh(run: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.2e} kWh" for name, value in run.items())
 
 
-def _rankings(plan: Plan, settings: Settings) -> Claim:
+def _rankings(plan: StudyPlan, settings: Settings) -> Claim:
     says = "Methods rank otherwise by neighbours than by fine-tuning: MAE's place is better fine-tuned than by its neighbours"
     lines, verdicts = [], []
     for size in plan.sizes:
@@ -236,4 +238,4 @@ def _rankings(plan: Plan, settings: Settings) -> Claim:
             lines.append(
                 f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {low:.0f} to {high:.0f}"
             )
-    return sure(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE))
+    return require_seeds(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE))

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Int64, UInt8
 
 from tapetum.core.errors import BadInput
+from tapetum.data.files import opened_image
 from tapetum.data.layouts import listing
-from tapetum.data.media import opened_image
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.sources import read_source
@@ -58,15 +58,15 @@ class Kept:
 @lru_cache(maxsize=4)
 def pixels(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
     """Read a part, its images brought to the size that is kept. Raises BadInput for what is not there or has no classes."""
-    found = _part(plan, part)
-    if not 2 <= len(found.classes) < IGNORED:
-        raise BadInput(f"{plan.data} has {len(found.classes)} classes of pixels; wanted 2 to {IGNORED - 1}")
+    dataset = _part(plan, part)
+    if not 2 <= len(dataset.classes) < IGNORED:
+        raise BadInput(f"{plan.data} has {len(dataset.classes)} classes of pixels; wanted 2 to {IGNORED - 1}")
     if not any(plan.kept):
-        return found
-    count = min(plan.most or len(found), len(found))
-    read = [_shrunk(*found.read(int(k)), plan.kept) for k in np.unique(np.linspace(0, len(found) - 1, count).round())]
+        return dataset
+    count = min(plan.most or len(dataset), len(dataset))
+    read = [_shrunk(*dataset.read(int(k)), plan.kept) for k in np.unique(np.linspace(0, len(dataset) - 1, count).round())]
     images, truths = zip(*read, strict=True)
-    return Kept(np.stack(images), np.stack(truths), tuple(found.classes))
+    return Kept(np.stack(images), np.stack(truths), tuple(dataset.classes))
 
 
 def _part(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
@@ -87,10 +87,10 @@ class _Listed:
     """Tables with the columns image and mask."""
 
     def __init__(self, place: Path, part: str):
-        found = listing("parquet", place, "train" if part == "train" else "val")
-        if found.asks != "elements":
+        dataset = listing("parquet", place, "train" if part == "train" else "val")
+        if dataset.asks != "elements":
             raise BadInput(f"{place} has no column mask; give tables with a class for each pixel")
-        self.files, self.classes = found.files, found.classes
+        self.files, self.classes = dataset.files, dataset.classes
 
     def __len__(self) -> int:
         return len(self.files["image"])

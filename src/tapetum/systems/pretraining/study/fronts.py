@@ -39,7 +39,7 @@ def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunGroup:
     """Rows that differ by their seed alone."""
 
     rows: tuple[Mapping[str, Any], ...]
@@ -98,20 +98,20 @@ def interval(samples: Float[np.ndarray, " draws"], questions: int = 1) -> tuple[
 class Settings:
     """All settings of a study."""
 
-    found: tuple[Setting, ...]
+    groups: tuple[RunGroup, ...]
     seed_deviation: float | None
     """Of scores between seeds, in common; None where no setting has two."""
-    index: Mapping[tuple[str, str, float, str], Setting] = field(default_factory=dict)
+    index: Mapping[tuple[str, str, float, str], RunGroup] = field(default_factory=dict)
     own_deviation: float | None = None
     """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
 
-    def get(self, size: str, method: str, budget: float, variant: str = "curated") -> Setting | None:
+    def get(self, size: str, method: str, budget: float, variant: str = "curated") -> RunGroup | None:
         """Give one, if it was done."""
         return self.index.get((size, method, float(budget), variant))
 
-    def curated(self) -> list[Setting]:
+    def curated(self) -> list[RunGroup]:
         """List those of curated data, which are compared by budget."""
-        return [setting for setting in self.found if setting.variant == "curated"]
+        return [setting for setting in self.groups if setting.variant == "curated"]
 
 
 def settings_of(
@@ -134,12 +134,12 @@ def settings_of(
     own = own_deviation(rows)
     shared = np.sqrt(max((deviation or 0.0) ** 2 - (own or 0.0) ** 2, 0.0))
     luck = {key: shared * rng.standard_normal(draws) for key in dict.fromkeys((row["size"], row["seed"]) for row in rows)}
-    found = []
+    made = []
     for which in groups.values():
         noise = rng.standard_normal((len(which), draws)) * (own or 0.0)
         noise += np.stack([luck[rows[k]["size"], rows[k]["seed"]] for k in which])
-        found.append(Setting(tuple(rows[k] for k in which), scores[which] + noise))
-    return Settings(tuple(found), deviation, {setting.key: setting for setting in found}, own)
+        made.append(RunGroup(tuple(rows[k] for k in which), scores[which] + noise))
+    return Settings(tuple(made), deviation, {setting.key: setting for setting in made}, own)
 
 
 def resampled(
@@ -180,14 +180,15 @@ def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
     several = [group for group in groups.values() if len(group) > 1]
     if not several:
         return None
-    told = [row for group in several for row in group]
-    columns = [[key_of(row) == key_of(group[0]) for row in told] for group in several]
-    columns += [[key == (row["size"], row["seed"]) for row in told] for key in {(row["size"], row["seed"]) for row in told}]
-    design, scores = np.array(columns, float).T, np.array([row["miou"] for row in told], float)
+    repeated = [row for group in several for row in group]
+    columns = [[key_of(row) == key_of(group[0]) for row in repeated] for group in several]
+    seeds = {(row["size"], row["seed"]) for row in repeated}
+    columns += [[key == (row["size"], row["seed"]) for row in repeated] for key in seeds]
+    design, scores = np.array(columns, float).T, np.array([row["miou"] for row in repeated], float)
     fit, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
-    if len(told) <= rank:
+    if len(repeated) <= rank:
         return pooled_deviation([[row["miou"] for row in group] for group in several])
-    return float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(told) - rank)))
+    return float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(repeated) - rank)))
 
 
 def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> Bool[np.ndarray, "*b n"]:
@@ -204,12 +205,12 @@ def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> 
     for k in np.flatnonzero(same)[::-1]:  # one of equal cost that is beaten by the next is on no front
         better = np.max(np.where(costs[order] == costs[order][k], ranked, -np.inf), axis=-1)
         on[..., k] &= ranked[..., k] >= better
-    found = np.zeros_like(on)
-    found[..., order] = on
-    return found
+    result = np.zeros_like(on)
+    result[..., order] = on
+    return result
 
 
-def membership(settings: Sequence[Setting], costs: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def membership(settings: Sequence[RunGroup], costs: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Give the share of samples in which each setting is on the front."""
     samples = np.stack([setting.samples for setting in settings], axis=1)
     return front(costs, samples).mean(0)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.files import whole_file, write_text
-from tapetum.systems.pretraining.study.charts import COLOURS, Bar, Line, Mark, bars, scatter
-from tapetum.systems.pretraining.study.fronts import Setting, Settings, front, interval
+from tapetum.systems.pretraining.study.charts import COLOURS, BarValue, Line, Mark, bars, scatter
+from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, front, interval
 from tapetum.systems.pretraining.study.plan import UNTRAINED
 from tapetum.systems.pretraining.study.questions import Claim
-from tapetum.systems.pretraining.study.results import Studied, crossings, on_front
+from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front
 
 REPORT = "report.html"
 COSTS = {"flops": ("FLOPs of pre-training", 1.0), "cpu_seconds": ("CPU hours", 3600.0), "co2_kg": ("g of CO2, estimated", 1e-3)}
@@ -37,37 +37,37 @@ th{background:#f5f5f5}th:first-child,td:first-child,.text{text-align:left}
 """
 
 
-def write_report(found: Studied, path: Path) -> Path:
+def write_report(results: StudyResults, path: Path) -> Path:
     """Write the report."""
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_page(found)))
+        write_text(temporary, "\n".join(_page(results)))
     return path
 
 
-def _page(found: Studied) -> Iterator[str]:
+def _page(results: StudyResults) -> Iterator[str]:
     yield "<!doctype html><html lang='en'><meta charset='utf-8'>"
     yield "<meta name='viewport' content='width=device-width,initial-scale=1'>"
     yield f"<title>Where should I spend my FLOPs?</title><style>{_STYLE}</style>"
-    yield f"<h1>Where should I spend my FLOPs?</h1><p>{html.escape(_summary(found))}</p>"
-    yield _legend(found)
-    families = dict.fromkeys(size.family for size in found.plan.sizes.values())
+    yield f"<h1>Where should I spend my FLOPs?</h1><p>{html.escape(_summary(results))}</p>"
+    yield _legend(results)
+    families = dict.fromkeys(size.family for size in results.plan.sizes.values())
     for column, title in SCORES.items():
         costs = COSTS if column == "miou" else ("flops",)
-        drawn = "".join(_chart(found, family, column, cost) for family in families for cost in costs)
+        drawn = "".join(_chart(results, family, column, cost) for family in families for cost in costs)
         if drawn:
             yield f"<h2>{html.escape(title)} against cost</h2><div class='charts'>{drawn}</div>"
-    yield from _front(found.settings)
-    yield from _crossings(found)
-    yield from _variants(found.settings)
-    yield from _claims(found.claims)
-    yield from _table(found.settings)
-    yield f"<footer>{html.escape(_notes(found))}</footer></html>"
+    yield from _front(results.settings)
+    yield from _crossings(results)
+    yield from _variants(results.settings)
+    yield from _claims(results.claims)
+    yield from _table(results.settings)
+    yield f"<footer>{html.escape(_notes(results))}</footer></html>"
 
 
-def _summary(found: Studied) -> str:
-    images, pixels = found.plan.images, found.plan.pixels
-    part = f"all {found.wanted}" if len(found.rows) == found.wanted else f"{len(found.rows)} of {found.wanted}"
-    hours = sum(row["cpu_seconds"] + row["transfer_cpu_seconds"] for row in found.rows) / 3600
+def _summary(results: StudyResults) -> str:
+    images, pixels = results.plan.images, results.plan.pixels
+    part = f"all {results.planned}" if len(results.rows) == results.planned else f"{len(results.rows)} of {results.planned}"
+    hours = sum(row["cpu_seconds"] + row["transfer_cpu_seconds"] for row in results.rows) / 3600
     return (
         f"Networks are pre-trained on {images.count:,} images of {Path(images.data).name} at {images.size} pixels, "
         f"each with its own schedule, then fine-tuned to name every pixel of {Path(pixels.data).name} at {pixels.size[0]} x "
@@ -75,8 +75,8 @@ def _summary(found: Studied) -> str:
     )
 
 
-def _legend(found: Studied) -> str:
-    methods = [m for m in COLOURS if any(row["method"] == m for row in found.rows) and m != UNTRAINED]
+def _legend(results: StudyResults) -> str:
+    methods = [m for m in COLOURS if any(row["method"] == m for row in results.rows) and m != UNTRAINED]
     marks = "".join(f"<li><i style='background:{COLOURS[m]}'></i>{m}</li>" for m in methods)
     return (
         f"<ul class='legend'>{marks}<li>hollow, dashed: the small network</li><li>filled: the large one</li>"
@@ -84,16 +84,16 @@ def _legend(found: Studied) -> str:
     )
 
 
-def _chart(found: Studied, family: str, column: str, cost: str) -> str:
+def _chart(results: StudyResults, family: str, column: str, cost: str) -> str:
     """Draw the curated settings of a family; an empty text where there are none."""
-    sizes = {s.size: s.forward_flops for s in found.settings.curated() if s.family == family}
+    sizes = {s.size: s.forward_flops for s in results.settings.curated() if s.family == family}
     largest = max(sizes, key=lambda name: sizes[name], default=None)
     axis, unit = COSTS[cost]
     lines: list[Line] = []
-    drawn: list[Setting] = []
+    drawn: list[RunGroup] = []
     for size in sizes:
         for method in COLOURS:
-            rivals = (s for s in found.settings.curated() if (s.size, s.method) == (size, method))
+            rivals = (s for s in results.settings.curated() if (s.size, s.method) == (size, method))
             own = sorted((s for s in rivals if getattr(s, cost) > 0 and getattr(s, column) is not None), key=_by(cost))
             if own:
                 marks = tuple(_mark(s, column, getattr(s, cost) / unit) for s in own)
@@ -103,7 +103,7 @@ def _chart(found: Studied, family: str, column: str, cost: str) -> str:
     paid = "budget" if cost == "flops" else cost  # whole steps of a budget differ a little, which decides nothing
     costs, scores = (np.array([float(getattr(s, name)) for s in drawn]) for name in (paid, column))
     stairs = [(c / unit, y) for c, y, on in zip(costs, scores, front(costs, scores), strict=True) if on] if drawn else []
-    nothing = [getattr(s, column) for s in found.settings.found if s.method == UNTRAINED and s.size in sizes]
+    nothing = [getattr(s, column) for s in results.settings.groups if s.method == UNTRAINED and s.size in sizes]
     level = max(nothing) if nothing and None not in nothing else None
     return scatter(f"{family}: {'mIoU' if column == 'miou' else column}", axis, SCORES[column], lines, stairs, level)
 
@@ -112,7 +112,7 @@ def _by(column: str):
     return lambda setting: getattr(setting, column)
 
 
-def _mark(setting: Setting, column: str, x: float) -> Mark:
+def _mark(setting: RunGroup, column: str, x: float) -> Mark:
     y = getattr(setting, column)
     low, high = setting.interval if column == "miou" else (y, y)
     words = (
@@ -134,9 +134,9 @@ def _front(settings: Settings) -> Iterator[str]:
     yield _grid(("point", "FLOPs", "mIoU", "95 %", "share", "front"), rows)
 
 
-def _crossings(found: Studied) -> Iterator[str]:
+def _crossings(results: StudyResults) -> Iterator[str]:
     rows = []
-    for place in crossings(found):
+    for place in crossings(results):
         where = "none in range" if place.flops is None else f"{place.flops:.2g}"
         ends = "" if place.ends is None else f"{place.ends[0]:.2g} to {place.ends[1]:.2g}"
         rows.append((f"{place.family}, {place.method}", where, ends, f"{place.share:.0%}"))
@@ -146,17 +146,17 @@ def _crossings(found: Studied) -> Iterator[str]:
 
 
 def _variants(settings: Settings) -> Iterator[str]:
-    found = []
-    for poor in settings.found:
+    results = []
+    for poor in settings.groups:
         good = settings.get(poor.size, poor.method, poor.budget)
         if poor.variant != "curated" and good is not None:
             value, samples = good.minus(poor)
             low, high = interval(100 * samples)
             group = poor.variant.replace("_", " ")
-            found.append(Bar(group=group, method=poor.method, value=100 * value, low=low, high=high))
-    if found:
+            results.append(BarValue(group=group, method=poor.method, value=100 * value, low=low, high=high))
+    if results:
         yield "<h2>What poor data cost</h2><p>Points of mIoU lost against curated data, at equal steps and equal seeds.</p>"
-        yield f"<div class='charts'>{bars('curated minus variant', 'points of mIoU', found)}</div>"
+        yield f"<div class='charts'>{bars('curated minus variant', 'points of mIoU', results)}</div>"
 
 
 def _claims(claims: Sequence[Claim]) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _claims(claims: Sequence[Claim]) -> Iterator[str]:
     for claim in claims:
         verdict = f"<b class='{claim.verdict}'>{claim.verdict}</b>"
         yield f"<tr><td>{claim.name}<td class='text'>{html.escape(claim.says)}<td class='text'>{verdict}"
-        yield f"<td class='text'>{html.escape(claim.found)}"
+        yield f"<td class='text'>{html.escape(claim.finding)}"
     yield "</tbody></table></div>"
 
 
@@ -178,7 +178,7 @@ _HEADS = (
 def _table(settings: Settings) -> Iterator[str]:
     yield "<h2>All points</h2>"
     rows = []
-    for s in settings.found:
+    for s in settings.groups:
         near = ["" if getattr(s, name) is None else f"{getattr(s, name):.3f}" for name in ("knn", "linear")]
         cells = [f"{s.size}, {s.method}, {s.variant}", str(len(s.rows)), f"{s.parameters:,}", f"{s.forward_flops / 1e9:.3g}"]
         cells += [f"{s.flops_per_step / 1e9:.3g}", str(s.steps), f"{s.flops:.3g}", f"{s.cpu_seconds:.0f}"]
@@ -188,16 +188,16 @@ def _table(settings: Settings) -> Iterator[str]:
     yield _grid(_HEADS, rows)
 
 
-def _thousandths(setting: Setting, name: str) -> str:
+def _thousandths(setting: RunGroup, name: str) -> str:
     value, low, high = (1e3 * getattr(setting, name + end) for end in ("", "_low", "_high"))
     return f"{value:.2g} ({low:.2g} to {high:.2g})"
 
 
-def _notes(found: Studied) -> str:
-    pixels, deviation = found.plan.pixels, found.settings.seed_deviation
+def _notes(results: StudyResults) -> str:
+    pixels, deviation = results.plan.pixels, results.settings.seed_deviation
     seeds = "No setting has two seeds, so intervals know of the images of the test part alone."
     if deviation is not None:
-        own = found.settings.own_deviation or 0.0
+        own = results.settings.own_deviation or 0.0
         seeds = f"Between seeds mIoU deviates by {100 * deviation:.2f} points, by {100 * own:.2f} once what a seed does to all "
         seeds += "points of a size is taken away; intervals know of that and of the test images."
     rates = "1 rate" if len(pixels.rates) == 1 else f"{len(pixels.rates)} rates"

@@ -78,7 +78,7 @@ class ProbesPlan:
 
     known: int = 2000
     """Images with their classes."""
-    asked: int = 1000
+    queries: int = 1000
     """Images that are asked about."""
 
 
@@ -127,7 +127,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StudyPlan:
     """A whole study."""
 
     about: str = ""
@@ -186,8 +186,8 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """A plan as it was given: what a study keeps in its folder."""
+class PlanSource:
+    """A plan as it was given, which a study keeps in its folder."""
 
     plan: str
     """Text of the plan."""
@@ -200,37 +200,39 @@ class Told:
     contents: str = ""
     """Names and sizes of the files of the data, as a hash; empty where they are not known."""
 
-    def read(self) -> Plan:
-        """Read it. Raises BadInput for what nobody understands."""
+    def read(self) -> StudyPlan:
+        """Parse it. Raises BadInput for what is no plan."""
         try:
-            told = parse_toml(self.plan)
+            parsed = parse_toml(self.plan)
         except ValueError as error:
             raise BadInput(f"the plan is no TOML ({error}); see docs/systems/flops-study.md") from error
         given = (("images", "data", self.images), ("pixels", "data", self.pixels), ("pixels", "layout", self.layout))
         for part, key, value in given:
             if value is not None:
-                told[part] = {**told.get(part, {}), key: value}
-        for part, wanted in (("sizes", Mapping), ("grids", list)):
-            if not isinstance(told.get(part), wanted) or not told[part]:
+                parsed[part] = {**parsed.get(part, {}), key: value}
+        for part, kind in (("sizes", Mapping), ("grids", list)):
+            if not isinstance(parsed.get(part), kind) or not parsed[part]:
                 raise BadInput(f"the plan has no {'[sizes.NAME]' if part == 'sizes' else '[[grids]]'}; it needs one or more")
-        told["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in told["sizes"].items()}
-        told["grids"] = tuple(_made(Grid, value, "grids") for value in told["grids"])
-        return _made(Plan, told, "")
+        parsed["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in parsed["sizes"].items()}
+        if "asked" in (probes := parsed.get("probes", {})):  # the name in plans of earlier versions
+            parsed["probes"] = {**{k: v for k, v in probes.items() if k != "asked"}, "queries": probes["asked"]}
+        parsed["grids"] = tuple(_made(Grid, value, "grids") for value in parsed["grids"])
+        return _made(StudyPlan, parsed, "")
 
 
-def tell_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> Told:
-    """Find a plan: one that comes with the package (tiny, small, paper) or a TOML file; on other data where some are given.
+def load_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> PlanSource:
+    """Load a plan: one that comes with the package (tiny, small, paper) or a TOML file; on other data where some are given.
 
     Raises BadInput for one that there is not.
     """
-    told = Told(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
-    plan = told.read()
+    source = PlanSource(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
+    plan = source.read()
     named = [source_label(part.data) for part in (plan.images, plan.pixels) if part.data != SHAPES]
-    return replace(told, contents=", ".join(filter(None, named)))
+    return replace(source, contents=", ".join(filter(None, named)))
 
 
 def plan_text(name: str) -> str:
-    """Give the text of a plan."""
+    """Read the text of a plan."""
     if name in bundled():
         return read_text(_PLANS / f"{name}.toml")
     path = Path(name)
@@ -265,13 +267,13 @@ def _known(given: Any, allowed: Any, what: str) -> None:
             raise BadInput(f"the plan names the {what} {name!r}; it is one of {', '.join(allowed)}")
 
 
-def _made(kind: Any, told: Any, place: str) -> Any:
+def _made(kind: Any, table: Any, place: str) -> Any:
     """Make a dataclass of what a table of TOML says; lists become tuples."""
-    if not isinstance(told, Mapping):
-        raise BadInput(f"the plan has {told!r} for {place}; wanted a table of {', '.join(f.name for f in fields(kind))}")
+    if not isinstance(table, Mapping):
+        raise BadInput(f"the plan has {table!r} for {place}; give a table of {', '.join(f.name for f in fields(kind))}")
     types = get_type_hints(kind)
     values = {}
-    for key, value in told.items():
+    for key, value in table.items():
         _refuse_unknown(key, types, place)
         inner = types[key]
         if is_dataclass(inner) and not is_dataclass(value):

@@ -31,7 +31,7 @@ from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import pixels, pool
-from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Point, StudyPlan
 from tapetum.systems.pretraining.study.shapes import shape_source
 from tapetum.systems.pretraining.study.variants import balanced, varied
 from tapetum.train.launch_config import Launch
@@ -48,7 +48,7 @@ _PRETRAIN, _TRANSFER = "pretrain", "transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predicted:
+class PredictedPoint:
     """What a point will cost, from its settings alone."""
 
     point: Point
@@ -64,18 +64,18 @@ class Predicted:
         return self.steps * self.flops_per_step
 
 
-def predicted(plan: Plan, point: Point) -> Predicted:
+def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
     """Say how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
     transfer = _transfer_flops(plan, point.size)
     run = plan.run(point)
     if run is None:
-        return Predicted(point=point, steps=0, flops_per_step=0, transfer_flops=transfer)
+        return PredictedPoint(point=point, steps=0, flops_per_step=0, transfer_flops=transfer)
     per_step = _step_flops(plan, point.size, point.method)
     steps = max(1, round(point.budget / per_step))
-    return Predicted(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
+    return PredictedPoint(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
 
 
-def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
+def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None:
     """Do a point in its folder below `out`, or what is left of it, and give its row; None where a signal stopped it."""
     folder = out / point.name
     if (folder / ROW).is_file():
@@ -102,7 +102,7 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
     tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
     if tuned is None:
         return None
-    rates = [_costs(folder / _TRANSFER / f"rate-{rate:g}") for rate in plan.pixels.rates]
+    rates = [_costs(folder / _TRANSFER / f"rate-{lr:g}") for lr in plan.pixels.rates]
     row = {
         "name": point.name,
         **asdict(point),
@@ -116,7 +116,7 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
         "knn": neighbours,
         "linear": linear,
         "miou": tuned.score,
-        "rate": tuned.rate,
+        "rate": tuned.lr,
         "tried": [list(entry) for entry in tuned.tried],
         "transfer_flops": sum(cost["flops_spent"] for cost in rates),
         "transfer_cpu_seconds": sum(cost["cpu_seconds"] for cost in rates),
@@ -142,51 +142,51 @@ class PixelTask(SegmentationTask):
 
     counts: Int64[np.ndarray, "n k k"]
 
-    def __init__(self, encoder: Any, plan: Plan, seed: int):
-        how = plan.pixels
-        if how.head not in ("linear", "upernet"):
-            raise BadInput(f"the plan has the head {how.head!r}; it is linear or upernet")
+    def __init__(self, encoder: Any, plan: StudyPlan, seed: int):
+        settings = plan.pixels
+        if settings.head not in ("linear", "upernet"):
+            raise BadInput(f"the plan has the head {settings.head!r}; it is linear or upernet")
         config = FineTuneConfig(
-            rates=how.rates,
-            layer_decay=how.layer_decay,
-            steps=how.steps,
-            batch_size=how.batch_size,
-            size=how.size,
+            rates=settings.rates,
+            layer_decay=settings.layer_decay,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            size=settings.size,
             seed=seed,
         )
-        super().__init__(encoder, pixels(how, "train"), pixels(how, "test"), config, how.head)  # type: ignore[arg-type]
+        super().__init__(encoder, pixels(settings, "train"), pixels(settings, "test"), config, settings.head)  # type: ignore[arg-type]
 
     def count(
         self, model: torch.nn.Module, part: Literal["held", "test"], most: int | None = None
     ) -> Int64[np.ndarray, "n k k"]:
         """Count, and remember."""
-        found = super().count(model, part, most)
+        counts = super().count(model, part, most)
         if part == "test":
-            self.counts = found
-        return found
+            self.counts = counts
+        return counts
 
 
-def encoder_of(plan: Plan, point: Point, file: Path | None) -> Encoder:
+def encoder_of(plan: StudyPlan, point: Point, file: Path | None) -> Encoder:
     """The encoder that was learned; or one of random weights, of the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
 
-def _architecture(plan: Plan, size: str) -> Architecture:
-    how = plan.sizes[size]
-    return encoder_architecture(how.encoder, plan.images.size, how.change)
+def _architecture(plan: StudyPlan, size: str) -> Architecture:
+    config = plan.sizes[size]
+    return encoder_architecture(config.encoder, plan.images.size, config.change)
 
 
-def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
+def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | None]:
     """Neighbours and a linear probe on labelled images; None where there are no labels."""
-    how, source = plan.probes, pool(plan.images)
+    config, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None
     rows = _unseen(plan)
-    known, asked = rows[: how.known], rows[how.known : how.known + how.asked]
+    known, queries = rows[: config.known], rows[config.known : config.known + config.queries]
     images = shape_source(len(rows), plan.images.size, "val").images if plan.images.data == SHAPES else source.images
     parts = []
     encoder = encoder.to(pick_device("auto", 0))
-    for which in (known, asked):
+    for which in (known, queries):
         features = features_of(encoder, [images[int(k)] for k in which])
         parts.append(Labelled(features, torch.from_numpy(np.asarray(source.labels)[which]).long()))
     config = NeighboursConfig(neighbours=min(20, len(known)))
@@ -194,19 +194,19 @@ def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
     return near, linear_probe(parts[0], parts[1], len(source.classes), ProbeConfig(decays=(1e-3, 1e-2))).accuracy
 
 
-def _unseen(plan: Plan) -> np.ndarray:
+def _unseen(plan: StudyPlan) -> np.ndarray:
     """Images of the pool that no curated variant has: those that come after them in the order of `balanced`."""
-    source, how = pool(plan.images), plan.probes
+    source, config = pool(plan.images), plan.probes
     if plan.images.data == SHAPES:
-        return np.arange(how.known + how.asked)
+        return np.arange(config.known + config.queries)
     every = balanced(source, len(source), seed=0)
     left = every[plan.images.count :]
-    if len(left) < how.known + how.asked:
+    if len(left) < config.known + config.queries:
         raise BadInput(
-            f"the plan learns from {plan.images.count} of {len(source)} images, and probes with {how.known} + {how.asked}; "
-            "give smaller numbers"
+            f"the plan learns from {plan.images.count} of {len(source)} images, and probes with {config.known} + "
+            f"{config.queries}; give smaller numbers"
         )
-    return left[: how.known + how.asked]
+    return left[: config.known + config.queries]
 
 
 _NOTHING: Mapping[str, Any] = {
@@ -241,18 +241,19 @@ def _counted(architecture: Architecture, batch: int, size: tuple[int, int], clas
     def loss() -> torch.Tensor:
         return pixel_loss(model(images), truth)
 
-    found = closed_form(loss)
-    return found.total, found.forward
+    cost = closed_form(loss)
+    return cost.total, cost.forward
 
 
-def _transfer_flops(plan: Plan, size: str) -> int:
-    how = plan.pixels
-    train, test = len(pixels(how, "train")), len(pixels(how, "test"))
-    step, forward = _counted(_architecture(plan, size), how.batch_size, how.size, len(pixels(how, "train").classes), how.head)
-    return len(how.rates) * (how.steps * step + forward * train // 10 // how.batch_size) + forward * test // how.batch_size
+def _transfer_flops(plan: StudyPlan, size: str) -> int:
+    config = plan.pixels
+    train, test, batch = pixels(config, "train"), pixels(config, "test"), config.batch_size
+    step, forward = _counted(_architecture(plan, size), batch, config.size, len(train.classes), config.head)
+    validation = forward * len(train) // 10 // batch
+    return len(config.rates) * (config.steps * step + validation) + forward * len(test) // batch
 
 
-def _forward_flops(plan: Plan, size: str) -> int:
+def _forward_flops(plan: StudyPlan, size: str) -> int:
     """Of an image of the size that is learned from."""
     side = plan.images.size
     with torch.device("meta"):
@@ -263,7 +264,7 @@ def _forward_flops(plan: Plan, size: str) -> int:
 _STEPS: dict[tuple[Any, ...], int] = {}
 
 
-def _step_flops(plan: Plan, size: str, method: str) -> int:
+def _step_flops(plan: StudyPlan, size: str, method: str) -> int:
     point = Point(size=size, method=method, budget=1.0, variant="curated", seed=1)
     run = plan.run(point)
     assert run is not None

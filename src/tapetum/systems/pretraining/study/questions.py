@@ -1,4 +1,4 @@
-"""What a claim asks of a study: comparisons with intervals, each with the side on which it should be."""
+"""The comparisons on which a claim of the study rests: differences with intervals, each with the side on which it should be."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from tapetum.systems.pretraining.study.fronts import Setting, Settings, interval
+from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, interval
 
 Verdict = Literal["held", "falsified", "undecided"]
 NONE = "the points that it asks about were not done"
-"""Found where nothing can be asked."""
+"""The finding where nothing can be compared."""
 _CLOSE = 2.0
 """Points of mIoU."""
 
@@ -23,7 +23,7 @@ class Claim:
     name: str
     says: str
     verdict: Verdict
-    found: str
+    finding: str
     """In words, with numbers."""
 
 
@@ -33,14 +33,14 @@ Judge = Callable[[float, float], str]
 
 
 @dataclass(frozen=True)
-class Question:
+class Comparison:
     """A difference in points of mIoU, and on which side of what it should be."""
 
     what: str
     samples: Samples
     judge: Judge
 
-    def answered(self, questions: int) -> tuple[str, str]:
+    def judge_interval(self, questions: int) -> tuple[str, str]:
         """Give the verdict, and words for it, as one of so many questions."""
         low, high = interval(self.samples, questions)
         return self.judge(low, high), f"{self.what} {self.samples.mean():+.1f} ({low:+.1f} to {high:+.1f})"
@@ -61,21 +61,22 @@ def close(low: float, high: float) -> str:
     return "held" if max(-low, high) < _CLOSE else "falsified" if low > _CLOSE or high < -_CLOSE else ""
 
 
-def settled(name: str, says: str, settings: Settings, questions: Sequence[Question], least: int, lead: str) -> Claim:
+def answer_claim(name: str, says: str, settings: Settings, questions: Sequence[Comparison], least: int, lead: str) -> Claim:
     """Answer all questions; a claim with fewer than the least number is not held."""
     if not questions:
         return Claim(name, says, "undecided", NONE)
-    answers = [question.answered(len(questions)) for question in questions]
+    answers = [question.judge_interval(len(questions)) for question in questions]
     verdict = joined([verdict for verdict, _ in answers])
-    found = f"{lead}, points of mIoU: {'; '.join(line for _, line in answers)}"
-    return sure(settings, Claim(name, says, "undecided" if verdict == "held" and len(questions) < least else verdict, found))
+    finding = f"{lead}, points of mIoU: {'; '.join(line for _, line in answers)}"
+    too_few = verdict == "held" and len(questions) < least
+    return require_seeds(settings, Claim(name, says, "undecided" if too_few else verdict, finding))
 
 
-def sure(settings: Settings, claim: Claim) -> Claim:
+def require_seeds(settings: Settings, claim: Claim) -> Claim:
     """Decide nothing as long as it is not known how much seeds differ."""
     if settings.seed_deviation is not None or claim.verdict == "undecided":
         return claim
-    return Claim(claim.name, claim.says, "undecided", f"{claim.found}; no setting has two seeds yet, so nothing is decided")
+    return Claim(claim.name, claim.says, "undecided", f"{claim.finding}; no setting has two seeds yet, so nothing is decided")
 
 
 def joined(verdicts: Sequence[str]) -> Verdict:
@@ -89,6 +90,6 @@ def joined(verdicts: Sequence[str]) -> Verdict:
     return "held" if verdicts and all(verdicts) else "undecided"
 
 
-def minus(one: Setting, other: Setting) -> Samples:
+def minus(one: RunGroup, other: RunGroup) -> Samples:
     """Give samples of the difference of two settings, in points."""
     return 100 * one.minus(other)[1]

@@ -1,4 +1,4 @@
-"""What a study has found so far: settings with their intervals, Pareto front, crossings, claims."""
+"""What a study has results so far: settings with their intervals, Pareto front, crossings, claims."""
 
 import json
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.config import METHODS
 from tapetum.systems.pretraining.study.claims import budgets_of, judged, pairs_of_sizes
-from tapetum.systems.pretraining.study.fronts import Setting, Settings, crossing, front, interval, membership, settings_of
-from tapetum.systems.pretraining.study.plan import UNTRAINED, Plan
+from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, crossing, front, interval, membership, settings_of
+from tapetum.systems.pretraining.study.plan import UNTRAINED, StudyPlan
 from tapetum.systems.pretraining.study.point import COUNTS
 from tapetum.systems.pretraining.study.questions import Claim
-from tapetum.systems.pretraining.study.sweep import POINTS, told_in, write_table
+from tapetum.systems.pretraining.study.sweep import POINTS, read_plan_source, write_table
 
 RESULTS = "results.json"
 _SEEN = 0.05
@@ -25,14 +25,14 @@ _ENOUGH = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Studied:
-    """What a study found so far."""
+class StudyResults:
+    """Results of a study so far."""
 
-    plan: Plan
+    plan: StudyPlan
     rows: tuple[dict[str, Any], ...]
     settings: Settings
     claims: tuple[Claim, ...]
-    wanted: int
+    planned: int
     """Points of the plan."""
 
 
@@ -50,9 +50,9 @@ class Overtaking:
     """Of the samples that have one."""
 
 
-def studied(out: Path) -> Studied:
+def studied(out: Path) -> StudyResults:
     """Read what is done of the study in a folder. Raises BadInput for a folder of none, and one without a finished point."""
-    plan = told_in(out).read()
+    plan = read_plan_source(out).read()
     rows, counts = write_table(plan, out), []
     for row in rows:
         file = out / POINTS / row["name"] / COUNTS
@@ -62,10 +62,10 @@ def studied(out: Path) -> Studied:
             raise BadInput(f"{file} cannot be read; remove its folder, and run the study again") from error
     settings = settings_of(rows, counts)
     claims = tuple(judged(plan, settings, [row["trackers"] for row in rows if row.get("trackers")]))
-    return Studied(plan=plan, rows=tuple(rows), settings=settings, claims=claims, wanted=len(plan.points()))
+    return StudyResults(plan=plan, rows=tuple(rows), settings=settings, claims=claims, planned=len(plan.points()))
 
 
-def on_front(settings: Settings) -> list[tuple[Setting, float, bool]]:
+def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
     """Give the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
 
     What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
@@ -78,10 +78,10 @@ def on_front(settings: Settings) -> list[tuple[Setting, float, bool]]:
     return list(zip(learned, membership(learned, costs).tolist(), members.tolist(), strict=True))
 
 
-def crossings(found: Studied) -> Iterator[Overtaking]:
+def crossings(results: StudyResults) -> Iterator[Overtaking]:
     """Give for each family and method where the large network overtakes."""
-    settings = found.settings
-    for small, large in pairs_of_sizes(found.plan, settings):
+    settings = results.settings
+    for small, large in pairs_of_sizes(results.plan, settings):
         for method in METHODS:
             budgets = budgets_of(settings, small, method)
             pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets]
@@ -94,7 +94,7 @@ def crossings(found: Studied) -> Iterator[Overtaking]:
             at, drawn = (float(crossing(flops, np.zeros(len(flops)), np.array(values))), crossing(flops, 0 * ahead, ahead))
             there = drawn[np.isfinite(drawn)]
             yield Overtaking(
-                family=found.plan.sizes[small].family,
+                family=results.plan.sizes[small].family,
                 method=method,
                 flops=at if np.isfinite(at) else None,
                 ends=interval(there) if len(there) >= _ENOUGH else None,
@@ -102,21 +102,21 @@ def crossings(found: Studied) -> Iterator[Overtaking]:
             )
 
 
-def write_results(found: Studied, path: Path) -> Path:
-    """Write what was found, without the table, as JSON."""
+def write_results(results: StudyResults, path: Path) -> Path:
+    """Write what was results, without the table, as JSON."""
     content = {
-        "points": len(found.rows),
-        "wanted": found.wanted,
-        "seed_deviation": found.settings.seed_deviation,
-        "own_deviation": found.settings.own_deviation,
-        "claims": [vars(claim) for claim in found.claims],
+        "points": len(results.rows),
+        "wanted": results.planned,
+        "seed_deviation": results.settings.seed_deviation,
+        "own_deviation": results.settings.own_deviation,
+        "claims": [vars(claim) for claim in results.claims],
         "front": [
             {**dict(zip(("size", "method", "budget", "variant"), s.key, strict=True)), "miou": s.miou}
             | {"interval": list(s.interval), "share": share, "on": on}
-            for s, share, on in on_front(found.settings)
+            for s, share, on in on_front(results.settings)
             if on or share > _SEEN
         ],
-        "crossings": [vars(place) for place in crossings(found)],
+        "crossings": [vars(place) for place in crossings(results)],
     }
     with whole_file(path) as temporary:
         write_text(temporary, json.dumps(content, indent=1) + "\n")

@@ -20,22 +20,22 @@ from tapetum.core.finished import write_settings
 from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.run import duration
-from tapetum.systems.pretraining.study.plan import Plan, Point, Told
-from tapetum.systems.pretraining.study.point import ROW, Predicted, predicted, read_row, run_point
+from tapetum.systems.pretraining.study.plan import PlanSource, Point, StudyPlan
+from tapetum.systems.pretraining.study.point import ROW, PredictedPoint, predicted, read_row, run_point
 from tapetum.systems.pretraining.study.timing import Times, time_points
 
 STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What a study is, and what it will cost."""
+class StudyCost:
+    """A study, and what it will cost."""
 
-    told: Told
-    plan: Plan
+    source: PlanSource
+    plan: StudyPlan
     out: Path
-    points: tuple[Predicted, ...]
-    left: tuple[Predicted, ...]
+    points: tuple[PredictedPoint, ...]
+    left: tuple[PredictedPoint, ...]
     """Those that are not done."""
     times: Times
     """What these will take."""
@@ -56,24 +56,24 @@ class Swept:
         return len(self.rows)
 
 
-def predict_study(told: Told, out: Path, say: Callable[[str], None] = lambda text: None) -> Costs:
+def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None) -> StudyCost:
     """Say what a study in the folder `out` will cost, after a little of its work was done to see how long it takes; nothing is
     written there.
 
     Raises BadInput for a folder of another study, and what plan and data refuse.
     """
-    plan = told.read()
-    _check(out, told)
+    plan = source.read()
+    _check(out, source)
     points = tuple(predicted(plan, point) for point in plan.points())
     left = tuple(cost for cost in points if not (out / POINTS / cost.point.name / ROW).is_file())
-    costs = Costs(told=told, plan=plan, out=out, points=points, left=left, times=time_points(plan, left))
+    costs = StudyCost(source=source, plan=plan, out=out, points=points, left=left, times=time_points(plan, left))
     for line in cost_lines(costs):
         say(line)
     return costs
 
 
 def run_study(
-    costs: Costs, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
+    costs: StudyCost, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Swept:
     """Do the points that are not done.
 
@@ -86,9 +86,9 @@ def run_study(
     Raises BadInput as `predict_study`.
     """
     plan, out = costs.plan, costs.out
-    _check(out, costs.told)
+    _check(out, costs.source)
     out.mkdir(parents=True, exist_ok=True)
-    write_settings(out / STUDY, asdict(costs.told))
+    write_settings(out / STUDY, asdict(costs.source))
     points, stopped = [cost.point for cost in costs.left][:most], False
     for done, row in enumerate(_rows(plan, points, out / POINTS, engine), 1):
         if row is None:
@@ -99,7 +99,7 @@ def run_study(
     return Swept(rows=tuple(write_table(plan, out)), stopped=stopped)
 
 
-def write_table(plan: Plan, out: Path) -> list[dict[str, Any]]:
+def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
     """Write the table of the points that are done, and give its rows."""
     files = (out / POINTS / point.name / ROW for point in plan.points())
     rows = [read_row(file) for file in files if file.is_file()]
@@ -108,7 +108,7 @@ def write_table(plan: Plan, out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_lines(costs: Costs) -> list[str]:
+def cost_lines(costs: StudyCost) -> list[str]:
     """Say what a study will cost, and how much of it is left."""
     learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
     time = costs.times.all
@@ -127,27 +127,27 @@ def row_line(row: dict[str, Any]) -> str:
     return f"{row['name']}  {row['flops']:.2e} FLOP  {row['cpu_seconds']:.0f} CPU s{near}  mIoU {row['miou']:.4f}"
 
 
-def told_in(out: Path) -> Told:
+def read_plan_source(out: Path) -> PlanSource:
     """Read which study a folder is of. Raises BadInput for one that is of none."""
     try:
-        return Told(**read_json(out / STUDY))
+        return PlanSource(**read_json(out / STUDY))
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"{out} is no folder of a study; give the --out of tapetum study run") from error
 
 
-def _check(out: Path, told: Told) -> None:
+def _check(out: Path, source: PlanSource) -> None:
     """Refuse a folder of something else."""
     if (out / STUDY).is_file():
-        before = told_in(out)
-        if replace(before, contents=told.contents) != told:
+        before = read_plan_source(out)
+        if replace(before, contents=source.contents) != source:
             raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
-        if before.contents not in ("", told.contents):
+        if before.contents not in ("", source.contents):
             raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out} is not empty and no study; give another --out")
 
 
-def _rows(plan: Plan, points: Sequence[Point], folder: Path, engine: Engine) -> Iterator[dict[str, Any] | None]:
+def _rows(plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine) -> Iterator[dict[str, Any] | None]:
     import torch
 
     place = folder if engine == "local" else Path(os.path.realpath(folder))

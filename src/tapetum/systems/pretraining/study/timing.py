@@ -20,8 +20,8 @@ import torch
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.systems.pretraining.study.data import pool
-from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
-from tapetum.systems.pretraining.study.point import PixelTask, Predicted, encoder_of, probed
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Point, StudyPlan
+from tapetum.systems.pretraining.study.point import PixelTask, PredictedPoint, encoder_of, probed
 from tapetum.systems.pretraining.study.shapes import KEPT
 from tapetum.systems.pretraining.study.variants import varied
 from tapetum.train.launch_config import Launch
@@ -34,7 +34,7 @@ _ALL = 20.0
 """Seconds after which nothing more is measured."""
 _DEAR, _LEAST_IMAGES = 2e10, 2
 """FLOPs of a step that is measured at most, if it has more images than these."""
-_KNOWN, _ASKED, _SCORED = 100, 60, 8
+_KNOWN, _QUERIES, _SCORED = 100, 60, 8
 """Images on which probes and scores are measured."""
 _SHOWN = 64
 """Images of which steps are measured where they are drawn once and kept."""
@@ -55,7 +55,7 @@ class Times:
         return sum(self.points.values(), self.once)
 
 
-def time_points(plan: Plan, points: Sequence[Predicted]) -> Times:
+def time_points(plan: StudyPlan, points: Sequence[PredictedPoint]) -> Times:
     """Measure a little of all kinds of work."""
     if not points:
         return Times({}, Seconds(0.0, 0.0))
@@ -73,29 +73,29 @@ def time_points(plan: Plan, points: Sequence[Predicted]) -> Times:
     return Times({cost.point.name: around[cost.point.size] + _of(cost, learned) for cost in points}, once)
 
 
-def _few(plan: Plan) -> Plan:
+def _few(plan: StudyPlan) -> StudyPlan:
     """The plan with less to probe."""
-    how = plan.probes
-    return replace(plan, probes=replace(how, known=min(how.known, _KNOWN), asked=min(how.asked, _ASKED)))
+    config = plan.probes
+    return replace(plan, probes=replace(config, known=min(config.known, _KNOWN), queries=min(config.queries, _QUERIES)))
 
 
-def _kept(plan: Plan) -> bool:
+def _kept(plan: StudyPlan) -> bool:
     """Whether images that were drawn once are kept in memory."""
-    return plan.images.data == SHAPES and plan.images.count + plan.probes.known + plan.probes.asked < KEPT
+    return plan.images.data == SHAPES and plan.images.count + plan.probes.known + plan.probes.queries < KEPT
 
 
-def _drawing(plan: Plan) -> Seconds:
+def _drawing(plan: StudyPlan) -> Seconds:
     if not _kept(plan):
         return Seconds(0.0, 0.0)
     began, images = Seconds.now(), varied(pool(plan.images), "curated", min(plan.images.count, _SHOWN)).images
     for k in range(len(images)):
         images[k]
-    probes = plan.probes.known + plan.probes.asked
-    left = plan.images.count - len(images) + max(probes - _KNOWN - _ASKED, 0)
+    probes = plan.probes.known + plan.probes.queries
+    left = plan.images.count - len(images) + max(probes - _KNOWN - _QUERIES, 0)
     return began.until(Seconds.now()) * (left / len(images))
 
 
-def _of(cost: Predicted, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
+def _of(cost: PredictedPoint, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
     """Of the pre-training of a point."""
     key = cost.point.size, cost.point.method
     if cost.point.method == UNTRAINED:
@@ -109,7 +109,7 @@ def _like(learned: Mapping[tuple[str, str], Any], key: tuple[str, str]) -> list[
     return [other for other in learned if other[1] == key[1]] or list(learned)
 
 
-def _learning(plan: Plan, cost: Predicted) -> tuple[Rehearsal, float]:
+def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
     """First steps of a method on a network, and the FLOPs of one of these."""
     run = plan.run(cost.point, max(cost.steps, 50))
     assert run is not None
@@ -124,21 +124,20 @@ def _learning(plan: Plan, cost: Predicted) -> tuple[Rehearsal, float]:
     return measured, cost.flops_per_step * images / whole
 
 
-def _around(plan: Plan, point: Point) -> Seconds:
+def _around(plan: StudyPlan, point: Point) -> Seconds:
     """What is done with the encoder of a point, however it was made."""
     encoder = encoder_of(plan, point, None)
-    found = Seconds(0.0, 0.0)
-    how, few = plan.probes, _few(plan)
+    config, few = plan.probes, _few(plan)
     began = Seconds.now()
     probed(few, encoder)
-    images = few.probes.known + few.probes.asked
-    found += began.until(Seconds.now()) * ((how.known + how.asked) / images)
+    images = few.probes.known + few.probes.queries
+    probing = began.until(Seconds.now()) * ((config.known + config.queries) / images)
     task = PixelTask(partial(encoder_of, plan, point, None), plan, point.seed)
-    config = fine_tune_config(task.config, task.config.rates[0], tensorboard=False)
-    found += rehearse(task, config, _OF_EACH).of(config.steps) * len(task.config.rates)
+    tuning_config = fine_tune_config(task.config, task.config.rates[0], tensorboard=False)
+    tuning = rehearse(task, tuning_config, _OF_EACH).of(tuning_config.steps) * len(task.config.rates)
     model, count = task.model(), min(_SCORED, len(task.test_part))
     task.count(model, "test", count)
     began = Seconds.now()
     task.count(model, "test", count)
     scored = len(task.config.rates) * len(task.held) + len(task.test_part)
-    return found + began.until(Seconds.now()) * (scored / count)
+    return probing + tuning + began.until(Seconds.now()) * (scored / count)

@@ -80,19 +80,19 @@ def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int6
     Raises BadInput where the pool has too few of the most frequent class.
     """
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
-    wanted = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
-    wanted[0] += count - wanted.sum()
+    counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
+    counts[0] += count - counts.sum()
     rng = _generator(_RANK, seed)
-    ranks, found = rng.permutation(classes), []
-    for k, want in zip(ranks.tolist(), wanted.tolist(), strict=True):
+    ranks, chosen_rows = rng.permutation(classes), []
+    for k, want in zip(ranks.tolist(), counts.tolist(), strict=True):
         rows = rng.permutation(np.flatnonzero(labels == k))
         if len(rows) < want:
             most = int(count * len(rows) / want)
             raise BadInput(
                 f"a long tail of {count} images wants {want} of one class, and there are {len(rows)}; count {most} fits"
             )
-        found.append(rows[:want])
-    return rng.permutation(np.concatenate(found)).astype(np.int64)
+        chosen_rows.append(rows[:want])
+    return rng.permutation(np.concatenate(chosen_rows)).astype(np.int64)
 
 
 def mislabelled(labels: Int64[np.ndarray, " n"], classes: int, seed: int) -> Int64[np.ndarray, " n"]:

@@ -1,14 +1,18 @@
-"""Which ingredients BootsTAP has here, and how videos become clips: configs that import no torch.
+"""Configs of BootsTAP (arXiv 2402.00847): its ingredients, how videos become clips, and whole runs. Imports no torch.
 
-Differs from the paper (arXiv 2402.00847), whose full text could not be read here: numbers marked [recalled] are from memory of
-it, or this project's choice, each a setting.
+A run's config is also the options of `tapetum bootstrap`.
+
+Differs from the paper, whose full text could not be read here: numbers marked [recalled] are from memory of it, or this
+project's choice, each a setting. Made for one laptop and an hour, not for 256 accelerators, so a step has two clips of each
+kind, and the best of the scored weights are taken; scenes and clips of warped images stand for Kubric's; losses are added up.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,8 @@ class Ingredients:
     polish: bool = True
     """The teacher's tracks are made exact, and believed, where images agree (`tap.tracking.polish`). Not in the paper: it
     tells a small teacher what it does not know."""
-    second_look: bool = True
-    """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.network.second_look`), and both
+    second_pass: bool = True
+    """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.network.second_pass`), and both
     of the student's looks learn. Not in the paper."""
     matching: bool = True
     """Footage has the loss on matching's map too (`tap.training.losses.matching_loss`), where the synthetic clips have it."""
@@ -72,16 +76,11 @@ class Ingredients:
     """Queries a clip."""
 
     def __post_init__(self) -> None:
+        check_fields(self, moving="[0, 1]", confident="[0, 1)", within="(0, inf)", points="[1, inf)", stride="[1, inf)")
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
+            raise BadInput(f"area is {self.area} and aspect {self.aspect}; give least and largest, an area within 0..1")
         if not 1 <= self.quality[0] <= self.quality[1] <= 95:
-            raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
-        if not 0 <= self.confident < 1 or not self.within > 0:
-            raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
-        if not 0 <= self.moving <= 1:
-            raise BadInput(f"moving is {self.moving}; wanted a fraction, 0..1")
-        if self.points < 1 or self.stride < 1:
-            raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
+            raise BadInput(f"quality is {self.quality}; give lowest and highest, within 1..95")
 
     def length(self, frames: int) -> int:
         """Count the most frames that a teacher sees where a student sees `frames`."""
@@ -114,12 +113,11 @@ class FootageConfig:
     """Clips in a file."""
 
     def __post_init__(self) -> None:
+        check_fields(self, shard="[1, inf)", fastest="(0, inf)")
         if not 2 <= self.shortest <= self.longest:
             raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
         if self.size < 16 or self.size % 8:
             raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
-        if self.shard < 1 or not self.fastest > 0:
-            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
 
 
 Ingredient = Literal[
@@ -128,7 +126,7 @@ Ingredient = Literal[
     "requery",
     "confident",
     "polish",
-    "second-look",
+    "second-pass",
     "stride",
     "between",
     "moving",
@@ -146,7 +144,7 @@ WITHOUT: Mapping[Ingredient, Mapping[str, Any]] = {
     "requery": {"requery": False},
     "confident": {"confident": 0.0},
     "polish": {"polish": False},
-    "second-look": {"second_look": False},
+    "second-pass": {"second_pass": False},
     "stride": {"stride": 1},
     "between": {"between": False},
     "moving": {"moving": 0.0},
@@ -159,3 +157,80 @@ WITHOUT: Mapping[Ingredient, Mapping[str, Any]] = {
 }
 """What leaving out an ingredient changes, in `Ingredients` or else in `BootstrapRun`. average: the teacher stays as it began;
 stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
+
+
+DECIDING_SCORE = "best_average_jaccard"
+"""Score by which weights are kept. Footage in which nearly all is seen teaches to call more points visible, and that alone
+raises the average Jaccard of a network that is too careful."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapRun:
+    """A whole run; the defaults are for `tapir-nano` on a laptop."""
+
+    model: str = "tapir-nano"
+    """Tracker to start from: a name of weights (see: tapetum weights list), a file, or a folder that this verb made."""
+    settings: Ingredients = field(default_factory=Ingredients)
+    """What it learns from, and how."""
+    steps: int = 400
+    """Optimiser steps."""
+    clips: int = 2
+    """Clips of footage in a step, and as many synthetic ones."""
+    frames: int = 12
+    """Frames of the clips that are shown; no shorter shot is used."""
+    size: int = 256
+    """Height and width in pixels at which clips are shown and scored; frames are squashed to squares."""
+    lr: float = 3e-4
+    """Peak learning rate. The paper's is 2e-4 [recalled], with 250 times as many clips in a step."""
+    mixer_lr: float = 0.2
+    """Factor on the rate of the mixer. [recalled]"""
+    extra_convs: int | None = None
+    """Add to the tracker this many convolution blocks on the stride-8 features, as BootsTAPIR's 5; by default it keeps its own.
+    New ones begin as a layer norm, which the rest of the network has yet to get used to: give them thousands of steps."""
+    iterations: int | None = 2
+    """Refinement iterations while learning, which cost a step most; None takes as many as the tracker uses."""
+    scenes: int = 240
+    """Different synthetic scenes."""
+    image_clips: int = 480
+    """Clips of cut-outs over moving images (`systems.tap.training.image_clips`) beside the scenes, each shown as often."""
+    textures: str | None = None
+    """Folder or parquet file of images of which scenes and image clips are made; by default frames of the footage."""
+    part: str = "all"
+    """Part of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
+    checks: int = 12
+    """Clips with known tracks to score on."""
+    scored: int = 4
+    """Times that the weights are scored on the way."""
+    seed: int = 1
+    """The same seed gives the same run."""
+    bf16: bool = True
+    """Learn under bfloat16 autocast."""
+
+    def __post_init__(self) -> None:
+        counts, from_zero = (
+            ("clips", "steps", "iterations", "checks", "scored"),
+            ("extra_convs", "scenes", "image_clips", "seed"),
+        )
+        check_fields(self, frames="[2, inf)", **dict.fromkeys(counts, "[1, inf)"), **dict.fromkeys(from_zero, "[0, inf)"))
+        if not self.scenes + self.image_clips:
+            raise BadInput("scenes and image_clips are 0; give some of one kind, of which the tracker learns what is true")
+
+    @property
+    def footage(self) -> FootageConfig:
+        """Choose how videos become clips that suit this run."""
+        longest = max(4, self.settings.stride) * (self.frames - 1) + 1
+        return FootageConfig(size=self.size, shortest=self.frames, longest=longest)
+
+
+def without(run: BootstrapRun, ingredients: Iterable[Ingredient]) -> BootstrapRun:
+    """Leave ingredients out of a run, to see what they do.
+
+    >>> without(BootstrapRun(), ["polish", "mixer-lr"]).settings.polish
+    False
+    """
+    own = {f.name for f in fields(Ingredients)}
+    for ingredient in ingredients:
+        changes = WITHOUT[ingredient]
+        settings = replace(run.settings, **{name: value for name, value in changes.items() if name in own})
+        run = replace(run, settings=settings, **{name: value for name, value in changes.items() if name not in own})
+    return run

@@ -33,14 +33,7 @@ from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
-
-ENDINGS = {
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp"),
-    *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
-}
-"""Endings of files that are taken to be videos."""
-OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
-"""What `tapetum track` leaves in a folder of results, which may lie among the videos."""
+from tapetum.video.folders import find_videos, relative_name
 
 
 @dataclass(frozen=True)
@@ -58,48 +51,15 @@ class ClipOf:
     frames: int
 
 
-def find_videos(source: Path) -> list[Path]:
-    """List all files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
-
-    Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise BadInput(f"there is no folder {source}; give one with videos in it")
-    found = videos_below(source)
-    if not found:
-        others = sum(p.is_file() for p in source.rglob("*"))
-        raise BadInput(
-            f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
-        )
-    return found
-
-
-def videos_below(folder: Path) -> list[Path]:
-    """List what `find_videos` finds, which may be nothing."""
-    found, been = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in been:  # a link that leads back
-            folders.clear()
-            continue
-        been.add(real)
-        folders.sort()  # the same way goes first each time
-        files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
-        found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
-    return sorted(found)
-
-
 def claim(out: Path, config: FootageConfig) -> None:
     """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)
     if file.exists():
-        found = _read(file)
-        if found != label:
-            changed = ", ".join(f"{k} {found.get(k)!r} (now {v!r})" for k, v in label.items() if found.get(k) != v)
+        stored = _read(file)
+        if stored != label:
+            changed = ", ".join(f"{k} {stored.get(k)!r} (now {v!r})" for k, v in label.items() if stored.get(k) != v)
             raise BadInput(f"{out} keeps clips made with {changed}; choose another folder, or delete that one")
         return
     for folder in (out / "videos", out / "shards"):
@@ -115,8 +75,8 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
     """
     stat = video.stat()
-    told = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
-    key = hashlib.sha256(told).hexdigest()[:16]
+    identity = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
+    key = hashlib.sha256(identity).hexdigest()[:16]
     file = out / "videos" / f"{key}.json"
     if file.exists() and (known := _read(file))["frames"]:  # else it may be readable by now
         return known
@@ -171,7 +131,7 @@ def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[n
         record["trouble"] = str(error).removeprefix(f"{reader.name}: ")  # reports begin with the video's name
 
 
-class Footage:
+class FootageDataset:
     """The clips of a prepared folder, by number, in the order of their videos."""
 
     def __init__(self, out: Path):
@@ -195,13 +155,13 @@ class Footage:
 
 def prepare_all(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
-) -> Footage:
+) -> FootageDataset:
     """Make clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
     videos = find_videos(source)
     claim(out, config)
     keys = []
     for number, video in enumerate(videos):
-        name = name_of(video, source)
+        name = relative_name(video, source)
         if progress:
             progress(number, len(videos), name)
         keys.append(prepare(video, name, out, config)["key"])
@@ -210,36 +170,31 @@ def prepare_all(
 
 def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
-) -> Footage:
+) -> FootageDataset:
     """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
 
     def work(video: Path, _: None) -> str:
-        return prepare(video, name_of(video, source), out, config)["key"]
+        return prepare(video, relative_name(video, source), out, config)["key"]
 
     keys = [""] * len(videos)
     for done, (number, key) in enumerate(run_jobs(work, videos, engine="ray")):
         keys[number] = key
         if progress:
-            progress(done + 1, len(videos), name_of(videos[number], source))
+            progress(done + 1, len(videos), relative_name(videos[number], source))
     return collected(keys, source, out, config)
 
 
-def name_of(video: Path, source: Path) -> str:
-    """Name a video for reports: by its path below the folder."""
-    return video.name if video == source else video.relative_to(source).as_posix()
-
-
-def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> Footage:
+def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:
     """Open the clips of the prepared videos with these keys, which `out` stands for from now on.
 
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
     with whole_file(out / "list.json", own=True) as temporary:
         write_text(temporary, json.dumps(keys))
-    footage = Footage(out)
+    footage = FootageDataset(out)
     if len(footage):
         return footage
     first = next((f"; {r['video']}: {r['trouble']}" for r in footage.records if r["trouble"]), "")
@@ -253,7 +208,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
     )
 
 
-def write_report(footage: Footage, file: Path) -> list[str]:
+def write_report(footage: FootageDataset, file: Path) -> list[str]:
     """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
 
     That is a line for each video that could not be read to its end, and the last line of the file.
@@ -274,14 +229,14 @@ def _read(file: Path) -> Any:
         raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error
 
 
-def report(footage: Footage) -> list[str]:
-    """Tell what became of each video, for people: a line for each, and one for all."""
+def report(footage: FootageDataset) -> list[str]:
+    """Describe what became of each video, for people: a line for each, and one for all."""
     lines = []
     for record in footage.records:
         left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())
-        told = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
-        told += [f"left out: {left}"] if left else []
-        told += [record["trouble"]] if record["trouble"] else []
-        lines.append(f"{record['video']}: {'; '.join(told)}")
+        parts = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
+        parts += [f"left out: {left}"] if left else []
+        parts += [record["trouble"]] if record["trouble"] else []
+        lines.append(f"{record['video']}: {'; '.join(parts)}")
     frames = sum(clip.frames for clip in footage.clips)
     return [*lines, f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos"]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
-from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.network.types import Estimate, reduce_estimates
+from tapetum.systems.tap.network.second_pass import track_passes
+from tapetum.systems.tap.network.types import TrackEstimate, reduce_estimates
 from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
 
 NO_DOUBT = 5.0
@@ -20,7 +20,7 @@ NO_DOUBT = 5.0
 
 
 @dataclass(frozen=True)
-class Labels:
+class PseudoLabels:
     """What a teacher says of a clip, and where the student starts."""
 
     xy: Float[Tensor, "b n t 2"]
@@ -36,59 +36,63 @@ class Labels:
     """The student's query in the clean clip."""
 
 
-def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Estimate:
+def polished_estimate(
+    estimate: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
+) -> TrackEstimate:
     """Make a teacher's tracks exact by the images, and leave no doubt where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
-    hidden, far = taught.occlusion.float().cpu(), taught.expected_dist.float().cpu()
+    hidden, far = estimate.occlusion.float().cpu(), estimate.expected_dist.float().cpu()
     confidence = (-hidden).sigmoid() * (-far).sigmoid()
     tracks, agree = [], []
-    for clip, asked, xy, sure in zip(frames, queries.cpu(), taught.tracks.float().cpu(), confidence, strict=True):
-        exact, raised = polished(lambda begin, end, clip=clip: clip[begin:end], asked, xy, sure)
+    for clip, query, xy, sure in zip(frames, queries.cpu(), estimate.tracks.float().cpu(), confidence, strict=True):
+        exact, raised = polished(lambda begin, end, clip=clip: clip[begin:end], query, xy, sure)
         tracks.append(exact)
         agree.append(raised > SURELY_SEEN)
-    seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
-    hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
-    return Estimate(place, hidden, far)
+    agreed, place = torch.stack(agree), torch.stack(tracks).to(estimate.tracks)
+    hidden, far = (torch.where(agreed, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
+    return TrackEstimate(place, hidden, far)
 
 
-def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> Estimate:
+def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> TrackEstimate:
     """Ask the teacher about the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
         video = video[None, : int(frames[-1]) + 1]
-        asked = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
-        seen: Estimate = looks(teacher, video, asked)[-1]
+        teacher_queries = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
+        estimate: TrackEstimate = track_passes(teacher, video, teacher_queries)[-1]
         if settings.polish:
-            seen = polished_estimate(seen, video, asked)
-        clips.append(Estimate(seen.tracks[:, :, frames], seen.occlusion[:, :, frames], seen.expected_dist[:, :, frames]))
+            estimate = polished_estimate(estimate, video, teacher_queries)
+        clips.append(reduce_estimates(lambda tensors, frames=frames: tensors[0][:, :, frames], [estimate]))
     return reduce_estimates(torch.cat, clips)
 
 
-def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> Labels:
+def pseudo_labels(estimate: TrackEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
     """Make labels of the teacher's final estimate; the student's frame is drawn evenly from those in which the point is
     seen."""
-    xy, occluded = taught.tracks.float(), taught.occlusion > 0
-    hidden, far = taught.occlusion.float().sigmoid(), taught.expected_dist.float().sigmoid()
+    xy, occluded = estimate.tracks.float(), estimate.occlusion > 0
+    hidden, far = estimate.occlusion.float().sigmoid(), estimate.expected_dist.float().sigmoid()
     sure = torch.maximum((1 - hidden) * (1 - far), hidden) >= settings.confident
     inside = ((xy >= 0) & (xy < size)).all(-1)
-    seen = ~occluded & inside & sure
+    usable = ~occluded & inside & sure
     if not settings.requery:
-        return Labels(xy, occluded, sure, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
-    rank = (draw * seen.sum(-1)).long()  # among the seen frames, from 0 on
-    frame = (seen & (seen.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
+        return PseudoLabels(xy, occluded, sure, usable.any(-1), queries[..., 0].long(), queries[..., 1:])
+    rank = (draw * usable.sum(-1)).long()  # among the seen frames, from 0 on
+    frame = (usable & (usable.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
     place = xy.gather(2, frame[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-    return Labels(xy, occluded, sure, seen.any(-1), frame, place)
+    return PseudoLabels(xy, occluded, sure, usable.any(-1), frame, place)
 
 
-def keep_mask(labels: Labels, student: Estimate, queries: Tensor, size: int, settings: Ingredients) -> Float[Tensor, "b n t"]:
-    """Give 1 to what counts in the loss, by the masks that `settings` ask for; `student` in pixels of the clean clip."""
+def keep_mask(
+    labels: PseudoLabels, student: TrackEstimate, queries: Tensor, size: int, settings: Ingredients
+) -> Float[Tensor, "b n t"]:
+    """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip."""
     first = queries[..., 0].long()
     kept = labels.usable[..., None] & labels.sure
     if settings.cycle:
         back = student.tracks.gather(2, first[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
         near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < settings.within
-        seen = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
-        kept = kept & (near & seen)[..., None]
+        visible = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
+        kept = kept & (near & visible)[..., None]
     if settings.proximity:
         frames = torch.arange(kept.shape[-1], device=kept.device)
         nearer = (frames - first[..., None]).abs() < (frames - labels.frame[..., None]).abs()

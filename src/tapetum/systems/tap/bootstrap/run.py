@@ -21,19 +21,19 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.hub.registry import TRACKER_FILE
-from tapetum.systems.tap.bootstrap.config import FootageConfig
-from tapetum.systems.tap.bootstrap.footage import Footage, find_videos, prepare_all
-from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
-from tapetum.systems.tap.bootstrap.run_folder import (
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, FootageConfig
+from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all
+from tapetum.systems.tap.bootstrap.run_task import (
+    FootageTask,
     claim_run,
     footage_identity,
     read_best,
     remove_scenes,
     run_identity,
+    start_network,
     write_json,
     write_stills,
 )
-from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.systems.tap.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
@@ -41,8 +41,9 @@ from tapetum.train.checkpoint import lock_folder
 from tapetum.train.launch import is_main, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
+from tapetum.video.folders import find_videos
 
-Prepare = Callable[[Path, Path, FootageConfig], Footage]
+Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
 """What makes clips of a folder of videos in another folder."""
 PREPARING = timedelta(days=7)
 """How long the other processes wait while the main one makes clips of the videos."""
@@ -122,9 +123,9 @@ def _prepare(
     """Clips, stills and the scores of the start, which the first process makes."""
     run, out = task.run, task.out
     claim_run(out, "run", run_identity(run))
-    found = prepare(source, task.footage, footage)
-    claim_run(out, "footage", footage_identity(found))
-    write_stills(found, out)
+    dataset = prepare(source, task.footage, footage)
+    claim_run(out, "footage", footage_identity(dataset))
+    write_stills(dataset, out)
     if not (out / "before.json").exists():
         say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
         with torch.no_grad():
@@ -161,9 +162,9 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     log = [parse_json(line) for line in read_text(out / "run" / "log.jsonl").splitlines()]
     before = read_json(out / "before.json")
     last = next(line["eval"] for line in reversed(log) if "eval" in line)
-    footage = Footage(task.footage)
-    held = split(footage)[1]
-    cycles = [cycle_summary(model, footage, held, device) for model in (task.run.model, out / TRACKER_FILE)]
+    footage = FootageDataset(task.footage)
+    holdout = split(footage)[1]
+    cycles = [cycle_summary(model, footage, holdout, device) for model in (task.run.model, out / TRACKER_FILE)]
     remove_scenes(out)
     outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
     write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})

@@ -1,28 +1,49 @@
-"""A run's network, its clips of footage and scenes, and which of its weights are kept: the task of `tapetum bootstrap`."""
+"""The task of `tapetum bootstrap`: a run's network, its clips of footage and scenes, its folder, and which weights are kept.
 
+OUT/run.json                    settings and footage of the run: a folder with checkpoints of another is refused
+    footage/, footage.txt       clips of the videos, and what became of these
+    stills/                     frames of the clips to learn from, of which scenes are painted
+    scenes/                     rendered scenes, until the end
+    before.json                 scores of the start
+    best.json, best.safetensors the best weights so far
+    run/                        checkpoints and logs of the training loop
+    tracker.safetensors, outcome.json   the result
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.identity import source_label
+from tapetum.core.provenance import check
+from tapetum.core.reading import read_bytes, read_json
+from tapetum.hub.registry import resolve
 from tapetum.scenes import SceneConfig
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.bootstrap.footage import Footage
-from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
-from tapetum.systems.tap.bootstrap.run_folder import footage_identity, read_best, run_identity, write_json
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.showings import FootageSamples
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Joined, SceneClips, Tracked
+from tapetum.systems.tap.training.clips import Joined, SceneClips, TrackedClip
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
+from tapetum.train.checkpoint import checkpoints
 from tapetum.train.optim import decay_groups
 
 
@@ -41,7 +62,7 @@ class FootageTask(BootstrapTask):
             initial_resolution=(self.size, self.size),
             iterations=self.run.iterations or model.config.iterations,
             refine_at_least=None,
-            second_look=model.config.second_look and self.run.settings.second_look,
+            second_pass=model.config.second_pass and self.run.settings.second_pass,
         )
         learner = Tapir(config)
         learner.load_state_dict(model.state_dict())
@@ -49,7 +70,7 @@ class FootageTask(BootstrapTask):
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
         """Open clips to learn from, and scenes."""
-        run, footage = self.run, Footage(self.footage)
+        run, footage = self.run, FootageDataset(self.footage)
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
             return shown, None
@@ -78,9 +99,9 @@ class FootageTask(BootstrapTask):
             alterations=replace(FEW_CLIPS, motion=0.3),
         )
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Make clips with known tracks, of footage that is left out."""
-        run, footage = self.run, Footage(self.footage)
+        run, footage = self.run, FootageDataset(self.footage)
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -107,10 +128,10 @@ class FootageTask(BootstrapTask):
         return scores
 
     def describe(self) -> Mapping[str, Any]:
-        """Tell all that decides what is learned."""
+        """Collect all that decides what is learned."""
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
-        return {"run": run, "footage": footage_identity(Footage(self.footage))}
+        return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
 
 
 def start_network(run: BootstrapRun) -> Tapir:
@@ -127,6 +148,90 @@ def start_network(run: BootstrapRun) -> Tapir:
 
 
 def finished_config(run: BootstrapRun) -> TapirConfig:
-    """Give the config of the weights that come out: that of the start, but for extra blocks."""
+    """Make the config of the weights that come out: that of the start, but for extra blocks."""
     config = tracker.load(run.model).model.config
     return config if run.extra_convs is None else replace(config, extra_convs=run.extra_convs)
+
+
+_SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass": "second_look"}
+"""Settings that have another name where runs are recorded."""
+
+
+def run_identity(run: BootstrapRun) -> dict[str, Any]:
+    """Collect all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
+    content = asdict(run)
+    content |= content.pop("settings")
+    content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
+    content["textures"] = source_label(run.textures)
+    return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
+
+
+def footage_identity(footage: FootageDataset) -> dict[str, Any]:
+    """Identify the clips of a folder among those of another."""
+    clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
+    digest = hashlib.sha256("\n".join(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
+
+
+def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
+    """Keep in run.json what this run is; where `out` holds scores of another one, they are thrown away.
+
+    Raises BadInput where that has checkpoints already.
+    """
+    file = out / "run.json"
+    known = read_json(file) if file.exists() else {}
+    before = known.get(part, {})
+    if before == content:
+        return
+    if checkpoints(out / "run" / "checkpoints"):
+        changed = ", ".join(f"{k} {before.get(k)!r} (now {v!r})" for k, v in content.items() if before.get(k) != v)
+        raise BadInput(
+            f"{out} is of a run with other {'videos' if part == 'footage' else 'settings'}: {changed}; "
+            "go on with those that it began with, or give --out another folder"
+        )
+    for name in ("before.json", "best.json", "best.safetensors"):
+        check(out / name)
+        (out / name).unlink(missing_ok=True)
+    remove_scenes(out)
+    write_json(file, {**known, part: content})
+
+
+def remove_scenes(out: Path) -> None:
+    """Remove the drawn scenes of a run, and their folder unless something else is in it."""
+    if (out / "scenes" / "clips.json").is_file():
+        for file in (out / "scenes" / "clips.json", *(out / "scenes").glob("*clip-[0-9]*.npz")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / "scenes").rmdir()
+
+
+def read_best(out: Path) -> dict[str, Any] | None:
+    """Read step and scores of the best weights so far."""
+    file = out / "best.json"
+    return read_json(file) if file.exists() else None
+
+
+def write_stills(footage: FootageDataset, out: Path) -> None:
+    """Keep three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
+    folder = out / "stills"
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = {}
+    for number in split(footage)[0]:
+        clip = footage.clips[number]
+        for at in (0, clip.frames // 2, clip.frames - 1):
+            expected[folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
+    ours = {*folder.glob("*-*-[0-9][0-9][0-9].jpg"), *folder.glob(".*.tmp.jpg")}
+    for file in ours - expected.keys():  # of clips that are no more, or half-written
+        file.unlink()
+    for file, (number, at) in expected.items():
+        if not file.exists():
+            image = BytesIO()
+            Image.fromarray(footage[number][at]).save(image, "JPEG", quality=92)
+            with whole_file(file, own=True) as temporary:
+                temporary.write_bytes(image.getvalue())  # PIL itself does not tell of a full disk
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(content, indent=1))

@@ -34,29 +34,29 @@ def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -
     So memory has a bound. A cut is where the change from a frame to the next is both large and far above that of its neighbours
     (two on each side), so two frames are looked ahead.
     """
-    held: list[tuple[np.ndarray, np.ndarray]] = []
-    changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `held`
+    buffer: list[tuple[np.ndarray, np.ndarray]] = []
+    changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `buffer`
     begin = 0
     for frame in frames:
         image = Image.fromarray(frame)
         square = np.asarray(image.resize((config.size, config.size), Image.Resampling.BILINEAR))
         small = np.asarray(image.resize(SMALL, Image.Resampling.BOX), dtype=np.float32)
-        changes.append(float(np.abs(small - held[-1][1]).mean()) if held else 0.0)
-        held.append((square, small))
-        at = len(held) - 3
+        changes.append(float(np.abs(small - buffer[-1][1]).mean()) if buffer else 0.0)
+        buffer.append((square, small))
+        at = len(buffer) - 3
         if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, held[:at])
-            begin, held, changes = begin + at, held[at:], [0.0, *changes[at + 1 :]]
-        elif len(held) == config.longest + config.shortest + 2:
-            yield _shot(begin, False, held[: config.longest])
-            begin, held, changes = begin + config.longest, held[config.longest :], changes[config.longest :]
-    for at in (len(held) - 2, len(held) - 1):
+            yield _shot(begin, True, buffer[:at])
+            begin, buffer, changes = begin + at, buffer[at:], [0.0, *changes[at + 1 :]]
+        elif len(buffer) == config.longest + config.shortest + 2:
+            yield _shot(begin, False, buffer[: config.longest])
+            begin, buffer, changes = begin + config.longest, buffer[config.longest :], changes[config.longest :]
+    for at in (len(buffer) - 2, len(buffer) - 1):
         if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, held[:at])
-            begin, held = begin + at, held[at:]
+            yield _shot(begin, True, buffer[:at])
+            begin, buffer = begin + at, buffer[at:]
             break
-    if held:
-        yield _shot(begin, True, held)
+    if buffer:
+        yield _shot(begin, True, buffer)
 
 
 def _is_cut(changes: Sequence[float], at: int, config: FootageConfig) -> bool:
@@ -65,8 +65,8 @@ def _is_cut(changes: Sequence[float], at: int, config: FootageConfig) -> bool:
     return changes[at] >= config.cut_least and changes[at] >= config.cut_ratio * usual
 
 
-def _shot(begin: int, whole: bool, held: list[tuple[np.ndarray, np.ndarray]]) -> Shot:
-    return Shot(begin, whole, [square for square, _ in held], [small for _, small in held])
+def _shot(begin: int, whole: bool, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Shot:
+    return Shot(begin, whole, [square for square, _ in pairs], [small for _, small in pairs])
 
 
 def cut(
@@ -85,7 +85,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Say why a clip is not worth learning from: short, dark, blank or still; None if it is.
+    """Explain why a clip is not worth learning from: short, dark, blank or still; None if it is.
 
     >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
     'dark'

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tapetum.data.samples import Shuffle
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
 
@@ -48,7 +48,9 @@ class FootageSample:
 class FootageSamples(torch.utils.data.Dataset[FootageSample]):
     """Endless showings of clips of footage: sample number `index` depends on (seed, index) alone."""
 
-    def __init__(self, footage: Footage, numbers: Sequence[int], settings: Ingredients, *, size: int, frames: int, seed: int):
+    def __init__(
+        self, footage: FootageDataset, numbers: Sequence[int], settings: Ingredients, *, size: int, frames: int, seed: int
+    ):
         """`numbers` are the clips of `footage` that may be shown, `frames` of each."""
         self.footage, self.numbers, self.settings = footage, list(numbers), settings
         self.size, self.frames, self.seed = size, frames, seed

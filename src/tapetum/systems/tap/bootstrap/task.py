@@ -17,7 +17,7 @@ clips with exact tracks are learned in every step beside it, with optimiser mome
 Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `config.Ingredients` are from
 memory of it, or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each
 ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small network,
-with little footage, knows what the student does not, these are ours: `stride`, `second_look`, `polish` and `moving`; and
+with little footage, knows what the student does not, these are ours: `stride`, `second_pass`, `polish` and `moving`; and
 `confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
 queries. It stands in for the cycle, which is off; matching's loss is ours as in `tapetum.systems.tap.training.losses`.
 """
@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
-from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.network.types import Estimate, Trajectories
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.network.second_pass import track_passes
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSample, collate
-from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
+from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
 from tapetum.systems.tap.training.task import PointTask
 from tapetum.train import StepContext
 
@@ -83,9 +83,9 @@ class BootstrapTask(PointTask):
         for name, part in batch.items():
             if name == "footage" and self.settings.weight == 0:
                 continue
-            loss, told = self.loss(model, part, context)
+            loss, part_logs = self.loss(model, part, context)
             total = total + loss * (self.settings.weight if name == "footage" else 1.0)
-            logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
+            logs |= {f"{name}/{key}": value for key, value in part_logs.items()} | {f"{name}/loss": loss.detach()}
         return total, logs
 
     def footage_loss(
@@ -96,17 +96,17 @@ class BootstrapTask(PointTask):
         with torch.no_grad():
             labels = pseudo_labels(teach(teacher, batch, settings), batch.queries, batch.draw, self.size, settings)
         place = warp_queries(batch.maps, labels.frame, labels.place)
-        asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
-        every = looks(model, batch.spoilt, asked)
-        students = [_unwarped(look, batch.maps) for look in every]
+        queries = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
+        every = track_passes(model, batch.spoilt, queries)
+        students = [_unwarped(one, batch.maps) for one in every]
         with torch.no_grad():
             mask = keep_mask(labels, students[-1], batch.queries, self.size, settings)
-            seen = mask * ~labels.occluded
-            off = (students[-1].tracks - labels.xy).norm(dim=-1)
+            counted = mask * ~labels.occluded
+            error = (students[-1].tracks - labels.xy).norm(dim=-1)
         losses = mean_losses(
             [
-                tracking_losses(look, labels.xy, labels.occluded, size, mask=mask, rebalance=settings.rebalance)
-                for look in students
+                tracking_losses(one, labels.xy, labels.occluded, size, mask=mask, rebalance=settings.rebalance)
+                for one in students
             ]
         )
         logs = {
@@ -116,12 +116,12 @@ class BootstrapTask(PointTask):
             "tracks_kept": mask.any(-1).float().mean(),
             "frames_kept": mask.mean(),
             "teacher_sees": (~labels.occluded).float().mean(),
-            "within_2px": ((off < 2) * seen).sum() / seen.sum().clamp(min=1),
+            "within_2px": ((error < 2) * counted).sum() / counted.sum().clamp(min=1),
         }
-        total, heats = losses.total, [look.heat for look in every if look.heat is not None]
-        if settings.matching and self.matching_weight and heats:
-            there, ignored = warp_tracks(batch.maps, labels.xy), seen == 0
-            matching = mean_of_looks([matching_loss(heat, there, ignored, size) for heat in heats])
+        total, heatmaps = losses.total, [one.heatmap for one in every if one.heatmap is not None]
+        if settings.matching and self.matching_weight and heatmaps:
+            there, ignored = warp_tracks(batch.maps, labels.xy), counted == 0
+            matching = mean_over_passes([matching_loss(heatmap, there, ignored, size) for heatmap in heatmaps])
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         return total, logs
@@ -132,17 +132,17 @@ class BootstrapTask(PointTask):
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
 
-    def checks(self) -> list[Tracked]:
-        """Give clips with known tracks, never trained on."""
+    def checks(self) -> list[TrackedClip]:
+        """Load clips with known tracks, never trained on."""
         raise NotImplementedError
 
 
-def _unwarped(look: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
+def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
     """A student's estimates, in pixels of the clean clip."""
     back = torch.linalg.inv(maps)
 
-    def clean(estimate: Estimate) -> Estimate:
-        return Estimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
+    def clean(estimate: TrackEstimate) -> TrackEstimate:
+        return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
 
-    final, unrefined = clean(look), tuple(clean(estimate) for estimate in look.unrefined)
+    final, unrefined = clean(one), tuple(clean(estimate) for estimate in one.unrefined)
     return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)

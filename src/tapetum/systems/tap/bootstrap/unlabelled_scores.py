@@ -14,28 +14,30 @@ import torch
 from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.image_clips import image_clip
 
 Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Video (t, h, w, 3) and queries (n, 3), as (t, x, y), to xy (n, t, 2) and visible (n, t)."""
 
 
-def split(footage: Footage) -> tuple[list[int], list[int]]:
-    """Give the numbers of the clips to learn from, and of those left out: every eighth, or the last of at least two.
+def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
+    """Split the numbers of clips into those to learn from, and of those left out: every eighth, or the last of at least two.
 
     A single clip is on both sides.
     """
     every = list(range(len(footage)))
     if len(every) == 1:
         return every, every
-    held = every[7::8] or every[-1:]
-    return [k for k in every if k not in set(held)], held
+    holdout = every[7::8] or every[-1:]
+    return [k for k in every if k not in set(holdout)], holdout
 
 
-def check_clips(footage: Footage, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int) -> list[Tracked]:
+def check_clips(
+    footage: FootageDataset, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int
+) -> list[TrackedClip]:
     """Make `count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
     images = []
     for number in numbers:
@@ -60,11 +62,11 @@ class CycleErrors:
 
     @property
     def judged(self) -> Bool[np.ndarray, " n"]:
-        """Tell which points were seen at the end."""
+        """Check which points were visible at the end."""
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Give median and mean of those judged, the fraction that was, and that of all points that came back within 4 pixels.
+        """Compute median and mean of those judged, their fraction, and that of all points that came back within 4 pixels.
 
         >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
         {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}
@@ -98,7 +100,9 @@ def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 
     return CycleErrors(error)
 
 
-def cycle_summary(model: str | Path, footage: Footage, numbers: Sequence[int], device: torch.device) -> dict[str, float | None]:
+def cycle_summary(
+    model: str | Path, footage: FootageDataset, numbers: Sequence[int], device: torch.device
+) -> dict[str, float | None]:
     """Measure the cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
     loaded = tracker.load(model, device)
 

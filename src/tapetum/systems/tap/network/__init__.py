@@ -1,1 +1,1 @@
-"""The network of TAPIR: features, matching, refinement, and the second look."""
+"""The network of TAPIR: features, matching, refinement, and the second pass."""

@@ -23,7 +23,7 @@ def unit_length(features: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c h w"]:
     return (wide * wide.square().sum(1, keepdim=True).clamp(min=1e-12).rsqrt()).to(features.dtype)
 
 
-class ResidualBlock(nn.Module):
+class PreActBlock(nn.Module):
     """Norm, ReLU, 3x3 convolution, twice, beside a shortcut that is projected where the size changes."""
 
     def __init__(self, inward: int, outward: int, stride: int, project: bool):
@@ -69,8 +69,8 @@ class Backbone(nn.Module):
         self.groups = nn.ModuleList()
         inward = config.stem_channels
         for channels, stride, blocks in zip(config.channels, config.strides, config.blocks_per_group, strict=True):
-            group = [ResidualBlock(inward, channels, stride, project=True)]
-            group += [ResidualBlock(channels, channels, 1, project=False) for _ in range(blocks - 1)]
+            group = [PreActBlock(inward, channels, stride, project=True)]
+            group += [PreActBlock(channels, channels, 1, project=False) for _ in range(blocks - 1)]
             self.groups.append(nn.Sequential(*group))
             inward = channels
         self.extra = nn.Sequential(*(ExtraBlock(config.lowres_dim, config.extra_expansion) for _ in range(config.extra_convs)))
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
         return unit_length(hires), unit_length(lowres)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
+        """List the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
         return tuple(f"groups.{i}.{j}" for i, group in enumerate(self.groups) for j in range(len(group)))  # pyright: ignore[reportArgumentType]
 
 

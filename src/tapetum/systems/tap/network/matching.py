@@ -1,4 +1,4 @@
-"""Stage 1 of TAPIR: look for a point in every frame on its own.
+"""Stage 1 of TAPIR, matching: the cost volume of a point and every frame on its own, and the heads on it.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query
 and a frame goes through a small shared convolution; one head turns it into a position, another into two logits: is the
@@ -21,18 +21,18 @@ DISC_RADIUS = 5
 """Cells strictly nearer than this to the maximum take part in the soft-argmax."""
 
 
-def soft_argmax(heat: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
+def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
     """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
 
-    >>> heat = torch.full((1, 9, 9), -1e9)
-    >>> heat[0, 2, 6] = 0.0
-    >>> soft_argmax(heat).tolist()
+    >>> heatmap = torch.full((1, 9, 9), -1e9)
+    >>> heatmap[0, 2, 6] = 0.0
+    >>> soft_argmax(heatmap).tolist()
     [[6.5, 2.5]]
     """
-    height, width = heat.shape[-2:]
-    flat = heat.float().flatten(1)
+    height, width = heatmap.shape[-2:]
+    flat = heatmap.float().flatten(1)
     best = flat.argmax(1)
-    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heat.device)
+    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heatmap.device)
     dy, dx = (grid.flatten() for grid in torch.meshgrid(reach, reach, indexing="ij"))
     disc = dx.square() + dy.square() < DISC_RADIUS**2
     y = (best // width)[:, None] + dy[disc]
@@ -44,7 +44,7 @@ def soft_argmax(heat: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
 
 
 class Matching(nn.Module):
-    """Query features and the lowres maps of a clip to a position, an occlusion logit and an expected-distance logit."""
+    """Heads on the cost volume of query features and lowres maps: a position, an occlusion and an expected-distance logit."""
 
     def __init__(self, config: TapirConfig):
         super().__init__()
@@ -59,20 +59,19 @@ class Matching(nn.Module):
     def forward(
         self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
     ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"], Float[Tensor, "b n t h w"]]:
-        """Find positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the
-        place."""
+        """Compute positions (x, y) in raster coordinates of the maps, the two logits, and the logits of all cells."""
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
-        cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
-        if not torch.is_autocast_enabled(cost.device.type):
-            cost = cost.to(self.trunk.weight.dtype)
-        trunk = F.relu(self.trunk(cost), inplace=not torch.is_grad_enabled())
-        heat = self.position(trunk)[:, 0].float() * self.temperature
-        position = soft_argmax(heat)
+        cost_volume = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)  # btn 1 h w
+        if not torch.is_autocast_enabled(cost_volume.device.type):
+            cost_volume = cost_volume.to(self.trunk.weight.dtype)
+        trunk = F.relu(self.trunk(cost_volume), inplace=not torch.is_grad_enabled())
+        heatmap = self.position(trunk)[:, 0].float() * self.temperature
+        position = soft_argmax(heatmap)
         same = F.pad(trunk, (width % 2, 1, height % 2, 1))
         strided = F.relu(self.occlusion_conv(same))
         pooled = F.avg_pool2d(strided, strided.shape[-2:]).flatten(1)
         logits = self.occlusion_out(F.relu(self.occlusion_hidden(pooled))).float()
         both = torch.cat([position, logits], -1).view(batch, frames, -1, 4).transpose(1, 2)
-        heat = heat.view(batch, frames, -1, height, width).transpose(1, 2)
-        return both[..., :2], both[..., 2], both[..., 3], heat
+        heatmap = heatmap.view(batch, frames, -1, height, width).transpose(1, 2)
+        return both[..., :2], both[..., 2], both[..., 3], heatmap

@@ -1,8 +1,8 @@
-"""The temporal mixer of TAPIR: depthwise convolutions over time and per-frame MLPs, for one point at a time.
+"""The PIPs mixer of TAPIR: depthwise convolutions over time and per-frame MLPs, for one point at a time.
 
 Source: TAPIR (arXiv 2306.08637), section 3.2 and appendix. Unusual: layer norms have a scale and no bias, and the temporal
 branch widens each channel into `expansion` copies that are summed again after the second convolution. A causal mixer pads
-only the past; what it has seen of the past is its state, two steps for each convolution.
+only the past; its state is what it needs of the past, two steps for each convolution.
 
 Sequences are [s, t, c], channels last; the convolutions view them as channels-last images of one row, which needs no copy.
 """
@@ -29,15 +29,15 @@ def over_time(
             return over_time(x.float(), weight.float(), bias.float(), padding)
     groups = x.shape[-1] // weight.shape[1]
     if x.shape[1] == 3 and not padding:
-        return _one_moment(x, weight, bias, groups)
+        return _single_step(x, weight, bias, groups)
     image = x.transpose(1, 2)[:, :, None]
     return F.conv2d(image, weight[:, :, None], bias, padding=(0, padding), groups=groups).squeeze(2).transpose(1, 2)
 
 
-def _one_moment(
+def _single_step(
     x: Float[Tensor, "s 3 c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], groups: int
 ) -> Float[Tensor, "s 1 o"]:
-    """The same where a single moment comes out, as products and a sum: convolutions of so little are slow."""
+    """The same where a single frame comes out, as products and a sum: convolutions of so little are slow."""
     taps = weight.float().unflatten(0, (groups, -1)).permute(3, 0, 1, 2)
     products = x.float().unflatten(-1, (groups, 1, -1)) * taps.contiguous()
     return (products.sum(1, keepdim=True).sum(-1).flatten(2) + bias.float()).to(x.dtype)
@@ -83,7 +83,7 @@ class MixerBlock(nn.Module):
 
 
 class Mixer(nn.Module):
-    """What is known of a point in every frame to a correction of it; the stream between blocks is float32."""
+    """Position, logits, features and correlations of a point in every frame to their updates; float32 between blocks."""
 
     def __init__(self, config: TapirConfig):
         super().__init__()

@@ -31,11 +31,11 @@ from tapetum.systems.tap.network.matching import Matching
 from tapetum.systems.tap.network.mixer import Mixer
 from tapetum.systems.tap.network.types import (
     BlockState,
-    Estimate,
-    Features,
+    FeatureGrids,
     QueryFeatures,
     Size,
     State,
+    TrackEstimate,
     Trajectories,
     join_trajectories,
     map_states,
@@ -64,7 +64,7 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
 
 def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
-    """Give the place of each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
+    """Place each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
 
     >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
     [[nan, nan], [5.0, 6.0], [nan, nan]]
@@ -120,7 +120,7 @@ class Tapir(nn.Module):
         video: Float[Tensor, "b t h w 3"],
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
-    ) -> Features:
+    ) -> FeatureGrids:
         """Compute features of `video` (values -1..1) at the initial and all refinement resolutions.
 
         The default resolutions are those of `refinements`. Raises BadInput for a resolution that is not a multiple
@@ -141,9 +141,9 @@ class Tapir(nn.Module):
             for _ in range(self.config.pyramid_level):
                 pyramid.append(F.avg_pool2d(pyramid[-1], 2))
             maps[size] = tuple(part.permute(0, 2, 3, 1).contiguous().unflatten(0, (batch, frames)) for part in pyramid)
-        return Features((height, width), resolutions, maps[base][1], tuple(maps[size] for size in resolutions))
+        return FeatureGrids((height, width), resolutions, maps[base][1], tuple(maps[size] for size in resolutions))
 
-    def query_features(self, features: Features, queries: Float[Tensor, "b n 3"]) -> QueryFeatures:
+    def query_features(self, features: FeatureGrids, queries: Float[Tensor, "b n 3"]) -> QueryFeatures:
         """Sample features at `queries`, (t, x, y) in raster pixels of the video of `features`."""
 
         def sample(maps: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class Tapir(nn.Module):
 
     def trajectories(
         self,
-        features: Features,
+        features: FeatureGrids,
         points: QueryFeatures,
         known: Float[Tensor, "b n t 2"] | None = None,
         *,
@@ -183,18 +183,18 @@ class Tapir(nn.Module):
         for begin in range(0, max(count, 1), step):
             part = slice(begin, min(begin + step, count))
             before = None if state is None else select_state(state, part, count)
-            held = None if known is None else known[:, part]
-            now, heat = self._match(features, points.initial[:, part], held, frame_chunk)
+            known_part = None if known is None else known[:, part]
+            now, heatmap = self._match(features, points.initial[:, part], known_part, frame_chunk)
             learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
             tracked = self._refined(features, points.select(part), now, before, keep_state, learn)
-            parts.append(replace(tracked, heat=heat))
+            parts.append(replace(tracked, heatmap=heatmap))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
     def _refined(
         self,
-        features: Features,
+        features: FeatureGrids,
         points: QueryFeatures,
-        first: Estimate,
+        first: TrackEstimate,
         state: State | None,
         keep_state: bool,
         learn: bool,
@@ -205,41 +205,43 @@ class Tapir(nn.Module):
         iterates, states = [first], []
         with torch.set_grad_enabled(learn):
             for level, (size, pyramid) in enumerate(zip(features.resolutions, features.pyramids, strict=True)):
-                now = Estimate(now.tracks, first.occlusion, first.expected_dist)
+                now = TrackEstimate(now.tracks, first.occlusion, first.expected_dist)
                 vectors = torch.cat(points.levels[level], -1)[:, :, None]
                 for i in range(iterations):
                     before = state[level * iterations + i] if state else None
                     now, vectors, after = self._refine(pyramid, size, now, vectors, before)
                     iterates.append(now)
                     states.append(after)
-        seen = [Estimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates]
-        final = reduce_estimates(lambda last: torch.stack(last).mean(0), seen[iterations::iterations])
-        tracks = final.tracks if self.config.average_positions else seen[-1].tracks
+        in_video = [
+            TrackEstimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates
+        ]
+        final = reduce_estimates(lambda last: torch.stack(last).mean(0), in_video[iterations::iterations])
+        tracks = final.tracks if self.config.average_positions else in_video[-1].tracks
         kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
-        return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
+        return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)
 
     def _match(
-        self, features: Features, vectors: Tensor, known: Tensor | None, frame_chunk: int | None
-    ) -> tuple[Estimate, Tensor | None]:
+        self, features: FeatureGrids, vectors: Tensor, known: Tensor | None, frame_chunk: int | None
+    ) -> tuple[TrackEstimate, Tensor | None]:
         """Stage 1; positions in pixels of the initial resolution; the logits of all cells in training."""
         base, maps = self.config.initial_resolution, features.initial
         parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
         place, occlusion, expected_dist = (torch.cat([part[k] for part in parts], 2) for k in range(3))
-        heat = torch.cat([part[3] for part in parts], 2) if self.training else None
+        heatmap = torch.cat([part[3] for part in parts], 2) if self.training else None
         place = scale_xy(place, (maps.shape[2], maps.shape[3]), base)
         if known is not None:
             known = scale_xy(known.float(), features.video_size, base)
             place = torch.where(known.isnan(), place, known)
-        return Estimate(place, occlusion, expected_dist), heat
+        return TrackEstimate(place, occlusion, expected_dist), heatmap
 
     def _refine(
         self,
         pyramid: tuple[Tensor, ...],
         size: Size,
-        now: Estimate,
+        now: TrackEstimate,
         vectors: Float[Tensor, "b n #t c"],
         state: tuple[BlockState, ...] | None,
-    ) -> tuple[Estimate, Tensor, tuple[BlockState, ...] | None]:
+    ) -> tuple[TrackEstimate, Tensor, tuple[BlockState, ...] | None]:
         """One iteration at one resolution; the mixer's position output is in pixels of that resolution."""
         base = self.config.initial_resolution
         batch, count, frames = now.occlusion.shape
@@ -253,7 +255,7 @@ class Tapir(nn.Module):
         vectors = vectors.expand(-1, -1, frames, -1)
         out, state = self.mixer(torch.cat([*known, vectors, *correlations], -1).flatten(0, 1), state)
         move, occlusion, expected_dist, change = out.unflatten(0, (batch, count)).split([2, 1, 1, vectors.shape[-1]], -1)
-        after = Estimate(
+        after = TrackEstimate(
             now.tracks + scale_xy(move, size, base),
             now.occlusion + occlusion[..., 0],
             now.expected_dist + expected_dist[..., 0],

@@ -15,7 +15,7 @@ State = tuple[tuple[BlockState, ...], ...]
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureGrids:
     """What the backbone says of a clip."""
 
     video_size: Size
@@ -27,17 +27,17 @@ class Features:
     pyramids: tuple[tuple[Float[Tensor, "b t h w c"], ...], ...]
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
-    def frames(self, begin: int, end: int) -> "Features":
+    def frames(self, begin: int, end: int) -> "FeatureGrids":
         """Pick the features of frames begin..end-1."""
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
-        return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
+        return FeatureGrids(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
-    def clip(self, k: int) -> "Features":
+    def clip(self, k: int) -> "FeatureGrids":
         """Pick the features of clip `k` of a batch, as a batch of one."""
         pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
-        return Features(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
+        return FeatureGrids(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
 
-    def blank(self, frames: int, half: bool = False) -> "Features":
+    def blank(self, frames: int, half: bool = False) -> "FeatureGrids":
         """Make room for the features of so many frames of the same video; maps that are one here are one there.
 
         `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
@@ -48,7 +48,7 @@ class Features:
 
         room = {id(maps): maps.new_empty(maps.shape[0], frames, *maps.shape[2:], dtype=kept(maps.dtype)) for maps in self.maps}
         pyramids = tuple(tuple(room[id(maps)] for maps in pyramid) for pyramid in self.pyramids)
-        return Features(self.video_size, self.resolutions, room[id(self.initial)], pyramids)
+        return FeatureGrids(self.video_size, self.resolutions, room[id(self.initial)], pyramids)
 
     @property
     def maps(self) -> tuple[Float[Tensor, "b t h w c"], ...]:
@@ -85,7 +85,7 @@ class QueryFeatures:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrackEstimate:
     """Where the points are, as one stage of the network sees it."""
 
     tracks: Float[Tensor, "b n t 2"]
@@ -102,20 +102,20 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Trajectories(Estimate):
+class Trajectories(TrackEstimate):
     """The final estimate (the mean of the last iterates of all resolutions), with what led to it."""
 
-    unrefined: tuple[Estimate, ...] = ()
+    unrefined: tuple[TrackEstimate, ...] = ()
     """All iterates but the last: matching first, then every refinement iteration."""
     state: State | None = field(default=None, repr=False)
     """From a causal model that was asked for it: the state after the last frame."""
-    heat: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
+    heatmap: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
     """From a model in training: matching's logits of every cell being the place of the point."""
 
 
-def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[Estimate]) -> Estimate:
+def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[TrackEstimate]) -> TrackEstimate:
     """Apply `function` to the same field of every estimate."""
-    return Estimate(
+    return TrackEstimate(
         function([it.tracks for it in estimates]),
         function([it.occlusion for it in estimates]),
         function([it.expected_dist for it in estimates]),
@@ -132,9 +132,9 @@ def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
     unrefined = tuple(reduce_estimates(beside, iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
     states = [part.state for part in parts if part.state is not None]
     state = join_states(states, batch) if states else None
-    heats = [part.heat for part in parts if part.heat is not None]
-    heat = torch.cat(heats, 1) if heats else None
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heat)
+    heatmaps = [part.heatmap for part in parts if part.heatmap is not None]
+    heatmap = torch.cat(heatmaps, 1) if heatmaps else None
+    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heatmap)
 
 
 def map_states(function: Callable[..., Tensor], *states: State) -> State:

@@ -12,7 +12,7 @@ Not a part of TAPIR, whose query is one place in one frame. Each click is tracke
 
 Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them
 sees it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one
-is taken as it is. In a clicked frame the track is the click. In a second look (`tap.network.second_look`) the clicks of a point
+is taken as it is. In a clicked frame the track is the click. In a second pass (`tap.network.second_pass`) the clicks of a point
 share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
 """
 
@@ -45,16 +45,16 @@ def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[
     if len(named) != len(clicks):
         raise BadInput(f"there are {len(named)} ids for {len(clicks)} queries; give each query the id of its point")
     order = {name: number for number, name in enumerate(dict.fromkeys(named))}
-    seen = set()
+    clicked = set()
     for name, frame in zip(named, clicks[:, 0].round().int().tolist(), strict=True):
-        if (name, frame) in seen:
+        if (name, frame) in clicked:
             raise BadInput(f"point {name!r} is clicked twice in frame {frame}; give one place for each frame")
-        seen.add((name, frame))
+        clicked.add((name, frame))
     return torch.tensor([order[name] for name in named])
 
 
 def first_of_each(numbers: Int[Tensor, " k"]) -> Int[Tensor, " n"]:
-    """Give the row of each point's first click.
+    """Find the row of each point's first click.
 
     >>> first_of_each(torch.tensor([0, 1, 0, 2])).tolist()
     [0, 1, 3]
@@ -62,8 +62,8 @@ def first_of_each(numbers: Int[Tensor, " k"]) -> Int[Tensor, " n"]:
     return torch.from_numpy(np.unique(numbers.numpy(), return_index=True)[1])
 
 
-def share_looks(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFeatures:
-    """Give each click the mean of the coarse features (stride 8) of all clicks of its point; fine ones stay its own."""
+def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFeatures:
+    """Average the coarse features (stride 8) over all clicks of a point; fine ones stay those of each click."""
     numbers = numbers.to(points.initial.device)
     count = torch.bincount(numbers)[numbers][None, :, None]
 
@@ -75,7 +75,7 @@ def share_looks(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFeatu
 
 
 def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b k t 2"]:
-    """Give each click the places (NaN: unknown) of all clicks of its point.
+    """Share among the clicks of a point the places (NaN: unknown) of all clicks of its point.
 
     >>> known = torch.tensor([[[[1.0, 1.0], [torch.nan] * 2]], [[[torch.nan] * 2, [7.0, 8.0]]]]).transpose(0, 1)
     >>> share_places(known, torch.tensor([0, 0]))[0].tolist()
@@ -133,12 +133,13 @@ def _between(
     before, after = (after - 1).clip(0), after.clip(max=len(times) - 1)
     span = times[after] - times[before]
     ramp = np.where(span > 0, (frame - times[before]) / np.where(span > 0, span, 1), 0.0)
-    (one, other), (trust, its) = ((x[before, frame], x[after, frame]) for x in (xy, confidence))
-    weight, against = ramp * np.maximum(its, 1e-6) ** POWER, (1 - ramp) * np.maximum(trust, 1e-6) ** POWER
-    share = weight / (weight + against)
-    same = np.linalg.norm(one - other, axis=-1) <= agree
+    (xy_before, xy_after), (sure_before, sure_after) = ((x[before, frame], x[after, frame]) for x in (xy, confidence))
+    weight_before, weight_after = (np.maximum(sure, 1e-6) ** POWER for sure in (sure_before, sure_after))
+    share = ramp * weight_after / (ramp * weight_after + (1 - ramp) * weight_before)
+    same = np.linalg.norm(xy_before - xy_after, axis=-1) <= agree
     share = np.where(same, share, share > 0.5).astype(np.float32)
-    return one + (other - one) * share[:, None], np.where(same, np.maximum(trust, its), np.where(share > 0.5, its, trust))
+    surer = np.where(share > 0.5, sure_after, sure_before)
+    return xy_before + (xy_after - xy_before) * share[:, None], np.where(same, np.maximum(sure_before, sure_after), surer)
 
 
 def as_ids(ids: Any) -> Sequence[Hashable]:

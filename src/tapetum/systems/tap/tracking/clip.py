@@ -1,7 +1,7 @@
-"""One whole video tracked: what `Tracker.track` does once its arguments are checked.
+"""One whole video tracked: what `TapirTracker.track` does once its arguments are checked.
 
-the clicks' own frames ---> features of each click --+    (from a reference, if there is one)
-frames, window by window -> features of frames ------+--> places, confidences --> polished --> clicks of a point joined
+clicks' own frames -------> query features of each click --+    (from a reference, if there is one)
+frames, window by window -> feature grids of frames -------+--> positions, confidences --> polished --> clicks of a point joined
 """
 
 from collections.abc import Callable
@@ -13,29 +13,29 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, QueryFeatures
-from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_looks
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures
+from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_features
+from tapetum.systems.tap.tracking.inputs import Reference, most_confident_places
 from tapetum.systems.tap.tracking.polish import polished
-from tapetum.systems.tap.tracking.reference import Reference, seen_best
 from tapetum.systems.tap.tracking.windows import FeaturesOf, Reel, Window, track_in_windows
 from tapetum.types import Tracks
 from tapetum.video import Video
 
 MATCHED_AT_A_TIME = 8
-"""Frames in which a chunk of queries is sought at a time."""
+"""Frames in which a chunk of queries is matched at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """A video, and how its points are tracked; see `Tracker.track` for what is not said here."""
+class VideoTracking:
+    """A video, and how its points are tracked; see `TapirTracker.track` for what is not documented here."""
 
     model: Tapir
-    look: Callable[[np.ndarray], Features]
-    """Gives features of frames, uint8 (t, h, w, 3)."""
+    compute: Callable[[np.ndarray], FeatureGrids]
+    """Computes features of frames, uint8 (t, h, w, 3)."""
     video: Video
     reference: Reference | None
-    asked: Float[Tensor, "k 3"]
-    """Clicks (t, x, y) in the video, or in the reference."""
+    clicks: Float[Tensor, "k 3"]
+    """(t, x, y) in the video, or in the reference."""
     numbers: Int[Tensor, " k"] | None
     """The point that each click is of; None where each is one of its own."""
     windows: list[Window]
@@ -43,18 +43,18 @@ class Clip:
     query_chunk: int | None
     half: bool
     """Keep features in float16 meanwhile."""
-    second_look: bool
+    second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
 
     def track(self) -> Tracks:
-        """Do it."""
+        """Track all points through the whole video."""
         if self.reference is not None:
-            return self._sought(*self._found_by_reference(self.reference))
-        xy, confidence = self._found()
+            return self._tracks_from_reference(*self._track_reference_points(self.reference))
+        xy, confidence = self._track_clicks()
         if self.polish:
-            xy, confidence = polished(self._frames, self.asked, xy, confidence, self._device)
-        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.asked.numpy(), None
+            xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device)
+        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.clicks.numpy(), None
         if self.numbers is not None:
             shorter = min(self.video.height, self.video.width)
             places, sure, clicked = blend(clicks, self.numbers.numpy(), places, sure, shorter)
@@ -69,11 +69,11 @@ class Clip:
         return self.video[begin:end]
 
     def _reel(self) -> Reel:
-        """The features of the video, as they are asked for; who waits hears of it."""
+        """Features of the video, computed when they are needed; `progress` is called as frames are done."""
         frames = len(self.video)
 
-        def features_of(begin: int, end: int) -> Features:
-            features = self.look(self.video[begin:end])
+        def features_of(begin: int, end: int) -> FeatureGrids:
+            features = self.compute(self.video[begin:end])
             if self.progress:
                 self.progress(end, frames)
             return features
@@ -81,58 +81,58 @@ class Clip:
         most = max(window.end - window.begin for window in self.windows)
         return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
 
-    def _found(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        """What the network finds of each click; all that takes much memory is gone when this is done."""
+    def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
+        """Positions and confidences of each click; all that takes much memory is freed when this is done."""
         reel = self._reel()
         if len(self.windows) == 1:
-            points = self.model.query_features(reel.show(0, len(self.video)), self.asked[None].to(self._device))
+            points = self.model.query_features(reel.show(0, len(self.video)), self.clicks[None].to(self._device))
         else:
-            points = click_features(
-                self.model, lambda begin, end: self.look(self.video[begin:end]), self.asked, len(self.video)
-            )
+            features_of = lambda begin, end: self.compute(self.video[begin:end])  # noqa: E731
+            points = click_features(self.model, features_of, self.clicks, len(self.video))
         if self.numbers is not None:
-            points = share_looks(points, self.numbers)
-        return self._followed(reel, points, self.asked, self.numbers)
+            points = share_features(points, self.numbers)
+        return self._in_windows(reel, points, self.clicks, self.numbers)
 
-    def _found_by_reference(self, shown: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """What the network finds of each point: in no frame of the video is its place known, so its clicks are one look."""
-        points = click_features(self.model, lambda begin, end: self.look(shown.frames(begin, end)), self.asked, len(shown))
-        first = torch.arange(len(self.asked))
+    def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """Positions and confidences of each point: in no frame of the video is one known, so its clicks are one query."""
+        features_of = lambda begin, end: self.compute(reference.frames(begin, end))  # noqa: E731
+        points = click_features(self.model, features_of, self.clicks, len(reference))
+        first = torch.arange(len(self.clicks))
         if self.numbers is not None:
-            points, first = share_looks(points, self.numbers), first_of_each(self.numbers)
+            points, first = share_features(points, self.numbers), first_of_each(self.numbers)
         nowhere = torch.full((len(first), 3), -1.0)
-        return self._followed(self._reel(), points.select(first.to(self._device)), nowhere, None)
+        return self._in_windows(self._reel(), points.select(first.to(self._device)), nowhere, None)
 
-    def _followed(
-        self, reel: Reel, points: QueryFeatures, asked: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
+    def _in_windows(
+        self, reel: Reel, points: QueryFeatures, queries: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         return track_in_windows(
             self.model,
             reel,
             points,
-            asked,
+            queries,
             self.windows,
             numbers=numbers,
             query_chunk=self.query_chunk,
             frame_chunk=MATCHED_AT_A_TIME,
-            second_look=self.second_look,
+            second_pass=self.second_pass,
         )
 
-    def _sought(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
-        """Tracks of points that a reference shows: the patch that polishes them is that of where the video shows them best."""
-        asked, found = seen_best(xy, confidence), confidence
+    def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
+        """Tracks of points of a reference: they are polished with the patch from where the video shows them best."""
+        queries, matched = most_confident_places(xy, confidence), confidence
         if self.polish:
-            begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
+            begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, queries, -1.0)
             xy, confidence = polished(self._frames, begun, xy, confidence, self._device)
-        row, best = torch.arange(len(asked)), asked[:, 0].long()
-        confidence[row, best] = found[row, best]  # a patch that is like itself says nothing of the reference
+        row, best = torch.arange(len(queries)), queries[:, 0].long()
+        confidence[row, best] = matched[row, best]  # a patch correlates with itself, which says nothing of the reference
         sure = confidence.numpy()
         clicked = np.zeros(sure.shape, np.bool_)
-        return Tracks(xy=xy.numpy(), visible=sure > 0.5, confidence=sure, queries=asked.numpy(), clicked=clicked)
+        return Tracks(xy=xy.numpy(), visible=sure > 0.5, confidence=sure, queries=queries.numpy(), clicked=clicked)
 
 
 def click_features(model: Tapir, features_of: FeaturesOf, clicks: Float[Tensor, "k 3"], frames: int) -> QueryFeatures:
-    """Give the features of all clicks (t, x, y), read from their own frames only, of which there are `frames`."""
+    """Compute the features of all clicks (t, x, y), read from their own frames only, of which there are `frames`."""
     before = clicks[:, 0].floor()
     groups, order = [], []
     for begin in before.unique().int().tolist():

@@ -23,7 +23,7 @@ class Clicks:
     """The number of the point that each is of, in the tracks that are corrected."""
 
     def firsts(self) -> dict[int, int]:
-        """Give the row of the first click of each point."""
+        """Find the row of the first click of each point."""
         return {int(point): int(np.flatnonzero(self.points == point)[0]) for point in dict.fromkeys(self.points.tolist())}
 
 
@@ -40,15 +40,15 @@ def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Cli
     """
     if not len(corrections):
         raise BadInput("there is nothing to correct; give the number of a point, frame, x and y")
-    asked: dict[int, dict[int, tuple[float, float, float]]] = {}
+    corrected: dict[int, dict[int, tuple[float, float, float]]] = {}
     for correction in corrections:
         point, frame, place = _checked(tracks, correction)
-        if frame in asked.setdefault(point, {}):
+        if frame in corrected.setdefault(point, {}):
             raise BadInput(f"point {point} is corrected twice in frame {frame}; give one place")
-        asked[point][frame] = (float(frame), *place)
+        corrected[point][frame] = (float(frame), *place)
     rows, points = [], []
-    for point, wanted in sorted(asked.items()):
-        clicks = {**_before(tracks, point), **wanted}  # a dict keeps the place of what is replaced
+    for point, new in sorted(corrected.items()):
+        clicks = {**_before(tracks, point), **new}  # a dict keeps the place of what is replaced
         rows += clicks.values()
         points += [point] * len(clicks)
     return Clicks(np.array(rows, np.float32), np.array(points))
@@ -73,17 +73,17 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
 def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]:
     """Clicks that were made before, by frame: that of the query first."""
     t, x, y = (float(number) for number in tracks.queries[point])
-    found = {}
+    clicks = {}
     if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
-        found[round(t)] = (t, x, y)
+        clicks[round(t)] = (t, x, y)
     if tracks.clicked is not None:
         for frame in np.flatnonzero(tracks.clicked[point]).tolist():
-            found.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
-    return found
+            clicks.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
+    return clicks
 
 
-def put_in_place(tracks: Tracks, clicks: Clicks, found: Tracks) -> Tracks:
-    """Give the tracks with their corrected points as they were `found`, a row for each point in the order of `clicks`.
+def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
+    """Replace the corrected points of tracks by `tracked`, a row for each point in the order of `clicks`.
 
     All other points are the same, bit for bit. Their clicks are noted too, so that a later correction knows them.
     """
@@ -92,8 +92,8 @@ def put_in_place(tracks: Tracks, clicks: Clicks, found: Tracks) -> Tracks:
     firsts = clicks.firsts()
     rows = list(firsts)
     for name, array in arrays.items():
-        array[rows] = getattr(found, name)
-    clicked[rows] = False if found.clicked is None else found.clicked
+        array[rows] = getattr(tracked, name)
+    clicked[rows] = False if tracked.clicked is None else tracked.clicked
     for point, (t, x, y) in zip(clicks.points, clicks.queries, strict=True):
         if t == round(t):
             arrays["xy"][point, int(t)] = x, y
@@ -109,7 +109,7 @@ def _clicked(tracks: Tracks) -> np.ndarray:
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Give the numbers of points that are named by their numbers or their names; a name goes before a number.
+    """Look up the numbers of points that are named by their numbers or their names; a name goes before a number.
 
     Raises BadInput for a name that no point has, or several.
 
@@ -121,7 +121,7 @@ def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
     known: Mapping[str, list[int]] = {}
     for number, name in enumerate(tracks.names or ()):
         known.setdefault(name, []).append(number)  # type: ignore[attr-defined]
-    found = []
+    numbers = []
     for name in names:
         same = known.get(name, []) if name else []
         if len(same) > 1:
@@ -129,5 +129,5 @@ def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
         if not same and not name.isdecimal():
             some = ", ".join([name for name in known if name][:5])
             raise BadInput(f"no point is called {name!r}; give its number{f', or one of {some}' if some else ''}")
-        found.append(same[0] if same else int(name))
-    return found
+        numbers.append(same[0] if same else int(name))
+    return numbers

@@ -1,4 +1,4 @@
-"""What the image network saw of the frames of a video, kept in a file, so that further points need no second look at them.
+"""Features of the frames of a video, kept in a file, so that further points need not compute them again.
 
 Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
 header, a line of JSON, and then a record a frame:
@@ -24,14 +24,14 @@ import torch
 from torch import nn
 
 from tapetum.core.reading import no_pipe, open_file, parse_json
-from tapetum.systems.tap.network.types import Features, Size
+from tapetum.systems.tap.network.types import FeatureGrids, Size
 
 FORMAT = 1
 _DIGEST = 16
 """Bytes by which a frame is known."""
 _LONGEST_HEADER = 1 << 16
-Look = Callable[[np.ndarray], Features]
-"""Gives features of frames, uint8 (t, h, w, 3)."""
+Compute = Callable[[np.ndarray], FeatureGrids]
+"""Computes features of frames, uint8 (t, h, w, 3)."""
 
 
 class FeatureFile:
@@ -46,19 +46,19 @@ class FeatureFile:
         free = room if target is None else shutil.disk_usage(target.parent).free // 2
         self.source, self.target, self.room = source, target, min(room, free)
         self.read = self.computed = 0
-        """How many frames' features were read, and how many the network looked at."""
+        """How many frames' features were read, and how many were computed."""
         self._places: dict[bytes, int] = {}
         self._header: dict[str, Any] | None = None
         self._records: np.ndarray | None = None
         self._written: Any = None
 
-    def remembering(self, look: Look, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Look:
-        """Give `look` that asks the file first; `about` is the config of the network."""
+    def wrap(self, compute: Compute, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Compute:
+        """Wrap `compute` so that it reads the file first; `about` is the config of the network."""
         key = network_key(network, about, resolutions)
         weight = next(network.parameters())
         self._open(key)
 
-        def remembered(frames: np.ndarray) -> Features:
+        def cached(frames: np.ndarray) -> FeatureGrids:
             names = [_digest(frame) for frame in frames]
             rows = [self._row(name) for name in names]
             missing = [k for k, row in enumerate(rows) if row is None]
@@ -66,16 +66,16 @@ class FeatureFile:
             self.computed += len(missing)
             if not missing:
                 return self._features(rows, weight.device, weight.dtype)
-            new = look(frames[missing] if len(missing) < len(frames) else frames)
+            new = compute(frames[missing] if len(missing) < len(frames) else frames)
             try:
                 self._keep(key, [names[k] for k in missing], new)
             except OSError:  # the tracks need what room is left on the disk
-                self._give_up()
+                self._discard_target()
             if len(missing) == len(frames):
                 return new
             return _filled(self._features(rows, weight.device, weight.dtype), new, missing)
 
-        return remembered
+        return cached
 
     def close(self) -> None:
         """Finish the target."""
@@ -84,8 +84,8 @@ class FeatureFile:
             self._written = None
         self._records = None
 
-    def _give_up(self) -> None:
-        """Keeps nothing more, and takes away what was written."""
+    def _discard_target(self) -> None:
+        """Stops writing, and removes what was written."""
         target, self.target = self.target, None
         with suppress(OSError):
             if self._written is not None:
@@ -121,11 +121,11 @@ class FeatureFile:
         row = self._records[place]
         return row["maps"] if zlib.crc32(row["maps"].data) == row["sum"] else None
 
-    def _features(self, given: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> Features:
+    def _features(self, records: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> FeatureGrids:
         """Features of frames in a row, of which those that are None are left 0."""
         assert self._header is not None
         floats = sum(int(np.prod(shape)) for shape in self._header["shapes"])
-        rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in given])
+        rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in records])
         maps, first = [], 0
         for shape in self._header["shapes"]:
             count = int(np.prod(shape))
@@ -135,9 +135,9 @@ class FeatureFile:
         height, width = self._header["video"]
         resolutions = tuple((int(h), int(w)) for h, w in self._header["resolutions"])
         pyramids = tuple(tuple(maps[k] for k in pyramid) for pyramid in self._header["pyramids"])
-        return Features((height, width), resolutions, maps[self._header["initial"]], pyramids)
+        return FeatureGrids((height, width), resolutions, maps[self._header["initial"]], pyramids)
 
-    def _keep(self, key: str, names: list[bytes], features: Features) -> None:
+    def _keep(self, key: str, names: list[bytes], features: FeatureGrids) -> None:
         """Adds frames to the target, as long as there is room."""
         if self.target is None:
             return
@@ -159,7 +159,7 @@ class FeatureFile:
                 self._places[name] = -1  # where it is, only the next command needs to know
 
 
-def _filled(features: Features, new: Features, places: list[int]) -> Features:
+def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> FeatureGrids:
     """Features with those of some frames put in their places."""
     for maps, more in zip(features.maps, new.maps, strict=True):
         maps[:, places] = more.to(maps.dtype)
@@ -181,7 +181,7 @@ def _digest(frame: np.ndarray) -> bytes:
     return name.digest()
 
 
-def _header_of(key: str, features: Features) -> dict[str, Any]:
+def _header_of(key: str, features: FeatureGrids) -> dict[str, Any]:
     number = {id(maps): k for k, maps in enumerate(features.maps)}
     header = {
         "format": FORMAT,

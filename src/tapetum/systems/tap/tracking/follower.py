@@ -1,7 +1,6 @@
 """Points followed frame by frame, as frames arrive: what a live video needs.
 
-`Follower` holds the network and how it looks at frames; `tapetum.systems.tap.tracking.tracker.Tracker`, which people use, is
-one.
+`OnlineTracker` holds the network and computes features of frames; `tracker.TapirTracker` is one for whole videos too.
 """
 
 from collections.abc import Sequence
@@ -17,16 +16,15 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.systems.tap.tracking.inputs import check_frame, check_queries
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.systems.tap.tracking.inputs import Reference, check_frame, check_queries
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
-from tapetum.systems.tap.tracking.reference import Reference
 from tapetum.types.checks import unmasked
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Points on their way through a live video; never changed in place. See `Tracker.start`."""
+class OnlineState:
+    """Points on their way through a live video; never changed in place. See `TapirTracker.start`."""
 
     size: Size
     """Height and width of the frames."""
@@ -34,7 +32,7 @@ class Stream:
     points: QueryFeatures
     mixer: State | None
     """None before the first frame."""
-    asked: Float[Tensor, "1 n 2"] | None = None
+    query_xy: Float[Tensor, "1 n 2"] | None = None
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
@@ -49,7 +47,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameTracks:
     """Where the points of a stream are in one frame."""
 
     xy: Float[np.ndarray, "n 2"]
@@ -61,7 +59,7 @@ class Seen:
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
 
 
-class Follower:
+class OnlineTracker:
     """Follows points through frames that come one by one, with a `Tapir` network that is causal."""
 
     def __init__(self, model: Tapir):
@@ -82,7 +80,7 @@ class Follower:
         reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
-    ) -> Stream:
+    ) -> OnlineState:
         """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
         Then give every frame to `step`, this one first:
@@ -103,18 +101,18 @@ class Follower:
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         if reference is not None:
-            shown = Reference(check_frame(reference), size)
-            if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
-                raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
-            found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
-            return _numbered(Stream(size, resolutions, found, None))
-        found, asked = self._points_on(frame, points, resolutions)
-        anchors = self._anchors(frame, asked) if self._polishes(polish) else None
-        return _numbered(Stream(size, resolutions, found, None, asked, anchors))
+            padded = Reference(check_frame(reference), size)
+            if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
+                raise BadInput(f"a point is outside of the reference, which has {padded.size[1]}x{padded.size[0]} pixels")
+            features, _ = self._points_on(padded.frames(0, 1)[0], points, resolutions)
+            return _numbered(OnlineState(size, resolutions, features, None))
+        features, query_xy = self._points_on(frame, points, resolutions)
+        anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
+        return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors))
 
     @full_precision()
     @torch.inference_mode()
-    def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
+    def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
         """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
@@ -122,9 +120,11 @@ class Follower:
         """
         frame = check_frame(frame, stream.size)
         if not len(stream):
-            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
+            return stream, FrameTracks(
+                np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64)
+            )
         features = self._features(frame[None], stream.resolutions)
-        known = None if stream.asked is None else stream.asked[:, :, None]
+        known = None if stream.query_xy is None else stream.query_xy[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
         xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
         if anchors is not None:
@@ -132,32 +132,32 @@ class Follower:
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
         ids = np.array(stream.ids, np.int64)
-        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
-        return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
+        result = FrameTracks(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
+        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
 
     @full_precision()
     @torch.inference_mode()
-    def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
+    def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
         """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
 
         Call it before the `step` with the same frame. The new points have no past.
         """
         frame = check_frame(frame, stream.size)
-        new, asked = self._points_on(frame, points, stream.resolutions)
-        before = asked.new_full((1, len(stream), 2), torch.nan) if stream.asked is None else stream.asked
+        new, query_xy = self._points_on(frame, points, stream.resolutions)
+        before = query_xy.new_full((1, len(stream), 2), torch.nan) if stream.query_xy is None else stream.query_xy
         mixer = stream.mixer
         if mixer is not None:
             blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
-        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, asked))
+        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
         points = stream.points.beside(new)
-        stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        stream = replace(stream, points=points, mixer=mixer, query_xy=torch.cat([before, query_xy], 1), anchors=anchors)
         return _numbered(stream)
 
     @full_precision()
     @torch.inference_mode()
-    def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
-        """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
+    def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
+        """Select some points of the stream, by place in it (not by id), in that order; their ids stay theirs.
 
         `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
         """
@@ -169,20 +169,20 @@ class Follower:
         places = places.astype(np.int64)
         chosen = torch.as_tensor(places, device=self.device)
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
-        asked = None if stream.asked is None else stream.asked[:, chosen]
+        query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
         ids = tuple(stream.ids[place] for place in places.tolist())
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors, ids=ids)
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, anchors=anchors, ids=ids)
 
-    def _polishes(self, asked: bool | None) -> bool:
-        return self.model.config.polish if asked is None else asked
+    def _polishes(self, chosen: bool | None) -> bool:
+        return self.model.config.polish if chosen is None else chosen
 
-    def _anchors(self, frame: np.ndarray, asked: Float[Tensor, "1 n 2"]) -> Anchors:
+    def _anchors(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> Anchors:
         """Patches around points (x, y) of a frame."""
         size = (frame.shape[0], frame.shape[1])
-        return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
+        return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
-    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
+    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
         images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
         return self.model.features(images[None], resolutions)
 
@@ -194,11 +194,11 @@ class Follower:
         if places.ndim != 2 or places.shape[1] != 2:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
         queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
-        asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))[None].to(self.device)
-        return self.model.query_features(self._features(frame[None], resolutions), asked), asked[..., 1:]
+        checked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))[None].to(self.device)
+        return self.model.query_features(self._features(frame[None], resolutions), checked), checked[..., 1:]
 
 
-def _numbered(stream: Stream) -> Stream:
+def _numbered(stream: OnlineState) -> OnlineState:
     """The stream with ids for those of its points that came last."""
     new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
     return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)

@@ -1,4 +1,4 @@
-"""Tracks made exact to a fraction of a pixel, by laying each point's first look on every later frame.
+"""Tracks polished to a fraction of a pixel, by aligning the patch around each query with every other frame.
 
 Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2). Not a
 part of TAPIR, whose network finds a point anew in every frame, wherever it is, but a small one only to about a pixel; alignment
@@ -57,7 +57,7 @@ _STIFF = 4e-4
 
 
 def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu") -> Float[Tensor, "t y x"]:
-    """Return images that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
+    """Compute the images that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
     images = torch.from_numpy(frames).to(device).float().mean(-1)[:, None]
     size = reduced(images.shape[-2], images.shape[-1])
     if size != images.shape[-2:]:
@@ -72,7 +72,7 @@ def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
 
 
 def reduced(height: int, width: int) -> Size:
-    """Return height and width of the images that patches are cut from.
+    """Compute height and width of the images that patches are cut from.
 
     >>> reduced(1080, 1920), reduced(200, 300)
     ((256, 455), (200, 300))
@@ -94,9 +94,9 @@ def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Patches:
-    """What n points looked like in the frames of their queries."""
+    """Patches around n points in the frames of their queries."""
 
-    look: Float[Tensor, "n p"]
+    template: Float[Tensor, "n p"]
     """Grey, with weighted mean 0 and variance 1."""
     solve: Float[Tensor, "n p 6"]
     """From a patch's differences to the warp that undoes them, to first order."""
@@ -111,34 +111,36 @@ class Patches:
         upright = torch.eye(2, device=image.device).expand(len(places), 1, 2, 2)
         raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (image, *_slopes(image)))
         deviation = ((raw - (raw * weight).sum(-1, keepdim=True)).square() * weight).sum(-1).sqrt()
-        look = _standard(raw, weight)
+        template = _standard(raw, weight)
         moves = torch.stack([across, down, across * x, across * y, down * x, down * y], -1)
         moves = moves / deviation.clamp(min=CONTRAST)[:, None, None]
-        ignored = torch.stack([torch.ones_like(look), look], -1)  # brightness and contrast, orthonormal under the weight
+        ignored = torch.stack(
+            [torch.ones_like(template), template], -1
+        )  # brightness and contrast, orthonormal under the weight
         moves = moves - ignored @ ((ignored * weight[:, None]).mT @ moves)
         stiff = torch.tensor([1, 1, *[RADIUS**2 / 4] * 4], device=image.device) * _STIFF
         weighted = (moves * weight[:, None]).mT
         solve = torch.linalg.solve(weighted @ moves + torch.diag(stiff), weighted).mT.contiguous()
-        return cls(look, solve, deviation < CONTRAST)
+        return cls(template, solve, deviation < CONTRAST)
 
     def select(self, index: Any) -> "Patches":
-        """Return those of some of the points, by number, mask or slice."""
-        return Patches(self.look[index], self.solve[index], self.plain[index])
+        """Select those of some of the points, by number, mask or slice."""
+        return Patches(self.template[index], self.solve[index], self.plain[index])
 
     @_exact
-    def aligned(
+    def align(
         self, image: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
         """Place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
-        weight, look = _weight(image.device), self.look[:, None]
+        weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):
-            step = (_standard(_sampled(image, xy, affine), weight) - look) @ self.solve
+            step = (_standard(_sampled(image, xy, affine), weight) - template) @ self.solve
             a, b, c, d = (step[..., 2:] + step.new_tensor([1, 0, 0, 1])).unbind(-1)
             inverse = torch.stack([d, -b, -c, a], -1) / (a * d - b * c).clamp(min=0.1)[..., None]
             affine = affine @ inverse.unflatten(-1, (2, 2))
             xy = xy - (affine @ step[..., :2, None])[..., 0]
-        score = (_standard(_sampled(image, xy, affine), weight) * look * weight).sum(-1)
+        score = (_standard(_sampled(image, xy, affine), weight) * template * weight).sum(-1)
         area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
         sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(REACH))
         sound &= (area > STRETCH[0]) & (area < STRETCH[1])
@@ -159,17 +161,17 @@ class Anchors:
     xy: Float[Tensor, "n 2"]
     """Where a point was when it was last found."""
     affine: Float[Tensor, "n 2 2"]
-    """How its patch lay there."""
+    """The warp of its patch there."""
     motion: Float[Tensor, "n 2"]
     """Since the frame before, if it was found in both."""
-    found: Bool[Tensor, " n"]
+    aligned: Bool[Tensor, " n"]
     """In the last frame."""
     rough: Float[Tensor, "n 2"]
     """Where the network put it in the last frame; NaN before the first."""
 
     @classmethod
     def at(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
-        """Return points at places (x, y) of an image, which is also the first to be given to `follow`."""
+        """Start points at places (x, y) of an image, which is also the first to be given to `follow`."""
         return cls(
             Patches.cut(image, places),
             places,
@@ -184,18 +186,18 @@ class Anchors:
         return len(self.xy)
 
     def select(self, index: Any) -> "Anchors":
-        """Return some of the points, by number, mask or slice."""
+        """Select some of the points, by number, mask or slice."""
         return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
 
     def beside(self, *others: "Anchors") -> "Anchors":
-        """Return these points, and then others."""
+        """Join these points, and then others."""
         every = (self, *others)
         patches = Patches(*(torch.cat([getattr(a.patches, f.name) for a in every]) for f in fields(Patches)))
         return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
 
     @property
     def _state(self) -> tuple[Tensor, ...]:
-        return self.xy, self.affine, self.motion, self.found, self.rough
+        return self.xy, self.affine, self.motion, self.aligned, self.rough
 
     def follow(
         self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
@@ -211,16 +213,16 @@ class Anchors:
             anchors, places, scores = zip(*done, strict=True)
             return anchors[0].beside(*anchors[1:]), torch.cat(places), torch.cat(scores)
         first = self.rough.isnan().any(-1)
-        held, moved = self.found[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
-        begun = torch.stack([rough, *(torch.where(held, self.xy + motion, rough) for motion in (moved, self.motion))], 1)
-        xy, affine, score = self.patches.aligned(image, begun, self.affine)
+        was_aligned, moved = self.aligned[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
+        begun = torch.stack([rough, *(torch.where(was_aligned, self.xy + motion, rough) for motion in (moved, self.motion))], 1)
+        xy, affine, score = self.patches.align(image, begun, self.affine)
         score = torch.where(first & ~self.patches.plain, 1.0, score)
         xy, affine = torch.where(first[:, None], self.xy, xy), torch.where(first[:, None, None], self.affine, affine)
-        found = score > ACCEPTED
-        kept = found[:, None]
-        motion = torch.where(kept & held & ~first[:, None], xy - self.xy, 0.0)
+        aligned = score > ACCEPTED
+        kept = aligned[:, None]
+        motion = torch.where(kept & was_aligned & ~first[:, None], xy - self.xy, 0.0)
         last, affine = torch.where(kept, xy, self.xy), torch.where(kept[..., None], affine, self.affine)
-        after = replace(self, xy=last, affine=affine, motion=motion, found=found, rough=rough)
+        after = replace(self, xy=last, affine=affine, motion=motion, aligned=aligned, rough=rough)
         return after, torch.where(kept, xy, rough), score
 
 
@@ -231,8 +233,8 @@ def polished(
     confidence: Float[Tensor, "n t"],
     device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Return tracks of a network, made exact: places in raster pixels, and confidences, raised to the correlation where that is
-    high.
+    """Align tracks of a network with the images: places in raster pixels, and confidences, raised to the correlation where that
+    is high.
 
     Points that were asked for between two frames are left alone.
 
@@ -276,7 +278,7 @@ def polished(
 def prefer_polished(
     xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-    """Return places and confidences of the network, or where patches were found and their correlation where that is high
+    """Choose places and confidences of the network, or where patches were found and their correlation where that is high
     enough."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
@@ -289,8 +291,8 @@ def _sampled(
     unit = xy.new_tensor([2 / image.shape[1], 2 / image.shape[0]])
     maps = torch.cat([affine * unit[:, None], (xy * unit - 1)[..., None]], -1)  # n c 2 3
     places = (maps.flatten(0, 2) @ _offsets(image.device).T).unflatten(0, (-1, 2)).mT
-    found = F.grid_sample(image[None, None], places[None], padding_mode="border", align_corners=False)
-    return found[0, 0].unflatten(0, xy.shape[:2])
+    samples = F.grid_sample(image[None, None], places[None], padding_mode="border", align_corners=False)
+    return samples[0, 0].unflatten(0, xy.shape[:2])
 
 
 def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Float[Tensor, "*s p"]:

@@ -1,10 +1,10 @@
-"""The tracker that people use: videos and points in, tracks out.
+"""The tracker of the TAPIR family: videos and points in, tracks out.
 
-`Tracker` wraps a network (`Tapir`) with everything around it:
+`TapirTracker` wraps a network (`Tapir`) with everything around it:
 
-    track, correct           a whole video                 clip.py: frames looked at, clicks joined, tracks polished
-                             a long one in windows         windows.py, and how long they may be: memory.py
-                             clicks, corrections           clicks.py, corrections.py; of another image: reference.py
+    track, correct           a whole video                 clip.py; in windows if it is long: windows.py
+                             clicks, corrections           clicks.py, corrections.py; of another image: inputs.py
+                             positions made exact          polish.py
     start, step, add, keep   frames as they come           follower.py
 """
 
@@ -25,33 +25,32 @@ from tapetum.layers.cpu import speed_up
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import Features, Size
+from tapetum.systems.tap.network.types import FeatureGrids, Size
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
-from tapetum.systems.tap.tracking.clip import Clip
+from tapetum.systems.tap.tracking.clip import VideoTracking
 from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.systems.tap.tracking.feature_file import FeatureFile
-from tapetum.systems.tap.tracking.follower import Follower, Seen, Stream
-from tapetum.systems.tap.tracking.inputs import check_queries
-from tapetum.systems.tap.tracking.memory import frames_at_a_time, plan_windows
-from tapetum.systems.tap.tracking.reference import Reference
+from tapetum.systems.tap.tracking.follower import FrameTracks, OnlineState, OnlineTracker
+from tapetum.systems.tap.tracking.inputs import Reference, check_queries
+from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
-__all__ = ["Seen", "Stream", "Tracker", "build", "load"]
+__all__ = ["FrameTracks", "OnlineState", "TapirTracker", "build", "load"]
 
 
-class Tracker(Follower):
+class TapirTracker(OnlineTracker):
     """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`.
 
     The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
     """
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Tracker":
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
         """Move the network, as `torch.nn.Module.to`; returns this tracker."""
         self.model.to(device=device, dtype=dtype)
         return self
 
-    def compile(self, **options: Any) -> "Tracker":
+    def compile(self, **options: Any) -> "TapirTracker":
         """Compile the image network and the mixer, which take most of the time, with `torch.compile(**options)`.
 
         The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
@@ -79,7 +78,7 @@ class Tracker(Follower):
         frame_chunk: int | None = None,
         half_features: bool = True,
         refinement_resolutions: Sequence[Size] | None = None,
-        second_look: bool | None = None,
+        second_pass: bool | None = None,
         polish: bool | None = None,
         features: FeatureFile | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -104,7 +103,7 @@ class Tracker(Follower):
             half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
                 That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_look: seek each point once more, with what it looks like wherever it was seen (`tap.network.second_look`),
+            second_pass: match each point once more, by features averaged over where it was visible (`network.second_pass`),
                 which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
             polish: align each point's first look with every frame (`polish`); None does what the network's config
                 says, which is yes for the bundled ones and no for the published ones.
@@ -119,31 +118,31 @@ class Tracker(Follower):
         video = open_video(video)
         config, size = self.model.config, (video.height, video.width)
         shown = None if reference is None else Reference(reference, size)
-        asked = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
-        numbers = None if ids is None else number_points(as_ids(ids), asked)
-        again = config.second_look if second_look is None else second_look
+        clicks = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
+        numbers = None if ids is None else number_points(as_ids(ids), clicks)
+        again = config.second_pass if second_pass is None else second_pass
         if again and config.causal:
             raise BadInput(
-                "a second look needs the future, and this network is causal; leave second_look out, or take tapir-nano"
+                "a second pass needs the future, and this network is causal; leave second_pass out, or take tapir-nano"
             )
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
 
-        def look(frames: np.ndarray) -> Features:
+        def compute(frames: np.ndarray) -> FeatureGrids:
             return self._features(frames, resolutions)
 
-        return Clip(
+        return VideoTracking(
             model=self.model,
-            look=look if features is None else features.remembering(look, self.model, config, resolutions),
+            compute=compute if features is None else features.wrap(compute, self.model, config, resolutions),
             video=video,
             reference=shown,
-            asked=asked,
+            clicks=clicks,
             numbers=numbers,
             windows=plan_windows(config, resolutions, len(video), half, window, overlap),
             frame_chunk=frame_chunk or frames_at_a_time(config, resolutions, size),
             query_chunk=query_chunk,
             half=half,
-            second_look=again,
+            second_pass=again,
             polish=self._polishes(polish),
             progress=progress,
         ).track()
@@ -171,7 +170,7 @@ class Tracker(Follower):
         return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
 
 
-def build(name: str, seed: int = 0) -> Tracker:
+def build(name: str, seed: int = 0) -> TapirTracker:
     """Build a tracker of a known architecture with random weights, the same for the same seed.
 
     Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano. Raises BadInput for others.
@@ -180,12 +179,12 @@ def build(name: str, seed: int = 0) -> Tracker:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Tracker(Tapir(ARCHITECTURES[name]))
+        return TapirTracker(Tapir(ARCHITECTURES[name]))
 
 
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
-) -> Tracker:
+) -> TapirTracker:
     """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
 
     Args:
@@ -198,8 +197,8 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
-    wanted = ARCHITECTURES[known.architecture] if known else None
-    model = weights.load(path, causal=wanted.causal if wanted else None)
-    if known and model.config != wanted and record_of(path) is None:  # what was fetched is known by its checksum
+    config = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=config.causal if config else None)
+    if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    return Tracker(speed_up(model)).to(device, dtype)
+    return TapirTracker(speed_up(model)).to(device, dtype)

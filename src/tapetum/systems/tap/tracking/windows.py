@@ -1,4 +1,4 @@
-"""A long video in windows, so that memory does not grow with its length.
+"""Tracking a long video in windows, so that memory does not grow with its length, and how long the windows may be.
 
 TAPIR seeks a point in every frame on its own, with the features of its query; only the refinement looks at neighbouring frames.
 So the features of a query, taken once from its own frame, are carried to every window of the video, before and after it, and
@@ -9,7 +9,7 @@ appearance does not drift. Neighbouring windows overlap, to give the refinement 
     window 1            [- -|- - - - - -|- -]              | cut: the middle of an overlap. Each frame's answer comes from the
     window 2                        [- -|- - - - - - -]      window in which it is farther from the edge.
 
-Each window is looked at on its own, once or, with a second look, twice (`tapetum.systems.tap.network.second_look`).
+Each window is looked at on its own, once or, with a second pass, twice (`tapetum.systems.tap.network.second_pass`).
 
 A causal network needs no overlap: the state of its mixer is carried, and the result is exactly that of one pass.
 
@@ -25,12 +25,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.second_look import seen_features
-from tapetum.systems.tap.network.types import Features, QueryFeatures, State
-from tapetum.systems.tap.tracking.clicks import share_looks, share_places
+from tapetum.systems.tap.network.second_pass import average_visible_features
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State
+from tapetum.systems.tap.tracking.clicks import share_features, share_places
 
-FeaturesOf = Callable[[int, int], Features]
+FeaturesOf = Callable[[int, int], FeatureGrids]
 """Computes the features of frames begin..end-1 of a video."""
 
 
@@ -66,32 +68,32 @@ def plan(frames: int, window: int, overlap: int) -> list[Window]:
 class Reel:
     """Features of a stretch of a video that moves on, in one piece of memory that is used again and again."""
 
-    def __init__(self, features_of: FeaturesOf, chunk: int, room: int, half: bool = False):
-        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `room` frames long.
+    def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
+        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `capacity` frames long.
 
         `half` keeps float32 features in float16.
         """
-        self._features_of, self._chunk, self._room, self._half = features_of, chunk, room, half
-        self._held: Features | None = None
+        self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
+        self._buffer: FeatureGrids | None = None
         self._begin = self._end = 0
 
-    def show(self, begin: int, end: int) -> Features:
-        """Return features of frames begin..end-1, where begin never falls. They last until the next call."""
-        kept = max(0, self._end - begin)
-        if self._held is not None and kept and begin > self._begin:
-            for maps in self._held.maps:
-                for place in range(kept):
+    def show(self, begin: int, end: int) -> FeatureGrids:
+        """Compute features of frames begin..end-1, where begin never falls. They last until the next call."""
+        reused = max(0, self._end - begin)
+        if self._buffer is not None and reused and begin > self._begin:
+            for maps in self._buffer.maps:
+                for place in range(reused):
                     maps[:, place] = maps[:, begin - self._begin + place]
-        for first in range(begin + kept, end, self._chunk):
+        for first in range(begin + reused, end, self._chunk):
             last = min(first + self._chunk, end)
             part = self._features_of(first, last)
-            if self._held is None:
-                self._held = part.blank(self._room, self._half)
-            for maps, new in zip(self._held.maps, part.maps, strict=True):
+            if self._buffer is None:
+                self._buffer = part.blank(self._capacity, self._half)
+            for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
-        assert self._held is not None
+        assert self._buffer is not None
         self._begin, self._end = begin, end
-        return self._held.frames(0, end - begin)
+        return self._buffer.frames(0, end - begin)
 
 
 def track_in_windows(
@@ -104,31 +106,33 @@ def track_in_windows(
     numbers: Int[Tensor, " n"] | None = None,
     query_chunk: int | None,
     frame_chunk: int | None,
-    second_look: bool = False,
+    second_pass: bool = False,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: places and confidences in all frames, on the CPU.
 
     `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 says that no frame of
     it shows the place. With `numbers`, queries of one number are clicks of one point, and know of each other's places. With
-    `second_look`, each window is looked at twice, the second time with what was seen in it.
+    `second_pass`, each window is looked at twice, the second time with what was seen in it.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
     xy, confidence = torch.full((len(queries), frames, 2), torch.nan), torch.full((len(queries), frames), torch.nan)
-    asked = queries[None].to(points.initial.device)
+    query_batch = queries[None].to(points.initial.device)
     state: State | None = None
     for window in windows:
         features = reel.show(window.begin, window.end)
-        seek, known = points, places_of(asked, window.end - window.begin, window.begin)
+        sought, known = points, places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
             known = share_places(known, numbers)
-        for again in range(1 + second_look):
+        for again in range(1 + second_pass):
             if again:
-                seek = seen_features(model, features, points, out, asked[..., 0].round() - window.begin, query_chunk)
-                seek = seek if numbers is None else share_looks(seek, numbers)
+                sought = average_visible_features(
+                    model, features, points, out, query_batch[..., 0].round() - window.begin, query_chunk
+                )
+                sought = sought if numbers is None else share_features(sought, numbers)
             out = model.trajectories(
                 features,
-                seek,
+                sought,
                 known,
                 query_chunk=query_chunk,
                 frame_chunk=frame_chunk,
@@ -140,3 +144,43 @@ def track_in_windows(
         xy[:, here] = out.tracks[0, :, new].float().cpu()
         confidence[:, here] = out.confidence[0, :, new].cpu()
     return xy, confidence
+
+
+FEATURE_BYTES = 1 << 30
+"""Features of at most this size are held at a time, if no window is asked for."""
+ACTIVATION_BYTES = 1 << 24
+"""So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
+if nothing else is asked for."""
+LEAST_WINDOW = 48
+"""Frames; a window is not made shorter than this to save memory."""
+MOST_OVERLAP = 24
+"""Frames that two windows share, if nothing else is asked for."""
+
+
+def plan_windows(
+    config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool, window: int | None, overlap: int | None
+) -> list[Window]:
+    """Plan the windows that are asked for, or as long ones as memory allows; a causal network needs no overlap.
+
+    Raises BadInput for windows that leave no frame for themselves, or share none where they must.
+    """
+    window = window or affordable(config, resolutions, frames, half)
+    if overlap is None:
+        overlap = min(MOST_OVERLAP, window // 3)
+    if window < 1 or not 0 <= overlap < window or (overlap == 0 and not config.causal and window < frames):
+        raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
+    return plan(frames, window, 0 if config.causal else overlap)
+
+
+def affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool) -> int:
+    """Count the frames whose features fit in FEATURE_BYTES: in float32 if all `frames` do, else in float16 if `half`."""
+    cells = sum(height * width for height, width in {config.initial_resolution, *resolutions})
+    each = cells * (4 * config.hires_dim + 2 * config.lowres_dim) // 16
+    fit = FEATURE_BYTES // each
+    return max(LEAST_WINDOW, 2 * fit if half and frames > fit else fit)
+
+
+def frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...], size: Size) -> int:
+    """Count the frames that fit in ACTIVATION_BYTES, as float32, before they are resized and after the stem (stride 2)."""
+    pixels = max(height * width for height, width in {config.initial_resolution, *resolutions})
+    return max(1, ACTIVATION_BYTES // max(pixels * config.stem_channels, 12 * size[0] * size[1]))

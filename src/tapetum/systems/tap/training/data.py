@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle
-from tapetum.systems.tap.training.clips import Clips, Tracked
+from tapetum.systems.tap.training.clips import ClipDataset, TrackedClip
 from tapetum.systems.tap.training.warping import random_motion, warp_frames, warp_points
 
 
@@ -68,7 +68,7 @@ class TapSamples(torch.utils.data.Dataset[TapSample]):
 
     def __init__(
         self,
-        clips: Clips,
+        clips: ClipDataset,
         *,
         size: int,
         points: int,
@@ -93,7 +93,7 @@ def collate(samples: Sequence[TapSample]) -> TapSample:
     return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
 
 
-def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
+def shorten(clip: TrackedClip, rng: np.random.Generator, frames: int) -> TrackedClip:
     """Cut out a part of `frames` frames: neighbours, or as often every second frame if there are enough."""
     have = len(clip.video)
     if frames >= have:
@@ -103,11 +103,11 @@ def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
     part = slice(begin, begin + step * (frames - 1) + 1, step)
     if not clip.visible[:, part].any():
         return shorten(clip, rng, frames)  # nothing to see in that part: take another
-    return Tracked(clip.video[part], clip.xy[:, part], clip.visible[:, part])
+    return TrackedClip(clip.video[part], clip.xy[:, part], clip.visible[:, part])
 
 
 def augment(
-    clip: Tracked,
+    clip: TrackedClip,
     rng: np.random.Generator,
     size: int,
     points: int,
@@ -130,10 +130,10 @@ def augment(
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
     visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
     video = _recolour(video / 255, *_colour(rng))
-    seen = np.flatnonzero(visible.any(1))
-    if len(seen) == 0:
+    visible_rows = np.flatnonzero(visible.any(1))
+    if len(visible_rows) == 0:
         return augment(clip, rng, size, points, first, alterations)  # the window missed all points: take another
-    rows = rng.choice(seen, points, replace=len(seen) < points)
+    rows = rng.choice(visible_rows, points, replace=len(visible_rows) < points)
     xy, visible = xy[rows], visible[rows]
     frames = (rng.random(visible.shape) * visible).argmax(1)
     if first > 0:

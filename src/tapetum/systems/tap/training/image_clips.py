@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from tapetum.scenes.shapes import outline
-from tapetum.systems.tap.training.clips import Tracked, open_textures
+from tapetum.scenes.facets.shapes import outline
+from tapetum.systems.tap.training.clips import TrackedClip, open_textures
 from tapetum.systems.tap.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
@@ -33,7 +33,7 @@ class Layer:
     maps: Maps
 
     def covers(self, xy: Float32[np.ndarray, "n t 2"]) -> Bool[np.ndarray, "n t"]:
-        """Tell which raster places of the frames lie on this layer."""
+        """Check which raster places of the frames lie on this layer."""
         x, y = np.moveaxis(warp_points(np.linalg.inv(self.maps), xy), -1, 0)
         h, w = self.alpha.shape
         inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
@@ -42,7 +42,7 @@ class Layer:
 
 def image_clip(
     rng: np.random.Generator, images: Sequence[ImageArray], *, size: int = 256, frames: int = 24, points: int = 64
-) -> Tracked:
+) -> TrackedClip:
     """Make a clip of size x size pixels with `points` tracks, of two or more images; the first one is the background.
 
     Every point is on the layer that is seen there in some frame; half are on cut-outs, where they cover enough.
@@ -51,7 +51,7 @@ def image_clip(
     layers += [_cut_out(rng, image, size, frames) for image in images[1:]]
     video = _draw(rng, layers, size)
     xy, visible = _tracks(rng, layers, size, frames, points)
-    return Tracked(video, xy, visible)
+    return TrackedClip(video, xy, visible)
 
 
 class ImageClips:
@@ -64,7 +64,7 @@ class ImageClips:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, k: int) -> Tracked:
+    def __getitem__(self, k: int) -> TrackedClip:
         rng = np.random.default_rng((self.seed, 2, k))
         draw = open_textures(self.source, self.part)
         images = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
@@ -122,11 +122,11 @@ def _tracks(
             own = np.linalg.inv(layer.maps)[start]
             local = np.einsum("nij,nj->ni", own[:, :2, :2], place[:, 0]) + own[:, :2, 2]
             xy = warp_points(layer.maps, np.repeat(local[:, None], frames, 1))
-            seen = layer.covers(xy) & (xy >= 0).all(-1) & (xy < size).all(-1)
+            shown = layer.covers(xy) & (xy >= 0).all(-1) & (xy < size).all(-1)
             for above in layers[number + 1 :]:
-                seen &= ~above.covers(xy)
-            chosen = np.flatnonzero(seen[np.arange(many), start])[: max(1, points // (2 * len(layers)))]
-            rows += [(xy[n], seen[n]) for n in chosen]
+                shown &= ~above.covers(xy)
+            chosen = np.flatnonzero(shown[np.arange(many), start])[: max(1, points // (2 * len(layers)))]
+            rows += [(xy[n], shown[n]) for n in chosen]
         if len(rows) >= points:
             break
     if not rows:

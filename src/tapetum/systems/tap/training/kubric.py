@@ -27,7 +27,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_npy
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 
 IMAGES = (".png", ".jpg", ".jpeg")
 """Endings of the files of frames."""
@@ -76,11 +76,11 @@ class KubricClips:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, k: int) -> Tracked:
+    def __getitem__(self, k: int) -> TrackedClip:
         return read_sequence(self.folder / self.names[k])
 
 
-def write_sequence(sequence: Path, clip: Tracked) -> None:
+def write_sequence(sequence: Path, clip: TrackedClip) -> None:
     """Write a clip as the folder `sequence` in this layout, frames as png, for data of one's own."""
     (sequence / "frames").mkdir(parents=True)
     for number, frame in enumerate(clip.video[:]):
@@ -89,7 +89,7 @@ def write_sequence(sequence: Path, clip: Tracked) -> None:
     np.save(sequence / f"{sequence.name}.npy", np.array(truth, dtype=object), allow_pickle=True)
 
 
-def read_sequence(sequence: Path) -> Tracked:
+def read_sequence(sequence: Path) -> TrackedClip:
     """Read the tracks of one sequence and its frames, which are still to be decoded. BadInput names a damaged folder."""
     npy = sequence / f"{sequence.name}.npy"
     truth = load_npy(npy)
@@ -108,7 +108,7 @@ def read_sequence(sequence: Path) -> Tracked:
     finite = np.isfinite(xy[..., 0]) & np.isfinite(xy[..., 1])
     if not finite.all():
         xy, visible = np.where(finite[..., None], xy, np.float32(0)), visible & finite
-    return Tracked(Images(files), xy, visible)
+    return TrackedClip(Images(files), xy, visible)
 
 
 @dataclass(frozen=True)

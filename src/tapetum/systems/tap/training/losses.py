@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
-from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
 SIZE = (256, 256)
 """Height and width of the image in whose pixels all distances of the losses are meant."""
@@ -51,14 +51,14 @@ class TrackLosses:
         )
 
 
-def mean_of_looks(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """Take the mean over the looks of a network that looks once or more."""
+def mean_over_passes(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """Take the mean over the passes of a network with one or more."""
     return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
 
 
 def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
-    """Take `mean_of_looks`, term by term."""
-    return TrackLosses(*(mean_of_looks([getattr(look, term.name) for look in losses]) for term in fields(TrackLosses)))
+    """Take `mean_over_passes`, term by term."""
+    return TrackLosses(*(mean_over_passes([getattr(one, term.name) for one in losses]) for term in fields(TrackLosses)))
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:
@@ -71,7 +71,7 @@ def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Te
 
 
 def estimate_losses(
-    estimate: Estimate,
+    estimate: TrackEstimate,
     xy: Float[Tensor, "b n t 2"],
     occluded: Bool[Tensor, "b n t"],
     video_size: tuple[int, int],
@@ -91,10 +91,10 @@ def estimate_losses(
     """
     hidden = occluded.float()
     everywhere = torch.ones_like(hidden) if mask is None else mask.float()
-    seen = (1 - hidden) * everywhere
+    counted = (1 - hidden) * everywhere
     error = scale_xy(estimate.tracks.float() - xy.float(), video_size, SIZE)
     squared = error.square().sum(-1)
-    position = POSITION_WEIGHT * (huber((squared + 1e-12).sqrt()) * seen).mean()
+    position = POSITION_WEIGHT * (huber((squared + 1e-12).sqrt()) * counted).mean()
 
     weight = everywhere * (1 + rebalance * (1 - hidden))
     if occlusion_mask is not None:
@@ -102,12 +102,12 @@ def estimate_losses(
     occlusion = F.binary_cross_entropy_with_logits(estimate.occlusion.float(), hidden, weight)
 
     wrong = (squared.detach() > WRONG_BEYOND**2).float()
-    expected_dist = F.binary_cross_entropy_with_logits(estimate.expected_dist.float(), wrong, seen)
+    expected_dist = F.binary_cross_entropy_with_logits(estimate.expected_dist.float(), wrong, counted)
     return TrackLosses(position, occlusion, expected_dist)
 
 
 def matching_loss(
-    heat: Float[Tensor, "b n t h w"],
+    heatmap: Float[Tensor, "b n t h w"],
     xy: Float[Tensor, "b n t 2"],
     occluded: Bool[Tensor, "b n t"],
     video_size: tuple[int, int],
@@ -117,17 +117,17 @@ def matching_loss(
     Not in the papers. The position loss reaches matching through a disc around the cell that won, so where the wrong cell won
     it cannot say which was right; this term can. Mean over all points and frames, hidden ones included as zeros.
 
-    >>> heat = torch.zeros(1, 1, 1, 2, 2)
-    >>> round(float(matching_loss(heat, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
+    >>> heatmap = torch.zeros(1, 1, 1, 2, 2)
+    >>> round(float(matching_loss(heatmap, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
     4.0
     """
-    height, width = heat.shape[-2:]
+    height, width = heatmap.shape[-2:]
     size = torch.tensor([width, height], device=xy.device)
     at = scale_xy(xy.float(), video_size, (height, width)) - 0.5
     at = torch.minimum(at.clamp(min=0), size - 1.0)
     low = at.floor().minimum(size - 2.0).clamp(min=0)
     (right, down), (x, y) = (at - low).unbind(-1), low.long().unbind(-1)
-    log_probability = heat.float().flatten(-2).log_softmax(-1)
+    log_probability = heatmap.float().flatten(-2).log_softmax(-1)
     loss = torch.zeros_like(right)
     for dy, vertical in ((0, 1 - down), (1, down)):
         for dx, horizontal in ((0, 1 - right), (1, right)):
@@ -148,7 +148,7 @@ def tracking_losses(
 ) -> TrackLosses:
     """Sum the losses over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
 
-    def losses(estimate: Estimate) -> TrackLosses:
+    def losses(estimate: TrackEstimate) -> TrackLosses:
         return estimate_losses(
             estimate, xy, occluded, video_size, mask=mask, occlusion_mask=occlusion_mask, rebalance=rebalance
         )

@@ -20,7 +20,7 @@ from torch import nn
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import PAPER, TapSamples
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences
 from tapetum.systems.tap.training.recipes import TapKubric
@@ -36,13 +36,13 @@ class KubricTask(PointTask):
         super().__init__(run.size, run.points, refine_with_gradient=run.refine_with_gradient)
         self.run = run
         names = kubric_sequences(run.data)
-        held = min(run.checks, len(names) // 10)
-        self.names, self.held_out = tuple(names[: len(names) - held]), tuple(names[len(names) - held :])
+        holdout = min(run.checks, len(names) // 10)
+        self.names, self.held_out = tuple(names[: len(names) - holdout]), tuple(names[len(names) - holdout :])
         if run.start is None and run.model not in tracker.ARCHITECTURES:
             raise BadInput(f"there is no architecture named {run.model!r}; known names are {', '.join(tracker.ARCHITECTURES)}")
         self.architecture = tracker.load(run.start).model.config if run.start else tracker.ARCHITECTURES[run.model]
         size = (run.size, run.size)
-        self.config = replace(self.architecture, initial_resolution=size, refine_at_least=None, second_look=False)
+        self.config = replace(self.architecture, initial_resolution=size, refine_at_least=None, second_pass=False)
 
     def model(self) -> nn.Module:
         """Make the network, with the weights of `TapKubric.start` if it names any."""
@@ -57,13 +57,13 @@ class KubricTask(PointTask):
         clips = KubricClips(Path(run.data), self.names)
         return TapSamples(clips, size=run.size, points=run.points, seed=run.seed, frames=run.frames, alterations=PAPER)
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Read the beginnings of the sequences that are kept for it."""
         clips, part = KubricClips(Path(self.run.data), self.held_out), slice(self.run.frames)
-        return [Tracked(c.video[part], c.xy[:, part], c.visible[:, part]) for c in (clips[k] for k in range(len(clips)))]
+        return [TrackedClip(c.video[part], c.xy[:, part], c.visible[:, part]) for c in (clips[k] for k in range(len(clips)))]
 
     def describe(self) -> Mapping[str, Any]:
-        """Tell all that decides what is learned; the folder may move."""
+        """Collect all that decides what is learned; the folder may move."""
         run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "micro_batch")}
         return json.loads(json.dumps({**run, "start": run["start"] and Path(run["start"]).name, "sequences": len(self.names)}))
 

@@ -21,9 +21,16 @@ from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Clips, Joined, SceneClips, Tracked, open_textures
+from tapetum.systems.tap.training.clips import (
+    ClipDataset,
+    EpisodeClips,
+    Joined,
+    SceneClips,
+    TrackedClip,
+    check_episodes,
+    open_textures,
+)
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
-from tapetum.systems.tap.training.episode_clips import EpisodeClips, check_episodes
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import PointTask, save_finished
@@ -48,7 +55,7 @@ class SceneTask(PointTask):
             initial_resolution=(phase.size, phase.size),
             iterations=phase.iterations,
             refine_at_least=None,
-            second_look=False,
+            second_pass=False,
         )
 
     def model(self) -> nn.Module:
@@ -75,17 +82,18 @@ class SceneTask(PointTask):
             alterations=replace(FEW_CLIPS, motion=phase.motion),
         )
 
-    def checks(self) -> list[Tracked]:
+    def checks(self) -> list[TrackedClip]:
         """Draw scenes with held-out textures."""
         run = self.run
         content = source_label(run.textures), source_label(run.episodes)
-        return [*_held_out(run.world, run.checks, run.seed + 1000, run.textures, run.episodes, content)]
+        return [*_check_scenes(run.world, run.checks, run.seed + 1000, run.textures, run.episodes, content)]
 
     def describe(self) -> Mapping[str, Any]:
-        """Tell all that decides what is learned."""
+        """Collect all that decides what is learned."""
         run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
         if self.run.world == "facets":
             del run["world"], run["episodes"]  # as runs were told before there were bodies
+        run["model"] = {"second_look" if k == "second_pass" else k: v for k, v in run["model"].items()}
         for outside in {"start", "textures", "episodes"} & set(run):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {_SAVED_AS.get(k, k): v for k, v in asdict(self.phase).items() if k != "micro_batch"}
@@ -93,19 +101,19 @@ class SceneTask(PointTask):
 
 
 @lru_cache(maxsize=1)  # the phases of a run are checked on the same scenes
-def _held_out(
+def _check_scenes(
     world: str, count: int, seed: int, textures: str | None, episodes: str | None, content: tuple[str | None, str | None]
-) -> tuple[Tracked, ...]:
+) -> tuple[TrackedClip, ...]:
     """Draw scenes; `content` tells the folders of these names from those that were there before."""
     run = TapNano(world=world, textures=textures, episodes=episodes)  # pyright: ignore[reportArgumentType]
     clips = Joined(*world_clips(run, count, seed=seed, part="held-out"))
     return tuple(clips[k] for k in range(count))
 
 
-def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[Clips]:
-    """Give `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
+def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[ClipDataset]:
+    """Open `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
     bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
-    made: list[Clips] = []
+    made: list[ClipDataset] = []
     if count > bodies:
         made.append(SceneClips(count - bodies, seed=seed, textures=run.textures, part=part, cache=cache))
     if bodies:

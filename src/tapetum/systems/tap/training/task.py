@@ -15,10 +15,10 @@ from tapetum.core.reading import no_pipe
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.second_look import looks
-from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.network.second_pass import track_passes
+from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSample, collate
-from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
+from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
 from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
 from tapetum.train import StepContext, Task
 from tapetum.train.launch import is_main
@@ -37,10 +37,10 @@ class PointTask(Task):
     def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
         self.size, self.points = size, points
         self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
-        self._checks: list[Tracked] | None = None
+        self._checks: list[TrackedClip] | None = None
 
-    def checks(self) -> list[Tracked]:
-        """Give clips that are never trained on."""
+    def checks(self) -> list[TrackedClip]:
+        """Load clips that are never trained on."""
         raise NotImplementedError
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
@@ -50,12 +50,12 @@ class PointTask(Task):
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
 
-        Of a network that looks twice, the mean over both looks; the fractions are those of the second.
+        Of a network with two passes, the mean over both; the fractions are those of the second.
         """
         learn, size = self.refine_with_gradient, (self.size, self.size)
-        every = looks(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
+        every = track_passes(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
         out = every[-1]
-        losses = mean_losses([tracking_losses(look, batch.xy, batch.occluded, size) for look in every])
+        losses = mean_losses([tracking_losses(one, batch.xy, batch.occluded, size) for one in every])
         total = losses.total
         logs = {
             "position": losses.position.detach(),
@@ -63,8 +63,8 @@ class PointTask(Task):
             "expected_dist": losses.expected_dist.detach(),
         }
         if self.matching_weight:
-            heats = [look.heat for look in every if look.heat is not None]
-            matching = mean_of_looks([matching_loss(heat, batch.xy, batch.occluded, size) for heat in heats])
+            heatmaps = [one.heatmap for one in every if one.heatmap is not None]
+            matching = mean_over_passes([matching_loss(heatmap, batch.xy, batch.occluded, size) for heatmap in heatmaps])
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         with torch.no_grad():
@@ -91,17 +91,17 @@ class PointTask(Task):
             "best_average_jaccard": max(scores["average_jaccard"] for scores in means.values()),
         }
 
-    def _scores(self, model: nn.Module, clip: Tracked) -> dict[float, dict[str, float]]:
+    def _scores(self, model: nn.Module, clip: TrackedClip) -> dict[float, dict[str, float]]:
         """TAP-Vid scores of one clip, by the confidence above which a point is called visible."""
         size, device, frames = self.size, next(model.parameters()).device, clip.video[:]
-        seen = np.flatnonzero(clip.visible.any(1))[: self.points]
+        visible_rows = np.flatnonzero(clip.visible.any(1))[: self.points]
         scale = size / np.array([frames.shape[2], frames.shape[1]], np.float32)
-        xy, visible = clip.xy[seen] * scale, clip.visible[seen]
+        xy, visible = clip.xy[visible_rows] * scale, clip.visible[visible_rows]
         frame = visible.argmax(1)
         queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
         images = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
         video = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-        out = looks(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
+        out = track_passes(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
         confidence, tracks = out.confidence[0].float().cpu().numpy(), out.tracks[0].cpu().numpy()
         return {
             threshold: tapvid_metrics(queries, ~visible, xy, confidence <= threshold, tracks, "first")

@@ -55,10 +55,10 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
         raise cannot_write(target, error) from error
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
-        said = (child.stderr.strip().splitlines() or [""])[-1]
+        message = (child.stderr.strip().splitlines() or [""])[-1]
         if child.returncode < 0:
-            said = f"reading {source} ended with {signal.Signals(-child.returncode).name}: get the file again"
-        raise BadInput(said)
+            message = f"reading {source} ended with {signal.Signals(-child.returncode).name}: get the file again"
+        raise BadInput(message)
     origin = record_of(source)
     described = Record(
         source=origin.source if origin else f"sha256:{sha256_of(source)}", size=target.stat().st_size, sha256=sha256_of(target)

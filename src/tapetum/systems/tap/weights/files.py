@@ -21,6 +21,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
+from tapetum.hub.renamed import current_config
 from tapetum.hub.state_dicts import read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.config import TapirConfig
@@ -60,7 +61,7 @@ _NOT_IN_SHAPES = (
     "iterations",
     "average_positions",
     "refine_at_least",
-    "second_look",
+    "second_pass",
     "polish",
     "strides",
 )
@@ -149,13 +150,13 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
     """Make a float32 network with these weights (our names). Raises BadInput, naming the first tensor that does not fit."""
     with torch.device("meta"):
         model = Tapir(config)
-    wanted = model.state_dict()
-    for name in wanted.keys() | state_dict.keys():
-        if name not in wanted:
+    expected = model.state_dict()
+    for name in expected.keys() | state_dict.keys():
+        if name not in expected:
             raise BadInput(f"the weights have a tensor {name!r} that this network lacks; is it another architecture?")
         if name not in state_dict:
             raise BadInput(f"the weights lack the tensor {name!r}; give the whole state dict of a TAPIR network")
-        have, want = state_dict[name], wanted[name].shape
+        have, want = state_dict[name], expected[name].shape
         if have.shape != want:
             raise BadInput(f"the tensor {name!r} is {tuple(have.shape)} where {tuple(want)} is wanted; another version?")
         if have.layout != torch.strided or not have.is_floating_point() or not torch.isfinite(have).all():
@@ -190,7 +191,7 @@ def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_te
     if config is None:
         config = infer_config(tensors, causal="causal" in path.name.lower() if causal is None else causal)
     if causal is not None:
-        config = replace(config, causal=causal, second_look=config.second_look and not causal)
+        config = replace(config, causal=causal, second_pass=config.second_pass and not causal)
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)
     return to_model(config, tensors)
@@ -227,13 +228,15 @@ def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
     """The config in a file's header, which must fit its tensors."""
     try:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in current_config(parse_json(text)).items()
+        }
         check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)
         config = TapirConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({_first_line(error)}); save the model again") from error
-    told = {name: getattr(config, name) for name in _NOT_IN_SHAPES}
-    if replace(infer_config(tensors), **told) != config:
+    not_in_shapes = {name: getattr(config, name) for name in _NOT_IN_SHAPES}
+    if replace(infer_config(tensors), **not_in_shapes) != config:
         raise BadInput(f"the config in {path} does not fit the tensors beside it; save the model again")
     return config
 

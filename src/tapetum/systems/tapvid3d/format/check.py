@@ -24,11 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.systems.tapvid3d.format.data import Clip3D, read_clip
-from tapetum.systems.tapvid3d.format.folders import Place, find_clips
-from tapetum.systems.tapvid3d.format.frames import decode, jpeg_size
-from tapetum.systems.tapvid3d.format.npz import Damage, Kind
+from tapetum.systems.tapvid3d.format.folders import SOURCES, ClipPath, Split, files, find_clips
+from tapetum.systems.tapvid3d.format.npz import Damage, Kind, decode, jpeg_size
 from tapetum.systems.tapvid3d.geometry import project
-from tapetum.systems.tapvid3d.splits import SOURCES, Split, files
 
 QUERY_TOLERANCE = 0.5
 """Pixels by which a query may lie beside its projected point."""
@@ -39,7 +37,7 @@ EDGE_TOLERANCE = 1.0
 _NAMES = ("fx", "fy", "cx", "cy")
 
 
-class Finding(NamedTuple):
+class ClipProblem(NamedTuple):
     """One thing that is wrong."""
 
     file: str
@@ -64,7 +62,7 @@ def check(
     """
     folder = Path(folder)
     places = find_clips(folder, split)
-    findings: list[Finding] = []
+    findings: list[ClipProblem] = []
     sources: dict[str, dict[str, Any]] = {}
     for number, place in enumerate(places, 1):
         counts = sources.setdefault(
@@ -75,21 +73,21 @@ def check(
         try:
             clip = read_clip(place.path)
         except Damage as damage:
-            findings.append(Finding(name, damage.kind, str(damage)))
+            findings.append(ClipProblem(name, damage.kind, str(damage)))
         else:
-            findings.extend(Finding(name, kind, text) for kind, text in check_clip(clip))
+            findings.extend(ClipProblem(name, kind, text) for kind, text in check_clip(clip))
             _count(counts, clip)
         progress(number, len(places))
     if split is not None:
         findings.extend(_missing_sources(folder, places, split))
     for counts in sources.values():
-        seen, every = counts.pop("seen"), counts.pop("all")
-        counts["visible"] = seen / every if every else None
+        visible, every = counts.pop("seen"), counts.pop("all")
+        counts["visible"] = visible / every if every else None
     return {"files": len(places), "sources": sources, "findings": [finding._asdict() for finding in findings]}
 
 
 def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """Return what is wrong with a clip that could be read, as kinds and lines."""
+    """List what is wrong with a clip that could be read, as kinds and lines."""
     yield from _images(clip)
     never = ~clip.visibility.any(axis=0)
     if never.any():
@@ -98,10 +96,10 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     hidden = ~clip.visibility[frame, point] & ~never
     if hidden.any():
         yield "query-hidden", f"{_count_of(hidden, 'queries')} at a frame where the point is not visible"
-    asked = clip.tracks_XYZ[frame, point]
-    off = _distance(asked, clip.fx_fy_cx_cy, clip.queries_xyt)
+    query_points = clip.tracks_XYZ[frame, point]
+    off = _distance(query_points, clip.fx_fy_cx_cy, clip.queries_xyt)
     beside = off >= QUERY_TOLERANCE
-    other = _other_order(asked, clip) if beside.any() else None
+    other = _other_order(query_points, clip) if beside.any() else None
     if other is not None:
         yield "intrinsics", f"fx_fy_cx_cy is in the order {other}: read so, the points land on their queries"
     else:
@@ -147,8 +145,8 @@ def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         yield "outside", f"{_count_of(outside, 'visible positions')} outside the image of {size[0]}x{size[1]}"
     centre = clip.fx_fy_cx_cy[2:]
     if (np.abs(centre - size / 2) > size / 4).any():
-        found = f"the principal point is at {centre[0]:g}, {centre[1]:g} of an image of {size[0]}x{size[1]}"
-        yield "intrinsics", f"{found}; fx_fy_cx_cy must be in pixels of that image, in that order"
+        problem = f"the principal point is at {centre[0]:g}, {centre[1]:g} of an image of {size[0]}x{size[1]}"
+        yield "intrinsics", f"{problem}; fx_fy_cx_cy must be in pixels of that image, in that order"
 
 
 def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -156,12 +154,12 @@ def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.nd
     return np.nan_to_num(np.linalg.norm(project(xyz, camera) - queries[:, :2], axis=-1), nan=np.inf)
 
 
-def _other_order(asked: np.ndarray, clip: Clip3D) -> str | None:
+def _other_order(query_points: np.ndarray, clip: Clip3D) -> str | None:
     """The order of the four numbers in which the points land on their queries, if there is one."""
     for order in permutations(range(4)):
         camera = np.empty(4)
         camera[list(order)] = clip.fx_fy_cx_cy
-        if (_distance(asked, camera, clip.queries_xyt) < QUERY_TOLERANCE).all():
+        if (_distance(query_points, camera, clip.queries_xyt) < QUERY_TOLERANCE).all():
             return ", ".join(_NAMES[index] for index in order)
     return None
 
@@ -185,11 +183,11 @@ def _count(counts: dict[str, Any], clip: Clip3D) -> None:
     counts["all"] += clip.visibility.size
 
 
-def _missing_sources(folder: Path, places: list[Place], split: Split) -> Iterator[Finding]:
+def _missing_sources(folder: Path, places: list[ClipPath], split: Split) -> Iterator[ClipProblem]:
     """A finding for each source of which a folder of several has nothing at all."""
     present = {place.source for place in places}
     if folder.absolute().name in SOURCES:
         return
     for source in SOURCES:
         if source not in present:
-            yield Finding(source, "missing", f"there is nothing of {source}: {len(files(split, source))} clips of {split}")
+            yield ClipProblem(source, "missing", f"there is nothing of {source}: {len(files(split, source))} clips of {split}")

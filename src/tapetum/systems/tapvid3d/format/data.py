@@ -31,15 +31,11 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import ArrayLike
 
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.format.frames import KEY, Stored, decode, jpeg_size
-from tapetum.systems.tapvid3d.format.npz import Damage, Npz
-from tapetum.systems.tapvid3d.splits import SIZES, SOURCES, Source, source_of
+from tapetum.systems.tapvid3d.format.folders import DEPTH, SIZES, SOURCES, Source, source_of
+from tapetum.systems.tapvid3d.format.npz import KEY, Damage, Npz, StoredJpegs, decode, jpeg_size
 
 SPELLINGS = {"tracks_XYZ": "tracks_xyz", "visibility": "visible", "fx_fy_cx_cy": "intrinsics"}
 """Keys of the public code, and what its README calls them."""
-
-DEPTH = ".depth.npz"
-"""Ending of a clip's depth maps, in place of .npz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +117,7 @@ class Clip3D:
             yield image
 
     def video(self) -> UInt8[np.ndarray, "t h w 3"]:
-        """Return all frames, decoded; raises as `images`."""
+        """Decode all frames; raises as `images`."""
         images = self.decoded_images()
         first = next(images)
         video = np.empty((self.frames, *first.shape), np.uint8)
@@ -135,14 +131,14 @@ class Clip3D:
         array, axes = np.asarray(getattr(self, name)), shape.split()
         if array.dtype.kind not in "fiu":
             raise Damage("dtype", f"{self.name}: {name} has dtype {array.dtype}; it must be numbers")
-        wanted = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
-        if array.ndim != len(wanted) or any(w not in (None, have) for w, have in zip(wanted, array.shape, strict=True)):
+        expected = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
+        if array.ndim != len(expected) or any(w not in (None, have) for w, have in zip(expected, array.shape, strict=True)):
             given = f" with {', '.join(f'{axis} = {size}' for axis, size in sizes.items())}" if sizes else ""
             raise Damage("shape", f"{self.name}: {name} has shape {array.shape}; it must be ({', '.join(axes)}){given}")
         return array.astype(np.float64)
 
 
-class Prediction(NamedTuple):
+class Prediction3D(NamedTuple):
     """What a model says about a clip."""
 
     tracks_XYZ: Float[np.ndarray, "t n 3"]
@@ -167,19 +163,19 @@ def read_clip(path: str | os.PathLike[str]) -> Clip3D:
         official = source_of(path.name)
         images, size = None, None if official is None else SIZES[official]
         if KEY in file.names:
-            images = Stored(path, file)
+            images = StoredJpegs(path, file)
             size = images.size
     return Clip3D(name, **arrays, extrinsics_w2c=poses, images=images, size=size, source=source)
 
 
-def read_prediction(path: str | os.PathLike[str]) -> Prediction:
+def read_prediction(path: str | os.PathLike[str]) -> Prediction3D:
     """Read a prediction for a clip. Raises `Damage` as `read_clip`; NaN is let through, and the metrics count it as wrong."""
     with Npz(path) as file:
         tracks, visible = (file.numbers(_spelled(file, key)) for key in ("tracks_XYZ", "visibility"))
     name = Path(path).name.removesuffix(".npz")
     if tracks.dtype.kind not in "fiu" or tracks.ndim != 3 or tracks.shape[-1] != 3:
         raise Damage("shape", f"{name}: tracks_XYZ is {tracks.dtype} {tracks.shape}; it must be numbers (t, n, 3)")
-    return Prediction(tracks.astype(np.float64), as_visibility(name, visible, tracks.shape[:2]))
+    return Prediction3D(tracks.astype(np.float64), as_visibility(name, visible, tracks.shape[:2]))
 
 
 def write_clip(
@@ -232,7 +228,7 @@ def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np
 
 
 def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Bool[np.ndarray, "t n"]:
-    """Return `visible` as bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
+    """Convert `visible` to bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
     if visible.shape != shape:
         raise Damage("shape", f"{name}: visibility has shape {visible.shape}; with tracks_XYZ {(*shape, 3)} it must be {shape}")
     if visible.dtype.kind not in "biuf" or not (visible.dtype == np.bool_ or np.isin(visible, (0, 1)).all()):

@@ -5,18 +5,105 @@
     DIR/*.npz                                                   anything: official names go to their source, others to "clips"
     DIR/tapvid3d/*.npz                                          what `tapetum scenes make` writes
 
-Depth maps that lie beside a clip (`*.depth.npz`) are no clips.
+Depth maps that lie beside a clip (`*.depth.npz`) are no clips. The official lists (arXiv 2407.05921):
+
+    source       minival   full_eval   all
+    adt               50       1,906   1,956   Aria Digital Twin
+    drivetrack        50       2,407   2,457   Waymo, through DriveTrack
+    pstudio           50         106     156   Panoptic Studio
+                                       4,569
+
+The splits share no clip, but minival's scenes are all in full_eval too: it is no held-out set. `splits.txt` holds the names of
+release v1.0, a line for each recording, an asterisk behind the clips of minival. `tests/golden/make_tapvid3d_splits.py` wrote
+it from the public lists.
+
+Differs from the public code: names come recording by recording, which no score depends on; and a name that is in no list has no
+source, where the public code calls it pstudio.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import Literal, get_args
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.format.data import DEPTH
-from tapetum.systems.tapvid3d.splits import SOURCES, Source, Split, files, source_of
 
+Source = Literal["adt", "drivetrack", "pstudio"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""The three sources, which are also the names of their folders."""
+
+Split = Literal["minival", "full", "all"]
+"""minival, full (the public full_eval) or both together."""
+
+SIZES: dict[Source, tuple[int, int]] = {"adt": (512, 512), "drivetrack": (1280, 1920), "pstudio": (360, 640)}
+"""Height and width of the images of each source, for files that come without them."""
+
+
+def minival(source: Source | None = None) -> tuple[str, ...]:
+    """List file names of the small split: 50 of one source, or 150 of all three.
+
+    >>> len(minival()), minival("pstudio")[0]
+    (150, 'basketball_3.npz')
+    """
+    return files("minival", source)
+
+
+def full_eval(source: Source | None = None) -> tuple[str, ...]:
+    """List file names of the large split: everything that is not in minival.
+
+    >>> [len(full_eval(source)) for source in SOURCES]
+    [1906, 2407, 106]
+    """
+    return files("full", source)
+
+
+def everything(source: Source | None = None) -> tuple[str, ...]:
+    """List file names of both splits: 1,956, 2,457 and 156, or 4,569 of all three."""
+    return files("all", source)
+
+
+def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
+    """List file names of a split by its name, of one source or of all three. Raises `BadInput` for another split or
+    source."""
+    if split not in get_args(Split):
+        raise BadInput(f"there is no split {split!r}; it is one of {', '.join(get_args(Split))}")
+    if source not in (None, *SOURCES):
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
+    parts = {"minival": ("minival",), "full": ("full",), "all": ("minival", "full")}[split]
+    return tuple(name for name, (where, part) in _catalogue().items() if part in parts and source in (None, where))
+
+
+def source_of(name: str) -> Source | None:
+    """Look up the source of an official file name, or None where the name is not in the lists.
+
+    >>> source_of("basketball_5.npz"), source_of("scene-00000.npz")
+    ('pstudio', None)
+    """
+    return _catalogue().get(name, (None, None))[0]
+
+
+@cache
+def _catalogue() -> dict[str, tuple[Source, Split]]:
+    """Source and split of every official file name."""
+    catalogue: dict[str, tuple[Source, Split]] = {}
+    blocks = re.split(
+        r"^\[(\w+)\]\n", (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text(), flags=re.MULTILINE
+    )
+    for source, block in zip(SOURCES, blocks[2::2], strict=True):
+        for line in block.splitlines():
+            group, *members = line.split()
+            for member in members:
+                name = f"{'tapvid3d_' if source == 'drivetrack' else ''}{group}_{member.removesuffix('*')}.npz"
+                catalogue[name] = source, "minival" if member.endswith("*") else "full"
+    return catalogue
+
+
+DEPTH = ".depth.npz"
+"""Ending of a clip's depth maps, in place of .npz."""
 OTHER = "clips"
 """What stands for the source where a clip is of none of the three."""
 MADE = "tapvid3d"
@@ -24,7 +111,7 @@ MADE = "tapvid3d"
 
 
 @dataclass(frozen=True)
-class Place:
+class ClipPath:
     """Where a clip is, or ought to be."""
 
     source: str
@@ -33,12 +120,12 @@ class Place:
     """The npz file."""
 
     def within(self, folder: Path) -> Path:
-        """Return the file of the same name in another folder of either layout; the official one where neither is there."""
+        """Find the file of the same name in another folder of either layout; the official one where neither is there."""
         official, flat = folder / self.source / self.path.name, folder / self.path.name
         return flat if self.source == OTHER or (flat.is_file() and not official.is_file()) else official
 
 
-def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[Place]:
+def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[ClipPath]:
     """Find the clips of a folder, by source and name.
 
     With a split, the clips that its lists name, there or not, of every source of which the folder has anything.
@@ -53,19 +140,21 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
         folder /= MADE
     here: list[Source] = [source for source in SOURCES if (folder / source).is_dir()]
     if here:
-        found = [Place(source, path) for source in here for path in _npz(folder / source)]
+        clips = [ClipPath(source, path) for source in here for path in _npz(folder / source)]
     else:
-        found = [Place(_source(path), path) for path in _npz(folder)]
-        found.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
+        clips = [ClipPath(_source(path), path) for path in _npz(folder)]
+        clips.sort(key=lambda place: ([*SOURCES, OTHER].index(place.source), place.path.name))
     if split is not None:
-        present = here or [source for source in SOURCES if any(place.source == source for place in found)]
-        found = [
-            Place(source, (folder / source if here else folder) / name) for source in present for name in files(split, source)
+        present = here or [source for source in SOURCES if any(place.source == source for place in clips)]
+        clips = [
+            ClipPath(source, (folder / source if here else folder) / name)
+            for source in present
+            for name in files(split, source)
         ]
-    if not found:
-        wanted = "clip of the official lists" if split else "npz file"
-        raise BadInput(f"{folder} holds no {wanted}; give a folder with npz files, or with adt, drivetrack and pstudio in it")
-    return found
+    if not clips:
+        expected = "clip of the official lists" if split else "npz file"
+        raise BadInput(f"{folder} holds no {expected}; give a folder with npz files, or with adt, drivetrack and pstudio in it")
+    return clips
 
 
 def _npz(folder: Path) -> Iterable[Path]:

@@ -1,10 +1,11 @@
-"""npz files from strangers: read in bounded memory, and without running what a pickle in them says.
+"""npz files of clips, and the JPEG frames in them: read in bounded memory, without running what a pickle in them says.
 
 An npz is a zip of npy files. numpy itself would either refuse every array of Python objects or, with `allow_pickle`, run their
 code; JPEG frames are sometimes stored as such an array. Here an array of objects is read by `tapetum.hub.unpickle`, which only
 knows plain content, and what a header promises is compared with what is there before any memory is taken for it.
 """
 
+import io
 import lzma
 import math
 import os
@@ -12,10 +13,14 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, overload
 
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
@@ -85,16 +90,16 @@ class Npz:
         self._zip.close()
 
     def damage(self, kind: Kind, text: str) -> Damage:
-        """Return an error about this file."""
+        """Make an error about this file."""
         return Damage(kind, f"{self.path} {text}")
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Return shape and dtype of an array, without reading it."""
+        """Read shape and dtype of an array, without reading it."""
         with self._open(name) as file:
             return self._header(name, file)[:2]
 
     def head(self, name: str, size: int) -> bytes:
-        """Return the first bytes of an array's data, as they are stored: a dump of memory, or a pickle."""
+        """Read the first bytes of an array's data, as they are stored: a dump of memory, or a pickle."""
         try:
             with self._open(name) as file:
                 self._header(name, file)
@@ -103,7 +108,7 @@ class Npz:
             raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return an array of numbers."""
+        """Read an array of numbers."""
         data, shape, dtype, fortran = self._data(name)
         if dtype.hasobject:
             raise self.damage("pickled", f"holds {name} as pickled objects, which are not read; store it as numbers")
@@ -113,7 +118,7 @@ class Npz:
         return array.reshape(shape, order="F" if fortran else "C")
 
     def byte_strings(self, name: str) -> list[bytes]:
-        """Return an array (t,) of byte strings, stored with a fixed width or as pickled objects."""
+        """Read an array (t,) of byte strings, stored with a fixed width or as pickled objects."""
         data, shape, dtype, _ = self._data(name)
         if len(shape) != 1 or not (dtype.hasobject or (dtype.kind == "S" and dtype.itemsize)):
             raise self.damage("dtype", f"holds {name} as {dtype} {shape}; it must be byte strings (t,)")
@@ -127,8 +132,8 @@ class Npz:
             raise self.damage("pickled", f"holds a pickled {type(content).__name__} in {name}, not an array of shape {shape}")
         for index, item in enumerate(content):
             if not isinstance(item, bytes):
-                found = type(item).__name__
-                raise self.damage("pickled", f"holds a {found} as item {index} of {name}; it must be bytes")
+                kind = type(item).__name__
+                raise self.damage("pickled", f"holds a {kind} as item {index} of {name}; it must be bytes")
         return content.tolist()
 
     def _open(self, name: str) -> IO[bytes]:
@@ -166,3 +171,76 @@ class Npz:
 
 def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+KEY = "images_jpeg_bytes"
+"""Name of the array of frames."""
+
+PIXELS = 2**26
+"""Most pixels of an image that is decoded."""
+
+_START = b"\xff\xd8\xff"
+"""The first bytes of every JPEG file."""
+
+
+def encode(image: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
+    """Encode a frame as a JPEG file."""
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=quality)
+    return data.getvalue()
+
+
+def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
+    """Read height and width from the header of a JPEG, of which the end need not be there. Raises `Damage`.
+
+    >>> jpeg_size(encode(np.zeros((16, 24, 3), np.uint8))[:-10], "frame 0")
+    (16, 24)
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            w, h = image.size
+    except UnidentifiedImageError as error:
+        raise Damage("images", f"{where} is no JPEG") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Damage("images", f"{where} is no JPEG ({' '.join(str(error).split())})") from error
+    if h * w > PIXELS:
+        raise Damage("images", f"{where} is an image of {w}x{h}; it may have up to {PIXELS} pixels")
+    return h, w
+
+
+def decode(data: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a JPEG as an image. Raises `Damage`."""
+    jpeg_size(data, where)
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise Damage("images", f"{where} is no whole JPEG ({' '.join(str(error).split())})") from error
+
+
+class StoredJpegs(Sequence[bytes]):
+    """The frames of a file, read when one is asked for; `size` is (height, width). Raises `Damage`."""
+
+    def __init__(self, path: Path, file: Npz):
+        shape, dtype = file.header(KEY)
+        if len(shape) != 1 or not shape[0] or not (dtype.hasobject or dtype.kind == "S"):
+            raise file.damage("images", f"holds {KEY} as {dtype} {shape}; it must be JPEG files as bytes (t,)")
+        self._path, self._length = path, shape[0]
+        beginning = file.head(KEY, 2**20)
+        first = beginning.find(_START)
+        self.size = jpeg_size(beginning[first:] if first >= 0 else self[0], f"{path}: frame 0")
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        return self._frames[index]
+
+    @cached_property
+    def _frames(self) -> list[bytes]:
+        with Npz(self._path) as file:
+            return file.byte_strings(KEY)

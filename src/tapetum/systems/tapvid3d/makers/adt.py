@@ -25,15 +25,14 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.tapvid3d.format.frames import encode
-from tapetum.systems.tapvid3d.format.npz import Npz
+from tapetum.systems.tapvid3d.format.npz import Npz, encode
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
-from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene, open_frames, read_scene
+from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, AriaFrame, AriaFrames, AriaScene, open_frames, read_scene
 from tapetum.systems.tapvid3d.makers.common import (
     I64,
     Arrays,
     Bool,
-    Job,
+    ClipJob,
     annotations_of,
     depth_test,
     fails,
@@ -60,7 +59,7 @@ Poses = Sequence[dict[int, F64]]
 
 
 def v2_name(v1: str) -> str:
-    """Return the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
+    """Name the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
     family.
 
     Source: the 215 entries of google-deepmind/tapnet's adt_v1v2_mappings.py, which all follow this rule.
@@ -74,13 +73,13 @@ def v2_name(v1: str) -> str:
 
 
 def v1_name(folder: str) -> str:
-    """Return the name that the benchmark's files begin with; folders of other devices keep theirs."""
+    """Choose the name that the benchmark's files begin with; folders of other devices keep theirs."""
     v1 = folder.rpartition("_")[0]
     return v1 if v2_name(v1) == folder else folder
 
 
-def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
-    """Return times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
+def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I64]:
+    """List times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
 
     A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
     """
@@ -88,7 +87,7 @@ def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
     return [inside[part] for part in whole_chunks(len(inside), length)]
 
 
-def _with_truth(scene: Scene, frames: Frames) -> I64:
+def _with_truth(scene: AriaScene, frames: AriaFrames) -> I64:
     start, end = scene.device_times[[0, -1]]
     return frames.timestamps[(frames.timestamps > start) & (frames.timestamps < end)]
 
@@ -97,7 +96,7 @@ def _with_truth(scene: Scene, frames: Frames) -> I64:
 class Moments:
     """The frames of one clip with all that is known about each."""
 
-    frames: list[Frame]
+    frames: list[AriaFrame]
     camera_from_scene: F64
     """(t, 4, 4)"""
     camera_from_object: Poses
@@ -108,7 +107,7 @@ class Moments:
         return [frame.depth / 1000 for frame in self.frames]
 
 
-def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Moments:
+def read_moments(scene: AriaScene, frames: AriaFrames, times: Sequence[int] | I64) -> Moments:
     """Read the frames of these times that have colour, depth and labels. Raises `BadInput` where none has."""
     pairs = [(int(time), frame) for time in times if (frame := frames.frame(int(time))) is not None]
     if not pairs:
@@ -123,7 +122,7 @@ def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Mo
 
 
 def seeds(moments: Moments, n: int, rng: np.random.Generator) -> F64:
-    """Return random pixels of random frames, as queries (n, 3) in the upright image."""
+    """Draw random pixels of random frames, as queries (n, 3) in the upright image."""
     sideways = pixel_centres(np.ones((len(moments.frames), SIZE, SIZE), bool), n, rng)
     return np.stack([SIZE - sideways[:, 1], sideways[:, 0], sideways[:, 2]], 1)
 
@@ -158,12 +157,12 @@ def transport(ids: I64, points: F64, moments: Moments) -> F64:
 
 
 def visible(tracks: F64, moments: Moments) -> Bool:
-    """Return (t, n): in the image and within 2 cm of the depth map; for tracks in the sideways camera."""
+    """Compute (t, n): in the image and within 2 cm of the depth map; for tracks in the sideways camera."""
     return depth_test(tracks, moments.depth, INTRINSICS, TOLERANCE)
 
 
 def upright(tracks: F64) -> F64:
-    """Return tracks as the camera of the upright image has them.
+    """Transform tracks to the camera of the upright image has them.
 
     >>> upright(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[-2.0, 1.0, 3.0]]]
@@ -171,8 +170,8 @@ def upright(tracks: F64) -> F64:
     return transform(TURN, tracks)
 
 
-def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
-    """Hide `seen` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
+def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
+    """Hide `visible` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
 
     Args:
         seen: visibility so far.
@@ -181,12 +180,12 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
             FCN-ResNet50 (softmax), at 520x520.
     """
     mask = np.asarray(person) > PERSON
-    if mask.ndim != 3 or len(mask) != len(seen):
+    if mask.ndim != 3 or len(mask) != len(visible):
         raise BadInput(
-            f"probabilities of people are {np.shape(person)}; wanted ({len(seen)}, height, width), a map for each frame"
+            f"probabilities of people are {np.shape(person)}; wanted ({len(visible)}, height, width), a map for each frame"
         )
-    out = seen.copy()
-    frame, track = np.nonzero(seen)
+    out = visible.copy()
+    frame, track = np.nonzero(visible)
     xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the image takes that of the map at its centre
     column, row = (((xy + 0.5) * np.array(mask.shape[:0:-1]) / SIZE).astype(int)).T
     out[frame, track] = ~mask[frame, row, column]
@@ -203,22 +202,22 @@ def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
 
 def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> Arrays:
     """Make the arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
-    tracks, seen, _ = follow(seeds(moments, n, rng), moments)
+    tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
-        seen = hide_people(seen, tracks, person)
-    queries, kept = random_queries(tracks, seen, INTRINSICS, rng)
+        visibility = hide_people(visibility, tracks, person)
+    queries, kept = random_queries(tracks, visibility, INTRINSICS, rng)
     return {
         "images_jpeg_bytes": [encode(image) for image in images(moments)],
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
-        "visibility": seen[:, kept],
+        "visibility": visibility[:, kept],
         "fx_fy_cx_cy": np.array(INTRINSICS),
         "extrinsics_w2c": TURN @ moments.camera_from_scene,
     }
 
 
 def images(moments: Moments) -> Iterator[np.ndarray]:
-    """Return the upright frames (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
+    """Rotate the frames upright (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
     return (np.ascontiguousarray(np.rot90(frame.rgb, -1)) for frame in moments.frames)
 
 
@@ -229,15 +228,15 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
     """
     means = np.stack([image.mean((0, 1)) for image in images(moments)])
-    wanted = np.asarray(annotations["video_means"])
-    if wanted.shape != means.shape:
+    expected = np.asarray(annotations["video_means"])
+    if expected.shape != means.shape:
         raise BadInput(
-            f"the frames that were read have {means.shape} means, the annotation {wanted.shape}; is the sequence whole?"
+            f"the frames that were read have {means.shape} means, the annotation {expected.shape}; is the sequence whole?"
         )
-    same = np.isclose(means, wanted, atol=1e-3).all(1)
+    same = np.isclose(means, expected, atol=1e-3).all(1)
     if not same.all():
         frame = int(same.argmin())
-        off = abs(means[frame] - wanted[frame]).max()
+        off = abs(means[frame] - expected[frame]).max()
         raise BadInput(
             f"the mean colour of frame {frame} is {off:.3g} off that of the annotation; is this the right sequence, rectified "
             "by the projectaria-tools of the public build (1.5.2)?"
@@ -246,7 +245,9 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     return {"images_jpeg_bytes": [encode(image) for image in images(moments)], **kept}
 
 
-def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
+def jobs(
+    raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None
+) -> Iterator[ClipJob]:
     """Yield every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
 
     `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` where there is no sequence.
@@ -260,12 +261,14 @@ def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES
             continue
         for number, times in enumerate(chunks(scene, frames, length)):
             clip = f"{name}_{number}"
-            yield Job(
+            yield ClipJob(
                 clip, partial(_job, scene, frames, times, generator(seed, clip), tracks, people and people / f"{clip}.npy")
             )
 
 
-def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tracks: int, people: Path | None) -> Arrays:
+def _job(
+    scene: AriaScene, frames: AriaFrames, times: I64, rng: np.random.Generator, tracks: int, people: Path | None
+) -> Arrays:
     person = None
     if people is not None:
         try:
@@ -275,10 +278,10 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
     return make_clip(read_moments(scene, frames, times), rng, tracks, person)
 
 
-def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """Return the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
+def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
+    """List the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
     files = annotations_of("adt", annotations)
-    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:
@@ -297,7 +300,7 @@ def _annotated(raw: Path, path: Path) -> Arrays:
 def _sequences(raw: Path) -> list[Path]:
     if (raw / "aria_trajectory.csv").is_file():
         return [raw]
-    found = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
-    if not found:
+    sequences = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
+    if not sequences:
         raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
-    return found
+    return sequences

@@ -40,7 +40,7 @@ RGB = "214-1"
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class AriaFrame:
     """One moment of the colour camera, rectified, not yet turned upright."""
 
     rgb: U8
@@ -51,7 +51,7 @@ class Frame:
     """(h, w) ids of objects."""
 
 
-class Frames(Protocol):
+class AriaFrames(Protocol):
     """Where frames come from."""
 
     timestamps: I64
@@ -59,13 +59,13 @@ class Frames(Protocol):
     device_from_camera: F64
     """(4, 4)"""
 
-    def frame(self, timestamp: int) -> Frame | None:
-        """Return the frame of that time; None where colour, depth or segmentation is missing."""
+    def frame(self, timestamp: int) -> AriaFrame | None:
+        """Read the frame of that time; None where colour, depth or segmentation is missing."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class AriaScene:
     """The tables of a sequence."""
 
     device_times: I64
@@ -80,11 +80,11 @@ class Scene:
     """m times: poses of the other objects."""
 
     def device_at(self, timestamp: int) -> F64:
-        """Return the pose (4, 4) of the glasses in the scene."""
+        """Look up the pose (4, 4) of the glasses in the scene."""
         return self.scene_from_device[_nearest(self.device_times, timestamp)]
 
     def objects_at(self, timestamp: int) -> dict[int, F64]:
-        """Return poses (4, 4) in the scene of all objects that have a box."""
+        """Look up poses (4, 4) in the scene of all objects that have a box."""
         if not self.moving:
             return self.still
         return {**self.moving[_nearest(self.moving_times, timestamp)], **self.still}
@@ -96,18 +96,18 @@ def _nearest(times: I64, timestamp: int) -> int:
     return after - 1 if after and timestamp - times[after - 1] < abs(times[after] - timestamp) else after
 
 
-def read_scene(sequence: Path) -> Scene:
+def read_scene(sequence: Path) -> AriaScene:
     """Read the tables of the folder `sequence`. Raises `BadInput` where one is missing or damaged, naming it and the column."""
     boxed = {row[0] for row in _table(sequence / "3d_bounding_box.csv", {"object_uid": int})}
     place = dict.fromkeys(("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z"), float)
     path = sequence / "scene_objects.csv"
     rows = [row for row in _table(path, {"object_uid": int, "timestamp[ns]": int, **place}) if row[0] in boxed]
-    found = _poses(
+    object_poses = _poses(
         path, np.array([row[2:5] for row in rows]).reshape(-1, 3), np.array([row[5:] for row in rows]).reshape(-1, 4)
     )
     still: dict[int, F64] = {}
     moving: dict[int, dict[int, F64]] = {}
-    for (uid, time, *_), pose in zip(rows, found, strict=True):
+    for (uid, time, *_), pose in zip(rows, object_poses, strict=True):
         (still if time == -1 else moving.setdefault(time, {}))[uid] = pose
     times = sorted(moving)
     path = sequence / "aria_trajectory.csv"
@@ -116,7 +116,7 @@ def read_scene(sequence: Path) -> Scene:
     track = sorted(_table(path, {"tracking_timestamp_us": int, **dict.fromkeys(names, float)}))
     if not track:
         raise BadInput(f"{path} has no row; get the ground truth of this sequence again")
-    return Scene(
+    return AriaScene(
         device_times=np.array([row[0] for row in track], np.int64) * 1000,
         scene_from_device=_poses(path, np.array([row[1:4] for row in track]), np.array([row[4:] for row in track])),
         still=still,
@@ -165,15 +165,15 @@ class RectifiedFrames:
                 f"{self._path(int(self.timestamps[0]))}: device_from_camera is no pose (4, 4); write the frames again"
             )
 
-    def frame(self, timestamp: int) -> Frame | None:
-        """Return the frame; None where its images are empty."""
+    def frame(self, timestamp: int) -> AriaFrame | None:
+        """Read the frame; None where its images are empty."""
         content = self._read(timestamp)
         if not content["rgb"].size:
             return None
         for name, shape in (("rgb", (SIZE, SIZE, 3)), ("depth", (SIZE, SIZE)), ("instances", (SIZE, SIZE))):
             if content[name].shape != shape:
                 raise BadInput(f"{self._path(timestamp)}: {name} is {content[name].shape}, wanted {shape}; write it again")
-        return Frame(content["rgb"], content["depth"], content["instances"])
+        return AriaFrame(content["rgb"], content["depth"], content["instances"])
 
     def _path(self, timestamp: int) -> Path:
         return self.folder / f"{timestamp}.npz"
@@ -211,15 +211,15 @@ class VrsFrames:
         self.timestamps = np.array(self._provider.get_aria_device_capture_timestamps_ns(self._stream), np.int64)
         self.device_from_camera: F64 = self._provider.get_aria_transform_device_camera(self._stream).to_matrix()
 
-    def frame(self, timestamp: int) -> Frame | None:
-        """Return the frame, with colour, depth and labels each resampled in the way of the tools."""
+    def frame(self, timestamp: int) -> AriaFrame | None:
+        """Read the frame, with colour, depth and labels each resampled in the way of the tools."""
         rgb = self._provider.get_aria_image_by_timestamp_ns(timestamp, self._stream)
         depth = self._provider.get_depth_image_by_timestamp_ns(timestamp, self._stream)
         instances = self._provider.get_segmentation_image_by_timestamp_ns(timestamp, self._stream)
         if not (rgb.is_valid() and depth.is_valid() and instances.is_valid()):
             return None
         tools, to, source = self._tools, self._to, self._from
-        return Frame(
+        return AriaFrame(
             tools.distort_by_calibration(rgb.data().to_numpy_array(), to, source),
             tools.distort_depth_by_calibration(depth.data().to_numpy_array(), to, source),
             tools.distort_label_by_calibration(instances.data().to_numpy_array(), to, source),
@@ -239,13 +239,13 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-def open_frames(sequence: Path) -> Frames:
+def open_frames(sequence: Path) -> AriaFrames:
     """Open the rectified frames of a sequence where it has them, else those of its VRS files; raises as these do."""
     folder = sequence / "rectified"
     return RectifiedFrames(folder) if folder.is_dir() else VrsFrames(sequence)
 
 
-def save_rectified(frames: Frames, folder: Path) -> None:
+def save_rectified(frames: AriaFrames, folder: Path) -> None:
     """Write frames for `RectifiedFrames`, for a machine without projectaria-tools; about 1 MB a frame. Raises `BadInput`."""
     folder.mkdir(parents=True, exist_ok=True)
     for timestamp in map(int, frames.timestamps):

@@ -27,7 +27,7 @@ Bool = NDArray[np.bool_]
 
 
 def whole_chunks(count: int, length: int) -> list[slice]:
-    """Return consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
+    """List consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
 
     >>> whole_chunks(700, 300)
     [slice(0, 300, None), slice(300, 600, None)]
@@ -35,17 +35,17 @@ def whole_chunks(count: int, length: int) -> list[slice]:
     return [slice(start, start + length) for start in range(0, count - length + 1, length)]
 
 
-def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
-    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); all, if fewer."""
-    seen = np.asarray(seen, bool)
-    there = np.flatnonzero(seen)
+def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
+    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `mask` (t, h, w); all, if fewer."""
+    mask = np.asarray(mask, bool)
+    there = np.flatnonzero(mask)
     chosen = rng.choice(there, min(n, len(there)), replace=False)
-    frame, row, column = np.unravel_index(chosen, seen.shape)
+    frame, row, column = np.unravel_index(chosen, mask.shape)
     return np.stack([column + 0.5, row + 0.5, frame], axis=1).astype(np.float64)
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """Return one query for each track, at one of the frames where it is visible, each as likely as the other.
+    """Choose one query for each track, at one of the frames where it is visible, each as likely as the other.
 
     Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
 
@@ -60,8 +60,8 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
 
 
 def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
-    """Return values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
-    on.
+    """Interpolate values (n,) of an `image` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value
+    counts on.
 
     >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
     [5.0, 7.5, 10.0]
@@ -94,7 +94,7 @@ def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, t
 
 
 def rotations(quaternions: ArrayLike) -> F64:
-    """Return rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
+    """Compute rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
 
     >>> rotations([1.0, 0.0, 0.0, 1.0]).round(9).tolist()
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -110,7 +110,7 @@ def rotations(quaternions: ArrayLike) -> F64:
 
 
 def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
-    """Return rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
+    """Assemble rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
     rotation, shift = np.asarray(rotation, np.float64), np.asarray(shift, np.float64)
     out = np.zeros((*shift.shape[:-1], 4, 4))
     out[..., :3, :3], out[..., :3, 3], out[..., 3, 3] = rotation, shift, 1
@@ -118,7 +118,7 @@ def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
 
 
 def is_rigid(matrices: ArrayLike) -> bool:
-    """Tell whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+    """Check whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
 
     >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
     (True, False, False)
@@ -134,7 +134,7 @@ def is_rigid(matrices: ArrayLike) -> bool:
 
 
 @dataclass(frozen=True)
-class Job:
+class ClipJob:
     """One file that can be made."""
 
     name: str
@@ -144,7 +144,7 @@ class Job:
 
 
 @dataclass
-class Report:
+class MakeReport:
     """What became of the files."""
 
     made: list[str] = field(default_factory=list)
@@ -156,13 +156,13 @@ class Report:
     """What was wrong, by name."""
 
 
-def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lambda report: None) -> Report:
+def run(jobs: Iterable[ClipJob], out: Path, progress: Callable[[MakeReport], None] = lambda report: None) -> MakeReport:
     """Make the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    report = Report()
+    report = MakeReport()
     for job in jobs:
         path = out / f"{job.name}.npz"
         if path.exists():
@@ -173,7 +173,7 @@ def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lam
     return report
 
 
-def _one(job: Job, path: Path, report: Report) -> None:
+def _one(job: ClipJob, path: Path, report: MakeReport) -> None:
     try:
         arrays = job.make()
     except BadInput as error:
@@ -190,22 +190,22 @@ def _one(job: Job, path: Path, report: Report) -> None:
 
 
 def annotations_of(source: str, folder: Path) -> list[Path]:
-    """Return the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+    """List the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
     return files
 
 
-def fails(name: str, error: BadInput) -> Job:
-    """Return a job for what cannot even be opened."""
+def fails(name: str, error: BadInput) -> ClipJob:
+    """Make a job for what cannot even be opened."""
 
     def make() -> Arrays:
         raise error
 
-    return Job(name, make)
+    return ClipJob(name, make)
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Return random numbers that depend on the seed and the name of the file only."""
+    """Make a generator of random numbers that depend on the seed and the name of the file only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))])

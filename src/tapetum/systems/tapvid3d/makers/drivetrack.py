@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform
-from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, Job, fails, generator, random_queries
-from tapetum.systems.tapvid3d.makers.waymo import Boxes, Camera, Segment, segments, yawed
+from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, fails, generator, random_queries
+from tapetum.systems.tapvid3d.makers.waymo import VehicleBoxes, WaymoCamera, WaymoSegment, segments, yawed
 
 CAMERAS = (1, 2, 3)
 """Front, front left, front right."""
@@ -46,14 +46,14 @@ OPENCV_FROM_WAYMO: F64 = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0],
 class Vehicle:
     """One vehicle in one camera, over the frames that have a box for it."""
 
-    camera: Camera
+    camera: WaymoCamera
     uid: str
     times: I64
     """(t,) microseconds."""
     frames: I64
     """(t,) numbers of these frames in the video."""
     boxes: F64
-    """(t, 7) as in `Boxes`."""
+    """(t, 7) as in `VehicleBoxes`."""
     world_from_vehicle: F64
     """(t, 4, 4) poses of the vehicle that carries the camera."""
 
@@ -65,14 +65,14 @@ class Vehicle:
         return yawed(self.boxes[:, 6] + heading, centre)
 
 
-def candidates(segment: Segment) -> Iterator[Vehicle]:
+def candidates(segment: WaymoSegment) -> Iterator[Vehicle]:
     """Yield every vehicle in every front camera that shows it best in some frame."""
     for boxes in segment.vehicles:
         if boxes.camera in CAMERAS and boxes.camera in segment.cameras:
             yield _vehicle(segment, boxes)
 
 
-def _vehicle(segment: Segment, boxes: Boxes) -> Vehicle:
+def _vehicle(segment: WaymoSegment, boxes: VehicleBoxes) -> Vehicle:
     video = np.array(sorted(segment.vehicle), np.int64)
     known = np.isin(boxes.times, video)
     times = boxes.times[known]
@@ -82,50 +82,50 @@ def _vehicle(segment: Segment, boxes: Boxes) -> Vehicle:
 
 
 def corners(boxes: F64) -> F64:
-    """Return the corners (t, 8, 3) of boxes (t, 7)."""
+    """Compute the corners (t, 8, 3) of boxes (t, 7)."""
     signs = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3, indexing="ij"), -1).reshape(8, 3)
     return transform(yawed(boxes[:, 6], boxes[:, :3]), signs * boxes[:, None, 3:6])
 
 
-def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
-    """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the image."""
-    seen = to_opencv(points, camera)
-    xy = project(seen, camera.intrinsics)
+def in_image(points: F64, camera: WaymoCamera) -> tuple[F64, Bool]:
+    """Project points (..., 3) of the vehicle's coordinates to raster pixels (..., 2), and mark those ahead and in the image."""
+    in_camera = to_opencv(points, camera)
+    xy = project(in_camera, camera.intrinsics)
     h, w = camera.size
-    return xy, ((xy >= 0) & (xy < [w, h])).all(-1) & (seen[..., 2] >= 0)
+    return xy, ((xy >= 0) & (xy < [w, h])).all(-1) & (in_camera[..., 2] >= 0)
 
 
-def to_opencv(points: F64, camera: Camera) -> F64:
-    """Return points (..., 3) in the vehicle's coordinates as the camera has them, in OpenCV's axes."""
+def to_opencv(points: F64, camera: WaymoCamera) -> F64:
+    """Transform points (..., 3) in the vehicle's coordinates to the camera's, in OpenCV's axes."""
     return transform(OPENCV_FROM_WAYMO @ np.linalg.inv(camera.vehicle_from_camera), points)
 
 
 def kept(vehicle: Vehicle) -> Bool | None:
-    """Return the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
+    """Mark the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
 
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
     edges = corners(vehicle.boxes)
-    seen: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
+    shown: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
     near = (np.linalg.norm(edges, axis=-1) <= FARTHEST).any()
-    together = bool((np.diff(vehicle.frames[seen]) == 1).all())
-    return seen if near and together and seen.sum() >= LEAST_FRAMES else None
+    together = bool((np.diff(vehicle.frames[shown]) == 1).all())
+    return shown if near and together and shown.sum() >= LEAST_FRAMES else None
 
 
 def inside(points: F64, box: F64) -> Bool:
-    """Tell which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
+    """Check which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
     local = transform(np.linalg.inv(yawed(box[6], box[:3])), points)
     return np.all(abs(local) <= (box[3:6] - SHRINK) / 2, axis=1)
 
 
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
-    """Return points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
+    """Collect points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
     object_from_vehicle = np.linalg.inv(vehicle.world_from_object) @ vehicle.world_from_vehicle
-    found = [
+    clouds = [
         transform(move, cloud[inside(cloud, box)])
         for move, cloud, box in zip(object_from_vehicle, points, vehicle.boxes, strict=True)
     ]
-    return np.concatenate(found)
+    return np.concatenate(clouds)
 
 
 def transport(vehicle: Vehicle, points: F64) -> F64:
@@ -133,7 +133,7 @@ def transport(vehicle: Vehicle, points: F64) -> F64:
     return transform(np.linalg.inv(vehicle.world_from_vehicle) @ vehicle.world_from_object, points)
 
 
-def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
+def visible(tracks: F64, camera: WaymoCamera, ranges: list[F64]) -> Bool:
     """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen.
 
     A point must be in the image. It is hidden where the largest of the ranges at the four pixels around it is less than
@@ -147,22 +147,22 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
     from scipy.spatial import KDTree
 
     h, w = camera.size
-    xy, seen = in_image(tracks, camera)
+    xy, visibility = in_image(tracks, camera)
     distance = np.linalg.norm(tracks, axis=-1)
     for t, here in enumerate(ranges):
-        at = np.flatnonzero(seen[t])
+        at = np.flatnonzero(visibility[t])
         if not len(at) or not len(here):
             continue
         low, high = np.floor(xy[t, at]).astype(int), np.ceil(xy[t, at]).astype(int)
         x, y = np.clip(np.stack([low, high]), 0, np.array([w, h]) - 1).transpose(2, 0, 1)
         four = np.stack([np.stack([a, b], -1) for a in x for b in y])
         nearest = KDTree(here[:, :2], leafsize=16).query(four)[1]  # so ties fall as in DriveTrack
-        seen[t, at] = here[nearest, 2].max(0) >= OCCLUDED * distance[t, at]
-    return seen
+        visibility[t, at] = here[nearest, 2].max(0) >= OCCLUDED * distance[t, at]
+    return visibility
 
 
-def ranges_in(segment: Segment, camera: int, time: int) -> F64:
-    """Return lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
+def ranges_in(segment: WaymoSegment, camera: int, time: int) -> F64:
+    """Select lidar points (k, 3) of one frame in one camera's image: x, y, distance from the vehicle's origin."""
     sweep = segment.sweeps[time]
     distance = np.linalg.norm(sweep.points, axis=1)
     first, second = sweep.projection[:, 0] == camera, sweep.projection[:, 3] == camera
@@ -170,7 +170,7 @@ def ranges_in(segment: Segment, camera: int, time: int) -> F64:
     return np.concatenate([xy, np.concatenate([distance[first], distance[second]])[:, None]], 1, dtype=np.float64)
 
 
-def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
+def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
     """Make the arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
 
     The n tracks are drawn at random from all that are visible in some frame.
@@ -184,15 +184,15 @@ def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: i
     points = object_points(vehicle, [segment.sweeps[time].points for time in times])
     clip = _at(vehicle, np.zeros(len(times), bool) if shown is None else shown)
     ranges = [ranges_in(segment, camera.name, int(time)) for time in clip.times]
-    tracks, seen = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
+    tracks, visibility = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
     xyz = to_opencv(tracks, camera)
-    queries, _ = random_queries(xyz, seen, camera.intrinsics, rng)
+    queries, _ = random_queries(xyz, visibility, camera.intrinsics, rng)
     camera_from_world = np.linalg.inv(clip.world_from_vehicle @ camera.vehicle_from_camera)
     return {
         "images_jpeg_bytes": [images[int(time)] for time in clip.times],
         "queries_xyt": queries,
         "tracks_XYZ": xyz,
-        "visibility": seen,
+        "visibility": visibility,
         "fx_fy_cx_cy": camera.intrinsics,
         "extrinsics_w2c": OPENCV_FROM_WAYMO @ camera_from_world,
     }
@@ -201,15 +201,15 @@ def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: i
 def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: int = 1024) -> tuple[F64, Bool]:
     """The first n tracks of `points` (m, 3) that are ever visible, worked out some at a time."""
     t = len(clip.times)
-    tracks, seen = np.zeros((t, 0, 3)), np.zeros((t, 0), bool)
+    tracks, visibility = np.zeros((t, 0, 3)), np.zeros((t, 0), bool)
     for start in range(0, len(points), block):
         more = transport(clip, points[start : start + block])
         sees = visible(more, clip.camera, ranges)
         ever = sees.any(0)
-        tracks, seen = np.concatenate([tracks, more[:, ever]], 1), np.concatenate([seen, sees[:, ever]], 1)
-        if seen.shape[1] >= n:
+        tracks, visibility = np.concatenate([tracks, more[:, ever]], 1), np.concatenate([visibility, sees[:, ever]], 1)
+        if visibility.shape[1] >= n:
             break
-    return tracks[:, :n], seen[:, :n]
+    return tracks[:, :n], visibility[:, :n]
 
 
 def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
@@ -218,17 +218,17 @@ def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
     return replace(vehicle, **part)
 
 
-def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[Job]:
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:
     """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
 
     Raises `BadInput` where there is no segment.
     """
     for segment in segments(raw):
         try:
-            found = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
+            vehicles = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
         except BadInput as error:
             yield fails(f"tapvid3d_{segment.name}", error)
             continue
-        for vehicle in found:
+        for vehicle in vehicles:
             name = f"tapvid3d_{segment.name}_{vehicle.camera.name}_{vehicle.uid}"
-            yield Job(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))
+            yield ClipJob(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))

@@ -20,12 +20,12 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.core.identity import source_label
-from tapetum.scenes import Clip, SceneConfig, make_clip
-from tapetum.scenes.clip import check_clip
+from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
+from tapetum.scenes.facets.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
-from tapetum.scenes.unfinished import goes_on, write_note
+from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.systems.tapvid3d.format.data import depth_path, write_clip
-from tapetum.systems.tapvid3d.format.frames import encode
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project
 
 _UNFINISHED = ".unfinished.json"
@@ -69,7 +69,7 @@ def write_scenes(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    if not goes_on(folder / _UNFINISHED, settings, folder, finished(folder)):
+    if not continues_run(folder / _UNFINISHED, settings, folder, finished(folder)):
         if any(folder.glob("scene-*.npz")):
             raise BadInput(f"{folder} already holds scenes; choose another folder or remove them")
         write_note(folder / _UNFINISHED, settings)
@@ -93,16 +93,16 @@ def finished(folder: str | os.PathLike[str]) -> int:
     return sum(not path.name.endswith(".depth.npz") for path in folder.glob("scene-*.npz"))
 
 
-def _write(path: Path, clip: Clip, rng: np.random.Generator) -> None:
+def _write(path: Path, clip: SyntheticClip, rng: np.random.Generator) -> None:
     tracks, visible = clip.truth.xyz.transpose(1, 0, 2).astype(np.float64), clip.truth.visible.T
     camera = clip.intrinsics[0].astype(np.float64)
     frame = np.where(visible, rng.random(visible.shape), -1).argmax(axis=0)
-    asked = project(tracks[frame, np.arange(len(frame))], camera)
+    query_xy = project(tracks[frame, np.arange(len(frame))], camera)
     write_clip(
         path,
         tracks_XYZ=tracks,
         visibility=visible,
-        queries_xyt=np.concatenate([asked, frame[:, None]], axis=1),
+        queries_xyt=np.concatenate([query_xy, frame[:, None]], axis=1),
         fx_fy_cx_cy=camera,
         images_jpeg_bytes=[encode(image) for image in clip.video],
         extrinsics_w2c=clip.world_to_camera,

@@ -56,8 +56,8 @@ def read_gaussians(path: Path) -> Gaussians:
     with Npz(path) as file:
         means, quaternions, scales, opacity, colours = (file.numbers(name).astype(np.float64) for name in names)
     t, n = means.shape[:2] if means.ndim == 3 else (0, 0)
-    wanted = ((t, n, 3), (t, n, 4), (n, 3), (n, 1), (n, 3))
-    for name, array, shape in zip(names, (means, quaternions, scales, opacity, colours), wanted, strict=True):
+    expected = ((t, n, 3), (t, n, 4), (n, 3), (n, 1), (n, 3))
+    for name, array, shape in zip(names, (means, quaternions, scales, opacity, colours), expected, strict=True):
         if array.shape != shape or not array.size:
             raise BadInput(f"{path}: {name} is {array.shape}, wanted {shape if t else '(moments, Gaussians, 3)'}; get it again")
         if not np.isfinite(array).all():
@@ -84,10 +84,10 @@ class Splats:
 def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> Splats:
     """Splat the Gaussians of one moment that a camera may see in an image of `size` (height, width); OpenCV's axes."""
     k = np.asarray(intrinsics, np.float64)
-    seen = transform(w2c, scene.means[moment])
-    order = np.flatnonzero((seen[:, 2] > NEAR) & (scene.opacity > LEAST))
-    order = order[np.argsort(seen[order, 2], kind="stable")]
-    p, z = seen[order], seen[order, 2]
+    in_camera = transform(w2c, scene.means[moment])
+    order = np.flatnonzero((in_camera[:, 2] > NEAR) & (scene.opacity > LEAST))
+    order = order[np.argsort(in_camera[order, 2], kind="stable")]
+    p, z = in_camera[order], in_camera[order, 2]
     edge = 1.3 * np.array(size[::-1]) / 2 / k[:2]  # beyond this the slope of the projection is that at the edge
     slope = np.clip(p[:, :2] / z[:, None], -edge, edge)
     zero = np.zeros_like(z)
@@ -153,7 +153,7 @@ def _touches(splats: Splats, size: tuple[int, int]) -> Iterator[tuple[I64, I64, 
 
 
 def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
-    """Return for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
+    """Find for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
     there."""
     rotation = rotations(scene.quaternions[moment])
     opacity = np.log(scene.opacity)

@@ -30,7 +30,7 @@ from tapetum.systems.tapvid3d.geometry import F64, transform, unproject
 from tapetum.systems.tapvid3d.makers.common import (
     Arrays,
     Bool,
-    Job,
+    ClipJob,
     annotations_of,
     depth_test,
     fails,
@@ -47,7 +47,7 @@ TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
+class PanopticCamera:
     """One training camera, which stands still."""
 
     name: str
@@ -59,7 +59,7 @@ class Camera:
     """Height and width."""
 
 
-def read_cameras(path: Path) -> list[Camera]:
+def read_cameras(path: Path) -> list[PanopticCamera]:
     """Read the cameras of a `train_meta.json`, by the folder of their images. Raises `BadInput` where it is damaged."""
     try:
         meta = read_json(path)
@@ -82,7 +82,7 @@ def read_cameras(path: Path) -> list[Camera]:
     if (k != k[0]).any() or (w2c != w2c[0]).any():
         raise BadInput(f"{path}: a camera moves; the cameras of Panoptic Studio stand still")
     return [
-        Camera(name, np.array([k[0, i, 0, 0], k[0, i, 1, 1], k[0, i, 0, 2], k[0, i, 1, 2]]), w2c[0, i], size)
+        PanopticCamera(name, np.array([k[0, i, 0, 0], k[0, i, 1, 1], k[0, i, 0, 2], k[0, i, 1, 2]]), w2c[0, i], size)
         for i, name in enumerate(names)
     ]
 
@@ -96,7 +96,7 @@ def read_images(sequence: Path, camera: str) -> list[bytes]:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class RenderedView:
     """What a camera sees of the Gaussians."""
 
     depth: F64
@@ -105,13 +105,13 @@ class View:
     """(t, h, w)"""
 
 
-def look(scene: Gaussians, camera: Camera) -> View:
+def look(scene: Gaussians, camera: PanopticCamera) -> RenderedView:
     """Render depth and foreground in all moments; by far the most of the work."""
     pairs = [render(scene, moment, camera.intrinsics, camera.w2c, camera.size) for moment in range(len(scene.means))]
-    return View(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
+    return RenderedView(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
 
 
-def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
+def follow(queries: F64, scene: Gaussians, camera: PanopticCamera, view: RenderedView) -> F64:
     """Follow tracks (t, n, 3) in the camera, of the surfaces at queries (n, 3) as (x, y, t), where there must be a depth."""
     moment = queries[:, 2].astype(int)
     column, row = np.floor(queries[:, :2]).astype(int).T
@@ -124,12 +124,14 @@ def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
     return transform(camera.w2c, carry(scene, gaussian, moment, points))
 
 
-def visible(tracks: F64, camera: Camera, view: View) -> Bool:
-    """Return (t, n): in the image and within 5 cm of the rendered depth."""
+def visible(tracks: F64, camera: PanopticCamera, view: RenderedView) -> Bool:
+    """Compute (t, n): in the image and within 5 cm of the rendered depth."""
     return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
 
 
-def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS) -> Arrays:
+def make_clip(
+    scene: Gaussians, camera: PanopticCamera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS
+) -> Arrays:
     """Make the arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
     if len(images) != len(scene.means):
         raise BadInput(
@@ -137,13 +139,13 @@ def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.ran
         )
     view = look(scene, camera)
     tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
-    seen = visible(tracks, camera, view)
-    queries, kept = random_queries(tracks, seen, camera.intrinsics, rng)
+    visibility = visible(tracks, camera, view)
+    queries, kept = random_queries(tracks, visibility, camera.intrinsics, rng)
     return {
         "images_jpeg_bytes": images,
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
-        "visibility": seen[:, kept],
+        "visibility": visibility[:, kept],
         "fx_fy_cx_cy": camera.intrinsics,
     }
 
@@ -155,12 +157,12 @@ def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
     return {"images_jpeg_bytes": images, **annotations}
 
 
-def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[Job]:
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[ClipJob]:
     """Yield every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
-    found = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
-    if not found:
+    sequences = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
+    if not sequences:
         raise BadInput(f"{raw} has no data/SEQUENCE/train_meta.json; unpack data.zip of Dynamic 3D Gaussians there")
-    for folder in found:
+    for folder in sequences:
         try:
             scene = read_gaussians(raw / "output" / experiment / folder.name / "params.npz")
             cameras = read_cameras(folder / "train_meta.json")
@@ -169,17 +171,17 @@ def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "p
             continue
         for camera in cameras:
             name = f"{folder.name}_{camera.name}"
-            yield Job(name, partial(_job, scene, camera, folder, generator(seed, name), tracks))
+            yield ClipJob(name, partial(_job, scene, camera, folder, generator(seed, name), tracks))
 
 
-def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generator, tracks: int) -> Arrays:
+def _job(scene: Gaussians, camera: PanopticCamera, folder: Path, rng: np.random.Generator, tracks: int) -> Arrays:
     return make_clip(scene, camera, read_images(folder, camera.name), rng, tracks)
 
 
-def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """Return the clips of a folder of downloaded annotations, with the images of RAW/data."""
+def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
+    """List the clips of a folder of downloaded annotations, with the images of RAW/data."""
     files = annotations_of("pstudio", annotations)
-    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:

@@ -32,7 +32,7 @@ _MAY_BE_EMPTY = "beam_inclination.values"
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
+class WaymoCamera:
     """One camera of the vehicle."""
 
     name: int
@@ -56,7 +56,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class VehicleBoxes:
     """The boxes of one vehicle while one camera sees it best."""
 
     camera: int
@@ -67,7 +67,7 @@ class Boxes:
     """(t, 7) centre x, y, z, length, width, height, heading in the vehicle's coordinates, moved to the camera's moment."""
 
 
-class Segment:
+class WaymoSegment:
     """One drive of 20 seconds. Raises `BadInput`, naming file and column, where something is missing or damaged."""
 
     def __init__(self, root: Path, name: str):
@@ -82,24 +82,24 @@ class Segment:
         return {time: self._pose("vehicle_pose", pose) for time, pose in zip(*table.values(), strict=True)}
 
     @cached_property
-    def cameras(self) -> dict[int, Camera]:
+    def cameras(self) -> dict[int, WaymoCamera]:
         """Cameras by name."""
         at = "[CameraCalibrationComponent]."
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
         return {
-            name: Camera(name, np.array(intrinsics), self._pose("camera_calibration", pose), (height, width))
+            name: WaymoCamera(name, np.array(intrinsics), self._pose("camera_calibration", pose), (height, width))
             for name, pose, height, width, *intrinsics in zip(*table.values(), strict=True)
         }
 
     def images(self, camera: int) -> dict[int, bytes]:
-        """Return JPEGs by time."""
+        """Read JPEGs by time."""
         columns = ["key.frame_timestamp_micros", "[CameraImageComponent].image"]
         table = self._read("camera_image", columns, ("key.camera_name", camera))
         return dict(zip(*table.values(), strict=True))
 
     @cached_property
-    def vehicles(self) -> list[Boxes]:
+    def vehicles(self) -> list[VehicleBoxes]:
         """Boxes of vehicles by camera and id, where both tables have them: that of labels and that of camera-synced boxes."""
         keys = ["key.frame_timestamp_micros", "key.laser_object_id"]
         types = self._read("lidar_box", [*keys, "[LiDARBoxComponent].type"])
@@ -108,18 +108,18 @@ class Segment:
         fields = [f"camera_synced_box.{part}.{axis}" for part in ("center", "size") for axis in "xyz"]
         names = ["most_visible_camera_name", *fields, "camera_synced_box.heading"]
         table = self._read("lidar_camera_synced_box", [*keys, *(at + name for name in names)])
-        found: dict[tuple[int, str], list[tuple[int, list[float]]]] = {}
+        rows_by_vehicle: dict[tuple[int, str], list[tuple[int, list[float]]]] = {}
         for time, uid, camera, *box in zip(*table.values(), strict=True):
             if (time, uid) in vehicle:
-                found.setdefault((camera, uid), []).append((time, box))
+                rows_by_vehicle.setdefault((camera, uid), []).append((time, box))
         return [
-            Boxes(
+            VehicleBoxes(
                 camera,
                 uid,
                 np.array([time for time, _ in sorted(rows)]),
                 np.array([box for _, box in sorted(rows)], np.float64),
             )
-            for (camera, uid), rows in sorted(found.items())
+            for (camera, uid), rows in sorted(rows_by_vehicle.items())
         ]
 
     @cached_property
@@ -158,8 +158,8 @@ class Segment:
         for batch in self._batches(component, names, ("key.laser_name", TOP)):
             for time, values, shape in zip(*(batch.column(name) for name in names), strict=True):
                 flat, dims = values.values.to_numpy(), shape.as_py()
-                wanted = like.get(time.as_py(), np.empty(dims[:2])).shape
-                if flat.size != np.prod(dims) or tuple(dims[:2]) != wanted or dims[2] != (6 if like else 4):
+                expected = like.get(time.as_py(), np.empty(dims[:2])).shape
+                if flat.size != np.prod(dims) or tuple(dims[:2]) != expected or dims[2] != (6 if like else 4):
                     raise BadInput(f"{self._path(component)}: {flat.size} values for a range image of {dims}; get it again")
                 yield time.as_py(), flat.reshape(dims)
 
@@ -175,13 +175,13 @@ class Segment:
         """Some rows at a time, of those where the column `only[0]` is `only[1]`."""
         arrow, parquet = pyarrow_for("reading Waymo Open")
         path = self._path(component)
-        wanted = columns if only is None else [*columns, only[0]]
+        names = columns if only is None else [*columns, only[0]]
         try:
             with parquet.ParquetFile(parquet_file(path, "reading Waymo Open")) as file:
-                missing = [name for name in wanted if name not in file.schema_arrow.names]
+                missing = [name for name in names if name not in file.schema_arrow.names]
                 if missing:
                     raise BadInput(f"{path} has no column {missing[0]!r}; wanted a component of Waymo Open's version 2")
-                for batch in file.iter_batches(batch_size=8, columns=wanted):
+                for batch in file.iter_batches(batch_size=8, columns=names):
                     if only is not None:
                         batch = batch.filter(arrow.array(batch.column(only[0]).to_numpy() == only[1]))
                     empty = [name for name in columns if batch.column(name).null_count and not name.endswith(_MAY_BE_EMPTY)]
@@ -197,16 +197,16 @@ class Segment:
         return self.root / component / f"{self.name}.parquet"
 
 
-def segments(root: Path) -> Iterator[Segment]:
+def segments(root: Path) -> Iterator[WaymoSegment]:
     """Yield all segments of a split, one by one, since each comes to hold its lidar. Raises `BadInput` where there are none."""
     names = sorted(path.stem for path in (root / "camera_image").glob("*.parquet"))
     if not names:
         raise BadInput(f"{root} has no camera_image/*.parquet; give a split of Waymo Open's version 2, such as .../training")
-    yield from (Segment(root, name) for name in names)
+    yield from (WaymoSegment(root, name) for name in names)
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
-    """Return pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
+    """Compute pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
     high.
 
     Raises `BadInput` where there is not one beam for each row.
@@ -220,7 +220,7 @@ def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | No
 def lidar_points(
     ranges: ArrayLike, vehicle_from_lidar: F64, pitch: F64, world_from_pixel: ArrayLike, world_from_vehicle: F64
 ) -> F64:
-    """Return the points of a range image, row by row, where it has a return.
+    """Compute the points of a range image, row by row, where it has a return.
 
     Args:
         ranges: (h, w) metres; 0 or less is no return. Columns go from behind, over the left side, once around the lidar.
@@ -258,5 +258,5 @@ def _about(angle: ArrayLike, axis: int) -> F64:
 
 
 def yawed(heading: ArrayLike, centre: ArrayLike) -> F64:
-    """Return poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
+    """Compute poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
     return poses(_about(heading, 2), centre)

@@ -25,7 +25,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
 from tapetum.systems.tapvid3d.reconstruction.incremental import first_reconstruction, rotation_errors, unplaced
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views, crowding
+from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction, crowding
 from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
@@ -68,7 +68,7 @@ def adjusted(
     *,
     support: Tracks | None = None,
 ) -> Tracks3D:
-    """Return tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
+    """Lift tracks of a video of `size` (height, width) into space, with the poses of the camera; in an unknown unit.
 
     Args:
         tracks: the points that are wanted.
@@ -82,16 +82,16 @@ def adjusted(
         BadInput: too few points, a camera that does not travel, or nothing that explains the tracks.
         MissingExtra: scipy is not installed.
     """
-    found = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
-    n, bundle = tracks.points, found.bundle
+    result = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
+    n, bundle = tracks.points, result.bundle
     poses = np.concatenate([bundle.poses, np.tile([[[0, 0, 0, 1.0]]], (tracks.frames, 1, 1))], 1)
     anchor = _anchors(tracks)
-    depth = _depths(found, anchor, tracks.queries[:, 1:].astype(np.float64))
+    depth = _depths(result, anchor, tracks.queries[:, 1:].astype(np.float64))
     start = unproject(tracks.queries[:, 1:], depth, bundle.intrinsics)
     world = transform(np.linalg.inv(poses[anchor]), start[:, None])[:, 0]
     standing = transform(poses, np.repeat(world[None], tracks.frames, 0)).transpose(1, 0, 2)
     moving = unproject(tracks.xy, np.broadcast_to(depth[:, None], tracks.visible.shape), bundle.intrinsics)
-    still = found.still[:n]
+    still = result.still[:n]
     xyz = np.where(still[:, None, None], standing, moving)
     visible = tracks.visible & still[:, None]
     unit = float(np.median(xyz[visible if visible.any() else tracks.visible | True, 2]))
@@ -121,17 +121,16 @@ class AdjustedTracker:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h2 w2"] | None = None,
     ) -> Tracks3D:
-        """Track points through all frames, in an unknown unit; see `tapetum.systems.tapvid3d.lift.Lifted.track`. Depth is not
-        looked at."""
+        """Track points through all frames, in an unknown unit; see `baselines.Lifted.track`. Depth is ignored."""
         size = video.shape[1:3]
-        asked = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
-        both = self.tracker.track(video, np.concatenate([asked, support_queries(len(video), size)]))
-        tracks, support = split_support(both, len(asked))
+        queries = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
+        both = self.tracker.track(video, np.concatenate([queries, support_queries(len(video), size)]))
+        tracks, support = split_support(both, len(queries))
         return adjusted(tracks, size, intrinsics, support=support)
 
 
 def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
-    """Return queries (t, x, y) of grids over an image of (height, width), on several frames from the first to the last."""
+    """Make queries (t, x, y) of grids over an image of (height, width), on several frames from the first to the last."""
     count = min(frames, int(np.clip(-(-frames // EVERY) + 1, 3, 9)))
     cells = (np.arange(GRID) + 0.5) / GRID
     moments = np.linspace(0, frames - 1, count).round()
@@ -163,8 +162,8 @@ def reconstruct(
     `adjusted`."""
     h, w = size
     t = tracks.frames
-    seen = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)
-    if (count := int((seen.sum(1) >= 2).sum())) < LEAST or t < 2:
+    visible = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)
+    if (count := int((visible.sum(1) >= 2).sum())) < LEAST or t < 2:
         raise BadInput(
             f"{count} points are seen in two or more of {t} frames; adjustment needs {LEAST}: track more points (--grid), or "
             "give --depth maps or a network"
@@ -172,7 +171,7 @@ def reconstruct(
     within = TOLERANCE * float(np.hypot(h, w))
     expected = FOCAL * max(size)
     camera = np.array([expected, expected, w / 2, h / 2]) if intrinsics is None else np.asarray(intrinsics, np.float64)
-    views = Views(tracks.xy.astype(np.float64), seen, crowding(tracks.queries[:, 1:], (w, h)), camera, within)
+    views = Observations(tracks.xy.astype(np.float64), visible, crowding(tracks.queries[:, 1:], (w, h)), camera, within)
     keys = np.unique(np.linspace(0, t - 1, min(t, KEYS)).round().astype(int)).tolist()
     partial = first_reconstruction(views, keys, np.random.default_rng(seed))
     partial.expected = expected if intrinsics is None else None
@@ -217,7 +216,7 @@ def _settle(partial: PartialReconstruction, within: float) -> None:
 def _error(partial: PartialReconstruction, quantile: float = 0.5) -> float:
     """Pixels within which this fraction of the views of still points are of where the points should be seen."""
     here = partial.views.of(list(partial.poses))
-    counted = here.seen & partial.still[:, None]
+    counted = here.visible & partial.still[:, None]
     if not counted.any():
         raise BadInput(f"fewer than {LEAST} points stand still; adjustment needs them: track more of the background")
     return float(np.quantile(partial.bundle.errors(here.xy)[counted], quantile))
@@ -231,25 +230,25 @@ def _anchors(tracks: Tracks) -> np.ndarray:
 def _parallax(partial: PartialReconstruction) -> float:
     """Pixels by which the camera's way, beyond its turning, moved the median still point between two frames, at most."""
     frames = np.unique(np.linspace(0, len(partial.poses) - 1, 12).round().astype(int))
-    places, seen = partial.views.places, partial.views.seen & partial.still[:, None]
+    places, visible = partial.views.places, partial.views.visible & partial.still[:, None]
     most = 0.0
     for k, i in enumerate(frames):
         for j in frames[k + 1 :]:
-            both = seen[:, i] & seen[:, j]
+            both = visible[:, i] & visible[:, j]
             if both.sum() >= LEAST:
                 error = rotation_errors(places[both, i], places[both, j], partial.views.weight[both], 10 / partial.views.focal)
                 most = max(most, float(np.median(error)) * partial.views.focal)
     return most
 
 
-def _depth_deviation(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F64:
+def _depth_deviation(bundle: Bundle, views: Observations, anchor: np.ndarray, error: float) -> F64:
     """(n,) standard deviation of the logarithm of each point's depth in its frame `anchor`; cameras are taken as known."""
     points = bundle.points
     tangents = tangents_at(points)
     rays = camera_points(bundle.poses, points)
     rays[..., 2] = np.where(abs(rays[..., 2]) < 1e-9, 1e-9, rays[..., 2])
     slopes = by_rays(rays, bundle.intrinsics) @ bundle.poses @ tangents[:, None]
-    weight = views.seen / (1 + (np.minimum(bundle.errors(views.xy), 1e6) / views.within) ** 2)
+    weight = views.visible / (1 + (np.minimum(bundle.errors(views.xy), 1e6) / views.within) ** 2)
     normal = np.einsum("nt,ntai,ntaj->nij", weight, slopes, slopes, optimize=True)
     normal += (1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-30) * np.eye(3)
     forward = bundle.poses[anchor, 2]
@@ -263,10 +262,10 @@ def _depth_deviation(bundle: Bundle, views: Views, anchor: np.ndarray, error: fl
     return np.where(usable, sigma * np.sqrt(np.maximum(variance, 0)), np.inf)
 
 
-def _depths(found: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
+def _depths(result: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
     """Depth (n,) of the first n points in their frames `anchor`, where they are at `places` (n, 2) in pixels."""
-    bundle, depths = found.bundle, np.zeros(len(anchor))
-    certain = found.still & (found.depth_deviation < CERTAIN)
+    bundle, depths = result.bundle, np.zeros(len(anchor))
+    certain = result.still & (result.depth_deviation < CERTAIN)
     for n, (frame, place) in enumerate(zip(anchor, places, strict=True)):
         with np.errstate(divide="ignore", invalid="ignore"):
             camera = bundle.points @ bundle.poses[frame].T / bundle.points[:, 3:]
@@ -276,8 +275,8 @@ def _depths(found: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
         weight, logs = 1 / (away[near] + 1), np.log(camera[known[near], 2])
         mean = float(logs @ weight / weight.sum())
         variance = float((logs - mean) ** 2 @ weight / weight.sum()) + 0.05**2
-        if found.still[n] and camera[n, 2] > 0 and np.isfinite(found.depth_deviation[n]):
-            own = 1 / max(float(found.depth_deviation[n]) ** 2, 1e-12)
+        if result.still[n] and camera[n, 2] > 0 and np.isfinite(result.depth_deviation[n]):
+            own = 1 / max(float(result.depth_deviation[n]) ** 2, 1e-12)
             mean = (own * np.log(camera[n, 2]) + mean / variance) / (own + 1 / variance)
         depths[n] = np.exp(mean)
     return depths

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.systems.tapvid3d.geometry import F64
-from tapetum.systems.tapvid3d.reconstruction.rotations import cross, left_jacobian, rotation
-from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
+from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points, cross, left_jacobian, rotation
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Bundle:
     """(4,): fx, fy, cx, cy in pixels."""
 
     def errors(self, xy: F64) -> F64:
-        """Return distances (n, t) in pixels from places xy (n, t, 2) to where the points are; inf where one is behind the
+        """Compute distances (n, t) in pixels from places xy (n, t, 2) to where the points are; inf where one is behind the
         camera."""
         rays = camera_points(self.poses, self.points)
         z = rays[..., 2:]
@@ -71,7 +70,7 @@ class Problem:
     """That logarithm at the start, from where it is expected."""
 
     def bundle(self, changes: F64) -> Bundle:
-        """Return the bundle after changes, a vector of all free numbers."""
+        """Apply changes to the bundle, a vector of all free numbers."""
         rotation_vectors, shift, steps, focal = self._parts(changes)
         poses = self.start.poses.copy()
         poses[:, :, :3] = rotation(rotation_vectors) @ poses[:, :, :3]
@@ -81,14 +80,14 @@ class Problem:
         return Bundle(poses, points, self.start.intrinsics * [scale, scale, 1, 1])
 
     def errors(self, changes: F64) -> F64:
-        """Return shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
+        """Compute shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
         error, _ = self._misses(self.bundle(changes))
         shorter, _ = _shortening(error, self.scale)
         prior = self.focal_prior * (self._parts(changes)[3] + self.log_focal)
         return np.append((error * shorter[:, None]).reshape(-1), prior)
 
     def jacobian(self, changes: F64) -> Any:
-        """Return sparse (2 m + 1, free numbers): derivatives of `errors`."""
+        """Compute sparse (2 m + 1, free numbers): derivatives of `errors`."""
         from scipy.sparse import csr_array
 
         moved = self.bundle(changes)
@@ -148,7 +147,7 @@ def _shortening(error: F64, scale: float) -> tuple[F64, F64]:
 
 
 def by_rays(rays: F64, intrinsics: F64) -> F64:
-    """Return derivatives (..., 2, 3) of pixels by the rays (..., 3) to their points."""
+    """Compute derivatives (..., 2, 3) of pixels by the rays (..., 3) to their points."""
     z = rays[..., 2:]
     derivatives = np.zeros((*rays.shape[:-1], 2, 3))
     derivatives[..., [0, 1], [0, 1]] = intrinsics[:2] / z
@@ -157,14 +156,14 @@ def by_rays(rays: F64, intrinsics: F64) -> F64:
 
 
 def tangents_at(points: F64) -> F64:
-    """Return (n, 4, 3): three directions at right angles to each point (n, 4) of unit length and to one another."""
+    """Compute (n, 4, 3): three directions at right angles to each point (n, 4) of unit length and to one another."""
     return np.linalg.svd(points[:, None, :])[2][:, 1:].transpose(0, 2, 1)
 
 
 def adjust(
     start: Bundle,
     xy: F64,
-    seen: np.ndarray,
+    visible: np.ndarray,
     *,
     scale: float,
     fixed: tuple[int, int],
@@ -176,7 +175,7 @@ def adjust(
 
     Args:
         xy: (n, t, 2) places in pixels.
-        seen: bool (n, t): which of them count.
+        visible: bool (n, t): which of them count.
         scale: pixels beyond which Cauchy's loss takes an error for a mistake.
         fixed: the frame that stays where it is, and the one that keeps the largest component of its way there.
         focal_prior: see `Problem`; None keeps the focal length.
@@ -184,7 +183,7 @@ def adjust(
     """
     from scipy.optimize import least_squares
 
-    point, frame = np.nonzero(seen)
+    point, frame = np.nonzero(visible)
     t, n = len(start.poses), len(start.points)
     free = np.ones(6 * t + 3 * n + 1, bool)
     free[6 * fixed[0] : 6 * fixed[0] + 6] = False
@@ -200,5 +199,5 @@ def adjust(
     )
     nothing = np.zeros(int(free.sum()))
     jac: Any = problem.jacobian  # scipy's types know of names only
-    found = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
-    return problem.bundle(found.x)
+    solution = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
+    return problem.bundle(solution.x)

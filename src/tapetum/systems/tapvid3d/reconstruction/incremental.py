@@ -18,7 +18,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views
+from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction
 from tapetum.systems.tapvid3d.reconstruction.twoview import (
     camera_points,
     five_point,
@@ -37,8 +37,8 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 """Frames of a trial, pairs of them that begin one, poses of a pair, and trials that are adjusted before one is chosen."""
 
 
-def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
-    """Return the cameras of the frames `keys`, and all points.
+def first_reconstruction(views: Observations, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
+    """Reconstruct the cameras of the frames `keys`, and all points.
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
@@ -65,7 +65,7 @@ def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Gener
     raise unplaced(lost)
 
 
-def _window(views: Views, keys: Sequence[int]) -> list[int]:
+def _window(views: Observations, keys: Sequence[int]) -> list[int]:
     """The frames of the trials: around the two that make the best pair."""
     some = keys[:: -(-len(keys) // 24)]
     pairs = _pairs(views, some)
@@ -76,28 +76,28 @@ def _window(views: Views, keys: Sequence[int]) -> list[int]:
     return [around[k] for k in np.unique(np.linspace(0, len(around) - 1, TRIAL).round().astype(int))]
 
 
-def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
+def _pairs(views: Observations, frames: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs that share many points which differ by more than a turn of the camera; best first, each unlike those before it."""
-    places, found = views.places, []
+    places, candidates = views.places, []
     for k, i in enumerate(frames):
         for j in frames[k + 1 :]:
-            both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
+            both = np.flatnonzero(views.visible[:, i] & views.visible[:, j])
             if len(both) < LEAST:
                 continue
             weight = views.weight[both]
             parallax = views.focal * _median(
                 rotation_errors(places[both, i], places[both, j], weight, 10 / views.focal), weight
             )
-            found.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
+            candidates.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
     chosen: list[tuple[int, int]] = []
-    for _, i, j in sorted(found, reverse=True):
+    for _, i, j in sorted(candidates, reverse=True):
         if all(abs(i - a) + abs(j - b) > (frames[-1] - frames[0]) // 6 for a, b in chosen):
             chosen.append((i, j))
     return chosen
 
 
 def rotation_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """Return (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
+    """Measure (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
     `scale`."""
     a1, b1 = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (homogeneous(a), homogeneous(b)))
     counts, error = weight, np.zeros(len(a))
@@ -121,9 +121,9 @@ def _gain(error: F64, within: float) -> F64:
     return 1 - np.log1p((np.minimum(error, most) / sharp) ** 2) / np.log1p((most / sharp) ** 2)
 
 
-def _hypotheses(views: Views, i: int, j: int, rng: np.random.Generator) -> list[F64]:
+def _hypotheses(views: Observations, i: int, j: int, rng: np.random.Generator) -> list[F64]:
     """Poses of frame j seen from frame i that explain most, each other than those before it; then those of a flat scene."""
-    both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
+    both = np.flatnonzero(views.visible[:, i] & views.visible[:, j])
     a, b, weight = views.places[both, i], views.places[both, j], views.weight[both]
     # The five first of a random order in which heavy points tend to come early (Efraimidis and Spirakis 2006).
     order = np.argsort(rng.exponential(size=(SAMPLES, len(both))) / weight, axis=1)[:, :5]
@@ -155,7 +155,7 @@ def _in_front(essential: F64, a: F64, b: F64) -> F64:
     return max(poses_of(essential), key=ahead)
 
 
-def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
+def _trial(views: Observations, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
     """The frames placed from two of them; None where that fails."""
     n = len(views.xy)
     partial = PartialReconstruction(views, start, np.zeros((n, 4)), np.zeros(n, bool))
@@ -166,8 +166,8 @@ def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> Partia
 def _score(trial: PartialReconstruction) -> float:
     """How well what is seen in the trial's frames agrees with it, from 0 to 1."""
     here = trial.views.of(list(trial.poses))
-    count = here.seen.sum(1)
-    agreement = (_gain(trial.bundle.errors(here.xy), here.within) * here.seen).sum(1) / np.maximum(count, 1)
+    count = here.visible.sum(1)
+    agreement = (_gain(trial.bundle.errors(here.xy), here.within) * here.visible).sum(1) / np.maximum(count, 1)
     weight = here.weight * (count > 2)
     return float(agreement @ weight / max(weight.sum(), 1e-9))
 
@@ -183,7 +183,7 @@ def _complete(trial: PartialReconstruction, keys: Sequence[int]) -> int | None:
 
 
 def unplaced(frame: int) -> BadInput:
-    """Return the one line to say of a frame that has no pose."""
+    """Make the error about a frame that has no pose."""
     return BadInput(
         f"the camera of frame {frame} cannot be found: fewer than {LEAST} points that stand still are seen there and in the "
         "frames beside it; track more points of the background, or cut the video there"

@@ -11,8 +11,7 @@ from jaxtyping import Bool
 
 from tapetum.systems.tapvid3d.geometry import F64
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, adjust, by_rays
-from tapetum.systems.tapvid3d.reconstruction.rotations import cross, rotation
-from tapetum.systems.tapvid3d.reconstruction.twoview import triangulate
+from tapetum.systems.tapvid3d.reconstruction.twoview import cross, rotation, triangulate
 
 LEAST = 8
 """Points that a camera must see to be placed, or that two frames must share."""
@@ -25,12 +24,12 @@ AGREES = 0.8
 
 
 @dataclass(frozen=True)
-class Views:
+class Observations:
     """What was seen of n points in t frames."""
 
     xy: F64
     """(n, t, 2) pixels."""
-    seen: Bool[np.ndarray, "n t"]
+    visible: Bool[np.ndarray, "n t"]
     weight: F64
     """(n,) of each point, see `crowding`."""
     intrinsics: F64
@@ -38,9 +37,9 @@ class Views:
     within: float
     """Pixels by which a place may miss."""
 
-    def of(self, frames: Sequence[int]) -> "Views":
-        """Return the same points in some of the frames."""
-        return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
+    def of(self, frames: Sequence[int]) -> "Observations":
+        """Select the same points in some of the frames."""
+        return replace(self, xy=self.xy[:, frames], visible=self.visible[:, frames])
 
     @property
     def places(self) -> F64:
@@ -54,7 +53,7 @@ class Views:
 
 
 def crowding(places: F64, size: tuple[int, int]) -> F64:
-    """Return weights (n,) of points asked for at places (n, 2) of an image of (width, height): one over how many share a cell.
+    """Compute weights (n,) of points queried at places (n, 2) of an image of (width, height): one over how many share a cell.
 
     >>> crowding(np.array([[1.0, 1], [2, 2], [90, 90]]), (100, 100)).tolist()
     [0.5, 0.5, 1.0]
@@ -68,7 +67,7 @@ def crowding(places: F64, size: tuple[int, int]) -> F64:
 class PartialReconstruction:
     """A reconstruction on its way: some frames have a pose, and the points are what those frames say."""
 
-    views: Views
+    views: Observations
     poses: dict[int, F64]
     points: F64
     still: Bool[np.ndarray, " n"]
@@ -85,12 +84,12 @@ class PartialReconstruction:
         """Triangulate points anew from all frames placed so far."""
         here, poses = self.views.of(list(self.poses)), np.stack(list(self.poses.values()))
         self.points, error = settled(poses, here, rounds)
-        count = here.seen.sum(1)
-        self.still = ((error < 2 * here.within) & here.seen).sum(1) >= np.maximum(AGREES * count, 2)
+        count = here.visible.sum(1)
+        self.still = ((error < 2 * here.within) & here.visible).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
-        """Give one more frame a pose; False where too few still points are seen in it."""
-        usable = self.still & self.views.seen[:, frame]
+        """Place one more frame; False where too few still points are seen in it."""
+        usable = self.still & self.views.visible[:, frame]
         if usable.sum() < LEAST:
             return False
         near = self.poses[min(self.poses, key=lambda other: abs(other - frame))]
@@ -99,7 +98,7 @@ class PartialReconstruction:
         return True
 
     def place_all(self, frames: Sequence[int]) -> int | None:
-        """Give all these frames poses, the nearest to those that have one first; the first that cannot get one, if any."""
+        """Place all these frames, the nearest to those that have one first; the first that cannot get one, if any."""
         refused: list[int] = []
         while left := [k for k in frames if k not in self.poses and k not in refused]:
             frame = min(left, key=lambda k: min(abs(k - other) for other in self.poses))
@@ -118,7 +117,7 @@ class PartialReconstruction:
         better = adjust(
             replace(bundle, points=self.points[still]),
             here.xy[still],
-            here.seen[still],
+            here.visible[still],
             scale=here.within,
             fixed=(0, far),
             focal_prior=None if self.expected is None else here.within / 2 / FOCAL_SPREAD,
@@ -135,19 +134,19 @@ def centres(poses: F64) -> F64:
     return -np.einsum("tji,tj->ti", poses[..., :3], poses[..., 3])
 
 
-def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
-    """Return points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
+def settled(poses: F64, views: Observations, rounds: int = 3) -> tuple[F64, F64]:
+    """Triangulate points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
     pixels."""
-    weight = views.seen.astype(np.float64)
+    weight = views.visible.astype(np.float64)
     points, error = np.zeros((len(weight), 4)), weight
     for _ in range(rounds):
         points = triangulate(poses, views.places, weight)
         error = Bundle(poses, points, views.intrinsics).errors(views.xy)
-        weight = views.seen / (1 + (np.minimum(error, 1e6) / views.within) ** 2)
+        weight = views.visible / (1 + (np.minimum(error, 1e6) / views.within) ** 2)
     return points, error
 
 
-def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
+def place(near: F64, points: F64, xy: F64, weight: F64, views: Observations) -> F64:
     """Find the pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
     rotation_matrix, shift = near[:, :3], near[:, 3]
     for scale in (8 * views.within, 3 * views.within, views.within):

@@ -1,4 +1,4 @@
-"""Two views of a rigid scene: which way the camera moved between them, and points from several views.
+"""Geometry of two views: rotation vectors, relative pose of the camera, and points triangulated from several views.
 
 Relative pose by the five-point method (Nister 2004) in the form that Stewenius, Engels and Nister gave it ("Recent
 developments on direct relative orientation", 2006): it holds for flat scenes too, where eight points or more determine
@@ -13,7 +13,33 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from tapetum.systems.tapvid3d.geometry import F64
-from tapetum.systems.tapvid3d.reconstruction.rotations import cross, rotation
+
+
+def cross(v: F64) -> F64:
+    """Make matrices (..., 3, 3) that multiply as the cross product with v (..., 3)."""
+    x, y, z = np.moveaxis(v, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+
+
+def rotation(vector: F64) -> F64:
+    """Make matrices (..., 3, 3) that rotate about vectors (..., 3) by their length in radians (Rodrigues)."""
+    angle, matrix = _angle(vector), cross(vector)
+    return np.eye(3) + np.sinc(angle / np.pi) * matrix + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (matrix @ matrix)
+
+
+def left_jacobian(vector: F64) -> F64:
+    """Compute J (..., 3, 3) with rotation(vector + d) = rotation(J d) rotation(vector) to first order in d."""
+    angle, matrix = _angle(vector), cross(vector)
+    small = angle < 1e-2
+    safe = np.where(small, 1.0, angle)
+    third = np.where(small, 1 / 6 - angle**2 / 120, (safe - np.sin(safe)) / safe**3)
+    return np.eye(3) + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * matrix + third * (matrix @ matrix)
+
+
+def _angle(vector: F64) -> F64:
+    return np.linalg.norm(vector, axis=-1)[..., None, None]
+
 
 _CUBIC = sorted(combinations_with_replacement(range(4), 3), key=lambda m: (3 in m, m[1] == 3, m))
 """The 20 monomials in x, y, z and 1 (number 3) up to degree 3: the ten of degree 3, then x2 xy xz y2 yz z2, x y z, 1."""
@@ -26,7 +52,7 @@ for _k, (_a, _b, _c) in enumerate([(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (
 
 
 def five_point(a: F64, b: F64) -> F64:
-    """Return essential matrices (k, 3, 3), of which b E a = 0, for samples (s, 5, 2) of places in two views; up to ten for
+    """Compute essential matrices (k, 3, 3), of which b E a = 0, for samples (s, 5, 2) of places in two views; up to ten for
     each."""
     a1, b1 = homogeneous(a), homogeneous(b)
     rows = (b1[..., :, None] * a1[..., None, :]).reshape(-1, 5, 9)
@@ -46,13 +72,13 @@ def five_point(a: F64, b: F64) -> F64:
     solved = vectors[sample, :, root].real
     with np.errstate(divide="ignore", invalid="ignore"):
         xyz1 = solved[:, 6:] / solved[:, 9:]
-    found = np.einsum("kp,kpij->kij", xyz1, basis[sample])
-    found = found[np.isfinite(found).all((1, 2))]
-    return found / np.linalg.norm(found, axis=(1, 2), keepdims=True)
+    essential = np.einsum("kp,kpij->kij", xyz1, basis[sample])
+    essential = essential[np.isfinite(essential).all((1, 2))]
+    return essential / np.linalg.norm(essential, axis=(1, 2), keepdims=True)
 
 
 def homogeneous(xy: F64) -> F64:
-    """Return rays (..., 3) through places (..., 2)."""
+    """Compute rays (..., 3) through places (..., 2)."""
     return np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
 
 
@@ -65,7 +91,7 @@ def sampson(essential: F64, a: F64, b: F64) -> F64:
 
 
 def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """Return essential matrices (k, 3, 3) nearer to the least Cauchy loss of Sampson's distances, by Gauss-Newton.
+    """Refine essential matrices (k, 3, 3) towards the least Cauchy loss of Sampson's distances, by Gauss-Newton.
 
     Places a, b (n, 2) count with their weights (n,), and `scale` is that of the loss. Matrices made of five noisy points each
     gain a great deal by it.
@@ -92,7 +118,7 @@ def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
 
 
 def poses_of(essential: F64) -> F64:
-    """Return the four poses (4, 3, 4) of the second camera, seen from the first, that one essential matrix allows; |t| is 1."""
+    """Compute the four poses (4, 3, 4) of the second camera, from the first, that one essential matrix allows; |t| is 1."""
     (u,), (v,) = _oriented(essential[None])
     return np.stack([np.column_stack([u @ q @ v, t]) for q in (_QUARTER, _QUARTER.T) for t in (u[:, 2], -u[:, 2])])
 
@@ -107,7 +133,7 @@ def _oriented(essential: F64) -> tuple[F64, F64]:
 
 
 def poses_of_plane(homography: F64) -> F64:
-    """Return the two poses (2, 3, 4) of the second camera that a homography between places allows, |t| in distances of the
+    """Compute the two poses (2, 3, 4) of the second camera that a homography between places allows, |t| in distances of the
     plane.
 
     Ma, Soatto, Kosecka and Sastry, "An invitation to 3-D vision" (2004), section 5.3.3. None (0, 3, 4) where it is but a turn.
@@ -119,14 +145,14 @@ def poses_of_plane(homography: F64) -> F64:
     most, least = values[0] ** 2, values[2] ** 2
     if most - least < 1e-9:
         return np.zeros((0, 3, 4))
-    found = []
+    poses = []
     for sign in (1, -1):
         u = (np.sqrt(max(1 - least, 0)) * v[0] + sign * np.sqrt(max(most - 1, 0)) * v[2]) / np.sqrt(most - least)
         normal = np.cross(v[1], u)
         hv, hu = h @ v[1], h @ u
         r = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
-        found.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
-    return np.stack(found)
+        poses.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
+    return np.stack(poses)
 
 
 def triangulate(poses: F64, places: F64, weight: F64) -> F64:
@@ -149,6 +175,6 @@ def triangulate(poses: F64, places: F64, weight: F64) -> F64:
 
 
 def camera_points(poses: F64, points: F64) -> F64:
-    """Return rays (n, t, 3) from cameras with poses (t, 3, 4) to homogeneous points (n, 4); divided by w, the points
+    """Compute rays (n, t, 3) from cameras with poses (t, 3, 4) to homogeneous points (n, 4); divided by w, the points
     themselves."""
     return np.einsum("tij,nj->nti", poses, points)

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from tapetum.core.files import whole_file, write_text
-from tapetum.systems.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, images
+from tapetum.systems.tapvid3d.views.scene import FRAMES, POINTS, TrackScene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 
 IMAGE_HEIGHT, IMAGES = 128, 100
@@ -73,7 +73,7 @@ def write_html(
     return path
 
 
-def _data(scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> dict[str, Any]:
+def _data(scene: TrackScene, video: Iterable[np.ndarray] | None, rate: float) -> dict[str, Any]:
     size, every, small = _images(scene, video)
     offset, step, places = _quantised(scene.world)
     return {
@@ -106,7 +106,7 @@ def _quantised(world: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offset, step, places
 
 
-def _images(scene: Scene, video: Iterable[np.ndarray] | None) -> tuple[tuple[int, int], int, list[str]]:
+def _images(scene: TrackScene, video: Iterable[np.ndarray] | None) -> tuple[tuple[int, int], int, list[str]]:
     """Height and width of the video, every how many frames there is a small image, and these as data URIs."""
     every = math.ceil(scene.frames / IMAGES)
     small: list[str] = []

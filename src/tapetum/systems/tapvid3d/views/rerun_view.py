@@ -23,8 +23,8 @@ import numpy as np
 
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.format.frames import encode
-from tapetum.systems.tapvid3d.views.scene import Scene, bounds, check_rate, choose, images
+from tapetum.systems.tapvid3d.format.npz import encode
+from tapetum.systems.tapvid3d.views.scene import TrackScene, bounds, check_rate, choose, images
 from tapetum.types import Tracks3D
 
 TRAIL = 10
@@ -66,7 +66,7 @@ def write_rerun(
     return path
 
 
-def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> None:
+def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray] | None, rate: float) -> None:
     shown = images(scene, video if video is not None else ())
     image = next(shown) if video is not None else None
     h, w = size = scene.size(image)
@@ -95,11 +95,11 @@ def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | No
         recording.set_time("frame", sequence=frame)
         recording.set_time("time", duration=frame / rate)
         recording.log("world/camera", _pose(rr, scene.camera_to_world[frame]))
-        seen = visible[:, frame]
+        is_visible = visible[:, frame]
         points = rr.Points3D(
             world[:, frame],
-            colors=np.where(seen[:, None], colours, colours // 3),
-            radii=np.where(seen, 0.004, 0.002) * extent,
+            colors=np.where(is_visible[:, None], colours, colours // 3),
+            radii=np.where(is_visible, 0.004, 0.002) * extent,
             labels=labels,
             show_labels=False,
         )

@@ -19,7 +19,7 @@ POINTS, FRAMES = 300, 100
 
 
 @dataclass(frozen=True)
-class Scene:
+class TrackScene:
     """The part of `tracks` that is shown: n of its points, in its first t frames."""
 
     tracks: Tracks3D
@@ -56,19 +56,19 @@ class Scene:
         return "m" if self.tracks.metric else "unit unknown"
 
     def size(self, image: UInt8[np.ndarray, "h w 3"] | None) -> tuple[int, int]:
-        """Return height and width of the image; without one that of which the principal point is the middle."""
+        """Choose height and width of the image; without one that of which the principal point is the middle."""
         if image is not None:
             return image.shape[0], image.shape[1]
         w, h = np.maximum(np.rint(2 * self.tracks.intrinsics[2:]), 1).astype(int)
         return int(h), int(w)
 
     def colours(self, size: tuple[int, int]) -> UInt8[np.ndarray, "n 3"]:
-        """Return those that `tapetum.video.draw` gives the same tracks over images of this size."""
+        """Choose those that `tapetum.video.draw` gives the same tracks over images of this size."""
         first = self.tracks.visible.argmax(axis=1)[self.rows]
         return position_colours(self.tracks.xy[self.rows, first], size[1], size[0])
 
     def trails(self, frame: int, length: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """Return the pieces of path of the last `length` frames: point and frame (k,) in which each begins.
+        """List the pieces of path of the last `length` frames: point and frame (k,) in which each begins.
 
         It ends in the next frame; the point is visible in both, since the way of a hidden one is a guess.
         """
@@ -78,7 +78,7 @@ class Scene:
         return point, begin + step
 
 
-def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -> Scene:
+def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -> TrackScene:
     """Choose at most so many tracks, drawn at random but always the same ones, in at most so many first frames; all where None.
 
     Raises:
@@ -94,7 +94,7 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
     rows = np.arange(tracks.points)
     if most_points is not None and tracks.points > most_points:
         rows = np.sort(np.random.default_rng(0).choice(rows, most_points, replace=False))
-    return Scene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
+    return TrackScene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
 
 
 def check_rate(rate: float) -> None:
@@ -103,7 +103,7 @@ def check_rate(rate: float) -> None:
         raise BadInput(f"{rate} frames per second cannot be played; give a rate above 0")
 
 
-def images(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def images(scene: TrackScene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames of `video` that are shown, one by one; `BadInput` where they are no images, of several sizes or too
     few."""
     first: tuple[int, ...] | None = None
@@ -123,7 +123,7 @@ def images(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarr
 
 
 def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: float) -> Float[np.ndarray, "5 3"]:
-    """Return the camera's centre and the corners of its image, clockwise from the top left, at `depth`, in the camera.
+    """Compute the camera's centre and the corners of its image, clockwise from the top left, at `depth`, in the camera.
 
     >>> frustum(np.array([100.0, 100, 50, 25]), (50, 100), 1.0)[:2].tolist()
     [[0.0, 0.0, 0.0], [-0.5, -0.25, 1.0]]
@@ -133,13 +133,13 @@ def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: fl
     return np.concatenate([np.zeros((1, 3)), corners])
 
 
-def in_first(scene: Scene, world: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
-    """Return points of the world in the camera of the first frame."""
+def in_first(scene: TrackScene, world: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Transform points of the world to the camera of the first frame."""
     return transform(scene.world_to_first, world.reshape(-1, 3)).reshape(world.shape)
 
 
-def bounds(scene: Scene) -> Float[np.ndarray, "2 3"]:
-    """Return lowest and highest X, Y, Z in the first camera of what a view is centred on.
+def bounds(scene: TrackScene) -> Float[np.ndarray, "2 3"]:
+    """Compute lowest and highest X, Y, Z in the first camera of what a view is centred on.
 
     That is where most visible points are (of a few that fly off nothing would be left to see), and the camera's way.
     """

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.systems.tapvid3d.geometry import transform
-from tapetum.systems.tapvid3d.views.scene import POINTS, Scene, bounds, choose, frustum, in_first
+from tapetum.systems.tapvid3d.views.scene import POINTS, TrackScene, bounds, choose, frustum, in_first
 from tapetum.types import Tracks3D
 
 TRAIL = 16
@@ -50,7 +50,7 @@ class Box:
         self._centre = np.array([0.48 * w, 0.5 * h])
 
     def place(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 2"]:
-        """Return x, y in the image of points in the first camera."""
+        """Project to x, y in the image the points in the first camera."""
         return (xyz - self.low - self.side / 2) @ self._turn[:2].T * self.scale + self._centre
 
     def away(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
@@ -58,11 +58,11 @@ class Box:
         return (xyz - self.low - self.side / 2) @ self._turn[2]
 
     def holds(self, xyz: Float[np.ndarray, "... 3"]) -> np.ndarray:
-        """Tell which points lie in it."""
+        """Check which points lie in it."""
         return ((xyz >= self.low) & (xyz <= self.low + self.side)).all(axis=-1)
 
     def ticks(self, axis: int) -> tuple[float, np.ndarray]:
-        """Return the step and the round numbers along an axis."""
+        """Choose the step and the round numbers along an axis."""
         power = 10.0 ** np.floor(np.log10(self.side / 4))
         step = float(power * max(k for k in (1, 2, 5) if k * power <= self.side / 4))
         low = self.low[axis]
@@ -72,7 +72,7 @@ class Box:
 def still(
     tracks: Tracks3D, frame: int | None = None, size: tuple[int, int] = SIZE, *, most_points: int | None = POINTS
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return an image of the tracks in one frame, the last one where None.
+    """Draw an image of the tracks in one frame, the last one where None.
 
     Args:
         tracks: n tracks of t frames.
@@ -165,7 +165,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
         canvas.text(tuple(at), _NAMES[axis] + unit, _INK, font, name_anchor)
 
 
-def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int, pixel: float) -> int:
+def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: TrackScene, frame: int, pixel: float) -> int:
     """Paths and points, the farthest first; the number of points that lie outside the box and are not drawn."""
     xyz = in_first(scene, scene.world)
     inside, placed = box.holds(xyz), box.place(xyz)
@@ -188,7 +188,7 @@ def _draw_tracks(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int
     return len(inside) - len(shown)
 
 
-def _draw_camera(canvas: ImageDraw.ImageDraw, box: Box, scene: Scene, frame: int, pixel: float) -> None:
+def _draw_camera(canvas: ImageDraw.ImageDraw, box: Box, scene: TrackScene, frame: int, pixel: float) -> None:
     """The way of the camera up to the frame, and its frustum there, with a mark at the upper side of the image."""
     poses = scene.camera_to_world
     way = box.place(in_first(scene, poses[: frame + 1, :3, 3]))

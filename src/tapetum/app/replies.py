@@ -1,0 +1,237 @@
+"""What a model said of an image: words, boxes, masks; as JSON and back, and drawn."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.verb import Result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.systems.paligemma.answers import Reply
+    from tapetum.types import Answer, Boxes, Masks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageReply:
+    """What a model said of one image, or of some frames of a video together."""
+
+    path: str
+    """The image or video."""
+    prompt: str
+    """What was said to the model."""
+    width: int
+    height: int
+    frames: int
+    """Frames that it was shown."""
+    frame: int | None
+    """Which frame of a video it is about, if it is about one."""
+    answer: "Answer"
+    """Its words, tokens of places among them, with the probability of the whole."""
+    ended: bool
+    """It came to an end by itself."""
+    boxes: "Boxes"
+    """In pixels; the score of each is the geometric mean of the probabilities of its tokens."""
+    masks: "Masks"
+    """Of the size of the image."""
+    malformed: int
+    """Boxes and masks in the words that followed no grammar and were left out."""
+    unasked: tuple[str, ...] = ()
+    """Labels of boxes in the words that are of things nobody asked for, and were left out."""
+    drawn: Path | None = None
+    """Where it was drawn."""
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        prompt: str,
+        reply: "Reply",
+        regions: "Found | None",
+        size: tuple[int, int],
+        frames: int,
+        frame: int | None,
+    ) -> "ImageReply":
+        """Make it of a model's reply and what was regions in that, for an image of `size` (width, height)."""
+        import numpy as np
+
+        from tapetum.types import Answer, Boxes, Masks
+
+        width, height = size
+        return cls(
+            path=path,
+            prompt=prompt,
+            width=width,
+            height=height,
+            frames=frames,
+            frame=frame,
+            answer=Answer(text=reply.text, score=reply.score),
+            ended=reply.ended,
+            boxes=regions.boxes if regions else Boxes(xyxy=np.zeros((0, 4))),
+            masks=regions.masks if regions else Masks(masks=np.zeros((0, height, width), bool)),
+            malformed=regions.malformed if regions else 0,
+            unasked=regions.unasked if regions else (),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it for other programs; masks are COCO's run-length texts."""
+        from tapetum.data.rle import encode_mask
+
+        content: dict[str, Any] = {
+            "path": self.path,
+            "prompt": self.prompt,
+            "width": self.width,
+            "height": self.height,
+            "frames": self.frames,
+            "answer": self.answer.text,
+            "score": self.answer.score,
+            "ended": self.ended,
+            "boxes": _rows(self.boxes, {"box": self.boxes.xyxy}),
+            "masks": _rows(self.masks, {"segmentation": [encode_mask(mask) for mask in self.masks.masks]}),
+            "malformed": self.malformed,
+            "unasked": list(self.unasked),
+        }
+        if self.frame is not None:
+            content["frame"] = self.frame
+        return content if self.drawn is None else {**content, "drawn": str(self.drawn)}
+
+
+def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, Any]]:
+    [(key, each)] = values.items()
+    plain = each.tolist() if hasattr(each, "tolist") else each
+    assert regions.scores is not None
+    triples = zip(regions.labels, regions.scores.tolist(), plain, strict=True)
+    return [{"label": label, "score": round(score, 6), key: value} for label, score, value in triples]
+
+
+def from_json(row: dict[str, Any]) -> ImageReply:
+    """Read what `ImageReply.as_json` gave."""
+    import numpy as np
+
+    from tapetum.data.rle import decode_mask
+    from tapetum.types import Answer, Boxes, Masks
+
+    size = row["height"], row["width"]
+    boxes, masks = row["boxes"], row["masks"]
+    return ImageReply(
+        path=row["path"],
+        prompt=row["prompt"],
+        width=row["width"],
+        height=row["height"],
+        frames=row["frames"],
+        frame=row.get("frame"),
+        answer=Answer(text=row["answer"], score=row["score"]),
+        ended=row["ended"],
+        boxes=Boxes(
+            xyxy=np.array([each["box"] for each in boxes], np.float32).reshape(-1, 4),
+            labels=[each["label"] for each in boxes],
+            scores=np.array([each["score"] for each in boxes]),
+        ),
+        masks=Masks(
+            masks=np.array([decode_mask(each["segmentation"]) for each in masks], bool).reshape(-1, *size),
+            labels=[each["label"] for each in masks],
+            scores=np.array([each["score"] for each in masks]),
+        ),
+        malformed=row["malformed"],
+        unasked=tuple(row["unasked"]),
+        drawn=Path(row["drawn"]) if "drawn" in row else None,
+    )
+
+
+def failed_row(path: str, trouble: str) -> dict[str, Any]:
+    """Give what stands for an image that could not be asked about."""
+    return {"path": path, "trouble": trouble}
+
+
+def labels_of(unasked: Sequence[str]) -> str:
+    """Count labels in words.
+
+    >>> labels_of(["cup", "ball", "cup"])
+    'cup twice, ball'
+    """
+    times = {1: "", 2: " twice"}
+    return ", ".join(f"{label}{times.get(n, f' {n} times')}" for label, n in Counter(unasked).items())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageReplies(Result):
+    """What a model said of some images and videos."""
+
+    images: tuple[ImageReply, ...]
+    """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
+    failed: tuple[dict[str, Any], ...] = ()
+    """Images that could not be read: path and trouble."""
+    out: Path | None = None
+    """The folder with what was drawn and said, if there is one."""
+    regions: bool = False
+    """It was about boxes or masks, not about words."""
+
+    @property
+    def text(self) -> str:
+        """The words about the first image."""
+        return self.images[0].answer.text
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it for other programs."""
+        return {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
+
+    def as_text(self) -> str:
+        """List words, or boxes with corners, score and label, of each image."""
+        lines = []
+        several = len(self.images) + len(self.failed) > 1
+        for each in self.images:
+            if several:
+                lines.append(each.path if each.frame is None else f"{each.path}  frame {each.frame}")
+            content = _region_lines(each) if self.regions else [each.answer.text or "(nothing)"]
+            lines += [f"  {line}" if several else line for line in content]
+        lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.images if each.drawn)]
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
+
+
+def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
+    """Draw what was said of an image, or of frames side by side; words stand below."""
+    import numpy as np
+    from PIL import Image
+
+    from tapetum.core.files import whole_file
+    from tapetum.video.draw_regions import contact_sheet, draw_words, enlarged
+
+    if len(replies) == len(frames):
+        drawn = [_with_regions(enlarged(frame), each) for frame, each in zip(frames, replies, strict=True)]
+    else:
+        drawn = [enlarged(frame)[0] for frame in frames]
+    sheet = drawn[0] if len(drawn) == 1 else contact_sheet(np.stack(drawn))
+    if not any(len(each.boxes) for each in replies):
+        sheet = draw_words(sheet, [replies[0].prompt, *dict.fromkeys(each.answer.text or "(nothing)" for each in replies)])
+    with whole_file(path) as temporary:
+        Image.fromarray(sheet).save(
+            temporary, {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+        )
+
+
+def _with_regions(large: tuple["np.ndarray", int], each: ImageReply) -> "np.ndarray":
+    from tapetum.video.draw_regions import draw_regions
+
+    frame, times = large
+    boxes = replace(each.boxes, xyxy=each.boxes.xyxy * times)
+    masks = replace(each.masks, masks=each.masks.masks.repeat(times, 1).repeat(times, 2))
+    return draw_regions(frame, boxes, masks)
+
+
+def _region_lines(reply: ImageReply) -> list[str]:
+    pixels = [int(mask.sum()) for mask in reply.masks.masks]
+    lines = []
+    for k, (corners, label) in enumerate(zip(reply.boxes.xyxy.tolist(), reply.boxes.labels, strict=True)):
+        assert reply.boxes.scores is not None
+        box = " ".join(f"{v:7.1f}" for v in corners)
+        area = f"  {pixels[k]:7d} pixels" if len(pixels) == len(reply.boxes) else ""
+        lines.append(f"{box}  {reply.boxes.scores[k]:5.2f}{area}  {label}")
+    return lines or ["(nothing)"]

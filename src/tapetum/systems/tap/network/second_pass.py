@@ -1,0 +1,122 @@
+"""A second pass over a clip, with query features averaged over the frames in which the first pass saw the point.
+
+Not a part of TAPIR, which matches a point with the features of its query alone. Those know it from one side, in one light and
+at one size. Where the first pass sees the point, the features there know it from others; so their mean, each weighing as much
+as the tracker's confidence and the query's own 1, is matched once more:
+
+    query --features--> first pass --> frames in which it is visible --mean of their features--> second pass
+
+That is so for the coarse features (stride 8), by which a point is found at all. The fine ones (stride 4) stay the query's:
+positions are not exact, so a mean of these would blur. The features of the clip are the same, so only matching and refinement
+are done twice. Where the first pass was wrong, wrong features take part, but few against many. What it gains is in docs/log; a
+third pass, with what the second saw, was worse.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.systems.tap.network.model import Tapir, places_of
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
+
+VISIBLE = 0.5
+"""Confidence of the first pass above which its positions take part."""
+
+
+def track_passes(
+    model: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"], **chunks: Any
+) -> tuple[Trajectories, ...]:
+    """Run a `Tapir`, or what is called as one: in both passes if its config asks for a second, whose is the result.
+
+    `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
+    pass through the features that are averaged, not through the positions of the first pass.
+    """
+    if not isinstance(model, Tapir) or not model.config.second_pass:
+        return (model(video, queries, **chunks),)
+    features = model.features(video)
+    points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
+    first = model.trajectories(features, points, known, **chunks)
+    averaged = average_visible_features(model, features, points, first, queries[..., 0].round())
+    return first, model.trajectories(features, averaged, known, **chunks)
+
+
+def track_with_fixed_shapes(model: Tapir, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Trajectories:
+    """Compute the last of `track_passes` by steps whose shapes do not depend on what is visible.
+
+    For programs made of the network: features are read at all positions of the first pass, visible or not, which takes longer.
+    """
+    features = model.features(video)
+    points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
+    first = model.trajectories(features, points, known, query_chunk=None)
+    if not model.config.second_pass:
+        return first
+    weight = _weights(features, first.tracks.float(), first.confidence, queries[..., 0].round())  # b n t
+    time = torch.arange(video.shape[1], device=video.device).expand_as(weight)
+    places = torch.cat([time[..., None].float(), first.tracks.float()], -1)
+
+    def mean(own: Tensor, along: Tensor) -> Tensor:
+        along = torch.where(weight[..., None] > 0, along.unflatten(1, weight.shape[1:]), 0.0)  # b n t c
+        return (own + (along * weight[..., None]).sum(2)) / (1 + weight.sum(-1, keepdim=True))
+
+    mixed = points.map(mean, model.query_features(features, places.flatten(1, 2)))
+    return model.trajectories(features, _with_fine(mixed, points), known, query_chunk=None)
+
+
+def average_visible_features(
+    model: Tapir,
+    features: FeatureGrids,
+    points: QueryFeatures,
+    first: TrackEstimate,
+    query_frame: Float[Tensor, "b n"],
+    chunk: int | None = None,
+) -> QueryFeatures:
+    """Average the features of points over their queries and the frames in which the first pass saw them.
+
+    Args:
+        features: of the clips.
+        points: of the queries, with which `first` was computed.
+        first: the first pass.
+        query_frame: the frame nearest to each query, counted in this clip; outside of 0..t-1 where it is none of the clip's.
+        chunk: points worked on at a time, which bounds memory.
+    """
+    tracks, confidence = first.tracks.detach().float(), first.confidence.detach()
+    clips, count, _ = confidence.shape
+    weight = _weights(features, tracks, confidence, query_frame)
+
+    def mean(clip: int, part: slice) -> QueryFeatures:
+        row, frame = weight[clip, part].nonzero(as_tuple=True)
+        each = weight[clip, part][row, frame]
+        places = torch.cat([frame[:, None].float(), tracks[clip, part][row, frame]], 1)
+        total = 1 + weight[clip, part].sum(-1, keepdim=True)
+        own = points.map(lambda x: x[clip : clip + 1, part])
+        mixed = own.map(
+            lambda own, along: own[0].float().index_add(0, row, along[0].float() * each[:, None]).div(total)[None].to(own),
+            model.query_features(features.clip(clip), places[None]),
+        )
+        return _with_fine(mixed, own)
+
+    step = chunk or max(count, 1)
+    parts = [[mean(clip, slice(begin, begin + step)) for begin in range(0, max(count, 1), step)] for clip in range(clips)]
+    whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
+    return whole[0].map(lambda *x: torch.cat(x), *whole[1:])
+
+
+def _weights(
+    features: FeatureGrids,
+    tracks: Float[Tensor, "b n t 2"],
+    confidence: Float[Tensor, "b n t"],
+    query_frame: Float[Tensor, "b n"],
+) -> Float[Tensor, "b n t"]:
+    """Confidence of each position of the first pass where it takes part, and 0 elsewhere."""
+    size = tracks.new_tensor([features.video_size[1], features.video_size[0]])
+    counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
+    counts &= torch.arange(tracks.shape[2], device=query_frame.device) != query_frame[..., None]  # the query has its own
+    return torch.where(counts, confidence, 0.0)
+
+
+def _with_fine(coarse: QueryFeatures, fine: QueryFeatures) -> QueryFeatures:
+    """The coarse features of one with the fine features of the other."""
+    levels = zip(fine.levels, coarse.levels, strict=True)
+    return QueryFeatures(coarse.initial, tuple((hires, lowres) for (hires, _), (_, lowres) in levels))
