@@ -112,6 +112,9 @@ def test_commands_run(
 ) -> None:
     shutil.copytree(inputs, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
+    for block in blocks(page):
+        if block.words == ("python",) and (file := re.match(r"# (\w+\.py)\n", block.text)):
+            Path(file[1]).write_text(block.text)  # a file of the user's own
     failures = []
     for words in commands_below(page):
         line = shlex.join(words)
