@@ -102,7 +102,7 @@ def names() -> tuple[str, ...]:
 
 
 def architecture(name: str, **changes: Any) -> Architecture:
-    """Give an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
+    """Look up an architecture by name, with some fields of its config changed; `image_size` also changes the preprocessing.
 
     The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
 

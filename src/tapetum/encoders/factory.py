@@ -71,7 +71,7 @@ def make(architecture: Architecture, seed: int = 0) -> Encoder:
 
 
 def describe(encoder: Encoder) -> Architecture:
-    """Give the architecture of an encoder."""
+    """Describe the architecture of an encoder."""
     for family, parts in FAMILIES.items():
         if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
@@ -124,7 +124,7 @@ def from_state(
 
 
 def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
-    """Give the weights under the names of another library, as its own state dict would have them.
+    """Write the weights under the names of another library, as its own state dict would have them.
 
     Raises BadInput if that library has no such network.
     """
@@ -182,7 +182,7 @@ def load(
 
 
 def known_encoders() -> list[str]:
-    """Give the names of weights that `load` knows."""
+    """List the names of weights that `load` knows."""
     return [weights.name for weights in PUBLISHED]
 
 
