@@ -10,6 +10,7 @@ from typing import Any
 TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "picture_projection": "image_projection"}
 TENSORS |= {"tell": "dense_head"}
 TENSORS |= {"looks": "cross_attention", "remembering": "memory_bank"}
+TENSORS |= {"halve": "downsample", "branch": "pyramid", "measure": "regress"}
 """Parts of the dotted names of tensors, each with its name of today."""
 PAIRS = {"language.table": "language.token_embedding", "decoder.table": "decoder.token_embedding"}
 """Two parts of a dotted name, each with its names of today."""
