@@ -49,7 +49,7 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
     masks = replace(texts, codec="paligemma-masks", limit=4500, vision_encoder_warmup_steps=20)
     vision_encoder = replace(begin, position_init=True, schedule="constant", steps=800, seed=11, limit=4584)
     where = replace(masks, checks="", batch_size=16, micro_batch=16, learning=Learning(mean="roots", location_std=9.0))
-    found = {
+    path = {
         "1-vision encoder": begin,
         "2-texts": replace(texts, mixture=FIRST, limit=4500, vision_encoder_warmup_steps=150, seed=5),
         "3-masks": replace(masks, mixture=MASKS, steps=870, seed=7),
@@ -80,7 +80,7 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
             limit=3516,
         ),
     }
-    return {name: replace(stage, steps=max(2, stage.steps // divide)) for name, stage in found.items()}
+    return {name: replace(stage, steps=max(2, stage.steps // divide)) for name, stage in path.items()}
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ def story_images(seed: int, story: int, shots: int, size: int, textures: Texture
 
     def begin(key: int) -> tuple[Any, Episode]:
         frames = round(LONGEST_S * RATE)
-        told = make._begin(key, None, frames, (size, size), RATE, None)
-        return told.scene, next(told.parts(frames))
+        stories = make._begin(key, None, frames, (size, size), RATE, None)
+        return stories.scene, next(stories.parts(frames))
 
     key, (scene, episode) = first_valid_start((seed, story), begin)
     return [_shot(np.random.default_rng((key, 9, shot)), key + shot, scene, episode, textures) for shot in range(shots)]
@@ -76,8 +76,8 @@ def _redressed(rng: np.random.Generator, bodies: tuple[Body, ...]) -> tuple[Body
     made: list[Body] = []
     for body in bodies:
         if body.noun in PROPS and not body.fixed and not body.group:
-            taken = [(b.noun, b.colour_name) for b in made]
-            other = make_body(rng, body.noun, number=1, used=taken, shape=body.shape)
+            used = [(b.noun, b.colour_name) for b in made]
+            other = make_body(rng, body.noun, number=1, used=used, shape=body.shape)
         else:
             other = grounds.get(body.noun, body)
         made.append(replace(body, surface=other.surface, material=other.material, colour_name=other.colour_name))

@@ -35,24 +35,24 @@ NAMES = "y1", "x1", "y2", "x2"
 
 def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
     """Ask each image for all things, and for those that are the only ones of their kind."""
-    found: dict[str, list[SceneSample]] = {"all": [], "one": []}
+    samples: dict[str, list[SceneSample]] = {"all": [], "one": []}
     for index in range(len(folder)):
         image = folder.read(index)
         things = visible_objects(image)
         nouns = Counter(thing.noun for thing in things)
-        asked = {
+        question = {
             "all": [(prompts.DETECT_ALL, things)],
             "one": [(prompts.detect([t.noun]), [t]) for t in things if nouns[t.noun] == 1],
         }
-        for kind, texts in asked.items():
+        for kind, texts in question.items():
             pairs = tuple(
                 TextPair(prefix=prefix, suffix=format_objects(image, some), long=True, about=tuple(t.id for t in some))
                 for prefix, some in texts
                 if some
             )
             if pairs:
-                found[kind].append(SceneSample(pixels=normalize_pixels(image.rgb)[None], pairs=pairs, image=image))
-    return found
+                samples[kind].append(SceneSample(pixels=normalize_pixels(image.rgb)[None], pairs=pairs, image=image))
+    return samples
 
 
 @torch.no_grad()
@@ -102,11 +102,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     answerer = Answerer.load(options.model)
-    found = {kind: misses(answerer, every) for kind, every in samples_of(SceneFolder(options.heldout, options.limit)).items()}
-    print(json.dumps(found, indent=1))
+    errors = {kind: misses(answerer, every) for kind, every in samples_of(SceneFolder(options.heldout, options.limit)).items()}
+    print(json.dumps(errors, indent=1))
     if options.out:
         options.out.write_text(
-            json.dumps({"command": f"benchmarks/paligemma_places.py heldout --limit {options.limit}"} | found) + "\n"
+            json.dumps({"command": f"benchmarks/paligemma_places.py heldout --limit {options.limit}"} | errors) + "\n"
         )
 
 

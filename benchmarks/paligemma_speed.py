@@ -136,14 +136,14 @@ def int8_loss(kind: torch.dtype) -> dict[str, float]:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.rand(8, 1, 3, 224, 224, generator=generator) * 2 - 1
     prefix, suffix = (torch.randint(3, 31_000, (8, n), generator=generator) for n in (16, 32))
-    wanted = full.logits(pixels, prefix, suffix)
+    expected = full.logits(pixels, prefix, suffix)
     out = {}
     for name, model in (("unrounded", half), ("int8", bytes_)):
-        found = model.logits(pixels, prefix, suffix).float()
-        out[f"{name}/rms"] = float((found - wanted).square().mean().sqrt() / wanted.std())
-        out[f"{name}/other_token"] = float((found.argmax(-1) != wanted.argmax(-1)).float().mean())
-        chance = wanted.log_softmax(-1)
-        out[f"{name}/kl"] = float((chance.exp() * (chance - found.log_softmax(-1))).sum(-1).mean())
+        losses = model.logits(pixels, prefix, suffix).float()
+        out[f"{name}/rms"] = float((losses - expected).square().mean().sqrt() / expected.std())
+        out[f"{name}/other_token"] = float((losses.argmax(-1) != expected.argmax(-1)).float().mean())
+        chance = expected.log_softmax(-1)
+        out[f"{name}/kl"] = float((chance.exp() * (chance - losses.log_softmax(-1))).sum(-1).mean())
     return out
 
 
@@ -211,12 +211,12 @@ def _peaks() -> dict[str, dict[str, float]]:
     return peaks
 
 
-def _keep(out: Path | None, found: dict[str, object]) -> None:
+def _keep(out: Path | None, results: dict[str, object]) -> None:
     """Write what was found over what the file has of it."""
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         before = json.loads(out.read_text()) if out.exists() else {}
-        out.write_text(json.dumps(before | found, indent=1) + "\n")
+        out.write_text(json.dumps(before | results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

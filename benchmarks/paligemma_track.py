@@ -45,10 +45,10 @@ def clip(number: int) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
     ids = sorted(set(masks[0].ids.tolist()))
     boxes, shares = np.zeros((len(ids), len(masks), 4)), np.zeros((len(ids), len(masks)))
     for t, each in enumerate(masks):
-        found = Masks(masks=each.visible).boxes.xyxy
+        tracked = Masks(masks=each.visible).boxes.xyxy
         for row, identity in enumerate(each.ids.tolist()):
             k = ids.index(identity)
-            boxes[k, t] = found[row]
+            boxes[k, t] = tracked[row]
             shares[k, t] = each.visible[row].sum() / max(1, each.amodal[row].sum()) if each.visible[row].sum() >= 30 else 0
     return frames, episode.frames / SECONDS, boxes, shares
 

@@ -128,14 +128,14 @@ def answered(
     model: Any, tokens: Tokens, read: list[tuple[ImageTexts, Any]], kind: str, longest: int, grey: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Ask all texts of a kind: number of the image, right answer, answer."""
-    wanted: list[tuple[int, ImageTexts, list[str]]] = []
+    expected: list[tuple[int, ImageTexts, list[str]]] = []
     for number, (sample, every) in enumerate(read):
         chosen = [(p, answers[0]) for p, answers in zip(sample.pairs, every, strict=True) if p.prefix.startswith(kind)]
         if chosen:
-            asked = replace(sample, pairs=tuple(pair for pair, _ in chosen), pixels=sample.pixels * (not grey))
-            wanted.append((number, asked, [answer for _, answer in chosen]))
-    for start in range(0, len(wanted), ASKED):
-        some = wanted[start : start + ASKED]
+            samples = replace(sample, pairs=tuple(pair for pair, _ in chosen), pixels=sample.pixels * (not grey))
+            expected.append((number, samples, [answer for _, answer in chosen]))
+    for start in range(0, len(expected), ASKED):
+        some = expected[start : start + ASKED]
         texts = answers_to(model, tokens, [sample for _, sample, _ in some], longest)
         known = [(number, truth) for number, _, truths in some for truth in truths]
         for (number, truth), text in zip(known, texts, strict=True):
@@ -163,9 +163,9 @@ def common(train: Path, test: Path) -> float:
         if row["prefix"].startswith("answer"):
             counts[row["prefix"]][row["suffix"]] += 1
             counts[""][row["suffix"]] += 1
-    asked = [row for row in read_lines(test) if row["prefix"].startswith("answer")]
+    samples = [row for row in read_lines(test) if row["prefix"].startswith("answer")]
     return float(
-        np.mean([counts[q["prefix"] if q["prefix"] in counts else ""].most_common(1)[0][0] == q["suffix"] for q in asked])
+        np.mean([counts[q["prefix"] if q["prefix"] in counts else ""].most_common(1)[0][0] == q["suffix"] for q in samples])
     )
 
 

@@ -58,13 +58,13 @@ def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tupl
     names = (source / "classes.txt").read_text().split()
     encode = mask_codec.load(mask_codec.DEFAULT).codes_of
     made = []
-    asked: list[str] = []
+    prompts: list[str] = []
     for part, count in (("train", size), ("test", tests)):
         table = pq.read_table(source / f"{part}.parquet").to_pylist()
         masks = [make_image(row, "mask") for row in table]
         if part == "train":  # ask for what is neither always there nor hardly ever
             shares = {name: np.mean([(mask == k).sum() >= LEAST for mask in masks]) for k, name in enumerate(names)}
-            asked = [name for name, share in shares.items() if 0.1 <= share <= 0.9]
+            prompts = [name for name, share in shares.items() if 0.1 <= share <= 0.9]
             order = np.random.default_rng(seed).permutation(len(table))[:count]
         else:
             order = np.arange(0, len(table), max(1, len(table) // count))[:count]
@@ -77,8 +77,8 @@ def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tupl
             things = {noun: parts_of(masks[i] == names.index(noun)) for noun in FOUND}
             if things["car"]:
                 cars[name] = things["car"][0][1]
-            there = {noun: (masks[i] == names.index(noun)).sum() >= LEAST for noun in asked}
-            rows += [{"image": name, **told} for told in told_of(things, there, masks[i].shape, encode)]
+            there = {noun: (masks[i] == names.index(noun)).sum() >= LEAST for noun in prompts}
+            rows += [{"image": name, **answers} for answers in describe(things, there, masks[i].shape, encode)]
         made.append(write_lines(folder / (f"train-{size}-{seed}.jsonl" if part == "train" else "test.jsonl"), rows))
         if part == "test":
             np.savez_compressed(folder / "cars.npz", **cars)
@@ -94,11 +94,11 @@ def pillow() -> Any:
 
 def make_image(row: dict[str, Any], name: str) -> np.ndarray:
     """Read an image or a mask of a row."""
-    found = pillow().open(io.BytesIO(row[name]["bytes"]))
-    return np.asarray(found.convert("RGB") if name == "image" else found)
+    image = pillow().open(io.BytesIO(row[name]["bytes"]))
+    return np.asarray(image.convert("RGB") if name == "image" else image)
 
 
-def told_of(
+def describe(
     things: dict[str, Parts], there: dict[str, Any], shape: tuple[int, ...], encode: Callable[..., np.ndarray]
 ) -> Iterator[dict[str, str]]:
     """Ask for classes, for boxes from left to right, and for the largest car."""
@@ -119,9 +119,9 @@ def parts_of(mask: np.ndarray) -> Parts:
     from scipy.ndimage import find_objects, label
 
     numbers: np.ndarray = label(mask)[0]  # pyright: ignore[reportIndexIssue]
-    found: Parts = []
+    parts: Parts = []
     for k, (rows, columns) in enumerate(find_objects(numbers), start=1):
         part = numbers == k
         if part.sum() >= LEAST:
-            found.append(((columns.start, rows.start, columns.stop, rows.stop), part))
-    return sorted(found, key=lambda each: -int(each[1].sum()))
+            parts.append(((columns.start, rows.start, columns.stop, rows.stop), part))
+    return sorted(parts, key=lambda each: -int(each[1].sum()))

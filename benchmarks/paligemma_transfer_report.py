@@ -79,10 +79,10 @@ def table(claims: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
         kind = named[c["of"]]
 
         def mean(variant: str, key: str, c: dict[str, Any] = c) -> str:
-            found = [
+            values = [
                 r[key] for r in rows if (r["data"], r["variant"], r["size"]) == (c["data"], variant, c["size"]) and key in r
             ]
-            return f"{np.mean(found):.3f}" if found else ""
+            return f"{np.mean(values):.3f}" if values else ""
 
         shift = f"{c['difference']:+.3f}" + (f" ({c['interval'][0]:+.3f} to {c['interval'][1]:+.3f})" if c["interval"] else "")
         one, other = ABLATIONS.get(c["claim"], ("pretrained", "scratch"))

@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
 from tapetum.systems.paligemma.official import huggingface
-from tapetum.systems.paligemma.official.pieces import bring
+from tapetum.systems.paligemma.official.pieces import from_official
 
 NARROW = replace(GEMMA_2, window=3)
 IDS = torch.tensor([[2, 9, 17, 30, 5, 8, 50], [2, 11, 5, 60, 61, 7, 3]])
@@ -38,7 +38,7 @@ def test_text_alone_is_as_in_transformers(config):
     state = {huggingface.plain_name(name): tensor for name, tensor in other.state_dict().items()}
     own = tiny(config)
     table = [piece for piece in huggingface.table(config) if piece.ours.startswith("language.")]
-    bring(own.state_dict(), {piece.theirs: state[piece.theirs] for piece in table}, table)
+    from_official(own.state_dict(), {piece.theirs: state[piece.theirs] for piece in table}, table)
     text = other.model.language_model
     text.config.use_bidirectional_attention = False
     wanted = text(input_ids=IDS).last_hidden_state

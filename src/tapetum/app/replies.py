@@ -50,7 +50,7 @@ class ImageReply:
         path: str,
         prompt: str,
         reply: "Reply",
-        regions: "Found | None",
+        regions: "ParsedRegions | None",
         size: tuple[int, int],
         frames: int,
         frame: int | None,

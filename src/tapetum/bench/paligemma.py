@@ -69,14 +69,14 @@ class SceneTestSet:
         self.questions = [
             SceneTestQuestion(
                 image=numbers[Path(row["file"]).stem],
-                template=asked["template"],
-                text=asked["question"],
-                options=tuple(asked["options"]),
-                answer=asked["answer"],
+                template=question["template"],
+                text=question["question"],
+                options=tuple(question["options"]),
+                answer=question["answer"],
             )
             for row in read_lines(rows)
             if Path(row["file"]).stem in numbers
-            for asked in row["questions"]
+            for question in row["questions"]
         ]
 
     def images(self) -> Iterator[SceneImage]:
@@ -86,14 +86,14 @@ class SceneTestSet:
 
 def embed_images(model: PaliGemma, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
     """Embed all images, or what is in their place."""
-    found = []
+    tokens = []
     order = [(number + len(test_set.folder) // 2) % len(test_set.folder) for number in range(len(test_set.folder))]
     for start in range(0, len(test_set.folder), BATCH):
         numbers = range(start, min(start + BATCH, len(test_set.folder)))
         names = [order[n] if sight == "shuffled" else n for n in numbers]
         pixels = torch.from_numpy(np.stack([normalize_pixels(test_set.folder.read(n).rgb) for n in names]))[:, None]
-        found.append(model.embed_images(pixels * 0 if sight == "grey" else pixels))
-    return torch.cat(found)
+        tokens.append(model.embed_images(pixels * 0 if sight == "grey" else pixels))
+    return torch.cat(tokens)
 
 
 @torch.no_grad()
@@ -103,14 +103,14 @@ def score_questions(
     """Answer all questions; gives rows with template, options, chosen (right or not) and written."""
     rows: list[dict[str, Any]] = []
     for start in range(0, len(test_set.questions), BATCH):
-        asked = test_set.questions[start : start + BATCH]
-        prefix = _padded([tokens.encode_prefix(prompts.answer(q.text)) for q in asked])
-        seen = images[[q.image for q in asked]]
-        likely = _likelihoods(model, tokens, seen, prefix, [q.options for q in asked])
-        texts = [""] * len(asked)
+        questions = test_set.questions[start : start + BATCH]
+        prefix = _padded([tokens.encode_prefix(prompts.answer(q.text)) for q in questions])
+        image_tokens = images[[q.image for q in questions]]
+        likely = _likelihoods(model, tokens, image_tokens, prefix, [q.options for q in questions])
+        texts = [""] * len(questions)
         if write:
-            texts = [tokens.decode(ids) for ids, _ in greedy_answers(model, seen, prefix, LONGEST_ANSWER)]
-        for q, sure, text in zip(asked, likely, texts, strict=True):
+            texts = [tokens.decode(ids) for ids, _ in greedy_answers(model, image_tokens, prefix, LONGEST_ANSWER)]
+        for q, sure, text in zip(questions, likely, texts, strict=True):
             chosen = q.options[int(np.argmax(sure))]
             rows.append(
                 {
@@ -126,13 +126,13 @@ def score_questions(
 
 
 def _likelihoods(
-    model: PaliGemma, tokens: Tokens, seen: Tensor, prefix: Tensor, options: Sequence[Sequence[str]]
+    model: PaliGemma, tokens: Tokens, image_tokens: Tensor, prefix: Tensor, options: Sequence[Sequence[str]]
 ) -> list[list[float]]:
     """Log-probability of each option."""
     of = [row for row, each in enumerate(options) for _ in each]
     suffix = _padded([tokens.encode_suffix(option) for each in options for option in each])
-    told = model.language.logits(model.read(seen[of], prefix[of], suffix)).float().log_softmax(-1)
-    sure = (told.gather(-1, suffix[..., None])[..., 0] * (suffix != 0)).sum(1).tolist()
+    likelihoods = model.language.logits(model.read(image_tokens[of], prefix[of], suffix)).float().log_softmax(-1)
+    sure = (likelihoods.gather(-1, suffix[..., None])[..., 0] * (suffix != 0)).sum(1).tolist()
     ends = np.cumsum([len(each) for each in options]).tolist()
     return [sure[end - len(each) : end] for end, each in zip(ends, options, strict=True)]
 
@@ -149,24 +149,24 @@ def greedy_answers(
     from tapetum.systems.paligemma.decoding import PrefixDecodingState
 
     session = PrefixDecodingState(model, images, prefix, most)
-    found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
+    answers: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
     open_rows = set(range(len(prefix)))
     for count in range(most):
         sure = session.logits.float().log_softmax(-1)
         if placed is not None and not count:
             begun = first_places(session.logits, placed, model.config.end)
             sure[[row for row, first in enumerate(begun) if first], model.config.end] = -torch.inf
-        told = sure.max(-1)
+        best = sure.max(-1)
         for row in list(open_rows):
-            if int(told.indices[row]) == model.config.end:
+            if int(best.indices[row]) == model.config.end:
                 open_rows.remove(row)
             else:
-                found[row][0].append(int(told.indices[row]))
-                found[row][1].append(float(told.values[row]))
+                answers[row][0].append(int(best.indices[row]))
+                answers[row][1].append(float(best.values[row]))
         if not open_rows or count == most - 1:
             break
-        session.step(told.indices)
-    return found
+        session.step(best.indices)
+    return answers
 
 
 def _padded(rows: list[list[int]]) -> Tensor:
@@ -193,17 +193,18 @@ def detection_results(
     model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
 ) -> dict[str, Any]:
     """Detect all classes in each image; gives COCO's average precisions."""
-    truths, found = {}, {}
+    truths, predictions = {}, {}
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
     for start in range(0, len(images), BATCH):
-        seen = images[start : start + BATCH]
-        for row, (ids, sure) in enumerate(greedy_answers(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES, tokens)):
+        image_tokens = images[start : start + BATCH]
+        prefixes = prefix.expand(len(image_tokens), -1)
+        for row, (ids, sure) in enumerate(greedy_answers(model, image_tokens, prefixes, LONGEST_BOXES, tokens)):
             image = test_set.folder.read(start + row)
             height, width = image.ids.shape
-            found[start + row] = scored_boxes(tokens, ids, sure, width, height)
+            predictions[start + row] = scored_boxes(tokens, ids, sure, width, height)
             truths[start + row] = _truth(image)
-    scores = detection_scores(found, truths)
-    small = sum(len(b) for b in found.values())
+    scores = detection_scores(predictions, truths)
+    small = sum(len(b) for b in predictions.values())
     return {"ap50": scores.ap50, "ap": scores.ap, "ap75": scores.ap75, "boxes": small, "images": len(truths)} | {
         "ap_by_label": dict(scores.ap_by_label)
     }
@@ -222,17 +223,17 @@ def segmentation_results(
     model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
 ) -> dict[str, Any]:
     """Segment nouns of which there is one thing; mean overlap with what is seen of it, 0 where nothing is written."""
-    wanted: list[tuple[int, str, int]] = []
+    targets: list[tuple[int, str, int]] = []
     for number, image in enumerate(test_set.images()):
         nouns = Counter(t.noun for t in image.things)
         sizes = np.bincount(image.ids.ravel(), minlength=256)
-        wanted += [(number, t.noun, t.id) for t in image.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
+        targets += [(number, t.noun, t.id) for t in image.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
     overlaps, groups = [], []
-    for start in range(0, min(len(wanted), most), BATCH):
-        asked = wanted[start : min(start + BATCH, most)]
-        prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in asked])
+    for start in range(0, min(len(targets), most), BATCH):
+        batch = targets[start : min(start + BATCH, most)]
+        prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in batch])
         for (number, _, identity), (ids, _) in zip(
-            asked, greedy_answers(model, images[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
+            batch, greedy_answers(model, images[[n for n, _, _ in batch]], prefix, 24, tokens), strict=True
         ):
             true = test_set.folder.read(number).ids == identity
             masks = parse(tokens.decode(ids), true.shape[1], true.shape[0], unpack).masks.masks
@@ -286,16 +287,16 @@ def evaluate(
     for sight in ("true", *blind):
         ending = "" if sight == "true" else f"_{sight}"
         say(f"questions, {sight} images")
-        seen = embed_all(model, test_set, sight)
-        rows = score_questions(model, tokens, test_set, seen, write=sight == "true")
+        image_tokens = embed_all(model, test_set, sight)
+        rows = score_questions(model, tokens, test_set, image_tokens, write=sight == "true")
         result[f"questions{ending}"] = summarize_by_template(rows, test_set)
         if sight == "grey":
             continue
         say(f"boxes, {sight} images")
-        result[f"detection{ending}"] = detection_results(model, tokens, test_set, seen)
+        result[f"detection{ending}"] = detection_results(model, tokens, test_set, image_tokens)
         if unpack is not None:
             say(f"masks, {sight} images")
-            result[f"segmentation{ending}"] = segmentation_results(model, tokens, test_set, seen, unpack)
+            result[f"segmentation{ending}"] = segmentation_results(model, tokens, test_set, image_tokens, unpack)
     return result
 
 

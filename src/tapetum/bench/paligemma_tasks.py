@@ -83,10 +83,10 @@ def make_answers(
         progress(done, len(examples))
         more: dict[str, Any] = {"longest": longest, "beams": beams, "noise_boxes": noise_boxes}
         answer_examples(answerer, task, waiting, batch=batch, heard=heard, **more)
-        found = {example.id: rows.get(_key(example.id), stamps[example.id]) or {} for example in examples}
+        stored = {example.id: rows.get(_key(example.id), stamps[example.id]) or {} for example in examples}
     return Answers(
-        texts={key: row["answer"] for key, row in found.items()},
-        chances={key: row["chances"] for key, row in found.items() if "chances" in row},
+        texts={key: row["answer"] for key, row in stored.items()},
+        chances={key: row["chances"] for key, row in stored.items() if "chances" in row},
     )
 
 
@@ -136,12 +136,12 @@ def _entries(path: Path) -> list[JsonEntry]:
     text = text_of(path)
     try:
         if text.lstrip().startswith("["):
-            found = list(enumerate(parse_json(text)))
+            lines = list(enumerate(parse_json(text)))
         else:
-            found = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
+            lines = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     except ValueError as error:
         raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
-    return [JsonEntry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
+    return [JsonEntry(row, f"answer {k} of {path}") for k, row in _last_made(lines)]
 
 
 def _last_made(lines: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:

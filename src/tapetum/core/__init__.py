@@ -1,4 +1,4 @@
-"""What every other package stands on: errors, files, jobs, devices, memory and tables. Imports no torch by itself."""
+"""The base of every other package: errors, files, jobs, devices, memory and tables. Imports no torch by itself."""
 
 from tapetum.core.lazy import lazy_attributes
 

@@ -32,11 +32,11 @@ class CsvRows:
         return self._rows.line_num + self._skipped
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Give the rows one by one."""
+        """Read the rows one by one."""
         return self
 
     def __next__(self) -> list[str]:
-        """Give the next row."""
+        """Read the next row."""
         row = next(self._rows)
         return [_with_point(cell) for cell in row] if self._decimals else row
 

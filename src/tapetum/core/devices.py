@@ -1,4 +1,4 @@
-"""Where to compute: whether a device that is asked for is there, and whether code can be compiled for it.
+"""Devices: whether a requested one is there, and whether code can be compiled for it.
 
 Imports torch only when it is called.
 """
@@ -65,7 +65,7 @@ def devices_here() -> list[str]:
 
 
 def find_device(name: Any) -> "torch.device":
-    """Give the device of a name, None being the CPU, after something was computed there.
+    """Find the device of a name, None being the CPU, after something was computed there.
 
     Raises BadInput, which says what is there, for another.
 

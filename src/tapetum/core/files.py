@@ -21,7 +21,7 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 @contextmanager
 def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
+    """Make a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
 
     If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
     folder is missing or may not be written, a folder stands at `path`, or a file that must not be replaced
@@ -77,7 +77,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def plain_name(path: str | Path) -> str:
-    """Give the name of a file or folder without its ending, also where it is given as "." or is a link that leads nowhere.
+    """Compute the name of a file or folder without its ending, also where it is given as "." or is a link that leads nowhere.
 
     >>> plain_name("videos/../clip.mp4")
     'clip'
@@ -86,12 +86,12 @@ def plain_name(path: str | Path) -> str:
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:
-    """Say whether two paths lead to one place, whether or not something is there."""
+    """Check whether two paths lead to one place, whether or not something is there."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 
 def named_path(path: str | os.PathLike[str]) -> Path:
-    """Give the path that a name stands for. Raises BadInput for an empty name, which `Path` takes for the current folder.
+    """Make the path that a name stands for. Raises BadInput for an empty name, which `Path` takes for the current folder.
 
     >>> named_path("clip.mp4").suffix
     '.mp4'
@@ -193,7 +193,7 @@ class Results:
 
 @contextmanager
 def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
-    """Give what writes files into the folder `out`, with a `commit` for those that are to appear together.
+    """Make what writes files into the folder `out`, with a `commit` for those that are to appear together.
 
     What is not committed on leaving is thrown away. Raises BadInput at once, before any work is done for it, where `out` is no
     folder or cannot be made, or in the place of one of the files `names` stands a folder, or what must not be replaced
@@ -218,7 +218,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
 
 @contextmanager
 def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
-    """Give a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
+    """Make a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
 
     Raises BadInput as `results`.
     """
@@ -228,7 +228,7 @@ def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def second_name(path: Path, other: Path) -> None:
-    """Give a file another name as well; a copy where the disk knows no such thing."""
+    """Link a file to another name as well; a copy where the disk knows no such thing."""
     try:
         os.link(path, other, follow_symlinks=False)
     except OSError:
@@ -263,7 +263,7 @@ def _lives(process: int) -> bool:
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:
-    """Return the one line to say when writing `path` failed with `error`."""
+    """Write the one line to say when writing `path` failed with `error`."""
     if error.errno in _FULL:
         return BadInput(f"the disk is full: {path} was not written; free some room and run again")
     return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

@@ -61,7 +61,7 @@ def source_label(source: str | Path | None) -> str | None:
 
 
 def stamp(**parts: Any) -> dict[str, Any]:
-    """Give what a result depends on as JSON values: files and folders as their fingerprints, what is long as a hash.
+    """Compute what a result depends on as JSON values: files and folders as their fingerprints, what is long as a hash.
 
     A part is anything of JSON, a path, an array, bytes, a dataclass, or several of these; a path where nothing is stands as
     its name.
@@ -100,7 +100,7 @@ class Outdated:
         self._parts.update(parts)
 
     def say(self, where: object, done: bool = False) -> None:
-        """Say how many there are and why, in one line; nothing where there are none. `done`: they were computed meanwhile."""
+        """Describe their number and cause in one line; nothing where there are none. `done`: they were computed meanwhile."""
         if not self._count:
             return
         parts = [name for name, _ in self._parts.most_common()]

@@ -1,4 +1,4 @@
-"""How much memory there is for a piece of work, and one line where it will not do, before anything begins."""
+"""The memory that is free for a piece of work, and one line where it will not do, before anything begins."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int | None:
-    """Tell how many bytes this process may still ask for: of the machine, or of its control group; None where nobody says."""
+    """Count how many bytes this process may still ask for: of the machine, or of its control group; None where nobody says."""
     known = [number for number in (_of_machine(), _of_group()) if number is not None]
     return min(known) if known else None
 
@@ -27,7 +27,7 @@ def check_room(needed: float, work: str, advice: str) -> None:
 
 
 def size(count: float) -> str:
-    """Say a number of bytes for people.
+    """Format a number of bytes for people.
 
     >>> size(3_500_000), size(2.5 * 2**30)
     ('3 MiB', '2.5 GiB')

@@ -1,4 +1,4 @@
-"""What a running command may replace: only files that tapetum wrote, and none of its inputs.
+"""Files that a running command may replace: only files that tapetum wrote, and none of its inputs.
 
 While a command runs (`guarded`), every file that `tapetum.core.files` puts in place is entered in `.tapetum` beside it: a line
 of JSON with its name and a fingerprint of its content. What stands at a place is replaced only if

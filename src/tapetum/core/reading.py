@@ -32,7 +32,7 @@ _Name = str | os.PathLike[str]
 
 
 def no_pipe(path: _Name) -> str:
-    """Return `path` as text; raise OSError where it is a pipe, a socket or a device, which may never end or never begin.
+    """Check `path` as text; raise OSError where it is a pipe, a socket or a device, which may never end or never begin.
 
     What cannot be found raises what opening it would raise.
     """
@@ -42,7 +42,7 @@ def no_pipe(path: _Name) -> str:
 
 
 def no_pipes_in(folder: _Name) -> str:
-    """Return the path of a folder, of which a library opens some file, as text; raise OSError where one in it is a pipe."""
+    """Check the path of a folder, of which a library opens some file, as text; raise OSError where one in it is a pipe."""
     for entry in os.scandir(folder):
         _refuse(entry.stat().st_mode, entry.path)
     return os.fspath(folder)

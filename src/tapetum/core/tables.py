@@ -86,20 +86,20 @@ def _format(
 
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
-    """Return the arrays by name as a compressed npz."""
+    """Write the arrays by name as a compressed npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
+    """Read the arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
 
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Return columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    """Write columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
     return (",".join(columns) + "\n").encode("utf-8", "backslashreplace") + b"".join(csv_rows(columns))
 
 
@@ -128,7 +128,7 @@ def _quoted(text: str) -> str:
 
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
-    """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
+    """Read the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
     rows = CsvRows(data.decode("utf-8-sig"))
     header = next(rows, [])
     body, lines = [], []
@@ -163,7 +163,7 @@ def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np
 
 
 def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Return columns as parquet; raises MissingExtra without pyarrow."""
+    """Write columns as parquet; raises MissingExtra without pyarrow."""
     arrow, parquet = pyarrow_for("writing parquet")
     buffer = io.BytesIO()
     names = {name: list(map(writable, values.tolist())) for name, values in columns.items() if values.dtype.kind == "U"}
@@ -172,7 +172,7 @@ def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_parquet(data: bytes) -> dict[str, np.ndarray]:
-    """Return the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
+    """Read the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
     arrow, parquet = pyarrow_for("reading parquet")
     try:
         table = parquet.read_table(io.BytesIO(data))
@@ -187,7 +187,7 @@ def parquet_file(path: str | os.PathLike[str], purpose: str) -> Any:
 
 
 def pyarrow_for(purpose: str) -> tuple[Any, Any]:
-    """Return pyarrow and pyarrow.parquet; raises MissingExtra, which names the purpose, where they are not installed."""
+    """Import pyarrow and pyarrow.parquet; raises MissingExtra, which names the purpose, where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet

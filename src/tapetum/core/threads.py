@@ -1,4 +1,4 @@
-"""How many threads compute: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
+"""Threads that compute: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
 
 import math
 import os
@@ -12,7 +12,7 @@ SHARED = "TAPETUM_SHARED_THREADS"
 
 
 def threads_each(workers: int) -> int:
-    """Give the threads for each of several processes: as many as the user said, else their part of the cores."""
+    """Count the threads for each of several processes: as many as the user said, else their part of the cores."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdigit() and not os.environ.get(SHARED):
         return max(1, int(limit))

@@ -30,7 +30,7 @@ def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
 
 
 def numbers(texts: Sequence[str]) -> Int64[Tensor, " b"]:
-    """Give equal texts equal numbers, the same in every process.
+    """Hash equal texts to equal numbers, the same in every process.
 
     >>> bool(numbers(["a", "b", "a"])[0] == numbers(["a"])[0])
     True

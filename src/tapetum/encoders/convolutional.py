@@ -1,4 +1,4 @@
-"""What the convolutional encoders share: from maps to `Features`, and convolutions padded as TensorFlow and JAX do."""
+"""The base class of convolutional encoders: from maps to `Features`, and convolutions padded as TensorFlow and JAX do."""
 
 import re
 
@@ -16,7 +16,7 @@ class ConvolutionalEncoder(Encoder):
     """Stages of blocks, finest first."""
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of prepared images, finest first; the last is the one that is pooled."""
+        """Compute the maps of prepared images, finest first; the last is the one that is pooled."""
         raise NotImplementedError
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
@@ -27,7 +27,7 @@ class ConvolutionalEncoder(Encoder):
         return Features(tokens=last.flatten(2).mT, grid=(int(rows), int(columns)), pooled=last.mean((2, 3)), maps=maps)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names of the blocks of every stage, after each of which an adapter fits, in the order they are passed."""
+        """List the names of the blocks of every stage, after each of which an adapter fits, in the order they are passed."""
         return tuple(name for name, _ in self.named_modules() if re.fullmatch(r"stages\.\d+\.\d+", name))
 
 

@@ -57,7 +57,7 @@ class InvertedResidual(nn.Module):
         self.project_norm = batch_norm(outward)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Give the block's output."""
+        """Compute the block's output."""
         inner = x
         if self.expand is not None and self.expand_norm is not None:
             inner = F.relu6(self.expand_norm(self.expand(inner)))
@@ -94,7 +94,7 @@ class EfficientNetLite(ConvolutionalEncoder):
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of three stages, and the last after the final convolution."""
+        """Compute the maps of three stages, and the last after the final convolution."""
         x = F.relu6(self.stem_norm(self.stem(images)))
         maps = []
         for i, stage in enumerate(self.stages):

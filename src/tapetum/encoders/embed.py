@@ -39,7 +39,7 @@ class Embedder(Protocol):
     """Makes vectors of files."""
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Give the pieces of a file, or of a video in memory, which is an image if it has one frame.
+        """Make the pieces of a file, or of a video in memory, which is an image if it has one frame.
 
         Raises BadInput: it cannot be read, or has nothing that the network knows.
         """
@@ -50,12 +50,12 @@ class Embedder(Protocol):
         ...
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Give a vector for each piece; all must have the same modalities."""
+        """Compute a vector for each piece; all must have the same modalities."""
         ...
 
 
 def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
-    """Give start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
+    """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
 
     Raises BadInput if the file cannot be read, or is sound alone.
     """
@@ -80,7 +80,7 @@ class EncoderEmbedder:
         self.encoder = speed_up(encoder.eval())
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Give the pieces of a file. Raises BadInput if it cannot be read."""
+        """Make the pieces of a file. Raises BadInput if it cannot be read."""
         for start, stop, frame in frames_of(path):
             yield EmbeddedPiece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
@@ -90,7 +90,7 @@ class EncoderEmbedder:
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Give a vector for each piece."""
+        """Compute a vector for each piece."""
         parameter = next(self.encoder.parameters())
         images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What an encoder gives, and what all encoders share."""
+"""The base class of image encoders, their output `Features`, and the preparation of images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Features: ...
 
     def checked(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Return prepared images as they are. Raises BadInput for anything that a network cannot look at."""
+        """Check prepared images. Raises BadInput for anything that a network cannot look at."""
         if not isinstance(images, Tensor):
             raise BadInput(f"an encoder was given a {type(images).__name__}; {_PREPARED}")
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         return images
 
     def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
-        """Give the logits of prepared images. Raises BadInput if the encoder has no classifier."""
+        """Compute the logits of prepared images. Raises BadInput if the encoder has no classifier."""
         if self.head is None:
             raise BadInput("this encoder has no classifier; build it with classes, or load weights that have one")
         return self.head(self(images).pooled)
@@ -87,13 +87,13 @@ class Encoder(nn.Module):
         return prepare(images, self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
-        """Give what makes vectors of files with this encoder; see `tapetum.encoders.embed`."""
+        """Make the embedder, which makes vectors of files with this encoder; see `tapetum.encoders.embed`."""
         from tapetum.encoders.embed import EncoderEmbedder
 
         return EncoderEmbedder(self)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names of the modules after which an adapter fits, in the order in which they are passed.
+        """List the names of the modules after which an adapter fits, in the order in which they are passed.
 
         Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change.
         """

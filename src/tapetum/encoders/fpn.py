@@ -45,7 +45,7 @@ class FeaturePyramid(nn.Module):
         return cls(encoder.map_channels, width, extra_level)
 
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> tuple[Float[Tensor, "b c _ _"], ...]:
-        """Give the levels of the pyramid, finest first, for `Features.maps`."""
+        """Compute the levels of the pyramid, finest first, for `Features.maps`."""
         if len(maps) != len(self.lateral):
             raise BadInput(f"{len(maps)} maps come to a pyramid of {len(self.lateral)}; make it for this encoder")
         levels: list[Tensor] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Give the name of each class.
+    """List the name of each class.
 
     >>> class_names()[0], class_names()[999]
     ('tench', 'toilet tissue')
@@ -20,7 +20,7 @@ def class_names() -> tuple[str, ...]:
 
 @cache
 def synsets() -> tuple[str, ...]:
-    """Give the WordNet number of each class, which is the name of its folder in ImageNet.
+    """List the WordNet number of each class, which is the name of its folder in ImageNet.
 
     >>> synsets()[0]
     'n01440764'

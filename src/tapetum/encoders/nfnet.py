@@ -83,7 +83,7 @@ class NormFreeBlock(nn.Module):
             nn.init.zeros_(self.convs[-1].gain)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Give branch and shortcut together."""
+        """Compute branch and shortcut together."""
         active = F.gelu(x) * (self.gain * self.beta)
         if self.shortcut is not None:
             pooled = F.avg_pool2d(active, 2, 2, ceil_mode=True, count_include_pad=False) if self.stride > 1 else active
@@ -128,7 +128,7 @@ class NFNet(ConvolutionalEncoder):
             nn.init.zeros_(self.head.bias)
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of the first three stages, and the last after its convolution and activation."""
+        """Compute the maps of the first three stages, and the last after its convolution and activation."""
         x = self.stem[0](images)
         for conv in self.stem[1:]:
             x = conv(F.gelu(x) * self.gain)

@@ -1,4 +1,4 @@
-"""How other libraries say that images are prepared: transformers' preprocessor_config.json, timm's pretrained_cfg."""
+"""Preprocessing as other libraries write it: transformers' preprocessor_config.json, timm's pretrained_cfg."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

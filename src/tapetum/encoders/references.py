@@ -80,7 +80,7 @@ def load(
 
 
 def relocated(reference: str, folder: Path) -> str:
-    """Give a reference as it is to be written into a file in `folder`: with paths relative to it, which `located` resolves."""
+    """Write a reference as it is to be written into a file in `folder`: with paths relative to it, which `located` resolves."""
     prefix, file = _split(reference)
     if file is None:
         return reference
@@ -88,7 +88,7 @@ def relocated(reference: str, folder: Path) -> str:
 
 
 def located(reference: str, folder: Path) -> str:
-    """Give a reference that stands in a file in `folder` as seen from the working directory."""
+    """Read a reference that stands in a file in `folder` as seen from the working directory."""
     prefix, file = _split(reference, folder)
     return reference if file is None else prefix + str(file)
 
@@ -186,7 +186,7 @@ def _of_folder(folder: Path, state: Mapping[str, Tensor]) -> Encoder:
 
 
 def has_names_of_an_encoder(names: Collection[str]) -> bool:
-    """Say whether tensors of these names are of an encoder of another library: a ViT, ResNet, Swin, NFNet, EfficientNet."""
+    """Check whether tensors of these names are of an encoder of another library: a ViT, ResNet, Swin, NFNet, EfficientNet."""
     return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(
         _TRANSFORMERS.match(name) for name in names
     )

@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.shortcut_norm = nn.BatchNorm2d(channels) if project else None
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        """Give ReLU of branch and shortcut together."""
+        """Compute ReLU of branch and shortcut together."""
         inner, last = x, len(self.convs) - 1
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             inner = norm(conv(inner))
@@ -84,7 +84,7 @@ class ResNet(ConvolutionalEncoder):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of the four stages."""
+        """Compute the maps of the four stages."""
         x = F.relu(self.stem_norm(self.stem(images)))
         if self.config.stem == "7x7":
             # zeros around are as good as nothing there: no value is below

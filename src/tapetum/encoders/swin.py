@@ -145,7 +145,7 @@ class Swin(ConvolutionalEncoder):
         self.apply(start_linear)
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Give the maps of the four stages; the last is normalised."""
+        """Compute the maps of the four stages; the last is normalised."""
         down, right = (-int(side) % 4 for side in images.shape[-2:])
         x = self.stem_norm(self.stem(F.pad(images, (0, right, 0, down))).movedim(1, -1))
         maps = []

@@ -44,20 +44,20 @@ class Towers(Encoder):
         return self.image(images)
 
     def embed_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
-        """Give vectors of length 1 of prepared images, to be compared with those of texts."""
+        """Compute vectors of length 1 of prepared images, to be compared with those of texts."""
         pooled = self.image(images).pooled
         return F.normalize(pooled if self.image_projection is None else self.image_projection(pooled), dim=-1)
 
     def embed_text(self, ids: Int[Tensor, "t n"]) -> Float[Tensor, "t e"]:
-        """Give vectors of length 1 of texts, as numbers of tokens."""
+        """Compute vectors of length 1 of texts, as numbers of tokens."""
         pooled = self.text(ids).pooled
         return F.normalize(pooled if self.text_projection is None else self.text_projection(pooled), dim=-1)
 
     def compare(self, images: Float[Tensor, "b 3 h w"], ids: Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
-        """Give the logits of every image with every text: scaled cosines, and for SigLIP the bias."""
+        """Compute the logits of every image with every text: scaled cosines, and for SigLIP the bias."""
         logits = self.embed_images(images) @ self.embed_text(ids).T * self.logit_scale.exp()
         return logits if self.logit_bias is None else logits + self.logit_bias
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names in the image tower: `image.blocks.0.attention`, ..."""
+        """List the names in the image tower: `image.blocks.0.attention`, ..."""
         return tuple(f"image.{name}" for name in self.image.adapter_addresses())

@@ -73,7 +73,7 @@ class ViT(Encoder):
         )
 
     def embed(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
-        """Give the tokens that enter the first block, positions added, and rows and columns of their grid.
+        """Compute the tokens that enter the first block, positions added, and rows and columns of their grid.
 
         Raises BadInput if the patches do not divide the images.
         """
@@ -115,7 +115,7 @@ class ViT(Encoder):
         return pooled if self.pooler is None else torch.tanh(self.pooler(pooled))
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """Give the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
+        """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
         return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
 
 

@@ -1,4 +1,4 @@
-"""What a network would be, before it is built: the names and shapes of its tensors, as far as a file could fill them.
+"""The sketch of a network before it is built: the names and shapes of its tensors, as far as a file could fill them.
 
 A config that comes with weights may ask for 10^9 layers; each is built even where its numbers take no memory. So building ends
 as soon as there are more tensors than the file has.

@@ -118,7 +118,7 @@ def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[
 
 
 def within(seconds: float, work: Callable[[], Value], waiting: Callable[[], None] = lambda: None) -> Value:
-    """Return what `work` returns, or raise what it raises; TimeoutError where that takes longer, and it is left behind."""
+    """Compute what `work` returns, or raise what it raises; TimeoutError where that takes longer, and it is left behind."""
     came: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -187,7 +187,7 @@ class _Wire:
         threading.Thread(target=self._work, daemon=True).start()
 
     def next(self, until: float) -> Any:
-        """Give status and headers, then pieces, then None; raises TimeoutError when it is late, HTTPError, Unreachable."""
+        """Compute status and headers, then pieces, then None; raises TimeoutError when it is late, HTTPError, Unreachable."""
         item = _take(self._came, until, self._waiting)
         if isinstance(item, urllib.error.HTTPError):
             raise item

@@ -19,7 +19,7 @@ _PIECE = _LANES * _LANE
 
 
 def crc32c_of(path: Path) -> int:
-    """Return the CRC-32C of a file."""
+    """Compute the CRC-32C of a file."""
     value = 0xFFFFFFFF
     with open_file(path) as file:
         while piece := file.read(_PIECE):
@@ -28,7 +28,7 @@ def crc32c_of(path: Path) -> int:
 
 
 def crc32c(data: bytes) -> int:
-    """Return the CRC-32C of bytes.
+    """Compute the CRC-32C of bytes.
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'

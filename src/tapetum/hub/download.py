@@ -42,7 +42,7 @@ class Record:
 
 
 def record_of(path: Path) -> Record | None:
-    """Return the record beside `path`, if there is one; raises BadInput if it cannot be read."""
+    """Read the record beside `path`, if there is one; raises BadInput if it cannot be read."""
     file = _record(path)
     if not file.exists():
         return None
@@ -81,7 +81,7 @@ def check_sum(path: Path, sha256: str | None) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -42,7 +42,7 @@ def fetch(name: str, progress: Progress = lambda done, size: None) -> Path:
 
 
 def hub() -> str:
-    """Give the address of Hugging Face, or of what stands in for it."""
+    """Find the address of Hugging Face, or of what stands in for it."""
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 

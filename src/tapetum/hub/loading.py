@@ -63,7 +63,7 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
 
 
 def check_dtype(dtype: Any) -> Any:
-    """Give the type of weights that is meant, a torch.dtype or its name; None stays. Raises BadInput for what is no float.
+    """Find the type of weights that is meant, a torch.dtype or its name; None stays. Raises BadInput for what is no float.
 
     >>> check_dtype("bfloat16"), check_dtype(None)
     (torch.bfloat16, None)
@@ -81,7 +81,7 @@ def check_dtype(dtype: Any) -> Any:
 
 
 def is_weights(folder: Path) -> bool:
-    """Say whether a folder stands for weights: that of a run, or one with a config.json."""
+    """Check whether a folder stands for weights: that of a run, or one with a config.json."""
     return any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE, FOLDER_FILE))
 
 

@@ -1,4 +1,4 @@
-"""What stands for numpy's names while a foreign pickle runs.
+"""Stand-ins for numpy's names while a foreign pickle runs.
 
 A pickle builds an array by calling functions of numpy and then handing the result its state. Here each admitted name
 stands for a small recorder instead; a record is checked (kind of number, shape, amount of data) and only then made

@@ -116,7 +116,7 @@ def assets() -> Path:
 
 
 def location(weights: Weights) -> Path:
-    """Tell where the published file of `weights` belongs on this machine, whether or not it is there.
+    """Find where the published file of `weights` belongs on this machine, whether or not it is there.
 
     Packaged weights are looked for in their package, of which no code is run, and else in the folder of weights.
     """
@@ -133,7 +133,7 @@ def location(weights: Weights) -> Path:
 
 
 def converted(weights: Weights) -> Path:
-    """Tell where `weights` as a file of ours belong on this machine, whether or not they are there.
+    """Find where `weights` as a file of ours belong on this machine, whether or not they are there.
 
     Bundled and packaged weights are used as they are.
     """
@@ -189,7 +189,7 @@ def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
 
 
 def missing(weights: Weights) -> str:
-    """Say in one line how to get weights that are not on this machine."""
+    """Describe in one line how to get weights that are not on this machine."""
     path = location(weights)
     if weights.bundled:
         return f"the bundled weights {weights.name} are missing from {path}; install tapetum again"
@@ -211,12 +211,12 @@ def missing(weights: Weights) -> str:
 
 
 def names_of(verb: str | None) -> list[str]:
-    """Give the names of all weights for a verb; None takes all."""
+    """List the names of all weights for a verb; None takes all."""
     return [name for name, weights in known().items() if verb is None or verb in weights.verbs]
 
 
 def find(name: str) -> Weights:
-    """Give the entry of `name`; raises `BadInput` with the nearest known name."""
+    """Look up the entry of `name`; raises `BadInput` with the nearest known name."""
     try:
         return known()[name]
     except KeyError:

@@ -10,6 +10,7 @@ from typing import Any
 TENSORS = {"eye": "vision_encoder", "picture": "image", "pictures": "images", "picture_projection": "image_projection"}
 TENSORS |= {"tell": "dense_head"}
 TENSORS |= {"looks": "cross_attention", "remembering": "memory_bank"}
+TENSORS |= {"halve": "downsample", "branch": "pyramid", "measure": "regress"}
 """Parts of the dotted names of tensors, each with its name of today."""
 PAIRS = {"language.table": "language.token_embedding", "decoder.table": "decoder.token_embedding"}
 """Two parts of a dotted name, each with its names of today."""
@@ -32,12 +33,12 @@ def current_name(name: str) -> str:
 
 
 def current_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Give tensors (or what stands for them) the names that they have today."""
+    """Rename tensors (or what stands for them) to the names that they have today."""
     return {current_name(name): tensor for name, tensor in tensors.items()}
 
 
 def current_config(config: Any) -> Any:
-    """Give the fields of a config that was read as JSON the names that they have today, at every depth.
+    """Rename the fields of a config that was read as JSON to the names that they have today, at every depth.
 
     >>> current_config({"eye": {"picture_size": [8, 8]}, "prefix_mask": "pictures"})
     {'vision_encoder': {'image_size': [8, 8]}, 'prefix_mask': 'images'}

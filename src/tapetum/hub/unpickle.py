@@ -70,7 +70,7 @@ def load_npy(path: str | os.PathLike[str]) -> Any:
 
 
 def loads(data: bytes) -> Any:
-    """Return the content of a pickle in memory, as `load_pickle`.
+    """Read the content of a pickle in memory, as `load_pickle`.
 
     >>> loads(pickle.dumps({"points": np.arange(3)}))
     {'points': array([0, 1, 2])}

@@ -93,7 +93,7 @@ def unpack(
 def _judge(
     archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: ArchiveLimits
 ) -> list[tuple[zipfile.ZipInfo, str]]:
-    """Return the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
+    """Choose the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
 
     def refuse(member: zipfile.ZipInfo | None, what: str, name: str) -> None:
         of = "" if member is None else f"{_shown(member.filename)} in "
@@ -129,7 +129,7 @@ def _judge(
 
 
 def leads_out(name: str) -> bool:
-    """Tell whether a member's name could mean a place outside of the folder, on any system.
+    """Check whether a member's name could mean a place outside of the folder, on any system.
 
     >>> [leads_out(name) for name in ("videos/a.mp4", "../a", "a/../../b", "/etc/a", "C:a", "a\\\\b", "a\\x00b")]
     [False, True, True, True, True, True, True]
@@ -152,7 +152,7 @@ def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
 
 
 def crc32_of(path: Path) -> int:
-    """Return the CRC-32 of a file, as zip files have it."""
+    """Compute the CRC-32 of a file, as zip files have it."""
     value = 0
     with open_file(path) as file:
         while piece := file.read(_PIECE):

@@ -27,12 +27,12 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
-        """Give the changed weight."""
+        """Compute the changed weight."""
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
 def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[str]:
-    """Give every linear layer inside a low-rank change, freeze all else in it, and return the layers' names.
+    """Add a low-rank change to every linear layer inside, freeze all else in it, and return the layers' names.
 
     `alpha` is `rank` by default, so that the change is `up @ down`.
     """

@@ -68,5 +68,5 @@ class Standardize(nn.Module):
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def forward(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """Return the features, of mean 0 and deviation 1 where they are as those that were measured."""
+        """Compute the features, of mean 0 and deviation 1 where they are as those that were measured."""
         return (features - self.mean) / self.deviation

@@ -34,7 +34,7 @@ Resample = Literal["timm", "big_vision", "transformers"]
 
 
 def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
-    """Give how many patches fit along each axis. Raises BadInput where they do not divide it."""
+    """Compute how many patches fit along each axis. Raises BadInput where they do not divide it."""
     if any(side % part or side < part for side, part in zip(size, patch, strict=True)):
         shown, parts = ("x".join(map(str, values)) for values in (size, patch))
         raise BadInput(f"patches of {parts} do not divide {shown}; resize so that each side is a multiple")
@@ -69,7 +69,7 @@ class ImagePatches(nn.Conv2d):
         _start(self)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b rows columns d"]:
-        """Give the grid of tokens. Raises BadInput if the patches do not divide the image."""
+        """Compute the grid of tokens. Raises BadInput if the patches do not divide the image."""
         grid_of((images.shape[2], images.shape[3]), (self.kernel_size[0], self.kernel_size[1]))
         return super().forward(images.to(self.weight.dtype)).movedim(1, -1)
 
@@ -82,7 +82,7 @@ class VideoTubelets(nn.Conv3d):
         _start(self)
 
     def forward(self, video: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b frames rows columns d"]:
-        """Give the grid of tokens. Raises BadInput if the tubelets do not divide the video."""
+        """Compute the grid of tokens. Raises BadInput if the tubelets do not divide the video."""
         k = self.kernel_size
         grid_of((video.shape[2], video.shape[3], video.shape[4]), (k[0], k[1], k[2]))
         return super().forward(video.to(self.weight.dtype)).movedim(1, -1)

@@ -112,7 +112,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def split_heads(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:
-        """Give each head its channels."""
+        """Split channels into heads."""
         return x.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)
 
     def forward(

@@ -1,1 +1,1 @@
-"""What is done with features: nearest neighbours, probes, segmentation heads. Imports no torch by itself."""
+"""Evaluation of features: nearest neighbours, probes, segmentation heads. Imports no torch by itself."""

@@ -28,7 +28,7 @@ class AttentiveHead(nn.Module):
         self.pool, self.classes = AttentionPooling(width, heads, 4 * width), nn.Linear(width, classes)
 
     def forward(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b k"]:
-        """Give logits."""
+        """Compute logits."""
         return self.classes(self.pool(tokens))
 
 

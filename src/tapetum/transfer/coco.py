@@ -51,7 +51,7 @@ class CocoTask(Task):
         return detector(load(self.run.encoder, seed=self.run.seed), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
-        """Give images and what is in them, some mirrored."""
+        """Load images and what is in them, some mirrored."""
         return _Things(self)
 
     def collate(self, items: Sequence[Any]) -> Any:
@@ -68,7 +68,7 @@ class CocoTask(Task):
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
 
     def target(self, one: Instances) -> dict[str, Tensor]:
-        """Give what is to be learned of an image."""
+        """Make what is to be learned of an image."""
         kept = [k for k, thing in enumerate(one.things) if _learned(thing)]
         things = [one.things[k] for k in kept]
         target = {

@@ -42,7 +42,7 @@ class PyramidBackbone(nn.Module):
         self.pyramid = FeaturePyramid(encoder.map_channels * (4 if self.one else 1), width, extra_level=True)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> "OrderedDict[str, Tensor]":
-        """Give the levels by name: 0 to 3, then pool."""
+        """Compute the levels by name: 0 to 3, then pool."""
         maps: Sequence[Tensor] = self.encoder(images).maps
         if self.one:
             maps = [F.interpolate(maps[0], scale_factor=scale, mode="bilinear", align_corners=False) for scale in _OF_ONE]

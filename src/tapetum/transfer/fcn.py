@@ -75,7 +75,7 @@ class FcnTask(SegmentationTask):
 
     @torch.no_grad()
     def mean_iou(self, model: nn.Module, most: int | None = None) -> float:
-        """Give the mean IoU of whole images of the val part, each at its own size."""
+        """Compute the mean IoU of whole images of the val part, each at its own size."""
         segmenter = cast(Segmenter, model.eval())
         counted = Confusion(len(self.train_part.classes), IGNORED)
         for k in range(min(len(self.test_part), most or len(self.test_part))):
@@ -86,7 +86,7 @@ class FcnTask(SegmentationTask):
 
 @torch.no_grad()
 def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
-    """Give the class of every pixel of an image (h, w, 3), int64 (h, w); what an encoder's cells need is added in grey."""
+    """Compute the class of every pixel of an image (h, w, 3), int64 (h, w); what an encoder's cells need is added in grey."""
     device, how = next(model.parameters()).device, model.encoder.preprocessing
     mean, std = (torch.tensor(value, device=device)[:, None, None] for value in (how.mean, how.std))
     x = (torch.from_numpy(np.array(image)).to(device).movedim(-1, 0).float() - mean) / std

@@ -58,7 +58,7 @@ class FineTuneScores(Protocol):
     """What a fine-tuning task is scored by."""
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Give the score on the held-out or the test part; more is better."""
+        """Compute the score on the held-out or the test part; more is better."""
         ...
 
 
@@ -80,7 +80,7 @@ class FineTuneTask(Task):
         self.order = Shuffle(len(self.own), config.seed)
 
     def dataset(self) -> Dataset:
-        """Give numbers."""
+        """Load numbers."""
         return _Numbers()
 
     def layers(self, model: nn.Module) -> Layers:
@@ -92,11 +92,11 @@ class FineTuneTask(Task):
         return {name: value for name, value in asdict(self.config).items() if name != "rates"}
 
     def chosen(self, numbers: Sequence[int]) -> list[int]:
-        """Give the examples that are shown as these samples."""
+        """Load the examples that are shown as these samples."""
         return [int(self.own[self.order(number)]) for number in numbers]
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Give the score; see `FineTuneScores`."""
+        """Compute the score; see `FineTuneScores`."""
         raise NotImplementedError
 
 
@@ -110,7 +110,7 @@ class EncoderClassifier(nn.Module):
         nn.init.zeros_(self.classes.bias)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Give logits of prepared images."""
+        """Compute logits of prepared images."""
         return self.classes(self.encoder(images).pooled)
 
 
@@ -158,7 +158,7 @@ class ClassesTask(FineTuneTask):
 
     @torch.no_grad()
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Give the share of images that are right."""
+        """Compute the share of images that are right."""
         images, labels = self.train_part if part == "validation" else self.test_part
         which = self.validation if part == "validation" else np.arange(len(labels))
         model.eval()
@@ -230,7 +230,7 @@ class SegmentationTask(FineTuneTask):
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Give the mean IoU of whole images, brought to the task's size."""
+        """Compute the mean IoU of whole images, brought to the task's size."""
         counted = Confusion(len(self.train_part.classes), IGNORED)
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou

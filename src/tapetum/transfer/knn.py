@@ -66,6 +66,6 @@ def knn_accuracy(
     truth: Int64[Tensor, " q"],
     config: NeighboursConfig | None = None,
 ) -> float:
-    """Give the share of queries whose neighbours vote for the right class. Raises BadInput as `knn_votes`."""
+    """Compute the share of queries whose neighbours vote for the right class. Raises BadInput as `knn_votes`."""
     classes = int(torch.maximum(labels.max(), truth.max())) + 1
     return float((knn_votes(features, labels, queries, classes, config).argmax(1) == truth).double().mean())

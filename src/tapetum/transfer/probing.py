@@ -1,4 +1,4 @@
-"""What probes share: features that are made once, a held-out part, and a sweep that is the same for everyone."""
+"""Common parts of probes: features computed once, a validation part, and a sweep that is the same for every encoder."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ class Labelled:
             raise BadInput(f"labels are {kind}; give one class an image as whole numbers, int64 (n,)")
 
     def rows(self, which: Tensor) -> "Labelled":
-        """Give some of them."""
+        """Select some of them."""
         return Labelled(self.features[which], self.labels[which])
 
 
@@ -155,7 +155,7 @@ def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callabl
 
 @torch.no_grad()
 def accuracy(head: nn.Module, examples: Labelled, together: int = 1024) -> float:
-    """Give the share of examples whose largest logit is that of their class."""
+    """Compute the share of examples whose largest logit is that of their class."""
     parts = zip(examples.features.split(together), examples.labels.split(together), strict=True)
     right = sum(int((head(x).argmax(1) == y).sum()) for x, y in parts)
     return right / len(examples.labels)
@@ -201,5 +201,5 @@ class Standardised(nn.Module):
         self.head = head
 
     def forward(self, x: Float[Tensor, "n *shape c"]) -> Float[Tensor, "n k"]:
-        """Give logits."""
+        """Compute logits."""
         return self.head((x - self.mean) * self.scale)

@@ -101,7 +101,7 @@ def carry(
 
 
 def shares_of(first: Int[np.ndarray, "h w"], numbers: Sequence[int], like: Tensor) -> Float[Tensor, "c h2 w2"]:
-    """Give the share of each number at the cells of a map: 1 at the pixel nearest to its centre, or 0."""
+    """Compute the share of each number at the cells of a map: 1 at the pixel nearest to its centre, or 0."""
     rows, columns = (((torch.arange(n) + 0.5) * m / n).long() for n, m in zip(like.shape[1:], first.shape, strict=True))
     small = torch.from_numpy(first.astype(np.int64))[rows][:, columns]
     return torch.stack([small == number for number in numbers]).float().to(like.device)

@@ -51,7 +51,7 @@ class LinearSegmenter(nn.Module):
         nn.init.zeros_(self.classes.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, maps: Maps) -> Float[Tensor, "b k h w"]:
-        """Give logits of the cells of the finest map."""
+        """Compute logits of the cells of the finest map."""
         size = maps[0].shape[-2:]
         return self.classes(self.norm(torch.cat([_sized(features, size) for features in maps], 1)))
 
@@ -83,7 +83,7 @@ class UperNet(nn.Module):
         self.classes = nn.Conv2d(width, classes, 1)
 
     def forward(self, maps: Maps) -> Float[Tensor, "b k h w"]:
-        """Give logits of the cells of the finest map."""
+        """Compute logits of the cells of the finest map."""
         if self.one:
             rows, columns = maps[0].shape[-2:]
             maps = [_sized(maps[0], [max(1, int(rows * s)), max(1, int(columns * s))]) for s in _OF_ONE]
@@ -109,7 +109,7 @@ class Fcn(nn.Module):
         nn.init.zeros_(self.classes.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, maps: Maps) -> Float[Tensor, "b k h w"]:
-        """Give logits of the cells of the coarsest map."""
+        """Compute logits of the cells of the coarsest map."""
         return self.classes(self.second(self.first(maps[-1])))
 
 
@@ -143,7 +143,7 @@ class Segmenter(nn.Module):
         self.head = LinearSegmenter(channels, classes) if head == "linear" else heads[head](channels, classes, width)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
-        """Give logits of every pixel of prepared images."""
+        """Compute logits of every pixel of prepared images."""
         return _sized(self.head(self.encoder(images).maps), images.shape[-2:])
 
 

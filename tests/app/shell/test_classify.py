@@ -146,4 +146,4 @@ def test_embed_takes_an_encoder(run: Run, places: Path) -> None:
     tracker = location(tapetum.hub.registry.known()["tapir-nano"])
     code, _, err = run("embed", places / "one.png", "--model", tracker, "--out", out)
     assert code == 2
-    assert "holds a Tracker, which makes no vectors" in err
+    assert "holds a TapirTracker, which makes no vectors" in err

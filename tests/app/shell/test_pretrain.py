@@ -154,6 +154,6 @@ def test_an_encoder_is_written_for_another_library(tmp_path: Path, run: Callable
     assert {path.name for path in (tmp_path / "encoder-huggingface").iterdir()} == {"config.json", "model.safetensors"}
     assert re.search(r"^python +model = transformers.ResNetModel.from_pretrained\(", told, re.M)
     code, _, errors = run("weights", "convert", "tapir-nano", "--to", "timm")
-    assert (code, "tapir-nano holds a Tracker; --to timm writes encoders" in errors) == (2, True), errors
+    assert (code, "tapir-nano holds a TapirTracker; --to timm writes encoders" in errors) == (2, True), errors
     code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal", "True")
     assert (code, "--to is for encoders" in errors) == (2, True), errors

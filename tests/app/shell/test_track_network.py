@@ -68,7 +68,7 @@ def test_lower_precision_and_compilation(
     run: Run, clip: Path, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = []
-    monkeypatch.setattr("tapetum.systems.tap.tracking.tracker.Tracker.compile", lambda self: compiled.append(self) or self)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.tracker.TapirTracker.compile", lambda self: compiled.append(self) or self)
     arguments = ["track", clip, "--model", nano, "--query", "0,20,20", "--out", tmp_path, "--dtype", "bfloat16", "--compile"]
     assert run(*arguments)[0] == 0
     assert next(compiled[0].model.parameters()).dtype == torch.bfloat16

@@ -253,7 +253,7 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
     [
         ("clone", "images", {}, "holds no demonstrations"),
         ("clone", "demos", {"trunk": "resnet"}, "there are no weights named"),
-        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker; give an encoder"),
+        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a TapirTracker; give an encoder"),
         ("classify", "demos", {}, "has 0 folders with images"),
         ("classify", "nowhere", {}, "there is no"),
         ("segment", "images", {}, "parquet"),

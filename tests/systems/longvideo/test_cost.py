@@ -124,4 +124,4 @@ def test_plans_of_training_do_two_steps(tmp_path: Path, run: Callable[..., tuple
     clip_s, step_s, whole_s = (each.seconds for each in planned.videos)
     assert step_s == pytest.approx(8 * clip_s)
     assert whole_s > 100 * step_s > 0
-    assert plan_training(replace(SHORT, data="nowhere")).lines()[-1].endswith(" ?")
+    assert plan_training(replace(SHORT, data="nowhere")).as_text().splitlines()[-1].endswith(" ?")

@@ -243,10 +243,10 @@ def test_what_cannot_be_seen_is_said_in_a_line() -> None:
         with pytest.raises(BadInput, match="lengths are"):
             encoder(clip(8), torch.tensor(lengths))
     for changes, words in (
-        ({"memory": "infinite"}, "it is one of joint"),
+        ({"memory": "infinite"}, "it must be joint"),
         ({"memmory": "joint"}, "did you mean memory"),
         ({"tubelet": (3, 8, 8)}, "do not divide"),
-        ({"mask_ratio": 1.0}, "less than 1"),
+        ({"mask_ratio": 1.0}, "at least 0 and below 1"),
         ({"attention": "frame"}, "wants joint attention"),
     ):
         with pytest.raises(BadInput, match=words):

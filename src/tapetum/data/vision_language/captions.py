@@ -27,8 +27,8 @@ def read_coco_captions(folder: Path, split: str) -> list[CaptionedImage]:
             raise BadInput(f"a caption of {file} is of image {key}, which is not among its images; copy it anew")
     return check_unique(
         (
-            CaptionedImage(key=key, image=folder / split / images[key].file_name("file_name"), captions=tuple(found))
-            for key, found in captions.items()
+            CaptionedImage(key=key, image=folder / split / images[key].file_name("file_name"), captions=tuple(grouped))
+            for key, grouped in captions.items()
         ),
         file,
     )

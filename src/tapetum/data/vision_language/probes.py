@@ -41,7 +41,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
     """Read MMVP, which has one split; the kind is the number of the pair, the answer the text of the right option."""
     one_of(split, ("test",))
     folder, file = Path(folder), Path(folder) / "Questions.csv"
-    found = []
+    questions = []
     for k, row in enumerate(records_of(file)):
         entry = JsonEntry(row, f"row {k} of {file}")
         options = dict(_OPTION.findall(entry.text("Options")))
@@ -49,7 +49,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
         if letter not in options or not entry.text("Index").isdecimal():
             raise BadInput(f"{entry.where} has the answer {letter!r} of options {', '.join(options)}; give the official file")
         number = int(entry.text("Index"))
-        found.append(
+        questions.append(
             Question(
                 key=number,
                 images=(folder / "MMVP Images" / f"{number}.jpg",),
@@ -60,7 +60,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
                 kind=str((number - 1) // 2),
             )
         )
-    return check_unique(found, file)
+    return check_unique(questions, file)
 
 
 def read_vsr(folder: Path, split: str) -> list[Question]:

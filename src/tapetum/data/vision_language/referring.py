@@ -55,15 +55,15 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
             segmentation=_segmentation(thing),
         )
 
-    found = [JsonEntry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
-    return check_unique((referred(reference) for reference in found if reference.text("split") == split), file)
+    records = [JsonEntry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
+    return check_unique((referred(reference) for reference in records if reference.text("split") == split), file)
 
 
 def _segmentation(thing: JsonEntry) -> Any:
-    found = thing.fields.get("segmentation")
-    if not isinstance(found, (list, dict)) or not found:
-        raise BadInput(f"segmentation of {thing.where} is {str(found)[:60]}; wanted polygons or runs: copy the file anew")
-    return found
+    segmentation = thing.fields.get("segmentation")
+    if not isinstance(segmentation, (list, dict)) or not segmentation:
+        raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it anew")
+    return segmentation
 
 
 class _Plain(pickle.Unpickler):
@@ -78,11 +78,11 @@ class _Plain(pickle.Unpickler):
 
 def _plain(file: Path) -> list[Any]:
     try:
-        found = _Plain(io.BytesIO(read_bytes(file)), encoding="utf-8", errors="replace").load()
+        plain = _Plain(io.BytesIO(read_bytes(file)), encoding="utf-8", errors="replace").load()
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}; put the official file there") from error
     except Exception as error:  # damaged pickles raise whatever they stumble over
         raise BadInput(f"{file} is no pickle of plain data ({' '.join(str(error).split())[:80]}); copy it anew") from None
-    if not isinstance(found, list):
-        raise BadInput(f"{file} holds {type(found).__name__}; wanted a list of references: give the official file")
-    return found
+    if not isinstance(plain, list):
+        raise BadInput(f"{file} holds {type(plain).__name__}; wanted a list of references: give the official file")
+    return plain

@@ -40,12 +40,12 @@ def read_scienceqa(folder: Path, split: str, images_only: bool = True) -> list[Q
         )
 
     def chosen() -> list[Question]:
-        found = []
+        named = []
         for key in map(str, splits[split]):
             if key not in problems:
                 raise BadInput(f"{file} lists the question {key}, which problems.json has not; give files of one set")
             if not images_only or "image" in problems[key]:
-                found.append(question(key, problems[key]))
-        return found
+                named.append(question(key, problems[key]))
+        return named
 
     return check_unique(chosen(), file)

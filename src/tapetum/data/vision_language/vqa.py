@@ -37,7 +37,7 @@ def coco_image(folder: Path, part: str, number: int) -> Path:
 
 def _read(folder: Path, split: str, before: str) -> list[Question]:
     part = _FILES[split]
-    asked = folder / f"{before}OpenEnded_mscoco_{part}_questions.json"
+    questions = folder / f"{before}OpenEnded_mscoco_{part}_questions.json"
     answered: dict[str | int, JsonEntry] = {}
     if split not in _HIDDEN:
         file = folder / f"{before}mscoco_{part}_annotations.json"
@@ -48,10 +48,10 @@ def _read(folder: Path, split: str, before: str) -> list[Question]:
         key, answers, kind = entry.key("question_id"), (), ""
         if split not in _HIDDEN:
             if key not in answered:
-                raise BadInput(f"question {key} of {asked} has no answers; give the files of one split")
+                raise BadInput(f"question {key} of {questions} has no answers; give the files of one split")
             answers = tuple(answer.text("answer") for answer in answered[key].entries("answers"))
             kind = answered[key].text("answer_type" if before else "question_type")
         image = coco_image(folder, images, entry.whole("image_id"))
         return Question(key=key, images=(image,), question=entry.text("question"), answers=answers, kind=kind)
 
-    return check_unique(map(question, entries(asked, "questions")), asked)
+    return check_unique(map(question, entries(questions, "questions")), questions)

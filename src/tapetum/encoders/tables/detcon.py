@@ -23,7 +23,7 @@ _COUNTER = "mean_ema/counter"
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Tell what weights of DetCon are, by our name of the ResNet; None for one that is not known here."""
+    """Describe what weights of DetCon are, by our name of the ResNet; None for one that is not known here."""
     if not isinstance(architecture, str) or architecture not in RESNETS:
         return None
     padded = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
@@ -33,7 +33,7 @@ def describe(
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give DetCon's names for an encoder; None where its code has no such network."""
+    """List DetCon's names for an encoder; None where its code has no such network."""
     if not isinstance(encoder, ResNet) or encoder.config.padding != "same" or encoder.head is not None:
         return None
     pairs = _unit("stem", "initial_conv", "stem_norm", "initial_batchnorm")

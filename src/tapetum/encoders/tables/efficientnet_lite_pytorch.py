@@ -16,7 +16,7 @@ from tapetum.encoders.tables.rows import NameRow
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Tell what the weights of a model of the package are; None for a model that is not known here."""
+    """Describe what the weights of a model of the package are; None for a model that is not known here."""
     if not isinstance(architecture, str) or architecture not in LITES:
         return None
     return changed(LITES[architecture], {"classes": classes_in(state, "_fc.bias")}), with_counters(state)
@@ -28,5 +28,5 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give the package's names for an encoder; None where it has no such network."""
+    """List the package's names for an encoder; None where it has no such network."""
     return port_lite_rows(encoder) if isinstance(encoder, EfficientNetLite) else None

@@ -42,7 +42,7 @@ _State = Mapping[str, Tensor]
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
-    """Say what a config as a dict means, and give the weights their names of today; None for other kinds of models."""
+    """Describe what a config as a dict means, and give the weights their names of today; None for other kinds of models."""
     if not isinstance(architecture, Mapping):
         raise BadInput(f"{architecture!r} is no config; for Hugging Face give model.config.to_dict()")
     read = _READERS.get(str(architecture.get("model_type")))
@@ -85,7 +85,7 @@ def _vit(config: ViTConfig, preprocessing: Preprocessing, state: _State) -> tupl
 
 
 def _renamed(state: _State, prefix: str, old_layers: str, new_layers: str) -> dict[str, Tensor]:
-    """Give the names of today, without prefix."""
+    """Look up the names of today, without prefix."""
     out = {}
     for name, tensor in state.items():
         name = name.removeprefix(prefix)
@@ -180,7 +180,7 @@ _READERS = {
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give the table of names for an encoder, or None for what transformers has not.
+    """Make the table of names for an encoder, or None for what transformers has not.
 
     The model is CLIPModel or SiglipModel for two towers; else CLIPVisionModel where a norm is before the first block,
     SiglipVisionModel where there is no class token, Dinov2Model or Dinov2WithRegistersModel where there is layer scale, and

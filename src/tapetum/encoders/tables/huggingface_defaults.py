@@ -1,4 +1,4 @@
-"""What transformers takes the fields of a config.json to be that are left out; those of CLIP's and SigLIP's parts often are."""
+"""Defaults of transformers for fields that a config.json leaves out; those of CLIP's and SigLIP's parts often are."""
 
 from collections.abc import Mapping
 from typing import Any

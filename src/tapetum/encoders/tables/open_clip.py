@@ -56,7 +56,7 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give the table of names for two towers, or None for another network."""
+    """Make the table of names for two towers, or None for another network."""
     if not isinstance(encoder, Towers):
         return None
     config = encoder.config

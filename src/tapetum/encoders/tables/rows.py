@@ -44,7 +44,7 @@ def layers(pairs: Mapping[str, str], bias: bool = True) -> list[NameRow]:
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
 
 
-def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
+def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
     """Put the weights of another library into `model`; see `under_our_names`."""
     model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
@@ -52,7 +52,7 @@ def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow]
 def under_our_names(
     expected: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str
 ) -> dict[str, Tensor]:
-    """Give the weights of another library the names of `expected`, whose tensors may be without numbers (of the meta device).
+    """Write the weights of another library the names of `expected`, whose tensors may be without numbers (of the meta device).
 
     Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
     unknown, of another shape, or not finite.
@@ -90,14 +90,14 @@ def under_our_names(
 
 
 def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
-    """Give the shape of theirs for the shapes of ours."""
+    """Compute the shape of theirs for the shapes of ours."""
     if not shapes[0]:
         return (1,) * lead
     return (1,) * lead + (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def send(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
-    """Give the weights of `model` under the names of another library, as copies."""
+def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
+    """Write the weights of `model` under the names of another library, as copies."""
     own, out = model.state_dict(), {}
     for row in rows:
         if not row.ours:

@@ -14,20 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import (
-    HALF,
-    SIZES,
-    Preprocessing,
-    ViTConfig,
-    as_clip,
-    as_deit3,
-    as_dinov2,
-    as_siglip,
-    clip,
-    half,
-    imagenet,
-    sized,
-)
+from tapetum.encoders.config import HALF, SIZES, Preprocessing, ViTConfig, as_clip, as_deit3, as_dinov2, as_siglip, clip, half, imagenet, sized
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import NameRow, layers, same
@@ -49,7 +36,7 @@ _SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|pa
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Say what a timm name means, with a classifier if the weights have one; None for other families."""
+    """Describe what a timm name means, with a classifier if the weights have one; None for other families."""
     match = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
     if match is None:
         return None
@@ -122,7 +109,7 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
 
 
 def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> Preprocessing:
-    """Say how timm prepares images for a name, as its `default_cfgs` have it (a test compares all of them)."""
+    """Describe how timm prepares images for a name, as its `default_cfgs` have it (a test compares all of them)."""
     if kind == "deit3":
         return imagenet(image, 1.0 if image > 224 or tag.startswith("fb_in22k") else 0.9)
     if flavour.endswith("dinov2"):
@@ -141,7 +128,7 @@ def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> 
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give the table of names for a ViT, or None for what timm has not."""
+    """Make the table of names for a ViT, or None for what timm has not."""
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config

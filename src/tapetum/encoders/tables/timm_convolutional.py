@@ -65,7 +65,7 @@ MODELS = {
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Tell what the weights of a model of timm are, whose name may end in a tag (".a1_in1k"); None where it is unknown here."""
+    """Describe the weights of a model of timm, whose name may end in a tag (".a1_in1k"); None where it is unknown here."""
     name = architecture.partition(".")[0] if isinstance(architecture, str) else ""
     if name not in MODELS:
         return None
@@ -86,7 +86,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give timm's names for an encoder; None where it has no such network."""
+    """List timm's names for an encoder; None where it has no such network."""
     if isinstance(encoder, ResNet):
         return resnet_rows(encoder) if encoder.config.usual else None
     if isinstance(encoder, NFNet):

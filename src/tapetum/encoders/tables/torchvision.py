@@ -41,7 +41,7 @@ KNOWN = {
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Tell what the weights of a model of torchvision are; None for a model that is not known here."""
+    """Describe what the weights of a model of torchvision are; None for a model that is not known here."""
     if not isinstance(architecture, str) or architecture not in KNOWN:
         return None
     base, bias = KNOWN[architecture]
@@ -56,7 +56,7 @@ def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Give torchvision's names for an encoder; None where it has no such network."""
+    """List torchvision's names for an encoder; None where it has no such network."""
     if isinstance(encoder, Swin):
         return torchvision_swin_rows(encoder)
     return resnet_rows(encoder) if isinstance(encoder, ResNet) and encoder.config.usual else None

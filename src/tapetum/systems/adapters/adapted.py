@@ -31,7 +31,7 @@ class Adapted(Bank):
 
     @property
     def trunk_sha256(self) -> str:
-        """Give SHA-256 of the trunk's weights and buffers, as they were when the adapters were attached."""
+        """Compute SHA-256 of the trunk's weights and buffers, as they were when the adapters were attached."""
         return self._hash
 
     def summary(self, name: str | None = None) -> list[AdapterRow]:
@@ -52,7 +52,7 @@ class Adapted(Bank):
         return copy.deepcopy(self.network(self.in_use if name is None else name))
 
     def can_merge(self, name: str | None = None) -> bool:
-        """Say whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.merging`."""
+        """Check whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.merging`."""
         name = self.in_use if name is None else name
         return name is not None and not any(obstacle(self._hidden[1], site) for site in self.sites(name))
 
@@ -99,7 +99,7 @@ class Adapted(Bank):
         return tuple(map(random, example))
 
     def detach(self) -> nn.Module:
-        """Give the trunk back: the very object that was given, whose modules, modes, hooks and weights were never touched."""
+        """Get the trunk back: the very object that was given, whose modules, modes, hooks and weights were never touched."""
         return self.trunk
 
 

@@ -1,4 +1,4 @@
-"""Where adapters sit: a table of families, and from it the places of each preset (arXiv 2304.06600, section 3).
+"""Places of adapters: a table of families, and from it the places of each preset (arXiv 2304.06600, section 3).
 
     vision transformers   bottom: after the patches. Middle: after the MLP of blocks 0, 1, 5, 6, 10 and 11 of 12, before it is
                           added.
@@ -178,7 +178,7 @@ def middle_blocks(depth: int, count: int | None) -> list[int]:
 
 
 def chain(trunk: nn.Module) -> list[str]:
-    """Give the blocks of a trunk of a known family in the order in which they are passed; none for others."""
+    """List the blocks of a trunk of a known family in the order in which they are passed; none for others."""
     layout = layout_of(trunk)
     if layout is None:
         return []

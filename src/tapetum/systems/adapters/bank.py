@@ -42,7 +42,7 @@ class AdapterSet(nn.Module):
             self.add_module(site.address.replace(".", "/") or "pooled", adapter)
 
     def at_sites(self) -> dict[Site, Adapter]:
-        """Give the adapter of each site."""
+        """Find the adapter of each site."""
         return dict(zip(self.sites, self._modules.values(), strict=True))  # pyright: ignore[reportReturnType]
 
 
@@ -73,17 +73,17 @@ class Bank(nn.Module):
 
     @property
     def trunk(self) -> nn.Module:
-        """Give the trunk that was attached to: the same object, untouched."""
+        """Get the trunk that was attached to: the same object, untouched."""
         return self._hidden[0]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the names of all adapters."""
+        """List the names of all adapters."""
         return tuple(self._woven)
 
     @property
     def in_use(self) -> str | None:
-        """Give the name of the adapter that a call here and now uses; None: the trunk alone."""
+        """Find the name of the adapter that a call here and now uses; None: the trunk alone."""
         return _HERE.get().get(id(self), self._in_use)
 
     def add(self, name: str, preset: Preset = "bottom-middle-top", seed: int = 0) -> None:
@@ -142,7 +142,7 @@ class Bank(nn.Module):
         return self.using(None)
 
     def network(self, name: str | None) -> nn.Module:
-        """Give the network with this adapter as a module of its own, or for None the frozen trunk. It costs a look-up.
+        """Get the network with this adapter as a module of its own, or for None the frozen trunk. It costs a look-up.
 
         It shares all weights with this object. Raises BadInput for an unknown name.
         """
@@ -178,7 +178,7 @@ class Bank(nn.Module):
             )
 
     def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:
-        """Give the parameters of the adapter in use, or of another by name; none where none is in use."""
+        """List the parameters of the adapter in use, or of another by name; none where none is in use."""
         name = self.in_use if name is None else name
         if name is None:
             return []
@@ -195,12 +195,12 @@ class Bank(nn.Module):
         return self
 
     def sites(self, name: str) -> tuple[Site, ...]:
-        """Give the sites of an adapter."""
+        """List the sites of an adapter."""
         self.network(name)
         return self.adapters[name].sites  # pyright: ignore[reportReturnType]
 
     def at_sites(self, name: str) -> dict[Site, Adapter]:
-        """Give the modules of an adapter by site."""
+        """List the modules of an adapter by site."""
         self.network(name)
         return self.adapters[name].at_sites()  # pyright: ignore[reportCallIssue]
 

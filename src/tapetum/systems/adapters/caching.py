@@ -1,4 +1,4 @@
-"""What lies below the lowest adapter, computed once for each image: it does not change while adapters learn.
+"""Features below the lowest adapter, computed once for each image: it does not change while adapters learn.
 
     image -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
                                              ^ recorded
@@ -59,7 +59,7 @@ class Below:
 
     @property
     def possible(self) -> bool:
-        """Say whether there is anything to record."""
+        """Check whether there is anything to record."""
         return self.first is not None
 
     def _first(self) -> int | None:
@@ -94,7 +94,7 @@ class Below:
         return kept[0]
 
     def resume(self, recorded: Float[Tensor, "b ..."], size: tuple[int, int]) -> Float[Tensor, "b e"]:
-        """Give the pooled vectors of images of `size` (rows, columns) of which `record` was made."""
+        """Compute the pooled vectors of images of `size` (rows, columns) of which `record` was made."""
         assert self.first is not None
         if self.first == len(self.blocks):
             for adapter in self._adapters():
@@ -126,13 +126,13 @@ class CachedExamples(Protocol):
 
     @property
     def seed(self) -> int:
-        """Say in which order."""
+        """Describe the order."""
         ...
 
     def __len__(self) -> int: ...
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Give example k as it is."""
+        """Load example k as it is."""
         ...
 
 
@@ -150,7 +150,7 @@ class Recorded(Dataset):
         return len(self.examples)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give sample `number` of the stream."""
+        """Load sample `number` of the stream."""
         k = Shuffle(len(self), self.examples.seed)(number)
         if k not in self._kept:
             first = k - k % self._together

@@ -1,4 +1,4 @@
-"""What adapters are and where they sit, as frozen configs. Imports no torch.
+"""Configs of adapters and of their sites. Imports no torch.
 
 Source: Lossless Adaptation of Pretrained Vision Models for Robotic Manipulation (arXiv 2304.06600), sections 3 and 4. A
 network is cut by function into bottom (what sees the raw image), middle (most of the weights) and top (what makes one
@@ -82,7 +82,7 @@ class AdapterConfig:
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """Give the parts of the network that the preset adapts, from input to output."""
+        """List the parts of the network that the preset adapts, from input to output."""
         return tuple(section for section in SECTIONS if section in ("middle" if self.preset == "all-blocks" else self.preset))
 
 
@@ -138,7 +138,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 def check_name(name: Any) -> str:
-    """Give the name of an adapter back if it may be one, else raise BadInput."""
+    """Check the name of an adapter; raises BadInput where it may be none."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BadInput(f"an adapter is named {name!r}; use letters, digits, - and _")
     return name

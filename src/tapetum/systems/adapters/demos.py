@@ -49,7 +49,7 @@ class Demonstrations:
         return len(self.frames)
 
     def some(self, episodes: Sequence[int]) -> "Demonstrations":
-        """Give the demonstrations of these numbers only."""
+        """Select the demonstrations of these numbers only."""
         rows = np.isin(self.episode, episodes)
         return Demonstrations(
             task=self.task,

@@ -61,7 +61,7 @@ class StoredAdapters:
 
 
 def preprocessing_of(trunk: nn.Module) -> dict[str, Any] | None:
-    """Say how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
+    """Describe how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
     if hasattr(trunk, "preprocessing"):
         return json.loads(json.dumps(asdict(trunk.preprocessing)))  # pyright: ignore[reportArgumentType, reportCallIssue]
     cfg = getattr(trunk, "pretrained_cfg", None)

@@ -1,4 +1,4 @@
-"""What follows an encoder: classes of images, classes of pixels, and actions.
+"""Heads on an encoder: classes of images, classes of pixels, and actions.
 
 Features of images of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
 2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
@@ -32,7 +32,7 @@ class FeatureNorm(nn.BatchNorm1d):
         self.running_var.copy_(features.float().var(0, correction=0))
 
     def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """Give the features, of mean 0 and deviation 1 in training, and nearly so in evaluation."""
+        """Compute the features, of mean 0 and deviation 1 in training, and nearly so in evaluation."""
         return super().forward(input.flatten(0, -2)).view(input.shape)
 
 
@@ -50,7 +50,7 @@ class ClassHead(nn.Module):
         self.norm.measure(features.pooled)
 
     def forward(self, pooled: Float[Tensor, "b e"]) -> Float[Tensor, "b classes"]:
-        """Give logits."""
+        """Compute logits."""
         return self.out(self.norm(pooled))
 
 
@@ -71,7 +71,7 @@ class PixelHead(nn.Module):
             norm.measure(feature_map.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
 
     def forward(self, maps: Sequence[Float[Tensor, "b _c _h _w"]]) -> Float[Tensor, "b classes h w"]:
-        """Give logits, as fine as the finest map."""
+        """Compute logits, as fine as the finest map."""
         size, total = maps[0].shape[-2:], None
         for norm, out, feature_map in zip(self.norms, self.outs, maps, strict=True):
             logits = out(norm(feature_map.movedim(1, -1))).movedim(-1, 1)
@@ -102,14 +102,14 @@ class PolicyHead(nn.Module):
             self.own_norm.measure(own)
 
     def forward(self, pooled: Float[Tensor, "b e"], own: Float[Tensor, "b p"]) -> Float[Tensor, "b a"]:
-        """Give standardised actions; see `actions`."""
+        """Compute standardised actions; see `actions`."""
         features = self.norm(pooled)
         if self.own_norm.mean.numel():
             features = torch.cat((features, self.own_norm(own)), 1)
         return self.layers(features)
 
     def actions(self, standardised: Float[Tensor, "b a"]) -> Float[Tensor, "b a"]:
-        """Give actions as the demonstrations had them."""
+        """Compute actions as the demonstrations had them."""
         return standardised * self.action.deviation + self.action.mean
 
 

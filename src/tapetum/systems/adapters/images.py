@@ -54,7 +54,7 @@ class LabelledImages(Dataset):
         return len(self.listing)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give sample `number` of the stream."""
+        """Load sample `number` of the stream."""
         k = Shuffle(len(self), self.seed)(number)
         example = self.plain(k)
         if self.shift:
@@ -63,7 +63,7 @@ class LabelledImages(Dataset):
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Give image k as it is, with its number. Raises BadInput where it cannot be read."""
+        """Load image k as it is, with its number. Raises BadInput where it cannot be read."""
         image = np.asarray(opened_image(self.listing.files["image"][k], "RGB"))
         example = {"number": torch.tensor(k), "image": prepare(image[None], self.preprocessing)[0]}
         if self.listing.truth is not None:

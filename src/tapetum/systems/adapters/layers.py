@@ -32,7 +32,7 @@ class Adapter(nn.Module):
 
     @property
     def last(self) -> nn.Module:
-        """Give the layer that starts at 0."""
+        """Find the layer that starts at 0."""
         return self.get_submodule("mix" if isinstance(self, Pointwise) else "up")
 
     def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -41,7 +41,7 @@ class Adapter(nn.Module):
         return y + (added if self.scale is None else self.scale * added)
 
     def added(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Give what is added to `y`."""
+        """Compute what is added to `y`."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ class Bottleneck(Adapter):
         self.up = nn.Linear(site.rank, site.width)
 
     def added(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Give what is added to `y`."""
+        """Compute what is added to `y`."""
         source = x if self.site.form == "parallel" else y
         rows = (source.movedim(1, -1) if self.site.axis == 1 else source).contiguous()
         # of rows in another order torch multiplies one or all at a time, and so rounds, by whether the weight learns
@@ -74,7 +74,7 @@ class ConvBottleneck(Adapter):
         self.up = nn.Conv2d(site.rank, site.width, 1)
 
     def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Give what is added to `y`."""
+        """Compute what is added to `y`."""
         return self.up(self.activation(self.depthwise(self.activation(self.down(y)))))
 
 
@@ -87,7 +87,7 @@ class Pointwise(Adapter):
         self.mix = PointwiseConv2d(inward, site.width, site.stride, bias=False)
 
     def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Give what is added to `y`; beside a convolution, of the pixels under the middle of its kernel."""
+        """Compute what is added to `y`; beside a convolution, of the pixels under the middle of its kernel."""
         if self.site.form == "series":
             return self.mix(y)
         first = self.site.offset

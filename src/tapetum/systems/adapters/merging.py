@@ -19,7 +19,7 @@ from tapetum.systems.adapters.layers import Adapter, LowRankAdapter, Pointwise
 
 
 def obstacle(trunk: nn.Module, site: Site) -> str | None:
-    """Say why the adapter at a site cannot be merged; None where it can."""
+    """Explain why the adapter at a site cannot be merged; None where it can."""
     module = trunk.get_submodule(site.address)
     if site.form == "lora":
         return None

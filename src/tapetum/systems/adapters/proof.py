@@ -29,7 +29,7 @@ class Proof:
     """Tensors that the trunk gave with adapters off, each equal to what the trunk itself gives, bit for bit."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it."""
+        """Write all of it."""
         return {"before": self.before, "now": self.now, "tensors": self.tensors, "outputs": self.outputs}
 
 
@@ -65,7 +65,7 @@ def _same_bytes(one: Tensor, other: Tensor) -> bool:
 
 
 def leaves(value: Any) -> Iterator[Tensor]:
-    """Give the tensors in a structure of dicts, lists, tuples and dataclasses, in order."""
+    """List the tensors in a structure of dicts, lists, tuples and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What the hub knows of adapters: no weights by name, and what loads their files. Imports no torch."""
+"""Entries of adapters for the hub: no weights by name, and the loader of their files. Imports no torch."""
 
 PUBLISHED = ()
 """None yet."""

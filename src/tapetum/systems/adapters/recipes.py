@@ -89,7 +89,7 @@ class AdaptRun:
 
     @property
     def config(self) -> AdapterConfig:
-        """Give the config of the adapters; where every pixel gets a class, the pooled vector needs none."""
+        """Make the config of the adapters; where every pixel gets a class, the pooled vector needs none."""
         preset = self.preset
         if self.task == "segment" and preset.endswith("-top"):
             preset = preset.removesuffix("-top")

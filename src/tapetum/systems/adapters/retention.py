@@ -1,4 +1,4 @@
-"""What a network has kept of what it was: how far its features have drifted."""
+"""Retention: how far the features of a network have drifted from those of another."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

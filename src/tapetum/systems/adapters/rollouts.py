@@ -1,4 +1,4 @@
-"""How often a policy does a task, with an interval, and films of it."""
+"""Success rate of a policy, with its confidence interval, and films of it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class Rate:
 
     @property
     def rate(self) -> float:
-        """Give the fraction that was done."""
+        """Compute the fraction that was done."""
         return self.done / self.tried
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Give Wilson's 95 % interval of the rate (J. Am. Stat. Assoc. 22, 1927).
+        """Compute Wilson's 95 % interval of the rate (J. Am. Stat. Assoc. 22, 1927).
 
         >>> low, high = Rate(done=8, tried=10).interval
         >>> round(low, 3), round(high, 3)
@@ -57,7 +57,7 @@ class Tried:
     """Mean steps until it was first done, of the episodes in which it was; NaN where it never was."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it."""
+        """Write all of it."""
         low, high = self.last.interval
         steps = None if math.isnan(self.steps) else self.steps
         return {"success": self.last.rate, "low": low, "high": high, "any": self.any.rate, "n": self.last.tried, "steps": steps}
@@ -104,7 +104,7 @@ def try_out(
 
 
 def side_by_side(episodes: Sequence[RobotEpisode]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Give frames with the episodes beside each other in rows of three; green below those that have done it, red below
+    """Draw frames with the episodes beside each other in rows of three; green below those that have done it, red below
     others."""
     steps = max(len(episode.frames) for episode in episodes)
     columns = min(3, len(episodes))

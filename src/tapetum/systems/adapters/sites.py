@@ -1,4 +1,4 @@
-"""From places in a trunk to sites: sizes found by looking at what passes there.
+"""Sites of adapters from places in a trunk: sizes are observed in a forward pass.
 
 An image goes through the trunk once, and every module notes the shapes of what it gets and gives. So a place that is never
 passed, or where no tensor comes out, is refused when an adapter is to be attached, and not found out after training.

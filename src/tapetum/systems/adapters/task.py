@@ -1,4 +1,4 @@
-"""What is learned on top of a trunk: adapters and a head, for images or for demonstrations."""
+"""Training tasks on top of a trunk: adapters and a head, for images or for demonstrations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -39,17 +39,17 @@ class Headed(nn.Module):
         self.trunk, self.head, self.about = trunk, head, dict(about)
 
     def forward(self, images: Float[Tensor, "b 3 h w"], own: Float[Tensor, "b p"] | None = None) -> Tensor:
-        """Give what the head says of prepared images: logits of classes or of pixels, or standardised actions."""
+        """Compute what the head says of prepared images: logits of classes or of pixels, or standardised actions."""
         return self.of(self.trunk(images), own)
 
     def of(self, features: Features, own: Tensor | None = None) -> Tensor:
-        """Give what the head says of features."""
+        """Compute what the head says of features."""
         if self.about["task"] == "segment":
             return self.head(features.maps)
         return self.of_pooled(features.pooled, own)
 
     def of_pooled(self, pooled: Float[Tensor, "b e"], own: Tensor | None = None) -> Tensor:
-        """Give what the head says of pooled vectors."""
+        """Compute what the head says of pooled vectors."""
         return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
 
     def prepare(self, images: Any) -> Float[Tensor, "b 3 H W"]:
@@ -57,14 +57,14 @@ class Headed(nn.Module):
         return prepare(images, self.trunk.preprocessing, next(self.head.buffers()).device)
 
     def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
-        """Give the logits of prepared images. Raises BadInput for another head."""
+        """Compute the logits of prepared images. Raises BadInput for another head."""
         if self.about["task"] != "classify":
             raise BadInput(f"this head is for {self.about['task']}, and tells no classes of images; give one of classify")
         return self(images)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Give the names of the classes; none where the head tells none."""
+        """List the names of the classes; none where the head tells none."""
         return tuple(self.about.get("classes", ()))
 
     @torch.no_grad()
@@ -121,7 +121,7 @@ class AdaptTask(Task):
 
     @cached_property
     def below(self) -> Below | None:
-        """Tell what lies below the lowest adapter, where it may be computed once."""
+        """Describe what lies below the lowest adapter, where it may be computed once."""
         run = self.run
         if not run.cache or run.shift or run.regime == "full" or run.task == "segment":
             return None
@@ -129,12 +129,12 @@ class AdaptTask(Task):
         return below if below.possible else None
 
     def described(self) -> dict[str, Any]:
-        """Say which run this is. What it is scored by and what makes it quicker may change when it goes on."""
+        """Describe which run this is. What it is scored by and what makes it quicker may change when it goes on."""
         kept = {name: value for name, value in asdict(self.run).items() if name not in ("data", "cache", "strict", "rollouts")}
         return {"run": kept, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
-        """Give what the head says of a batch of images, or of what was recorded of them."""
+        """Compute what the head says of a batch of images, or of what was recorded of them."""
         if "recorded" not in batch:
             return model(batch["image"].contiguous(memory_format=torch.channels_last), own)
         if self._resumed is None or self._resumed.bank is not model.trunk:
@@ -167,7 +167,7 @@ class ImageTask(AdaptTask):
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
     def dataset(self) -> Dataset:
-        """Give images with targets."""
+        """Make images with targets."""
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
@@ -215,7 +215,7 @@ class DemonstrationFrames(Dataset):
         return len(self.demos)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give sample `number` of the stream."""
+        """Load sample `number` of the stream."""
         example = self.plain(Shuffle(len(self), self.seed)(number))
         if self.shift:
             x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
@@ -223,7 +223,7 @@ class DemonstrationFrames(Dataset):
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Give frame k as it is."""
+        """Load frame k as it is."""
         return {
             "number": torch.tensor(k),
             "image": prepare(self.demos.frames[k][None], self.preprocessing)[0],
@@ -266,7 +266,7 @@ class CloneTask(AdaptTask):
         cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
 
     def dataset(self) -> Dataset:
-        """Give frames with actions."""
+        """Make frames with actions."""
         return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
 
     def loss(

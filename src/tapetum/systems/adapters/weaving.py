@@ -52,7 +52,7 @@ def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lamb
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Give every parameter and buffer by every name that it has, also those that no state dict holds."""
+    """List every parameter and buffer by every name that it has, also those that no state dict holds."""
     return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
 
 

@@ -49,11 +49,11 @@ class HipClassifier(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n classes"]:
-        """Return the logits of each example, or of each element of the modality."""
+        """Compute the logits of each example, or of each element of the modality."""
         return self.out(self.norm(self.features(inputs)))
 
     def features(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n width"]:
-        """Return what the read-out is given, before it is standardised."""
+        """Compute what the read-out is given, before it is standardised."""
         if self.elements_of is None:
             return self.hip(inputs, decode=()).latents[self.hip.config.processor].mean((1, 2))
         return self.hip(inputs, decode=(self.elements_of,)).features[self.elements_of]
@@ -84,7 +84,7 @@ class ClassTask(Task):
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
-        """Return the network, with the weights of `start` if there are any, and a new read-out."""
+        """Make the network, with the weights of `start` if there are any, and a new read-out."""
         hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
             hip.load_state_dict(load_file(no_pipe(self.start)))
@@ -105,13 +105,13 @@ class ClassTask(Task):
         return torch.cat(rows)
 
     def dataset(self) -> HipExamples:
-        """Return examples with targets."""
+        """Load examples with targets."""
         return self.examples
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return cross entropy; of each label, where any number may hold."""
+        """Compute cross entropy; of each label, where any number may hold."""
         logits, target = model(without_target(batch)).float(), batch[TARGET]
         if target.is_floating_point():
             return F.binary_cross_entropy_with_logits(logits, target.float()), {}

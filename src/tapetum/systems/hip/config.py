@@ -142,25 +142,25 @@ class HipConfig:
         return len(self.groups) // 2
 
     def heads(self, block: int) -> int:
-        """Return heads of a block's cross-attention."""
+        """Compute heads of a block's cross-attention."""
         return 1 if self.cross_heads is None else self.cross_heads[block]
 
     def rows(self, block: int) -> int:
-        """Return latents of a group for which a block keeps queries."""
+        """Compute latents of a group for which a block keeps queries."""
         full = self.processor_latents_eval if block == self.processor else None
         return full or self.latents[block]
 
     def trained_rows(self, block: int) -> int:
-        """Return latents of a group that a block uses in training."""
+        """Compute latents of a group that a block uses in training."""
         fewer = self.processor_latents_train if block == self.processor else None
         return fewer or self.latents[block]
 
     def width_in(self, block: int) -> int:
-        """Return channels of what a block looks at."""
+        """Compute channels of what a block looks at."""
         return self.channels[block - 1] if block else self.embedding
 
     def skip(self, block: int) -> int | None:
-        """Return the encoder block whose latents are added to the queries of a decoder block."""
+        """Compute the encoder block whose latents are added to the queries of a decoder block."""
         return self.blocks - 1 - block if block > self.processor else None
 
 
@@ -236,7 +236,7 @@ VARIANTS |= {"hip-nano": NANO, "io-nano": FLAT_NANO}
 
 
 def variant(name: str) -> HipConfig:
-    """Return a variant by name. Raises BadInput for an unknown one."""
+    """Look up a variant by name. Raises BadInput for an unknown one."""
     if name not in VARIANTS:
         raise BadInput(f"there is no variant {name!r}; it is one of {', '.join(VARIANTS)}")
     return VARIANTS[name]

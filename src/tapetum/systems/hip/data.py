@@ -61,7 +61,7 @@ class ModalityField:
         return ((rows - self.mean) / self.std).astype(np.float32)
 
     def rows(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Return example k as (n, c), its numbers as they are stored."""
+        """Load example k as (n, c), its numbers as they are stored."""
         value = self.values[k] if isinstance(self.values, np.ndarray | Column) else self.values.read(k, rng)
         if rng is not None:
             value = moved(value, rng, self.shift, self.mirror, self.fill)
@@ -70,7 +70,7 @@ class ModalityField:
 
 
 def moved(value: np.ndarray, rng: np.random.Generator, shift: int, mirror: bool, fill: float = 0.0) -> np.ndarray:
-    """Return (*shape, c), moved by up to `shift` places along each axis with `fill` following, and maybe mirrored."""
+    """Compute (*shape, c), moved by up to `shift` places along each axis with `fill` following, and maybe mirrored."""
     if mirror and rng.random() < 0.5:
         value = np.flip(value, value.ndim - 2)
     if shift:
@@ -116,7 +116,7 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
         return self._example(self.order(index), index)
 
     def plain(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Return examples from `start` to `stop` as they are, in one batch."""
+        """Load examples from `start` to `stop` as they are, in one batch."""
         rows = [self._example(k, None) for k in range(start, min(stop, len(self)))]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -132,11 +132,11 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
         return example
 
     def modalities(self) -> dict[str, Modality]:
-        """Return what a network must know of the fields."""
+        """Describe what a network must know of the fields."""
         return {name: field.modality for name, field in self.fields.items()}
 
     def preparations(self) -> dict[str, Preparation]:
-        """Return what a network's file must say of the fields."""
+        """Describe what a network's file must say of the fields."""
         return {name: field.preparation for name, field in self.fields.items()}
 
 

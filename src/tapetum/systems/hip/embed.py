@@ -76,7 +76,7 @@ class HipEmbedder:
         return self.model.modalities[name], self.model.preparations[name]
 
     def prepare(self, frame: np.ndarray, name: str = "image") -> Tensor:
-        """Return a frame, uint8 (h, w, 3), as the network takes it."""
+        """Prepare a frame, uint8 (h, w, 3), as the network takes it."""
         modality, preparation = self._known(name)
         height, width = modality.shape[-2:]
         box = window(frame.shape[0], frame.shape[1], (height, width), None, 0.08)

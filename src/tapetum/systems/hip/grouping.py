@@ -1,4 +1,4 @@
-"""How modalities share the groups of the first block: which groups each gets, and what is padded.
+"""Assignment of modalities to the groups of the first block: which groups each gets, and what is padded.
 
 Source: the public code of HiP (arXiv 2202.10890). A group holds elements of one modality. Groups are given out one by one, each
 to the modality that has most elements a group by then; all groups are as wide as the widest must be.
@@ -87,7 +87,7 @@ class Grouping:
         return out
 
     def real(self) -> "Tensor":
-        """Return (groups, width) bool: what is no padding."""
+        """Compute (groups, width) bool: what is no padding."""
         import torch
 
         places = {span.name: torch.ones(1, span.length, 1) for span in self.spans}
@@ -95,7 +95,7 @@ class Grouping:
 
 
 def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Grouping:
-    """Return groups for modalities of these lengths.
+    """Compute groups for modalities of these lengths.
 
     >>> plan = grouping({"image": 1024, "label": 32}, 16)
     >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
@@ -125,7 +125,7 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
 
 
 def assign(lengths: Sequence[int], groups: int) -> list[int]:
-    """Return groups of each modality: one, and one more for the fullest until none is left.
+    """Compute groups of each modality: one, and one more for the fullest until none is left.
 
     >>> assign([401408, 122880], 256)
     [196, 60]

@@ -1,4 +1,4 @@
-"""What a masked auto-encoder sees and knows of places, as images.
+"""Reconstructions and positions of a masked auto-encoder, drawn as images.
 
 Source: the figures of HiP (arXiv 2202.10890): inputs, what is left of them, what becomes of that; and how alike the codes of
 positions are.
@@ -51,7 +51,7 @@ def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str
 def reconstructions(
     inputs: Float[Tensor, "b n c"], hidden: Tensor, reconstructed: Float[Tensor, "b n c"], modality: Modality
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
+    """Draw a row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
     low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
     middle = (low + high) / 2
     left = torch.where(hidden[..., None], middle, inputs)
@@ -64,7 +64,7 @@ def reconstructions(
 
 
 def similarity_sheet(codes: Float[Tensor, "n e"], shape: tuple[int, int], places: int = 5) -> UInt8[np.ndarray, "h w 3"]:
-    """Return `places` x `places` maps of the cosine between the code of one place and those of all; red is alike, blue
+    """Draw `places` x `places` maps of the cosine between the code of one place and those of all; red is alike, blue
     opposed."""
     alike = cosines(codes).reshape(*shape, *shape).cpu().numpy()
     at = [np.linspace(0, n - 1, places + 2)[1:-1].round().astype(int) for n in shape]
@@ -73,14 +73,14 @@ def similarity_sheet(codes: Float[Tensor, "n e"], shape: tuple[int, int], places
 
 
 def cosines(codes: Float[Tensor, "n e"]) -> Float[Tensor, "n n"]:
-    """Return the cosine similarity of all pairs of codes, their mean taken away."""
+    """Compute the cosine similarity of all pairs of codes, their mean taken away."""
     codes = codes.float() - codes.float().mean(0)
     codes = codes / codes.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return codes @ codes.T
 
 
 def neighbour_cosines(codes: Float[Tensor, "n e"], shape: tuple[int, int]) -> dict[str, float]:
-    """Return the mean cosine of codes side by side and one above the other; 0 is that of a random pair.
+    """Compute the mean cosine of codes side by side and one above the other; 0 is that of a random pair.
 
     >>> round(neighbour_cosines(torch.eye(6), (2, 3))["horizontal"], 6)
     -0.2

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def variance_scaling(rows: int, *shape: int) -> Tensor:
-    """Return a tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling
+    """Draw a tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling
     draws.
 
     For the weight (in, out) of a linear layer `rows` are its inputs; for a table of codes, its length.
@@ -28,7 +28,7 @@ class Linear(nn.Linear):
     """A linear layer with Haiku's initial values."""
 
     def reset_parameters(self) -> None:
-        """Return weights by variance scaling, biases 0."""
+        """Draw weights by variance scaling, biases 0."""
         with torch.no_grad():
             self.weight.copy_(variance_scaling(self.in_features, self.out_features).T)
             if self.bias is not None:
@@ -52,7 +52,7 @@ class GroupedAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "b g n q"], y: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
     ) -> Float[Tensor, "b g n q"]:
-        """Return answers for `x` from `y`; only from where `mask` is true."""
+        """Compute answers for `x` from `y`; only from where `mask` is true."""
         batch, groups = x.shape[:2]
 
         def split(z: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class SelfAttention(nn.Module):
 
 
 def checkpointed(module: nn.Module, *inputs: Any) -> Any:
-    """Return the module's answer, its inner activations computed again in backward instead of being kept."""
+    """Compute the module's output, its inner activations computed again in backward instead of being kept."""
     from torch.utils.checkpoint import checkpoint
 
     return checkpoint(module, *inputs, use_reentrant=False)

@@ -66,17 +66,17 @@ class MaskedTask(Task):
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
-        """Return a new network for the modalities of the examples."""
+        """Make a new network for the modalities of the examples."""
         return new_hip(self.config, self.examples, self.checkpointing)
 
     def dataset(self) -> HipExamples:
-        """Return examples, of which the target is not looked at."""
+        """Load examples, of which the target is not looked at."""
         return self.examples
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return the weighted mean of the modalities' errors."""
+        """Compute the weighted mean of the modalities' errors."""
         losses = masked_losses(model, without_target(batch), self.settings, context.generator)
         return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
 

@@ -38,7 +38,7 @@ class VisibleElements:
         return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
 
     def drop(self, x: Float[Tensor, "b g m e"]) -> Float[Tensor, "b g k e"]:
-        """Return what is kept of grouped inputs."""
+        """Compute what is kept of grouped inputs."""
         return x.gather(2, self.places[..., None].expand(-1, x.shape[1], -1, x.shape[3]))
 
 
@@ -74,6 +74,6 @@ def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
 
 
 def hidden_elements(plan: Grouping, kept: VisibleElements) -> dict[str, Bool[Tensor, "b _n"]]:
-    """Tell of each element of each modality whether it is hidden."""
+    """Check of each element of each modality whether it is hidden."""
     hidden = ~kept.visible.expand(-1, plan.groups, -1)
     return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}

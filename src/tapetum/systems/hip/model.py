@@ -82,7 +82,7 @@ class HipBlock(nn.Module):
         skip: Float[Tensor, "b g k s"] | None = None,
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b g k c"]:
-        """Return latents for inputs that are in groups already (`regrouped`)."""
+        """Compute latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)
         if self.training and self.trained_rows < self.rows:
             queries = _draw_queries(queries, self.trained_rows)
@@ -101,7 +101,7 @@ def _draw_queries(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor
 
 
 def regrouped(x: Float[Tensor, "b g n c"], groups: int, how: str) -> Float[Tensor, "b h m c"]:
-    """Return the same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
+    """Compute the same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
 
     >>> regrouped(torch.arange(4.0).reshape(1, 4, 1, 1), 2, "reshape")[0, :, :, 0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
@@ -154,7 +154,7 @@ class Hip(nn.Module):
         kept: VisibleElements | None = None,
         decode: Collection[str] | None = None,
     ) -> HipOutput:
-        """Return latents of all blocks, and a reconstruction of the inputs.
+        """Compute latents of all blocks, and a reconstruction of the inputs.
 
         Args:
             inputs: some of the modalities; their order here is that in which they are packed into groups.
@@ -187,7 +187,7 @@ class Hip(nn.Module):
         return HipOutput(outputs, features, tuple(latents))
 
     def embedder(self) -> "HipEmbedder":
-        """Give what makes vectors of files with this network; raises BadInput if its file does not say how to read any."""
+        """Make the embedder of files with this network; raises BadInput if its file does not say how to read any."""
         from tapetum.systems.hip.embed import HipEmbedder
 
         return HipEmbedder(self)
@@ -233,7 +233,7 @@ class Hip(nn.Module):
 
 
 def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
-    """Return the groups of some modalities alone, moved together."""
+    """Compute the groups of some modalities alone, moved together."""
     from dataclasses import replace
 
     spans, first = [], 0
@@ -259,7 +259,7 @@ def _entering(
 
 
 def zero_linear(inputs: int, outputs: int) -> Linear:
-    """Return a linear layer that gives zeros at first."""
+    """Make a linear layer that gives zeros at first."""
     layer = Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     return layer

@@ -1,4 +1,4 @@
-"""What a network will be, before anything runs: groups, padding, parameters, multiplications, memory. Imports no torch.
+"""The plan of a network before anything runs: groups, padding, parameters, multiplications, memory. Imports no torch.
 
 Source: the formulas follow from the blocks of HiP (arXiv 2202.10890); the tests hold them to the networks themselves. One MAC
 is one multiply-add of a matrix product, two FLOPs. Memory is that of float32: for use, weights and what is alive at once at the
@@ -47,16 +47,16 @@ class HipPlan:
         return sum(part.parameters for part in self.parts)
 
     def macs(self, batch: int = 1) -> int:
-        """Return the multiplications of a forward pass."""
+        """Compute the multiplications of a forward pass."""
         return sum(batch * part.macs + part.once for part in self.parts)
 
     def bytes_in_use(self, batch: int = 1) -> int:
-        """Return weights and the worst moment of a forward pass without gradients."""
+        """Compute weights and the worst moment of a forward pass without gradients."""
         worst = max(part.alive + later for part, later in zip(self.parts, self.later, strict=True))
         return BYTES * (self.parameters + batch * worst)
 
     def bytes_in_training(self, batch: int = 1) -> int:
-        """Return weights, gradients, two moments, and what a forward pass keeps."""
+        """Compute weights, gradients, two moments, and what a forward pass keeps."""
         return BYTES * (4 * self.parameters + batch * sum(part.kept for part in self.parts))
 
 

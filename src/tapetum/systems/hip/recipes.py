@@ -56,7 +56,7 @@ class HipRun:
 
     @property
     def config(self) -> HipConfig:
-        """Give the sizes of the network."""
+        """Choose the sizes of the network."""
         return replace(variant(self.variant), positions=self.positions)
 
 

@@ -47,7 +47,7 @@ _SELF |= {"norm": "layer_norm", "mlp_norm": "layer_norm_1"}
 
 
 def haiku_modules(model: Hip) -> dict[str, str]:
-    """Return our modules, and tables of codes and latents, to modules of the public code, for the modalities in their order."""
+    """Map our modules, and tables of codes and latents, to modules of the public code, for the modalities in their order."""
     config = model.config
     labels = [name for name in model.modalities if name in config.labels]
     inner = [name for name in model.modalities if name not in config.labels]
@@ -79,7 +79,7 @@ def haiku_modules(model: Hip) -> dict[str, str]:
 
 
 def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
-    """Return each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
+    """Map each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
     modules, names_of = haiku_modules(model), {}
     for name in model.state_dict():
         if name in modules:
@@ -92,7 +92,7 @@ def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
 
 
 def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
-    """Return the weights as the public code has them: module to leaf to float32 array."""
+    """Compute the weights as the public code has them: module to leaf to float32 array."""
     out: dict[str, dict[str, np.ndarray]] = {}
     state = model.state_dict()
     for name, (module, leaf) in haiku_names(model).items():

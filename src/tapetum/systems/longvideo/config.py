@@ -7,9 +7,10 @@ Sizes are those of the papers (LongViViT, arXiv 2312.07395, section 4; MC-ViT, a
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.encoders.config import check_stem
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
@@ -114,12 +115,10 @@ class VideoConfig:
     """Rank of low-rank changes."""
 
     def __post_init__(self) -> None:
-        whole = (self.width, self.depth, self.heads, self.mlp_width, self.frames, self.segment_frames, *self.tubelet)
-        if min(whole) < 1 or self.memories < 0 or self.width % self.heads:
-            raise BadInput("sizes of a video encoder must be 1 or more, memories 0 or more, and heads must divide the width")
-        for name, kinds in _CHOICES.items():
-            if getattr(self, name) not in kinds:
-                raise BadInput(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(map(str, kinds))}")
+        counts = "width", "depth", "heads", "mlp_width", "frames", "segment_frames", "tubelet", "memory_cap"
+        check_fields(self, **dict.fromkeys(counts, "[1, inf)"), memories="[0, inf)", mask_ratio="[0, 1)")
+        if self.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide the width {self.width}; give others")
         frames, rows, columns = self.tubelet
         if self.size[0] % rows or self.size[1] % columns or self.segment_frames % frames:
             raise BadInput(
@@ -128,10 +127,6 @@ class VideoConfig:
         check_stem(self.stem, self.stem_blocks, rows, self.width)
         if self.stem == "convolutions" and (rows != columns or self.kernels):
             raise BadInput(f"a stem of convolutions wants square tubelets of one shape, not {self.tubelet}")
-        if not 0 <= self.mask_ratio < 1:
-            raise BadInput(f"mask_ratio is {self.mask_ratio}; give 0 or more, and less than 1")
-        if self.memory_cap is not None and self.memory_cap < 1:
-            raise BadInput(f"memory_cap is {self.memory_cap}; give 1 or more, or None for no cap")
         if self.kernels and (self.attention != "joint" or self.memory == "compressed"):
             raise BadInput("tubelets of several shapes have no grid: attention must be joint, and memory not compressed")
         if self.memory not in ("joint", "streaming") and self.attention != "joint":
@@ -154,21 +149,6 @@ class VideoConfig:
         """Time steps of a segment."""
         return self.segment_frames // self.tubelet[0]
 
-
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "memory": get_args(Memory),
-    "consolidation": get_args(Consolidation),
-    "evict": get_args(Evict),
-    "attention": get_args(Attention),
-    "tune": get_args(Tune),
-    "pooling": get_args(Pooling),
-    "memory_source": ("input", "output"),
-    "memory_norm": ("read", "write"),
-    "memory_grad": ("stop", "through"),
-    "metric": ("l2", "cosine"),
-    "activation": ("gelu", "gelu_tanh", "quick_gelu"),
-    "stem": ("patch", "convolutions"),
-}
 
 _LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)
 _NANO = VideoConfig(width=192, depth=6, heads=3, mlp_width=768, size=(96, 96))

@@ -236,19 +236,19 @@ def _objects(text: str) -> tuple[list[_Object], str, int]:
 
 def _read(tokens: list[tuple[str, str]], first: int) -> tuple[list[_Object | None], int]:
     """The boxes of tokens in a row, None for each that follows no grammar, and how many those are."""
-    found: list[_Object | None] = []
+    objects: list[_Object | None] = []
     numbers = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in tokens]
     runs = [(kind, [value for _, value in run]) for kind, run in groupby(numbers, key=lambda token: token[0])]
     while runs:
         places = runs.pop(0)[1] if runs[0][0] == "loc" else []
         mask = runs.pop(0)[1] if runs and runs[0][0] == "seg" else []
         if not places or len(places) % 4:
-            found.append(None)
+            objects.append(None)
         else:
             last = len(places) - 4
-            found += [_object(places[k : k + 4], mask if k == last else [], first + k) for k in range(0, len(places), 4)]
+            objects += [_object(places[k : k + 4], mask if k == last else [], first + k) for k in range(0, len(places), 4)]
         first += len(places) + len(mask)
-    return found, found.count(None)
+    return objects, objects.count(None)
 
 
 def _object(box: list[int], mask: list[int], first: int) -> _Object | None:

@@ -35,7 +35,7 @@ from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
 from tapetum.systems.paligemma.official.fill import empty, filled, unmade
 from tapetum.systems.paligemma.official.npz import NpzFile
-from tapetum.systems.paligemma.official.pieces import Piece, send
+from tapetum.systems.paligemma.official.pieces import Piece, to_official
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -115,7 +115,7 @@ def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
     if is_quantised(model):
         raise BadInput("this model was rounded to 8 bits, for which there are no other names; give it as it was before that")
-    return send(model, _TABLES[source](model.config))
+    return to_official(model, _TABLES[source](model.config))
 
 
 _TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {

@@ -122,7 +122,7 @@ def test_losses(pair: tuple[PaliGemma, dict], name: str, images: int, smoothing:
 def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
     """Losses on the way, and how far every tensor of theirs moves; their decay is not multiplied by the rate, torch's is."""
     from tapetum.systems.paligemma.official import big_vision
-    from tapetum.systems.paligemma.official.pieces import send
+    from tapetum.systems.paligemma.official.pieces import to_official
     from tapetum.train.config import TrainConfig
     from tapetum.train.optim import build_optimizer
 
@@ -142,7 +142,7 @@ def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
     assert losses == pytest.approx(theirs["steps/losses"].tolist(), rel=1e-3)
-    before, after = (send(each, big_vision.table(model.config)) for each in (start, model))
+    before, after = (to_official(each, big_vision.table(model.config)) for each in (start, model))
     for name, old in before.items():
         if name.endswith("key/bias"):  # changes no attention: its slope is rounding, and Adam makes steps of it
             continue

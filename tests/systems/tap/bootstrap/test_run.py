@@ -122,12 +122,12 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run_task import write_stills
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 try:
-    write_stills(Footage(Path(sys.argv[1]) / "footage"), Path(sys.argv[1]))
+    write_stills(FootageDataset(Path(sys.argv[1]) / "footage"), Path(sys.argv[1]))
 except BadInput as error:
     print(error)
 """

@@ -164,7 +164,7 @@ class Kitchen:
 
     @property
     def success(self) -> bool:
-        """Say whether what is to move is near its goal, as the package judges."""
+        """Check whether what is to move is near its goal, as the package judges."""
         return bool(np.linalg.norm(self._data.qpos[list(self.task.joints)] - self.task.goal) < NEAR_GOAL)
 
     def expert(self) -> Float64[np.ndarray, "9"]:
@@ -182,7 +182,7 @@ class Kitchen:
         return self._towards(path[self._next])
 
     def close(self) -> None:
-        """Give the renderer back."""
+        """Release the renderer."""
         self._camera.close()
 
     def _place(self, point: Waypoint) -> Float64[np.ndarray, "3"]:

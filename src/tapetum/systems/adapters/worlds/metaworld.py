@@ -31,7 +31,7 @@ OWN_SIZE, STARTS = 4, 50
 
 @cache
 def tasks() -> tuple[str, ...]:
-    """Give the names of all tasks, without the version. Raises MissingExtra where Meta-World is not installed."""
+    """List the names of all tasks, without the version. Raises MissingExtra where Meta-World is not installed."""
     simulator("metaworld")
     from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
 
@@ -106,15 +106,15 @@ class MetaWorld:
 
     @property
     def success(self) -> bool:
-        """Say whether the task is done in this state, as the package judges."""
+        """Check whether the task is done in this state, as the package judges."""
         return self._done
 
     def expert(self) -> Float64[np.ndarray, "4"]:
-        """Say what the package's scripted expert does, cut to -1..1."""
+        """Describe what the package's scripted expert does, cut to -1..1."""
         return np.clip(np.asarray(self._policy.get_action(self._state), np.float64), -1, 1)
 
     def close(self) -> None:
-        """Give the renderer back."""
+        """Release the renderer."""
         self._camera.close()
 
     def _observe(self) -> Observation:

@@ -63,7 +63,7 @@ class ReachWorld:
 
     @property
     def success(self) -> bool:
-        """Say whether the gripper is on the goal."""
+        """Check whether the gripper is on the goal."""
         return bool(np.hypot(*(self.gripper - self.goal)) < NEAR)
 
     def expert(self) -> Float64[np.ndarray, "2"]:

@@ -1,4 +1,4 @@
-"""How MuJoCo's images are made on this machine: which OpenGL, quickly, and upright."""
+"""Rendering by MuJoCo on this machine: which OpenGL, quickly, and upright."""
 
 import os
 import subprocess
@@ -123,7 +123,7 @@ class SimulatorCamera:
         return self._renderer.render().copy()
 
     def close(self) -> None:
-        """Give the renderer back."""
+        """Release the renderer."""
         self._renderer.close()
 
 

@@ -1,4 +1,4 @@
-"""What a world is, and one episode in it. Imports neither torch nor a simulator."""
+"""The protocol of a simulated world, and one episode in it. Imports neither torch nor a simulator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ class RobotWorld(Protocol):
 
     @property
     def success(self) -> bool:
-        """Say whether the task is done in this state."""
+        """Check whether the task is done in this state."""
         ...
 
     def expert(self) -> Float64[np.ndarray, " a"]:
-        """Say what a scripted expert, who sees all of the state, would do now."""
+        """Describe what a scripted expert, who sees all of the state, would do now."""
         ...
 
     def close(self) -> None:
-        """Give back what the world holds, such as a renderer."""
+        """Release what the world holds, such as a renderer."""
         ...
 
 
@@ -67,12 +67,12 @@ class RobotEpisode:
 
     @property
     def last(self) -> bool:
-        """Say whether the task was done at the end: the usual measure."""
+        """Check whether the task was done at the end: the usual measure."""
         return bool(self.successes[-1])
 
     @property
     def any(self) -> bool:
-        """Say whether the task was ever done."""
+        """Check whether the task was ever done."""
         return bool(self.successes.any())
 
 

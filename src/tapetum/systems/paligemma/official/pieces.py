@@ -37,9 +37,9 @@ class Piece:
         tensor = own[self.ours]
         return tensor if self.rows is None else tensor[self.first : self.first + self.rows]
 
-    def arranged(self, found: Tensor) -> Tensor:
+    def arranged(self, tensor: Tensor) -> Tensor:
         """Bring theirs[index] into our order of axes, not yet our shape."""
-        return found.permute(self.order) if self.order else found
+        return tensor.permute(self.order) if self.order else tensor
 
     def returned(self, ours: Tensor) -> Tensor:
         """Bring our rows into the shape of theirs[index]."""
@@ -51,26 +51,26 @@ class Piece:
 
 def their_shapes(pieces: Iterable[Piece]) -> dict[str, tuple[int, ...]]:
     """Give the whole shape of each of their tensors."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for piece in pieces:
         stack = tuple(i + 1 for i in piece.index)
-        before = found.get(piece.theirs, ())[: len(stack)]
-        found[piece.theirs] = tuple(map(max, stack, before)) + piece.shape if before else stack + piece.shape
-    return found
+        before = shapes.get(piece.theirs, ())[: len(stack)]
+        shapes[piece.theirs] = tuple(map(max, stack, before)) + piece.shape if before else stack + piece.shape
+    return shapes
 
 
-def bring(own: Mapping[str, Tensor], state: Mapping[str, Tensor], pieces: list[Piece]) -> None:
+def from_official(own: Mapping[str, Tensor], state: Mapping[str, Tensor], pieces: list[Piece]) -> None:
     """Write a state dict of theirs into tensors of ours. Raises BadInput, naming the tensor, where it does not fit."""
     check_names(state.keys(), pieces)
     shapes = their_shapes(pieces)
     for piece in pieces:
-        found = state[piece.theirs]
-        check_shape(piece.theirs, tuple(found.shape), shapes[piece.theirs])
+        tensor = state[piece.theirs]
+        check_shape(piece.theirs, tuple(tensor.shape), shapes[piece.theirs])
         target = piece.target(own)
-        target.copy_(piece.arranged(found[piece.index]).reshape(target.shape))
+        target.copy_(piece.arranged(tensor[piece.index]).reshape(target.shape))
 
 
-def send(model: nn.Module, pieces: list[Piece]) -> dict[str, Tensor]:
+def to_official(model: nn.Module, pieces: list[Piece]) -> dict[str, Tensor]:
     """Give the weights of a model under their names, as copies."""
     own = model.state_dict()
     some = next(iter(own.values()))
@@ -80,19 +80,19 @@ def send(model: nn.Module, pieces: list[Piece]) -> dict[str, Tensor]:
     return out
 
 
-def check_names(found: Iterable[str], pieces: list[Piece]) -> None:
+def check_names(stored: Iterable[str], pieces: list[Piece]) -> None:
     """Raise BadInput unless the names are those of the pieces."""
-    found, wanted = set(found), {piece.theirs for piece in pieces}
-    if missing := wanted - found:
+    stored, expected = set(stored), {piece.theirs for piece in pieces}
+    if missing := expected - stored:
         raise BadInput(f"the weights lack {min(missing)} and {len(missing) - 1} more; are they whole, and of this model?")
-    if unknown := found - wanted:
+    if unknown := stored - expected:
         raise BadInput(f"this PaliGemma has no {min(unknown)}; are the weights of another model?")
 
 
-def check_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+def check_shape(name: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise BadInput unless the shapes are the same."""
-    if found != wanted:
-        raise BadInput(f"{name} is {found} where the config wants {wanted}; are the weights of another model?")
+    if stored != expected:
+        raise BadInput(f"{name} is {stored} where the config wants {expected}; are the weights of another model?")
 
 
 def check_whole(own: Mapping[str, Tensor], pieces: list[Piece]) -> None:

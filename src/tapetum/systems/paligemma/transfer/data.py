@@ -231,9 +231,9 @@ def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
         return read_refcoco(folder, part, name)
     if split != "train":
         raise BadInput(f"there is no split {split!r}; it is train, or such as refcoco/val, refcoco+/testA, refcocog/test")
-    held_out = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
+    reserved = {r.image for name, parts in _EXPRESSIONS.items() for part in parts for r in read_refcoco(folder, part, name)}
     every = [replace(r, key=f"{name}/{r.key}") for name in _EXPRESSIONS for r in read_refcoco(folder, "train", name)]
-    return [referred for referred in every if referred.image not in held_out]
+    return [referred for referred in every if referred.image not in reserved]
 
 
 def _coco_instances(folder: Path, split: str) -> list[Instances]:
