@@ -28,7 +28,17 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import FAMILIES, SOURCES, Architecture, architecture, as_json, changed, dotted, family_class, from_json
+from tapetum.encoders.architectures import (
+    FAMILIES,
+    SOURCES,
+    Architecture,
+    architecture,
+    as_json,
+    changed,
+    dotted,
+    family_class,
+    from_json,
+)
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
