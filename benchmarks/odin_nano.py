@@ -31,7 +31,7 @@ from tapetum.systems.odin.objects import enlarge, find_objects
 from tapetum.systems.odin.proposals import best_in_cells, proposals
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.run import ODIN_FILE
-from tapetum.systems.odin.sources import with_places
+from tapetum.systems.odin.sources import with_positions
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import save
 from tapetum.systems.pretraining.data import ImageSource
@@ -94,7 +94,7 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
             continue
         seen, alike = look(shown), look
         if places:  # features of unit length beside positions
-            seen, alike = with_places((seen if look is rgb else F.normalize(seen, dim=0))[None], places)[0], rgb
+            seen, alike = with_positions((seen if look is rgb else F.normalize(seen, dim=0))[None], places)[0], rgb
         best.append(best_in_cells(things, proposals(seen, PROPOSALS, cluster_metric(alike))))
         truth.append(np.asarray(Masks(masks=things).boxes.xyxy))
         for clusters in options.clusters:

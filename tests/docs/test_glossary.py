@@ -5,15 +5,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-import pytest
-
 from support.layout import SOURCE
 
 RETIRED = {
     *("picture", "pictures", "eye", "told", "said", "wanted", "found", "held"),
     *("taken", "heed", "teller", "keeper", "seen", "asked", "telling", "bring"),
 }
-ALLOWED: dict[str, str] = {}
+ALLOWED: dict[str, str] = {
+    "seen_share": "a key of the files that `tapetum scenes images` writes",
+    "held_out": "the field's own term",
+}
 """Identifiers that may have such a word, at most ten, and why."""
 
 
@@ -29,7 +30,7 @@ def identifiers(tree: ast.Module) -> Iterator[str]:
 
 
 def retired_in(name: str) -> set[str]:
-    """Give the retired words of an identifier, in either way of writing it.
+    """List the retired words of an identifier, in either way of writing it.
 
     >>> sorted(retired_in("what_wasFound"))
     ['found']
@@ -37,7 +38,6 @@ def retired_in(name: str) -> set[str]:
     return RETIRED & {*re.sub(r"([A-Z])", r"_\1", name).lower().split("_")}
 
 
-@pytest.mark.xfail(reason="rooms are still being renamed", strict=False)
 def test_identifiers_have_no_retired_word() -> None:
     names = Counter[str]()
     for file in SOURCE.rglob("*.py"):

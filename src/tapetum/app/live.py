@@ -161,22 +161,22 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             with stopped_by_signals(live, listener):
                 overlay = _follow(run, written, live, listener)
         except BaseException as error:
-            if run.seen and written is not None:
+            if run.frame_results and written is not None:
                 save(run.tracks(), written.folder)
                 written.commit(instead_of=(OVERLAY,))
-                error.add_note(f"what was followed until then, {len(run.seen)} frames, is in {out}")
+                error.add_note(f"what was followed until then, {len(run.frame_results)} frames, is in {out}")
             raise
         seconds = time.perf_counter() - begin
-        if not run.seen:
+        if not run.frame_results:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
         if never := run.never():
             listener.note(
                 f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
-                f"({len(run.seen)} frames did)"
+                f"({len(run.frame_results)} frames did)"
             )
         if len(never) == len(run.queries):
             raise BadInput(
-                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any point; "
                 "give points on earlier frames"
             )
         tracks = run.tracks()
@@ -216,7 +216,7 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
             write_video(written.folder / OVERLAY, frames(), live.rate)
             return OVERLAY
         except Exception as error:
-            if own or not run.seen:  # it is not the overlay that failed
+            if own or not run.frame_results:  # it is not the overlay that failed
                 raise
             listener.note(f"{no_overlay(error)}; following goes on without")
     for _ in painted:

@@ -70,7 +70,7 @@ class LiveRun:
         self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
         self.queries: list[Point] = []
         self.names: tuple[str, ...] | None = None
-        self.seen: list[Any] = []
+        self.frame_results: list[Any] = []
         self.times: list[float] = []
         self.numbers: list[int] = []
         self.latency: list[float] = []
@@ -113,7 +113,7 @@ class LiveRun:
             if stream is not None:
                 stream, now = self.tracker.step(stream, frame)
                 xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
-            self.seen.append((xy, confidence))
+            self.frame_results.append((xy, confidence))
             self.times.append(moment.time_s)
             self.numbers.append(moment.number)
             if self.options.each is not None:
@@ -145,7 +145,7 @@ class LiveRun:
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
         """Let the listener hear how it goes."""
-        count = len(self.seen)
+        count = len(self.frame_results)
         pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
         self.listener.status(
             f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
@@ -183,8 +183,8 @@ class LiveRun:
         numbers, queries = np.array(self.numbers), np.array(self.queries[:count], np.float32)
         if (numbers != np.arange(len(numbers))).any():  # frames were dropped: those on which points were taken up count
             queries[:, 0] = np.searchsorted(numbers, queries[:, 0])
-        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
-        xy = np.stack([seen[0][:count] for seen in self.seen], 1)
+        confidence = np.stack([result[1][:count] for result in self.frame_results], 1)
+        xy = np.stack([result[0][:count] for result in self.frame_results], 1)
         return Tracks(
             xy=xy,
             visible=confidence > 0.5,

@@ -183,11 +183,13 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
             )
         inside = [(video.relative_to(path).as_posix(), str(video)) for video in videos]
         named += inside or [(Path(os.path.abspath(source)).name, source)]
-    seen: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for name, source in named:
-        if name in seen:
-            raise BadInput(f"{seen[name]} and {source} would both have their results in {name}; track them with two commands")
-        seen[name] = source
+        if name in sources:
+            raise BadInput(
+                f"{sources[name]} and {source} would both have their results in {name}; track them with two commands"
+            )
+        sources[name] = source
     return named
 
 

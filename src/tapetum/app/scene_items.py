@@ -161,8 +161,8 @@ def _check_images(folder: Path) -> None:
     from tapetum.video.folders import IMAGES
     from tapetum.video.images import know_heic
 
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
-    for path in found[:CHECKED]:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
+    for path in paths[:CHECKED]:
         know_heic(path)
         try:
             with Image.open(no_pipe(path)) as image:

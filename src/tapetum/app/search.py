@@ -44,7 +44,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundMoment:
+class MomentMatch:
     """A moment of a video, or an image."""
 
     path: str
@@ -59,7 +59,7 @@ class FoundMoment:
 class Searched(Result):
     """What was found."""
 
-    moments: tuple[FoundMoment, ...]
+    moments: tuple[MomentMatch, ...]
     """The best first."""
     sheet: Path | None = None
     """A page that shows them, where one was asked for."""
@@ -104,7 +104,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
     cosines = vectors @ embed_words(model, [options.words])[0]
     best = np.argsort(-cosines, kind="stable")[: options.count]
     moments = tuple(
-        FoundMoment(
+        MomentMatch(
             path=str(rows["path"][k]),
             start_s=_seconds(rows["start_s"][k]),
             stop_s=_seconds(rows["stop_s"][k]),

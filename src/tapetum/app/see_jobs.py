@@ -163,16 +163,18 @@ def _flush(
         most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
         replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, sampling=sampling)
     for k, frames, _ in pending:
-        seen = []
+        image_replies = []
         for (owner, part, number), reply in zip(examples, replies, strict=True):
             if owner == k:
                 height, width = part.shape[1:3]
                 masks = request.kind == "masks"
-                found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
+                regions = None if words else answerer.find(reply, width, height, masks=masks, things=things)
                 several = len(frames) > 1
                 frame = number if several and not words else None
-                seen.append(ImageReply.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
-        yield k, _written(jobs[k], frames, seen)
+                image_replies.append(
+                    ImageReply.of(jobs[k].path, request.prompt, reply, regions, (width, height), len(part), frame)
+                )
+        yield k, _written(jobs[k], frames, image_replies)
     pending.clear()
 
 
@@ -205,14 +207,14 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
     return shown, [None] * len(shown)
 
 
-def _written(job: Job, frames: "np.ndarray", seen: list[ImageReply]) -> list[dict[str, Any]]:
+def _written(job: Job, frames: "np.ndarray", replies: list[ImageReply]) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
     if job.drawn is not None:
         from tapetum.app.replies import draw
 
-        draw(job.drawn, frames, seen)
-        seen = [replace(each, drawn=job.drawn) for each in seen]
-    rows = [each.as_json() for each in seen]
+        draw(job.drawn, frames, replies)
+        replies = [replace(each, drawn=job.drawn) for each in replies]
+    rows = [each.as_json() for each in replies]
     if job.saved is not None:
         write_finished(job.saved, {"identity": job.identity, "rows": rows})
     return rows

@@ -12,13 +12,13 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 
 if TYPE_CHECKING:
-    from tapetum.app.search import FoundMoment
+    from tapetum.app.search import MomentMatch
 
 IMAGES = 3
 """Of a moment: in the middle of each third."""
 
 
-def write_sheet(words: str, moments: Sequence["FoundMoment"], path: Path) -> Path:
+def write_sheet(words: str, moments: Sequence["MomentMatch"], path: Path) -> Path:
     """Write a page with a row a moment; a file that is gone is said to be. Raises BadInput where it cannot be written."""
     with whole_file(path) as temporary:
         write_text(temporary, "\n".join(_page(words, moments)))
@@ -36,7 +36,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def _page(words: str, moments: Sequence["FoundMoment"]) -> Iterator[str]:
+def _page(words: str, moments: Sequence["MomentMatch"]) -> Iterator[str]:
     title = html.escape(words)
     yield f"<!doctype html><meta charset='utf-8'><title>{title}</title>"
     yield (
@@ -53,7 +53,7 @@ def _page(words: str, moments: Sequence["FoundMoment"]) -> Iterator[str]:
         yield f"<p title='{place}'>{number}. {when}{name} ({each.cosine:.3f})</p>"
 
 
-def _images(each: "FoundMoment") -> Iterator[str]:
+def _images(each: "MomentMatch") -> Iterator[str]:
     from tapetum.video import open_video
 
     try:

@@ -131,7 +131,7 @@ class _EpisodeRun:
         try:
             stage.wait(self.pause)
             idle = 0
-            while stage.sim.held is not None or stage.now < part * frame:
+            while stage.sim.carried is not None or stage.now < part * frame:
                 before = stage.now
                 self.act(hand)
                 idle = idle + 1 if stage.now == before else 0

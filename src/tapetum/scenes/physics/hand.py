@@ -31,7 +31,7 @@ class Hand(ClothHand):
     def place(self, x: float, y: float, *, height: float | None = None, target: int = -1) -> bool:
         """Put the held body down at x, y, on the support or at a height."""
         stage = self.stage
-        body, start = stage.sim.held, stage.seconds
+        body, start = stage.sim.carried, stage.seconds
         assert body is not None
         z = (self.support if height is None else height) + stage.hangs() + 0.0008
         self.carry(np.array([x, y, z + 0.03]))
@@ -44,7 +44,7 @@ class Hand(ClothHand):
     def put_into(self, hollow: int) -> bool:
         """Let the held body go above a hollow one."""
         stage = self.stage
-        body, start = stage.sim.held, stage.seconds
+        body, start = stage.sim.carried, stage.seconds
         assert body is not None
         poses = stage.sim.poses_now()
         points = world_outline(stage.sim, hollow, poses)
@@ -61,7 +61,7 @@ class Hand(ClothHand):
     def drop(self, x: float, y: float, height: float) -> bool:
         """Let the held body fall at x, y from a height above the support."""
         stage = self.stage
-        body, start = stage.sim.held, stage.seconds
+        body, start = stage.sim.carried, stage.seconds
         assert body is not None
         self.carry(np.array([x, y, self.support + height + stage.hangs()]))
         self.let_go(rise=False)
@@ -192,7 +192,7 @@ class Hand(ClothHand):
         """Take a standing cup from the side, tilt it over a hollow body, bring it upright again; it stays in the hand."""
         stage = self.stage
         start = stage.seconds
-        if stage.sim.held != cup:
+        if stage.sim.carried != cup:
             grasp = self.grasp(cup, side=True)
             if grasp is None or not self.seize(cup, grasp):
                 return False
@@ -235,7 +235,7 @@ class Hand(ClothHand):
         """Lift a body to a place (3,) near the camera, turn it, put it back."""
         stage = self.stage
         start, spot = stage.seconds, stage.sim.poses_now()[body].copy()
-        if stage.sim.held != body and not self.pick(body):
+        if stage.sim.carried != body and not self.pick(body):
             return False
         if stage.actions and stage.actions[-1].verb == "pick":
             stage.actions.pop()

@@ -60,12 +60,12 @@ class HandPrimitives:
         return all(
             distance(other.shape, quaternions.unplace(poses[j][None, None], points)).min() > 0.03
             for j, other in enumerate(stage.bodies)
-            if j not in (body, stage.sim.held) and other.group != "hand"
+            if j not in (body, stage.sim.carried) and other.group != "hand"
         )
 
     def reaches(self, x: float, y: float) -> bool:
         """Check whether the arm stays out of other bodies where the held body is put down at x, y."""
-        body = self.stage.sim.held
+        body = self.stage.sim.carried
         if body is None:
             return True
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
@@ -95,7 +95,7 @@ class HandPrimitives:
         assert stage.script
         stage.script.grips.append(self.grip)
         stage.run_to(end + stage.steps(0.05))
-        if stage.sim.held == body:
+        if stage.sim.carried == body:
             return True
         self.grip = None
         self.rise(grasp.open)

@@ -102,7 +102,7 @@ class ScriptedSimulation:
             pixel_motion = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
             middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
             near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * pixel_motion
-            still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.held]
+            still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.carried]
             near &= containment(self.bodies, poses[None])[0] < 0
             near[still] = False
             if not (near & (pixel_motion > 0.01)).any():
@@ -124,7 +124,7 @@ class ScriptedSimulation:
         for i, grip in sorted(due, key=lambda pair: pair[1].on == self.now):
             if grip.off == self.now:
                 self.sim.release()
-            elif self.sim.held is None and not grip.points and i not in self.failed:
+            elif self.sim.carried is None and not grip.points and i not in self.failed:
                 self._take(i, grip)
 
     def _take(self, number: int, grip: Grip) -> None:
@@ -193,7 +193,7 @@ class ScriptedSimulation:
         """Compute the palm's height at which the hand and what it holds clear everything near the way between two places."""
         poses = self.sim.poses_now()
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
-        carried = self.sim.held
+        carried = self.sim.carried
         if carried is not None and self.hand:
             points = quaternions.place(poses[carried][None], outline(self.bodies[carried].shape))
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
@@ -212,9 +212,9 @@ class ScriptedSimulation:
     def carried_pose(self) -> F64:
         """Compute the held body's pose (7,) in the palm, now."""
         assert self.hand is not None
-        assert self.sim.held is not None
+        assert self.sim.carried is not None
         poses = self.sim.poses_now()
-        return quaternions.relative(poses[self.hand.palm], poses[self.sim.held])
+        return quaternions.relative(poses[self.hand.palm], poses[self.sim.carried])
 
     def palm_for(self, origin: F64, turn: F64 | None = None) -> F64:
         """Compute the palm (6,) that brings the held body's origin to a place (3,), at channels yaw, pitch, roll (3,)."""
@@ -224,9 +224,9 @@ class ScriptedSimulation:
 
     def hangs(self) -> float:
         """Compute how far the held body's lowest point will be below its origin."""
-        assert self.sim.held is not None
+        assert self.sim.carried is not None
         q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.carried_pose()[3:])
-        return float(-quaternions.rotate(q[None], outline(self.bodies[self.sim.held].shape))[:, 2].min())
+        return float(-quaternions.rotate(q[None], outline(self.bodies[self.sim.carried].shape))[:, 2].min())
 
 
 def _near(point: F64, start: F64, end: F64) -> float:

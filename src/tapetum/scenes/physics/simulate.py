@@ -48,7 +48,7 @@ class Simulation:
         if velocities is not None:
             self.data.qvel[self.qvel_index] = np.asarray(velocities)[self.model.free]
         self.count = 0
-        self.held: int | None = None
+        self.carried: int | None = None
         self.gatherer = ContactAccumulator(len(self.bodies), step, steps_per_moment)
         self._poses: list[F64] = []
         self._qvel: list[F64] = []
@@ -112,13 +112,13 @@ class Simulation:
         weld = self.model.welds[body]
         self.model.mj.eq_data[weld] = [0, 0, 0, *rel, 1.0]
         self.data.eq_active[weld] = 1
-        self.held = body
+        self.carried = body
 
     def release(self) -> None:
         """Let go of the held body, if any."""
-        if self.held is not None:
-            self.data.eq_active[self.model.welds[self.held]] = 0
-        self.held = None
+        if self.carried is not None:
+            self.data.eq_active[self.model.welds[self.carried]] = 0
+        self.carried = None
 
     def take(self) -> tuple[F64, Contacts, F64]:
         """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""

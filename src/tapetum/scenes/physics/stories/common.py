@@ -31,7 +31,7 @@ def empty_spot(scene: SceneBuilder, hand: Hand, radius: float = 0.05) -> tuple[f
     near = [
         (poses[j, :2], float(np.linalg.norm(outline(b.shape)[:, :2], axis=1).max()))
         for j, b in enumerate(scene.bodies)
-        if not b.fixed and b.group != "hand" and j != hand.stage.sim.held
+        if not b.fixed and b.group != "hand" and j != hand.stage.sim.carried
     ]
     tried = scene.rng.uniform(-1, 1, (24, 2)) * np.array([0.24, 0.16])
     room = [min((float(np.linalg.norm(t - n)) - r for n, r in near), default=1.0) for t in tried]
