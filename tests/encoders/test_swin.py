@@ -39,14 +39,14 @@ def test_small_ones_are_those_of_timm(side: int) -> None:
     shuffled(model)
     ours = tapetum.encoders.build("swin-t", classes=5, **TINY)
     from tapetum.encoders.tables.convolutional import swin_rows
-    from tapetum.encoders.tables.rows import bring
+    from tapetum.encoders.tables.rows import from_official
 
     state = model.state_dict()
     if side == 64:  # timm makes windows smaller where a grid is smaller than one; there the table of offsets is another
         with pytest.raises(BadInput, match="relative_position_bias_table is"):
-            bring(ours, state, swin_rows(ours), "timm")
+            from_official(ours, state, swin_rows(ours), "timm")
         return
-    bring(ours, state, swin_rows(ours), "timm")
+    from_official(ours, state, swin_rows(ours), "timm")
     x = images(side, side)
     with torch.no_grad():
         close(ours.classify(x), model(x))
@@ -63,10 +63,10 @@ def test_small_ones_are_those_of_torchvision_at_any_size(rows: int, columns: int
         )
     )
     from tapetum.encoders.tables.convolutional import torchvision_swin_rows
-    from tapetum.encoders.tables.rows import bring
+    from tapetum.encoders.tables.rows import from_official
 
     ours = tapetum.encoders.build("swin-t", classes=5, **TINY)
-    bring(ours, model.state_dict(), torchvision_swin_rows(ours), "torchvision")
+    from_official(ours, model.state_dict(), torchvision_swin_rows(ours), "torchvision")
     x = images(rows // 4 * 4, columns // 4 * 4)  # torchvision leaves out what is over
     with torch.no_grad():
         close(ours.classify(x), model(x))

@@ -8,16 +8,7 @@ import scipy.ndimage
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.patches import (
-    ImagePatches,
-    VideoTubelets,
-    from_patches,
-    inflate_weight,
-    interpolate,
-    sine_1d,
-    sine_2d,
-    to_patches,
-)
+from tapetum.layers.patches import ImagePatches, VideoTubelets, from_patches, inflate_weight, interpolate, sine_1d, sine_2d, to_patches
 
 
 def test_a_patch_is_what_a_loop_cuts_out():

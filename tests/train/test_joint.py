@@ -42,7 +42,7 @@ def trained(
 LARS = {
     "optimizer": "lars",
     "lr": 3.0,
-    "trust": 0.01,
+    "trust_coefficient": 0.01,
     "clip_norm": None,
     "rules": [{"pattern": "towers.0.4.*", "frozen": True}],
 }

@@ -129,5 +129,5 @@ def test_bad_input() -> None:
         knn_votes(known.features, known.labels, known.features, 2, NeighboursConfig(neighbours=2))
     with pytest.raises(BadInput, match="give one for each"):
         Labelled(known.features, known.labels[:3])
-    with pytest.raises(BadInput, match="held_out is 1"):
-        ProbeConfig(held_out=1)
+    with pytest.raises(BadInput, match="validation_share is 1"):
+        ProbeConfig(validation_share=1)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tapetum.video import images, open_video
-from tapetum.video.decode import Decoder
+from tapetum.video.decode import FileDecoder
 from tapetum.video.types import FrameCache
 
 N = 30
@@ -24,14 +24,14 @@ BYTES = 96 * 64 * 3 // 2
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """How often each frame, by its time in 1/25 s, came out of FFmpeg from now on."""
     count: Counter[int] = Counter()
-    decode = Decoder._decode
+    decode = FileDecoder._decode
 
-    def counted(self: Decoder, packet: object) -> list:
+    def counted(self: FileDecoder, packet: object) -> list:
         frames = decode(self, packet)  # type: ignore[arg-type]
         count.update(round(25 * (frame.pts or 0) * self.time_base) for frame in frames)
         return frames
 
-    monkeypatch.setattr(Decoder, "_decode", counted)
+    monkeypatch.setattr(FileDecoder, "_decode", counted)
     return count
 
 

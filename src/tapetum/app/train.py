@@ -18,7 +18,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
 
 if TYPE_CHECKING:
-    from tapetum.systems.paligemma.run import TrainedModel
+    from tapetum.systems.paligemma.run import TrainedPaliGemma
 
 Recipe = (
     LocaliserRun
@@ -105,7 +105,7 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
 def _train_paligemma(
     recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
-) -> "TrainedModel | None":
+) -> "TrainedPaliGemma | None":
     if isinstance(recipe, PaliGemmaStage):
         from tapetum.systems.paligemma.run import train_stage
 

@@ -17,21 +17,7 @@ from typing import Any, Literal
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
-from tapetum.encoders.config import (
-    EncoderConfig,
-    Preprocessing,
-    ViTConfig,
-    as_clip,
-    as_deit3,
-    as_dinov2,
-    as_mae,
-    as_siglip,
-    clip,
-    half,
-    imagenet,
-    sized,
-    squashed,
-)
+from tapetum.encoders.config import EncoderConfig, Preprocessing, ViTConfig, as_clip, as_deit3, as_dinov2, as_mae, as_siglip, clip, half, imagenet, sized, squashed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,21 +28,11 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import (
-    FAMILIES,
-    SOURCES,
-    Architecture,
-    architecture,
-    as_json,
-    changed,
-    dotted,
-    family_class,
-    from_json,
-)
+from tapetum.encoders.architectures import FAMILIES, SOURCES, Architecture, architecture, as_json, changed, dotted, family_class, from_json
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.tables.rows import send, under_our_names
+from tapetum.encoders.tables.rows import to_official, under_our_names
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.renamed import current_config, current_tensors
@@ -131,7 +121,7 @@ def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
     for module in _tables(source):
         rows = dotted(f"{module}:rows")(encoder, source)
         if rows is not None:
-            return send(encoder, rows)
+            return to_official(encoder, rows)
     raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")
 
 

@@ -32,7 +32,7 @@ Detector = Callable[[int], Boxes]
 
 
 @dataclass
-class ObjectTrack:
+class CarriedBox:
     """One thing through the video, as far as it is known."""
 
     label: str
@@ -63,9 +63,9 @@ class BoxTracker:
     """Frames that the detector saw."""
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
-    def run(self) -> list[ObjectTrack]:
+    def run(self) -> list[CarriedBox]:
         """Follow what the detector finds through the whole video."""
-        objects: list[ObjectTrack] = []
+        objects: list[CarriedBox] = []
         frame, end = 0, len(self.video)
         while frame < end:
             self.progress(frame, end)
@@ -81,11 +81,11 @@ class BoxTracker:
         self.progress(end, end)
         return objects
 
-    def _matched(self, things: list[ObjectTrack], boxes: Boxes, frame: int) -> list[tuple[ObjectTrack, np.ndarray, float]]:
+    def _matched(self, things: list[CarriedBox], boxes: Boxes, frame: int) -> list[tuple[CarriedBox, np.ndarray, float]]:
         """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
-        begun: list[tuple[ObjectTrack, np.ndarray, float]] = []
+        begun: list[tuple[CarriedBox, np.ndarray, float]] = []
         assert boxes.scores is not None
         for k in np.argsort(-boxes.scores, kind="stable").tolist():
             box, label = boxes.xyxy[k], str(boxes.labels[k])
@@ -101,7 +101,7 @@ class BoxTracker:
             begun.append((thing, box, float(boxes.scores[k])))
         return begun
 
-    def _carry(self, begun: list[tuple[ObjectTrack, np.ndarray, float]], frame: int) -> None:
+    def _carry(self, begun: list[tuple[CarriedBox, np.ndarray, float]], frame: int) -> None:
         """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
         grids = [points_in(box) for _, box, _ in begun]
         owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
@@ -134,7 +134,7 @@ def carry_box(
     xy: Float[np.ndarray, "k t 2"],
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
-) -> ObjectTrack:
+) -> CarriedBox:
     """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), as trackers of objects do.
 
     A box that is lost stays where it was, not shown, until enough of its points are seen again; before `frame` it is not shown.
@@ -148,13 +148,13 @@ def carry_box(
     return thing
 
 
-def _unseen(label: str, frames: int) -> ObjectTrack:
+def _unseen(label: str, frames: int) -> CarriedBox:
     none = np.zeros(frames, bool)
-    return ObjectTrack(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
+    return CarriedBox(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
 
 
 def _along(
-    thing: ObjectTrack,
+    thing: CarriedBox,
     anchor: int,
     way: range,
     xy: np.ndarray,
@@ -182,7 +182,7 @@ def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
-def to_box_tracks(things: list[ObjectTrack], video: Video) -> BoxTracks:
+def to_box_tracks(things: list[CarriedBox], video: Video) -> BoxTracks:
     """Assemble boxes through time; short gaps are bridged, and where an object is not shown its box stays where it was."""
     t = len(video)
     for thing in things:
@@ -197,7 +197,7 @@ def to_box_tracks(things: list[ObjectTrack], video: Video) -> BoxTracks:
     )
 
 
-def _bridge(thing: ObjectTrack) -> None:
+def _bridge(thing: CarriedBox) -> None:
     """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
     frames = np.flatnonzero(thing.shown)
     for one, other in pairwise(frames):

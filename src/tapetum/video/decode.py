@@ -63,7 +63,7 @@ class Packets:
     """Whether the times also agree with the codec's reordering, and no packet is known to be damaged."""
 
 
-class Decoder:
+class FileDecoder:
     """One open file, decoded forward from its beginning or from a key frame."""
 
     def __init__(self, path: Path):
@@ -226,7 +226,7 @@ class Decoder:
 class Cursor:
     """A decoder on its way through the file."""
 
-    decoder: Decoder
+    decoder: FileDecoder
     frames: Iterator[VideoFrame]
     counted: int | None = 0
     """Frames that have come out since the beginning of the file; None once that is not known."""

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from tapetum.core.errors import BadInput
 from tapetum.video.convert import read_display_matrix, upright_rgb
-from tapetum.video.decode import Cursor, Decoder, Packets
+from tapetum.video.decode import Cursor, FileDecoder, Packets
 from tapetum.video.types import (
     DEFAULT_RATE,
     FRAME_CACHE_BYTES,
@@ -74,7 +74,7 @@ class FileVideo(Video):
         self._final: DecodeReport | None = None
         self._furthest = 1
         self._corrupt = 0
-        decoder = Decoder(path)
+        decoder = FileDecoder(path)
         try:
             first = next(decoder.frames(decoder.packets()), None)
             if first is None:
@@ -150,7 +150,7 @@ class FileVideo(Video):
 
     def _pass(self) -> Iterator[VideoFrame]:
         """Decode from beginning to end, and settle index and report by what came out."""
-        decoder = Decoder(self._path)
+        decoder = FileDecoder(self._path)
         times: list[int | None] = []
         corrupt = 0
         try:
@@ -189,7 +189,7 @@ class FileVideo(Video):
 
     def _list(self) -> Packets:
         if self._packets is None:
-            decoder = Decoder(self._path)
+            decoder = FileDecoder(self._path)
             try:
                 self._packets = decoder.scan()
             finally:
@@ -266,7 +266,7 @@ class FileVideo(Video):
         """Put the decoder at a key frame, or, for None, at the beginning of the file."""
         if key is None or self._cursor is None:
             self._stop()
-            decoder = Decoder(self._path)
+            decoder = FileDecoder(self._path)
         else:
             decoder = self._cursor.decoder
         self._cursor = None

@@ -14,7 +14,7 @@ from support.files import listed
 from tapetum.app.track_files import FILES
 from tapetum.types import Tracks
 from tapetum.video import open_video
-from tapetum.video.decode import Decoder
+from tapetum.video.decode import FileDecoder
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -98,14 +98,14 @@ def test_a_frame_is_decoded_once_for_check_network_polish_and_overlay(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     count: Counter[int | None] = Counter()
-    decode = Decoder._decode
+    decode = FileDecoder._decode
 
-    def counted(self: Decoder, packet: Packet | None) -> list[VideoFrame]:
+    def counted(self: FileDecoder, packet: Packet | None) -> list[VideoFrame]:
         frames = decode(self, packet)
         count.update(frame.pts for frame in frames)
         return frames
 
-    monkeypatch.setattr(Decoder, "_decode", counted)
+    monkeypatch.setattr(FileDecoder, "_decode", counted)
     both_ways = ["--query", "0,20,20", "--query", "3,30,20", "--query", "5,30,30"]  # the polish goes on from a query, and back
     assert run("track", clip, *both_ways, *options, "--out", tmp_path)[0] == 0
     assert sorted(count.values()) == [1] * 5 + [2], "only the first is decoded once more, for its size, when the file is opened"

@@ -155,9 +155,9 @@ def random_graph(rng):
             "text": "TEA" if noun == "box" and rng.random() < 0.5 else "",
         }
         if rng.random() < 0.2:
-            more |= {"seen": 0.2}
+            more |= {"visible_share": 0.2}
         elif rng.random() < 0.1:
-            more |= {"seen": 0.0, "area": 0.0}
+            more |= {"visible_share": 0.0, "area": 0.0}
         if i and rng.random() < 0.15:
             more |= {str(rng.choice(["holder", "on"])): int(rng.integers(i))}
         colour = str(rng.choice([*list(COLOURS)[:5], ""]))

@@ -159,18 +159,18 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
 
 
 def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapetum.video.decode import Decoder
+    from tapetum.video.decode import FileDecoder
 
     shades = np.full((600, 32, 32, 3), np.arange(600)[:, None, None, None] % 250, np.uint8)
     write_video(tmp_path / "a.mp4", shades, 10)
-    decoded, first = [0], Decoder.frames
+    decoded, first = [0], FileDecoder.frames
 
-    def counted(self: Decoder, packets: Any) -> Any:
+    def counted(self: FileDecoder, packets: Any) -> Any:
         for frame in first(self, packets):
             decoded[0] += 1
             yield frame
 
-    monkeypatch.setattr(Decoder, "frames", counted)
+    monkeypatch.setattr(FileDecoder, "frames", counted)
     with open_video(tmp_path / "a.mp4") as video:
         assert len([*stream_passages(towers(), video)]) == 8
     assert 60 <= decoded[0] <= 2 * 600 + 1  # a pass that looks, after one that counts where times cannot be trusted

@@ -44,7 +44,7 @@ def layers(pairs: Mapping[str, str], bias: bool = True) -> list[NameRow]:
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
 
 
-def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
+def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
     """Put the weights of another library into `model`; see `under_our_names`."""
     model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
@@ -96,7 +96,7 @@ def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
     return (1,) * lead + (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def send(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
+def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
     """Write the weights of `model` under the names of another library, as copies."""
     own, out = model.state_dict(), {}
     for row in rows:

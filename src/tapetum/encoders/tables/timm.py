@@ -14,20 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import (
-    HALF,
-    SIZES,
-    Preprocessing,
-    ViTConfig,
-    as_clip,
-    as_deit3,
-    as_dinov2,
-    as_siglip,
-    clip,
-    half,
-    imagenet,
-    sized,
-)
+from tapetum.encoders.config import HALF, SIZES, Preprocessing, ViTConfig, as_clip, as_deit3, as_dinov2, as_siglip, clip, half, imagenet, sized
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import NameRow, layers, same

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.encoders.config import DecoderConfig, ViTConfig, as_siglip, sized
 
 LOCATIONS, SEGMENTS = 1024, 128
@@ -47,14 +48,7 @@ class PaliGemmaConfig:
                 "a vision encoder of PaliGemma takes square images and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.systems.paligemma.config.siglip"
             )
-        if self.prefix_mask not in ("full", "blocks", "images", "causal") or self.soft_cap not in (
-            "transformers",
-            "big_vision",
-        ):
-            raise BadInput(
-                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, images or causal,"
-                " and transformers or big_vision"
-            )
+        check_fields(self)
         ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
         for name, value in ids.items():
             if not 0 < value < self.language.vocabulary:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.train.config import ParameterRule
 
 Mean = Literal["examples", "tokens", "roots"]
@@ -208,15 +209,9 @@ class PaliGemmaTransfer:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.freeze not in FROZEN:
-            raise BadInput(f"freeze is {self.freeze!r}; it is one of {', '.join(FROZEN)}")
+        check_fields(self, lora_rank="[0, inf)", epochs="(0, inf)", dropout="[0, 1)")
         if self.lora_rank and self.freeze != "nothing":
             raise BadInput("with --lora-rank all weights are frozen already; leave --freeze out")
-        if self.lora_rank < 0 or self.epochs <= 0 or not 0 <= self.dropout < 1:
-            raise BadInput(
-                f"lora_rank {self.lora_rank}, epochs {self.epochs} and dropout {self.dropout} cannot be; the rank is 0 or more,"
-                " epochs are above 0, dropout is from 0 to below 1"
-            )
 
     def rules(self) -> tuple[ParameterRule, ...]:
         """Make the rules of what is frozen."""

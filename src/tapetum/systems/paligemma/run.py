@@ -16,7 +16,7 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.nano.dense_task import CELL, DenseTask
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.nano.scene_texts import Encode, SceneTexts
-from tapetum.systems.paligemma.nano.task import AnswerChecks, SceneTask
+from tapetum.systems.paligemma.nano.task import AnswerChecks, SceneTextTask
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.task import PaliGemmaTask, Start, StartFrom, StartFromEncoder
 from tapetum.systems.paligemma.tokens import Tokens
@@ -28,7 +28,7 @@ TOKENIZER = "tokenizer.model"
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class TrainedPaliGemma:
     """The result of a run."""
 
     weights: Path
@@ -37,7 +37,7 @@ class TrainedModel:
     """On held-out data."""
 
 
-def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
+def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> TrainedPaliGemma | None:
     """Train a stage in the folder `launch.out`; None if there is more to do.
 
     Raises BadInput for data that is not there, and weights that do not fit.
@@ -51,7 +51,7 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
     if run.stage == "0":
         return _train_vision_encoder(run, launch, train, checks, config)
     tokens = _tokens(run, launch.out, train)
-    task = SceneTask(
+    task = SceneTextTask(
         sized(run, tokens),
         tokens,
         SceneTexts(train, run.mixture, _encoder(run.codec)),
@@ -121,7 +121,7 @@ def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
 
 def _train_vision_encoder(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
-) -> TrainedModel | None:
+) -> TrainedPaliGemma | None:
     start = Path(run.start) if run.start else None
     task = DenseTask(vision_encoder_config(run), train, checks, run.seed, start, run.position_init, run.encoder)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
@@ -134,7 +134,7 @@ def _train_vision_encoder(
 
         with whole_file(path) as temporary:
             save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
-    return TrainedModel(path, task.evaluate(model.eval(), result.step))
+    return TrainedPaliGemma(path, task.evaluate(model.eval(), result.step))
 
 
 def _scored_model(result: FitResult) -> nn.Module:
@@ -144,7 +144,7 @@ def _scored_model(result: FitResult) -> nn.Module:
     return result.model
 
 
-def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedModel:
+def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedPaliGemma:
     """Write weights and tokens side by side."""
     model = _scored_model(result).eval()
     if hasattr(model, "dense_head"):  # of stage 0, no part of a model
@@ -154,7 +154,7 @@ def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedModel:
         weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(out / TOKENIZER) as temporary:
             temporary.write_bytes(task.tokens.model)
-    return TrainedModel(path, task.evaluate(model, result.step))
+    return TrainedPaliGemma(path, task.evaluate(model, result.step))
 
 
 def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:

@@ -122,5 +122,5 @@ def test_what_holds_no_masks_is_refused_in_one_line(folder: Path, tmp_path: Path
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="there are no masks to learn from"):
         MaskCrops([])
-    with pytest.raises(BadInput, match=r"code_decay 1\.0"):
+    with pytest.raises(BadInput, match=r"code_decay is 1\.0"):
         MaskCodecRun(code_decay=1.0)

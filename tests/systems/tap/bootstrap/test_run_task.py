@@ -25,7 +25,7 @@ from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSamples
-from tapetum.systems.tap.training.task import PointTask
+from tapetum.systems.tap.training.task import TrackingTask
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
@@ -76,7 +76,7 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, 
     visible = rng.random((6, 5)) < 0.6
     visible[:, 0] = True
 
-    class Scored(PointTask):
+    class Scored(TrackingTask):
         def checks(self) -> list[TrackedClip]:
             return [TrackedClip(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
 

@@ -14,7 +14,7 @@ from tapetum.scenes.rendering import GroundTruth, random_render_config, render_e
 from tapetum.scenes.textures import procedural
 from tapetum.systems.tap.training.clips import EpisodeClips, Joined, check_episodes, records
 from tapetum.systems.tap.training.recipes import Phase, TapNano
-from tapetum.systems.tap.training.run_scenes import SceneTask, train_tap_nano, world_clips
+from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano, world_clips
 from tapetum.train.launch_config import Launch
 
 PHASE = Phase(name="a", size=64, steps=1, batch_size=2, micro_batch=1, lr=1e-3, clips=3, points=6, iterations=1, frames=4)
@@ -92,11 +92,11 @@ def test_a_run_mixes_worlds(folder):
     assert sizes("facets", 5) == {"SceneClips": 5}
     assert sizes("bodies", 5) == {"EpisodeClips": 5}
     assert sizes("both", 5) == {"SceneClips": 3, "EpisodeClips": 2}
-    task = SceneTask(replace(TINY, episodes=str(folder)), PHASE, None)
+    task = TapSceneTask(replace(TINY, episodes=str(folder)), PHASE, None)
     assert isinstance(task.dataset().clips, Joined)
     assert len(task.dataset().clips) == 3
     assert task.describe()["run"]["episodes"] == folder.name
-    plain = SceneTask(replace(TINY, world="facets"), PHASE, None).describe()["run"]
+    plain = TapSceneTask(replace(TINY, world="facets"), PHASE, None).describe()["run"]
     assert not {"world", "episodes"} & set(plain)  # runs that began before there were bodies go on
 
 

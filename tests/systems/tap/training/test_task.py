@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss
-from tapetum.systems.tap.training.task import PointTask
+from tapetum.systems.tap.training.task import TrackingTask
 from tapetum.train import StepContext
 
 POINTS, FRAMES, SIZE = 4, 5, 32
@@ -40,7 +40,7 @@ def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
             asked.append((queries, chunks))
             return Trajectories(last.tracks, last.occlusion, last.expected_dist, (first,), heatmap=heatmap)
 
-    task = PointTask(SIZE, POINTS, matching_weight=weight, refine_with_gradient=3)
+    task = TrackingTask(SIZE, POINTS, matching_weight=weight, refine_with_gradient=3)
     total, logs = task.loss(Says(), batch, StepContext(step=0, steps=1))
     parts = [estimate_losses(each, batch.xy, batch.occluded, (SIZE, SIZE)) for each in (last, first)]
     for name in ("position", "occlusion", "expected_dist"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 SIDE = 64
 """Pixels along an edge of a mask in its box; 16 of them make one token."""
@@ -74,11 +75,7 @@ class MaskCodecRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.commitment < 0 or not 0 <= self.code_decay < 1 or self.restart_below < 0:
-            raise BadInput(
-                f"commitment is {self.commitment}, code_decay {self.code_decay} and restart_below {self.restart_below}; wanted "
-                "0 or more, 0 to below 1, and 0 or more"
-            )
+        check_fields(self, commitment="[0, inf)", code_decay="[0, 1)", restart_below="[0, inf)")
 
     @property
     def config(self) -> MaskCodecConfig:

@@ -44,7 +44,7 @@ class SceneObject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneQuestion:
+class ImageQuestion:
     """A question with its answer."""
 
     template: str
@@ -64,7 +64,7 @@ class SceneImage:
     short: str
     long: str
     """Captions."""
-    questions: tuple[SceneQuestion, ...]
+    questions: tuple[ImageQuestion, ...]
 
 
 class SceneFolder:
@@ -110,7 +110,7 @@ class SceneFolder:
             short=row["captions"]["short"],
             long=row["captions"]["long"],
             questions=tuple(
-                SceneQuestion(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
+                ImageQuestion(template=c["template"], text=c["text"], answer=c["answer"]) for c in row.get("candidates", ())
             ),
         )
 

@@ -38,7 +38,7 @@ class SceneStep(Step):
     attention: AttentionTargets | None
 
 
-class SceneTask(PaliGemmaTask):
+class SceneTextTask(PaliGemmaTask):
     """Trains on images of `scenes/`. The head of the dense loss is the model's attribute `dense_head`, which is not saved."""
 
     def __init__(self, *about: Any, dense_weight: float = 0.0, attention_weight: float = 0.0, **more: Any):

@@ -23,7 +23,7 @@ from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedModel
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.noise import detection_pair
@@ -40,7 +40,7 @@ PROBE = 1000.0
 """Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
 
 
-def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> TrainedModel | None:
+def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], None] = print) -> TrainedPaliGemma | None:
     """Train on a task in the folder `launch.out`; None if there is more to do.
 
     `say` is called with the data and the memory that a step takes. Raises BadInput for data and weights that do not fit.
@@ -74,7 +74,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(launch.out / TOKENIZER) as temporary:
             temporary.write_bytes(tokens.model)
-    return TrainedModel(path, scores)
+    return TrainedPaliGemma(path, scores)
 
 
 def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:

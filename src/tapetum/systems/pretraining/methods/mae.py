@@ -43,7 +43,7 @@ def encode_visible(encoder: ViT, images: Float[Tensor, "b 3 h w"], visible: Int[
     return encoder.norm(x)
 
 
-class Decoder(nn.Module):
+class MaeDecoder(nn.Module):
     """A small transformer from the encoder's tokens to the pixels of every patch."""
 
     positions: Tensor
@@ -95,7 +95,7 @@ class MaeTask(PretrainTask):
 
     def learner(self, encoder: Encoder) -> Learner:
         assert isinstance(encoder, ViT)
-        return Learner(encoder, decoder=Decoder(encoder.config, self.settings))
+        return Learner(encoder, decoder=MaeDecoder(encoder.config, self.settings))
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
         """Make views, and choose the patches that are visible."""

@@ -116,7 +116,7 @@ def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None
         "knn": neighbours,
         "linear": linear,
         "miou": tuned.score,
-        "rate": tuned.lr,
+        "rate": tuned.rate,
         "tried": [list(entry) for entry in tuned.tried],
         "transfer_flops": sum(cost["flops_spent"] for cost in rates),
         "transfer_cpu_seconds": sum(cost["cpu_seconds"] for cost in rates),

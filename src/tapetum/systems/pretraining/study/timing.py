@@ -139,5 +139,5 @@ def _around(plan: StudyPlan, point: Point) -> Seconds:
     task.count(model, "test", count)
     began = Seconds.now()
     task.count(model, "test", count)
-    scored = len(task.config.rates) * len(task.held) + len(task.test_part)
+    scored = len(task.config.rates) * len(task.validation) + len(task.test_part)
     return probing + tuning + began.until(Seconds.now()) * (scored / count)

@@ -36,11 +36,11 @@ from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
-from tapetum.systems.tap.training.task import PointTask
+from tapetum.systems.tap.training.task import TrackingTask
 from tapetum.train import StepContext
 
 
-class BootstrapTask(PointTask):
+class BootstrapTask(TrackingTask):
     """Footage and synthetic clips, learned together. `model` makes the network, with the weights from which all starts."""
 
     def __init__(self, size: int, settings: Ingredients, *, matching_weight: float):

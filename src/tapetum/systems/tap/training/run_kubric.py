@@ -24,12 +24,12 @@ from tapetum.systems.tap.training.clips import TrackedClip
 from tapetum.systems.tap.training.data import PAPER, TapSamples
 from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences
 from tapetum.systems.tap.training.recipes import TapKubric
-from tapetum.systems.tap.training.task import PointTask, save_finished
+from tapetum.systems.tap.training.task import TrackingTask, save_finished
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch_config import Launch, train_config
 
 
-class KubricTask(PointTask):
+class KubricTask(TrackingTask):
     """A network, clips of Kubric, the losses of the paper."""
 
     def __init__(self, run: TapKubric):

@@ -33,7 +33,7 @@ from tapetum.systems.tap.training.clips import (
 from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
-from tapetum.systems.tap.training.task import PointTask, save_finished
+from tapetum.systems.tap.training.task import TrackingTask, save_finished
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
@@ -44,7 +44,7 @@ _SAVED_AS = {"motion": "journey", "image_clips": "warped"}
 """Fields of `Phase` that have another name where runs are recorded."""
 
 
-class SceneTask(PointTask):
+class TapSceneTask(TrackingTask):
     """One phase of `TapNano`: a network, clips of scenes, the losses of the paper and of matching."""
 
     def __init__(self, run: TapNano, phase: Phase, start: Path | None):
@@ -172,7 +172,7 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     start: Path | None = None
     with join_process_group(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
         for phase, config in zip(phases, configs, strict=True):
-            result = fit(SceneTask(run, phase, start), config, launch.out / phase.name, began=launch.began)
+            result = fit(TapSceneTask(run, phase, start), config, launch.out / phase.name, began=launch.began)
             if result.state == "stopped":
                 return None
             start = result.checkpoint / "ema.safetensors"

@@ -27,7 +27,7 @@ CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
 """Above which a point may be called visible; 0.5 is the paper's."""
 
 
-class PointTask(Task):
+class TrackingTask(Task):
     """A Tapir network on square clips of `size` pixels with `points` queries; subclasses say which network and clips.
 
     `matching_weight` is that of `matching_loss`, which the papers don't have. With `refine_with_gradient` queries are worked on
