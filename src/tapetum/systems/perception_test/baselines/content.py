@@ -32,7 +32,7 @@ class VideoContent:
     side: int = SIDE
     end: int | None = None
     """First frame that is not shown any more; None shows all."""
-    _whole: "Seen | None" = field(default=None, repr=False)
+    _whole: "VideoContent | None" = field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,7 +45,7 @@ class VideoContent:
         """Number of frames that are shown."""
         return self.metadata.frames if self.end is None else self.end
 
-    def until(self, end: int | None) -> "Seen":
+    def until(self, end: int | None) -> "VideoContent":
         """Cut the part before a frame, which shares what was read."""
         if end is None or end >= self.count:
             return self

@@ -24,7 +24,7 @@ class LocaliserPredictor:
         self.trained, self.source = trained, source
 
     @classmethod
-    def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "FoundSegments":
+    def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "LocaliserPredictor":
         """Load a file or the folder of a run; `folder` has its features now. Raises BadInput for others."""
         if not Path(name_or_path).exists():
             raise BadInput(
