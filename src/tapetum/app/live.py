@@ -176,8 +176,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             )
         if len(never) == len(run.queries):
             raise BadInput(
-                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any point; "
-                "give points on earlier frames"
+                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any "
+                "point; give points on earlier frames"
             )
         tracks = run.tracks()
         if written is not None:
