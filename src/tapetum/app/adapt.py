@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @guarding_data
-def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> "Finished | None":
+def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> "FinishedAdapters | None":
     """Teach an encoder a task with adapters and a head, in the folder `launch.out`; the same call goes on after a stop.
 
     `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was

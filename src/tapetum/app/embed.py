@@ -250,7 +250,7 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
 
 def _pieces(
     embedder: "Embedder", unfinished: "Unfinished | None", files: "list[Path | Video]", unread: list[Any], listener: Listener
-) -> "Iterator[Piece]":
+) -> "Iterator[EmbeddedPiece]":
     """The pieces of files that can be read; the others go into `unread`."""
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
@@ -267,7 +267,7 @@ def _pieces(
     listener.progress("embedding", len(files), len(files))
 
 
-def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
+def _batches(pieces: "Iterable[EmbeddedPiece]", size: int) -> "Iterator[list[EmbeddedPiece]]":
     """Pieces that are looked at together: at most `size`, of the same modalities."""
     batch: list[EmbeddedPiece] = []
     for piece in pieces:

@@ -14,6 +14,8 @@ from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.transfer.probing import LabelledImages
+
 
 @dataclass(frozen=True)
 class ProbeOptions:
@@ -117,7 +119,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     )
 
 
-def _part(place: Path, split: str, most: int | None) -> "tuple[Images, np.ndarray, Sequence[str]]":
+def _part(place: Path, split: str, most: int | None) -> "tuple[LabelledImages, np.ndarray, Sequence[str]]":
     """Images, classes and names of a part."""
     import numpy as np
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.systems.paligemma.answers import Reply
+    from tapetum.systems.paligemma.locations import ParsedRegions
     from tapetum.types import Answer, Boxes, Masks
 
 

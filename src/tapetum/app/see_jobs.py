@@ -230,7 +230,7 @@ def ask_on_ray(
     placed = [replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved)) for job in jobs]
     local = replace(settings, model=model, engine="local")
 
-    def work(job: Job, _: None) -> list[dict[str, Any]]:
+    def work(job: Job, tool: None) -> list[dict[str, Any]]:
         [(_, rows)] = ask_here(local, [job], request, together)
         return rows
 

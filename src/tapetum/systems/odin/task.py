@@ -107,14 +107,21 @@ class OdinTask(PretrainTask):
         rows = [_select(means, own) for (means, _), own in zip(pooled, draws, strict=True)]  # (b, r, d)
         projections = [model.project(each, own) for each, own in zip(rows, present, strict=True)]
         if config.form == "s":
-            loss = detcon_s(*projections, *names, config.temperature, config.local_negatives)
+            loss = detcon_s(*projections, *names, temperature=config.temperature, local_negatives=config.local_negatives)
         else:
             target: Any = use_batch_statistics(context.teachers["target"])
             with torch.no_grad():
                 means = [pool_masks(target(view), own, regions)[0] for view, own in zip(batch["views"][:2], ids, strict=True)]
                 targets = [target.project(_select(means[k], draws[k]), present[k]) for k in range(2)]
             predictions = [model.predict(each, own) for each, own in zip(projections, present, strict=True)]
-            loss = detcon(*predictions, *targets, *names, *names, config.temperature, config.local_negatives)
+            loss = detcon(
+                *predictions,
+                *targets,
+                *names,
+                *names,
+                temperature=config.temperature,
+                local_negatives=config.local_negatives,
+            )
         kept = ((cells[0] > 0) & (cells[1] > 0)).float().sum(1) / (cells[0] + cells[1] > 0).float().sum(1).clamp(min=1)
         return loss, maps[0].mean((2, 3)), {"alive": kept.mean(), "entropy": _entropy(cells[0])}
 

@@ -51,7 +51,7 @@ class RunGroup:
         """Of the mean of the rows' scores."""
         return self.by_seed.mean(0)
 
-    def minus(self, other: "Setting") -> tuple[float, Float[np.ndarray, " draws"]]:
+    def minus(self, other: "RunGroup") -> tuple[float, Float[np.ndarray, " draws"]]:
         """Give the difference to another setting, and samples of it: on the seeds that both have, where there are some.
 
         The seed also orders and crops the images of the transfer, so a lucky one is lucky for all.

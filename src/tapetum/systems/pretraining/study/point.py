@@ -157,7 +157,7 @@ class PixelTask(SegmentationTask):
         super().__init__(encoder, pixels(settings, "train"), pixels(settings, "test"), config, settings.head)  # type: ignore[arg-type]
 
     def count(
-        self, model: torch.nn.Module, part: Literal["held", "test"], most: int | None = None
+        self, model: torch.nn.Module, part: Literal["validation", "test"], most: int | None = None
     ) -> Int64[np.ndarray, "n k k"]:
         """Count, and remember."""
         counts = super().count(model, part, most)
