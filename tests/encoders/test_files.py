@@ -82,7 +82,7 @@ def test_broken_and_hostile_files_are_refused(tmp_path):
     assert "no longer the header" in refused(metadata=False)
     assert "cannot be read" in refused(text="{")
     assert "cannot be read" in refused(text="[]")
-    assert "cannot be read" in refused(said=header | {"family": "os"})
+    assert "whose code is not in it; install the package" in refused(said=header | {"family": "os"})
     assert "cannot be read" in refused(said=config(shell="rm"))
     assert "width is 10,000,000 in the config" in refused(said=config(width=10**7, heads=1))  # no such memory is asked for
     assert "does not fit" in refused(said=config(depth=2))

@@ -62,7 +62,7 @@ def test_every_tokenizer() -> None:
         tokens.encode_prefix,
         tokens.encode_suffix,
         lambda text: byte_text.tokens([text], 16),
-        lambda text: ByteLanguage.continue_from(None, text),  # pyright: ignore[reportArgumentType]
+        lambda text: ByteLanguage.encode_continuation(None, text),  # pyright: ignore[reportArgumentType]
     ):
         with pytest.raises(BadInput, match="has 2,000,000 characters; give 100,000 or fewer"):
             read(LONG)

@@ -33,7 +33,7 @@ def test_every_reader_of_images_takes_it(photo: Path):
     assert np.abs(open_video(photo.parent)[0] - true).max() < 12
     assert np.abs(np.asarray(opened_image(stored_file(photo), "RGB")) - true).max() < 12
     assert tapetum.ask(photo, "what color is the square ?", model=MODEL).text == "green"
-    assert len(tapetum.ask(photo.parent, "what color is the square ?", model=MODEL).seen) == 1
+    assert len(tapetum.ask(photo.parent, "what color is the square ?", model=MODEL).images) == 1
     assert tapetum.embed((photo,)).vectors.shape[0] == 1
     assert len(tapetum.embed((photo.parent,)).vectors) == 1
     assert tapetum.discover((photo,), out=photo.parent / "found").failed == ()

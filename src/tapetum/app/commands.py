@@ -4,6 +4,7 @@ A module of `tapetum.app` holds a verb, of which `as_command` makes a command; o
 (`tapetum.app.recipes`); or a `Group` of these, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Annotated, Any, Literal
@@ -102,4 +103,4 @@ def _first_sentence(text: str) -> str:
     'Score features (DAVIS), e.g. masks: all of them'
     """
     paragraph = " ".join(text.split("\n\n")[0].split())
-    return paragraph.split(". ")[0].removesuffix(".")
+    return re.split(r"(?<!e\.g)(?<!i\.e)\. ", paragraph)[0].removesuffix(".")

@@ -96,7 +96,8 @@ def given_reference(recorded: str, kind: Kind) -> str:
             return reference
     if recorded in _entries(kind):
         return recorded
-    raise BadInput(f"the file was made with the {kind} {recorded!r}, whose code is not in it; give {recorded}=FILE")
+    advice = f"give {recorded}=FILE" if ":" in recorded else "install the package that has it"
+    raise BadInput(f"the file was made with the {kind} {recorded[:80]!r}, whose code is not in it; {advice}")
 
 
 def reference_label(reference: str) -> str:

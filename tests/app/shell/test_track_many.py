@@ -296,7 +296,7 @@ def test_bootstrap_says_what_is_wrong_in_one_line(tmp_path: Path, run: Run, clip
         (["bootstrap", tmp_path / "none"], "has no video in it"),
         (["bootstrap", tmp_path / "short"], "has no clip to learn from (1 too short)"),
         (["bootstrap", clip, "--model", "nobody"], "there are no weights named 'nobody'"),
-        (["bootstrap", clip, "--frames", 1], "frames 1; wanted"),
+        (["bootstrap", clip, "--frames", 1], "frames is 1; it must be 2 or more"),
         (["bootstrap", clip, "--size", 30], "size is 30; it must be a multiple of 8"),
         (["bootstrap", clip, "--steps", 0], "steps is 0"),
         (["bootstrap", clip, "--clips", 0], "clips is 0"),
