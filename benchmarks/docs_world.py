@@ -16,8 +16,7 @@ from tapetum.app.scenes import episodes, images
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.rendering import GroundTruth, RenderConfig
-from tapetum.scenes.rendering import frames as film_episode
+from tapetum.scenes.rendering import GroundTruth, RenderConfig, render_episode
 from tapetum.scenes.words.graph import small
 from tapetum.video import write_video
 
@@ -63,7 +62,7 @@ def gallery(folder, numbers):
     return np.concatenate([np.concatenate(tiles[i : i + 4], 1) for i in range(0, len(tiles), 4)])
 
 
-def render_episode(folder, name):
+def draw_episode(folder, name):
     """Frames of a recorded episode, filmed again without noise, with boxes, points, what is done and what is heard."""
     item = json.loads((folder / "all_train.json").read_text())[name]
     episode = small(load_episode(folder / "episodes" / f"{name}.npz"), FILM)
@@ -72,7 +71,7 @@ def render_episode(folder, name):
         {int(i): b.group or b.noun for i, b in zip(episode.instance, episode.bodies, strict=True)},
     )
     quiet = RenderConfig(noise=0, compress="no")
-    for frame in film_episode(episode, config=quiet, frames=range(0, episode.frames, EVERY)):
+    for frame in render_episode(episode, config=quiet, frames=range(0, episode.frames, EVERY)):
         sheet = Image.new("RGB", (FILM, FILM + 28), "white")
         sheet.paste(Image.fromarray(frame.rgb))
         draw = ImageDraw.Draw(sheet)
@@ -97,7 +96,7 @@ def main(folder=IMAGES):
         shown = images(Path(place, "images"), n=24, seed=7)
         Image.fromarray(gallery(shown.out, range(12))).save(folder / "world.jpg", quality=72)
         done = episodes(Path(place, "episodes"), n=1, seed=2, size=96, seconds=7.0, story="cups-shuffle", points=16)
-        write_video(folder / "episode.gif", render_episode(done.out, "episode_00000"), 24 / EVERY)
+        write_video(folder / "episode.gif", draw_episode(done.out, "episode_00000"), 24 / EVERY)
 
 
 if __name__ == "__main__":

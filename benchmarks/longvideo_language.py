@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from tapetum.app.shell.main import main as tapetum
+from tapetum.hub.registry import VIDEO_FILE
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo import weights
 from tapetum.systems.longvideo.captioner import Captioner
@@ -80,7 +81,7 @@ def main() -> None:
     }
     (args.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
-    weights.save(model, args.out / weights.LONGVIDEO_FILE)
+    weights.save(model, args.out / VIDEO_FILE)
     write_video(args.out / "film.mp4", made.video, 8)
     words = ["answer", args.out / "film.mp4", QUESTION, "--options", *OPTIONS, "--model", args.out, "--by", "likelihood"]
     raise SystemExit(tapetum([str(word) for word in words]))

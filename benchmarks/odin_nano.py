@@ -98,7 +98,7 @@ def scored(look: Look | None, places: float, options: argparse.Namespace, model:
         best.append(best_in_cells(things, proposals(seen, PROPOSALS, cluster_metric(alike))))
         truth.append(np.asarray(Masks(masks=things).boxes.xyxy))
         for clusters in options.clusters:
-            said, _ = find_objects(shown, alike, clusters, found=seen)
+            said, _ = find_objects(shown, alike, clusters, features=seen)
             overlaps = (things[:, None] & said.masks[None]).sum((2, 3)) / (things[:, None] | said.masks[None]).sum((2, 3))
             found[clusters].append(overlaps.max(1, initial=0))
             if clusters == options.clusters[0]:

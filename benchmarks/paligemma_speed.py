@@ -194,9 +194,9 @@ def main() -> None:
     print("milliseconds of CPU   part       ours  plain   int8 theirs  ours/theirs   same ids")
     for row in rows:
         for part in ("vision_encoder", "prefill", "step"):
-            visible_objects = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
+            shown = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
             told = f"{row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
-            print(f"{row['dtype']:>9} batch {row['batch']}     {part:8} {visible_objects} {told}")
+            print(f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {told}")
     peaks = _peaks()
     losses = {kind: int8_loss(getattr(torch, kind)) for kind in ("float32", "bfloat16")}
     for kind, found in losses.items():

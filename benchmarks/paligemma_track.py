@@ -71,17 +71,17 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
             true = int(label)
             if shares[true, t] == 0:
                 hidden += 1
-                ghosts += bool(boxes.visible_objects[k, t])
+                ghosts += bool(boxes.shown[k, t])
             elif shares[true, t] >= SEEN and not boxes.detected[k, t]:
                 overlap = box_iou(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
-                values.append(float(overlap) if boxes.visible_objects[k, t] else 0.0)
+                values.append(float(overlap) if boxes.shown[k, t] else 0.0)
     return {
         "iou_sum": float(np.sum(values)),
         "good_sum": float(np.sum(np.array(values) >= 0.5)),
         "places": len(values),
         "ghosts": ghosts,
         "hidden": hidden,
-        "attention_targets_": len(follower.detector_frames),
+        "looks": len(follower.detector_frames),
         "frames": boxes.frames,
         "seconds": seconds,
     }
@@ -118,7 +118,7 @@ def main() -> None:
             "shown_while_gone": total["ghosts"] / max(1, total["hidden"]),
             "places": int(total["places"]),
             "places_gone": int(total["hidden"]),
-            "attention_targets_": int(total["attention_targets_"]),
+            "looks": int(total["looks"]),
             "frames": int(total["frames"]),
             "cpu_seconds": total["seconds"],
         }

@@ -24,14 +24,14 @@ def answerer() -> Answerer:
 
 
 def test_it_says_what_it_learned(answerer: Answerer):
-    visible_objects = [WORLD.make_image("red", "right")[None], WORLD.make_image("blue")[None], WORLD.make_image(None)[None]]
+    shown = [WORLD.make_image("red", "right")[None], WORLD.make_image("blue")[None], WORLD.make_image(None)[None]]
     prompt = prompts.answer("what color is the square ?")
-    replies = answerer.ask(visible_objects, [prompt] * 3, 8)
+    replies = answerer.ask(shown, [prompt] * 3, 8)
     assert [reply.text for reply in replies] == ["red", "blue", "none"]
     assert all(reply.ended and 0.5 < reply.score <= 1 for reply in replies)
-    mixed = answerer.ask(visible_objects[:2], [prompt, prompts.caption()], 16)
+    mixed = answerer.ask(shown[:2], [prompt, prompts.caption()], 16)
     assert [reply.text for reply in mixed] == ["red", "a blue square"]
-    [beamed] = answerer.ask(visible_objects[:1], [prompts.caption()], 16, sampling=SamplingConfig(beams=3))
+    [beamed] = answerer.ask(shown[:1], [prompts.caption()], 16, sampling=SamplingConfig(beams=3))
     assert beamed.text == "a red square"
 
 
@@ -80,16 +80,16 @@ def test_boxes_and_masks_are_where_the_square_is(answerer: Answerer):
 
 
 def test_an_answer_may_have_a_beginning_and_a_cut(answerer: Answerer):
-    visible_objects = [WORLD.make_image("red")[None]]
-    [reply] = answerer.ask(visible_objects, [prompts.caption()], 16, beginnings=["a blue"])
+    shown = [WORLD.make_image("red")[None]]
+    [reply] = answerer.ask(shown, [prompts.caption()], 16, beginnings=["a blue"])
     assert reply.text.startswith("a blue")
-    [cut] = answerer.ask(visible_objects, [prompts.detect("square")], 2)
+    [cut] = answerer.ask(shown, [prompts.detect("square")], 2)
     assert not cut.ended
     assert answerer.find(cut, 56, 56, masks=False).malformed == 1
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(answerer: Answerer):
-    visible_objects = [WORLD.make_image("red")[None]]
+    shown = [WORLD.make_image("red")[None]]
     cases = {
         "  ": "the prompt is empty",
         "what " * 9000: f"together they may be {CONTEXT}",
@@ -97,12 +97,12 @@ def test_what_cannot_be_asked_is_refused_in_one_line(answerer: Answerer):
     }
     for prompt, message in cases.items():
         with pytest.raises(BadInput, match=message) as caught:
-            answerer.ask(visible_objects, [prompt])
+            answerer.ask(shown, [prompt])
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="1 examples of images and 2 prompts"):
-        answerer.ask(visible_objects, ["a", "b"])
+        answerer.ask(shown, ["a", "b"])
     with pytest.raises(BadInput, match=r"examples have \[1, 2\] images"):
-        answerer.ask([visible_objects[0], np.concatenate([visible_objects[0]] * 2)], ["a", "b"])
+        answerer.ask([shown[0], np.concatenate([shown[0]] * 2)], ["a", "b"])
 
 
 def test_a_tokenizer_of_another_model_and_none_are_refused(answerer: Answerer, tmp_path: Path):
