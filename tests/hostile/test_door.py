@@ -98,8 +98,8 @@ def test_any_encoding_will_do(environment: dict[str, str], tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u" not in done.stdout
     assert "----" in done.stdout  # the frames of boxes
-    if environment.get("PYTHONIOENCODING") != "cp1252":  # which has the dots of lists
-        assert "* perception-test" in shell('"$@"', "show", "--help", **environment).stdout
+    if environment.get("PYTHONIOENCODING") != "cp1252":
+        assert "perception-test" in shell('"$@"', "show", "--help", **environment).stdout
 
 
 @pytest.mark.parametrize(

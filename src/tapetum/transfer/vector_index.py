@@ -11,6 +11,7 @@ Search is exact: cosines are dot products of unit vectors in float32, computed i
 what the operating system keeps of it. float16 rounds a cosine by at most 0.001.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 
 FORMAT = 1
 DATABASE, VECTORS = "index.sqlite", "vectors.f16"
@@ -155,8 +157,8 @@ class VectorIndex:
             raise BadInput(f"there are {len(pieces)} pieces of {path} and {len(unit)} vectors; give one for each")
         first = self._rows()
         try:
-            with open(self.folder / VECTORS, "r+b") as file:
-                file.seek(2 * first * self.channels)
+            os.truncate(self.folder / VECTORS, 2 * first * self.channels)  # rows that no piece names
+            with open(self.folder / VECTORS, "ab") as file:
                 file.write(unit.astype(np.float16).tobytes())
                 file.flush()
             with self._transaction():
@@ -278,7 +280,7 @@ class VectorIndex:
         rows = self._rows()
         if not rows:
             return np.zeros((0, self.channels), np.float16)
-        return np.memmap(self.folder / VECTORS, np.float16, "r", shape=(rows, self.channels))
+        return np.memmap(no_pipe(self.folder / VECTORS), np.float16, "r", shape=(rows, self.channels))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
