@@ -90,7 +90,17 @@ def test_classes_of_ones_own_stand_where_names_do(
     model = f"{net}={tmp_path / 'run' / 'encoder.safetensors'}"
     code, out, errors = run("embed", photos / "01.png", "--model", model, "--out", tmp_path / "x.npz")
     assert (code, "1 vectors of 8 numbers" in out) == (0, True), errors
-    code, out, errors = run("track", photos / "01.png", "--model", f"{tmp_path}/cli_resting.py:Resting", "--grid", 2, "--json")
+    code, out, errors = run(
+        "track",
+        photos / "01.png",
+        "--model",
+        f"{tmp_path}/cli_resting.py:Resting",
+        "--grid",
+        2,
+        "--out",
+        tmp_path / "tracks",
+        "--json",
+    )
     assert (code, json.loads(out)["points"]) == (0, 4), errors
     code, out, errors = run("pretrain", "simclr", "--own", "a=1", "--data", photos, "--out", tmp_path / "other")
     assert (code, "has no option --own" in errors) == (2, True)
