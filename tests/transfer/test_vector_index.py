@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +67,7 @@ def test_files_are_replaced_removed_and_compacted(tmp_path: Path) -> None:
     after = index.search(vectors[:5], 4)
     assert [[(p.path, p.start_s) for p in index.pieces(row)] for row in after[0]] == paths
     np.testing.assert_array_equal(after[1], before[1])
-    assert (tmp_path / "i" / VECTORS).stat().st_size == 2 * 8 * len(index)
+    assert [path.stat().st_size for path in (tmp_path / "i").glob("*.f16")] == [2 * 8 * len(index)]
     index.close()
     with VectorIndex.open(tmp_path / "i") as again:
         assert len(again) == 14
@@ -76,6 +78,30 @@ def test_files_are_replaced_removed_and_compacted(tmp_path: Path) -> None:
         "same": ["001.mp4"],
         "gone": ["003.mp4", "004.mp4", "005.mp4"],
     }
+
+
+def test_compacting_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, vectors = filled(tmp_path / "i", 6)
+    index.remove(["000.mp4", "003.mp4"])
+    before = index.search(vectors[:5], 4)
+    whole = VectorIndex._transaction
+
+    @contextmanager
+    def cut_off(self: VectorIndex) -> Iterator[None]:
+        with whole(self):
+            yield
+            raise KeyboardInterrupt  # all is written but the last word
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorIndex, "_transaction", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            index.compact()
+    index.close()
+    with VectorIndex.open(tmp_path / "i", writes=True) as again:
+        np.testing.assert_array_equal(again.search(vectors[:5], 4), before)
+        again.compact()
+        again.compact()
+        np.testing.assert_array_equal(again.search(vectors[:5], 4)[1], before[1])
 
 
 def test_near_duplicates_are_grouped(tmp_path: Path) -> None:

@@ -22,13 +22,11 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
 
-Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
+Kind = Literal["method", "encoder", "tracker"]
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
     "tracker": "tapetum.trackers",
-    "task": "tapetum.tasks",
-    "benchmark": "tapetum.benchmarks",
 }
 """Groups of entry points, by what their classes are."""
 _given: dict[type, str] = {}

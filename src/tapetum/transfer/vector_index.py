@@ -2,7 +2,7 @@
 
     FOLDER/index.sqlite     about: model, channels, format; files: path, fingerprint;
                             pieces: row, file, start_s, stop_s, thumbnail
-    FOLDER/vectors.f16      float16, a row a piece, of unit length
+    FOLDER/vectors.f16      float16, a row a piece, of unit length; after each `compact` in turns vectors-2.f16 and this
 
 SQLite says what is there: a row of `vectors.f16` that no piece names is left over from a process that was killed, and is
 written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
@@ -25,7 +25,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 
 FORMAT = 1
-DATABASE, VECTORS = "index.sqlite", "vectors.f16"
+DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
 _BLOCK = 1 << 16
 """Rows that are multiplied at a time."""
 _WAIT_S = 5.0
@@ -99,7 +99,7 @@ class VectorIndex:
         """
         folder = Path(folder)
         path = folder / DATABASE
-        if not path.is_file() or not (folder / VECTORS).is_file():
+        if not path.is_file():
             raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
         try:
             mode = "rw" if writes else "ro"
@@ -123,9 +123,10 @@ class VectorIndex:
             raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
         index = cls(folder, database, writes)
         rows = index._rows()
-        if (folder / VECTORS).stat().st_size < 2 * rows * index.channels:
+        vectors = index._vectors()
+        if not vectors.is_file() or vectors.stat().st_size < 2 * rows * index.channels:
             database.close()
-            raise BadInput(f"{folder / VECTORS} is shorter than its {rows} rows; make the index again")
+            raise BadInput(f"{vectors} is shorter than its {rows} rows, or gone; make the index again")
         return index
 
     def close(self) -> None:
@@ -157,8 +158,8 @@ class VectorIndex:
             raise BadInput(f"there are {len(pieces)} pieces of {path} and {len(unit)} vectors; give one for each")
         first = self._rows()
         try:
-            os.truncate(self.folder / VECTORS, 2 * first * self.channels)  # rows that no piece names
-            with open(self.folder / VECTORS, "ab") as file:
+            os.truncate(self._vectors(), 2 * first * self.channels)  # rows that no piece names
+            with open(self._vectors(), "ab") as file:
                 file.write(unit.astype(np.float16).tobytes())
                 file.flush()
             with self._transaction():
@@ -178,15 +179,16 @@ class VectorIndex:
         return gone
 
     def compact(self) -> None:
-        """Write the vectors anew without the rows of files that are gone."""
-        rows = self._numbers()
-        temporary = self.folder / f".{VECTORS}.new"
-        with open(temporary, "wb") as file:
+        """Write the vectors anew without the rows of files that are gone; where it is killed the index is as it was."""
+        rows, before = self._numbers(), self._vectors()
+        after = self.folder / (VECTORS if before.name != VECTORS else OTHER_VECTORS)
+        with open(after, "wb") as file:
             for block in _blocks(rows):
                 file.write(np.ascontiguousarray(self._matrix()[block]).tobytes())
         with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
             self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
-            temporary.replace(self.folder / VECTORS)
+            self._database.execute("insert or replace into about values ('vectors', ?)", (after.name,))
+        before.unlink()
         self._live = None
 
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
@@ -265,6 +267,11 @@ class VectorIndex:
             raise BadInput("a vector is not finite, or of length 0, and points nowhere; compute it again")
         return vectors / lengths
 
+    def _vectors(self) -> Path:
+        """Find the file of vectors that the database names; only the two names of this module are taken."""
+        named = self._database.execute("select value from about where name = 'vectors'").fetchone()
+        return self.folder / (OTHER_VECTORS if named == (OTHER_VECTORS,) else VECTORS)
+
     def _rows(self) -> int:
         """Rows up to the last one that a piece names."""
         return self._database.execute("select coalesce(max(row) + 1, 0) from pieces").fetchone()[0]
@@ -280,7 +287,7 @@ class VectorIndex:
         rows = self._rows()
         if not rows:
             return np.zeros((0, self.channels), np.float16)
-        return np.memmap(no_pipe(self.folder / VECTORS), np.float16, "r", shape=(rows, self.channels))
+        return np.memmap(no_pipe(self._vectors()), np.float16, "r", shape=(rows, self.channels))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
