@@ -52,10 +52,11 @@ def draw() -> str:
         for k, name in enumerate(names):
             x = WIDTH * (k + 1) / (len(names) + 1)
             at[name] = x, y
-            w = len(name) * LETTER + 22
+            label = name.removeprefix("systems.")
+            w = len(label) * LETTER + 22
             size = f'width="{w:.0f}" height="{HEIGHT}" rx="7"'
             boxes.append(f'<rect x="{x - w / 2:.0f}" y="{y}" {size} fill="{tint}" stroke="#667"/>')
-            boxes.append(f'<text x="{x:.0f}" y="{y + 20}" text-anchor="middle">{name}</text>')
+            boxes.append(f'<text x="{x:.0f}" y="{y + 20}" text-anchor="middle">{label}</text>')
     lines = []
     for a, b in arrows(list(at)):
         (x1, y1), (x2, y2) = at[a], at[b]
