@@ -147,7 +147,7 @@ def test_damage_names_the_video_and_the_field(tmp_path: Path, field: str, value:
         (3, "no dict or list"),
         ({"a": 3}, "video 'a' is a int"),
         ({"a": {"video": 1}}, "field 'points': missing"),
-        ({"a": print}, r"names \w+\.print"),
+        ({"a": eval}, r"names \w+\.eval"),
     ],
 )
 def test_other_pickles_are_refused(tmp_path: Path, content: Any, message: str) -> None:

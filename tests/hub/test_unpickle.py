@@ -173,8 +173,8 @@ def test_files_are_named_in_errors(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(BadInput, match=r"a\.pkl is empty"):
         load_pickle(path)
-    path.write_bytes(pickle.dumps(print))
-    with pytest.raises(BadInput, match=r"a\.pkl: the pickle names builtins\.print"):
+    path.write_bytes(pickle.dumps(eval))
+    with pytest.raises(BadInput, match=r"a\.pkl: the pickle names builtins\.eval"):
         load_pickle(path)
     with pytest.raises(BadInput, match="cannot read"):
         load_pickle(tmp_path)
