@@ -177,6 +177,10 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     filled(tmp_path / "i")[0].close()
     with pytest.raises(BadInput, match="an index already"):
         VectorIndex.create(tmp_path / "i", "net", 8)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / VECTORS).write_bytes(b"somebody's")
+    with pytest.raises(BadInput, match=r"is there, and no index\.sqlite"):
+        VectorIndex.create(tmp_path / "own", "net", 8)
     (tmp_path / "i" / VECTORS).write_bytes(b"x" * 100)
     with pytest.raises(BadInput, match="shorter than its 150 rows"):
         VectorIndex.open(tmp_path / "i")

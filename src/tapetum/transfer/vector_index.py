@@ -88,6 +88,8 @@ class VectorIndex:
         folder = Path(folder)
         if (folder / DATABASE).exists():
             raise BadInput(f"{folder} holds an index already; open it, or give another folder")
+        if (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size:
+            raise BadInput(f"{folder / VECTORS} is there, and no {DATABASE} that says what it is; give another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / VECTORS).touch()
