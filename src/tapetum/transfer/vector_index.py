@@ -222,6 +222,10 @@ class VectorIndex:
         query = "select row from pieces join files on files.id = file where path = ? order by row"
         return np.fromiter((row for (row,) in self._database.execute(query, (path,))), np.int64)
 
+    def unused_rows(self) -> int:
+        """Count the rows of the file of vectors that no piece names any more."""
+        return self._rows() - len(self)
+
     def rows(self) -> Int64[np.ndarray, " n"]:
         """Read the rows of all pieces, ascending."""
         return self._numbers()
