@@ -107,7 +107,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
     options.check()
     place, words = options.place_and_words()
     with open_library(place) as library:
-            reference = str(options.model or stored_reference(library))
+        reference = str(options.model or stored_reference(library))
         models = _Models(library, reference, place)
         if options.duplicates or options.clusters is not None:
             from tapetum.app.library_groups import find_groups
