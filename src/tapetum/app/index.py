@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.library_model import LibraryModel, better_model, default_model, describe_model, portable, stored_reference
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, run_jobs
@@ -16,7 +17,6 @@ from tapetum.core.jobs import Engine, run_jobs
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.library_model import LibraryModel
     from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
@@ -55,6 +55,9 @@ class IndexOptions:
             raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
         if self.workers < 1:
             raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        for place in self.folders:
+            if not Path(place).exists():
+                raise BadInput(f"there is no {place}; give a folder with images or films")
         if self.out is None and (len(self.folders) > 1 or not Path(self.folders[0]).is_dir()):
             raise BadInput("an index of several folders or of files needs a place of its own; give --out INDEX")
 
@@ -103,8 +106,8 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     or another process is changing it, or the model makes no vectors.
     """
     options.check()
-    from tapetum.app.library_model import LibraryModel, better_model, default_model, describe_model, portable
-    from tapetum.transfer.vector_index import DATABASE, VectorIndex
+    from tapetum.transfer.index_database import DATABASE, refusing_damage
+    from tapetum.transfer.vector_index import VectorIndex
 
     out = Path(options.out) if options.out is not None else Path(options.folders[0]) / HIDDEN
     files = library_files(options.folders, listener)
@@ -115,8 +118,8 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
         VectorIndex.create(
             out, model.identity, model.channels, reference=reference, words="yes" if model.reads_words else ""
         ).close()
-    with VectorIndex.open(out, writes=True) as opened:
-        reference = options.model or opened.about.get("reference", "")
+    with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
+        reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
             model = LibraryModel(options.model, options.device)
         changes = _Changes(opened, files, options, listener)
@@ -155,8 +158,6 @@ def library_files(folders: Sequence[File], listener: Listener) -> list[Path]:
 
     files: list[Path] = []
     for place in map(Path, folders):
-        if not place.exists():
-            raise BadInput(f"there is no {place}; give a folder with images or films")
         inside = files_below(place) if place.is_dir() else [place]
         files += [Path(os.path.abspath(file)) for file in inside if file.suffix.lower() in IMAGES | VIDEOS]
     named = [file for file in dict.fromkeys(files) if _is_text(str(file))]
@@ -205,7 +206,7 @@ class _Changes:
         self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
-    def look(self, model: "LibraryModel", reference: str) -> None:
+    def look(self, model: LibraryModel, reference: str) -> None:
         """Look at all files whose content the index has not; each is in the index as soon as it is done."""
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
@@ -280,13 +281,11 @@ def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield images
 
 
-def _make_model(reference: str, device: str | None) -> "LibraryModel":
-    from tapetum.app.library_model import LibraryModel
-
+def _make_model(reference: str, device: str | None) -> LibraryModel:
     return LibraryModel(reference, device)
 
 
-def _look_at(item: Sequence[tuple[str, str]], model: "LibraryModel") -> list[_Looked]:
+def _look_at(item: Sequence[tuple[str, str]], model: LibraryModel) -> list[_Looked]:
     looked = []
     for path, mark in item:
         try:

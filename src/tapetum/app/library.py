@@ -1,6 +1,5 @@
 """What `tapetum search` looks in: an index of `tapetum index`, or a table of `tapetum embed`; both answer alike."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tapetum.app.embedding_table import read_table
 from tapetum.app.index import HIDDEN
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import is_reference, split_reference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,24 +137,14 @@ def open_library(place: str | Path) -> "Iterator[Library]":
     if not path.is_dir():
         yield _table(path)
         return
-    from tapetum.transfer.vector_index import DATABASE, VectorIndex
+    from tapetum.transfer.index_database import DATABASE, refusing_damage
+    from tapetum.transfer.vector_index import VectorIndex
 
     inner = path / HIDDEN
-    try:
-        with VectorIndex.open(inner if (inner / DATABASE).is_file() else path) as index:
-            if not len(index):
-                raise BadInput(f"the index {place} is empty; make it again: tapetum index FOLDER")
-            yield index
-    except sqlite3.Error as error:
-        raise BadInput(f"the index {place} is damaged ({error}); remove it, and make it again with tapetum index") from error
-
-
-def stored_reference(library: Library) -> str:
-    """Read what the library's weights were loaded by. Raises BadInput for code: a file must not choose what is run."""
-    reference = library.about.get("reference", "")
-    if is_reference(split_reference(reference, "encoder")[0], "encoder"):
-        raise BadInput(f"the index was made by code, {reference[:200]}; if you trust that, say so: --model {reference[:200]}")
-    return reference
+    with refusing_damage(place), VectorIndex.open(inner if (inner / DATABASE).is_file() else path) as index:
+        if not len(index):
+            raise BadInput(f"the index {place} is empty; make it again: tapetum index FOLDER")
+        yield index
 
 
 def _table(path: Path) -> Table:

@@ -2,13 +2,14 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.word_models import fetch_command, installed_word_model, is_here
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import is_reference, split_reference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,17 @@ def better_model(reads_words: bool) -> str | None:
 def portable(reference: str) -> str:
     """Write a reference so that it holds in any working directory."""
     return os.path.abspath(reference) if Path(reference).exists() else reference
+
+
+def stored_reference(about: Mapping[str, str]) -> str:
+    """Read what the weights of an index or a table are loaded by; "" where it does not say.
+
+    Raises BadInput for code: a file must not choose what is run.
+    """
+    reference = about.get("reference", "")
+    if is_reference(split_reference(reference, "encoder")[0], "encoder"):
+        raise BadInput(f"the index was made by code, {reference[:200]}; if you trust that, say so: --model {reference[:200]}")
+    return reference
 
 
 def identity_of(model: Any) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.library import Library, open_library, stored_reference
+from tapetum.app.library import Library, open_library
+from tapetum.app.library_model import stored_reference
 from tapetum.app.search_results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.app.word_models import fetch_command
@@ -107,7 +108,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
     options.check()
     place, words = options.place_and_words()
     with open_library(place) as library:
-        reference = str(options.model or stored_reference(library))
+        reference = str(options.model or stored_reference(library.about))
         models = _Models(library, reference, place)
         if options.duplicates or options.clusters is not None:
             from tapetum.app.library_groups import find_groups
