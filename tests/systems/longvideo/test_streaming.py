@@ -133,8 +133,8 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
         with pytest.raises(BadInput, match="the index of another model"):
             tapetum.search("a", index=index, model=model)
     Image.fromarray(frames(1)[0]).save(weights / "a.png")
-    tapetum.embed((weights / "a.png",), out=index)  # by another system, which does not say which
-    with pytest.raises(BadInput, match="is no table of tapetum embed for search"):
+    tapetum.embed((weights / "a.png",), out=index)  # by another system
+    with pytest.raises(BadInput, match="the index of another model"):
         tapetum.search("a", index=index, model=model)
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     clip, two = frames(), ("a", "b")
     with pytest.raises(BadInput, match="give two or more different answers"):
         tapetum.answer(clip, "what ?", options=("a",), model=weights)
-    with pytest.raises(BadInput, match="there is no --index; make one"):
+    with pytest.raises(BadInput, match="there are no WORDS"):
         tapetum.search("a")
     with pytest.raises(BadInput, match="more than 0"):
         tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
@@ -151,7 +151,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
         tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
     for words, index, said in (
         (" ", "x.npz", "no WORDS"),
-        ("a", "x.txt", "is no table;"),
+        ("a", "x.txt", "there is no index"),
         ("a", "x.npz", "is no table of tapetum embed"),
     ):
         with pytest.raises(BadInput, match=said):
