@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.hub import serve
 
 from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find
 from tapetum.hub.repositories import RECORD_FILE, parse_repository, read_record, wanted_files
-from tests.support.hub import serve
 
 FILES = {"config.json": b'{"model_type": "paligemma"}', "model.safetensors": b"x" * 5000, "README.md": b"no"}
 FILES |= {"tokenizer.model": b"pieces", "pytorch_model.bin": b"no"}

@@ -138,7 +138,8 @@ def prepare(
     size = how.resized(int(x.shape[2]), int(x.shape[3]))
     if size != x.shape[2:]:
         x = _resized(x, size, how)
-    top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
+    spare = [have - want for have, want in zip(size, how.size, strict=True)]
+    top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + how.size[0], left : left + how.size[1]]
     mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()

