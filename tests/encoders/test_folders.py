@@ -103,6 +103,30 @@ def test_images_need_no_tokenizer_and_words_say_what_is_wrong_with_it(tmp_path: 
             tapetum.load(tmp_path).embed_texts(texts)
 
 
+def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What learns from images, or on top of them, has no text tower in memory."""
+    from tapetum.encoders import load
+    from tapetum.encoders.vit import ViT
+    from tapetum.systems.longvideo.inflation import inflate_from
+    from tapetum.systems.paligemma.adopted import adopted_encoder
+    from tapetum.systems.pretraining.recipes import is_trained, trained_architecture
+
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    encoder_folders.siglip2(tmp_path / "google--siglip2-base-patch32-256")
+    encoder_folders.dinov2(tmp_path / "own--dino")
+    both, alone = tapetum.load("siglip2-base-32"), load("siglip2-base-32", text=False)
+    assert isinstance(alone, ViT)
+    prepared = both.prepare(images())
+    with torch.no_grad():
+        torch.testing.assert_close(alone(prepared).pooled, both(prepared).pooled)
+    assert is_trained("siglip2-base-32")
+    assert is_trained("own/dino")
+    assert not is_trained("dinov2-small")  # also the name of an architecture: weights:dinov2-small
+    assert trained_architecture("google/siglip2-base-patch32-256", 48).family == "vit"
+    assert adopted_encoder("siglip2-base-32", 64).config.grid == (4, 4)
+    assert inflate_from("own/dino", "vivit-nano", tubelet=(2, 14, 14), size=(56, 56)).config.width == 32
+
+
 def test_shards_and_preprocessing_of_a_repository(tmp_path: Path) -> None:
     from transformers import BitImageProcessor
 

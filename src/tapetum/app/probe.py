@@ -99,7 +99,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
     neighbours = min(options.neighbours, len(train[1]))
-    encoder = load(options.what).to(pick_device(options.device, 0))
+    encoder = load(options.what, text=False).to(pick_device(options.device, 0))
     parts = []
     for task, (images, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None

@@ -32,6 +32,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.folders import from_files
 from tapetum.encoders.processors import of_timm
 from tapetum.encoders.published import PORT, PREFIXES
+from tapetum.encoders.towers import Towers
 from tapetum.hub import loading
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.repositories import FOLDER_FILE
@@ -50,6 +51,7 @@ def load(
     *,
     preprocessing: Preprocessing | None = None,
     seed: int = 0,
+    text: bool = True,
 ) -> Encoder:
     """Load the encoder that a reference stands for, in evaluation mode.
 
@@ -59,6 +61,7 @@ def load(
         dtype: of the weights; None is float32.
         preprocessing: what the caller will do to its images; it must be what the weights were made with.
         seed: of random weights.
+        text: False gives of two towers the one for images alone, without projection; the memory of the other is free again.
 
     Raises:
         BadInput: there is no such thing, it is no encoder, or its tensors do not fit; or the weights want another
@@ -73,6 +76,8 @@ def load(
         encoder = loading.load(reference, device, dtype)
     if not isinstance(encoder, Encoder):
         raise BadInput(f"{name} holds a {type(encoder).__name__}; give an encoder, such as tapetum pretrain makes")
+    if isinstance(encoder, Towers) and not text:
+        encoder = encoder.image
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"

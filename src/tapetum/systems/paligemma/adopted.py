@@ -26,7 +26,7 @@ def adopted_encoder(reference: str, image_size: int) -> ViT:
     """
     from tapetum.encoders import references
 
-    encoder = references.load(reference)
+    encoder = references.load(reference, text=False)
     try:
         return adopt(encoder, image_size)
     except BadInput as error:
