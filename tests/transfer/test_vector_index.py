@@ -12,6 +12,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.transfer import vector_index as module
+from tapetum.transfer import vector_search
 from tapetum.transfer.vector_index import DATABASE, VECTORS, IndexedPiece, VectorIndex, about_files
 
 
@@ -30,7 +31,7 @@ def filled(folder: Path, count: int = 50, channels: int = 8, seed: int = 0) -> t
 @pytest.mark.parametrize("block", [7, 1 << 16])
 @pytest.mark.parametrize("count", [1, 5, 149, 1000])
 def test_search_is_a_sort_of_all_cosines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, count: int) -> None:
-    monkeypatch.setattr(module._blocks, "__defaults__", (block,))
+    monkeypatch.setattr(vector_search, "_BLOCK", block)
     index, vectors = filled(tmp_path / "i")
     queries = np.random.default_rng(1).standard_normal((4, 8))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16).astype(np.float64)
@@ -176,6 +177,10 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     filled(tmp_path / "i")[0].close()
     with pytest.raises(BadInput, match="an index already"):
         VectorIndex.create(tmp_path / "i", "net", 8)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / VECTORS).write_bytes(b"somebody's")
+    with pytest.raises(BadInput, match=r"is there, and no index\.sqlite"):
+        VectorIndex.create(tmp_path / "own", "net", 8)
     (tmp_path / "i" / VECTORS).write_bytes(b"x" * 100)
     with pytest.raises(BadInput, match="shorter than its 150 rows"):
         VectorIndex.open(tmp_path / "i")

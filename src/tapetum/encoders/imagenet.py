@@ -2,6 +2,9 @@
 
 `imagenet_classes.txt` has a line a class: the number of its WordNet noun, by which classes are sorted, and its first name, made
 plainer where two classes share one ("crane (bird)" and "crane (machine)").
+
+`imagenet_groups.txt` has a line for each common noun that means several of them, or one under another name: for living things
+groups of WordNet, whose classes mostly follow each other, for all others what people call so.
 """
 
 from functools import cache
@@ -26,6 +29,21 @@ def synsets() -> tuple[str, ...]:
     'n01440764'
     """
     return tuple(number for number, _ in _lines())
+
+
+@cache
+def class_groups() -> dict[str, tuple[str, ...]]:
+    """List common nouns with the names of the classes that they mean.
+
+    >>> class_groups()["cat"]
+    ('tabby', 'tiger cat', 'Persian cat', 'Siamese cat', 'Egyptian cat')
+    """
+    groups = {}
+    for line in Path(__file__).with_name("imagenet_groups.txt").read_text(encoding="utf-8").splitlines():
+        noun, *spans = line.split()
+        ends = [(int(span.split("-")[0]), int(span.split("-")[-1])) for span in spans]
+        groups[noun] = tuple(class_names()[number] for first, last in ends for number in range(first, last + 1))
+    return groups
 
 
 @cache

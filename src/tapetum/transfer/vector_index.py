@@ -1,16 +1,17 @@
 """A folder of vectors that is searched exactly, renewed file by file, and never left half written.
 
-    FOLDER/index.sqlite     about: model, channels, format; files: path, fingerprint;
-                            pieces: row, file, start_s, stop_s, thumbnail
+    FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint;
+                            pieces: row, file, start_s, stop_s, thumbnail, tags (JSON: name and probability of each)
     FOLDER/vectors.f16      float16, a row a piece, of unit length; after each `compact` in turns vectors-2.f16 and this
 
 SQLite says what is there: a row of `vectors.f16` that no piece names is left over from a process that was killed, and is
 written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
 
-Search is exact: cosines are dot products of unit vectors in float32, computed in blocks of the mapped file, so that memory is
-what the operating system keeps of it. float16 rounds a cosine by at most 0.001.
+Search is exact (`tapetum.transfer.vector_search`), in blocks of the mapped file, so that memory is what the operating system
+keeps of it. float16 rounds a cosine by at most 0.001.
 """
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,18 +24,19 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
 
-FORMAT = 1
+FORMAT = 2
 DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
 _BLOCK = 1 << 16
-"""Rows that are multiplied at a time."""
+"""Rows that are copied at a time."""
 _WAIT_S = 5.0
 """Seconds to wait for another process that writes."""
 _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table files (id integer primary key, path text unique not null, fingerprint text not null);
 create table pieces (row integer primary key, file integer not null references files(id) on delete cascade,
-                     start_s real, stop_s real, thumbnail blob);
+                     start_s real, stop_s real, thumbnail blob, tags text not null);
 create index pieces_of_files on pieces(file);
 """
 
@@ -49,6 +51,8 @@ class IndexedPiece:
     stop_s: float | None = None
     thumbnail: bytes | None = None
     """A small JPEG."""
+    tags: tuple[tuple[str, float], ...] = ()
+    """Names of what a classifier sees in it, the likeliest first, with their probabilities."""
 
 
 class VectorIndex:
@@ -69,14 +73,23 @@ class VectorIndex:
         self.model: str = about["model"]
         """What made the vectors: vectors of different weights or preprocessing do not mix."""
         self.channels = int(about["channels"])
+        self.about: dict[str, str] = about
+        """All that the index says of itself."""
         self._live: Int64[np.ndarray, " n"] | None = None
+        self._mapped: np.ndarray | None = None
+        self._version: int | None = None
 
     @classmethod
-    def create(cls, folder: str | Path, model: str, channels: int) -> "VectorIndex":
-        """Make an empty index. Raises BadInput where there is one already, or the folder cannot be written."""
+    def create(cls, folder: str | Path, model: str, channels: int, **others: str) -> "VectorIndex":
+        """Make an empty index; `others` is noted in `about`.
+
+        Raises BadInput where there is one already, or the folder cannot be written.
+        """
         folder = Path(folder)
         if (folder / DATABASE).exists():
             raise BadInput(f"{folder} holds an index already; open it, or give another folder")
+        if (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size:
+            raise BadInput(f"{folder / VECTORS} is there, and no {DATABASE} that says what it is; give another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / VECTORS).touch()
@@ -84,7 +97,7 @@ class VectorIndex:
             temporary.unlink(missing_ok=True)
             with _connected(temporary) as database:
                 database.executescript(_SCHEMA)
-                about = {"format": str(FORMAT), "model": model, "channels": str(channels)}
+                about = {**others, "format": str(FORMAT), "model": model, "channels": str(channels)}
                 database.executemany("insert into about values (?, ?)", about.items())
             temporary.replace(folder / DATABASE)
         except (OSError, sqlite3.Error) as error:
@@ -157,6 +170,7 @@ class VectorIndex:
         if len(unit) != len(pieces):
             raise BadInput(f"there are {len(pieces)} pieces of {path} and {len(unit)} vectors; give one for each")
         first = self._rows()
+        self._live, self._mapped = None, None
         try:
             os.truncate(self._vectors(), 2 * first * self.channels)  # rows that no piece names
             with open(self._vectors(), "ab") as file:
@@ -165,17 +179,20 @@ class VectorIndex:
             with self._transaction():
                 self._database.execute("delete from files where path = ?", (path,))
                 number = self._database.execute("insert into files (path, fingerprint) values (?, ?)", (path, fingerprint))
-                rows = [(first + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail) for k, p in enumerate(pieces)]
-                self._database.executemany("insert into pieces values (?, ?, ?, ?, ?)", rows)
+                rows = [
+                    (first + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, json.dumps(p.tags))
+                    for k, p in enumerate(pieces)
+                ]
+                self._database.executemany("insert into pieces values (?, ?, ?, ?, ?, ?)", rows)
         except (OSError, sqlite3.Error) as error:
             raise BadInput(f"cannot write the index {self.folder}: {error}; what was there before is intact") from error
-        self._live = None
+        self._live, self._mapped = None, None
 
     def remove(self, paths: Iterable[str]) -> int:
         """Remove files; returns how many were there."""
         with self._transaction():
             gone = sum(self._database.execute("delete from files where path = ?", (path,)).rowcount for path in paths)
-        self._live = None
+        self._live, self._mapped = None, None
         return gone
 
     def compact(self) -> None:
@@ -188,14 +205,31 @@ class VectorIndex:
         with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
             self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
             self._database.execute("insert or replace into about values ('vectors', ?)", (after.name,))
+        self._live, self._mapped = None, None
         before.unlink()
-        self._live = None
 
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
         """Read the pieces of rows, in their order."""
-        query = "select path, start_s, stop_s, thumbnail from pieces join files on files.id = file where row = ?"
+        query = "select path, start_s, stop_s, thumbnail, tags from pieces join files on files.id = file where row = ?"
         entries = [self._database.execute(query, (int(row),)).fetchone() for row in rows]
-        return [IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=t) for p, start, stop, t in entries]
+        return [
+            IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=small, tags=_tags(tags))
+            for p, start, stop, small, tags in entries
+        ]
+
+    def rows_of(self, path: str) -> Int64[np.ndarray, " n"]:
+        """Read the rows of a file's pieces, in their order; none where it is not in the index."""
+        query = "select row from pieces join files on files.id = file where path = ? order by row"
+        return np.fromiter((row for (row,) in self._database.execute(query, (path,))), np.int64)
+
+    def rows(self) -> Int64[np.ndarray, " n"]:
+        """Read the rows of all pieces, ascending."""
+        return self._numbers()
+
+    def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
+        """Read the tags of all pieces that have some, with their rows."""
+        for row, tags in self._database.execute("select row, tags from pieces where tags != '[]' order by row"):
+            yield row, _tags(tags)
 
     def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
         """Read the vectors of rows, by default of all pieces."""
@@ -214,49 +248,22 @@ class VectorIndex:
         Raises:
             BadInput: queries of another width, that are not finite, or of length 0.
         """
-        queries = self._unit(queries)
+        found = self.nearest(queries, count, among)
+        return found.rows, found.cosines
+
+    def nearest(
+        self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
+    ) -> Nearest:
+        """Find what `search` finds, and mean and deviation of the cosines of all pieces."""
         rows = self._numbers() if among is None else self._numbers()[among]
-        best = np.full((len(queries), 0), -np.inf, np.float32)
-        where = np.zeros((len(queries), 0), np.int64)
-        matrix = self._matrix()
-        for block in _blocks(rows):
-            whole = len(block) and block[-1] - block[0] + 1 == len(block)
-            part = matrix[block[0] : block[-1] + 1] if whole else matrix[block]
-            cosines = queries @ part.astype(np.float32).T
-            best = np.concatenate([best, cosines], 1)
-            where = np.concatenate([where, np.broadcast_to(block, cosines.shape)], 1)
-            if best.shape[1] > count:
-                order = np.argsort(-best, 1, kind="stable")[:, :count] if best.shape[1] < 4 * count else _top(best, count)
-                best, where = np.take_along_axis(best, order, 1), np.take_along_axis(where, order, 1)
-        order = np.lexsort((where, -best), axis=1)[:, :count]
-        return np.take_along_axis(where, order, 1), np.take_along_axis(best, order, 1)
+        return find_nearest(self._matrix(), rows, self._unit(queries), count)
 
     def duplicates(self, cosine: float = 0.97) -> list[list[int]]:
         """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
 
         The largest group first, rows in order.
         """
-        rows = self._numbers()
-        parent = list(range(len(rows)))
-
-        def root(k: int) -> int:
-            while parent[k] != k:
-                parent[k] = k = parent[parent[k]]
-            return k
-
-        matrix = self._matrix()
-        for number, block in enumerate(_blocks(rows, 2048)):
-            left, at = matrix[block].astype(np.float32), number * 2048
-            for other in range(at, len(rows), 2048):
-                right = matrix[rows[other : other + 2048]].astype(np.float32)
-                for i, j in zip(*np.nonzero(left @ right.T >= cosine), strict=True):
-                    if at + i < other + j:
-                        first, second = root(at + int(i)), root(other + int(j))
-                        parent[max(first, second)] = min(first, second)
-        groups: dict[int, list[int]] = {}
-        for k in range(len(rows)):
-            groups.setdefault(root(k), []).append(int(rows[k]))
-        return sorted((group for group in groups.values() if len(group) > 1), key=lambda group: (-len(group), group[0]))
+        return group_duplicates(self._matrix(), self._numbers(), cosine)
 
     def _unit(self, vectors: Float[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
         vectors = np.asarray(vectors, np.float32)
@@ -277,17 +284,26 @@ class VectorIndex:
         return self._database.execute("select coalesce(max(row) + 1, 0) from pieces").fetchone()[0]
 
     def _numbers(self) -> Int64[np.ndarray, " n"]:
-        if self._live is None or not self.writes:
+        self._forget_what_changed()
+        if self._live is None:
             self._live = np.fromiter(
                 (row for (row,) in self._database.execute("select row from pieces order by row")), np.int64
             )
         return self._live
 
     def _matrix(self) -> np.ndarray:
-        rows = self._rows()
-        if not rows:
-            return np.zeros((0, self.channels), np.float16)
-        return np.memmap(no_pipe(self._vectors()), np.float16, "r", shape=(rows, self.channels))
+        self._forget_what_changed()
+        if self._mapped is None:
+            rows, name = self._rows(), no_pipe(self._vectors())
+            empty = np.zeros((0, self.channels), np.float16)
+            self._mapped = np.memmap(name, np.float16, "c", shape=(rows, self.channels)) if rows else empty
+        return self._mapped
+
+    def _forget_what_changed(self) -> None:
+        """Drop what was read of an index that another process has changed since."""
+        version = self._database.execute("pragma data_version").fetchone()[0]
+        if version != self._version:
+            self._live, self._mapped, self._version = None, None, version
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -315,14 +331,8 @@ def _blocks(rows: Int64[np.ndarray, " n"], size: int = _BLOCK) -> Iterator[Int64
         yield rows[first : first + size]
 
 
-def _top(values: Float32[np.ndarray, "q n"], count: int) -> Int64[np.ndarray, "q k"]:
-    """Find the columns of the largest values; of equal ones at the border the earlier columns."""
-    border = -np.partition(-values, count - 1, axis=1)[:, count - 1 : count]
-    chosen = []
-    for row, least in zip(values, border[:, 0], strict=True):
-        above, equal = np.flatnonzero(row > least), np.flatnonzero(row == least)
-        chosen.append(np.sort(np.concatenate([above, equal[: count - len(above)]])))
-    return np.array(chosen, np.int64)
+def _tags(text: str) -> tuple[tuple[str, float], ...]:
+    return tuple((str(name), float(probability)) for name, probability in json.loads(text))
 
 
 def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:

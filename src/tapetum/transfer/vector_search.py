@@ -1,0 +1,146 @@
+"""Exact search among unit vectors: the nearest by cosine, and groups of near duplicates. Imports no torch by itself.
+
+Cosines are dot products in float32. A search looks at all vectors: a first pass multiplies them as they are stored, in float16,
+whose sums err by at most `_ERROR`; vectors that can be among the nearest for all that are then multiplied again in float32. So
+the result is that of float32, at the speed at which memory is read, and nothing is held but a cosine for each vector.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int64
+
+_BLOCK = 1 << 16
+"""Rows that are multiplied at a time."""
+_ERROR = 2e-3
+"""Bound of the error of a cosine of the first pass: a query rounded to float16 (2^-11 at most), sums in float32, and the result
+rounded to float16 (2^-12 at most) come to half of it."""
+_MANY = 1 << 24
+"""Numbers of a matrix from which on torch multiplies it; a smaller one is done before torch is imported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """The nearest vectors of some queries, and how all others lie about them."""
+
+    rows: Int64[np.ndarray, "q k"]
+    """Rows of the matrix, the most alike first; of equal ones the earlier row."""
+    cosines: Float32[np.ndarray, "q k"]
+    mean: Float32[np.ndarray, " q"]
+    """Mean cosine of the query with all vectors."""
+    deviation: Float32[np.ndarray, " q"]
+    """Standard deviation of these cosines."""
+
+
+def find_nearest(
+    matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], queries: Float32[np.ndarray, "q c"], count: int
+) -> Nearest:
+    """Find the rows whose vectors are most alike, with their cosines.
+
+    Args:
+        matrix: unit vectors.
+        rows: which rows to look at, ascending.
+        queries: unit vectors.
+        count: how many to find; fewer where there are fewer.
+
+    >>> matrix = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float16)
+    >>> found = find_nearest(matrix, np.arange(3), np.array([[0, 1]], np.float32), 2)
+    >>> found.rows.tolist(), found.cosines.astype(float).round(2).tolist()
+    ([[2, 1]], [[1.0, 0.8]])
+    """
+    each = [_nearest_of_one(matrix, rows, query, count) for query in queries]
+    few = min(count, len(rows))
+    return Nearest(
+        rows=np.array([one[0] for one in each], np.int64).reshape(len(queries), few),
+        cosines=np.array([one[1] for one in each], np.float32).reshape(len(queries), few),
+        mean=np.array([one[2] for one in each], np.float32),
+        deviation=np.array([one[3] for one in each], np.float32),
+    )
+
+
+def group_duplicates(matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], cosine: float) -> list[list[int]]:
+    """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
+
+    The largest group first, rows in order.
+
+    >>> group_duplicates(np.array([[1, 0], [0, 1], [1, 0.01]], np.float16), np.arange(3), 0.97)
+    [[0, 2]]
+    """
+    parent = list(range(len(rows)))
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = k = parent[parent[k]]
+        return k
+
+    for number, block in enumerate(_blocks(rows, 2048)):
+        left, at = matrix[block].astype(np.float32), number * 2048
+        for other in range(at, len(rows), 2048):
+            right = matrix[rows[other : other + 2048]].astype(np.float32)
+            for i, j in zip(*np.nonzero(left @ right.T >= cosine), strict=True):
+                if at + i < other + j:
+                    first, second = root(at + int(i)), root(other + int(j))
+                    parent[max(first, second)] = min(first, second)
+    groups: dict[int, list[int]] = {}
+    for k in range(len(rows)):
+        groups.setdefault(root(k), []).append(int(rows[k]))
+    return sorted((group for group in groups.values() if len(group) > 1), key=lambda group: (-len(group), group[0]))
+
+
+def cosines_of(
+    matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], queries: Float32[np.ndarray, "q c"]
+) -> Float32[np.ndarray, "q n"]:
+    """Compute the cosines of queries with rows in float32, block by block."""
+    parts = [queries @ _block_of(matrix, block).astype(np.float32).T for block in _blocks(rows)]
+    return np.concatenate([np.zeros((len(queries), 0), np.float32), *parts], 1)
+
+
+def _nearest_of_one(
+    matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], query: Float32[np.ndarray, " c"], count: int
+) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, " k"], float, float]:
+    if not len(rows):
+        return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0, 0.0
+    about = _first_pass(matrix, rows, query)
+    chosen = rows
+    if count < len(rows):
+        chosen = rows[about >= _largest(about, count) - 2 * _ERROR]
+    cosines = cosines_of(matrix, chosen, query[None])[0]
+    order = np.lexsort((chosen, -cosines))[:count]
+    return chosen[order], cosines[order], float(about.mean()), float(about.std())
+
+
+def _largest(values: Float32[np.ndarray, " n"], count: int) -> np.float32:
+    """The `count`-th largest; most values are dropped by the `count`-th largest of the first block, which is not above it."""
+    if count < _BLOCK < len(values):
+        values = values[values >= _largest(values[:_BLOCK], count)]
+    return np.partition(values, len(values) - count)[len(values) - count]
+
+
+def _first_pass(
+    matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], query: Float32[np.ndarray, " c"]
+) -> Float32[np.ndarray, " n"]:
+    """Cosines that err by `_ERROR` at most."""
+    if len(rows) * len(query) < _MANY:
+        return cosines_of(matrix, rows, query[None])[0]
+    import torch
+
+    half = torch.from_numpy(query).half()
+    about = np.empty(len(rows), np.float32)
+    with torch.inference_mode():
+        for number, block in enumerate(_blocks(rows)):
+            part = np.require(_block_of(matrix, block), requirements="W")  # torch warns of memory that it may not write to
+            about[number * _BLOCK : number * _BLOCK + len(block)] = torch.mv(torch.from_numpy(part), half).float().numpy()
+    return about
+
+
+def _block_of(matrix: Float16[np.ndarray, "m c"], block: Int64[np.ndarray, " n"]) -> Float16[np.ndarray, "n c"]:
+    """Rows of a matrix: a view where they lie one behind the other."""
+    whole = len(block) and block[-1] - block[0] + 1 == len(block)
+    return matrix[block[0] : block[-1] + 1] if whole else matrix[block]
+
+
+def _blocks(rows: Int64[np.ndarray, " n"], size: int | None = None) -> Iterator[Int64[np.ndarray, " m"]]:
+    size = size or _BLOCK
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
