@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find
-from tapetum.hub.repositories import RECORD_FILE, parse_repository, read_record, wanted_files
+from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, parse_repository, read_record
 
 FILES = {"config.json": b'{"model_type": "paligemma"}', "model.safetensors": b"x" * 5000, "README.md": b"no"}
 FILES |= {"tokenizer.model": b"pieces", "pytorch_model.bin": b"no"}
@@ -115,7 +115,7 @@ def test_a_repository_that_no_name_stands_for_comes_by_its_own(fetched):
 )
 def test_repositories_without_what_is_needed_are_refused(files, message):
     with pytest.raises(BadInput, match=message):
-        wanted_files(files, None, "a/b")
+        files_to_fetch(files, None, "a/b")
 
 
 def test_paths_are_no_repositories(tmp_path, monkeypatch):

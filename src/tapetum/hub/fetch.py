@@ -14,7 +14,7 @@ from tapetum.hub import registry
 from tapetum.hub.connection import USUAL, Limits, check_address, within
 from tapetum.hub.download import Record, download
 from tapetum.hub.loading import named
-from tapetum.hub.repositories import RECORD_FILE, is_folder, wanted_files
+from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 
 Progress = Callable[[int, int | None], None]
 
@@ -74,8 +74,8 @@ def fetch_folder(
     part = target.with_name(f"{target.name}.part")
     about = _described(entry, limits, lambda: progress(0, None))
     repository = str(about.id or entry.repository)  # its new name, where it has moved
-    wanted = set(wanted_files([file.rfilename for file in about.siblings or []], entry.files, repository))
-    files = [file for file in about.siblings or [] if file.rfilename in wanted]
+    names = set(files_to_fetch([file.rfilename for file in about.siblings or []], entry.files, repository))
+    files = [file for file in about.siblings or [] if file.rfilename in names]
     total, done = sum(file.size or 0 for file in files), 0
     licence = _licence(about) or entry.licence
     gate = f"; gated: {entry.gate or 'ask for access on its page'}" if about.gated else ""

@@ -67,7 +67,7 @@ class Weights:
     revision: str | None = None
     """Branch, tag or hash of a commit of the repository; None: main, whose hash is recorded."""
     files: tuple[str, ...] | None = None
-    """Patterns of the files that are wanted of the repository; None: as `tapetum.hub.repositories.wanted_files` chooses."""
+    """Patterns of the files that are wanted of the repository; None: as `tapetum.hub.repositories.files_to_fetch` chooses."""
     gate: str | None = None
     """What a person has to do before the repository gives its files."""
     size: int | None = None

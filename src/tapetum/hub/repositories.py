@@ -3,7 +3,7 @@
     OWNER/NAME, OWNER/NAME@REVISION, hf:OWNER/NAME      a repository, whose files `tapetum weights fetch` brings
 
 Imports no torch. Wanted are configs, tokenizers and safetensors, no pickles and no code. Where a repository has the same
-weights in two layouts, of open_clip and of timm or transformers, that of open_clip is taken, for it has both towers.
+weights in two layouts, of open_clip and of timm or transformers, that of open_clip is chosen, for it has both towers.
 """
 
 import re
@@ -60,7 +60,7 @@ def is_folder(path: Path) -> bool:
     return any((path / name).is_file() for name in (FOLDER_FILE, OPEN_CLIP_FILE))
 
 
-def wanted_files(names: Sequence[str], patterns: Sequence[str] | None, repository: str) -> list[str]:
+def files_to_fetch(names: Sequence[str], patterns: Sequence[str] | None, repository: str) -> list[str]:
     """Choose what is fetched of the files of a repository.
 
     Args:
@@ -71,25 +71,25 @@ def wanted_files(names: Sequence[str], patterns: Sequence[str] | None, repositor
     Raises:
         BadInput: it has no config or no safetensors.
 
-    >>> wanted_files(["config.json", "model.safetensors", "pytorch_model.bin", "README.md"], None, "a/b")
+    >>> files_to_fetch(["config.json", "model.safetensors", "pytorch_model.bin", "README.md"], None, "a/b")
     ['config.json', 'model.safetensors']
     """
     top = [name for name in names if "/" not in name and "\\" not in name and name != RECORD_FILE]
     weights = [name for name in top if name.endswith(".safetensors")]
     if patterns is None:
         both = OPEN_CLIP_WEIGHTS in weights and OPEN_CLIP_FILE in top
-        taken = {OPEN_CLIP_WEIGHTS} if both else {name for name in weights if name.startswith("model")} or set(weights)
-        patterns = (*_CONFIGS, *sorted(taken))
-    wanted = [name for name in top if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    if not any(name in (FOLDER_FILE, OPEN_CLIP_FILE) for name in wanted):
+        chosen = {OPEN_CLIP_WEIGHTS} if both else {name for name in weights if name.startswith("model")} or set(weights)
+        patterns = (*_CONFIGS, *sorted(chosen))
+    matching = [name for name in top if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if not any(name in (FOLDER_FILE, OPEN_CLIP_FILE) for name in matching):
         raise BadInput(f"{repository} has neither {FOLDER_FILE} nor {OPEN_CLIP_FILE}; give a repository with one")
-    if not any(name.endswith(".safetensors") for name in wanted):
+    if not any(name.endswith(".safetensors") for name in matching):
         pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
-        found = f"only pickles ({pickles[0]})" if pickles else "no weights"
+        content = f"only pickles ({pickles[0]})" if pickles else "no weights"
         raise BadInput(
-            f"{repository} has {found}, and tapetum fetches safetensors; look for a mirror, as of timm, that has them"
+            f"{repository} has {content}, and tapetum fetches safetensors; look for a mirror, as of timm, that has them"
         )
-    return wanted
+    return matching
 
 
 def read_record(folder: Path) -> dict[str, str]:

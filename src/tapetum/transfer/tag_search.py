@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from tapetum.core.errors import BadInput
 
 _LITTLE = frozenset(
-    ("a", "an", "the", "of", "on", "in", "at", "by", "to", "with", "and", "or", "for", "from", "is", "are", "it", "its", "this")
-    + ("that", "my", "your", "some", "any", "photo", "image", "picture", "video")
+    (
+        *("a", "an", "the", "of", "on", "in", "at", "by", "to", "with", "and", "or", "for", "from", "is", "are", "it", "its"),
+        *("this", "that", "my", "your", "some", "any", "photo", "image", "picture", "video"),
+    )
 )
 """Words that name nothing."""
 _LONGEST = 4
