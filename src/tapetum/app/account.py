@@ -80,11 +80,11 @@ class Cost(Result):
 
     @property
     def flops(self) -> int:
-        """What the hardware does."""
+        """Count the FLOPs that the hardware does."""
         return sum(self.phases.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it; MACs are half of the FLOPs."""
+        """Write all of it as JSON values; MACs are half of the FLOPs."""
         ends = {
             name: {"value": i.value, "low": i.low, "high": i.high}
             for name, i in (("core_hours", self.hours), ("energy_kwh", self.energy_kwh), ("co2_kg", self.co2_kg))
@@ -138,7 +138,7 @@ class Cost(Result):
 
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
-    """Say what a model or run costs. Raises BadInput for what there is not, and settings that don't go together."""
+    """Compute what a model or run costs. Raises BadInput for what there is not, and settings that don't go together."""
     options.check()
     path = Path(options.what)
     if path.name == FILE or (path / FILE).is_file():

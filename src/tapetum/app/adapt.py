@@ -65,7 +65,7 @@ class Verified(Result):
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it."""
+        """Write all of it as JSON values."""
         return {
             "file": str(self.file),
             "adapter": self.adapter,

@@ -37,7 +37,7 @@ class LivePassage(Result):
     """Of what is remembered."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
+        """Write it as JSON values."""
         about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
         return {"type": "passage", **about, "so_far": self.so_far, "memory_bytes": self.memory_bytes}
 
@@ -79,11 +79,11 @@ class ChosenLive(Result):
     """That came while others were being looked at."""
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of it."""
+        """Write it as JSON values."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """Say the answer to all of it."""
+        """Write the answer about all of the stream."""
         return f"all in all: {self.answer}"
 
 
@@ -134,7 +134,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
-    """Give the model with a cap of memories, if it needs one. Raises BadInput for one that cannot see a stream for ever."""
+    """Cap the memories of a model, if it needs that. Raises BadInput for one that cannot see a stream for ever."""
     from tapetum.systems.longvideo.inflation import continue_from
 
     config = model.config.video

@@ -61,7 +61,7 @@ def in_blocks(
 
 
 def spoken(seconds: float) -> str:
-    """Say how long something takes, roughly.
+    """Write a duration in its largest unit, roughly.
 
     >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
     ('42 s', '10 min', '2.5 h', '3.5 days')

@@ -30,7 +30,7 @@ class CaptionOptions(SeeSettings):
 
 @verb(CaptionOptions)
 def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
-    """Say what is to be seen in each image or video.
+    """Caption each image or video.
 
     Raises BadInput as `tapetum.ask`.
     """

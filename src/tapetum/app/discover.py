@@ -81,7 +81,7 @@ class Discovered(Result):
     """How good what looked is on real images, in words."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         return {
             "images": images,

@@ -115,7 +115,7 @@ class Extra:
 
     @property
     def here(self) -> bool:
-        """Say whether all of it is installed."""
+        """Check whether all of it is installed."""
         return None not in self.packages.values()
 
 
@@ -134,13 +134,13 @@ class Health(Result):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Give a line for each thing that does not work; extras that are not there are none."""
+        """List a line for each thing that does not work; extras that are not there are none."""
         failed = [f"{trial.name}: {trial.detail}" for trial in self.trials if not trial.works]
         closed = [f"{folder.path} ({folder.purpose}) cannot be written" for folder in self.folders if not folder.writable]
         return (*failed, *closed)
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {**asdict(self), "extras": [{**asdict(e), "here": e.here} for e in self.extras], "findings": list(self.findings)}
 
     def as_text(self) -> str:

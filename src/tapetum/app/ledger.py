@@ -31,7 +31,7 @@ class RunCosts(Result):
     """Content of each ledger.json (`tapetum.account.ledger`), by the name of its run."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"runs": [{"run": name, **content} for name, content in self.ledgers.items()]}
 
     def as_text(self) -> str:

@@ -243,7 +243,7 @@ def _shown(
 def stopped_by_signals(
     live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
 ) -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP end `live` as the end of its source does, so that what was followed is written.
+    """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as the end of its source does, so that what was followed is written.
 
     A second interrupts.
     """

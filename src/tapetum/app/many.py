@@ -63,17 +63,17 @@ class TrackedMany(Result):
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """Those that could not be tracked."""
+        """List the videos that could not be tracked."""
         return [summary for summary in self.videos if "trouble" in summary]
 
     @property
     def undrawn(self) -> list[dict[str, Any]]:
-        """Those that were tracked, but have no overlay, though one was asked for."""
+        """List the videos that were tracked, but have no overlay, though one was requested."""
         return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
 
     @property
     def done(self) -> list[dict[str, Any]]:
-        """The others."""
+        """List the videos that were tracked."""
         return [summary for summary in self.videos if "trouble" not in summary]
 
     def as_json(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Give name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
+    """List name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
 
     Raises BadInput if nothing was given, or two would have the same name.
     """

@@ -26,7 +26,7 @@ class PointTask(Protocol):
 
     @property
     def part(self) -> Cut:
-        """What of the video is worked on."""
+        """Get the part of the video that is worked on."""
         ...
 
     @property
@@ -127,12 +127,12 @@ class CorrectedPoints:
 
 
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
-    """Give what a tracker with a network is told of kept features; others have none."""
+    """Choose the arguments by which a tracker with a network uses a file of features; others have none."""
     return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
 
 
 def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
-    """Say what `settings` ask for in a video whose true number of frames is known.
+    """Build the task that `settings` request for a video whose true number of frames is known.
 
     Raises BadInput for what it does not have.
     """
@@ -154,7 +154,7 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
 
 
 def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:
-    """Give the points that are asked for, see `request_points`; a grid for which no frame was named lies on the `first`."""
+    """Build the requested points, see `request_points`; a grid for which no frame was named lies on the `first`."""
     given = {name: getattr(settings, name) for name in ("grid", "points", "query", "region")}
     return request_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **given)
 

@@ -64,7 +64,7 @@ class PretrainedEncoder(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Say where the features collapsed, if they did."""
+        """Describe where the features collapsed, if they did."""
         if self.collapsed_at is None:
             return None
         return f"the features collapsed at step {self.collapsed_at + 1}; try a lower --base-lr, in another folder"

@@ -64,7 +64,7 @@ class Probes(Result):
     classes: int
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {
             "knn": self.neighbours,
             "linear": self.linear,

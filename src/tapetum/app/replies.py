@@ -56,7 +56,7 @@ class ImageReply:
         frames: int,
         frame: int | None,
     ) -> "ImageReply":
-        """Make it of a model's reply and what was regions in that, for an image of `size` (width, height)."""
+        """Build it from a model's reply and the regions parsed from that, for an image of `size` (width, height)."""
         import numpy as np
 
         from tapetum.types import Answer, Boxes, Masks
@@ -78,7 +78,7 @@ class ImageReply:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs; masks are COCO's run-length texts."""
+        """Write all of it as JSON values; masks are COCO's run-length texts."""
         from tapetum.data.rle import encode_mask
 
         content: dict[str, Any] = {
@@ -143,7 +143,7 @@ def from_json(row: dict[str, Any]) -> ImageReply:
 
 
 def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Give what stands for an image that could not be asked about."""
+    """Build the row of an image that the model could not be asked about."""
     return {"path": path, "trouble": trouble}
 
 
@@ -172,11 +172,11 @@ class ImageReplies(Result):
 
     @property
     def text(self) -> str:
-        """The words about the first image."""
+        """Get the text about the first image."""
         return self.images[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs."""
+        """Write all of it as JSON values."""
         return {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
 
     def as_text(self) -> str:

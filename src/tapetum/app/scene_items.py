@@ -110,7 +110,7 @@ def make_items(
 
 
 def truth_file(out: Path, name: str) -> Path:
-    """Tell where the truth of an item is."""
+    """Get the path of the ground truth of an item."""
     return out / TRUTH / f"{name}.json"
 
 

@@ -26,7 +26,7 @@ ANSWERS = "answers.json"
 
 
 def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
-    """Say `request` to the model about each image; with `together`, once about all of them.
+    """Ask the model about each image; with `together`, once about all of them.
 
     The listener hears of images that cannot be read and of malformed answers. Raises BadInput: there are no images or none
     can be read, the model is not there, or the prompt is empty or too long.

@@ -64,12 +64,12 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """The most of an answer, unless it is asked otherwise."""
+        """Choose the most tokens of an answer, unless the user sets it."""
         return 64 if self.kind == "words" else 256
 
 
 def is_bundled(model: str) -> bool:
-    """Tell whether a model is the small one that comes with the package, which knows scenes and their words alone."""
+    """Check whether a model is the small one that comes with the package, which knows scenes and their words alone."""
     from tapetum.hub.registry import known
 
     entry = known().get(model)

@@ -26,7 +26,7 @@ def write_sheet(words: str, moments: Sequence["MomentMatch"], path: Path) -> Pat
 
 
 def clock(seconds: float) -> str:
-    """Say a time as people do.
+    """Write seconds as hours, minutes and seconds.
 
     >>> clock(75.25), clock(3661)
     ('1:15.2', '1:01:01.0')

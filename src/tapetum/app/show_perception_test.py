@@ -47,7 +47,7 @@ class ShownVideo(Result):
     """What is wrong with predictions about it."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         scores = {
             task: {key: value for key, value in numbers.items() if value == value} for task, numbers in self.scores.items()
         }

@@ -59,7 +59,7 @@ class Lifting:
         self.depth = None if depth is None or self.adjusts else load_depth(depth, device)
 
     def support_points(self, video: "Video") -> "list[Point]":
-        """Give points to be tracked beside those that are wanted: grids, from which adjustment finds the camera."""
+        """List points to be tracked beside the requested ones: grids, from which adjustment finds the camera."""
         if self.static or not self.adjusts:
             return []
         from tapetum.systems.tapvid3d.reconstruction.adjust import support_queries
@@ -67,7 +67,7 @@ class Lifting:
         return [(float(t), float(x), float(y)) for t, x, y in support_queries(len(video), (video.height, video.width))]
 
     def take_support(self, tracks: "Tracks", count: int) -> "Tracks":
-        """Give the first `count` points of `tracks`, and keep the others for `lift`."""
+        """Split off the first `count` points of `tracks`, and keep the others for `lift`."""
         if tracks.points == count:
             return tracks
         from tapetum.systems.tapvid3d.reconstruction.adjust import split_support

@@ -61,7 +61,7 @@ class StudyDone(Result):
 
     @property
     def goes_on_from(self) -> Path | None:
-        """The folder of the study, where a signal stopped it."""
+        """Get the folder of the study, where a signal stopped it."""
         return self.out if self.stopped else None
 
     def as_text(self) -> str:

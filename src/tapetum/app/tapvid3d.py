@@ -41,7 +41,7 @@ class Checked(Result):
     """Counts of each source, see `tapetum.systems.tapvid3d.format.check.check`."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"files": self.files, "findings": list(self.findings), "sources": self.sources}
 
     def as_text(self) -> str:
@@ -210,7 +210,7 @@ class ClipsMade(Result):
     """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"source": self.source, "out": str(self.out), **vars(self.report)}
 
     def as_text(self) -> str:
@@ -221,7 +221,7 @@ class ClipsMade(Result):
         return "\n".join(lines + [f"failed      {name}: {reason}" for name, reason in self.report.failed.items()])
 
     def failure(self) -> str | None:
-        """Say which clips could not be made, or that there are none."""
+        """Describe which clips could not be made, or that there are none."""
         if failed := self.report.failed:
             name, reason = next(iter(failed.items()))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

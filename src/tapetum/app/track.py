@@ -130,7 +130,7 @@ class TrackOptions(TrackSettings):
 
     @property
     def file(self) -> Path | None:
-        """The one file that is to be written, if it is one."""
+        """Get the one file that is to be written, if it is one."""
         return one_file(self.out)
 
 
@@ -300,7 +300,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
 
 
 def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
-    """Say how the tracks are put into space."""
+    """Build the lifting of the tracks into space."""
     static = settings.model == "static"
     return Lifting(settings.depth, settings.intrinsics, static, settings.device, listener)
 
@@ -312,7 +312,7 @@ def save(tracks: "Tracks", folder: Path) -> None:
 
 
 def no_overlay(error: Exception) -> str:
-    """Say in a few words why there is none."""
+    """Explain in a few words why there is no overlay."""
     reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
     return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
 

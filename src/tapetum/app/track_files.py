@@ -28,7 +28,7 @@ FILES = {
 
 
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
-    """Give where features of frames are kept: read beside tracks that are corrected, and written into the folder of results.
+    """Open the file of frames' features: read beside tracks that are corrected, and written into the folder of results.
 
     Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
     """
@@ -52,7 +52,7 @@ def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
 
 
 def one_file(out: File | None) -> Path | None:
-    """Give the path of the single file that `out` names by its ending, None for a folder.
+    """Get the path of the single file that `out` names by its ending, None for a folder.
 
     >>> one_file("points.csv"), one_file("result"), one_file(None)
     (PosixPath('points.csv'), None, None)

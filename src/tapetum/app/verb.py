@@ -50,11 +50,11 @@ class Result:
 
     @property
     def goes_on_from(self) -> Path | None:
-        """The folder in which the same command goes on, where the work was stopped before its end."""
+        """Get the folder in which the same command goes on, where the work was stopped before its end."""
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of it for other programs."""
+        """Write it as JSON values for other programs."""
         raise NotImplementedError
 
     def as_text(self) -> str:
@@ -62,7 +62,7 @@ class Result:
         raise NotImplementedError
 
     def failure(self) -> str | None:
-        """Say what failed though there is a result: it is printed all the same, and the command exits with 2."""
+        """Describe what failed though there is a result: it is printed all the same, and the command exits with 2."""
         return None
 
 
@@ -85,7 +85,7 @@ class Listener:
         """Take a part of the result as soon as it is known, such as the points in one frame of a live video."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
-        """Give `progress` of one task, to be called with what is done and how much there is."""
+        """Bind `progress` to one task, to be called with what is done and how much there is."""
         return lambda done, total: self.progress(task, done, total)
 
 
@@ -116,7 +116,7 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
 def verb(
     options: Callable[P, Options], apart: Collection[str] = (), counts: Literal["items", "bytes"] = "items"
 ) -> Callable[[Callable[[Options, Listener], Outcome]], Verb[P, Options, Outcome]]:
-    """Make a function of options and a listener one that takes the fields of the dataclass `options`.
+    """Convert a function of options and a listener to one that takes the fields of the dataclass `options`.
 
     While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
     `counts` says what its progress is counted in.
@@ -163,7 +163,7 @@ def verb(
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
-    """Make options of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
+    """Build `options` of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
 
     >>> from dataclasses import make_dataclass
     >>> few, many = make_dataclass("Few", ["a", "b"]), make_dataclass("Many", ["a", "b", "c"])

@@ -104,11 +104,11 @@ class Annotations:
                 self._points.append(perception.point_track(number, label, parents, xy[frames], frames, size=self.size))
 
     def tracks(self) -> dict[int, int]:
-        """Tell the number of the object track of each body that has one."""
+        """Number the object track of each body that has one."""
         return {body: number for number, body in enumerate(sorted(self._boxes))}
 
     def item(self, video: str, split: str, samples: int, sound_rate: int, pointing: Sequence[Grounded]) -> dict[str, Any]:
-        """Return all but the multiple-choice questions, which are chosen when all videos are there."""
+        """Build the annotations but for the multiple-choice questions, which are chosen when all videos are there."""
         assert self._first is not None
         tracks = self.tracks()
         fit = {"rate": self.rate, "frames": self.frames}

@@ -70,7 +70,7 @@ class ObjectScores(Result):
     """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         from dataclasses import asdict
 
         return {"benchmark": "objects", **asdict(self)}

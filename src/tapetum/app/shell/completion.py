@@ -41,7 +41,7 @@ class Script(Result):
     text: str
 
     def as_text(self) -> str:
-        """Return the script."""
+        """Write the script."""
         return self.text.rstrip("\n")
 
 

@@ -45,7 +45,7 @@ class Option:
 
     @property
     def several(self) -> bool:
-        """Whether it takes all words that follow."""
+        """Check whether it takes all words that follow."""
         return get_origin(self.type) is tuple and not self.repeated
 
 
@@ -60,7 +60,7 @@ class Positional:
 
     @property
     def several(self) -> bool:
-        """Whether it may be given more than once."""
+        """Check whether it may be given more than once."""
         return get_origin(self.type) is tuple
 
 
@@ -79,7 +79,7 @@ def parse(options: type[Options], words: Sequence[str], path: str) -> Options:
 
 
 def explain(options: type, words: Sequence[str]) -> str:
-    """Say why `words` do not fit to a command."""
+    """Explain why `words` do not fit to a command."""
     given, names = _split(options, words)
     for name, option, values in given:
         if not values and not option.switch:
@@ -169,7 +169,7 @@ def names_last(kind: type, words: Sequence[str]) -> list[str]:
 
 
 def plain(word: str) -> str:
-    """Return the name of an option as it is written on the command line.
+    """Write the name of an option as it is on the command line.
 
     >>> plain("--save_every=5")
     'save-every'

@@ -54,7 +54,7 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
 
 
 def with_settings_text(given: Any, recipe: str, path: str) -> Any:
-    """Give a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
+    """Add to a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
     names = " ".join([path, *(each.name for each in positionals_of(type(given)) if each.required)])
     return replace(given, launch=replace(given.launch, settings=settings_of(given, recipe, names)))
 

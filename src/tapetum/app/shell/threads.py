@@ -42,7 +42,7 @@ def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def has_threads(verb: str, options: type) -> bool:
-    """Say whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
+    """Check whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
     return verb not in IDLE and not any("threads" in option.names for option in options_of(options))
 
 
