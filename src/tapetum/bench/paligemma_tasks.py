@@ -57,7 +57,7 @@ def make_answers(
     progress: Progress = lambda done, total: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Answers:
-    """Have a model answer. What the file `save` has of the same examples and settings is not asked again.
+    """Ask a model for answers. What the file `save` has of the same examples and settings is not asked again.
 
     `about` says what else the answers depend on, such as a fingerprint of the weights; `note` hears how many answers in the
     file are of something else. With
@@ -124,7 +124,7 @@ def score_answers(
 
 
 def scorable(task: Transfer, examples: Sequence[TransferExample]) -> bool:
-    """Say whether the task is scored here, and no right answer is hidden."""
+    """Check whether the task is scored here, and no right answer is hidden."""
     return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
 
 
