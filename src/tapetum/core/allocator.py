@@ -12,7 +12,7 @@ MOST_KEPT = 512 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; say whether it now does.
+    """Set glibc to keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; returns whether it now does.
 
     Networks take and free blocks of some megabytes for every layer. Nothing is done with another C library, nor where the
     environment says already how malloc is to behave.
