@@ -22,7 +22,7 @@ class StoredFile:
 
     @property
     def place(self) -> Path | io.BytesIO:
-        """The path, or a buffer of the bytes: what a library can open."""
+        """Get the path, or a buffer of the bytes: what a library can open."""
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
 

@@ -72,7 +72,7 @@ Record = TypeVar("Record", Question, CaptionedImage, ReferredObject)
 
 
 def check_unique(records: Iterable[Record], where: object) -> list[Record]:
-    """Return records whose keys all differ. Raises BadInput where there are none, or a key comes twice."""
+    """Check that the keys of records all differ; returns them. Raises BadInput where there are none, or a key comes twice."""
     unique = list(records)
     if not unique:
         raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")
