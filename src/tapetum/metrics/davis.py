@@ -47,7 +47,7 @@ class DavisScores:
 
     @property
     def j_and_f(self) -> float:
-        """The mean of both means, by which DAVIS ranks."""
+        """Compute the mean of both means, by which DAVIS ranks."""
         return (self.j.mean + self.f.mean) / 2
 
 

@@ -101,13 +101,13 @@ class Confusion:
 
     @property
     def iou(self) -> Float[np.ndarray, " classes"]:
-        """Intersection over union of each class; NaN of one that is neither there nor predicted."""
+        """Compute the intersection over union of each class; NaN of one that is neither there nor predicted."""
         hit = np.diag(self.counts)
         return self._share(hit, self.counts.sum(0) + self.counts.sum(1) + self.missed - hit)
 
     @property
     def mean_iou(self) -> float:
-        """The mean over classes that are there or predicted; NaN where there are none."""
+        """Average the IoU over classes that are there or predicted; NaN where there are none."""
         return _mean(self.iou)
 
     @property
@@ -117,7 +117,7 @@ class Confusion:
 
     @property
     def mean_accuracy(self) -> float:
-        """The mean over classes that are there of the share of their pixels that are right; NaN where there are none."""
+        """Average the accuracy of pixels over classes that are there; NaN where there are none."""
         return _mean(self._share(np.diag(self.counts), self.counts.sum(1) + self.missed))
 
     @staticmethod
