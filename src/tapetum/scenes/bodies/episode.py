@@ -159,7 +159,7 @@ class Episode:
 
     @property
     def seconds(self) -> float:
-        """Length of the episode."""
+        """Compute the length of the episode in seconds."""
         return self.frames / self.rate
 
     def moment(self, frame: int) -> int:
@@ -172,7 +172,7 @@ class Episode:
 
     @property
     def instance(self) -> I64:
-        """(n,) id in masks: 0 for fixed bodies, then 1, 2, ..., one for all parts of a group."""
+        """Number the bodies (n,) as in masks: 0 for fixed bodies, then 1, 2, ..., one for all parts of a group."""
         ids: dict[str, int] = {}
         return np.array([0 if b.fixed else ids.setdefault(b.group or b.name, len(ids) + 1) for b in self.bodies], np.int64)
 

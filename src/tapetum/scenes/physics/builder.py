@@ -85,7 +85,7 @@ class SceneBuilder:
         return None
 
     def keep_free(self, x: float, y: float, radius: float) -> None:
-        """Let nothing more be put near a place."""
+        """Reserve a place, so that nothing more is put near it."""
         self.spots.append((np.array([x, y]), radius))
 
     def give_hand(self) -> F64:

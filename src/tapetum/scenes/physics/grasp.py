@@ -41,7 +41,7 @@ class Grasp:
 
     @property
     def approach(self) -> F64:
-        """Unit vector (3,) the way fingers point."""
+        """Compute the direction in which fingers point, a unit vector (3,)."""
         return quaternions.rotate(hand_model.palm_quaternion(*self.palm[3:6]), np.array([0.0, 0.0, -1.0]))
 
 

@@ -42,7 +42,7 @@ class Hand(ClothHand):
         return True
 
     def put_into(self, hollow: int) -> bool:
-        """Let the held body go above a hollow one."""
+        """Release the held body above a hollow one, so that it falls in."""
         stage = self.stage
         body, start = stage.sim.carried, stage.seconds
         assert body is not None
@@ -59,7 +59,7 @@ class Hand(ClothHand):
         return True
 
     def drop(self, x: float, y: float, height: float) -> bool:
-        """Let the held body fall at x, y from a height above the support."""
+        """Drop the held body at x, y from a height above the support."""
         stage = self.stage
         body, start = stage.sim.carried, stage.seconds
         assert body is not None

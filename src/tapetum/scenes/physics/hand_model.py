@@ -60,12 +60,12 @@ class HandParts:
 
     @property
     def model(self) -> tuple[int, ...]:
-        """Parts that touch: palm and fingers."""
+        """List the parts that touch: palm and fingers."""
         return (self.palm, *(j for pair in self.fingers for j in pair))
 
     @property
     def all(self) -> tuple[int, ...]:
-        """All parts."""
+        """List all parts."""
         return (*self.model, self.forearm, self.upper)
 
 

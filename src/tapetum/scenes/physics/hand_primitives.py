@@ -113,7 +113,7 @@ class HandPrimitives:
             self.rise()
 
     def rise(self, closure: F64 | None = None) -> None:
-        """Back off along the fingers."""
+        """Move back along the fingers."""
         stage = self.stage
         way = quaternions.rotate(hand_model.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
         palm = stage.goal[:6].copy()
@@ -136,12 +136,12 @@ class HandPrimitives:
         self.stage.actions.append(action)
 
     def carry(self, origin: F64, turn: F64 | None = None, speed: float = 0.5) -> None:
-        """Bring the held body's origin to a place over everything between."""
+        """Move the held body's origin to a place over everything between."""
         stage = self.stage
         stage.run_to(stage.plan_over(stage.palm_for(origin, turn), stage.now, speed=speed))
 
     def lower(self, origin: F64, speed: float = 0.3) -> None:
-        """Bring the held body's origin straight to a place."""
+        """Move the held body's origin straight to a place."""
         stage = self.stage
         stage.run_to(stage.plan_straight(stage.palm_for(origin), stage.now, speed=speed))
 

@@ -57,11 +57,11 @@ class Simulation:
 
     @property
     def time(self) -> float:
-        """Seconds since the start."""
+        """Compute the seconds since the start."""
         return self.count * self.step
 
     def advance(self, steps: int, hand: tuple[F64, F64] | None = None) -> None:
-        """Make steps; `hand`: coordinates (steps, 15) and speeds (steps, 14) at the start of each."""
+        """Simulate steps; `hand`: coordinates (steps, 15) and speeds (steps, 14) at the start of each."""
         data, mj, model = self.data, self.mujoco, self.model.mj
         q, v = self.model.hand_qpos, self.model.hand_qvel
         for i in range(steps):
@@ -115,7 +115,7 @@ class Simulation:
         self.carried = body
 
     def release(self) -> None:
-        """Let go of the held body, if any."""
+        """Release the held body, if any."""
         if self.carried is not None:
             self.data.eq_active[self.model.welds[self.carried]] = 0
         self.carried = None

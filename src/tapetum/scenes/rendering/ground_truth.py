@@ -55,7 +55,7 @@ class PointTracks:
 
     @property
     def visible(self) -> Bool:
-        """(n, t)"""
+        """Check which points are visible in which frames, (n, t)."""
         return self.state == SEEN
 
 

@@ -91,12 +91,12 @@ class SceneGraph:
 
     @property
     def visible(self) -> tuple[ObjectNode, ...]:
-        """Things of which anything is seen."""
+        """List the objects of which anything is visible."""
         return tuple(t for t in self.objects if t.visible)
 
     @property
     def clear(self) -> tuple[ObjectNode, ...]:
-        """Things of which enough is seen to be asked about."""
+        """List the objects of which enough is visible to ask questions about them."""
         return tuple(t for t in self.objects if t.clear)
 
     def find(self, number: int) -> ObjectNode:
