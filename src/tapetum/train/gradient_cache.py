@@ -133,7 +133,7 @@ def cache_gradients(
 
 
 def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
-    """Make a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
+    """Build a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
     total: Tensor | None = None
     for now, before, gradient in zip(tree_flatten(embeddings)[0], replay.embeddings, replay.gradients, strict=True):
         if gradient is None:

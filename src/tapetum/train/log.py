@@ -140,7 +140,7 @@ class Ticker:
             self._task = self._bar.add_task("training", total=config.steps, completed=start, text="")
 
     def tick(self, done: int, loss: float) -> None:
-        """Tell of progress after `done` steps of the run."""
+        """Print progress after `done` steps of the run."""
         now = time.perf_counter()
         if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
             return
@@ -179,7 +179,7 @@ class Report:
 
     @property
     def needs_flops(self) -> bool:
-        """Say whether no session of this run has counted the FLOPs of a step."""
+        """Check whether no session of this run has counted the FLOPs of a step."""
         return not self.ledger.flops_per_step
 
     def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
@@ -197,7 +197,7 @@ class Report:
         self.ticker.flops_per_step = sum(per_step.values())
 
     def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
-        """Tell of one step; `cpu_seconds` are those of all processes since the session began."""
+        """Record one step; `cpu_seconds` are those of all processes since the session began."""
         self._cpu_seconds = cpu_seconds
         self.ledger.add(steps=1, samples=self.config.batch_size)
         if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:

@@ -55,7 +55,7 @@ class FitResult:
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
-        """Give the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
+        """Get the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
         return self.averages.get("ema")
 
 

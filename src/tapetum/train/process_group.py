@@ -42,7 +42,7 @@ class ProcessGroup:
 
     @property
     def main(self) -> bool:
-        """Say whether this is the process that writes files and speaks."""
+        """Check whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ProcessGroup:
         return self.concatenate(padded)[:count].clone()
 
     def broadcast(self, value: Any) -> Any:
-        """Give every process the main process's value, which must be picklable."""
+        """Send the main process's value, which must be picklable, to every process."""
         if self.size == 1:
             return value
         text = pickle.dumps(value) if self.main else b""
@@ -100,7 +100,7 @@ class ProcessGroup:
         return pickle.loads(content.cpu().numpy().tobytes())
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Give each of these tensors, in every process, the main process's values."""
+        """Copy the main process's values into each of these tensors, in every process."""
         for tensor in tensors:
             copy = tensor.detach().clone()
             dist.broadcast(self.register(copy), src=0)
@@ -136,7 +136,7 @@ _current: list[ProcessGroup] = []
 
 
 def current_process_group() -> ProcessGroup:
-    """Give the world that this process is in: what it joined, or a process group that others made, or itself alone."""
+    """Get the process group of this process: the one it joined, or one that others made, or itself alone."""
     if _current:
         return _current[-1]
     if dist.is_available() and dist.is_initialized():
@@ -155,7 +155,7 @@ def _entered(processes: ProcessGroup) -> Iterator[ProcessGroup]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Make this process a world of its own inside the block, as where the main one scores while the others wait.
+    """Set this process as a process group of its own inside the block, as where the main one scores while the others wait.
 
     What gathers from all processes is the identity there, instead of waiting for ever.
     """
@@ -242,7 +242,7 @@ def _explain_lost_peers() -> Iterator[None]:
 
 
 def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
-    """Say whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
+    """Check whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
     return hasattr(tensor, "to_local")
 
 

@@ -47,7 +47,7 @@ class Seconds:
         return Seconds(time.perf_counter(), time.process_time())
 
     def until(self, later: "Seconds") -> "Seconds":
-        """Give the time between two readings."""
+        """Compute the time between two readings."""
         return Seconds(max(later.wall - self.wall, 0.0), max(later.cpu - self.cpu, 0.0))
 
 
@@ -62,7 +62,7 @@ class Rehearsal:
     """Of all processes, as the loop counts them; 2 a multiply-add."""
 
     def of(self, steps: int) -> Seconds:
-        """Give the time of a run of so many steps."""
+        """Predict the time of a run of so many steps."""
         return self.start + self.step * steps
 
 

@@ -38,7 +38,7 @@ class MovingAverage:
 
     @property
     def decay(self) -> float:
-        """Give the share of the average that the next update keeps.
+        """Compute the share of the average that the next update keeps.
 
         >>> average = MovingAverage(nn.Linear(1, 1), Average(name="slow", decay=0.9, schedule="cosine"), steps=101)
         >>> average.updates = 50
@@ -69,7 +69,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Give the model the averaged weights inside the block; after it, its own again, to the bit."""
+        """Load the averaged weights into the model inside the block; after it, its own again, to the bit."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.average)
         try:
@@ -170,7 +170,7 @@ def save(
 
 
 def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
-    """Make a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
+    """Load the checkpoint into a new state; returns the log's position. BadInput where it is of another run."""
     tensors, numbers = checkpoint.load(path)
     _check_same_run(path, numbers["run"], run)
     own = state.model.state_dict()

@@ -64,7 +64,7 @@ class Task(Protocol):
         ...
 
     def dataset(self) -> Dataset:
-        """Give samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
+        """Build the samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each requested once.
 
         An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
         (run's seed, n) before each item is made, and `tapetum.data.samples` has generators for those who want their own.
