@@ -95,7 +95,7 @@ class LiveVideo:
         self.close()
 
     def stop(self) -> None:
-        """Let no more frames come; may be called from a signal handler."""
+        """Stop the frames; may be called from a signal handler."""
         self._closed = True
 
     def close(self) -> None:

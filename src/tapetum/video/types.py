@@ -147,7 +147,7 @@ class Video(ABC):
     @property
     @abstractmethod
     def report(self) -> DecodeReport:
-        """Frames promised, decoded and damaged, as far as known now."""
+        """Count frames promised, decoded and damaged, as far as known now."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
