@@ -60,7 +60,7 @@ class HipEmbedder:
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Make a vector of each piece; all must have the same modalities."""
+        """Embed each piece as a vector; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         device = next(self.model.parameters()).device
         with torch.inference_mode():

@@ -33,7 +33,7 @@ class VisibleElements:
 
     @property
     def visible(self) -> Bool[Tensor, "b h m"]:
-        """Whether a place is kept."""
+        """Compute the mask of elements that are visible."""
         shape = (*self.places.shape[:2], self.width)
         return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
 

@@ -14,7 +14,7 @@ from tapetum.systems.hip.layers import Linear, variance_scaling
 
 
 def fourier_features(shape: tuple[int, ...], bands: int) -> Float[np.ndarray, "n f"]:
-    """Code coordinates in -1..1, their sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
+    """Encode coordinates in -1..1 by sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
 
     >>> fourier_features((2, 3), 4).shape
     (6, 18)
