@@ -137,7 +137,7 @@ class Captioner(nn.Module):
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
-        """The language model."""
+        """Get the language model."""
         return self._foreign[0] if self.own_language is None else self.own_language
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Captioner":
@@ -278,7 +278,7 @@ class CaptionState:
         return self.logits
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i what row `rows[i]` was."""
+        """Reorder the rows: row i becomes what row `rows[i]` was."""
         self.model.language.reorder(self.cache, rows)
         self.latents, self.logits = self.latents[rows], self.logits[rows]
 

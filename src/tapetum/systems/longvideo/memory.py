@@ -71,12 +71,12 @@ class StreamState:
 
     @property
     def memories(self) -> int:
-        """Rows of each layer."""
+        """Count the memories of each layer."""
         return len(self.origins)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all memories."""
+        """Count the bytes of all memories."""
         parts = [part for layer in self.layers for part in (layer.rows, layer.weights, *(layer.projected or ()))]
         return sum(part.numel() * part.element_size() for part in parts)
 

@@ -210,7 +210,7 @@ class VideoEmbedder:
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
+        """Get the device of the model."""
         return self.model.log_scale.device
 
     def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
