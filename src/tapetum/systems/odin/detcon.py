@@ -30,7 +30,7 @@ _UNUSED = "/hidden", "var_ema/counter"
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Make an encoder's file of ours of a checkpoint; `architecture` is resnet-50, resnet-200 and so on."""
+    """Convert a checkpoint to an encoder's file of ours; `architecture` is resnet-50, resnet-200 and so on."""
     factory.save(read(source, architecture), target)
 
 
