@@ -40,7 +40,7 @@ RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video"
 
 
 def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "reference") -> Float[Tensor, "n 3 size size"]:
-    """Make images of one size square, `size` pixels wide, float32 -1..1. Raises BadInput for other arrays and ways.
+    """Resize images of one size to a square of `size` pixels, float32 -1..1. Raises BadInput for other arrays and ways.
 
     >>> prepare(np.zeros((2, 30, 40, 3), np.uint8), 28).shape
     torch.Size([2, 3, 28, 28])

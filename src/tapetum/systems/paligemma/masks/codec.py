@@ -159,7 +159,7 @@ def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
 
 
 def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> MaskCodec:
-    """Make a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
+    """Build a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
 
     Raises BadInput, naming it, for a tensor that is missing, of another shape, not finite, or not part of it.
     """
@@ -221,7 +221,7 @@ def load(
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Make a file of ours of `vae-oid.npz`."""
+    """Convert `vae-oid.npz` to a file of ours."""
     save(_from_npz(source), target, torch.float32)
 
 

@@ -91,7 +91,7 @@ class MaskCodecTask(Task):
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Return the data set of masks by number."""
+        """Build the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:

@@ -188,7 +188,7 @@ def at(
     smooth: float = 0.0,
     **more: Any,
 ) -> dict[int, Recipe]:
-    """Make the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    """Build the same recipe for several sizes, its numbers in the order in which the paper writes them."""
     made = Recipe(
         epochs=epochs,
         batch_size=batch,
@@ -204,5 +204,5 @@ def at(
 def tried(
     name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
 ) -> Transfer:
-    """Make a task that is not learned: a model of the task `start` is tried on it."""
+    """Build a task that is not learned: a model of the task `start` is tried on it."""
     return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)
