@@ -31,7 +31,7 @@ class Metadata:
 
     @property
     def seconds(self) -> float:
-        """Length of the video."""
+        """Compute the length of the video."""
         return self.frames / self.frame_rate
 
     def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
