@@ -38,7 +38,7 @@ class _Blank:
 
 
 def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
-    """Say what a step on so many images costs (those of the run's batch by default), in closed form.
+    """Count what a step on so many images costs (those of the run's batch by default), in closed form.
 
     Raises BadInput for encoder and method that do not go together.
     """

@@ -87,7 +87,7 @@ class ShuffledImages(Dataset[TrainingImage]):
 
     @cached_property
     def order(self) -> Shuffle:
-        """Which image is shown when."""
+        """Shuffle the images: which is shown when."""
         return Shuffle(len(self.source), self.seed)
 
     def __getitem__(self, number: int) -> TrainingImage:

@@ -30,7 +30,7 @@ def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last
 
 
 def use_batch_statistics(teacher: nn.Module) -> nn.Module:
-    """Let the batch norms of a network in eval mode use the statistics of each batch, and follow none; returns it.
+    """Set the batch norms of a network in eval mode to use the statistics of each batch, and follow none; returns it.
 
     So the moving averages of BYOL and DINO normalise as their students do, as published.
     """

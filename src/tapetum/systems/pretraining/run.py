@@ -45,22 +45,22 @@ class Prediction:
 
     @property
     def flops(self) -> int:
-        """Of the whole run."""
+        """Count the FLOPs of the whole run."""
         return self.steps * self.flops_per_step
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """Predict the seconds of the whole run."""
         step = max(self.step_s, self.views_s / self.workers) if self.workers else self.step_s + self.views_s
         return self.start_s + self.steps * step
 
     @property
     def cpu_seconds(self) -> float:
-        """Of the whole run, as its ledger counts them."""
+        """Predict the CPU seconds of the whole run, as its ledger counts them."""
         return self.cpu_start_s + self.steps * self.cpu_step_s
 
     def lines(self) -> list[str]:
-        """Say it."""
+        """Write the prediction for people."""
         share = self.views_s / max(self.workers, 1) / self.step_s
         slower = ", which is what the run will wait for: give more --workers" if self.workers and share > 1 else ""
         makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
@@ -182,7 +182,7 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
 
 
 def duration(seconds: float) -> str:
-    """Say how long that is.
+    """Write a duration in seconds, minutes or hours.
 
     >>> duration(50), duration(5000), duration(200_000)
     ('50 s', '83 min', '55.6 h')

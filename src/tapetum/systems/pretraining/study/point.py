@@ -60,12 +60,12 @@ class PredictedPoint:
 
     @property
     def flops(self) -> int:
-        """Of pre-training."""
+        """Count the FLOPs of pre-training."""
         return self.steps * self.flops_per_step
 
 
 def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
-    """Say how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
+    """Predict how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
     transfer = _transfer_flops(plan, point.size)
     run = plan.run(point)
     if run is None:
@@ -167,7 +167,7 @@ class PixelTask(SegmentationTask):
 
 
 def encoder_of(plan: StudyPlan, point: Point, file: Path | None) -> Encoder:
-    """The encoder that was learned; or one of random weights, of the point's seed."""
+    """Load the encoder that was learned; or build one of random weights, of the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
 
@@ -177,7 +177,7 @@ def _architecture(plan: StudyPlan, size: str) -> Architecture:
 
 
 def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | None]:
-    """Neighbours and a linear probe on labelled images; None where there are no labels."""
+    """Score nearest neighbours and a linear probe on labelled images; None where there are no labels."""
     config, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None

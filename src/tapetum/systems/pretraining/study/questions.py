@@ -41,7 +41,7 @@ class Comparison:
     judge: Judge
 
     def judge_interval(self, questions: int) -> tuple[str, str]:
-        """Give the verdict, and words for it, as one of so many questions."""
+        """Judge the interval, as one of so many questions: the verdict, and words for it."""
         low, high = interval(self.samples, questions)
         return self.judge(low, high), f"{self.what} {self.samples.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
@@ -91,5 +91,5 @@ def joined(verdicts: Sequence[str]) -> Verdict:
 
 
 def minus(one: RunGroup, other: RunGroup) -> Samples:
-    """Give samples of the difference of two settings, in points."""
+    """Sample the difference of two settings, in points."""
     return 100 * one.minus(other)[1]

@@ -66,7 +66,7 @@ def studied(out: Path) -> StudyResults:
 
 
 def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
-    """Give the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
+    """List the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
 
     What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
     """
@@ -79,7 +79,7 @@ def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
 
 
 def crossings(results: StudyResults) -> Iterator[Overtaking]:
-    """Give for each family and method where the large network overtakes."""
+    """Find where the large network overtakes, for each family and method."""
     settings = results.settings
     for small, large in pairs_of_sizes(results.plan, settings):
         for method in METHODS:

@@ -57,7 +57,7 @@ class Swept:
 
 
 def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None) -> StudyCost:
-    """Say what a study in the folder `out` will cost, after a little of its work was done to see how long it takes; nothing is
+    """Predict the cost of a study in the folder `out`, after a little of its work was done to see how long it takes; nothing is
     written there.
 
     Raises BadInput for a folder of another study, and what plan and data refuse.
@@ -109,7 +109,7 @@ def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
 
 
 def cost_lines(costs: StudyCost) -> list[str]:
-    """Say what a study will cost, and how much of it is left."""
+    """Write what a study will cost, and how much of it is left."""
     learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
     time = costs.times.all
     kwh, co2 = of_cpu_seconds(time.cpu, LedgerConfig(energy="estimate"))
@@ -122,7 +122,7 @@ def cost_lines(costs: StudyCost) -> list[str]:
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Say what was found at a point."""
+    """Write the results of a point as a line."""
     near = "" if row["knn"] is None else f"  neighbours {row['knn']:.3f}  linear {row['linear']:.3f}"
     return f"{row['name']}  {row['flops']:.2e} FLOP  {row['cpu_seconds']:.0f} CPU s{near}  mIoU {row['miou']:.4f}"
 

@@ -51,7 +51,7 @@ class Times:
 
     @property
     def all(self) -> Seconds:
-        """Of everything."""
+        """Sum the times of everything."""
         return sum(self.points.values(), self.once)
 
 
