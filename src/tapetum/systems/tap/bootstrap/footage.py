@@ -52,7 +52,7 @@ class ClipOf:
 
 
 def claim(out: Path, config: FootageConfig) -> None:
-    """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
+    """Reserve `out` for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)

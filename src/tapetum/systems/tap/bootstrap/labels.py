@@ -39,7 +39,7 @@ class PseudoLabels:
 def polished_estimate(
     estimate: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> TrackEstimate:
-    """Make a teacher's tracks exact by the images, and leave no doubt where they agree well."""
+    """Polish a teacher's tracks by the images, and leave no doubt where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
     hidden, far = estimate.occlusion.float().cpu(), estimate.expected_dist.float().cpu()
     confidence = (-hidden).sigmoid() * (-far).sigmoid()

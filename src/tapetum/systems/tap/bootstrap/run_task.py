@@ -105,7 +105,7 @@ class FootageTask(BootstrapTask):
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Let the mixer learn more slowly."""
+        """Group the parameters, so that the mixer learns more slowly."""
         assert isinstance(model, Tapir)
         mixer = {id(p) for p in model.mixer.parameters()}
         groups = []

@@ -38,7 +38,7 @@ class FeatureGrids:
         return FeatureGrids(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
 
     def blank(self, frames: int, half: bool = False) -> "FeatureGrids":
-        """Make room for the features of so many frames of the same video; maps that are one here are one there.
+        """Allocate features of so many frames of the same video; maps that are one here are one there.
 
         `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
         """

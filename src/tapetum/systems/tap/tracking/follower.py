@@ -67,7 +67,7 @@ class OnlineTracker:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is and frames are brought to."""
+        """Get the device of the network, to which frames are moved."""
         return next(self.model.parameters()).device
 
     @full_precision()

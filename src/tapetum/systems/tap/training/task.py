@@ -110,7 +110,7 @@ class TrackingTask(Task):
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
-    """Make a checkpoint's tensors a file of weights, which the first process writes."""
+    """Save a checkpoint's tensors as a file of weights, which the first process writes."""
     if is_main():
         model = Tapir(config)
         model.load_state_dict(load_file(no_pipe(state)))
