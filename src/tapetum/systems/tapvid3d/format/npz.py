@@ -90,7 +90,7 @@ class Npz:
         self._zip.close()
 
     def damage(self, kind: Kind, text: str) -> Damage:
-        """Make an error about this file."""
+        """Build an error about this file."""
         return Damage(kind, f"{self.path} {text}")
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -43,12 +43,12 @@ class Observations:
 
     @property
     def places(self) -> F64:
-        """(n, t, 2) normalised camera coordinates."""
+        """Convert the pixels to normalised camera coordinates (n, t, 2)."""
         return (self.xy - self.intrinsics[2:]) / self.intrinsics[:2]
 
     @property
     def focal(self) -> float:
-        """In pixels."""
+        """Compute the focal length in pixels."""
         return float(self.intrinsics[:2].mean())
 
 
@@ -77,7 +77,7 @@ class PartialReconstruction:
 
     @property
     def bundle(self) -> Bundle:
-        """The frames that have a pose, in the order in which they got it, and all points."""
+        """Collect the frames that have a pose, in the order in which they got it, and all points."""
         return Bundle(np.stack(list(self.poses.values())), self.points, self.views.intrinsics)
 
     def triangulate(self, rounds: int = 2) -> None:
