@@ -1,4 +1,4 @@
-"""Joules used by a run, and by which method they were found.
+"""Energy meters: the joules that a run used, measured or estimated.
 
 In order of trust: counters of the hardware (RAPL for the CPU's packages, NVML for NVIDIA GPUs), else an estimate. Counters
 measure the whole machine, other people's work included; the estimate only this run. With several machines, only the main

@@ -1,4 +1,4 @@
-"""What a run ran on: packages, processor, memory, commit. No host name and no path, so that a ledger can be published."""
+"""Description of a run's machine: packages, processor, memory, commit. No host name, no path: a ledger can be published."""
 
 import importlib.metadata
 import os
