@@ -1,4 +1,4 @@
-"""What a model or a run costs: parameters, FLOPs by phase, energy and CO2 with how low and how high they may be.
+"""`tapetum.app.account`: cost of a model or a run: parameters, FLOPs by part, energy and CO2 with their bounds.
 
 Of encoders and of the six methods of pre-training both engines of `tapetum.account` are asked, and nothing is computed; other
 models are run once on an empty input and their operations counted. A run's figures are its ledger's.

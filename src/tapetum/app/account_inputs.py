@@ -1,4 +1,4 @@
-"""What a forward pass is, for every kind of network that the package can load, on inputs that hold nothing."""
+"""Forward passes of every kind of network that the package can load, on empty inputs."""
 
 from collections.abc import Callable
 from typing import Any

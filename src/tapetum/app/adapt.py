@@ -1,4 +1,4 @@
-"""`tapetum.adapt`: an encoder that learns something new and loses nothing; and the proof of it."""
+"""`tapetum.adapt`: adapters trained on a frozen encoder, and the check that the original network is intact bit for bit."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace

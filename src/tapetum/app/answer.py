@@ -1,4 +1,4 @@
-"""`tapetum.answer`: which of several answers fits a video best, however long it is."""
+"""`tapetum.answer`: multiple-choice question answering about a video of any length."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""`tapetum.app.answer_live`: which of several answers fits what a camera sees, passage by passage, in constant memory."""
+"""`tapetum.app.answer_live`: multiple-choice answers about a camera's stream, passage by passage, in constant memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass

@@ -1,4 +1,4 @@
-"""More points than are tracked together: block by block, with how long it will take and how much memory, before it does."""
+"""Tracking of many points block by block, with estimates of time and memory before it begins."""
 
 import time
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""`tapetum bootstrap`: a tracker learns from a folder of the user's own videos (BootsTAP)."""
+"""`tapetum bootstrap`: self-training of a tracker on a folder of the user's own videos (BootsTAP)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`tapetum.caption`: what is to be seen in images, in a sentence."""
+"""`tapetum.caption`: captions of images and videos."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Which part of a video is worked on, and at what size; what is found is told in pixels of the whole image."""
+"""Cuts of a video: some of its frames, at another size; tracks are converted back to pixels of the whole image."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any

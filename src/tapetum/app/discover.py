@@ -1,4 +1,4 @@
-"""`tapetum.discover`: objects in images, with no labels and no names."""
+"""`tapetum.discover`: unsupervised object discovery in images."""
 
 import base64
 import html

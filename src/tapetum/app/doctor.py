@@ -1,4 +1,4 @@
-"""What works on this machine: versions, devices, folders, extras, and a small trial of each thing that others build on."""
+"""`tapetum doctor`: checks of versions, devices, folders and extras, and a small trial of each thing that others build on."""
 
 import os
 import shutil

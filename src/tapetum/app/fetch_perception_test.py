@@ -1,4 +1,4 @@
-"""`tapetum.fetch_perception_test`: the public files of the Perception Test, brought to this machine."""
+"""`tapetum.fetch_perception_test`: download of the public files of the Perception Test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`tapetum.app.hip`: what a Hierarchical Perceiver will be before anything runs."""
+"""`tapetum.app.hip`: the plan of a Hierarchical Perceiver before anything runs: its groups, parameters, FLOPs and memory."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any

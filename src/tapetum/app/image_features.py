@@ -1,4 +1,4 @@
-"""Which look a user means by a name: a network's, or colours and positions."""
+"""Image features by name: of a network, or colours and positions."""
 
 from pathlib import Path
 from typing import Any

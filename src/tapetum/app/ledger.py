@@ -1,4 +1,4 @@
-"""What runs cost: their ledgers, read and laid side by side."""
+"""`tapetum ledger`: costs of runs, read from their ledgers and compared side by side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

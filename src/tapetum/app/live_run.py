@@ -1,4 +1,4 @@
-"""One run over a live source: points are taken up, followed, told of and painted."""
+"""One run of point tracking over a live source: its queries, tracks, reports of frames, and drawing."""
 
 import time
 from collections.abc import Iterator

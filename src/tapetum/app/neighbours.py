@@ -1,4 +1,4 @@
-"""What is alike among embedded files: nearest neighbours by cosine, and a page that shows them."""
+"""Nearest neighbours of embedded files by cosine similarity, and a page that shows them."""
 
 import base64
 import html

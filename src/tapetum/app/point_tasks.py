@@ -1,4 +1,4 @@
-"""What is asked of a tracker for a video, and what comes of it: new points, or corrections of saved tracks."""
+"""Tasks of a point tracker on one video: new points, or corrections of saved tracks."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""What shows painted frames of `tapetum track --online`: a window, or a stream of JPEG images."""
+"""Preview of the drawn frames of `tapetum track --online`: a window, or a stream of JPEG images."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled images."""
+"""Quality of an encoder's features on labelled images: nearest neighbours and a linear probe."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass

@@ -1,4 +1,4 @@
-"""A part of the image on which a grid of points is laid: a box, or what is white in a mask."""
+"""Regions of an image for a grid of query points: a box, or the white pixels of a mask."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a model said of an image: words, boxes, masks; as JSON and back, and drawn."""
+"""Replies of a vision-language model about an image: text, boxes, masks; as JSON and back, and drawn."""
 
 from collections import Counter
 from collections.abc import Sequence

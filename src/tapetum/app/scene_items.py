@@ -1,4 +1,4 @@
-"""What `tapetum.app.scenes.images` and `episodes` share: a folder that belongs to one setting, and items each made once.
+"""Shared parts of `tapetum.app.scenes.images` and `episodes`: a folder of one setting, and items each made once.
 
     DIR/settings.json    what the folder holds; another setting is refused
     DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done

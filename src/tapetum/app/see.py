@@ -1,4 +1,4 @@
-"""What `ask`, `caption`, `detect` and `segment` share: images and videos in, what a PaliGemma says of each, drawn and saved.
+"""Shared work of `ask`, `caption`, `detect` and `segment`: a PaliGemma's replies about images and videos, drawn and saved.
 
 DIR/NAME.png      the image with boxes, masks or words on it; of a video a sheet of the frames that were shown
 DIR/NAME.json     what was said of it; an image that has one, made with the same settings, is not asked about again

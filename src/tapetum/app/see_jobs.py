@@ -1,4 +1,4 @@
-"""Images and videos as jobs: named, read, asked about some at a time, drawn and saved; here or with Ray."""
+"""Images and videos as jobs: named, read, given to the model in batches, drawn and saved; here or with Ray."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What may be asked of `ask`, `caption`, `detect` and `segment` alike, and the model that they ask."""
+"""Settings that `ask`, `caption`, `detect` and `segment` share, and the model that they use."""
 
 import json
 from dataclasses import dataclass

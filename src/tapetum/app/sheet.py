@@ -1,4 +1,4 @@
-"""A contact sheet of moments of videos: one HTML file with images of each, times and how alike it is."""
+"""Contact sheets of videos: one HTML file with images of moments, their times and similarities."""
 
 import html
 from collections.abc import Iterator, Sequence

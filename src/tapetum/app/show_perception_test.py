@@ -1,4 +1,4 @@
-"""`tapetum.show_perception_test`: a video of the Perception Test as a page, with its truth and predictions beside it."""
+"""`tapetum.show_perception_test`: a page of a video of the Perception Test, with its ground truth and predictions."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass

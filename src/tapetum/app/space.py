@@ -1,4 +1,4 @@
-"""Tracks in the image put into space, by depth maps, a network, or the tracks themselves: `tapetum track --3d`."""
+"""Lifting of 2D tracks to 3D, by depth maps, a depth network, or the tracks themselves: `tapetum track --3d`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal

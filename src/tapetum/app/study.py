@@ -1,4 +1,4 @@
-"""`tapetum.app.study`: where FLOPs of pre-training are best spent, as a sweep that goes on after a stop, and its report."""
+"""`tapetum.app.study`: a sweep of pre-training methods over budgets of FLOPs, which goes on after a stop, and its report."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`tapetum.submit_perception_test`: predictions brought into the form of the benchmark's servers, or checked."""
+"""`tapetum.submit_perception_test`: predictions converted to the form of the benchmark's servers, or checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
+"""`tapetum.track`: point tracking through a video; results are arrays, a video with the tracks drawn on it, and a table."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `tapetum.track` writes beside its folder: one file alone, or what the network saw of the frames."""
+"""Further outputs of `tapetum.track`: a single file in place of a folder, or the network's features of the frames."""
 
 from contextlib import suppress
 from pathlib import Path

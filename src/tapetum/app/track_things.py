@@ -1,4 +1,4 @@
-"""`tapetum.track_things`: what words find in some frames of a video, followed through all of it, as boxes over time."""
+"""`tapetum.track_things`: objects detected by text prompts in some frames of a video, tracked through all of it as boxes."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How a verb is made of the dataclass of its options and the function that does the work; see `tapetum.app`."""
+"""Construction of a verb from the dataclass of its options and the function that does the work; see `tapetum.app`."""
 
 import inspect
 import warnings

@@ -1,4 +1,4 @@
-"""What the Perception Test says of a video, put together part by part from the truth of its episode.
+"""Annotations of a rendered episode in the form of the Perception Test, collected part by part from its ground truth.
 
 Boxes of objects are around all of a thing that lies in the image, hidden or not, about once a second and in the last frame:
 where some of it is seen, and, as masked ones, where it is inside or under another thing. What is hidden in another way has

@@ -1,4 +1,4 @@
-"""One episode of the physical world as files: simulated, filmed and heard part by part, so that memory is flat in its length.
+"""One episode of the physical world as files: simulated and rendered part by part, so that memory is flat in its length.
 
 parts of the episode ─► frames ─► mp4 ◄─ sound ◄─ parts
           │               └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz

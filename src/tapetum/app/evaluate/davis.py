@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_davis`: how well features follow objects through DAVIS's videos."""
+"""`tapetum.evaluate_davis`: propagation of masks by an encoder's features, scored on DAVIS."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

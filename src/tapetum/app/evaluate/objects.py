@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_objects`: how well objects are found without labels."""
+"""`tapetum.evaluate_objects`: scores of unsupervised object discovery."""
 
 from dataclasses import dataclass
 from pathlib import Path

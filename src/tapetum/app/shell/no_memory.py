@@ -1,4 +1,4 @@
-"""What to say where memory ended: what was too large, by where in the package it was being made, and what to do."""
+"""Messages of out-of-memory errors: what was too large, by where in the package it was being made, and what to do."""
 
 import re
 import traceback

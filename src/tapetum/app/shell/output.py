@@ -1,4 +1,4 @@
-"""What commands share: progress on stderr, notes on stderr, results as JSON on stdout."""
+"""Output of commands: progress and notes on stderr, results as JSON on stdout."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A file of settings (TOML) for a training command: what it says stands for options, and every run keeps one.
+"""Settings files (TOML) of training commands: what one says stands for options, and every run keeps one.
 
 A key is the name of an option without the dashes: `batch-size = 8` is `--batch-size 8`. A list gives several words, true and
 false turn a switch on and off. What the command line says wins. `recipe`, if it is there, must be that of the command.
