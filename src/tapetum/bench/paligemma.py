@@ -1,4 +1,4 @@
-"""A PaliGemma on held-out images of `scenes/`, beside what needs no vision encoder.
+"""Evaluation of a PaliGemma on held-out images of `scenes/`, beside baselines without a vision encoder.
 
 Questions are those that `tapetum scenes images` chose (`images.jsonl`): balanced, so that whoever sees only words and
 options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the

@@ -1,4 +1,4 @@
-"""A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
+"""Evaluation of a PaliGemma on the papers' transfer tasks (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
 
 The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`.
 Answers are kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the
