@@ -1,4 +1,4 @@
-"""Memory that was freed is kept for the next layer instead of going back to the system and being fetched anew, page by page."""
+"""Settings of glibc's allocator: freed memory is kept for the next layer instead of being fetched anew, page by page."""
 
 import os
 

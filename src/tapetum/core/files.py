@@ -1,4 +1,4 @@
-"""Writing files, and folders of them, so that a reader never meets half of one.
+"""Writing files, and folders of them, atomically: a reader never meets half of one.
 
 What is not finished lies beside its place as `.NAME.PID.tmp`, NAME being that of the result and PID the number of the process.
 A process that is killed leaves it there; whoever writes the same result next sweeps it away.

@@ -1,4 +1,4 @@
-"""What is finished of many items, on disk, so that a command that was stopped goes on where it was (`tapetum.core.jobs`).
+"""Records on disk of the finished among many items, so that a command that was stopped goes on (`tapetum.core.jobs`).
 
     Rows                                  one file for all items, a JSON object a line
     read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's

@@ -1,4 +1,4 @@
-"""Threads that compute: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
+"""Threads for computing: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
 
 import math
 import os
