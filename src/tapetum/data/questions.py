@@ -1,4 +1,4 @@
-"""What readers of questions, captions and expressions give: one typed record each, whatever the data set.
+"""Records of questions, captions and referring expressions: one type each, whatever the data set.
 
 No image is opened here: a record names its files. Whoever opens them says which one is not there.
 """
