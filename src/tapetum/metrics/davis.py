@@ -1,4 +1,4 @@
-"""J and F of DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): how well masks follow objects.
+"""J and F of DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): overlap and contour accuracy of masks.
 
     J   intersection over union of the two masks
     F   F-measure of their outlines: a pixel of one outline is right if the other comes within a distance of it, which is

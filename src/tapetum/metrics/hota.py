@@ -1,4 +1,4 @@
-"""HOTA: how well several tracks together follow several objects (Luiten et al., arXiv 2009.07736), as TrackEval computes it.
+"""HOTA, a metric of multi-object tracking (Luiten et al., arXiv 2009.07736), as TrackEval computes it.
 
     frame by frame   true and predicted ids that are there, and the similarity S of each pair (boxes: intersection over union)
     A(i, j)          how often ids i and j go together: sum of S / (row + column - S) over frames, as a Jaccard of two tracks

@@ -1,4 +1,4 @@
-"""Masks against masks: overlaps of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
+"""Overlaps of masks: of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
 
     mean_iou           of referring segmentation: the mean of the overlaps of all expressions (gIoU, RefCOCO's mIoU)
     cumulative_iou     the shared pixels of all expressions by all their pixels (cIoU, also oIoU): large masks weigh more
