@@ -1,4 +1,4 @@
-"""One image of the physical world with all that is known of it: a moment of an episode, filmed, named, told and asked about.
+"""One annotated image of the physical world: a moment of an episode, rendered, with names, captions and questions.
 
 The settings of camera, story and moment differ from image to image; all are a function of (seed, number).
 """

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder until it is finished, so that the same call goes on and no other one mixes its files in."""
+"""Notes of unfinished runs in their folders, so that the same call goes on and no other one mixes its files in."""
 
 import json
 from pathlib import Path

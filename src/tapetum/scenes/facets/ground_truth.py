@@ -1,4 +1,4 @@
-"""Exact truth about a world: which surface point a pixel shows, and where any surface point is and whether it is seen.
+"""Exact ground truth of a facet world: which surface point a pixel shows, where any surface point is, and if it is visible.
 
 Everything here is computed from the facets' geometry in float64, not read from rendered images, so the renderer and the
 truth check each other.

@@ -1,4 +1,4 @@
-"""Makes an episode of a seed, and runs one again with something changed."""
+"""Simulation of an episode from a seed, and of one again with something changed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Helpers of the stories: objects at random, free places, rollers, and something to do when all is done."""
+"""Helpers of the stories: objects at random, free places, rollers, and actions for the time that is left."""
 
 from collections.abc import Callable
 
