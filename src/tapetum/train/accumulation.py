@@ -1,4 +1,4 @@
-"""What a process computes in a step: the task's loss as one module, and gradients accumulated over micro-batches.
+"""Computation of a step in one process: the task's loss as one module, and gradients accumulated over micro-batches.
 
 DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a loss may call any method of the model.
 """

@@ -1,4 +1,4 @@
-"""Values of all processes in one tensor, with the gradients that mathematics demands.
+"""Gathering of the values of all processes in one tensor, with exact gradients.
 
 With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
 

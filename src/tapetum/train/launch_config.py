@@ -1,4 +1,4 @@
-"""Where and with what a run is trained, and how that and a recipe become the config of the loop. Imports no torch."""
+"""Settings of a launch (folder, device, processes), and the config of the loop from these and a recipe. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run will take on this machine, measured: its first steps done for real, in a folder that goes again.
+"""Predicted time of a run on this machine: its first steps are done for real, in a folder that is deleted again.
 
     seconds of a run = start + steps x step
 

@@ -1,4 +1,4 @@
-"""All that a run is at one moment, and its way into a checkpoint and back."""
+"""State of a training run: model, optimisers, averages and step; saved to a checkpoint and restored from it."""
 
 import json
 import math

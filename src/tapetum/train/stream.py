@@ -1,4 +1,4 @@
-"""The stream of samples: which sample goes where, and the workers that make them.
+"""The stream of samples: their order, their division among processes, and the workers that make them.
 
 A run is one long stream of samples numbered 0, 1, 2, ...; step s takes the `batch_size` samples from s * batch_size on, cut
 into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:

@@ -1,4 +1,4 @@
-"""What a system must say about itself to be trained by `fit`."""
+"""Interface of the tasks that `fit` trains."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
