@@ -1,4 +1,4 @@
-"""Places in an image and stretches of time that have a name, and words: boxes, masks, segments, answers.
+"""Labelled places in an image and stretches of time, and answers: boxes, masks, segments, text.
 
 Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole of an image is
 (0, 0, width, height). Times are seconds. A label is a text, "" where there is none; a score is 1 where nobody gave one.
