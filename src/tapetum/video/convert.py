@@ -1,4 +1,4 @@
-"""From a decoded frame to upright RGB: matrix and range of its colours, depth, alpha, display matrix."""
+"""Conversion of a decoded frame to upright RGB: matrix and range of its colours, depth, alpha, display matrix."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Draw boxes, masks and words on an image.
+"""Drawing of boxes, masks and words on an image.
 
 A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
 below where there is no room. Words about the whole image stand on a strip below. Everything is drawn with Pillow.

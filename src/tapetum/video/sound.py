@@ -1,4 +1,4 @@
-"""Reads samples of a recording or of a video's sound track; writes sound tracks of videos and wav files, piece by piece."""
+"""Sound: samples of a recording or of a video's sound track are read; sound tracks and wav files are written by pieces."""
 
 import io
 import os
