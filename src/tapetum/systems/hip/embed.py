@@ -1,4 +1,4 @@
-"""Vectors for files: what a HiP network's processor makes of images, recordings and videos.
+"""Embeddings of images, recordings and videos by the processor of a HiP network.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
 (`hip.classes.Classifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one

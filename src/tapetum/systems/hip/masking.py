@@ -1,4 +1,4 @@
-"""Hiding most of the inputs, so that the rest has to tell what they were.
+"""Random masking of inputs for masked auto-encoding: which elements are hidden.
 
 Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
 groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).

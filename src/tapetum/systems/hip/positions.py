@@ -1,4 +1,4 @@
-"""Codes that tell a network where an element is: learned, Fourier features, or frozen random numbers.
+"""Position codes of elements: learned, Fourier features, or frozen random numbers.
 
 Source: HiP (arXiv 2202.10890): codes of few channels, learned by masked auto-encoding; Fourier features as in Perceiver IO
 (arXiv 2107.14795). A code is added to the embedded element, and is the query that reconstructs it.
