@@ -1,4 +1,4 @@
-"""Language models that stay as they are: a small decoder over bytes, or any causal model of transformers.
+"""Frozen language models: a small decoder over bytes, or any causal model of transformers.
 
 A `Captioner` lets gated blocks look at a video before each block of one. Texts are padded on the right, so that causal
 attention needs no mask: nothing looks at what follows it.

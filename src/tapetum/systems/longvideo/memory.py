@@ -1,4 +1,4 @@
-"""The memory bank of a video encoder: what segments leave behind by layer, which of it stays, and a stream's state.
+"""The memory bank of a video encoder: memories of past segments by layer, which of them are kept, and a stream's state.
 
     MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
         read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
