@@ -1,4 +1,4 @@
-"""From clusters of an image's features to objects: connected parts that do not belong to the ground.
+"""Objects from clusters of an image's features: connected components that do not belong to the background.
 
     image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
