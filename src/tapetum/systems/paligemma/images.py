@@ -1,4 +1,4 @@
-"""Images as a network sees them: squashed to a square, -1..1; and which frames of a video it is shown.
+"""Preprocessing of images: resized to a square, values -1..1; and the frames of a video that the model sees.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
 Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
