@@ -1,4 +1,4 @@
-"""Reads the JSON of the Perception Test (arXiv 2305.13786; the public files), and says what in it cannot be.
+"""Reading of the JSON of the Perception Test (arXiv 2305.13786; the public files), and checks of what it holds.
 
     {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
                 grounded_question}}
