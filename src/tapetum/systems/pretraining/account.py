@@ -1,4 +1,4 @@
-"""What a step of a run costs, from its settings alone: no images, no memory, no multiplication.
+"""Cost of a step of a run, from its settings alone: no images, no memory, no multiplication.
 
 After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
 """

@@ -1,4 +1,4 @@
-"""A run of pre-training from images to the file of an encoder."""
+"""Training of an encoder by a method of pre-training, from images to a file of weights."""
 
 import time
 from collections.abc import Callable

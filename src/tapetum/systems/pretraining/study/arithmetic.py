@@ -1,4 +1,4 @@
-"""Claims F1 and F3 of the notes: what methods cost beside each other, from shapes alone and so the same on every machine."""
+"""Claims F1 and F3 of the notes: relative costs of the methods, from shapes alone and so the same on every machine."""
 
 from collections.abc import Mapping
 from functools import cache

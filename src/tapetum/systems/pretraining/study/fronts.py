@@ -1,4 +1,4 @@
-"""Which points are worth their cost, and how sure that is.
+"""Pareto fronts of accuracy against cost, and their uncertainty.
 
 A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
 

@@ -1,4 +1,4 @@
-"""What a study compares, as a TOML file. Imports no torch.
+"""Plans of a study, TOML files that say what it compares. Imports no torch.
 
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training

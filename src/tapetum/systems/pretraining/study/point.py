@@ -1,4 +1,4 @@
-"""One point of a study: pre-train with a full schedule, ask neighbours and a probe, fine-tune for pixels; all of it a row.
+"""One point of a study: pre-training with a full schedule, kNN, linear probe, and fine-tuning for segmentation; a row.
 
 A point has a folder. Both trainings in it go on from their checkpoints; `row.json` is written last, and then the checkpoints
 go: a killed study loses at most what lies between two of them.

@@ -1,4 +1,4 @@
-"""What a study has results so far: settings with their intervals, Pareto front, crossings, claims."""
+"""Results of a study so far: settings with their intervals, Pareto front, crossings, claims."""
 
 import json
 from collections.abc import Iterator

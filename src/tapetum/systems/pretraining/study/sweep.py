@@ -1,4 +1,4 @@
-"""A whole study: every point of a plan done once, here or by Ray, and the table of what was found.
+"""A whole study: every point of a plan done once, here or by Ray, and the table of results.
 
 OUT/study.json          which plan on which data; another plan is refused
 OUT/points/NAME/        a point: ledgers and logs of its trainings, the encoder, row.json

@@ -1,4 +1,4 @@
-"""How long the points of a study will take on this machine, measured: of each kind of work a little is done for real.
+"""Predicted time of a study's points on this machine: of each kind of work a little is done for real.
 
     point = pre-training: start + steps x step      first steps of each method on each network (`tapetum.train.rehearsal`)
           + neighbours and probe                    on few images
