@@ -1,4 +1,4 @@
-"""What a teacher's tracks are worth as labels: made exact, mapped to what the student sees, and masked where they are in doubt.
+"""Pseudo-labels of a teacher's tracks: polished, mapped to the student's frames, and masked where they are in doubt.
 
 Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity. Polishing and confidence are ours.
 """

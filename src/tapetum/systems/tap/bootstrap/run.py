@@ -1,4 +1,4 @@
-"""`bootstrap`: a tracker learns from a folder of anyone's videos, and is kept if it got better.
+"""`bootstrap`: self-training of a tracker on a folder of anyone's videos; it is kept if it got better.
 
 Source: BootsTAP (arXiv 2402.00847).
 

@@ -1,4 +1,4 @@
-"""What teacher and student see of a clip of footage, as samples of which each is a function of (seed, index).
+"""Views of a clip of footage for teacher and student, as samples of which each is a function of (seed, index).
 
     clip --every frame of a part--> the teacher's
          --every n-th of these, JPEG, shrunk into a window that moves--> the student's, with the maps from one to the other

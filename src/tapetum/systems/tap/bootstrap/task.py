@@ -1,4 +1,4 @@
-"""BootsTAP: a tracker teaches itself from video of which nobody knows the tracks.
+"""BootsTAP: self-training of a tracker on unlabelled video.
 
 Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
 

@@ -1,4 +1,4 @@
-"""Scoring a tracker on footage of which nobody knows the tracks.
+"""Scores of a tracker on unlabelled footage.
 
 Two ways, which fail differently: clips made of the footage's own frames by known warps (`check_clips`), whose tracks are exact
 but whose motion is made up; and the cycle error on the real motion (`cycle_errors`), which needs no truth but forgives a

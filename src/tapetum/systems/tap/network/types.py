@@ -1,4 +1,4 @@
-"""What flows between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
+"""Types passed between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Points followed frame by frame, as frames arrive: what a live video needs.
+"""Online point tracking: points followed frame by frame, as the frames of a live video arrive.
 
 `OnlineTracker` holds the network and computes features of frames; `tracker.TapirTracker` is one for whole videos too.
 """

@@ -1,4 +1,4 @@
-"""What a tracker is trained on: position, occlusion, and whether it knows that its position is wrong.
+"""Losses of point tracking: position, occlusion, and the uncertainty of the position.
 
 Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, section 3.3) for the third. Coordinates are
 brought to a 256x256 image first. Every iterate of the network is supervised with equal weight. Each term is a mean over

@@ -1,4 +1,4 @@
-"""What the training runs of point trackers share: the losses of a batch, and the scores of clips that are kept for it.
+"""The base of the training tasks of point trackers: the losses of a batch, and the scores of clips that are kept for it.
 
 Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 2211.03726) for the scores.
 """
