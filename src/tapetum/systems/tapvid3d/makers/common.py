@@ -1,4 +1,4 @@
-"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and making file after file.
+"""Shared parts of the makers: seeds, queries, the depth test, clips of a given length, rigid poses, and jobs for files.
 
 Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
 """

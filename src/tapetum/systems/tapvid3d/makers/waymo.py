@@ -1,4 +1,4 @@
-"""Reads a segment of Waymo Open's perception data, version 2: a parquet file for each component.
+"""Reading of Waymo Open's perception data, version 2: a segment's parquet files, one for each component.
 
     ROOT/camera_image/SEGMENT.parquet      and likewise camera_calibration, lidar, lidar_calibration, lidar_pose,
                                            lidar_camera_projection, vehicle_pose, lidar_box, lidar_camera_synced_box

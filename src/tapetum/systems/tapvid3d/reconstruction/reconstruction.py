@@ -1,4 +1,4 @@
-"""A reconstruction that grows: frames get poses one after the other, points follow from the frames, both are adjusted.
+"""Incremental reconstruction: frames get poses one after the other, points follow from the frames, both are adjusted.
 
 `incremental` says in which order.
 """

@@ -1,4 +1,4 @@
-"""What every view shows: the chosen tracks in the world, their colours, the camera, and the images of a video beside them."""
+"""Data of every view: the chosen tracks in the world, their colours, the camera, and the images of a video beside them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
