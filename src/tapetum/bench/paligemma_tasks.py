@@ -119,7 +119,7 @@ def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answe
 def score_answers(
     task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
 ) -> list[ScoreRow]:
-    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer_scores.score`."""
+    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer.scores.score`."""
     return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
 
 

@@ -37,7 +37,7 @@ class Surface:
     shine: float = 0.0
     """0 dull to 1 polished: strength of the highlight."""
     text: str = ""
-    """A short word printed on it (where: `filming.printing`), or nothing."""
+    """A short word printed on it (where: `rendering.atlas`), or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

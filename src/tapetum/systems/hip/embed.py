@@ -1,7 +1,7 @@
 """Embeddings of images, recordings and videos by the processor of a HiP network.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
-(`hip.classes.Classifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one
+(`hip.classes.HipClassifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one
 piece after the other. A network that knows images but no video looks at the frame in the middle of every second.
 """
 

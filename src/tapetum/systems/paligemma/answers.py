@@ -1,6 +1,6 @@
 """Inference: a model with its tokenizer and its codec of masks; images and prompts in, answers out.
 
-Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `mask_codec`, which this puts together.
+Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `masks.codec`, which this puts together.
 """
 
 import math

@@ -11,7 +11,7 @@ Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) an
 Of an image, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
 antialias); `locations.paste` lays it back.
 
-How it is learned stands in `mask_task`. Differs from the paper: this project's own codec, which comes along as
+How it is learned stands in `masks.task`. Differs from the paper: this project's own codec, which comes along as
 `paligemma-masks`, has the same layout with fewer channels.
 """
 

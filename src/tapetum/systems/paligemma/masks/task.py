@@ -5,7 +5,7 @@ Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving av
     loss = mean (decoded - mask)^2 + commitment x mean (features - stop(code))^2         masks from -1 to 1
     code = moving average of the features nearest to it; gradients pass the choice straight through
 
-Differs from it: see `mask_config`.
+Differs from it: see `masks.config`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ from lines of JSON, DIR/SPLIT.jsonl beside the images:
 `id` may be left out: the number of the line, from 0. Captions are answers without a question. Words that nobody could read are
 "###". A task whose prompt is not published says it in `question`.
 
-Nothing is decoded here, and torch is not imported; `transfer_samples` makes samples.
+Nothing is decoded here, and torch is not imported; `transfer.samples` makes samples.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The description of a transfer task: its examples, prompt, recipes and metric.
 
 Source: PaliGemma (arXiv 2407.07726, 3.3 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs. The tasks
-themselves are in `transfers`. Imports no torch.
+themselves are in `transfer.tasks`. Imports no torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +106,7 @@ class Transfer:
     start: str = ""
     """The task whose model is tried on this one."""
     reader: str = "lines"
-    """Name in `transfer_data.READERS`; lines: the layout of ours for sets that have none of their own here."""
+    """Name in `transfer.data.READERS`; lines: the layout of ours for sets that have none of their own here."""
     train: tuple[str, ...] = ()
     """Splits that are learned, as the reader calls them."""
     evaluate: tuple[str, ...] = ("test",)

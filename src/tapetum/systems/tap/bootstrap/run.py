@@ -5,7 +5,7 @@ Source: BootsTAP (arXiv 2402.00847).
     videos --footage--> clips --+--> learned from (`task`), beside synthetic scenes painted with frames of the footage
                                 +--> left out: made into clips with known tracks, scored before, during and after
 
-Settings, and how they differ from the paper, stand in `recipes` and `config`; what is kept where, in `run_folder`.
+Settings, and how they differ from the paper, stand in `config`; what is kept where, in `run_task`.
 """
 
 import shutil
