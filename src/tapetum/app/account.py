@@ -27,7 +27,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class AccountOptions:
-    """Say what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
+    """Compute what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL|RUN")]
     """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
@@ -49,7 +49,7 @@ class AccountOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Result):
-    """What something costs."""
+    """Cost of a model or a run."""
 
     name: str
     """Of the model or run."""

@@ -146,7 +146,7 @@ class AdaptOptions(RecipeOptions):
 
 @dataclass(frozen=True)
 class Adaptation(Result):
-    """What a finished run of `tapetum adapt learn` leaves."""
+    """Result of a finished run of `tapetum adapt learn`."""
 
     finished: "FinishedAdapters"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """What may be asked of `answer`."""
+    """Options of `answer`."""
 
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
     """A video; in Python also frames, uint8 (t, h, w, 3)."""
@@ -49,7 +49,7 @@ class AnswerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenAnswer(Result):
-    """How well each answer fits."""
+    """The chosen answer, and the score of each option."""
 
     answer: str
     """The one that fits best."""

@@ -23,7 +23,7 @@ MEMORIES = 512
 
 @dataclass(frozen=True, kw_only=True)
 class LivePassage(Result):
-    """What fits a passage of a live video."""
+    """Scores of the options for a passage of a live video."""
 
     start_s: float
     stop_s: float
@@ -49,7 +49,7 @@ class LivePassage(Result):
 
 @dataclass(frozen=True)
 class AnswerLiveOptions(AnswerOptions):
-    """What may be asked of `answer_live`."""
+    """Options of `answer_live`."""
 
     _: KW_ONLY
     memories: int = MEMORIES
@@ -66,7 +66,7 @@ class AnswerLiveOptions(AnswerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenLive(Result):
-    """What was seen of a live source, in all."""
+    """The answer about all of a live source."""
 
     came_in_parts = True
 

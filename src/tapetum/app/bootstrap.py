@@ -78,7 +78,7 @@ class BootstrapOptions(RecipeOptions):
 
 @dataclass(frozen=True)
 class Bootstrapped(Result):
-    """What a finished run of the command leaves."""
+    """Result of a finished run of the command."""
 
     outcome: "Outcome"
     out: Path

@@ -14,7 +14,7 @@ from tapetum.systems.paligemma import prompts
 
 @dataclass(frozen=True)
 class CaptionOptions(SeeSettings):
-    """Say in a sentence what is to be seen in images, or in a video.
+    """Caption images or a video, in a sentence.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CutSettings:
-    """Which part of a video is tracked."""
+    """Part of a video that is tracked."""
 
     start: Annotated[str | None, tyro.conf.arg(metavar="FRAME|SECONDSs")] = None
     """First frame to track: its number, as 120, or its time with an s, as 4.5s."""

@@ -109,7 +109,7 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
 
 @dataclass(frozen=True)
 class ShardsShowOptions:
-    """Say what shards hold: samples, bytes, and the fields of the first sample."""
+    """Describe shards: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
     """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
@@ -153,7 +153,7 @@ class ShownSample:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardsShown(Result):
-    """What shards hold."""
+    """Contents of shards."""
 
     samples: int
     """In all of them."""
@@ -223,7 +223,7 @@ class FetchedBenchmark(Result):
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What may be asked of `benchmark`."""
+    """Options of `benchmark`."""
 
     name: tyro.conf.Positional[str]
     """davis, rgb-stacking or robotap."""

@@ -67,7 +67,7 @@ class DiscoverOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovered(Result):
-    """What was found."""
+    """Objects discovered in images."""
 
     images: tuple[str, ...]
     """Those that could be read, in their order."""

@@ -57,7 +57,7 @@ y.backward(torch.randn_like(y))
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """Say what works on this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
+    """Check this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
 
     The exit code is 0 with findings too.
     """
@@ -68,7 +68,7 @@ class DoctorOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Something that was tried."""
+    """Trial of one thing, and its result."""
 
     name: str
     """What was done."""
@@ -79,7 +79,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Somewhere to compute."""
+    """A device to compute on."""
 
     name: str
     """As `--device` takes it."""
@@ -121,7 +121,7 @@ class Extra:
 
 @dataclass(frozen=True, kw_only=True)
 class Health(Result):
-    """What `doctor` found."""
+    """Results of `doctor`."""
 
     versions: dict[str, str]
     machine: dict[str, Any]

@@ -18,7 +18,7 @@ _NAMED = "image", "video", "audio", "points", "label"
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlanOptions:
-    """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
+    """Plan a network before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A SHAPE is extents and channels, such as 224x224x3 or 48000x1. Modalities are packed in the order of these options.
     """
@@ -45,7 +45,7 @@ class NetworkPlanOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNetwork(Result):
-    """What a network will be."""
+    """Plan of a network."""
 
     variant: str
     """Name of the variant."""

@@ -25,7 +25,7 @@ class LedgerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCosts(Result):
-    """What runs cost, in the order in which they were given."""
+    """Costs of runs, in the order in which they were given."""
 
     ledgers: dict[str, dict[str, Any]]
     """Content of each ledger.json (`tapetum.account.ledger`), by the name of its run."""

@@ -34,7 +34,7 @@ Viewer = Callable[["np.ndarray"], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackLiveOptions(TrackSettings):
-    """What may be asked of `track_live`."""
+    """Options of `track_live`."""
 
     source: str = field(kw_only=False)
     """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""

@@ -38,7 +38,7 @@ WITHOUT_EFFECT = {"device", "keep_features"}
 
 @dataclass(frozen=True, kw_only=True)
 class TrackManyOptions(TrackSettings):
-    """What may be asked of `track_many`."""
+    """Options of `track_many`."""
 
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
     """Video file, folder of images, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
@@ -52,7 +52,7 @@ class TrackManyOptions(TrackSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedMany(Result):
-    """What became of several videos."""
+    """Results of several videos."""
 
     out: Path
     """The folder in which each has its own, and videos.json with the summaries."""

@@ -22,7 +22,7 @@ Progress = Callable[[int, int | None], None]
 
 
 class PointTask(Protocol):
-    """What is asked of a tracker; made before the tracker is loaded, so that errors come at once."""
+    """Task of a tracker; made before the tracker is loaded, so that errors come at once."""
 
     @property
     def part(self) -> Cut:

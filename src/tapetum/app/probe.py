@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Say how good an encoder's features are: nearest neighbours and a linear probe on labelled images.
+    """Score an encoder's features: nearest neighbours and a linear probe on labelled images.
 
     The encoder stays as it is. The probe tries the same settings for every encoder, chooses on a held-out tenth of what it
     learns from, and is scored once.
@@ -49,7 +49,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Probes(Result):
-    """What was found."""
+    """Scores of the probes."""
 
     neighbours: float
     """Share of the scored images whose neighbours vote for the right class."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReply:
-    """What a model said of one image, or of some frames of a video together."""
+    """Reply of a model about one image, or about some frames of a video together."""
 
     path: str
     """The image or video."""
@@ -159,7 +159,7 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReplies(Result):
-    """What a model said of some images and videos."""
+    """Replies of a model about images and videos."""
 
     images: tuple[ImageReply, ...]
     """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""

@@ -38,7 +38,7 @@ WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
 
 @dataclass(frozen=True)
 class ItemOptions:
-    """What may be asked of both."""
+    """Options that both share."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder to write into; items that are there from the same command are not made again."""

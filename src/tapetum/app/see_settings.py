@@ -21,7 +21,7 @@ MODEL = "paligemma-nano"
 
 @dataclass(frozen=True, kw_only=True)
 class SeeSettings:
-    """How images are shown to the model, and where what it says goes."""
+    """Settings of how images are shown to the model, and where its replies are written."""
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
@@ -57,7 +57,7 @@ class SeeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is said to the model, of each image."""
+    """Prompt for each image, and the kind of its reply."""
 
     prompt: str
     kind: Literal["words", "boxes", "masks"]

@@ -30,7 +30,7 @@ View = Literal["tracks", "rainbow"]
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings:
-    """How tracks are drawn."""
+    """Settings of the drawing of tracks."""
 
     numbers: bool = False
     """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""

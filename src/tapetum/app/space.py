@@ -42,7 +42,7 @@ def parse_intrinsics(text: str) -> tuple[float, ...]:
 
 
 class Lifting:
-    """How tracks are put into space; made before anything is tracked, so that errors come at once."""
+    """Lifting of tracks into space; made before anything is tracked, so that errors come at once."""
 
     def __init__(self, depth: str | None, intrinsics: str | None, static: bool, device: str | None, listener: Listener):
         """Look up the source of depth.

@@ -41,7 +41,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDone(Result):
-    """What `run` did."""
+    """Result of `run`."""
 
     out: Path
     """Folder of the study."""

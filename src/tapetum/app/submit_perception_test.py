@@ -39,7 +39,7 @@ class SubmissionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission(Result):
-    """What was found in predictions, and where the submission is."""
+    """Findings about predictions, and where the submission is."""
 
     findings: Sequence["PredictionFinding"]
     """Errors first."""

@@ -31,7 +31,7 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked(Result):
-    """What was found in a folder of clips."""
+    """Findings about a folder of clips."""
 
     files: int
     """How many were looked at."""
@@ -198,7 +198,7 @@ class ClipsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsMade(Result):
-    """What became of the clips of a source."""
+    """Report about the clips of a source."""
 
     source: str
     """Which of the three."""

@@ -32,7 +32,7 @@ OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSettings(DrawSettings, CutSettings):
-    """How points are tracked, whatever the video."""
+    """Settings of tracking, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all). By default tapir-nano, with
@@ -120,7 +120,7 @@ class TrackSettings(DrawSettings, CutSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackOptions(TrackSettings):
-    """What may be asked of `track`."""
+    """Options of `track`."""
 
     video: Any = field(kw_only=False)
     """Path of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""

@@ -37,7 +37,7 @@ Recipe = (
 
 @dataclass(frozen=True)
 class TrainedModel(Result):
-    """What a finished run leaves."""
+    """Result of a finished run."""
 
     weights: Path
     """File for `tapetum.load` or the system's own `load`."""

@@ -43,7 +43,7 @@ def one_text(metavar: str) -> Any:
 
 
 class Result:
-    """What comes of a verb; a command prints it as text, or with --json for other programs."""
+    """Result of a verb; a command prints it as text, or with --json for other programs."""
 
     came_in_parts: ClassVar[bool] = False
     """It sums up what the listener has had in parts."""
@@ -67,7 +67,7 @@ class Result:
 
 
 class Listener:
-    """Hears what a verb says while it works. This one hears nothing; subclasses do what they like with it."""
+    """Receiver of a verb's messages while it works. This one ignores them; subclasses do what they like with them."""
 
     def note(self, text: str) -> None:
         """Take a remark that is not a result, such as that frames are damaged."""

@@ -41,7 +41,7 @@ CLIP_FRAMES, CLIP_BYTES = 250, 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRequest:
-    """What an episode is to be."""
+    """Settings of an episode to be recorded."""
 
     seed: int
     size: int
