@@ -36,7 +36,7 @@ _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "cap
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What was said to examples."""
+    """Answers to examples."""
 
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
