@@ -81,7 +81,7 @@ class OrderedEventsConfig:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens."""
+    """One event."""
 
     colour: str
     shape: str

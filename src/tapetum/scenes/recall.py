@@ -31,7 +31,7 @@ _INK = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class RecallConfig:
-    """What is asked, and how hard it is."""
+    """Config of the recall task, and its difficulty."""
 
     segments: int = 8
     """Of a video; the last one asks."""

@@ -21,7 +21,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """What is on the outside of a body."""
+    """Appearance of the outside of a body."""
 
     kind: Literal["plain", "pattern", "photo"] = "plain"
     """One colour; a solid pattern of two; or a photograph (or made-up image) of the textures."""
@@ -63,7 +63,7 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contacts:
-    """Touches of two bodies, one row for each moment that they touch; sorted by time."""
+    """Contacts of two bodies, one row for each moment that they touch; sorted by time."""
 
     moment: I64
     """(c,) number of the moment."""
@@ -85,7 +85,7 @@ class Contacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something that a hand did."""
+    """One action of a hand."""
 
     verb: str
     """pick, place, push, put-into, take-out, cover, uncover, shuffle, spin, pour, drop, show."""

@@ -23,7 +23,7 @@ EDGE = 1e-4
 
 @dataclass(frozen=True)
 class Rendering:
-    """What the camera saw, without a sensor's faults."""
+    """Rendered frames, without a sensor's faults."""
 
     frames: F32
     """(t, h, w, 3) in 0..1."""

@@ -18,7 +18,7 @@ from tapetum.scenes.types import F32, F64, I64, U8
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What kind of world to draw and how the camera sees it."""
+    """Config of the world to draw and its camera."""
 
     size: tuple[int, int] = (256, 256)
     """Height and width of a frame in pixels."""
@@ -128,7 +128,7 @@ class FacetView:
 
 @dataclass(frozen=True)
 class FacetWorld:
-    """Everything that is needed to draw a clip and to know the truth about it."""
+    """All parts of a clip's world, from which frames and ground truth are computed."""
 
     config: SceneConfig
     things: list[FacetObject]

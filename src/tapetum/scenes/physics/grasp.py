@@ -46,7 +46,7 @@ class Grasp:
 
 
 class GraspPlanner:
-    """Feels with a hand in a copy of a simulation's model."""
+    """Planner of grasps, which tries a hand in a copy of a simulation's model."""
 
     def __init__(self, sim: Simulation):
         assert sim.hand is not None

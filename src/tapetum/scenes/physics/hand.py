@@ -14,7 +14,7 @@ from tapetum.scenes.types import F64
 
 
 class Hand(ClothHand):
-    """All that a hand does."""
+    """Hand of a scripted simulation, with all its actions."""
 
     def pick(self, body: int, *, verb: str = "pick", target: int = -1, side: bool = False, lift: float = 0.06) -> bool:
         """Take a body and lift it."""

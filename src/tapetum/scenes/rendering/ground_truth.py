@@ -61,7 +61,7 @@ class PointTracks:
 
 @dataclass(frozen=True, eq=False)
 class InstanceMasks:
-    """What each of m instances covers in one frame."""
+    """Pixels that each of m instances covers in one frame."""
 
     ids: I64
     """(m,) of `Episode.instance`, without 0."""

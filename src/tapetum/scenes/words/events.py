@@ -29,7 +29,7 @@ SNAPSHOTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Manipulation:
-    """Something whole that the hand did: what was picked up and put down again is one deed."""
+    """One whole action of the hand: what was picked up and put down again is one."""
 
     verb: str
     """place, stack, drop, put-into, push, spin, cover, uncover, pour, shuffle, show; hold where the episode ends too soon."""
@@ -232,7 +232,7 @@ def _lifted(pick: Action, after: Action | None) -> Manipulation:
 
 
 class CounterfactualEvents(EpisodeEvents):
-    """What happened in an episode that was run again."""
+    """Events of an episode that was run again with a change."""
 
     def number(self, name: str) -> int:
         """Find the number here of a body by its name."""
