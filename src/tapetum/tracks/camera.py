@@ -27,7 +27,7 @@ AT_ONCE = 20
 
 @dataclass(frozen=True)
 class CameraMotion:
-    """Where the camera looked."""
+    """Motion of the camera."""
 
     to_reference: Homographies
     """From raster pixels of each frame to those of the reference frame."""
