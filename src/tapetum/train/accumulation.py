@@ -26,7 +26,7 @@ Pass = Literal["loss", "embed", "joint_loss", "replay"]
 
 
 class Objective(nn.Module):
-    """What is computed of micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
+    """The task's computations on micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
 
     def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
         super().__init__()

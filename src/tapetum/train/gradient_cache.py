@@ -35,7 +35,7 @@ UNLIKE = 0.02
 
 @dataclass(frozen=True)
 class Replay:
-    """What the second pass over a micro-batch needs."""
+    """Inputs of the second pass over a micro-batch."""
 
     embeddings: list[Tensor]
     """Embeddings of the first pass."""

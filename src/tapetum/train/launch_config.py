@@ -15,7 +15,7 @@ RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "w
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Where and with what a run is trained: nothing that changes what is learned. Every training command has these options."""
+    """Settings of where a run is trained and with what; none changes what is learned. Every training command has them."""
 
     out: Path
     """Folder of the run: checkpoints, logs, and the finished weights."""

@@ -38,7 +38,7 @@ _SAVING_SHARE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a call of `fit` ended."""
+    """Result of a call of `fit`."""
 
     state: Literal["finished", "stopped"]
     """stopped: by max_minutes or a signal; the same call goes on from `checkpoint`."""

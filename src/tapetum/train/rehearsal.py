@@ -53,7 +53,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was measured."""
+    """Measured times of the first steps."""
 
     start: Seconds
     """Of all that a run does once."""

@@ -14,7 +14,7 @@ from tapetum.train.optim import Layers, decay_groups
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """Where in its run a loss is computed, and what it may use besides model and batch; by default, the only step of a run.
+    """Context of a loss: its step in the run, and what it may use besides model and batch; by default, a run's only step.
 
     >>> StepContext(step=50, steps=101).progress
     0.5
