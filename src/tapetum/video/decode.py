@@ -47,7 +47,7 @@ _CLOCK = re.compile(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of a file say about its frames, without decoding."""
+    """Information about frames from the packets of a file, without decoding."""
 
     pts: np.ndarray
     """int64 (t,): presentation times of the frames to be shown, in units of `time_base`, rising."""

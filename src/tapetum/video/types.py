@@ -98,7 +98,7 @@ def check_rate(rate: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeReport:
-    """What a source promised and what came out of it.
+    """Counts of the frames that a source promised and that came out of it.
 
     Counts of a file grow while it is decoded, and are final once `complete` is true (see `Video.check`).
     """
