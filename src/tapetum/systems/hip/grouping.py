@@ -41,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Where every element goes; `shares` in the order of packing."""
+    """Places of all elements in the groups; `shares` in the order of packing."""
 
     spans: tuple[Span, ...]
     width: int

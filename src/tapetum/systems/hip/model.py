@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HipOutput:
-    """What a pass gives."""
+    """Outputs of a forward pass."""
 
     reconstruction: dict[str, Tensor]
     """(b, n, c) of each modality that was asked for."""
