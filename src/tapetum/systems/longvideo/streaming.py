@@ -60,7 +60,7 @@ def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSelection:
-    """Which frames of a video are encoded."""
+    """Selection of the frames of a video that are encoded."""
 
     rate: float = 1.0
     """In a second."""
