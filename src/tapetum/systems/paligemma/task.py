@@ -126,7 +126,7 @@ class Start:
 
 @dataclass(frozen=True)
 class StartFrom(Start):
-    """Take weights from files of tensors: all of the model's, or the vision encoder's (`vision_encoder.*`)."""
+    """Initial weights from files of tensors: all of the model's, or the vision encoder's (`vision_encoder.*`)."""
 
     path: Path
     vision_encoder: Path | None = None
@@ -169,7 +169,7 @@ class StartFrom(Start):
 
 @dataclass(frozen=True)
 class StartFromEncoder(Start):
-    """Take the vision encoder of `adopted_encoder`; all other weights are drawn."""
+    """Initial weights with the vision encoder of `adopted_encoder`; all other weights are drawn."""
 
     reference: str
     image_size: int
