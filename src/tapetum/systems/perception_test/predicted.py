@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True)
 class PredictionFinding:
-    """Something that is wrong with predictions."""
+    """One problem of predictions."""
 
     name: str
     """Its kind, such as unknown-video."""

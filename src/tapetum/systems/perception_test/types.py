@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Of a video."""
+    """Metadata of a video."""
 
     video_id: str
     split: str
@@ -41,7 +41,7 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectTrack:
-    """Where an object is."""
+    """Boxes of an object over time."""
 
     id: int
     label: str
@@ -57,7 +57,7 @@ class ObjectTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class PointTrack:
-    """Where a point is, in the frames in which it can be seen."""
+    """Positions of a point, in the frames in which it can be seen."""
 
     id: int
     label: str
