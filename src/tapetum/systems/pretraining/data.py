@@ -36,7 +36,7 @@ class ImageSequence(Protocol):
 
 @dataclass(frozen=True)
 class NoImages:
-    """Stands for images where only what is known of them is wanted."""
+    """Placeholder for images where only what is known of them is needed."""
 
     count: int
 

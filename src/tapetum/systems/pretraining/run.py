@@ -24,7 +24,7 @@ _WARMUP_AT_MOST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a run will cost: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
+    """Predicted cost of a run: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
 
     steps: int
     """Of the run."""
@@ -73,7 +73,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What a finished run leaves."""
+    """Results of a finished run."""
 
     encoder: Path
     """File of the encoder, which `tapetum embed --model` takes."""

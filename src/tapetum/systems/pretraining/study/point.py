@@ -49,7 +49,7 @@ _PRETRAIN, _TRANSFER = "pretrain", "transfer"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedPoint:
-    """What a point will cost, from its settings alone."""
+    """Predicted cost of a point, from its settings alone."""
 
     point: Point
     steps: int

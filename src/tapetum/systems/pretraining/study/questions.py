@@ -18,7 +18,7 @@ _CLOSE = 2.0
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed, and what came out."""
+    """One claim, and its verdict."""
 
     name: str
     says: str

@@ -38,7 +38,7 @@ class StudyResults:
 
 @dataclass(frozen=True, kw_only=True)
 class Overtaking:
-    """Where the large network of a family overtakes the small one."""
+    """Budget at which the large network of a family overtakes the small one."""
 
     family: str
     method: str

@@ -43,7 +43,7 @@ class StudyCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """What became of a call of `run_study`."""
+    """Result of a call of `run_study`."""
 
     rows: tuple[dict[str, Any], ...]
     """Of all points that are done, in the order of the plan."""

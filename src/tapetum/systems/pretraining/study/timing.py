@@ -42,7 +42,7 @@ _SHOWN = 64
 
 @dataclass(frozen=True)
 class Times:
-    """What points will take on this machine, one after the other in one process."""
+    """Predicted times of points on this machine, one after the other in one process."""
 
     points: Mapping[str, Seconds]
     """Of each point, by its name."""
