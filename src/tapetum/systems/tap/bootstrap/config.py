@@ -89,7 +89,7 @@ class Ingredients:
 
 @dataclass(frozen=True, kw_only=True)
 class FootageConfig:
-    """How videos become clips."""
+    """Config of the making of clips from videos."""
 
     size: int = 256
     """Height and width of the clips in pixels."""

@@ -38,7 +38,7 @@ from tapetum.video.folders import find_videos, relative_name
 
 @dataclass(frozen=True)
 class ClipOf:
-    """Where a clip is kept and where it is from."""
+    """Address of a clip: its shard and number, and its frames in the video."""
 
     shard: str
     number: int

@@ -21,7 +21,7 @@ NO_DOUBT = 5.0
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What a teacher says of a clip, and where the student starts."""
+    """Pseudo-labels of a teacher for a clip, and where the student starts."""
 
     xy: Float[Tensor, "b n t 2"]
     """Raster pixels of the clean clip."""

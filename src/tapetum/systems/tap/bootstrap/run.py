@@ -51,7 +51,7 @@ PREPARING = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to tell."""
+    """Result of a finished run."""
 
     file: Path
     """The weights that were best."""

@@ -16,7 +16,7 @@ State = tuple[tuple[BlockState, ...], ...]
 
 @dataclass(frozen=True)
 class FeatureGrids:
-    """What the backbone says of a clip."""
+    """Features of a clip by the backbone."""
 
     video_size: Size
     """Height and width of the video in pixels: the raster of queries and tracks."""
@@ -59,7 +59,7 @@ class FeatureGrids:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What identifies the points: features at the queries, which may come from another video."""
+    """Features at the queries, which identify the points and may come from another video."""
 
     initial: Float[Tensor, "b n c"]
     """Stride 8, initial resolution."""
@@ -86,7 +86,7 @@ class QueryFeatures:
 
 @dataclass(frozen=True)
 class TrackEstimate:
-    """Where the points are, as one stage of the network sees it."""
+    """Estimated tracks of one stage of the network."""
 
     tracks: Float[Tensor, "b n t 2"]
     """(x, y) in raster pixels of the video."""

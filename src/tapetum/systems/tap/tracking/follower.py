@@ -48,7 +48,7 @@ class OnlineState:
 
 @dataclass(frozen=True)
 class FrameTracks:
-    """Where the points of a stream are in one frame."""
+    """Positions of the points of a stream in one frame."""
 
     xy: Float[np.ndarray, "n 2"]
     """Raster pixels of the frame."""
