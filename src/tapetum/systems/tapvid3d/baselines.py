@@ -26,7 +26,7 @@ from tapetum.types import Tracks, Tracks3D
 
 
 class Points3D(Protocol):
-    """What a 3D tracker returns, such as a `Tracks3D`."""
+    """Result of a 3D tracker, such as a `Tracks3D`."""
 
     @property
     def xyz(self) -> np.ndarray:

@@ -139,7 +139,7 @@ class Clip3D:
 
 
 class Prediction3D(NamedTuple):
-    """What a model says about a clip."""
+    """Prediction of a model for a clip."""
 
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """Metres, or in a scale of its own, in the camera of each frame; numbers that are not finite count as wrong."""

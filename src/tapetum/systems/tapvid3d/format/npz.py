@@ -54,7 +54,7 @@ _FAILURES = (
 
 
 class Damage(BadInput):
-    """Something is wrong with a file; `kind` says what in a word, the message in a line."""
+    """Error about a damaged file; `kind` says what in a word, the message in a line."""
 
     def __init__(self, kind: Kind, message: str):
         super().__init__(message)

@@ -52,7 +52,7 @@ class AriaFrame:
 
 
 class AriaFrames(Protocol):
-    """Where frames come from."""
+    """Interface of sources of frames."""
 
     timestamps: I64
     """(t,) nanoseconds, rising: all frames of the colour camera."""

@@ -145,7 +145,7 @@ class ClipJob:
 
 @dataclass
 class MakeReport:
-    """What became of the files."""
+    """Report about the files that were made."""
 
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)

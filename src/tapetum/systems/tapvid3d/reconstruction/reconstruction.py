@@ -25,7 +25,7 @@ AGREES = 0.8
 
 @dataclass(frozen=True)
 class Observations:
-    """What was seen of n points in t frames."""
+    """Observed pixels of n points in t frames."""
 
     xy: F64
     """(n, t, 2) pixels."""
