@@ -24,7 +24,7 @@ _stacks: list[list[str]] = []
 
 
 def current() -> str:
-    """Name the part that is being computed."""
+    """Get the name of the part that is being computed."""
     return _stacks[-1][-1] if _stacks else UNNAMED
 
 
