@@ -175,7 +175,7 @@ class Health(Result):
 
 @verb(DoctorOptions)
 def doctor(options: DoctorOptions, listener: Listener) -> Health:
-    """Look at versions, devices, folders and extras, and try what all verbs build on; whatever fails is a finding, no error.
+    """Check versions, devices, folders and extras, and try what all verbs build on; whatever fails is a finding, no error.
 
     >>> health = doctor(quick=True)
     >>> "torch" in health.versions, health.devices[0].name

@@ -87,7 +87,7 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
 
 
 def listed(planned: Sequence["PlannedFile"]) -> str:
-    """Name the files that are to come, with their sizes.
+    """List the files that are to come, with their sizes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')

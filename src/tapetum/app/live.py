@@ -133,7 +133,7 @@ class TrackedLive(Result):
 
 @verb(TrackLiveOptions)
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
-    """Follow points through frames as they come, with a causal model; what comes too fast is dropped.
+    """Track points through frames as they come, with a causal model; what comes too fast is dropped.
 
     It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
     such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed

@@ -87,7 +87,7 @@ class TrackedMany(Result):
         return "\n".join([*lines, f"results  {self.out}", f"table    {self.out / TABLE}"])
 
     def failure(self) -> str | None:
-        """Name the videos that could not be tracked."""
+        """List the videos that could not be tracked."""
         if not (failed := [summary["video"] for summary in self.failed]):
             return None
         return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"

@@ -37,7 +37,7 @@ class PointTask(Protocol):
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
     ) -> "Tracks":
-        """Do it, with further points beside, which come last. Raises BadInput as the tracker does."""
+        """Track the points, with further points beside, which come last. Raises BadInput as the tracker does."""
         ...
 
 

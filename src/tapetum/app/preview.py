@@ -20,7 +20,7 @@ WINDOW = "window"
 
 
 def preview(to: str | None, cleanup: ExitStack) -> "Viewer | None":
-    """Make what shows painted frames: nothing, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
+    """Open the preview of drawn frames: none, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
     if to is None:
         return None
     if to == WINDOW:

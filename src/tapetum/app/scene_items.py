@@ -58,7 +58,7 @@ class ItemOptions:
 
 
 def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
-    """Make the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
+    """Open the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
     from tapetum.scenes.image import check_size
     from tapetum.scenes.physics.model import mujoco
 
@@ -96,7 +96,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
 def make_items(
     options: ItemOptions, what: str, names: list[str], work: Callable[[int, "Textures"], None], listener: Listener
 ) -> None:
-    """Do `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
+    """Run `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
     out = Path(options.out)
     missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
     done = len(names) - len(missing)

@@ -76,7 +76,7 @@ class Lifting:
         return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
-        """Put the tracks into space. Raises `BadInput` where there is no depth for them."""
+        """Lift the tracks into space. Raises `BadInput` where there is no depth for them."""
         import numpy as np
 
         from tapetum.systems.tapvid3d.baselines import lift, lift_static

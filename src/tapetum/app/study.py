@@ -75,7 +75,7 @@ class StudyDone(Result):
 
 @verb(RunOptions, apart=("images", "pixels"))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
-    """Do the points of a study that are not done. The listener hears what it will cost, and of each point.
+    """Run the points of a study that are not done. The listener receives what it will cost, and each point.
 
     Raises BadInput for a plan or data that don't do, and a folder of another study.
     """

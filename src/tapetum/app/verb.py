@@ -70,19 +70,19 @@ class Listener:
     """Receiver of a verb's messages while it works. This one ignores them; subclasses do what they like with them."""
 
     def note(self, text: str) -> None:
-        """Take a remark that is not a result, such as that frames are damaged."""
+        """Receive a remark that is not a result, such as that frames are damaged."""
 
     def line(self, text: str) -> None:
-        """Take a line that belongs with the result, such as how many images a run learns from."""
+        """Receive a line that belongs with the result, such as how many images a run learns from."""
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
+        """Receive how far a task is: `total` is None until that is known, and a task ends with `done` equal to `total`."""
 
     def status(self, text: str) -> None:
-        """Take a line about this moment, in place of the one before; an empty one takes it away."""
+        """Receive a line about this moment, in place of the one before; an empty one removes it."""
 
     def part(self, result: Result) -> None:
-        """Take a part of the result as soon as it is known, such as the points in one frame of a live video."""
+        """Receive a part of the result as soon as it is known, such as the points in one frame of a live video."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
         """Bind `progress` to one task, to be called with what is done and how much there is."""
@@ -109,7 +109,7 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
         ...
 
     def run(self, options: OptionsIn, listener: Listener, /) -> OutcomeOut:
-        """Do the work for options that are made already; remarks and progress go to `listener`."""
+        """Run the verb for options that are made already; remarks and progress go to `listener`."""
         ...
 
 

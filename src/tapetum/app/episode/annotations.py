@@ -94,7 +94,7 @@ class Annotations:
             self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
     def follow(self, part: Episode, bodies: np.ndarray, followed: PointTracks) -> None:
-        """Take points of bodies (n,) that were followed through all of the video, which has one part."""
+        """Add points of bodies (n,) that were tracked through all of the video, which has one part."""
         tracks = self.tracks()
         for body, xy, visible in zip(bodies.tolist(), followed.xy, followed.visible, strict=True):
             frames = np.flatnonzero(visible)

@@ -145,7 +145,7 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
 
 
 def names_last(kind: type, words: Sequence[str]) -> list[str]:
-    """Put what is no option of a command behind its options, so that these may stand anywhere among several names.
+    """Move what is no option of a command behind its options, so that these may stand anywhere among several names.
 
     >>> from tapetum.app.ask import AskOptions
     >>> names_last(AskOptions, ["a.png", "--frames", "4", "b.png", "what?", "--raw"])

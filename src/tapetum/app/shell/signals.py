@@ -37,7 +37,7 @@ _pending: list[int] = []
 
 
 def remember(error: KeyboardInterrupt | None) -> None:
-    """Take note of one that Python cannot raise."""
+    """Record a signal that Python cannot raise."""
     if not _pending:
         _pending.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
 

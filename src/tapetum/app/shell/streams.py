@@ -25,7 +25,7 @@ _BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|")
 
 @contextmanager
 def sturdy_streams() -> Iterator[None]:
-    """Make the standard streams as said above; afterwards they are what they were, but for those that had been closed."""
+    """Guard the standard streams as said above; afterwards they are what they were, but for those that had been closed."""
     _open_closed()
     codecs.register_error(_ERRORS, _printable)
     before = sys.stdout, sys.stderr
@@ -58,7 +58,7 @@ def starting(verb: str) -> Iterator[None]:
 
 @contextmanager
 def visible_results() -> Iterator[None]:
-    """Make control characters in what is printed on stdout visible: so they do nothing to a terminal (`core.errors`)."""
+    """Escape control characters in what is printed on stdout, so that they do nothing to a terminal (`core.errors`)."""
     before = sys.stdout
     sys.stdout = _Visible(before)
     try:

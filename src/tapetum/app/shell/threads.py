@@ -23,7 +23,7 @@ _SLEEPING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 
 def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
-    """Take `--threads N` out of the words of a command; return the rest, and N. Raises BadInput for no number of threads.
+    """Split `--threads N` from the words of a command: the rest, and N. Raises BadInput for no number of threads.
 
     >>> take_threads(["--threads", "2", "tapir-nano"])
     (['tapir-nano'], 2)
