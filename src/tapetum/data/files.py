@@ -27,7 +27,7 @@ class StoredFile:
 
 
 def stored_file(path: Path) -> StoredFile:
-    """Name a file by its path."""
+    """Build the record of a file from its path."""
     return StoredFile(str(path), path)
 
 
