@@ -114,7 +114,7 @@ def davis_scores(
 
 
 def joined(parts: Sequence[DavisScores]) -> DavisScores:
-    """Put the scores of several videos together: all objects weigh the same. Raises BadInput where there are none."""
+    """Join the scores of several videos: all objects weigh the same. Raises BadInput where there are none."""
     objects = {key: pair for part in parts for key, pair in part.objects.items()}
     if not objects:
         raise BadInput("there are no scores to put together; score a video or more")
