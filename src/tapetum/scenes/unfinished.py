@@ -29,6 +29,6 @@ def continues_run(note: Path, settings: dict[str, Any], out: Path, done: int) ->
 
 
 def write_note(note: Path, settings: dict[str, Any]) -> None:
-    """Note the settings of a run that begins."""
+    """Write the settings of a run that begins."""
     with whole_file(note) as temporary:
         write_text(temporary, json.dumps(settings))

@@ -37,7 +37,7 @@ def cross(a: F64, b: F64) -> F64:
 
 
 def rotate(q: F64, v: F64) -> F64:
-    """Turn vectors v (..., 3) by quaternions q (..., 4)."""
+    """Rotate vectors v (..., 3) by quaternions q (..., 4)."""
     q, v = np.asarray(q, float), np.asarray(v, float)
     w, u = q[..., :1], q[..., 1:]
     t = 2 * cross(u, v)
@@ -45,12 +45,12 @@ def rotate(q: F64, v: F64) -> F64:
 
 
 def place(pose: F64, points: F64) -> F64:
-    """Carry points (..., 3) of a body into the world by its pose (..., 7)."""
+    """Transform points (..., 3) of a body to the world by its pose (..., 7)."""
     return pose[..., :3] + rotate(pose[..., 3:], points)
 
 
 def unplace(pose: F64, points: F64) -> F64:
-    """Carry points (..., 3) of the world into a body by its pose (..., 7)."""
+    """Transform points (..., 3) of the world to a body by its pose (..., 7)."""
     return rotate(conjugate(pose[..., 3:]), points - pose[..., :3])
 
 

@@ -87,7 +87,7 @@ class FacetGroundTruth:
         return np.where(ok, z, np.inf), uv
 
     def pick(self, frame: I64, xy: F64) -> tuple[FacetPoints, Bool]:
-        """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays met anything at all."""
+        """Find the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays hit anything at all."""
         z, uv = self.hits(frame, xy)
         facet = z.argmin(0)
         n = np.arange(len(xy))

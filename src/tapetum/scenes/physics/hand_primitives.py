@@ -71,7 +71,7 @@ class HandPrimitives:
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
-        """Go to a grasp, look again, shut the fingers and hold on."""
+        """Move to a grasp, plan it again there, close the fingers and hold on."""
         stage = self.stage
         self.roomy = grasp.open
         before = grasp.palm.copy()
@@ -124,14 +124,14 @@ class HandPrimitives:
         stage.run_to(end)
 
     def rest(self) -> None:
-        """Go home."""
+        """Move to the rest position."""
         stage = self.stage
         end = stage.plan_over(self.home, stage.now, speed=0.8)
         stage.plan_fingers(RELAXED, stage.now, (end - stage.now) * stage.step)
         stage.run_to(end)
 
     def record(self, verb: str, body: int, start: float, target: int = -1) -> None:
-        """Note an action that ends now."""
+        """Record an action that ends now."""
         action = Action(verb=verb, body=body, target=target, start_s=start, end_s=self.stage.seconds)
         self.stage.actions.append(action)
 
@@ -155,7 +155,7 @@ class ClothHand(HandPrimitives):
     """A hand that handles sheets."""
 
     def cover_with(self, sheet: int, body: int) -> bool:
-        """Take a sheet by its middle and let it down over a body."""
+        """Drape a sheet, held by its middle, over a body."""
         start = self.stage.seconds
         shape = self.stage.bodies[sheet].shape
         assert isinstance(shape, Sheet)
@@ -167,7 +167,7 @@ class ClothHand(HandPrimitives):
         return True
 
     def uncover_from(self, sheet: int, body: int, x: float, y: float) -> bool:
-        """Take a sheet off the body that it covers and let it fall at x, y."""
+        """Lift a sheet off the body that it covers and drop it at x, y."""
         start = self.stage.seconds
         shape = self.stage.bodies[sheet].shape
         assert isinstance(shape, Sheet)

@@ -62,7 +62,7 @@ class ScriptedSimulation:
         return self.sim.time
 
     def steps(self, seconds: float) -> int:
-        """Turn a time span into steps, one or more."""
+        """Convert a time span to steps, one or more."""
         return max(1, round(seconds / self.step))
 
     def run_to(self, step: int) -> None:

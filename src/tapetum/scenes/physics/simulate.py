@@ -82,7 +82,7 @@ class Simulation:
         self.gatherer.merge()
 
     def set_hand(self, hand: tuple[F64, F64]) -> None:
-        """Put the hand at coordinates (15,) with speeds (14,)."""
+        """Set the hand to coordinates (15,) with speeds (14,)."""
         self.data.qpos[self.model.hand_qpos], self.data.qvel[self.model.hand_qvel] = hand
 
     def poses_now(self) -> F64:
@@ -121,7 +121,7 @@ class Simulation:
         self.carried = None
 
     def take(self) -> tuple[F64, Contacts, F64]:
-        """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
+        """Pop what was recorded: poses (k, n, 7), contacts, energy (k,) in joules."""
         poses, pixel_motion = np.stack(self._poses), np.stack(self._qvel)
         self._poses, self._qvel = [], []
         return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, pixel_motion)
@@ -254,7 +254,7 @@ class ContactAccumulator:
         return kept
 
     def take(self) -> Contacts:
-        """Take all merged contacts and forget them."""
+        """Pop all merged contacts."""
         self.merge()
         parts, self.done = self.done, []
         return join(parts)
@@ -269,5 +269,5 @@ EMPTY = Contacts(
 
 
 def join(parts: Sequence[Contacts]) -> Contacts:
-    """Put contacts of consecutive times behind each other."""
+    """Concatenate contacts of consecutive times."""
     return Contacts(**{name: np.concatenate([getattr(part, name) for part in (EMPTY, *parts)]) for name in vars(EMPTY)})

@@ -176,7 +176,7 @@ def small(episode: Episode, longest: int = PROBE_SIZE) -> Episode:
 
 
 def scene_graph(episode: Episode, frame: int, look: int = PROBE_SIZE) -> SceneGraph:
-    """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
+    """Build the scene graph of a frame; visibility is computed with `look` pixels along the longer side."""
     watched = small(episode, look)
     truth = GroundTruth(watched)
     masks = truth.masks(frame)
