@@ -100,7 +100,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Place points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
+    """Compute points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37

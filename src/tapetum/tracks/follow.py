@@ -64,7 +64,7 @@ class BoxTracker:
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
     def run(self) -> list[CarriedBox]:
-        """Follow what the detector finds through the whole video."""
+        """Track what the detector finds through the whole video."""
         objects: list[CarriedBox] = []
         frame, end = 0, len(self.video)
         while frame < end:
