@@ -23,7 +23,7 @@ from tapetum.train.process_group import ProcessGroup
 
 
 def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup) -> nn.Module:
-    """Leave each process its shard of the module's parameters, in place.
+    """Shard the module's parameters over the processes, in place.
 
     `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first.
     """

@@ -51,7 +51,7 @@ def stopped_by() -> int | None:
 
 
 def record_signal(number: int | None) -> None:
-    """Keep what `stopped_by` gives."""
+    """Record the signal that `stopped_by` reads."""
     _last[0] = number
 
 
@@ -74,7 +74,7 @@ class StopRequest:
         return float(bool(self.number) or time.monotonic() >= self._until)
 
     def listen(self) -> None:
-        """Take signals for requests from here on."""
+        """Handle signals as requests from here on."""
         if threading.current_thread() is threading.main_thread():
             numbers = [signal.SIGINT, signal.SIGTERM]
             if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

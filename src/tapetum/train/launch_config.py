@@ -37,7 +37,7 @@ class Launch:
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
     def began(self) -> None:
-        """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
+        """Save `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
         if self.settings is not None:
             with whole_file(self.out / "settings.toml") as temporary:
                 write_text(temporary, self.settings)

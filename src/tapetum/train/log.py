@@ -50,7 +50,7 @@ class JsonLines:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def position(self) -> int:
-        """Put all on disk and count the bytes written so far."""
+        """Flush all to disk and count the bytes written so far."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
 
@@ -183,7 +183,7 @@ class Report:
         return not self.ledger.flops_per_step
 
     def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
-        """Take the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
+        """Set the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
         per_step = {}
         for way in ("forward", "backward"):
             for name, flops in micro_batch.items():

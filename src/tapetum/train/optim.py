@@ -150,7 +150,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
+    """Restore what `optimizer_tensors` collected, in the parameters' own memory layout (the fused kernel relies on it).
 
     The tensors are full; of parameters that are sharded this process takes its shard.
     """

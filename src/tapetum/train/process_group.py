@@ -61,7 +61,7 @@ class ProcessGroup:
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
     def concatenate(self, tensor: Tensor) -> Tensor:
-        """Put the rows of all processes' tensors, of one shape, one after the other."""
+        """Concatenate the rows of all processes' tensors, of one shape."""
         if self.size == 1:
             return tensor.detach().clone()
         rows = tensor.detach().contiguous()
@@ -79,7 +79,7 @@ class ProcessGroup:
         return own
 
     def join_rows(self, rows: Tensor, count: int) -> Tensor:
-        """Put together the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
+        """Join the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
         most = -(-count // self.size)
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
@@ -114,7 +114,7 @@ class ProcessGroup:
             c10d._set_pg_timeout(TIMEOUT)
 
     def register(self, tensor: Tensor) -> Tensor:
-        """Note that a tensor is handed to an exchange, for `wait_released` to wait for; returns it."""
+        """Register a tensor that is handed to an exchange, for `wait_released` to wait for; returns it."""
         self._in_flight[:] = [lent for lent in self._in_flight if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
@@ -256,7 +256,7 @@ def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywhere: bool = False) -> dict[str, Tensor]:
-    """Put sharded tensors together, which are then on the CPU; in the main process, or `everywhere`.
+    """Gather sharded tensors, which are then on the CPU; in the main process, or `everywhere`.
 
     All processes must call it alike; without `everywhere` the others get nothing.
     """

@@ -79,7 +79,7 @@ class MovingAverage:
 
 
 def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
-    """Begin the averages, each a copy of the weights, by name."""
+    """Build the averages, each a copy of the weights, by name."""
     return {config.name: MovingAverage(model, config, steps) for config in configs}
 
 
@@ -119,7 +119,7 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 
 
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
-    """Begin the run with its new model, which may be sharded already."""
+    """Build the state of a run with its new model, which may be sharded already."""
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
     return State(model, optimizers, new_averages(model, config.every_average, config.steps))
@@ -144,7 +144,7 @@ def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module)
 
 
 def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
-    """Put together the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
+    """Collect the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
     tensors = {"model": state.model.state_dict()}
     for name, optimizer in state.optimizers.items():
         tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
@@ -215,7 +215,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode without gradients inside the block; after it, every module's mode is as it was."""
+    """Set the model to eval mode without gradients inside the block; after it, every module's mode is as it was."""
     modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:

@@ -165,13 +165,13 @@ class Stream:
         return time.process_time() - self._began + sum(self._worker_seconds.values())
 
     def peek(self) -> Any:
-        """Look at the micro-batch that `next` will give."""
+        """Read the micro-batch that `next` will return."""
         if not self._ahead:
             self._ahead.append(self._take())
         return self._ahead[0]
 
     def next(self) -> Any:
-        """Take the next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
+        """Read the next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
         return self._ahead.pop() if self._ahead else self._take()
 
     def _take(self) -> Any:

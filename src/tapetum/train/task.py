@@ -105,7 +105,7 @@ class Task(Protocol):
         return ()
 
     def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
-        """Name parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
+        """List parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
         return {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
