@@ -109,7 +109,7 @@ class SoundTrack:
         self._container, self._stream = container, stream
 
     def encode(self, until_s: float) -> None:
-        """Take pieces until so many seconds are coded, or there are no more."""
+        """Encode pieces until so many seconds are coded, or there are no more."""
         while self._samples < until_s * self.rate:
             piece = next(self._pieces, None)
             if piece is None:
@@ -122,7 +122,7 @@ class SoundTrack:
                 self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
-        """Take all that is left and finish the stream."""
+        """Encode all that is left and finish the stream."""
         self.encode(float("inf"))
         self._container.mux(self._stream.encode(None))
 
