@@ -141,5 +141,5 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
 
 
 def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the target of a batch: its inputs."""
+    """Select all of a batch but its target, the inputs."""
     return {name: value for name, value in batch.items() if name != TARGET}
