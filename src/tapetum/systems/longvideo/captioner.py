@@ -184,7 +184,7 @@ class Captioner(nn.Module):
         return self.latents_of(self.cell_means().add(features))
 
     def cell_means(self) -> CellMeans:
-        """Begin the means over time of a stream's tokens."""
+        """Start the means over time of a stream's tokens."""
         return CellMeans(self.config.video.grid[0] * self.config.video.grid[1])
 
     def latents_of(self, means: CellMeans) -> Float[Tensor, "b l w"]:

@@ -90,7 +90,7 @@ class MemoryBank(nn.Module):
         self.compression = Compression(config) if config.memory == "compressed" else None
 
     def segment(self, state: StreamState, tokens: int, last: bool) -> "SegmentMemory":
-        """Begin a segment of so many tokens; of the last one nothing is stored."""
+        """Start a segment of so many tokens; of the last one nothing is stored."""
         return SegmentMemory(self, state, tokens, last)
 
 
@@ -183,7 +183,7 @@ class SegmentMemory:
         return LayerMemory(rows, weights, projected)
 
     def finish(self) -> StreamState:
-        """Make the state with the memories after this segment."""
+        """Compute the state with the memories after this segment."""
         if not self.writes:
             return self.state
         origins = self.origins if self.remaining is None else [self.origins[row] for row in self.remaining]
