@@ -189,7 +189,7 @@ class Answerer:
         return forced
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
-        """Put rows of ids into one tensor, 0 on the right."""
+        """Pad rows of ids to one tensor, 0 on the right."""
         longest = max(map(len, rows))
         return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
 

@@ -92,7 +92,7 @@ def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence
 
 
 def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
-    """Leave out examples whose video is not there, as many are no more; each file is looked for once."""
+    """Remove examples whose video is not there, as many are no more; each file is looked for once."""
     known: dict[Path, bool] = {}
     return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
 
