@@ -82,7 +82,7 @@ def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, An
 
 
 def annotations_of(content: Mapping[str, Any]) -> dict[str, AnnotatedVideo]:
-    """Turn the content of a file into typed videos; raises as `read_annotations`."""
+    """Convert the content of a file to typed videos; raises as `read_annotations`."""
     return {name: _video(name, item) for name, item in content.items()}
 
 

@@ -35,7 +35,7 @@ class Metadata:
         return self.frames / self.frame_rate
 
     def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
-        """Turn shares (x, y) or (x1, y1, x2, y2) into raster pixels."""
+        """Convert shares (x, y) or (x1, y1, x2, y2) to raster pixels."""
         return shares * np.resize(np.array(self.size[::-1], np.float64), shares.shape[-1])
 
 

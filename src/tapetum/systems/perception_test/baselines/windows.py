@@ -27,7 +27,7 @@ class PriorWindows:
         self.windows = {task: _windows(train, task, most) for task in ("action", "sound")}
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Put the windows on a video."""
+        """Predict the windows for a video."""
         predictions: dict[str, Any] = {}
         for task in tasks:
             if not self.windows[task]:
