@@ -159,7 +159,7 @@ def run_task(
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
-    """Do the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
+    """Run the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
     measured = rehearse(task, config, seconds)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)

@@ -27,7 +27,7 @@ _TOGETHER = 1 << 22
 
 
 def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
-    """Take the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
+    """Compute the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
 
     >>> float(mean_iou(np.array([[1, 0], [1, 2]])))
     0.5833333333333333

@@ -76,7 +76,7 @@ def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
 
 
 def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None:
-    """Do a point in its folder below `out`, or what is left of it, and give its row; None where a signal stopped it."""
+    """Run a point in its folder below `out`, or what is left of it: its row; None where a signal stopped it."""
     folder = out / point.name
     if (folder / ROW).is_file():
         return read_row(folder / ROW)

@@ -47,17 +47,17 @@ class Comparison:
 
 
 def above(line: float = 0.0) -> Judge:
-    """Ask for what is above a line."""
+    """Build the judge of whether an interval is above a line."""
     return lambda low, high: "held" if low > line else "falsified" if high < line else ""
 
 
 def below(low: float, high: float) -> str:
-    """Ask for what is below 0."""
+    """Judge whether an interval is below 0."""
     return "held" if high < 0 else "falsified" if low > 0 else ""
 
 
 def close(low: float, high: float) -> str:
-    """Ask for what is within two points of 0."""
+    """Judge whether an interval is within two points of 0."""
     return "held" if max(-low, high) < _CLOSE else "falsified" if low > _CLOSE or high < -_CLOSE else ""
 
 

@@ -75,7 +75,7 @@ def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = la
 def run_study(
     costs: StudyCost, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Swept:
-    """Do the points that are not done.
+    """Run the points that are not done.
 
     Args:
         costs: what `predict_study` says.
