@@ -223,7 +223,7 @@ class BootstrapRun:
 
 
 def without(run: BootstrapRun, ingredients: Iterable[Ingredient]) -> BootstrapRun:
-    """Leave ingredients out of a run, to see what they do.
+    """Remove ingredients from a run, to see what they do.
 
     >>> without(BootstrapRun(), ["polish", "mixer-lr"]).settings.polish
     False

@@ -171,7 +171,7 @@ def prepare_all(
 def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> FootageDataset:
-    """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
+    """Run `prepare_all` with many videos at a time, on Ray; all machines must see `source` and `out`."""
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)

@@ -54,7 +54,7 @@ def polished_estimate(
 
 
 def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> TrackEstimate:
-    """Ask the teacher about the student's frames, clip by clip, since their lengths differ."""
+    """Compute the teacher's tracks in the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
         video = video[None, : int(frames[-1]) + 1]

@@ -174,7 +174,7 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
 
 
 def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
-    """Keep in run.json what this run is; where `out` holds scores of another one, they are thrown away.
+    """Record in run.json what this run is; where `out` holds scores of another one, they are deleted.
 
     Raises BadInput where that has checkpoints already.
     """
@@ -212,7 +212,7 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Keep three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
+    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}

@@ -121,7 +121,7 @@ def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"],
 
 
 def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
-    """Put samples into a batch."""
+    """Collate samples to a batch."""
     return FootageSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(FootageSample)))
 
 

@@ -81,7 +81,7 @@ class CycleErrors:
 
 
 def grid(frame_shape: Sequence[int], n: int) -> Float[np.ndarray, "n*n 3"]:
-    """Place queries (0, x, y) at the centres of n x n even cells of an image of (height, width, ...)."""
+    """Compute queries (0, x, y) at the centres of n x n even cells of an image of (height, width, ...)."""
     h, w = frame_shape[:2]
     y, x = (np.mgrid[:n, :n] + 0.5) / n
     return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)

@@ -28,12 +28,12 @@ class FeatureGrids:
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
     def frames(self, begin: int, end: int) -> "FeatureGrids":
-        """Pick the features of frames begin..end-1."""
+        """Select the features of frames begin..end-1."""
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return FeatureGrids(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
     def clip(self, k: int) -> "FeatureGrids":
-        """Pick the features of clip `k` of a batch, as a batch of one."""
+        """Select the features of clip `k` of a batch, as a batch of one."""
         pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
         return FeatureGrids(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
 
@@ -76,7 +76,7 @@ class QueryFeatures:
         return QueryFeatures(function(*(points.initial for points in every)), levels)
 
     def select(self, index: Tensor | slice) -> "QueryFeatures":
-        """Pick the features of some of the points."""
+        """Select the features of some of the points."""
         return self.map(lambda x: x[:, index])
 
     def beside(self, *others: "QueryFeatures") -> "QueryFeatures":
@@ -123,7 +123,7 @@ def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequ
 
 
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
-    """Put chunks of queries side by side."""
+    """Concatenate chunks of queries."""
 
     def beside(tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors, 1)
@@ -149,7 +149,7 @@ def map_states(function: Callable[..., Tensor], *states: State) -> State:
 
 
 def select_state(state: State, index: Tensor | slice, count: int) -> State:
-    """Pick the state of some of `count` points."""
+    """Select the state of some of `count` points."""
     return map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
 
 

@@ -81,7 +81,7 @@ class OnlineTracker:
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
     ) -> OnlineState:
-        """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
+        """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
         Then give every frame to `step`, this one first:
 
@@ -113,7 +113,7 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
-        """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
+        """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
         later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
@@ -138,7 +138,7 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
-        """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
 
         Call it before the `step` with the same frame. The new points have no past.
         """

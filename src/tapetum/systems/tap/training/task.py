@@ -44,7 +44,7 @@ class TrackingTask(Task):
         raise NotImplementedError
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Put samples into a batch."""
+        """Collate samples to a batch."""
         return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
