@@ -88,7 +88,7 @@ class PartialReconstruction:
         self.still = ((error < 2 * here.within) & here.visible).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
-        """Place one more frame; False where too few still points are seen in it."""
+        """Estimate the pose of one more frame; False where too few still points are seen in it."""
         usable = self.still & self.views.visible[:, frame]
         if usable.sum() < LEAST:
             return False
