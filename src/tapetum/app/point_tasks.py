@@ -31,7 +31,7 @@ class PointTask(Protocol):
 
     @property
     def count(self) -> int:
-        """Number of points in the result, without those of `support`."""
+        """Count the points in the result, without those of `support`."""
         ...
 
     def track(
@@ -54,7 +54,7 @@ class NewPoints:
 
     @property
     def count(self) -> int:
-        """Number of points."""
+        """Count the points."""
         return len(self.request.firsts)
 
     def track(
@@ -106,7 +106,7 @@ class CorrectedPoints:
 
     @property
     def count(self) -> int:
-        """Number of points."""
+        """Count the points."""
         return self.tracks.points
 
     def track(

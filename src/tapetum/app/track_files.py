@@ -41,7 +41,7 @@ def open_features(options: "TrackOptions", written: "Results | None") -> "Featur
 
 
 def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
-    """Finish the kept features; give their name where what lies in the folder is of no use any more."""
+    """Finish the kept features; returns their name where what lies in the folder is of no use any more."""
     features.close()
     if features.target is not None and features.source is not None and features.read and not features.target.exists():
         if same_place(features.source.parent, out):

@@ -80,7 +80,7 @@ class Recording:
         self._first: Episode | None = None
 
     def make(self) -> dict[str, Any]:
-        """Write video, sound, record and tracks; return the truth of the episode."""
+        """Write video, sound, record and tracks; returns the truth of the episode."""
         out, name, rate = self.out, self.name, self.request.rate
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))
