@@ -49,7 +49,7 @@ def write_finished(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
-    """Compare the settings of a run with those that `file` holds; give the names and earlier values of those that differ.
+    """Compare the settings of a run with those that `file` holds: the names and earlier values of those that differ.
 
     None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
     """
