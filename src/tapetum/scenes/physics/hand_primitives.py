@@ -71,7 +71,7 @@ class HandPrimitives:
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
-        """Move to a grasp, plan it again there, close the fingers and hold on."""
+        """Move to a grasp, check that the body still stands there, close the fingers and hold on."""
         stage = self.stage
         self.roomy = grasp.open
         before = grasp.palm.copy()

@@ -49,7 +49,7 @@ def drape(
     step: float,
     start: Mapping[int, F64],
 ) -> dict[int, F64]:
-    """Simulate all sheets over the moments of poses (k, n, 7); return points (k, rows, columns, 3) by body.
+    """Simulate all sheets over the moments of poses (k, n, 7); returns points (k, rows, columns, 3) by body.
 
     `start`: points (rows, columns, 3) at the first moment, by body; a sheet that is not there starts flat.
     """
