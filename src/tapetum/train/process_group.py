@@ -53,7 +53,7 @@ class ProcessGroup:
         return total
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Average each named number over the processes; all processes must give the same names."""
+        """Average each named number over the processes; all processes must pass the same names."""
         if self.size == 1:
             return dict(values)
         names = sorted(values)
