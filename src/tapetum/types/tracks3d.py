@@ -90,12 +90,12 @@ class Tracks3D:
 
     @property
     def points(self) -> int:
-        """Number of points n."""
+        """Count the points n."""
         return self.xyz.shape[0]
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.xyz.shape[1]
 
     @property
