@@ -25,7 +25,7 @@ class Modality:
 
     @property
     def length(self) -> int:
-        """Number of elements."""
+        """Count the elements."""
         return prod(self.shape)
 
 
@@ -133,12 +133,12 @@ class HipConfig:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks."""
+        """Count the blocks."""
         return len(self.groups)
 
     @property
     def processor(self) -> int:
-        """Number of the middle block."""
+        """Compute the number of the middle block."""
         return len(self.groups) // 2
 
     def heads(self, block: int) -> int:
