@@ -42,7 +42,7 @@ class VideoContent:
 
     @property
     def count(self) -> int:
-        """Number of frames that are shown."""
+        """Count the frames that are shown."""
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "VideoContent":
