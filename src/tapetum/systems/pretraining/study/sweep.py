@@ -100,7 +100,7 @@ def run_study(
 
 
 def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
-    """Write the table of the points that are done, and give its rows."""
+    """Write the table of the points that are done; returns its rows."""
     files = (out / POINTS / point.name / ROW for point in plan.points())
     rows = [read_row(file) for file in files if file.is_file()]
     with whole_file(out / TABLE) as temporary:
