@@ -69,7 +69,7 @@ def claim(out: Path, config: FootageConfig) -> None:
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
-    """Make clips of one video, if they are not there yet; give what became of it, as its json says.
+    """Make clips of one video, if they are not there yet; returns what became of it, as its json says.
 
     `name` stands for the video in the report. A video that cannot be read is no error: its record says why. Raises BadInput if
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
@@ -209,7 +209,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
 
 
 def write_report(footage: FootageDataset, file: Path) -> list[str]:
-    """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
+    """Write what became of each video, a line for each and one for all, as a text file; returns what needs to be said of it.
 
     That is a line for each video that could not be read to its end, and the last line of the file.
     """

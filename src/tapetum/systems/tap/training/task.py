@@ -48,7 +48,7 @@ class TrackingTask(Task):
         return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
+        """Sum the losses of all iterates, and compute what fraction of points is well placed and rightly called hidden.
 
         Of a network with two passes, the mean over both; the fractions are those of the second.
         """
