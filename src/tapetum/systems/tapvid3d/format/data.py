@@ -97,12 +97,12 @@ class Clip3D:
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.tracks_XYZ.shape[0]
 
     @property
     def points(self) -> int:
-        """Number of points n."""
+        """Count the points n."""
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
