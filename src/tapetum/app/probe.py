@@ -1,4 +1,4 @@
-"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled images."""
+"""Quality of an encoder's features on labelled images: nearest neighbours and a linear probe."""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Say how good an encoder's features are: nearest neighbours and a linear probe on labelled images.
+    """Score an encoder's features: nearest neighbours and a linear probe on labelled images.
 
     The encoder stays as it is. The probe tries the same settings for every encoder, chooses on a held-out tenth of what it
     learns from, and is scored once.
@@ -46,7 +46,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Probes(Result):
-    """What was found."""
+    """Scores of the probes."""
 
     neighbours: float
     """Share of the scored images whose neighbours vote for the right class."""
@@ -61,7 +61,7 @@ class Probes(Result):
     classes: int
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {
             "knn": self.neighbours,
             "linear": self.linear,

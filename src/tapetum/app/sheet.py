@@ -1,4 +1,4 @@
-"""A contact sheet of moments of videos: one HTML file with images of each, times and how alike it is."""
+"""Contact sheets of videos: one HTML file with images of moments, their times and similarities."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ def write_sheet(words: str, moments: Sequence["MomentMatch"], path: Path) -> Pat
 
 
 def clock(seconds: float) -> str:
-    """Say a time as people do.
+    """Write seconds as hours, minutes and seconds.
 
     >>> clock(75.25), clock(3661)
     ('1:15.2', '1:01:01.0')
