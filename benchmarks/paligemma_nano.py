@@ -10,8 +10,8 @@ The shipped weights were made by these phases, in two sittings, the first with t
 some were cut off by the clock: phase 1 had 543 steps of 32 images and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,
 phase 3 had 805 and 62 of 15. Phases 2 to 4 told things from top to bottom, and all told places without `location_std`. After
 them the model did not know on which side things are; why, and what mended it, `tapetum.systems.paligemma.nano.position_init`
-and `.looking` say, which phases 5 to 9 are about. The model card has the table. `--divide` shortens all phases, to try the
-script.
+and `.attention_supervision` say, which phases 5 to 9 are about. The model card has the table. `--divide` shortens all
+phases, to try the script.
 """
 
 import argparse

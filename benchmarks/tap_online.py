@@ -57,7 +57,7 @@ def compare(tracker, half, plain, video, points):
     """Seconds of every step of each, and the largest distance between the tracks."""
     row = {name: [] for name in ("published", "ours", "features", "half", "apart")}
     stream, low = tracker.start(video[0], points), half.start(video[0], points)
-    stream = replace(stream, asked=None)  # the public step looks for points where they were asked for, too
+    stream = replace(stream, query_xy=None)  # the public step looks for points where they were asked for, too
     first = torch.from_numpy(video[:1]).float()[None] / 127.5 - 1
     asked, context = plain.start(first, torch.from_numpy(points)[None])
     for frame in video:

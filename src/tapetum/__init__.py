@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from tapetum.app.evaluate.objects import evaluate_objects as evaluate_objects
     from tapetum.app.evaluate.paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.app.evaluate.perception_test import evaluate_perception_test as evaluate_perception_test
+    from tapetum.app.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
     from tapetum.app.evaluate.tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.app.evaluate.zero_shot import evaluate_zero_shot as evaluate_zero_shot
     from tapetum.app.export import export as export
     from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
     from tapetum.app.index import index as index
@@ -54,9 +56,13 @@ def load(
 ) -> Any:
     """Load whatever the weights are: a tracker, a HiP network, an encoder, by name (`tapetum weights list`) or from a file.
 
+    Of encoders of images and words, such as "siglip2-base-32", it gives a `tapetum.encoders.towers.Towers`, whose
+    `embed_images`, `embed_texts` and `logits` take images and texts as they are.
+
     Args:
         name_or_path: a file may be one of ours, whose header says what it is, or a published checkpoint of TAPIR; for an
-            encoder also a folder of transformers or timm, a state dict, timm:NAME and so on: `tapetum.encoders.references`.
+            encoder also OWNER/NAME of a repository, a folder as repositories have it, a state dict, timm:NAME and so on:
+            `tapetum.encoders.references`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
 
@@ -85,7 +91,7 @@ _PACKAGES = (
     ),
     *("transfer", "types", "video"),
 )
-_BENCHMARKS = ("davis", "longvideo", "objects", "paligemma", "perception_test", "tapvid", "tapvid3d")
+_BENCHMARKS = ("davis", "longvideo", "objects", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d", "zero_shot")
 _OTHER_HOMES = {
     "track_live": "live",
     "track_many": "many",

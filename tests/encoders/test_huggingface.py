@@ -152,8 +152,8 @@ def test_both_towers(make):
     x = images((32, 32))
     want = theirs(input_ids=IDS, pixel_values=x)
     torch.testing.assert_close(ours.text(IDS).tokens, want.text_model_output.last_hidden_state, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.embed_text(IDS), want.text_embeds, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.embed_images(x), want.image_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.text_vectors(IDS), want.text_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.image_vectors(x), want.image_embeds, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours.compare(x, IDS), want.logits_per_image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours(x).pooled, theirs.vision_model(x).pooler_output, atol=1e-5, rtol=1e-5)
 

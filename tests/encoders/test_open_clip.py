@@ -40,8 +40,8 @@ def compare(model: Any, config: dict[str, Any], size: tuple[int, int], vocabular
     ids[:, 8:] = 0
     with torch.no_grad():
         vectors, texts = model.encode_image(images, normalize=True), model.encode_text(ids, normalize=True)
-        torch.testing.assert_close(ours.embed_images(images), vectors, atol=2e-6, rtol=1e-5)
-        torch.testing.assert_close(ours.embed_text(ids), texts, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(ours.image_vectors(images), vectors, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(ours.text_vectors(ids), texts, atol=2e-6, rtol=1e-5)
         logits = model.logit_scale.exp() * vectors @ texts.T
         logits = logits if model.logit_bias is None else logits + model.logit_bias
         torch.testing.assert_close(ours.compare(images, ids), logits, atol=1e-4, rtol=1e-5)

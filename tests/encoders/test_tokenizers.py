@@ -1,6 +1,5 @@
 """Tokenizers equal those of transformers on sentences of several scripts; what is damaged is refused."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,73 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
+from tests.support.tokenizers import SENTENCES, train_pairs, train_pieces
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tokenizers import clip, read_tokenizer, siglip, siglip2, tipsv2
 
-STEMS = (
-    "A dog's bed, (red)! number 42",
-    "two cats on a sofa; it's 7 o'clock",
-    "ein rotes Fahrrad auf der Straße",
-    "une fenêtre à côté du café, été 1999",
-    "猫がソファにいる",
-    "一只猫坐在沙发上",
-    "кошка на красном диване",
-    "قطة على الأريكة الحمراء",
-    "बिल्ली सोफे पर है",
-    "İstanbul'da bir KEDİ",
-    "photo 📷 of a cat 🐈‍⬛ & a dog",
-    "  many   spaces\tand\nlines  ",
-)
-SENTENCES = [*[f"{a} {b} {k}" for k in range(4) for a in STEMS for b in STEMS[: 11 if k else 12]][:500], "", "   ", "x " * 200]
-
-
-def trained(kind: str, **ids: int) -> bytes:
-    """Train a small SentencePiece model."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([s for s in SENTENCES if s.strip()]),
-        model_writer=model,
-        vocab_size=600,
-        hard_vocab_limit=False,
-        minloglevel=2,
-        model_type=kind,
-        **ids,
-        **({"byte_fallback": True, "add_dummy_prefix": False, "normalization_rule_name": "identity"} if kind == "bpe" else {}),
-        **({"remove_extra_whitespaces": False} if kind == "bpe" else {}),
-    )
-    return model.getvalue()
-
 
 @pytest.fixture(scope="module")
 def unigram() -> bytes:
-    return trained("unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    return train_pieces("unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
 
 
 @pytest.fixture(scope="module")
 def bpe() -> bytes:
-    return trained("bpe", pad_id=0, eos_id=1, bos_id=2, unk_id=3)
+    return train_pieces("bpe", pad_id=0, eos_id=1, bos_id=2, unk_id=3)
 
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    made = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), end_of_word_suffix="</w>", show_progress=False
-    )
-    made.train_from_iterator(SENTENCES, trainer)
-    model = json.loads(made.to_str())["model"]
-    vocabulary = dict(model["vocab"])
-    for sign in pre_tokenizers.ByteLevel.alphabet():  # every byte also as the end of a word
-        vocabulary.setdefault(f"{sign}</w>", len(vocabulary))
-    for token in ("<|startoftext|>", "<|endoftext|>"):
-        vocabulary[token] = len(vocabulary)
-    return vocabulary, [tuple(merge) for merge in model["merges"]]
+    return train_pairs()
 
 
 def test_siglip_is_that_of_transformers(unigram: bytes, tmp_path: Path) -> None:
@@ -162,7 +113,7 @@ def test_damaged_files_are_named(unigram: bytes, pairs: tuple[dict[str, int], An
     with pytest.raises(BadInput, match="no SentencePiece model"):
         read_tokenizer(tmp_path, "siglip", 64)
     with pytest.raises(BadInput, match="another model's"):
-        siglip2(trained("unigram", pad_id=0, eos_id=2, unk_id=1, bos_id=-1))
+        siglip2(train_pieces("unigram", pad_id=0, eos_id=2, unk_id=1, bos_id=-1))
     vocabulary, _ = pairs
     for content, message in (
         ("{", "no JSON"),

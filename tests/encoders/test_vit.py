@@ -170,7 +170,7 @@ def test_wrong_names_settings_and_images_are_refused():
         (lambda: encoders.build("vit-nano", classes=-1), "classes is -1"),
         (lambda: encoders.build("vit-nano")(torch.zeros(1, 3, 30, 32)), "patches of 8x8 do not divide 30x32"),
         (
-            lambda: towers("clip-base-32-towers").embed_text(torch.zeros(1, 8, dtype=torch.long)),
+            lambda: towers("clip-base-32-towers").text_vectors(torch.zeros(1, 8, dtype=torch.long)),
             "8 tokens; this tower reads up to 7",
         ),
     ):

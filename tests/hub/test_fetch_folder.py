@@ -1,73 +1,43 @@
 """A repository of several files comes as a folder; one behind a licence says what to accept. Against a server of our own."""
 
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.support.hub import serve
 
 from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find
+from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, parse_repository, read_record
 
 FILES = {"config.json": b'{"model_type": "paligemma"}', "model.safetensors": b"x" * 5000, "README.md": b"no"}
 FILES |= {"tokenizer.model": b"pieces", "pytorch_model.bin": b"no"}
 NAME = "paligemma-3b-pt-224"
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of Hugging Face as fetching takes."""
-
-    gated = False
-
-    def _answer(self, body=True):
-        path = self.path.split("?")[0]
-        code, content, more = 404, b"{}", {}
-        if self.gated is True or (self.gated == "files" and "/resolve/" in path):
-            code, more = 403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model is restricted"}
-        elif path == f"/api/models/google/{NAME}":
-            files = [{"rfilename": name, "size": len(data)} for name, data in FILES.items()]
-            code, content = 200, json.dumps({"id": f"google/{NAME}", "sha": "a" * 40, "siblings": files}).encode()
-        elif path.rsplit("/", 1)[-1] in FILES and "/resolve/" in path:
-            code, content = 200, FILES[path.rsplit("/", 1)[-1]]
-            more = {"ETag": f'"{len(content)}"', "X-Repo-Commit": "a" * 40}
-        self.send_response(code)
-        for key, value in more.items() | {"Content-Length": str(len(content))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def do_GET(self):
-        self._answer()
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def fetched(tmp_path):
     """Fetches by name from a server in a process of its own; gives exit code, what it printed, and the folder of weights."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name, content in FILES.items():
+        (repository / name).write_bytes(content)
 
-    def run(gated):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Hub,), {"gated": gated}))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_DISABLE_XET": "1"}
-        environment |= {"TAPETUM_WEIGHTS": str(tmp_path), "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        code = f"from tapetum.hub.fetch import fetch\nprint(fetch('{NAME}', lambda *told: print(told)))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        server.shutdown()
-        return done
+    def run(gated=False, name=NAME, about=None, files=None):
+        for own, content in (files or {}).items():
+            (repository / own).write_bytes(content)
+        with serve({f"google/{NAME}": repository, "own/model": repository}, gated, about) as environment:
+            environment |= {"TAPETUM_WEIGHTS": str(tmp_path / "weights"), "HF_HOME": str(tmp_path / "home")}
+            code = f"from tapetum.hub.fetch import fetch\nprint(fetch('{name}', lambda *told: print(told), print))"
+            return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment)
 
-    return run, tmp_path
+    return run, tmp_path / "weights"
 
 
 @pytest.mark.slow
@@ -78,9 +48,14 @@ def test_all_that_is_wanted_comes_as_a_folder(fetched):
     folder = weights / NAME
     assert done.stdout.splitlines()[-1] == str(folder)
     total = sum(len(data) for name, data in FILES.items() if name not in ("README.md", "pytorch_model.bin"))
-    assert done.stdout.splitlines()[0] == f"(0, {total})"
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"google/{NAME}, revision {'a' * 12}: 0 MB, licence LicenseRef-Gemma"
+    assert lines[1] == f"(0, {total})"
     assert done.stdout.splitlines()[-2] == f"({total}, {total})"
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model"}
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.model", RECORD_FILE}
+    assert read_record(folder) == {"repository": f"google/{NAME}", "revision": "a" * 40, "licence": "LicenseRef-Gemma"}
+    sums = json.loads((folder / RECORD_FILE).read_text())["files"]
+    assert sums["config.json"] == {"sha256": hashlib.sha256(FILES["config.json"]).hexdigest(), "size": 27}
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert run(gated=True).returncode == 0  # it is here: nobody is asked
 
@@ -111,3 +86,52 @@ def test_a_hub_that_never_answers_is_left(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         with pytest.raises(BadInput, match=r"cannot be (reached|had) \("):
             fetch_folder(find(NAME), limits=Limits(answer=0.2))
+
+
+@pytest.mark.slow
+def test_a_repository_that_no_name_stands_for_comes_by_its_own(fetched):
+    run, weights = fetched
+    gate = {"gated": "manual", "cardData": {"license": "other", "license_name": "dinov3"}}
+    done = run(name="own/model", about=gate, files={"open_clip_config.json": b"{}", "open_clip_model.safetensors": b"y"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == (
+        f"own/model, revision {'a' * 12}: 0 MB, licence dinov3; gated: ask for access on its page"
+    )
+    assert not (weights / "own--model" / "model.safetensors").exists()  # the layout with both towers is enough
+    assert (weights / "own--model" / "open_clip_model.safetensors").read_bytes() == b"y"
+    done = run(name="own/model@v2")
+    assert "BadInput: own/model has no revision 'v2'; give a branch, a tag or a hash" in done.stderr
+    done = run(name="nobody/model")
+    assert "BadInput: nobody/model is not open to this account, or not there; check the name, or ask for access" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["model.safetensors"], "neither config.json nor open_clip_config.json"),
+        (["config.json", "pytorch_model.bin"], "only pickles .pytorch_model.bin."),
+        (["config.json", "sub/model.safetensors"], "no weights"),
+    ],
+)
+def test_repositories_without_what_is_needed_are_refused(files, message):
+    with pytest.raises(BadInput, match=message):
+        files_to_fetch(files, None, "a/b")
+
+
+def test_paths_are_no_repositories(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_repository("runs/last").name == "runs/last"
+    (tmp_path / "runs").mkdir()
+    assert parse_repository("runs/last") is None
+    assert parse_repository("hf:runs/last@v1.0").folder == "runs--last@v1.0"
+    for text in ("a", "a/b/c", "../b", "a/..", "a/b.pth", "/a/b", "a b/c", "a/b@", "-a/b", "a/b\n"):
+        assert parse_repository(text) is None, text
+
+
+@pytest.mark.slow
+def test_offline_is_said(tmp_path):
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TAPETUM_WEIGHTS": str(tmp_path)}
+    code = "from tapetum.app.shell.main import main; raise SystemExit(main(['weights', 'fetch', 'siglip2-base-32']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "HF_HUB_OFFLINE is set; unset it, or put its files into" in done.stderr

@@ -16,9 +16,12 @@ def test_every_entry_is_complete() -> None:
     assert "tapir-nano" in known()
     for name, weights in known().items():
         assert weights.name == name
-        licence = "Apache-2.0" if weights.repository is None else "LicenseRef-Gemma"
-        assert weights.licence == ("LicenseRef-not-stated" if name == "paligemma-masks-official" else licence)
-        assert (weights.repository is None) == (weights.gate is None) == (weights.size is None)
+        licence = "LicenseRef-Gemma" if weights.gate else "Apache-2.0"
+        own = {"dinov3": "LicenseRef-DINOv3", "clip": weights.licence}.get(name.partition("-")[0], licence)
+        assert weights.licence == ("LicenseRef-not-stated" if name == "paligemma-masks-official" else own)
+        assert weights.licence in ("Apache-2.0", "MIT", "LicenseRef-Gemma", "LicenseRef-DINOv3", "LicenseRef-not-stated")
+        assert (weights.repository is None) == (weights.size is None)
+        assert weights.gate is None or weights.repository is not None
         ours = (
             "tapir-nano",
             "tapir-nano-synthetic",

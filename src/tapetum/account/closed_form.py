@@ -69,27 +69,27 @@ class ClosedForm:
 
     @property
     def forward(self) -> int:
-        """Of all parts."""
+        """Sum the FLOPs of the forward pass over all parts."""
         return sum(work.forward for work in self.parts.values())
 
     @property
     def backward(self) -> int:
-        """Of all parts."""
+        """Sum the FLOPs of the backward pass over all parts."""
         return sum(work.backward for work in self.parts.values())
 
     @property
     def recomputed(self) -> int:
-        """Part of backward that does forward's work anew."""
+        """Count the FLOPs of the backward pass that compute the forward pass anew."""
         return sum(work.recomputed for work in self.parts.values())
 
     @property
     def total(self) -> int:
-        """What the hardware does."""
+        """Count the FLOPs that the hardware does."""
         return self.forward + self.backward
 
     @property
     def model(self) -> int:
-        """What the mathematics asks for: `total` without what is done twice."""
+        """Count the FLOPs that the mathematics asks for: `total` without what is done twice."""
         return self.total - self.recomputed
 
     def by_part(self) -> dict[str, int]:

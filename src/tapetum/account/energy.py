@@ -1,4 +1,4 @@
-"""Joules used by a run, and by which method they were found.
+"""Energy meters: the joules that a run used, measured or estimated.
 
 In order of trust: counters of the hardware (RAPL for the CPU's packages, NVML for NVIDIA GPUs), else an estimate. Counters
 measure the whole machine, other people's work included; the estimate only this run. With several machines, only the main
@@ -22,16 +22,16 @@ class Meter(Protocol):
 
     @property
     def method(self) -> str:
-        """How the joules are found, in words."""
+        """Name the method by which the joules are measured or estimated."""
         ...
 
     @property
     def constant(self) -> Constant | None:
-        """What the joules are in proportion to, where they are an estimate; None where they are measured."""
+        """Name the constant that the joules are in proportion to, where they are an estimate; None where they are measured."""
         ...
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        """Return joules so far, given the CPU seconds and wall seconds that this run has used since the meter was made."""
+        """Compute the joules so far, from the CPU seconds and wall seconds that this run has used since the meter was made."""
         ...
 
 
@@ -173,7 +173,7 @@ def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Inte
 
 
 def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
-    """Give kg of CO2 of so much energy."""
+    """Compute the kg of CO2 of so much energy."""
     grams = kwh.times(config.constant("grams_co2_per_kwh"))
     return Interval(grams.value / 1e3, grams.low / 1e3, grams.high / 1e3)
 

@@ -47,12 +47,12 @@ class Flops:
 
     @property
     def total(self) -> int:
-        """What the hardware does."""
+        """Count the FLOPs that the hardware does."""
         return self.forward + self.backward
 
     @property
     def model(self) -> int:
-        """What the mathematics asks for: `total` without what is done twice."""
+        """Count the FLOPs that the mathematics asks for: `total` without what is done twice."""
         return self.total - self.recomputed
 
 

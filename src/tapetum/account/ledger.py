@@ -102,7 +102,7 @@ class Ledger:
         self.session["samples"] += samples
 
     def write(self, cpu_seconds: float | None = None) -> dict[str, Any]:
-        """Bring time, FLOPs and energy up to date and save the file; return its content.
+        """Update time, FLOPs and energy, and save the file; returns its content.
 
         `cpu_seconds`: CPU time since the session began of all processes of the run; None: of this process.
         """
@@ -147,7 +147,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def format_ledger(content: Mapping[str, Any]) -> str:
-    """Return the ledger for people, a few lines."""
+    """Write the ledger for people, in a few lines."""
     total, last = content["total"], content["sessions"][-1]
     flops = total["flops_forward"] + total["flops_backward"]
     host, phases = last["machine"], last.get("phases_per_step", {})

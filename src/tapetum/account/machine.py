@@ -1,4 +1,4 @@
-"""What a run ran on: packages, processor, memory, commit. No host name and no path, so that a ledger can be published."""
+"""Description of a run's machine: packages, processor, memory, commit. No host name, no path: a ledger can be published."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ PACKAGES = ("tapetum", "torch", "numpy", "av", "safetensors", "einops")
 
 
 def package_versions() -> dict[str, str]:
-    """Return versions of the packages that decide a result; those not installed are left out."""
+    """List the versions of the packages that decide a result; those not installed are left out."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -23,7 +23,7 @@ def package_versions() -> dict[str, str]:
 
 
 def machine(gpus: Sequence[str] = ()) -> dict[str, Any]:
-    """Return processor, cores that this process may use, memory in GiB, GPU names, operating system."""
+    """Describe the machine: processor, cores that this process may use, memory in GiB, GPU names, operating system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -47,7 +47,7 @@ def _cpu_name() -> str:
 
 
 def git_commit(file: Path) -> str | None:
-    """Return the commit of the checkout that tracks `file`, with '+changes' where tracked files differ from it; None outside of
+    """Read the commit of the checkout that tracks `file`, with '+changes' where tracked files differ from it; None outside of
     one.
 
     A file that merely lies inside a checkout, as an installed package lies inside a project's .venv, is not tracked by it.
@@ -65,7 +65,7 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def without_paths(value: Any) -> Any:
-    """Return the same value with every absolute path in its strings cut to its last part.
+    """Replace every absolute path in the strings of a value by its last part.
 
     >>> without_paths({"command": "train --data=/home/ann/photos", "steps": 3})
     {'command': 'train --data=photos', 'steps': 3}

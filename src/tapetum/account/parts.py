@@ -1,4 +1,4 @@
-"""The part of a model that is being computed, known by hooks on the calls of its modules: models and losses say nothing.
+"""Parts of a model for the ledger, tracked by hooks on the calls of its modules; models and losses need no code for it.
 
     with by_part({"encoder": model.encoder, "teacher": teacher}):
         count_flops(loss)               both engines share out what they count by these names
@@ -24,7 +24,7 @@ _stacks: list[list[str]] = []
 
 
 def current() -> str:
-    """Name the part that is being computed."""
+    """Get the name of the part that is being computed."""
     return _stacks[-1][-1] if _stacks else UNNAMED
 
 

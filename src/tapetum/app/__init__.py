@@ -1,4 +1,4 @@
-"""The verbs of the command line as typed functions: where systems meet. A module holds one verb: options, work, printing.
+"""Verbs of the command line as typed functions, which combine the systems. A module holds one verb: options, work, printing.
 
 A module here is named as its verb: `tapetum.app.track`, `tapetum.app.data`. A verb that does one thing has a function of
 that name, which is `tapetum.track` too; one whose name is that of a room, or that does several things, is reached through its

@@ -1,4 +1,4 @@
-"""What a model or a run costs: parameters, FLOPs by phase, energy and CO2 with how low and how high they may be.
+"""`tapetum.app.account`: cost of a model or a run: parameters, FLOPs by part, energy and CO2 with their bounds.
 
 Of encoders and of the six methods of pre-training both engines of `tapetum.account` are asked, and nothing is computed; other
 models are run once on an empty input and their operations counted. A run's figures are its ledger's.
@@ -27,7 +27,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class AccountOptions:
-    """Say what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
+    """Compute what a model or a run costs: parameters, FLOPs by phase, energy, CO2."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL|RUN")]
     """Name of an architecture (resnet-50, vit-base-16) or of weights (tapir-nano); a file of weights; the folder of a run."""
@@ -49,7 +49,7 @@ class AccountOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Result):
-    """What something costs."""
+    """Cost of a model or a run."""
 
     name: str
     """Of the model or run."""
@@ -80,11 +80,11 @@ class Cost(Result):
 
     @property
     def flops(self) -> int:
-        """What the hardware does."""
+        """Count the FLOPs that the hardware does."""
         return sum(self.phases.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it; MACs are half of the FLOPs."""
+        """Write all of it as JSON values; MACs are half of the FLOPs."""
         ends = {
             name: {"value": i.value, "low": i.low, "high": i.high}
             for name, i in (("core_hours", self.hours), ("energy_kwh", self.energy_kwh), ("co2_kg", self.co2_kg))
@@ -138,7 +138,7 @@ class Cost(Result):
 
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
-    """Say what a model or run costs. Raises BadInput for what there is not, and settings that don't go together."""
+    """Compute what a model or run costs. Raises BadInput for what there is not, and settings that don't go together."""
     options.check()
     path = Path(options.what)
     if path.name == FILE or (path / FILE).is_file():

@@ -1,4 +1,4 @@
-"""What a forward pass is, for every kind of network that the package can load, on inputs that hold nothing."""
+"""Forward passes of every kind of network that the package can load, on empty inputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ _MASK_SIDE = 64
 
 
 def many(count: int, thing: str) -> str:
-    """Say how many.
+    """Write a count with its noun, in the plural where it is not one.
 
     >>> many(1, "clip"), many(1200, "clip")
     ('1 clip', '1,200 clips')

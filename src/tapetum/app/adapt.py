@@ -1,4 +1,4 @@
-"""`tapetum.adapt`: an encoder that learns something new and loses nothing; and the proof of it."""
+"""`tapetum.adapt`: adapters trained on a frozen encoder, and the check that the original network is intact bit for bit."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
@@ -65,7 +65,7 @@ class Verified(Result):
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it."""
+        """Write all of it as JSON values."""
         return {
             "file": str(self.file),
             "adapter": self.adapter,
@@ -146,7 +146,7 @@ class AdaptOptions(RecipeOptions):
 
 @dataclass(frozen=True)
 class Adaptation(Result):
-    """What a finished run of `tapetum adapt learn` leaves."""
+    """Result of a finished run of `tapetum adapt learn`."""
 
     finished: "FinishedAdapters"
 

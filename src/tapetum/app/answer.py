@@ -1,4 +1,4 @@
-"""`tapetum.answer`: which of several answers fits a video best, however long it is."""
+"""`tapetum.answer`: multiple-choice question answering about a video of any length."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """What may be asked of `answer`."""
+    """Options of `answer`."""
 
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
     """A video; in Python also frames, uint8 (t, h, w, 3)."""
@@ -49,7 +49,7 @@ class AnswerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenAnswer(Result):
-    """How well each answer fits."""
+    """The chosen answer, and the score of each option."""
 
     answer: str
     """The one that fits best."""
@@ -62,12 +62,12 @@ class ChosenAnswer(Result):
     """By likelihood, of each: the mean over its tokens."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
+        """Write it as JSON values."""
         name = "cosines" if self.by == "similarity" else "log_probabilities"
         return {"answer": self.answer, "options": list(self.options), "by": self.by, name: list(getattr(self, name))}
 
     def as_text(self) -> str:
-        """Return the answer alone."""
+        """Write the answer alone."""
         return self.answer
 
 
@@ -100,7 +100,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
 
 def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
-    """Give the cosines of a video's vector with the question and each answer after it."""
+    """Compute the cosines of a video's vector with the question and each answer after it."""
     from tapetum.systems.longvideo.streaming import embed_answers
 
     return tuple(float(value) for value in embed_answers(model, question, options) @ vector)

@@ -1,4 +1,4 @@
-"""`tapetum.app.answer_live`: which of several answers fits what a camera sees, passage by passage, in constant memory."""
+"""`tapetum.app.answer_live`: multiple-choice answers about a camera's stream, passage by passage, in constant memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -23,7 +23,7 @@ MEMORIES = 512
 
 @dataclass(frozen=True, kw_only=True)
 class LivePassage(Result):
-    """What fits a passage of a live video."""
+    """Scores of the options for a passage of a live video."""
 
     start_s: float
     stop_s: float
@@ -37,7 +37,7 @@ class LivePassage(Result):
     """Of what is remembered."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
+        """Write it as JSON values."""
         about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
         return {"type": "passage", **about, "so_far": self.so_far, "memory_bytes": self.memory_bytes}
 
@@ -49,7 +49,7 @@ class LivePassage(Result):
 
 @dataclass(frozen=True)
 class AnswerLiveOptions(AnswerOptions):
-    """What may be asked of `answer_live`."""
+    """Options of `answer_live`."""
 
     _: KW_ONLY
     memories: int = MEMORIES
@@ -66,7 +66,7 @@ class AnswerLiveOptions(AnswerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenLive(Result):
-    """What was seen of a live source, in all."""
+    """The answer about all of a live source."""
 
     came_in_parts = True
 
@@ -79,11 +79,11 @@ class ChosenLive(Result):
     """That came while others were being looked at."""
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of it."""
+        """Write it as JSON values."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """Say the answer to all of it."""
+        """Write the answer about all of the stream."""
         return f"all in all: {self.answer}"
 
 
@@ -134,7 +134,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
-    """Give the model with a cap of memories, if it needs one. Raises BadInput for one that cannot see a stream for ever."""
+    """Cap the memories of a model, if it needs that. Raises BadInput for one that cannot see a stream for ever."""
     from tapetum.systems.longvideo.inflation import continue_from
 
     config = model.config.video

@@ -1,4 +1,4 @@
-"""`tapetum.ask`: a question about images, or about a video."""
+"""`tapetum.ask`: visual question answering, about images or about a video."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""More points than are tracked together: block by block, with how long it will take and how much memory, before it does."""
+"""Tracking of many points block by block, with estimates of time and memory before it begins."""
 
 import time
 from itertools import pairwise
@@ -61,7 +61,7 @@ def in_blocks(
 
 
 def spoken(seconds: float) -> str:
-    """Say how long something takes, roughly.
+    """Write a duration in its largest unit, roughly.
 
     >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
     ('42 s', '10 min', '2.5 h', '3.5 days')

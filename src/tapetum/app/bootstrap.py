@@ -1,4 +1,4 @@
-"""`tapetum bootstrap`: a tracker learns from a folder of the user's own videos (BootsTAP)."""
+"""`tapetum bootstrap`: self-training of a tracker on a folder of the user's own videos (BootsTAP)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class BootstrapOptions(RecipeOptions):
 
 @dataclass(frozen=True)
 class Bootstrapped(Result):
-    """What a finished run of the command leaves."""
+    """Result of a finished run of the command."""
 
     outcome: "Outcome"
     out: Path

@@ -1,4 +1,4 @@
-"""`tapetum.caption`: what is to be seen in images, in a sentence."""
+"""`tapetum.caption`: captions of images and videos."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from tapetum.systems.paligemma import prompts
 
 @dataclass(frozen=True)
 class CaptionOptions(SeeSettings):
-    """Say in a sentence what is to be seen in images, or in a video.
+    """Caption images or a video, in a sentence.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """
@@ -30,7 +30,7 @@ class CaptionOptions(SeeSettings):
 
 @verb(CaptionOptions)
 def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
-    """Say what is to be seen in each image or video.
+    """Caption each image or video.
 
     Raises BadInput as `tapetum.ask`.
     """

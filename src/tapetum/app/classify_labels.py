@@ -109,18 +109,19 @@ def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
     return {"photo": PHOTO, "none": (), **published_templates()}[named]
 
 
-def load_word_model(model: str | None) -> "tuple[str, ImageTextEncoder]":
+def load_word_model(model: str | None, device: str = "cpu") -> "tuple[str, ImageTextEncoder]":
     """Load an encoder of images and words, by default the first that is on this machine, and say which.
 
-    Raises BadInput where there is none, or the model is of another kind.
+    `device` may be "auto". Raises BadInput where there is none, or the model is of another kind.
     """
     from tapetum.hub.loading import load
+    from tapetum.train.process_group import pick_device
     from tapetum.transfer.zero_shot import reads_words
 
     name = model or installed_word_model()
     if name is None:
         raise BadInput(f"--labels needs an encoder that reads words, and none is on this machine; {fetch_command()}")
-    loaded = load(name)
+    loaded = load(name, pick_device(device, 0))
     if not reads_words(loaded):
         raise BadInput(f"{name} holds a {type(loaded).__name__} that reads no words; {fetch_command()}")
     return name, loaded

@@ -45,7 +45,7 @@ class Group:
     """Makes the command of a name that is not listed, such as a reference to a class of the user's own."""
 
     def find(self, name: str) -> "Command | Group | None":
-        """Make the command of this name; None where there is none."""
+        """Find the command of this name; None where there is none."""
         if name in self.commands:
             return as_command(self.commands[name])
         return self.other(name) if self.other else None
@@ -65,14 +65,14 @@ class Group:
 
 
 def as_command(chosen: "Verb[..., Any, Result | None] | Command | Group") -> Command | Group:
-    """Make the command of a verb: its options and --json; a command or a group stays as it is."""
+    """Build the command of a verb: its options and --json; a command or a group stays as it is."""
     if isinstance(chosen, Command | Group):
         return chosen
     return Command(with_json(chosen.options), chosen.run, chosen.counts)
 
 
 def with_json(options: type) -> type:
-    """Make a dataclass of options one that has --json too, if it has not."""
+    """Add the option --json to a dataclass of options, if it has none."""
     if any(each.name == "json" for each in fields(options)):
         return options
     made = make_dataclass(options.__name__, [("json", JSON, field(default=False))], bases=(options,), frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def with_json(options: type) -> type:
 
 
 def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) -> tuple[Command | Group, str, list[str]]:
-    """Follow the commands that `words` begin with; return the last, the path that leads to it, and the rest of the words."""
+    """Resolve the commands that `words` begin with: the last, the path that leads to it, and the rest of the words."""
     rest = list(words)
     while isinstance(chosen, Group):
         if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):

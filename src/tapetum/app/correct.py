@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
-    """Read the tracks that are corrected, and give the frames of the video that they are about. Raises BadInput where they do
+    """Read the tracks that are corrected, and the frames of the video that they are about. Raises BadInput where they do
     not belong together."""
     from tapetum.app.show import tracked_part
     from tapetum.tracks.exchange import check_video, read_tracks

@@ -1,4 +1,4 @@
-"""The numbers of a run's log as one image (SVG), which any browser shows."""
+"""Curves of a run's log as one SVG image, which any browser shows."""
 
 import html
 import math

@@ -1,4 +1,4 @@
-"""Which part of a video is worked on, and at what size; what is found is told in pixels of the whole image."""
+"""Cuts of a video: some of its frames, at another size; tracks are converted back to pixels of the whole image."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CutSettings:
-    """Which part of a video is tracked."""
+    """Part of a video that is tracked."""
 
     start: Annotated[str | None, tyro.conf.arg(metavar="FRAME|SECONDSs")] = None
     """First frame to track: its number, as 120, or its time with an s, as 4.5s."""
@@ -29,7 +29,7 @@ class CutSettings:
 
     @property
     def cuts(self) -> bool:
-        """Whether frames are left out."""
+        """Check whether frames are left out."""
         return self.start is not None or self.end is not None or self.stride != 1
 
 
@@ -44,7 +44,7 @@ class Cut:
 
     @property
     def numbers(self) -> list[int]:
-        """Of its frames, in the whole video."""
+        """List the numbers of its frames in the whole video."""
         known = getattr(self.video, "numbers", None)
         return list(range(len(self.video))) if known is None else known.tolist()
 
@@ -53,7 +53,7 @@ class Cut:
         return hasattr(self.video, "numbers")
 
     def points(self, points: "list[Point]") -> "list[Point]":
-        """Give points (frame of the whole video, x, y) by the frame of the part. Raises BadInput for frames not in it."""
+        """Convert points (frame of the whole video, x, y) to frames of the part. Raises BadInput for frames not in it."""
         if not self._cut:
             return points
         numbers = self.numbers
@@ -72,16 +72,16 @@ class Cut:
         return shifted
 
     def shrunk(self, points: "list[Point]") -> "list[Point]":
-        """Give points in pixels of what the tracker sees."""
+        """Scale points to pixels of the frames that the tracker sees."""
         across, down = self.small.width / self.video.width, self.small.height / self.video.height
         return [(t, min(x * across, self.small.width), min(y * down, self.small.height)) for t, x, y in points]
 
     def sizes(self, tracker: Any) -> dict[str, Any]:
-        """Give what a tracker is told of the sizes at which it refines tracks, see `sizes_of`."""
+        """Choose the sizes at which a tracker refines tracks, as its arguments, see `sizes_of`."""
         return sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
 
     def whole(self, tracks: "Tracks", queries: "list[Point]") -> "Tracks":
-        """Give the tracks in pixels of the video, with the times of frames, and their numbers where some were left out."""
+        """Scale tracks to pixels of the video, and add the times of frames, and their numbers where some were left out."""
         import numpy as np
 
         scale = np.array([self.video.width / self.small.width, self.video.height / self.small.height])
@@ -92,7 +92,7 @@ class Cut:
 
 
 def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
-    """Give the sizes at which a network refines tracks in frames that were made smaller (width, height): none above these.
+    """Choose the sizes at which a network refines tracks in frames that were made smaller (width, height): none above these.
 
     A small network enlarges small videos, which pays (`refine_at_least`), and would take all that smaller frames save.
     """

@@ -109,7 +109,7 @@ def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
 
 @dataclass(frozen=True)
 class ShardsShowOptions:
-    """Say what shards hold: samples, bytes, and the fields of the first sample."""
+    """Describe shards: samples, bytes, and the fields of the first sample."""
 
     shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
     """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
@@ -131,7 +131,7 @@ class ShownField:
     """Samples of sound per second."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say what is known of it."""
+        """Write what is known of it as JSON values."""
         shape = None if self.shape is None else list(self.shape)
         known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.rate}
         return {key: value for key, value in known.items() if value is not None}
@@ -147,13 +147,13 @@ class ShownSample:
     """What it holds."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"key": self.key, "fields": [field.as_json() for field in self.fields]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardsShown(Result):
-    """What shards hold."""
+    """Contents of shards."""
 
     samples: int
     """In all of them."""
@@ -165,7 +165,7 @@ class ShardsShown(Result):
     """The first sample."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"samples": self.samples, "shards": self.shards, "bytes": self.bytes, "first": self.first.as_json()}
 
     def as_text(self) -> str:
@@ -180,7 +180,7 @@ class ShardsShown(Result):
 
 @verb(ShardsShowOptions)
 def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
-    """Say what shards hold: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
+    """Describe shards: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
     from tapetum.data.shards import KEY, Shards
 
     shards = Shards(options.shards)
@@ -217,13 +217,13 @@ class FetchedBenchmark(Result):
         return {"name": self.name, "path": str(self.path), "bytes": self.bytes, "licence": self.licence}
 
     def as_text(self) -> str:
-        """Say where it is, and how to use it."""
+        """Write where it is, and how to use it."""
         return f"{self.path}    tapetum eval tapvid --data {self.name}\nlicence: {self.licence}"
 
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What may be asked of `benchmark`."""
+    """Options of `benchmark`."""
 
     name: tyro.conf.Positional[str]
     """davis, rgb-stacking or robotap."""
@@ -231,7 +231,7 @@ class BenchmarkOptions:
 
 @verb(BenchmarkOptions)
 def benchmark(options: BenchmarkOptions, listener: Listener) -> FetchedBenchmark:
-    """Bring a benchmark of point tracking to this machine; a call that was cut off is gone on with by the next.
+    """Download a benchmark of point tracking; a call that was cut off is gone on with by the next.
 
     Raises BadInput for an unknown name, a server that cannot be reached, a damaged file, and a folder that cannot be written.
     """

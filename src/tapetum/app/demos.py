@@ -64,7 +64,7 @@ class DemosMade(Result):
 
 @verb(DemosOptions)
 def make(options: DemosOptions, listener: Listener) -> DemosMade:
-    """Let a scripted expert do a task n times, and write what was seen and done; see `tapetum.systems.adapters.demos`.
+    """Record n demonstrations of a scripted expert: what was observed and done; see `tapetum.systems.adapters.demos`.
 
     Raises BadInput for an unknown task or camera and for a folder that holds demonstrations, MissingExtra where the simulator
     is not installed.

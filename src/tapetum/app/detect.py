@@ -1,4 +1,4 @@
-"""`tapetum.detect`: boxes around things that words name, in images, or through a video."""
+"""`tapetum.detect`: object detection by text prompts, in images, or through a video."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`tapetum.discover`: objects in images, with no labels and no names."""
+"""`tapetum.discover`: unsupervised object discovery in images."""
 
 import base64
 import html
@@ -67,7 +67,7 @@ class DiscoverOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovered(Result):
-    """What was found."""
+    """Objects discovered in images."""
 
     images: tuple[str, ...]
     """Those that could be read, in their order."""
@@ -81,7 +81,7 @@ class Discovered(Result):
     """How good what looked is on real images, in words."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         return {
             "images": images,

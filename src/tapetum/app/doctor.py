@@ -1,4 +1,4 @@
-"""What works on this machine: versions, devices, folders, extras, and a small trial of each thing that others build on."""
+"""`tapetum doctor`: checks of versions, devices, folders and extras, and a small trial of each thing that others build on."""
 
 import os
 import shutil
@@ -57,7 +57,7 @@ y.backward(torch.randn_like(y))
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """Say what works on this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
+    """Check this machine: versions, devices, folders, extras, and a trial of what all verbs build on.
 
     The exit code is 0 with findings too.
     """
@@ -68,7 +68,7 @@ class DoctorOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Something that was tried."""
+    """Trial of one thing, and its result."""
 
     name: str
     """What was done."""
@@ -79,7 +79,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Somewhere to compute."""
+    """A device to compute on."""
 
     name: str
     """As `--device` takes it."""
@@ -115,13 +115,13 @@ class Extra:
 
     @property
     def here(self) -> bool:
-        """Say whether all of it is installed."""
+        """Check whether all of it is installed."""
         return None not in self.packages.values()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health(Result):
-    """What `doctor` found."""
+    """Results of `doctor`."""
 
     versions: dict[str, str]
     machine: dict[str, Any]
@@ -134,13 +134,13 @@ class Health(Result):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Give a line for each thing that does not work; extras that are not there are none."""
+        """List a line for each thing that does not work; extras that are not there are none."""
         failed = [f"{trial.name}: {trial.detail}" for trial in self.trials if not trial.works]
         closed = [f"{folder.path} ({folder.purpose}) cannot be written" for folder in self.folders if not folder.writable]
         return (*failed, *closed)
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {**asdict(self), "extras": [{**asdict(e), "here": e.here} for e in self.extras], "findings": list(self.findings)}
 
     def as_text(self) -> str:
@@ -175,7 +175,7 @@ class Health(Result):
 
 @verb(DoctorOptions)
 def doctor(options: DoctorOptions, listener: Listener) -> Health:
-    """Look at versions, devices, folders and extras, and try what all verbs build on; whatever fails is a finding, no error.
+    """Check versions, devices, folders and extras, and try what all verbs build on; whatever fails is a finding, no error.
 
     >>> health = doctor(quick=True)
     >>> "torch" in health.versions, health.devices[0].name

@@ -1,4 +1,4 @@
-"""The table that `tapetum embed` writes and `tapetum search` reads: a row a piece, .parquet or .npz."""
+"""Tables of embeddings, which `tapetum embed` writes and `tapetum search` reads: a row a piece, .parquet or .npz."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

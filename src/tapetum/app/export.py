@@ -51,7 +51,7 @@ class ExportedProgram:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported(Result):
-    """What was made of a tracker."""
+    """Files exported from a tracker."""
 
     programs: tuple[ExportedProgram, ...]
     """One for clips; for frames one by one that for the first and that for all."""

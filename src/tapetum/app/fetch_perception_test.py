@@ -1,4 +1,4 @@
-"""`tapetum.fetch_perception_test`: the public files of the Perception Test, brought to this machine."""
+"""`tapetum.fetch_perception_test`: download of the public files of the Perception Test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,11 +44,11 @@ class FetchedPerceptionTest(Result):
 
     @property
     def to_come(self) -> int:
-        """Bytes of what was not here before."""
+        """Count the bytes of files that were not here before."""
         return sum(each.size or 0 for each in self.files if not each.here)
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
         return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
 
@@ -62,7 +62,7 @@ class FetchedPerceptionTest(Result):
 
 @verb(PerceptionTestFetchOptions, counts="bytes")
 def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listener) -> FetchedPerceptionTest:
-    """Bring public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
+    """Download public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
 
     Raises BadInput: nothing of that kind is published, the disk has no room for it, the server cannot be reached, or what came
     is damaged or hostile. What has arrived is kept.
@@ -87,7 +87,7 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
 
 
 def listed(planned: Sequence["PlannedFile"]) -> str:
-    """Name the files that are to come, with their sizes.
+    """List the files that are to come, with their sizes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')

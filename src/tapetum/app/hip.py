@@ -1,4 +1,4 @@
-"""`tapetum.app.hip`: what a Hierarchical Perceiver will be before anything runs."""
+"""`tapetum.app.hip`: the plan of a Hierarchical Perceiver before anything runs: its groups, parameters, FLOPs and memory."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ _NAMED = "image", "video", "audio", "points", "label"
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlanOptions:
-    """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
+    """Plan a network before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A SHAPE is extents and channels, such as 224x224x3 or 48000x1. Modalities are packed in the order of these options.
     """
@@ -45,7 +45,7 @@ class NetworkPlanOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNetwork(Result):
-    """What a network will be."""
+    """Plan of a network."""
 
     variant: str
     """Name of the variant."""
@@ -55,7 +55,7 @@ class PlannedNetwork(Result):
     """Groups, parts and memory."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it in numbers: parameters, MACs, FLOPs (two a MAC), bytes."""
+        """Write all of it in numbers: parameters, MACs, FLOPs (two a MAC), bytes."""
         made, groups, batch = self.plan, self.plan.grouping, self.batch
         return {
             "variant": self.variant,
@@ -107,7 +107,7 @@ class PlannedNetwork(Result):
 
 @verb(NetworkPlanOptions)
 def plan(options: NetworkPlanOptions, listener: Listener) -> PlannedNetwork:
-    """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
+    """Plan a network before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A shape is extents and channels, such as 224x224x3 or 48000x1. Raises BadInput for a shape that is none, an unknown variant,
     and modalities of which nothing enters at the first block.
@@ -180,7 +180,7 @@ class Variants(Result):
     configs: dict[str, HipConfig]
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of them."""
+        """Write them as JSON values."""
         return {name: asdict(config) for name, config in self.configs.items()}
 
     def as_text(self) -> str:

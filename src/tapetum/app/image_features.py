@@ -1,4 +1,4 @@
-"""Which look a user means by a name: a network's, or colours and positions."""
+"""Image features by name: of a network, or colours and positions."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from tapetum.core.errors import BadInput
 
 
 def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
-    """Give the `transfer.whole.Look` of colours, rgb or xy, or of an encoder or a network of Odin by name, file or run.
+    """Build the function of an image's features: colours, rgb or xy, or an encoder or a network of Odin by name, file or run.
 
     Raises BadInput for weights of something else.
     """

@@ -1,4 +1,4 @@
-"""What runs cost: their ledgers, read and laid side by side."""
+"""`tapetum ledger`: costs of runs, read from their ledgers and compared side by side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class LedgerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCosts(Result):
-    """What runs cost, in the order in which they were given."""
+    """Costs of runs, in the order in which they were given."""
 
     ledgers: dict[str, dict[str, Any]]
     """Content of each ledger.json (`tapetum.account.ledger`), by the name of its run."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"runs": [{"run": name, **content} for name, content in self.ledgers.items()]}
 
     def as_text(self) -> str:

@@ -34,7 +34,7 @@ Viewer = Callable[["np.ndarray"], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackLiveOptions(TrackSettings):
-    """What may be asked of `track_live`."""
+    """Options of `track_live`."""
 
     source: str = field(kw_only=False)
     """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
@@ -133,7 +133,7 @@ class TrackedLive(Result):
 
 @verb(TrackLiveOptions)
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
-    """Follow points through frames as they come, with a causal model; what comes too fast is dropped.
+    """Track points through frames as they come, with a causal model; what comes too fast is dropped.
 
     It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
     such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
@@ -243,7 +243,7 @@ def _shown(
 def stopped_by_signals(
     live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
 ) -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP end `live` as the end of its source does, so that what was followed is written.
+    """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as the end of its source does, so that what was followed is written.
 
     A second interrupts.
     """

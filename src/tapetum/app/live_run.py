@@ -1,4 +1,4 @@
-"""One run over a live source: points are taken up, followed, told of and painted."""
+"""One run of point tracking over a live source: its queries, tracks, reports of frames, and drawing."""
 
 import time
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class LiveFrame(Result):
     """What the points are called, where they have names."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a line of JSON says of the frame."""
+        """Write the frame as the values of a line of JSON."""
         points = []
         for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
             point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
@@ -170,11 +170,11 @@ class LiveRun:
         return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 
     def never(self) -> "list[Point]":
-        """Return the points whose frame never came, earliest first."""
+        """List the points whose frame never came, earliest first."""
         return [query for query in self.queries if query[0] > self.last]
 
     def tracks(self) -> "Tracks":
-        """Return all that was followed; before its frame a point stands at its place, unseen."""
+        """Collect all tracks so far; before its frame a point stands at its place, not visible."""
         import numpy as np
 
         from tapetum.types import Tracks
@@ -242,7 +242,7 @@ class LivePainter:
         )
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
-        """Return the frame, in the size of the overlay, with n points (n, 2) on it."""
+        """Draw n points (n, 2) on the frame, in the size of the overlay."""
         from tapetum.video.subset import resize_frame
 
         return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

@@ -38,7 +38,7 @@ WITHOUT_EFFECT = {"device", "keep_features"}
 
 @dataclass(frozen=True, kw_only=True)
 class TrackManyOptions(TrackSettings):
-    """What may be asked of `track_many`."""
+    """Options of `track_many`."""
 
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
     """Video file, folder of images, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
@@ -52,7 +52,7 @@ class TrackManyOptions(TrackSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedMany(Result):
-    """What became of several videos."""
+    """Results of several videos."""
 
     out: Path
     """The folder in which each has its own, and videos.json with the summaries."""
@@ -63,17 +63,17 @@ class TrackedMany(Result):
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """Those that could not be tracked."""
+        """List the videos that could not be tracked."""
         return [summary for summary in self.videos if "trouble" in summary]
 
     @property
     def undrawn(self) -> list[dict[str, Any]]:
-        """Those that were tracked, but have no overlay, though one was asked for."""
+        """List the videos that were tracked, but have no overlay, though one was requested."""
         return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
 
     @property
     def done(self) -> list[dict[str, Any]]:
-        """The others."""
+        """List the videos that were tracked."""
         return [summary for summary in self.videos if "trouble" not in summary]
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class TrackedMany(Result):
         return "\n".join([*lines, f"results  {self.out}", f"table    {self.out / TABLE}"])
 
     def failure(self) -> str | None:
-        """Name the videos that could not be tracked."""
+        """List the videos that could not be tracked."""
         if not (failed := [summary["video"] for summary in self.failed]):
             return None
         return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
@@ -161,7 +161,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Give name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
+    """List name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
 
     Raises BadInput if nothing was given, or two would have the same name.
     """

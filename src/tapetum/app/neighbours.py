@@ -1,4 +1,4 @@
-"""What is alike among embedded files: nearest neighbours by cosine, and a page that shows them."""
+"""Nearest neighbours of embedded files by cosine similarity, and a page that shows them."""
 
 import base64
 import html
@@ -111,7 +111,7 @@ def _thumbnail(made: "Embedded", k: int) -> str:
 
 
 def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Give an image tag with an image in it."""
+    """Write an image tag with a JPEG thumbnail in it."""
     from PIL import Image
 
     image = Image.fromarray(frame)

@@ -1,4 +1,4 @@
-"""A config as options: its fields are the names, its docstrings the help, its presets the defaults; nothing is typed twice."""
+"""Options from a config: fields are the names, docstrings the help, presets the defaults; nothing is typed twice."""
 
 import ast
 import inspect

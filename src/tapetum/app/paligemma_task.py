@@ -1,4 +1,4 @@
-"""A PaliGemma, or saved answers, on a transfer task of the papers: what `evaluate_paligemma` does with `task`."""
+"""Evaluation of a PaliGemma, or of saved answers, on a transfer task: what `evaluate_paligemma` does with `task`."""
 
 import math
 from dataclasses import asdict

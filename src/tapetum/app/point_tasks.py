@@ -1,4 +1,4 @@
-"""What is asked of a tracker for a video, and what comes of it: new points, or corrections of saved tracks."""
+"""Tasks of a point tracker on one video: new points, or corrections of saved tracks."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,22 +22,22 @@ Progress = Callable[[int, int | None], None]
 
 
 class PointTask(Protocol):
-    """What is asked of a tracker; made before the tracker is loaded, so that errors come at once."""
+    """Task of a tracker; made before the tracker is loaded, so that errors come at once."""
 
     @property
     def part(self) -> Cut:
-        """What of the video is worked on."""
+        """Get the part of the video that is worked on."""
         ...
 
     @property
     def count(self) -> int:
-        """Number of points in the result, without those of `support`."""
+        """Count the points in the result, without those of `support`."""
         ...
 
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
     ) -> "Tracks":
-        """Do it, with further points beside, which come last. Raises BadInput as the tracker does."""
+        """Track the points, with further points beside, which come last. Raises BadInput as the tracker does."""
         ...
 
 
@@ -54,7 +54,7 @@ class NewPoints:
 
     @property
     def count(self) -> int:
-        """Number of points."""
+        """Count the points."""
         return len(self.request.firsts)
 
     def track(
@@ -106,7 +106,7 @@ class CorrectedPoints:
 
     @property
     def count(self) -> int:
-        """Number of points."""
+        """Count the points."""
         return self.tracks.points
 
     def track(
@@ -127,12 +127,12 @@ class CorrectedPoints:
 
 
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
-    """Give what a tracker with a network is told of kept features; others have none."""
+    """Choose the arguments by which a tracker with a network uses a file of features; others have none."""
     return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
 
 
 def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
-    """Say what `settings` ask for in a video whose true number of frames is known.
+    """Build the task that `settings` request for a video whose true number of frames is known.
 
     Raises BadInput for what it does not have.
     """
@@ -154,7 +154,7 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
 
 
 def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:
-    """Give the points that are asked for, see `request_points`; a grid for which no frame was named lies on the `first`."""
+    """Build the requested points, see `request_points`; a grid for which no frame was named lies on the `first`."""
     given = {name: getattr(settings, name) for name in ("grid", "points", "query", "region")}
     return request_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **given)
 

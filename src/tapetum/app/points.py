@@ -32,14 +32,14 @@ class PointRequest:
 
     @property
     def firsts(self) -> list[int]:
-        """Rows of the first click of each point."""
+        """List the rows of the first click of each point."""
         if self.ids is None:
             return list(range(len(self.points)))
         return [self.ids.index(name) for name in dict.fromkeys(self.ids)]
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """A name for each point: the first that one of its clicks has."""
+        """List a name for each point: the first that one of its clicks has."""
         if self.row_names is None:
             return None
         if self.ids is None:
@@ -70,7 +70,7 @@ def request_points(
     query: Iterable[str | Sequence[Any]] = (),
     region: Any = None,
 ) -> PointRequest:
-    """Give the points that were asked for, for a video of this size; `frames` is None where nobody knows their number.
+    """Build the requested points for a video of this size; `frames` is None where nobody knows their number.
 
     Those of the file `points` come first, then those of `query`; without any there is a grid, in the `region` of it
     (`region_points`) if there is one.
@@ -107,7 +107,7 @@ def request_points(
 
 
 def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
-    """Give the points alone, see `request_points`.
+    """Build the points alone, see `request_points`.
 
     >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
     ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
@@ -116,7 +116,7 @@ def choose_points(width: int, height: int, frames: int | None, **given: Any) -> 
 
 
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
-    """Give the centres of `side` x `side` cells of an image, row by row, on one frame.
+    """Compute the centres of `side` x `side` cells of an image, row by row, on one frame.
 
     Raises BadInput where `side` is not from 1 to 1000.
 

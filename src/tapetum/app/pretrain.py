@@ -30,7 +30,7 @@ _LOOKED_AT, _NEIGHBOURS, _TOGETHER = 2000, 8, 64
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedEncoder(Result):
-    """What a finished run leaves in its folder."""
+    """Results of a finished run, in its folder."""
 
     encoder: Path
     """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
@@ -64,7 +64,7 @@ class PretrainedEncoder(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Say where the features collapsed, if they did."""
+        """Describe where the features collapsed, if they did."""
         if self.collapsed_at is None:
             return None
         return f"the features collapsed at step {self.collapsed_at + 1}; try a lower --base-lr, in another folder"

@@ -1,4 +1,4 @@
-"""What shows painted frames of `tapetum track --online`: a window, or a stream of JPEG images."""
+"""Preview of the drawn frames of `tapetum track --online`: a window, or a stream of JPEG images."""
 
 import io
 import os
@@ -20,7 +20,7 @@ WINDOW = "window"
 
 
 def preview(to: str | None, cleanup: ExitStack) -> "Viewer | None":
-    """Make what shows painted frames: nothing, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
+    """Open the preview of drawn frames: none, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
     if to is None:
         return None
     if to == WINDOW:

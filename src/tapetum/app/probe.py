@@ -1,6 +1,5 @@
-"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled images."""
+"""Quality of an encoder's features on labelled images: nearest neighbours and a linear probe."""
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +11,12 @@ from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from tapetum.transfer.probing import LabelledImages
+    pass
 
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Say how good an encoder's features are: nearest neighbours and a linear probe on labelled images.
+    """Score an encoder's features: nearest neighbours and a linear probe on labelled images.
 
     The encoder stays as it is. The probe tries the same settings for every encoder, chooses on a held-out tenth of what it
     learns from, and is scored once.
@@ -49,7 +46,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Probes(Result):
-    """What was found."""
+    """Scores of the probes."""
 
     neighbours: float
     """Share of the scored images whose neighbours vote for the right class."""
@@ -64,7 +61,7 @@ class Probes(Result):
     classes: int
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {
             "knn": self.neighbours,
             "linear": self.linear,
@@ -88,6 +85,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     options.check()
     import torch
 
+    from tapetum.data.labelled import labelled_images
     from tapetum.encoders.references import load
     from tapetum.train.process_group import pick_device
     from tapetum.transfer.knn import knn_accuracy
@@ -95,11 +93,11 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     from tapetum.transfer.probing import Labelled, features_of
 
     data = Path(options.data)
-    train, test = (_part(data, split, options.most) for split in ("train", "val"))
+    train, test = (labelled_images(data, split, options.most) for split in ("train", "val"))
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
     neighbours = min(options.neighbours, len(train[1]))
-    encoder = load(options.what).to(pick_device(options.device, 0))
+    encoder = load(options.what, text=False).to(pick_device(options.device, 0))
     parts = []
     for task, (images, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None
@@ -117,62 +115,3 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
         images=(len(training.labels), len(scored.labels)),
         classes=len(train[2]),
     )
-
-
-def _part(place: Path, split: str, most: int | None) -> "tuple[LabelledImages, np.ndarray, Sequence[str]]":
-    """Images, classes and names of a part."""
-    import numpy as np
-
-    from tapetum.data.cifar import read_cifar10, read_cifar100
-
-    if not place.exists():
-        raise BadInput(f"there is no {place}; give --data with a folder of labelled images")
-    for mark, read in (("data_batch_1.bin", read_cifar10), ("train.bin", read_cifar100)):
-        if (place / mark).is_file():
-            images, labels, classes = read(place, "train" if split == "train" else "test")
-            which = _chosen(len(labels), most)
-            return list(images[which]), labels[which], classes
-    listing = _listed(place, split)
-    if listing.truth is None or listing.truth.ndim != 1 or "image" not in listing.files:
-        raise BadInput(f"{place} has no images with one class each; put them into a folder a class")
-    which = _chosen(len(listing), most)
-    return _Opened(listing.files["image"], which), np.asarray(listing.truth)[which].astype(np.int64), listing.classes
-
-
-def _listed(place: Path, split: str) -> Any:
-    """The listing of the layout that the data have; where none fits, the last says what they look like."""
-    from tapetum.data.layouts import listing
-
-    if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("*.parquet"))):
-        return listing("parquet", place, split)  # type: ignore[arg-type]
-    if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
-        return listing("shards", place, split)  # type: ignore[arg-type]
-    layout = "imagenet" if (place / "train").is_dir() else "classes"
-    return listing(layout, place, split)  # type: ignore[arg-type]
-
-
-def _chosen(count: int, most: int | None) -> "np.ndarray":
-    import numpy as np
-
-    return np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(np.int64))
-
-
-class _Opened:
-    """Images of files, opened when they are asked for."""
-
-    def __init__(self, files: Any, which: "np.ndarray"):
-        self.files, self.which = files, which
-
-    def __len__(self) -> int:
-        return len(self.which)
-
-    def content(self, k: int) -> Path | bytes:
-        """Give the file of image k, or its bytes."""
-        return self.files[int(self.which[k])].content
-
-    def __getitem__(self, k: int) -> "np.ndarray":
-        import numpy as np
-
-        from tapetum.data.files import opened_image
-
-        return np.array(opened_image(self.files[int(self.which[k])], "RGB"))

@@ -36,15 +36,15 @@ class Stopped(Result):
 
     @property
     def goes_on_from(self) -> Path:
-        """The folder of the run."""
+        """Get the folder of the run."""
         return self.out
 
     def as_json(self) -> dict[str, Any]:
-        """Say where the run is, and that it has no result."""
+        """Write where the run is, and that it has no result, as JSON values."""
         return {self.product: None, "out": str(self.out)}
 
     def as_text(self) -> str:
-        """Say how to go on."""
+        """Write how to go on."""
         return f"stopped; the same command goes on from {self.out}"
 
 

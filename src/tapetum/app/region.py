@@ -1,4 +1,4 @@
-"""A part of the image on which a grid of points is laid: a box, or what is white in a mask."""
+"""Regions of an image for a grid of query points: a box, or the white pixels of a mask."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 
 
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
-    """Lay a grid of `side` x `side` cells on a region of an image, and give the centres that lie on it, row by row.
+    """Compute the centres of a grid of `side` x `side` cells that lie on a region of an image, row by row.
 
     The cells of a mask fill the least box around it.
 

@@ -1,4 +1,4 @@
-"""What a model said of an image: words, boxes, masks; as JSON and back, and drawn."""
+"""Replies of a vision-language model about an image: text, boxes, masks; as JSON and back, and drawn."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReply:
-    """What a model said of one image, or of some frames of a video together."""
+    """Reply of a model about one image, or about some frames of a video together."""
 
     path: str
     """The image or video."""
@@ -56,7 +56,7 @@ class ImageReply:
         frames: int,
         frame: int | None,
     ) -> "ImageReply":
-        """Make it of a model's reply and what was regions in that, for an image of `size` (width, height)."""
+        """Build it from a model's reply and the regions parsed from that, for an image of `size` (width, height)."""
         import numpy as np
 
         from tapetum.types import Answer, Boxes, Masks
@@ -78,7 +78,7 @@ class ImageReply:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs; masks are COCO's run-length texts."""
+        """Write all of it as JSON values; masks are COCO's run-length texts."""
         from tapetum.data.rle import encode_mask
 
         content: dict[str, Any] = {
@@ -143,7 +143,7 @@ def from_json(row: dict[str, Any]) -> ImageReply:
 
 
 def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Give what stands for an image that could not be asked about."""
+    """Build the row of an image that the model could not be asked about."""
     return {"path": path, "trouble": trouble}
 
 
@@ -159,7 +159,7 @@ def labels_of(unasked: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageReplies(Result):
-    """What a model said of some images and videos."""
+    """Replies of a model about images and videos."""
 
     images: tuple[ImageReply, ...]
     """In the order of the images; of boxes and masks in a video, one for each frame that was looked at."""
@@ -172,11 +172,11 @@ class ImageReplies(Result):
 
     @property
     def text(self) -> str:
-        """The words about the first image."""
+        """Get the text about the first image."""
         return self.images[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs."""
+        """Write all of it as JSON values."""
         return {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
 
     def as_text(self) -> str:

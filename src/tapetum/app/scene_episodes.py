@@ -1,4 +1,4 @@
-"""`tapetum.app.scenes.episodes`: videos of the physical world with sound and all that is known of them.
+"""`tapetum.app.scenes.episodes`: videos of the physical world with sound and full annotations.
 
 DIR/videos/NAME.mp4, audios/NAME.wav    the video with its sound, and the sound alone
 DIR/all_train.json                      the Perception Test's annotations of all videos; a question that looks ahead has

@@ -1,4 +1,4 @@
-"""What `tapetum.app.scenes.images` and `episodes` share: a folder that belongs to one setting, and items each made once.
+"""Shared parts of `tapetum.app.scenes.images` and `episodes`: a folder of one setting, and items each made once.
 
     DIR/settings.json    what the folder holds; another setting is refused
     DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done
@@ -38,7 +38,7 @@ WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
 
 @dataclass(frozen=True)
 class ItemOptions:
-    """What may be asked of both."""
+    """Options that both share."""
 
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
     """Folder to write into; items that are there from the same command are not made again."""
@@ -58,7 +58,7 @@ class ItemOptions:
 
 
 def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
-    """Make the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
+    """Open the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
     from tapetum.scenes.image import check_size
     from tapetum.scenes.physics.model import mujoco
 
@@ -96,7 +96,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
 def make_items(
     options: ItemOptions, what: str, names: list[str], work: Callable[[int, "Textures"], None], listener: Listener
 ) -> None:
-    """Do `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
+    """Run `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
     out = Path(options.out)
     missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
     done = len(names) - len(missing)
@@ -110,7 +110,7 @@ def make_items(
 
 
 def truth_file(out: Path, name: str) -> Path:
-    """Tell where the truth of an item is."""
+    """Get the path of the ground truth of an item."""
     return out / TRUTH / f"{name}.json"
 
 

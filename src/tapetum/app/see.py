@@ -1,4 +1,4 @@
-"""What `ask`, `caption`, `detect` and `segment` share: images and videos in, what a PaliGemma says of each, drawn and saved.
+"""Shared work of `ask`, `caption`, `detect` and `segment`: a PaliGemma's replies about images and videos, drawn and saved.
 
 DIR/NAME.png      the image with boxes, masks or words on it; of a video a sheet of the frames that were shown
 DIR/NAME.json     what was said of it; an image that has one, made with the same settings, is not asked about again
@@ -26,7 +26,7 @@ ANSWERS = "answers.json"
 
 
 def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
-    """Say `request` to the model about each image; with `together`, once about all of them.
+    """Ask the model about each image; with `together`, once about all of them.
 
     The listener hears of images that cannot be read and of malformed answers. Raises BadInput: there are no images or none
     can be read, the model is not there, or the prompt is empty or too long.

@@ -1,4 +1,4 @@
-"""Images and videos as jobs: named, read, asked about some at a time, drawn and saved; here or with Ray."""
+"""Images and videos as jobs: named, read, given to the model in batches, drawn and saved; here or with Ray."""
 
 import json
 import os
@@ -48,13 +48,13 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """The sources that are paths."""
+        """List the sources that are paths."""
         sources = self.source if isinstance(self.source, tuple) else (self.source,)
         return [Path(each) for each in sources if isinstance(each, str | Path)]
 
 
 def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
-    """One for each image or video, with names that differ."""
+    """List a job for each image or video, with names that differ."""
     from tapetum.video.read import list_sources
 
     sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
@@ -90,7 +90,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
 
 
 def is_answers(out: Path) -> bool:
-    """Tell whether `out` is one file for all answers, and no folder."""
+    """Check whether `out` is one file for all answers, and no folder."""
     return out.suffix.lower() == ".json" and not out.is_dir()
 
 
@@ -115,7 +115,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
 
 
 def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
-    """What was said before, if it was of the same source and settings and all of it is there."""
+    """Read the rows of an earlier run, if they are of the same source and settings and complete."""
     if job.saved is None or not (job.drawn and job.drawn.exists()):
         return None
     content = read_finished(job.saved, job.identity, outdated, "identity")
@@ -125,7 +125,7 @@ def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
 def ask_here(
     settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Rows of each job by its number, asked about some at a time."""
+    """Yield the rows of each job with its number; the model is asked about several at a time."""
     answerer = load_answerer(settings)
     answerer.prefix(
         request.prompt, max_new_tokens=settings.tokens or request.tokens

@@ -1,4 +1,4 @@
-"""What may be asked of `ask`, `caption`, `detect` and `segment` alike, and the model that they ask."""
+"""Settings that `ask`, `caption`, `detect` and `segment` share, and the model that they use."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MODEL = "paligemma-nano"
 
 @dataclass(frozen=True, kw_only=True)
 class SeeSettings:
-    """How images are shown to the model, and where what it says goes."""
+    """Settings of how images are shown to the model, and where its replies are written."""
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
@@ -57,19 +57,19 @@ class SeeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is said to the model, of each image."""
+    """Prompt for each image, and the kind of its reply."""
 
     prompt: str
     kind: Literal["words", "boxes", "masks"]
 
     @property
     def tokens(self) -> int:
-        """The most of an answer, unless it is asked otherwise."""
+        """Choose the most tokens of an answer, unless the user sets it."""
         return 64 if self.kind == "words" else 256
 
 
 def is_bundled(model: str) -> bool:
-    """Tell whether a model is the small one that comes with the package, which knows scenes and their words alone."""
+    """Check whether a model is the small one that comes with the package, which knows scenes and their words alone."""
     from tapetum.hub.registry import known
 
     entry = known().get(model)

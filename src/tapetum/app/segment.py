@@ -1,4 +1,4 @@
-"""`tapetum.segment`: outlines of things that words name, in images."""
+"""`tapetum.segment`: segmentation masks of objects in images, by text prompts."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""A contact sheet of images and of moments of films: one HTML file with images of each, times and how alike it is."""
+"""Contact sheets of images and moments of films: one HTML file with images of each, their times and similarities."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def write_sheet(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]
 
 
 def clock(seconds: float) -> str:
-    """Say a time as people do.
+    """Write seconds as hours, minutes and seconds.
 
     >>> clock(75.25), clock(3661)
     ('1:15.2', '1:01:01.0')

@@ -30,7 +30,7 @@ View = Literal["tracks", "rainbow"]
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings:
-    """How tracks are drawn."""
+    """Settings of the drawing of tracks."""
 
     numbers: bool = False
     """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
@@ -48,11 +48,11 @@ class DrawSettings:
     """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of the overlay of frames of this size."""
+        """Compute width and height of the overlay of frames of this size."""
         return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
 
     def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
-        """Return what to write beside each point: its name, else its number if that was asked for; None for nothing at all."""
+        """List the label of each point: its name, else its number if that was requested; None for nothing at all."""
         labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
         return labels if any(labels) else None
 
@@ -177,7 +177,7 @@ def _both(options: ShowOptions) -> tuple[Path, Any]:
 
 
 def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
-    """Give the frames of a video that the tracks are about. Raises `BadInput` where it has no such frames."""
+    """Select the frames of a video that the tracks are about. Raises `BadInput` where it has no such frames."""
     from tapetum.video.subset import VideoSubset
 
     if tracks.numbers is None:
@@ -226,7 +226,7 @@ def write_overlay(
 
 
 def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
-    """Say how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
+    """Count how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
 
     >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
     ([1, 0, 0, 1, 0, 0], [2, 2])

@@ -1,4 +1,4 @@
-"""`tapetum.show_perception_test`: a video of the Perception Test as a page, with its truth and predictions beside it."""
+"""`tapetum.show_perception_test`: a page of a video of the Perception Test, with its ground truth and predictions."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -47,7 +47,7 @@ class ShownVideo(Result):
     """What is wrong with predictions about it."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         scores = {
             task: {key: value for key, value in numbers.items() if value == value} for task, numbers in self.scores.items()
         }

@@ -1,4 +1,4 @@
-"""Tracks in the image put into space, by depth maps, a network, or the tracks themselves: `tapetum track --3d`."""
+"""Lifting of 2D tracks to 3D, by depth maps, a depth network, or the tracks themselves: `tapetum track --3d`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,7 +42,7 @@ def parse_intrinsics(text: str) -> tuple[float, ...]:
 
 
 class Lifting:
-    """How tracks are put into space; made before anything is tracked, so that errors come at once."""
+    """Lifting of tracks into space; made before anything is tracked, so that errors come at once."""
 
     def __init__(self, depth: str | None, intrinsics: str | None, static: bool, device: str | None, listener: Listener):
         """Look up the source of depth.
@@ -59,7 +59,7 @@ class Lifting:
         self.depth = None if depth is None or self.adjusts else load_depth(depth, device)
 
     def support_points(self, video: "Video") -> "list[Point]":
-        """Give points to be tracked beside those that are wanted: grids, from which adjustment finds the camera."""
+        """List points to be tracked beside the requested ones: grids, from which adjustment finds the camera."""
         if self.static or not self.adjusts:
             return []
         from tapetum.systems.tapvid3d.reconstruction.adjust import support_queries
@@ -67,7 +67,7 @@ class Lifting:
         return [(float(t), float(x), float(y)) for t, x, y in support_queries(len(video), (video.height, video.width))]
 
     def take_support(self, tracks: "Tracks", count: int) -> "Tracks":
-        """Give the first `count` points of `tracks`, and keep the others for `lift`."""
+        """Split off the first `count` points of `tracks`, and keep the others for `lift`."""
         if tracks.points == count:
             return tracks
         from tapetum.systems.tapvid3d.reconstruction.adjust import split_support
@@ -76,7 +76,7 @@ class Lifting:
         return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
-        """Put the tracks into space. Raises `BadInput` where there is no depth for them."""
+        """Lift the tracks into space. Raises `BadInput` where there is no depth for them."""
         import numpy as np
 
         from tapetum.systems.tapvid3d.baselines import lift, lift_static

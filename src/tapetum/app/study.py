@@ -1,4 +1,4 @@
-"""`tapetum.app.study`: where FLOPs of pre-training are best spent, as a sweep that goes on after a stop, and its report."""
+"""`tapetum.app.study`: a sweep of pre-training methods over budgets of FLOPs, which goes on after a stop, and its report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDone(Result):
-    """What `run` did."""
+    """Result of `run`."""
 
     out: Path
     """Folder of the study."""
@@ -61,7 +61,7 @@ class StudyDone(Result):
 
     @property
     def goes_on_from(self) -> Path | None:
-        """The folder of the study, where a signal stopped it."""
+        """Get the folder of the study, where a signal stopped it."""
         return self.out if self.stopped else None
 
     def as_text(self) -> str:
@@ -75,7 +75,7 @@ class StudyDone(Result):
 
 @verb(RunOptions, apart=("images", "pixels"))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
-    """Do the points of a study that are not done. The listener hears what it will cost, and of each point.
+    """Run the points of a study that are not done. The listener receives what it will cost, and each point.
 
     Raises BadInput for a plan or data that don't do, and a folder of another study.
     """

@@ -1,4 +1,4 @@
-"""`tapetum.submit_perception_test`: predictions brought into the form of the benchmark's servers, or checked."""
+"""`tapetum.submit_perception_test`: predictions converted to the form of the benchmark's servers, or checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class SubmissionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission(Result):
-    """What was found in predictions, and where the submission is."""
+    """Findings about predictions, and where the submission is."""
 
     findings: Sequence["PredictionFinding"]
     """Errors first."""
@@ -49,11 +49,11 @@ class Submission(Result):
 
     @property
     def errors(self) -> int:
-        """Findings for which a server refuses."""
+        """Count the findings for which a server refuses."""
         return sum(finding.error for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         kinds: dict[bool, Literal["error", "remark"]] = {True: "error", False: "remark"}
         rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
         return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}

@@ -31,7 +31,7 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked(Result):
-    """What was found in a folder of clips."""
+    """Findings about a folder of clips."""
 
     files: int
     """How many were looked at."""
@@ -41,7 +41,7 @@ class Checked(Result):
     """Counts of each source, see `tapetum.systems.tapvid3d.format.check.check`."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"files": self.files, "findings": list(self.findings), "sources": self.sources}
 
     def as_text(self) -> str:
@@ -198,7 +198,7 @@ class ClipsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsMade(Result):
-    """What became of the clips of a source."""
+    """Report about the clips of a source."""
 
     source: str
     """Which of the three."""
@@ -210,7 +210,7 @@ class ClipsMade(Result):
     """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"source": self.source, "out": str(self.out), **vars(self.report)}
 
     def as_text(self) -> str:
@@ -221,7 +221,7 @@ class ClipsMade(Result):
         return "\n".join(lines + [f"failed      {name}: {reason}" for name, reason in self.report.failed.items()])
 
     def failure(self) -> str | None:
-        """Say which clips could not be made, or that there are none."""
+        """Describe which clips could not be made, or that there are none."""
         if failed := self.report.failed:
             name, reason = next(iter(failed.items()))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

@@ -1,4 +1,4 @@
-"""`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
+"""`tapetum.track`: point tracking through a video; results are arrays, a video with the tracks drawn on it, and a table."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSettings(DrawSettings, CutSettings):
-    """How points are tracked, whatever the video."""
+    """Settings of tracking, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all). By default tapir-nano, with
@@ -120,7 +120,7 @@ class TrackSettings(DrawSettings, CutSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackOptions(TrackSettings):
-    """What may be asked of `track`."""
+    """Options of `track`."""
 
     video: Any = field(kw_only=False)
     """Path of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
@@ -130,7 +130,7 @@ class TrackOptions(TrackSettings):
 
     @property
     def file(self) -> Path | None:
-        """The one file that is to be written, if it is one."""
+        """Get the one file that is to be written, if it is one."""
         return one_file(self.out)
 
 
@@ -300,7 +300,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
 
 
 def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
-    """Say how the tracks are put into space."""
+    """Build the lifting of the tracks into space."""
     static = settings.model == "static"
     return Lifting(settings.depth, settings.intrinsics, static, settings.device, listener)
 
@@ -312,7 +312,7 @@ def save(tracks: "Tracks", folder: Path) -> None:
 
 
 def no_overlay(error: Exception) -> str:
-    """Say in a few words why there is none."""
+    """Explain in a few words why there is no overlay."""
     reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
     return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
 

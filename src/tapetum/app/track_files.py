@@ -1,4 +1,4 @@
-"""What `tapetum.track` writes beside its folder: one file alone, or what the network saw of the frames."""
+"""Further outputs of `tapetum.track`: a single file in place of a folder, or the network's features of the frames."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +28,7 @@ FILES = {
 
 
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
-    """Give where features of frames are kept: read beside tracks that are corrected, and written into the folder of results.
+    """Open the file of frames' features: read beside tracks that are corrected, and written into the folder of results.
 
     Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
     """
@@ -41,7 +41,7 @@ def open_features(options: "TrackOptions", written: "Results | None") -> "Featur
 
 
 def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
-    """Finish the kept features; give their name where what lies in the folder is of no use any more."""
+    """Finish the kept features; returns their name where what lies in the folder is of no use any more."""
     features.close()
     if features.target is not None and features.source is not None and features.read and not features.target.exists():
         if same_place(features.source.parent, out):
@@ -52,7 +52,7 @@ def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
 
 
 def one_file(out: File | None) -> Path | None:
-    """Give the path of the single file that `out` names by its ending, None for a folder.
+    """Get the path of the single file that `out` names by its ending, None for a folder.
 
     >>> one_file("points.csv"), one_file("result"), one_file(None)
     (PosixPath('points.csv'), None, None)

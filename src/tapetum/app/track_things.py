@@ -1,4 +1,4 @@
-"""`tapetum.track_things`: what words find in some frames of a video, followed through all of it, as boxes over time."""
+"""`tapetum.track_things`: objects detected by text prompts in some frames of a video, tracked through all of it as boxes."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ VIDEOS = (".mp4", ".webm", ".gif")
 
 @dataclass(frozen=True, kw_only=True)
 class FollowSettings:
-    """How things are followed."""
+    """Settings of the tracking of objects."""
 
     tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
     """With --track, what follows points: name or file of a tracker's weights, or static."""
@@ -42,7 +42,7 @@ class FollowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ThingsOptions(FollowSettings, SeeSettings):
-    """What may be asked of `track_things`."""
+    """Options of `track_things`."""
 
     video: Any = field(kw_only=False)
     """Video file, folder of images, npy/npz array; an array (t, h, w, 3); or an open `Video`."""

@@ -37,7 +37,7 @@ Recipe = (
 
 @dataclass(frozen=True)
 class TrainedModel(Result):
-    """What a finished run leaves."""
+    """Result of a finished run."""
 
     weights: Path
     """File for `tapetum.load` or the system's own `load`."""
@@ -45,7 +45,7 @@ class TrainedModel(Result):
     """Scores on examples that were never trained on, where the run makes any at its end."""
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of it."""
+        """Write it as JSON values."""
         return {"weights": str(self.weights), "scores": dict(self.scores)}
 
     def as_text(self) -> str:

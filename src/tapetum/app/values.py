@@ -1,4 +1,4 @@
-"""Values of options that a caller in Python gives: of the types that the fields say, before any work is done."""
+"""Checks of the options that a caller in Python passes: values of the types of the fields, before any work is done."""
 
 import numbers
 import os

@@ -1,4 +1,4 @@
-"""How a verb is made of the dataclass of its options and the function that does the work; see `tapetum.app`."""
+"""Construction of a verb from the dataclass of its options and the function that does the work; see `tapetum.app`."""
 
 import inspect
 import warnings
@@ -43,18 +43,18 @@ def one_text(metavar: str) -> Any:
 
 
 class Result:
-    """What comes of a verb; a command prints it as text, or with --json for other programs."""
+    """Result of a verb; a command prints it as text, or with --json for other programs."""
 
     came_in_parts: ClassVar[bool] = False
     """It sums up what the listener has had in parts."""
 
     @property
     def goes_on_from(self) -> Path | None:
-        """The folder in which the same command goes on, where the work was stopped before its end."""
+        """Get the folder in which the same command goes on, where the work was stopped before its end."""
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of it for other programs."""
+        """Write it as JSON values for other programs."""
         raise NotImplementedError
 
     def as_text(self) -> str:
@@ -62,30 +62,30 @@ class Result:
         raise NotImplementedError
 
     def failure(self) -> str | None:
-        """Say what failed though there is a result: it is printed all the same, and the command exits with 2."""
+        """Describe what failed though there is a result: it is printed all the same, and the command exits with 2."""
         return None
 
 
 class Listener:
-    """Hears what a verb says while it works. This one hears nothing; subclasses do what they like with it."""
+    """Receiver of a verb's messages while it works. This one ignores them; subclasses do what they like with them."""
 
     def note(self, text: str) -> None:
-        """Take a remark that is not a result, such as that frames are damaged."""
+        """Receive a remark that is not a result, such as that frames are damaged."""
 
     def line(self, text: str) -> None:
-        """Take a line that belongs with the result, such as how many images a run learns from."""
+        """Receive a line that belongs with the result, such as how many images a run learns from."""
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
+        """Receive how far a task is: `total` is None until that is known, and a task ends with `done` equal to `total`."""
 
     def status(self, text: str) -> None:
-        """Take a line about this moment, in place of the one before; an empty one takes it away."""
+        """Receive a line about this moment, in place of the one before; an empty one removes it."""
 
     def part(self, result: Result) -> None:
-        """Take a part of the result as soon as it is known, such as the points in one frame of a live video."""
+        """Receive a part of the result as soon as it is known, such as the points in one frame of a live video."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
-        """Give `progress` of one task, to be called with what is done and how much there is."""
+        """Bind `progress` to one task, to be called with what is done and how much there is."""
         return lambda done, total: self.progress(task, done, total)
 
 
@@ -109,14 +109,14 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
         ...
 
     def run(self, options: OptionsIn, listener: Listener, /) -> OutcomeOut:
-        """Do the work for options that are made already; remarks and progress go to `listener`."""
+        """Run the verb for options that are made already; remarks and progress go to `listener`."""
         ...
 
 
 def verb(
     options: Callable[P, Options], apart: Collection[str] = (), counts: Literal["items", "bytes"] = "items"
 ) -> Callable[[Callable[[Options, Listener], Outcome]], Verb[P, Options, Outcome]]:
-    """Make a function of options and a listener one that takes the fields of the dataclass `options`.
+    """Convert a function of options and a listener to one that takes the fields of the dataclass `options`.
 
     While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
     `counts` says what its progress is counted in.
@@ -163,7 +163,7 @@ def verb(
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
-    """Make options of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
+    """Build `options` of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
 
     >>> from dataclasses import make_dataclass
     >>> few, many = make_dataclass("Few", ["a", "b"]), make_dataclass("Many", ["a", "b", "c"])

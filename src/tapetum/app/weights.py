@@ -11,6 +11,7 @@ from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.hub import registry
+from tapetum.hub.repositories import is_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
     """
     from tapetum.hub.fetch import fetch
 
-    return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching")))
+    return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching"), listener.note))
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConvert
 
 def _entry(weights: registry.Weights) -> KnownWeights:
     places = registry.converted(weights), registry.location(weights)
-    path = next((p for p in places if p.is_file() or (p / registry.FOLDER_FILE).is_file()), None)
+    path = next((p for p in places if p.is_file() or is_folder(p)), None)
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
 
 
@@ -234,9 +235,39 @@ class ListedWeights(Result):
         return {"weights": [entry.as_json() for entry in self.entries]}
 
     def as_text(self) -> str:
-        """List them, a line for each."""
-        names = [(each.weights.name, "here" if each.here else "away", each.weights.summary) for each in self.entries]
-        return "\n".join(f"{name:22} {place:5} {summary}" for name, place, summary in names)
+        """List them by what they are for: name, whether here, size, licence, score of the paper, summary."""
+        groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
+        for each in self.entries:
+            weights = each.weights
+            size = f"{weights.size / 1e6:,.0f} MB" if weights.size else ""
+            place = "here" if each.here else "away"
+            columns = [weights.name, place, size, weights.licence, weights.score or "", weights.summary]
+            groups[_purpose(weights)].append(columns)
+        lines = []
+        for purpose, rows in groups.items():
+            widths = [max((len(row[k]) for row in rows), default=0) for k in range(5)]
+            lines += ["", purpose] if rows else []
+            lines += ["  " + "  ".join([*map(str.ljust, row, widths), row[5]]) for row in rows]
+        return "\n".join(
+            [*lines[1:], "", "away: tapetum weights fetch NAME; any other repository: tapetum weights fetch OWNER/NAME"]
+        )
+
+
+_PURPOSES = (
+    ("track points through video: track", {"track"}),
+    ("find and name images by words: index, search, classify --labels", {"index", "classify"}),
+    ("name images by the classes of ImageNet: classify", {"classify"}),
+    ("features of images: embed, probe, adapt, pretrain --encoder", {"probe"}),
+    ("answer questions about images: ask, caption, detect, segment", {"ask"}),
+    ("masks of words: segment", {"segment"}),
+    ("answer questions about video: answer", {"answer"}),
+    ("features of images, sounds and video: embed", {"embed"}),
+)
+"""What weights are for, and the verbs by which that is known; the first that fits is taken."""
+
+
+def _purpose(weights: registry.Weights) -> str:
+    return next((purpose for purpose, verbs in _PURPOSES if verbs <= set(weights.verbs)), _PURPOSES[-1][0])
 
 
 @verb(WeightsListOptions)

@@ -1,1 +1,1 @@
-"""Running of benchmarks: official files in, the field's own numbers out."""
+"""Evaluation on benchmarks: official files in, the field's own numbers out."""

@@ -35,16 +35,16 @@ class Static:
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
 
     def start(self, frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Begin to follow points, (x, y), through frames that arrive one by one, as `systems.tap.tracking.tracker.Tracker`."""
+        """Start to track points, (x, y), through frames that arrive one by one, as `systems.tap.tracking.tracker.Tracker`."""
         xy = np.array(points, np.float32).reshape(-1, 2)
         return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
 
     def add(self, stream: "StillPoints", frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Follow further points."""
+        """Add further points."""
         return self.start(frame, np.concatenate([stream.xy, np.array(points, np.float32).reshape(-1, 2)]))
 
     def step(self, stream: "StillPoints", frame: np.ndarray) -> "tuple[StillPoints, StillPoints]":
-        """Follow into one more frame: the stream after it, and where its points are."""
+        """Track into one more frame: the stream after it, and where its points are."""
         return stream, stream
 
 
@@ -90,7 +90,7 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
 
 
 def own_tracker(reference: str) -> Tracker:
-    """Make a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing."""
+    """Build a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing."""
     tracker = resolve_class(reference, "tracker")()
     if not callable(getattr(tracker, "track", None)):
         raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")

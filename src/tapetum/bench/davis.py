@@ -27,7 +27,7 @@ from tapetum.transfer.whole import Look
 
 
 def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:
-    """Carry the first mask through a video; unscored objects become background."""
+    """Propagate the first mask through a video; unscored objects become background."""
     numbers = read_values(video.masks[0])
     first = np.where(np.isin(numbers, video.objects()), numbers, 0).astype(np.uint8)
     frames = (np.asarray(opened_image(stored_file(path), "RGB")) for path in video.frames)
@@ -59,7 +59,7 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
 
 
 def palette() -> list[int]:
-    """Make the palette of VOC's colours, which DAVIS has too: the bits of a number dealt out to red, green and blue.
+    """Compute the palette of VOC's colours, which DAVIS has too: the bits of a number distributed to red, green and blue.
 
     >>> palette()[:12]
     [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]

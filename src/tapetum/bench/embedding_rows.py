@@ -1,4 +1,4 @@
-"""Embeddings of long videos in the making, on the disk, so that a run of `tapetum embed` that was killed goes on.
+"""Embeddings of long videos kept on disk while they are computed, so that a killed run of `tapetum embed` goes on.
 
     OUT.unfinished         a line a piece (`tapetum.core.finished`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then

@@ -1,4 +1,4 @@
-"""A PaliGemma on held-out images of `scenes/`, beside what needs no vision encoder.
+"""Evaluation of a PaliGemma on held-out images of `scenes/`, beside baselines without a vision encoder.
 
 Questions are those that `tapetum scenes images` chose (`images.jsonl`): balanced, so that whoever sees only words and
 options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the
@@ -100,7 +100,7 @@ def embed_images(model: PaliGemma, test_set: SceneTestSet, sight: Sight = "true"
 def score_questions(
     model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], *, write: bool = True
 ) -> list[dict[str, Any]]:
-    """Answer all questions; gives rows with template, options, chosen (right or not) and written."""
+    """Score the answers to all questions, in rows with template, options, chosen (right or not) and written."""
     rows: list[dict[str, Any]] = []
     for start in range(0, len(test_set.questions), BATCH):
         questions = test_set.questions[start : start + BATCH]

@@ -1,4 +1,4 @@
-"""A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
+"""Evaluation of a PaliGemma on the papers' transfer tasks (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
 
 The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`.
 Answers are kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the
@@ -36,7 +36,7 @@ _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "cap
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What was said to examples."""
+    """Answers to examples."""
 
     texts: Mapping[Id, str]
     chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def make_answers(
     progress: Progress = lambda done, total: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Answers:
-    """Have a model answer. What the file `save` has of the same examples and settings is not asked again.
+    """Ask a model for answers. What the file `save` has of the same examples and settings is not asked again.
 
     `about` says what else the answers depend on, such as a fingerprint of the weights; `note` hears how many answers in the
     file are of something else. With
@@ -119,12 +119,12 @@ def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answe
 def score_answers(
     task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
 ) -> list[ScoreRow]:
-    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer_scores.score`."""
+    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer.scores.score`."""
     return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
 
 
 def scorable(task: Transfer, examples: Sequence[TransferExample]) -> bool:
-    """Say whether the task is scored here, and no right answer is hidden."""
+    """Check whether the task is scored here, and no right answer is hidden."""
     return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
 
 

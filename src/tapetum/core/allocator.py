@@ -1,4 +1,4 @@
-"""Memory that was freed is kept for the next layer instead of going back to the system and being fetched anew, page by page."""
+"""Settings of glibc's allocator: freed memory is kept for the next layer instead of being fetched anew, page by page."""
 
 import os
 
@@ -12,7 +12,7 @@ MOST_KEPT = 512 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; say whether it now does.
+    """Set glibc to keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; returns whether it now does.
 
     Networks take and free blocks of some megabytes for every layer. Nothing is done with another C library, nor where the
     environment says already how malloc is to behave.

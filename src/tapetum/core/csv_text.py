@@ -28,7 +28,7 @@ class CsvRows:
 
     @property
     def line_num(self) -> int:
-        """Number of the line that was read last, from 1."""
+        """Count the lines read so far."""
         return self._rows.line_num + self._skipped
 
     def __iter__(self) -> Iterator[list[str]]:

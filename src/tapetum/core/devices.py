@@ -36,7 +36,7 @@ FEATURES = "avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"
 
 @cache
 def processor() -> Processor:
-    """Look at this machine's processor."""
+    """Describe this machine's processor."""
     entries: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

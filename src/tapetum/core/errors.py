@@ -30,7 +30,7 @@ class BadInput(TapetumError):
 
 
 class Remark(UserWarning):
-    """Something that was taken for granted, or may surprise; the command line prints it as one line, and goes on."""
+    """Warning of what was taken for granted, or may surprise; the command line prints it as one line, and goes on."""
 
 
 class MissingExtra(TapetumError):

@@ -1,4 +1,4 @@
-"""Writing files, and folders of them, so that a reader never meets half of one.
+"""Writing files, and folders of them, atomically: a reader never meets half of one.
 
 What is not finished lies beside its place as `.NAME.PID.tmp`, NAME being that of the result and PID the number of the process.
 A process that is killed leaves it there; whoever writes the same result next sweeps it away.
@@ -21,7 +21,7 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 @contextmanager
 def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
-    """Make a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
+    """Open a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
 
     If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
     folder is missing or may not be written, a folder stands at `path`, or a file that must not be replaced
@@ -91,7 +91,7 @@ def same_place(one: str | Path, other: str | Path) -> bool:
 
 
 def named_path(path: str | os.PathLike[str]) -> Path:
-    """Make the path that a name stands for. Raises BadInput for an empty name, which `Path` takes for the current folder.
+    """Convert a name to a path. Raises BadInput for an empty name, which `Path` takes for the current folder.
 
     >>> named_path("clip.mp4").suffix
     '.mp4'
@@ -116,7 +116,7 @@ class Results:
 
     @property
     def folder(self) -> Path:
-        """The folder to write into until the next `commit`. Raises BadInput where it cannot be made."""
+        """Make the folder to write into until the next `commit`. Raises BadInput where it cannot be made."""
         try:
             self._temporary.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -193,7 +193,7 @@ class Results:
 
 @contextmanager
 def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
-    """Make what writes files into the folder `out`, with a `commit` for those that are to appear together.
+    """Open a writer of files into the folder `out`, with a `commit` for those that are to appear together.
 
     What is not committed on leaving is thrown away. Raises BadInput at once, before any work is done for it, where `out` is no
     folder or cannot be made, or in the place of one of the files `names` stands a folder, or what must not be replaced
@@ -218,7 +218,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
 
 @contextmanager
 def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
-    """Make a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
+    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
 
     Raises BadInput as `results`.
     """

@@ -1,4 +1,4 @@
-"""What is finished of many items, on disk, so that a command that was stopped goes on where it was (`tapetum.core.jobs`).
+"""Records on disk of the finished among many items, so that a command that was stopped goes on (`tapetum.core.jobs`).
 
     Rows                                  one file for all items, a JSON object a line
     read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's
@@ -49,7 +49,7 @@ def write_finished(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
-    """Compare the settings of a run with those that `file` holds; give the names and earlier values of those that differ.
+    """Compare the settings of a run with those that `file` holds: the names and earlier values of those that differ.
 
     None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
     """

@@ -43,7 +43,7 @@ _tools: dict[str, Any] = {}
 
 
 def no_tool() -> None:
-    """Make nothing: for work that needs no tool."""
+    """Do nothing: for work that needs no tool."""
 
 
 def run_jobs(

@@ -11,7 +11,7 @@ def lazy_attributes(
     modules: Mapping[str, str] | Sequence[str] = (),
     older: Mapping[str, str] | None = None,
 ) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package.
+    """Build the `__getattr__` of a package.
 
     Args:
         package: its full name.

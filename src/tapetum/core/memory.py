@@ -1,4 +1,4 @@
-"""The memory that is free for a piece of work, and one line where it will not do, before anything begins."""
+"""Checks of free memory before a piece of work begins, and a one-line error where it will not do."""
 
 import os
 from pathlib import Path

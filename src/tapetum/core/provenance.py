@@ -95,7 +95,7 @@ def guarded(given: Any, apart: Collection[str] = ()) -> Iterator[None]:
 
 
 def guarding_data(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Make a function that trains guard the files that its arguments name, and keep its results out of its data (`guarded`)."""
+    """Wrap a function that trains: it guards files that its arguments name, and keeps results out of its data (`guarded`)."""
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -114,7 +114,7 @@ def protect(paths: Iterable[str | Path]) -> None:
 
 
 def carried(work: Callable[P, Result]) -> Callable[P, Result]:
-    """Make work that other processes do guard the files that this process guards now; it can be pickled where `work` can."""
+    """Wrap work for other processes: it guards the files that this process guards now, and can be pickled where `work` can."""
     return _Carried(work, tuple(_running))
 
 

@@ -1,4 +1,4 @@
-"""The one door through which what somebody names, or has written, is read: files, JSON, TOML and text from outside.
+"""Safe reading of all that comes from outside: files, JSON, TOML and text that somebody names or has written.
 
     open_file, read_bytes, read_text    a file that is opened here
     no_pipe, no_pipes_in                one that a library opens by its name, or in a folder

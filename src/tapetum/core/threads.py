@@ -1,4 +1,4 @@
-"""Threads that compute: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
+"""Threads for computing: the cores that a process may use, and those of them that nothing else uses. Imports no torch."""
 
 import math
 import os
@@ -50,7 +50,7 @@ def _quota() -> float | None:
 
 
 class Load:
-    """What the cores of this process do from now on, besides this process itself."""
+    """Load of the cores of this process from now on, by other processes."""
 
     _LEAST_S = 0.1
     """For which the cores are looked at; ticks are a hundredth of a second."""

@@ -26,7 +26,7 @@ def check_workers(workers: int) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back signals that end a command while processes are started, and from these, which would say what nobody reads.
+    """Block signals that end a command while processes are started, and in these, which would say what nobody reads.
 
     This process hears of them at the end of the block; one that was started, when it says so (`signal.pthread_sigmask`).
     """

@@ -22,12 +22,12 @@ class StoredFile:
 
     @property
     def place(self) -> Path | io.BytesIO:
-        """The path, or a buffer of the bytes: what a library can open."""
+        """Get the path, or a buffer of the bytes: what a library can open."""
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
 
 
 def stored_file(path: Path) -> StoredFile:
-    """Name a file by its path."""
+    """Build the record of a file from its path."""
     return StoredFile(str(path), path)
 
 

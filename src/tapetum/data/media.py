@@ -26,7 +26,7 @@ class Values(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, *shape, channels)"""
+        """Compute the shape of all values, (N, *shape, channels)."""
         ...
 
     def read(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
@@ -46,11 +46,11 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, h, w, 3)"""
+        """Compute the shape of all images, (N, h, w, 3)."""
         return len(self.files), *self.size, 3
 
     def read(self, k: int, rng: np.random.Generator | None) -> UInt8[np.ndarray, "h w 3"]:
-        """Raises BadInput for a file that is no image."""
+        """Read image k, cropped and resized. Raises BadInput for a file that is no image."""
         image = opened_image(self.files[k], "RGB")
         box = window(image.height, image.width, self.size, rng, self.area)
         height, width = self.size
@@ -68,11 +68,11 @@ class MaskFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, h, w, 1)"""
+        """Compute the shape of all masks, (N, h, w, 1)."""
         return len(self.files), *self.size, 1
 
     def read(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Raises BadInput for a file that is no image of numbers."""
+        """Read mask k, cropped and resized; -1 for numbers beyond the classes. Raises BadInput for a file that is no mask."""
         mask = opened_image(self.files[k], None)
         if mask.mode not in ("P", "L"):
             raise BadInput(f"{self.files[k].name} is an image of mode {mask.mode}; a mask has one number a pixel (P or L)")
@@ -93,11 +93,11 @@ class SoundFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, samples, 1)"""
+        """Compute the shape of all recordings, (N, samples, 1)."""
         return len(self.files), self.samples, 1
 
     def read(self, k: int, rng: np.random.Generator | None) -> Float32[np.ndarray, "n 1"]:
-        """Raises BadInput for a file without sound."""
+        """Read samples of recording k, padded with zeros. Raises BadInput for a file without sound."""
         sound = read_sound(self.files[k].content, self.rate, name=self.files[k].name)
         first = begin(len(sound), self.samples, rng)
         part = sound[first : first + self.samples]
@@ -117,11 +117,11 @@ class VideoFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, t, h, w, 3)"""
+        """Compute the shape of all videos, (N, t, h, w, 3)."""
         return len(self.files), self.frames, *self.size, 3
 
     def read(self, k: int, rng: np.random.Generator | None) -> UInt8[np.ndarray, "t h w 3"]:
-        """Raises BadInput for a file that is no video."""
+        """Read frames of video k, cropped and resized. Raises BadInput for a file that is no video."""
         file = self.files[k]
         if isinstance(file.content, bytes):
             raise BadInput(f"{file.name} is in memory; videos are read from files")
@@ -147,11 +147,11 @@ class MeshFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, n, 3)"""
+        """Compute the shape of all point clouds, (N, n, 3)."""
         return len(self.files), self.count, 3
 
     def read(self, k: int, rng: np.random.Generator | None) -> Float32[np.ndarray, "n 3"]:
-        """Raises BadInput for a file that is no mesh."""
+        """Sample points on the surface of mesh k, scaled to a radius of 1. Raises BadInput for a file that is no mesh."""
         vertices, faces = read_off(self.files[k].content, self.files[k].name)
         points = on_surface(vertices, faces, self.count, rng or np.random.default_rng(k))
         points -= (points.min(0) + points.max(0)) / 2

@@ -1,4 +1,4 @@
-"""What readers of questions, captions and expressions give: one typed record each, whatever the data set.
+"""Records of questions, captions and referring expressions: one type each, whatever the data set.
 
 No image is opened here: a record names its files. Whoever opens them says which one is not there.
 """
@@ -72,7 +72,7 @@ Record = TypeVar("Record", Question, CaptionedImage, ReferredObject)
 
 
 def check_unique(records: Iterable[Record], where: object) -> list[Record]:
-    """Return records whose keys all differ. Raises BadInput where there are none, or a key comes twice."""
+    """Check that the keys of records all differ; returns them. Raises BadInput where there are none, or a key comes twice."""
     unique = list(records)
     if not unique:
         raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")

@@ -90,7 +90,7 @@ class ParquetSamples:
 
     @cached_property
     def classes(self) -> Sequence[str] | None:
-        """Names of the classes, where the files say them as Hugging Face's do."""
+        """Read the names of the classes, where the files say them as Hugging Face's do."""
         try:
             schema = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
             features = schema["info"]["features"]
@@ -101,7 +101,7 @@ class ParquetSamples:
 
     @cached_property
     def fields(self) -> dict[str, str]:
-        """The field of each column, decided by its type and the first row."""
+        """Choose the field of each column, by its type and the first row."""
         from pyarrow import types
 
         first = next(self._rows())

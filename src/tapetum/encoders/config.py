@@ -37,6 +37,9 @@ class Preprocessing:
     centre is cut out."""
     crop_fraction: float = 1.0
     """Part of the scaled image's shorter side that is left."""
+    crop_offset: Literal["nearest", "down"] = "nearest"
+    """Where a crop begins that cannot lie in the middle to the pixel: at the nearest even pixel, as in torchvision, timm and
+    open_clip, or rounded down, as in transformers."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     antialias: bool = True
     """Widen the filter when shrinking, as Pillow does."""

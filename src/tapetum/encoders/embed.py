@@ -74,7 +74,8 @@ def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, 
 
 
 class EncoderEmbedder:
-    """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder."""
+    """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder, or those that two towers
+    compare with the vectors of texts."""
 
     def __init__(self, encoder: Encoder):
         self.encoder = speed_up(encoder.eval())
@@ -94,4 +95,4 @@ class EncoderEmbedder:
         parameter = next(self.encoder.parameters())
         images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
         with torch.inference_mode():
-            return self.encoder(images).pooled.float().cpu().numpy()
+            return self.encoder.image_vectors(images).float().cpu().numpy()

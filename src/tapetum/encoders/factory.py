@@ -43,10 +43,14 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import to_official, under_our_names
+from tapetum.encoders.tokenizers import LONGEST_ROW, Tokenizer, from_content
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import read_state
+
+TOKENIZER = "tokenizer"
+"""Entry in the header of a file, and name of the tensor of bytes, of the tokenizer of two towers."""
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -142,13 +146,17 @@ def _tables(source: str) -> tuple[str, ...]:
 
 
 def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`), config and preprocessing to a safetensors file, or nothing."""
+    """Write weights (rounded to `dtype`), config, preprocessing and tokenizer to a safetensors file, or nothing."""
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in encoder.state_dict().items()
     }
+    header = {"encoder": json.dumps(as_json(describe(encoder)))}
+    if (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
+        header[TOKENIZER] = json.dumps({"kind": tokenizer.kind, "length": tokenizer.length})
+        tensors[TOKENIZER] = torch.frombuffer(bytearray(tokenizer.content), dtype=torch.uint8)
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"encoder": json.dumps(as_json(describe(encoder)))}))
+        temporary.write_bytes(to_bytes(tensors, header))
 
 
 def load(
@@ -201,13 +209,14 @@ def _from_file(path: Path) -> Encoder:
         )
     try:
         with safe_open(no_pipe(path), "pt") as file:
-            text = (file.metadata() or {}).get("encoder")
+            header = file.metadata() or {}
             tensors = current_tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
-    if text is None:
+    if "encoder" not in header:
         raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
-    stored = _architecture(text, path)
+    stored = _architecture(header["encoder"], path)
+    tokenizer = _tokenizer(header[TOKENIZER], tensors.pop(TOKENIZER, None), path) if TOKENIZER in header else None
     with blueprint(stored.config, len(tensors), path):
         own = make(stored).state_dict()
     for name in sorted(own.keys() | tensors.keys()):
@@ -217,7 +226,19 @@ def _from_file(path: Path) -> Encoder:
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
     encoder = make(stored)
     encoder.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+    if tokenizer is not None:
+        encoder.tokenizer = tokenizer  # pyright: ignore[reportAttributeAccessIssue]
     return encoder
+
+
+def _tokenizer(text: str, content: Tensor | None, path: Path) -> Tokenizer:
+    try:
+        stored = parse_json(text)
+        if content is None or content.dtype != torch.uint8 or not 1 <= stored["length"] <= LONGEST_ROW:
+            raise ValueError("its bytes or its length are wrong")
+        return from_content(content.numpy().tobytes(), stored["kind"], stored["length"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"the tokenizer in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
 
 
 def _architecture(text: str, path: Path) -> Architecture:

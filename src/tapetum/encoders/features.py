@@ -1,5 +1,6 @@
 """The base class of image encoders, their output `Features`, and the preparation of images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,12 +79,24 @@ class Encoder(nn.Module):
             raise BadInput("this encoder has no classifier; build it with classes, or load weights that have one")
         return self.head(self(images).pooled)
 
-    def prepare(self, images: UInt8[Tensor, "b h w 3"] | np.ndarray) -> Float[Tensor, "b 3 H W"]:
+    def image_vectors(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
+        """Compute the vectors by which prepared images are compared: the pooled ones, unless texts are compared with them."""
+        return self(images).pooled
+
+    def prepare(
+        self, images: UInt8[Tensor, "b h w 3"] | np.ndarray | Sequence[UInt8[np.ndarray, "h w 3"]]
+    ) -> Float[Tensor, "b 3 H W"]:
         """Resize, crop and normalise images (red, green, blue; 0..255) as the weights' preprocessing says.
 
-        The result is float32 on the device of the encoder. Raises BadInput for images of another kind or shape.
+        Images of a list may differ in size. The result is float32 on the device of the encoder. Raises BadInput for images of
+        another kind or shape.
         """
         device = next(self.parameters()).device
+        if isinstance(images, (list, tuple)):
+            if not images:
+                raise BadInput("there are no images; give at least one, uint8 (rows, columns, 3)")
+            each_alone = ((image if hasattr(image, "ndim") else np.asarray(image))[None] for image in images)
+            return torch.cat([prepare(image, self.preprocessing, device) for image in each_alone])
         return prepare(images, self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
@@ -125,7 +138,8 @@ def prepare(
     size = how.resized(int(x.shape[2]), int(x.shape[3]))
     if size != x.shape[2:]:
         x = _resized(x, size, how)
-    top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
+    spare = [have - want for have, want in zip(size, how.size, strict=True)]
+    top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + how.size[0], left : left + how.size[1]]
     mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()

@@ -32,6 +32,17 @@ def synsets() -> tuple[str, ...]:
 
 
 @cache
+def prompt_names() -> tuple[str, ...]:
+    """List the name of each class that published zero-shot numbers are measured with (CLIP, arXiv 2103.00020).
+
+    >>> prompt_names()[134], class_names()[134]
+    ('crane bird', 'crane (bird)')
+    """
+    lines = Path(__file__).with_name("imagenet_prompt_names.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if not line.startswith("#"))
+
+
+@cache
 def class_groups() -> dict[str, tuple[str, ...]]:
     """List common nouns with the names of the classes that they mean.
 

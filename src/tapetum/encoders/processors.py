@@ -26,6 +26,7 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
     cropped = bool(content.get("do_center_crop", crop is not None))
     normal = bool(content.get("do_normalize", True))
     shared: dict[str, Any] = {
+        "crop_offset": "down",
         "interpolation": _interpolation(content.get("resample", 2)),
         "mean": _scaled(content["image_mean"]) if normal else (0.0, 0.0, 0.0),
         "std": _scaled(content["image_std"]) if normal else (255.0, 255.0, 255.0),

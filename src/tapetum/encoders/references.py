@@ -2,7 +2,8 @@
 
     efficientnet-lite0         weights known by name (`tapetum weights list`)
     mine.safetensors, run/     a file that `save` wrote; the folder of a run of tapetum pretrain or train odin
-    dinov2-small/              a folder with config.json of transformers (`save_pretrained`, a repository of the Hub) or of timm
+    facebook/dinov2-small      a repository of the Hub that was fetched: tapetum weights fetch OWNER/NAME
+    dinov2-small/              a folder as repositories have it, of transformers, timm or open_clip (`tapetum.encoders.folders`)
     own.pth                    a state dict of timm or torchvision, where names and shapes of its tensors leave nothing open
     timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
     my_net.py:MyNet=FILE       weights of an encoder of your own, with the class that they were made with (tapetum.core.plugins)
@@ -15,12 +16,11 @@
 import os
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tapetum.core.errors import BadInput, MissingExtra, Remark
 from tapetum.core.plugins import resolve_class, split_reference
@@ -29,16 +29,18 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.processors import of_processor, of_timm
+from tapetum.encoders.folders import from_files
+from tapetum.encoders.processors import of_timm
 from tapetum.encoders.published import PORT, PREFIXES
+from tapetum.encoders.towers import Towers
 from tapetum.hub import loading
-from tapetum.hub.registry import FOLDER_FILE, known
-from tapetum.hub.state_dicts import read_folder, read_settings, read_state
+from tapetum.hub.registry import known, resolve
+from tapetum.hub.repositories import FOLDER_FILE
+from tapetum.hub.state_dicts import read_state
 
 RANDOM = "random"
 _RECOGNISED = "torchvision", "timm", PORT
 """Whose state dicts are recognised; of two libraries that give a network the same names, the first is taken."""
-_PROCESSOR = "preprocessor_config.json"
 _TRANSFORMERS = re.compile(r"(vit\.|dinov2\w*\.)?embeddings\.|vision_model\.|(resnet\.)?embedder\.embedder\.")
 
 
@@ -49,6 +51,7 @@ def load(
     *,
     preprocessing: Preprocessing | None = None,
     seed: int = 0,
+    text: bool = True,
 ) -> Encoder:
     """Load the encoder that a reference stands for, in evaluation mode.
 
@@ -58,6 +61,7 @@ def load(
         dtype: of the weights; None is float32.
         preprocessing: what the caller will do to its images; it must be what the weights were made with.
         seed: of random weights.
+        text: False gives of two towers the one for images alone, without projection; the memory of the other is free again.
 
     Raises:
         BadInput: there is no such thing, it is no encoder, or its tensors do not fit; or the weights want another
@@ -72,6 +76,8 @@ def load(
         encoder = loading.load(reference, device, dtype)
     if not isinstance(encoder, Encoder):
         raise BadInput(f"{name} holds a {type(encoder).__name__}; give an encoder, such as tapetum pretrain makes")
+    if isinstance(encoder, Towers) and not text:
+        encoder = encoder.image
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
@@ -157,32 +163,11 @@ def _fetched_by_timm(name: str) -> Encoder:
 
 
 def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load a folder of transformers or of timm by its config.json, in evaluation mode.
-
-    Images are prepared as preprocessor_config.json says, or timm's pretrained_cfg; without these as is usual for the model.
-    """
+    """Load a folder of transformers, timm or open_clip, or what was fetched of a repository, in evaluation mode."""
     folder = Path(reference)
-    return _of_folder(folder, read_folder(folder)).to(device=device, dtype=dtype)
-
-
-def _of_folder(folder: Path, state: Mapping[str, Tensor]) -> Encoder:
-    config = read_settings(folder / FOLDER_FILE)
-    try:
-        if "model_type" not in config:
-            name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
-            tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
-            return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
-        processor = folder / _PROCESSOR
-        how = of_processor(read_settings(processor)) if processor.is_file() else None
-        encoder = from_state(state, "huggingface", config, preprocessing=how)
-    except BadInput as error:
-        raise BadInput(f"{folder}: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # torch's, for sizes that overflow
-        raise BadInput(f"the settings in {folder} cannot be read ({_first_line(error)}); get the folder again") from error
-    labels = config.get("id2label") or {}
-    if encoder.config.classes == len(labels) and labels.get("0") != "LABEL_0":  # as where nobody named them
-        encoder.class_names = tuple(str(labels.get(str(k), f"class {k}")) for k in range(len(labels)))
-    return encoder
+    if not folder.is_dir():
+        folder, _ = resolve(reference)
+    return from_files(folder).to(device=device, dtype=dtype)
 
 
 def has_names_of_an_encoder(names: Collection[str]) -> bool:
@@ -212,7 +197,7 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
     path = Path(reference)
     state = read_state(path)
     if (path.parent / FOLDER_FILE).is_file():
-        return _of_folder(path.parent, state).to(device=device, dtype=dtype)
+        return from_files(path.parent, state).to(device=device, dtype=dtype)
     if any(all(name in state for name in names) for names in _OURS):
         raise BadInput(f"{path} has tensors of tapetum but no longer the header that says what they are of; give it as it was")
     if any(_TRANSFORMERS.match(name) for name in state):

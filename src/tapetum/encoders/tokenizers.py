@@ -16,11 +16,12 @@ transformers 5.24 removes "_" for SigLIP where the original puts a space, and pa
 attention is causal and the vector is read at the first end token).
 """
 
+import json
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Int64
@@ -31,6 +32,8 @@ from tapetum.core.reading import parse_json, read_bytes
 TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip"]
 SENTENCEPIECE_FILES = "spiece.model", "tokenizer.model", "sentencepiece.model"
 PAIRS_FILE, VOCABULARY_FILE, MERGES_FILE = "tokenizer.json", "vocab.json", "merges.txt"
+LONGEST_ROW = 4096
+"""Ids of a text, at most, that a tokenizer is asked for."""
 LONGEST_TEXT = 100_000
 """Letters of a text: what is longer is a mistake, and none of it would be read."""
 _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
@@ -50,10 +53,13 @@ class _Format:
 class Tokenizer:
     """Turns texts into ids, all of one length."""
 
-    def __init__(self, encode: Callable[[str], Sequence[int]], kind: TokenizerKind, form: _Format, size: int):
-        self.kind, self.size = kind, size
-        """Kind of the steps; number of pieces: ids are below it."""
+    def __init__(self, encode: Callable[[str], Sequence[int]], kind: TokenizerKind, form: _Format, size: int, content: bytes):
+        self.kind, self.size, self.content = kind, size, content
+        """Kind of the steps; number of pieces: ids are below it; the file that it was made of, for `from_content`."""
         self._encode, self._form = encode, form
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_content, (self.content, self.kind, self.length)
 
     @property
     def length(self) -> int:
@@ -106,7 +112,26 @@ def clip(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], length: 
     """
     encode, begin, end = _pairs(vocabulary, merges)
     form = _Format(begin=begin, end=end, pad=0, length=length, normalise=lambda text: text)  # `tokenizers` normalises
-    return Tokenizer(encode, "clip", form, len(vocabulary))
+    content = json.dumps({"model": {"type": "BPE", "vocab": vocabulary, "merges": list(map(list, merges))}}).encode()
+    return Tokenizer(encode, "clip", form, len(vocabulary), content)
+
+
+def from_content(content: bytes, kind: TokenizerKind, length: int) -> Tokenizer:
+    """Make the tokenizer of a kind from the bytes of its file: a SentencePiece model; for CLIP the content of tokenizer.json.
+
+    Raises:
+        BadInput: the bytes are none, or `kind` is unknown.
+        MissingExtra: a tokenizer of pairs needs the library `tokenizers`.
+    """
+    makers = {"siglip": siglip, "siglip2": siglip2, "tipsv2": tipsv2}
+    if kind in makers:
+        return makers[kind](content, length)
+    if kind != "clip":
+        raise BadInput(f"there is no tokenizer of kind {kind!r}; it is one of {', '.join(get_args(TokenizerKind))}")
+    try:
+        return clip(*_pairs_of(parse_json(content), PAIRS_FILE), length)
+    except ValueError as error:
+        raise BadInput(f"these bytes are no JSON ({str(error)[:80]}); give the content of {PAIRS_FILE}") from error
 
 
 def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
@@ -122,8 +147,7 @@ def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
         path = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
         if path is None:
             raise BadInput(f"there is no {' or '.join(SENTENCEPIECE_FILES)}; put that of the same weights there")
-        makers = {"siglip": siglip, "siglip2": siglip2, "tipsv2": tipsv2}
-        return makers[kind](read_bytes(path), length)
+        return from_content(read_bytes(path), kind, length)
     except OSError as error:
         raise BadInput(f"the tokenizer in {folder} cannot be read: {error.strerror or error}; get it again") from error
     except BadInput as error:
@@ -151,7 +175,7 @@ def _sentencepiece(model: bytes, kind: TokenizerKind, form: _Format) -> Tokenize
         raise BadInput(
             f"the tokenizer ends texts with id {pieces.eos_id()}, and that of {kind} with {form.end}; it is another model's"
         )
-    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size())
+    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size(), model)
 
 
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
@@ -187,29 +211,35 @@ def _pairs(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> tup
 def _read_pairs(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Read vocabulary and merges from tokenizer.json, or from vocab.json and merges.txt."""
     if (folder / PAIRS_FILE).is_file():
-        content = _json(folder / PAIRS_FILE)
-        model = content.get("model") if isinstance(content, dict) else None
-        if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
-            raise BadInput(f"{PAIRS_FILE} holds no model of byte pairs; get it again")
-        vocabulary, merges = model.get("vocab"), model.get("merges")
-        added = content.get("added_tokens") or []
-        if isinstance(vocabulary, dict) and isinstance(added, list):
-            extra = [t for t in added if isinstance(t, dict) and isinstance(t.get("content"), str)]
-            vocabulary = {**vocabulary, **{token["content"]: token.get("id") for token in extra}}
-    elif (folder / VOCABULARY_FILE).is_file() and (folder / MERGES_FILE).is_file():
+        return _pairs_of(_json(folder / PAIRS_FILE), folder.name)
+    if (folder / VOCABULARY_FILE).is_file() and (folder / MERGES_FILE).is_file():
         vocabulary = _json(folder / VOCABULARY_FILE)
         lines = read_bytes(folder / MERGES_FILE).decode(errors="replace").split("\n")
         merges = [line for line in lines if line.strip() and not line.startswith("#version")]
-    else:
-        raise BadInput(
-            f"there is neither {PAIRS_FILE} nor {VOCABULARY_FILE} with {MERGES_FILE}; put one of the same weights there"
-        )
+        return _checked_pairs(vocabulary, merges, folder.name)
+    raise BadInput(f"there is neither {PAIRS_FILE} nor {VOCABULARY_FILE} with {MERGES_FILE}; put one of the same weights there")
+
+
+def _pairs_of(content: Any, place: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Find vocabulary and merges in the content of a tokenizer.json."""
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        raise BadInput(f"{PAIRS_FILE} holds no model of byte pairs; get it again")
+    vocabulary, merges = model.get("vocab"), model.get("merges")
+    added = content.get("added_tokens") or []
+    if isinstance(vocabulary, dict) and isinstance(added, list):
+        extra = [t for t in added if isinstance(t, dict) and isinstance(t.get("content"), str)]
+        vocabulary = {**vocabulary, **{token["content"]: token.get("id") for token in extra}}
+    return _checked_pairs(vocabulary, merges, place)
+
+
+def _checked_pairs(vocabulary: Any, merges: Any, place: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     whole = isinstance(vocabulary, dict) and all(type(n) is int and 0 <= n < 2**24 for n in vocabulary.values())
     if not whole or not isinstance(merges, list):
-        raise BadInput(f"the vocabulary or the merges in {folder.name} are damaged; get them again")
+        raise BadInput(f"the vocabulary or the merges in {place} are damaged; get them again")
     pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
     if not all(len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
-        raise BadInput(f"the merges in {folder.name} are no pairs of pieces; get them again")
+        raise BadInput(f"the merges in {place} are no pairs of pieces; get them again")
     return vocabulary, pairs  # type: ignore[return-value]
 
 

@@ -1,21 +1,38 @@
-"""A tower for images and one for text, trained so that what belongs together is alike: CLIP and SigLIP.
+"""A tower for images and one for text, trained so that what belongs together is alike: CLIP, SigLIP and their relatives.
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343).
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786).
+
+    towers = tapetum.load("siglip2-base-32")       images and texts in, numpy out
+    towers.embed_images(images)                    (n, d), rows of unit length
+    towers.embed_texts(["a cat", "ein Hund"])      (m, d), rows of unit length
+    towers.logits(images, texts)                   (n, m), scaled cosines and for SigLIP the bias
 
 `from_state` with the config of a CLIPModel or SiglipModel gives a `Towers`. It is an encoder of images like any other, whose
-features are those of its image tower, before CLIP's projection; and it also compares images with texts.
+features are those of its image tower, before CLIP's projection. The same on tensors, with gradients: `image_vectors`,
+`text_vectors`, `compare`. The tokenizer comes with a folder of weights, and is kept in files that `save` writes.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor, nn
 
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TowersConfig
 from tapetum.encoders.vit import ViT, start_linear
+from tapetum.layers.cpu import speed_up
+
+_TOGETHER = 16
+"""Images or texts that pass a tower together in `embed_images` and `embed_texts`."""
 
 
 class Towers(Encoder):
@@ -38,26 +55,87 @@ class Towers(Encoder):
         self.logit_scale = nn.Parameter(torch.tensor(2.6592 if not config.logit_bias else 2.3026))
         """Natural logarithm of the factor of the cosines: 1 / 0.07 at first in CLIP, 10 in SigLIP."""
         self.logit_bias = nn.Parameter(torch.tensor(-10.0)) if config.logit_bias else None
+        self.tokenizer: Tokenizer | None = None
+        """Reads texts; None where the weights came without one."""
+        self.tokenizer_fault: TapetumError | None = None
+        """Why there is none, where one was looked for."""
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared images; the pooled vector is the one before the projection."""
         return self.image(images)
 
-    def embed_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
-        """Compute vectors of length 1 of prepared images, to be compared with those of texts."""
+    def image_vectors(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
+        """Compute vectors of unit length of prepared images, to be compared with those of texts."""
         pooled = self.image(images).pooled
         return F.normalize(pooled if self.image_projection is None else self.image_projection(pooled), dim=-1)
 
-    def embed_text(self, ids: Int[Tensor, "t n"]) -> Float[Tensor, "t e"]:
-        """Compute vectors of length 1 of texts, as numbers of tokens."""
+    def text_vectors(self, ids: Int[Tensor, "t n"]) -> Float[Tensor, "t e"]:
+        """Compute vectors of unit length of texts, given as ids of tokens."""
         pooled = self.text(ids).pooled
         return F.normalize(pooled if self.text_projection is None else self.text_projection(pooled), dim=-1)
 
     def compare(self, images: Float[Tensor, "b 3 h w"], ids: Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
-        """Compute the logits of every image with every text: scaled cosines, and for SigLIP the bias."""
-        logits = self.embed_images(images) @ self.embed_text(ids).T * self.logit_scale.exp()
+        """Compute the logits of every prepared image with every text: scaled cosines, and for SigLIP the bias."""
+        return self.scaled(self.image_vectors(images) @ self.text_vectors(ids).T)
+
+    def scaled(self, cosines: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+        """Compute logits of cosines: exp(logit_scale) * cosines + logit_bias."""
+        logits = cosines * self.logit_scale.exp()
         return logits if self.logit_bias is None else logits + self.logit_bias
+
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n length"]:
+        """Compute the ids of texts, on the device of the network. Raises BadInput where the weights have no tokenizer."""
+        if self.tokenizer is None:
+            raise self.tokenizer_fault or BadInput(
+                "these weights have no tokenizer beside them, so that texts cannot be read; load the folder of a repository,"
+                " with its tokenizer.json or its SentencePiece model"
+            )
+        return torch.from_numpy(self.tokenizer(texts)).to(self.logit_scale.device)
+
+    def embed_images(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float32[np.ndarray, "n d"]:
+        """Compute vectors of unit length of images of any sizes.
+
+        Raises BadInput for images of another kind or shape.
+        """
+        vectors = [self._no_vectors()]
+        with self._inference():
+            for start in range(0, len(images), _TOGETHER):
+                prepared = self.prepare(images[start : start + _TOGETHER]).to(self.logit_scale.dtype)
+                vectors.append(self.image_vectors(prepared))
+        return _as_numpy(vectors)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """Compute vectors of unit length of texts.
+
+        Raises BadInput where something is no text, or the weights have no tokenizer.
+        """
+        ids = self.tokenize(texts)
+        with self._inference():
+            return _as_numpy([self._no_vectors(), *(self.text_vectors(part) for part in ids.split(_TOGETHER))])
+
+    def logits(self, images: Sequence[UInt8[np.ndarray, "h w 3"]], texts: Sequence[str]) -> Float32[np.ndarray, "n m"]:
+        """Compute the logits of every image with every text: softmax over texts for CLIP, a sigmoid each for SigLIP.
+
+        Raises BadInput as `embed_images` and `embed_texts` do.
+        """
+        cosines = torch.from_numpy(self.embed_images(images) @ self.embed_texts(texts).T)
+        with torch.inference_mode():
+            return self.scaled(cosines.to(self.logit_scale.device)).float().cpu().numpy()
+
+    def _no_vectors(self) -> Tensor:
+        width = self.config.projection or self.image.width
+        return torch.empty(0, width)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        speed_up(self)  # computes as before where something is to be learned
+        with full_precision(), torch.inference_mode():
+            yield
 
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names in the image tower: `image.blocks.0.attention`, ..."""
         return tuple(f"image.{name}" for name in self.image.adapter_addresses())
+
+
+def _as_numpy(parts: Sequence[Tensor]) -> Float32[np.ndarray, "n d"]:
+    return torch.cat([part.float().cpu() for part in parts]).numpy()

@@ -1,5 +1,6 @@
 """Published weights to this machine, as a file of ours or as the folder that they are."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,23 +9,25 @@ from typing import Any
 from urllib.error import HTTPError
 
 from tapetum.core.errors import BadInput
+from tapetum.core.files import write_text
 from tapetum.hub import registry
 from tapetum.hub.connection import USUAL, Limits, check_address, within
-from tapetum.hub.download import download
+from tapetum.hub.download import Record, download
 from tapetum.hub.loading import named
+from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 
 Progress = Callable[[int, int | None], None]
 
 
-def fetch(name: str, progress: Progress = lambda done, size: None) -> Path:
-    """Bring the weights of a known name to this machine as a file of ours, and return it.
+def fetch(name: str, progress: Progress = lambda done, size: None, note: Callable[[str], None] = lambda line: None) -> Path:
+    """Bring the weights of a known name, or of OWNER/NAME, to this machine as a file of ours or a folder, and return it.
 
     What comes with this package, or in an installed one, is there already. Raises BadInput for an unknown name, for a package
     that is not installed, and as `download` and the converter of the weights do.
     """
     entry = registry.find(name)
     if entry.repository is not None:
-        return fetch_folder(entry, progress)
+        return fetch_folder(entry, progress, note=note)
     if entry.url is None:
         path = registry.location(entry)
         if not path.is_file():
@@ -33,6 +36,7 @@ def fetch(name: str, progress: Progress = lambda done, size: None) -> Path:
     target = registry.converted(entry)
     if not target.exists():
         source = registry.location(entry)
+        note(f"{entry.name}: {entry.url}, licence {entry.licence}")
         limits = USUAL if entry.size is None else Limits(most=2 * entry.size)
         download(entry.url, source, sha256=entry.sha256, progress=progress, limits=limits)
         if entry.converter is None:
@@ -46,32 +50,41 @@ def hub() -> str:
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
-_WANTED = (".json", ".safetensors", "tokenizer.model")
-
-
 def fetch_folder(
-    entry: registry.Weights, progress: Progress = lambda done, size: None, limits: Limits = USUAL, pause: float = 1.0
+    entry: registry.Weights,
+    progress: Progress = lambda done, size: None,
+    limits: Limits = USUAL,
+    pause: float = 1.0,
+    note: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Bring the files of a repository into a folder, which has its name once all are there.
 
-    What they are is asked of huggingface_hub; they come as all files do (`download`). Raises BadInput as `download`, and where
-    the repository is not open to this account.
+    What they are is asked of huggingface_hub; they come as all files do (`download`). `note` hears of size, licence, revision
+    and gate before anything comes; these and the SHA-256 of each file are kept beside the files (`RECORD_FILE`).
+
+    Raises:
+        BadInput: as `download`; the repository is not there or not open to this account, or has no config or no safetensors.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
     target = registry.location(entry)
-    if (target / registry.FOLDER_FILE).is_file():
+    if is_folder(target):
         return target
     part = target.with_name(f"{target.name}.part")
-    repository = str(entry.repository)
-    about = _described(repository, entry.gate, limits, lambda: progress(0, None))
-    files = [file for file in about.siblings or [] if file.rfilename.endswith(_WANTED) and "/" not in file.rfilename]
+    about = _described(entry, limits, lambda: progress(0, None))
+    repository = str(about.id or entry.repository)  # its new name, where it has moved
+    names = set(files_to_fetch([file.rfilename for file in about.siblings or []], entry.files, repository))
+    files = [file for file in about.siblings or [] if file.rfilename in names]
     total, done = sum(file.size or 0 for file in files), 0
+    licence = _licence(about) or entry.licence
+    gate = f"; gated: {entry.gate or 'ask for access on its page'}" if about.gated else ""
+    note(f"{repository}, revision {str(about.sha)[:12]}: {total / 1e6:,.0f} MB, licence {licence}{gate}")
     progress(0, total)
     headers = {name: value for name, value in build_hf_headers().items() if name.lower() == "authorization"}
+    sums: dict[str, dict[str, Any]] = {}
     for file in files:
-        _fetch_file(
+        record = _fetch_file(
             hf_hub_url(repository, file.rfilename, revision=about.sha, endpoint=hub()),
             part / file.rfilename,
             sha256=file.lfs.sha256 if file.lfs else None,
@@ -79,37 +92,65 @@ def fetch_folder(
             pause=pause,
             limits=limits if file.size is None else replace(limits, most=file.size),
             headers=headers,
-            closed=f"{repository} is not open to this account; {entry.gate}",
+            closed=_closed(entry),
         )
+        sums[file.rfilename] = {"sha256": record.sha256, "size": record.size}
         done += file.size or 0
     for file in files:
         for ending in (".json", ".lock"):  # the records of the downloads, which are no files of the repository
             (part / f"{file.rfilename}{ending}").unlink(missing_ok=True)
+    kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
+    write_text(part / RECORD_FILE, json.dumps(kept, indent=1) + "\n")
     part.rename(target)
     return target
 
 
-def _fetch_file(url: str, target: Path, closed: str, **how: Any) -> None:
+def _licence(about: Any) -> str | None:
+    """Read the licence that a repository's card or its tags name."""
+    card = getattr(about.card_data, "license", None) if about.card_data else None
+    tags = [tag.partition(":")[2] for tag in about.tags or [] if str(tag).startswith("license:")]
+    named = getattr(about.card_data, "license_name", None) if about.card_data else None
+    return str(named or card or (tags[0] if tags else "")) or None
+
+
+def _closed(entry: registry.Weights) -> str:
+    page = f"https://huggingface.co/{entry.repository}"
+    advice = entry.gate or f"check the name, or ask for access at {page}, then: hf auth login"
+    return f"{entry.repository} is not open to this account{'' if entry.gate else ', or not there'}; {advice}"
+
+
+def _fetch_file(url: str, target: Path, closed: str, **how: Any) -> Record:
     """Fetch one of them; raises BadInput that says `closed` where it may be had by others alone."""
     try:
-        download(url, target, **how)
+        return download(url, target, **how)
     except BadInput as error:
         if isinstance(error.__cause__, HTTPError) and error.__cause__.code in (401, 403):
             raise BadInput(closed) from error
         raise
 
 
-def _described(repository: str, gate: str | None, limits: Limits, waiting: Callable[[], None]) -> Any:
-    """What files a repository has."""
+def _described(entry: registry.Weights, limits: Limits, waiting: Callable[[], None]) -> Any:
+    """Ask what files a repository has."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
     check_address(hub())
     api = HfApi(endpoint=hub())
+    repository, revision = str(entry.repository), entry.revision
+
+    def ask() -> Any:
+        return api.model_info(repository, revision=revision, files_metadata=True, timeout=limits.answer)
+
     try:
-        return within(limits.answer, lambda: api.model_info(repository, files_metadata=True, timeout=limits.answer), waiting)
+        return within(limits.answer, ask, waiting)
     except (GatedRepoError, RepositoryNotFoundError) as error:  # who is not logged in is told that there is no such thing
-        raise BadInput(f"{repository} is not open to this account; {gate}") from error
+        raise BadInput(_closed(entry)) from error
+    except RevisionNotFoundError as error:
+        raise BadInput(f"{repository} has no revision {revision!r}; give a branch, a tag or a hash that it has") from error
+    except OfflineModeIsEnabled as error:
+        raise BadInput(
+            f"{repository} cannot be had, for HF_HUB_OFFLINE is set; unset it, or put its files into {registry.location(entry)}"
+        ) from error
     except TimeoutError as error:
         raise BadInput(f"{hub()} cannot be reached (no answer in {limits.answer:g} seconds); try later") from error
     except Exception as error:  # of whatever library that speaks HTTP for huggingface_hub in its version

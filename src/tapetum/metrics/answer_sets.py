@@ -40,7 +40,7 @@ class AnswerScores:
 
     @property
     def mean_of_kinds(self) -> float:
-        """The mean over kinds, each alike. ChartQA reports it."""
+        """Compute the mean over kinds, each alike. ChartQA reports it."""
         return sum(self.by_kind.values()) / len(self.by_kind) if self.by_kind else self.mean
 
 

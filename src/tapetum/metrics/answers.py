@@ -1,4 +1,4 @@
-"""One answer against what is right: the scores of question answering, each 0..1. Whole sets: `answer_sets`.
+"""Scores of a single answer in question answering, each 0..1. Whole sets: `answer_sets`.
 
     vqa_accuracy         VQAv2, TextVQA      arXiv 1612.00837; official code and its quirks
     simple_vqa_accuracy  OKVQA, A-OKVQA, VizWiz (local)

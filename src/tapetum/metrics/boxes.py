@@ -1,4 +1,4 @@
-"""Boxes against boxes: overlaps, and how well an expression's box was found (RefCOCO, arXiv 1608.00272).
+"""Overlaps of boxes, and the accuracy of boxes of referring expressions (RefCOCO, arXiv 1608.00272).
 
 Boxes are x1, y1, x2, y2 in any unit, raster pixels as a rule: a box from 0 to 2 is 2 wide. Two boxes that are empty both have
 overlap 0.

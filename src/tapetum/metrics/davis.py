@@ -1,4 +1,4 @@
-"""J and F of DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): how well masks follow objects.
+"""J and F of DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): overlap and contour accuracy of masks.
 
     J   intersection over union of the two masks
     F   F-measure of their outlines: a pixel of one outline is right if the other comes within a distance of it, which is
@@ -47,7 +47,7 @@ class DavisScores:
 
     @property
     def j_and_f(self) -> float:
-        """The mean of both means, by which DAVIS ranks."""
+        """Compute the mean of both means, by which DAVIS ranks."""
         return (self.j.mean + self.f.mean) / 2
 
 
@@ -114,7 +114,7 @@ def davis_scores(
 
 
 def joined(parts: Sequence[DavisScores]) -> DavisScores:
-    """Put the scores of several videos together: all objects weigh the same. Raises BadInput where there are none."""
+    """Join the scores of several videos: all objects weigh the same. Raises BadInput where there are none."""
     objects = {key: pair for part in parts for key, pair in part.objects.items()}
     if not objects:
         raise BadInput("there are no scores to put together; score a video or more")

@@ -1,4 +1,4 @@
-"""HOTA: how well several tracks together follow several objects (Luiten et al., arXiv 2009.07736), as TrackEval computes it.
+"""HOTA, a metric of multi-object tracking (Luiten et al., arXiv 2009.07736), as TrackEval computes it.
 
     frame by frame   true and predicted ids that are there, and the similarity S of each pair (boxes: intersection over union)
     A(i, j)          how often ids i and j go together: sum of S / (row + column - S) over frames, as a Jaccard of two tracks
@@ -90,7 +90,7 @@ def box_frames(
     predictions: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
     frames: Sequence[int] | None = None,
 ) -> list[Frame]:
-    """Lay out frames for `hota` from tracks of boxes: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
+    """Arrange tracks of boxes as frames for `hota`: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
 
     `frames` are those that count; where None, those in which a true track has a box. Predicted boxes in other frames are left
     out. Raises BadInput for a track of other numbers of frames and boxes, or a frame that comes twice in it, and as `box_iou`.

@@ -1,4 +1,4 @@
-"""Masks against masks: overlaps of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
+"""Overlaps of masks: of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
 
     mean_iou           of referring segmentation: the mean of the overlaps of all expressions (gIoU, RefCOCO's mIoU)
     cumulative_iou     the shared pixels of all expressions by all their pixels (cIoU, also oIoU): large masks weigh more
@@ -101,13 +101,13 @@ class Confusion:
 
     @property
     def iou(self) -> Float[np.ndarray, " classes"]:
-        """Intersection over union of each class; NaN of one that is neither there nor predicted."""
+        """Compute the intersection over union of each class; NaN of one that is neither there nor predicted."""
         hit = np.diag(self.counts)
         return self._share(hit, self.counts.sum(0) + self.counts.sum(1) + self.missed - hit)
 
     @property
     def mean_iou(self) -> float:
-        """The mean over classes that are there or predicted; NaN where there are none."""
+        """Average the IoU over classes that are there or predicted; NaN where there are none."""
         return _mean(self.iou)
 
     @property
@@ -117,7 +117,7 @@ class Confusion:
 
     @property
     def mean_accuracy(self) -> float:
-        """The mean over classes that are there of the share of their pixels that are right; NaN where there are none."""
+        """Average the accuracy of pixels over classes that are there; NaN where there are none."""
         return _mean(self._share(np.diag(self.counts), self.counts.sum(1) + self.missed))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Predictions beside what they are scored against, by id: nothing is left out in silence, nothing counts twice."""
+"""Pairing of predictions with targets, by id: nothing is left out in silence, nothing counts twice."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar

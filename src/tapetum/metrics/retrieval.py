@@ -1,4 +1,4 @@
-"""Retrieval: where the right items come in each query's order.
+"""Retrieval metrics, of the ranks of the right items in each query's order.
 
     recall at k           share of queries with a right item among the first k (R@1, R@5, R@10)
     median, mean rank     of a query's best right item, from 1

@@ -1,4 +1,4 @@
-"""TEDS: how alike two HTML tables are (Zhong, ShafieiBavani, Jimeno Yepes, arXiv 1911.10683, section 5).
+"""TEDS, the similarity of two HTML tables (Zhong, ShafieiBavani, Jimeno Yepes, arXiv 1911.10683, section 5).
 
     <table> ─ <tr> ─ <td colspan rowspan> content       a tree: every other element a node, a cell a leaf with its content
 

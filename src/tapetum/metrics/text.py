@@ -1,4 +1,4 @@
-"""Text read from images: rates of errors, and words found in places. Tables: `teds`.
+"""Scores of text read from images: error rates, and word spotting. Tables: `teds`.
 
     error_rate      edits by the length of the truth, both summed over all texts: CER by characters, WER by words; of music
                     (GrandStaff, arXiv 2402.07596) SER by symbols, LER by lines

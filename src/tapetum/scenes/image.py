@@ -1,4 +1,4 @@
-"""One image of the physical world with all that is known of it: a moment of an episode, filmed, named, told and asked about.
+"""One annotated image of the physical world: a moment of an episode, rendered, with names, captions and questions.
 
 The settings of camera, story and moment differ from image to image; all are a function of (seed, number).
 """
@@ -76,7 +76,7 @@ def check_size(size: int) -> None:
 
 
 def first_valid_start(number: tuple[int, ...], begin: Callable[[int], Made]) -> tuple[int, Made]:
-    """Draw keys for `number` until the world finds a start; return the key and what `begin(key)` made of it.
+    """Draw keys for `number` until the world finds a start; returns the key and what `begin(key)` made of it.
 
     Now and then a story finds no room for its things; another draw does. Raises the last BadInput where none does.
     """

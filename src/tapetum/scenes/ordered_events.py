@@ -65,23 +65,23 @@ class OrderedEventsConfig:
 
     @property
     def exchanges(self) -> int:
-        """Exchanges of two events that share none, three at most."""
+        """Count the exchanges of two events that share none, three at most."""
         return min(self.events // 2, 3)
 
     @property
     def orders(self) -> int:
-        """Orders of a video's events in a gallery."""
+        """Count the orders of a video's events in a gallery."""
         return 2**self.exchanges
 
     @property
     def frames(self) -> int:
-        """Frames of a video."""
+        """Count the frames of a video."""
         return self.events * self.length
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happens."""
+    """One event."""
 
     colour: str
     shape: str

@@ -31,7 +31,7 @@ _INK = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class RecallConfig:
-    """What is asked, and how hard it is."""
+    """Config of the recall task, and its difficulty."""
 
     segments: int = 8
     """Of a video; the last one asks."""
@@ -81,17 +81,17 @@ class RecallConfig:
 
     @property
     def places(self) -> int:
-        """Patches of a segment where a pair could be."""
+        """Count the patches of a segment where a pair could be."""
         return self.segment_frames // self.tubelet * (self.size // self.patch) ** 2
 
     @property
     def count(self) -> int:
-        """Pairs of a video."""
+        """Count the pairs of a video."""
         return min(self.pairs * (self.recent or self.segments - 1), self.keys) // self.values * self.values
 
     @property
     def frames(self) -> int:
-        """Frames of a video."""
+        """Count the frames of a video."""
         return self.segments * self.segment_frames
 
 

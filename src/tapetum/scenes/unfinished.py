@@ -1,4 +1,4 @@
-"""What a run leaves in its folder until it is finished, so that the same call goes on and no other one mixes its files in."""
+"""Notes of unfinished runs in their folders, so that the same call goes on and no other one mixes its files in."""
 
 import json
 from pathlib import Path
@@ -29,6 +29,6 @@ def continues_run(note: Path, settings: dict[str, Any], out: Path, done: int) ->
 
 
 def write_note(note: Path, settings: dict[str, Any]) -> None:
-    """Note the settings of a run that begins."""
+    """Write the settings of a run that begins."""
     with whole_file(note) as temporary:
         write_text(temporary, json.dumps(settings))

@@ -1,1 +1,1 @@
-"""What concerns tracks of points, whoever made them: metrics, camera motion, exchange with other programs, TAP-Vid files."""
+"""Tools for the tracks of any point tracker: metrics, camera motion, exchange with other programs, TAP-Vid files."""

@@ -77,7 +77,7 @@ class BoxTracks:
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.xyxy.shape[1]
 
     def at(self, frame: int) -> Boxes:
@@ -100,7 +100,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Place points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
+    """Compute points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37
@@ -118,7 +118,7 @@ def carry(
     now: Float[np.ndarray, "k 2"],
     visible: Bool[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "4"], float] | None:
-    """Move and scale a box as its points moved; give it with the share of points that agree, or None where it is lost.
+    """Move and scale a box as its points moved; returns it with the share of points that agree, or None where it is lost.
 
     >>> points = points_in(np.array([0.0, 0, 10, 10]))
     >>> moved, share = carry(np.array([0.0, 0, 10, 10]), points, points * 2 + 5, np.ones(len(points), bool))

@@ -1,4 +1,4 @@
-"""The camera's motion, read from tracks: what most points do together is the camera's doing, the others move by themselves.
+"""Camera motion estimated from tracks: most points share the camera's motion, the others move by themselves.
 
 From each frame to the next a homography is fitted robustly to the points that are seen in both (RANSAC, then least squares on
 those that agree). A homography is exact for a camera that only turns, and for a flat background; near things that a travelling
@@ -27,7 +27,7 @@ AT_ONCE = 20
 
 @dataclass(frozen=True)
 class CameraMotion:
-    """Where the camera looked."""
+    """Motion of the camera."""
 
     to_reference: Homographies
     """From raster pixels of each frame to those of the reference frame."""

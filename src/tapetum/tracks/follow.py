@@ -44,7 +44,7 @@ class CarriedBox:
     scores: np.ndarray
 
     def lost_from(self, frame: int) -> int | None:
-        """The first frame after `frame` from which on it is not shown, for good."""
+        """Find the first frame after `frame` from which on it is not shown, for good."""
         rest = np.flatnonzero(self.shown[frame:])
         last = frame - 1 if not len(rest) else frame + int(rest[-1])
         return None if last + 1 >= len(self.shown) else max(last + 1, frame)
@@ -64,7 +64,7 @@ class BoxTracker:
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
     def run(self) -> list[CarriedBox]:
-        """Follow what the detector finds through the whole video."""
+        """Track what the detector finds through the whole video."""
         objects: list[CarriedBox] = []
         frame, end = 0, len(self.video)
         while frame < end:

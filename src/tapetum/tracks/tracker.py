@@ -1,4 +1,4 @@
-"""What whoever uses a tracker of points asks of it."""
+"""Interface of point trackers."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

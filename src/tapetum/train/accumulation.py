@@ -1,4 +1,4 @@
-"""What a process computes in a step: the task's loss as one module, and gradients accumulated over micro-batches.
+"""Computation of a step in one process: the task's loss as one module, and gradients accumulated over micro-batches.
 
 DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a loss may call any method of the model.
 """
@@ -26,7 +26,7 @@ Pass = Literal["loss", "embed", "joint_loss", "replay"]
 
 
 class Objective(nn.Module):
-    """What is computed of micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
+    """The task's computations on micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
 
     def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
         super().__init__()

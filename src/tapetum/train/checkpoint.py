@@ -177,7 +177,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def lock_folder(out: Path) -> Iterator[None]:
-    """Make the folder and hold its lock, so that no second run writes there; a lock dies with its process.
+    """Make the folder and lock it, so that no second run writes there; a lock dies with its process.
 
     Where an error comes before anything else was written, the folders that were made are taken away again.
     """

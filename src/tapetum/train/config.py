@@ -75,7 +75,7 @@ class Average:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRule:
-    """What parameters whose names match a pattern do otherwise than the rest."""
+    """Exceptions for parameters whose names match a pattern."""
 
     pattern: str
     """Pattern of full names, with * and ?, such as "trunk.*" or "*.bias"."""
@@ -95,7 +95,7 @@ class ParameterRule:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything `fit` needs to know besides the task.
+    """All settings of `fit` besides the task.
 
     >>> TrainConfig(steps=10, batch_size=8, accumulation=2).micro_batch(world_size=2)
     2

@@ -54,7 +54,7 @@ def clip_loss(
     scale: float | Float[Tensor, ""],
     groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Take the mean of `info_nce` from images to texts and from texts to images."""
+    """Average `info_nce` from images to texts and from texts to images."""
     return (info_nce(images, texts, scale, groups) + info_nce(texts, images, scale, groups)) / 2
 
 

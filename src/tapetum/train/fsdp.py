@@ -7,7 +7,7 @@
 
 Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which works on every parameter by itself.
 Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may go on from them.
-The rest of the loop knows it by `sharding` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
+The rest of the loop knows it by `process_group` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from tapetum.train.process_group import ProcessGroup
 
 
 def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup) -> nn.Module:
-    """Leave each process its shard of the module's parameters, in place.
+    """Shard the module's parameters over the processes, in place.
 
     `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first.
     """

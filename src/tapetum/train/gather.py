@@ -1,4 +1,4 @@
-"""Values of all processes in one tensor, with the gradients that mathematics demands.
+"""Gathering of the values of all processes in one tensor, with exact gradients.
 
 With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
 
@@ -23,7 +23,7 @@ from tapetum.train.process_group import ProcessGroup, current_process_group
 
 
 def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
-    """Put the rows of all processes one after the other, those of the first first: (b, ...) to (world * b, ...)."""
+    """Concatenate the rows of all processes, those of the first first: (b, ...) to (world * b, ...)."""
     processes = current_process_group()
     return x if processes.size == 1 else _Exchange.apply(x, processes, "concatenate", "scatter_sum")  # type: ignore[return-value]
 
@@ -103,7 +103,7 @@ def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """Put `SyncBatchNorm` in the place of every `nn.BatchNorm1d`, 2d and 3d, with their own parameters, buffers and modes.
+    """Replace every `nn.BatchNorm1d`, 2d and 3d by `SyncBatchNorm`, with their own parameters, buffers and modes.
 
     Returns the model, changed in place (or its successor, where it is a batch norm itself). BadInput where there is a kind of
     batch norm of which nobody knows what else it does, such as one with an activation inside.

@@ -35,7 +35,7 @@ UNLIKE = 0.02
 
 @dataclass(frozen=True)
 class Replay:
-    """What the second pass over a micro-batch needs."""
+    """Inputs of the second pass over a micro-batch."""
 
     embeddings: list[Tensor]
     """Embeddings of the first pass."""
@@ -75,7 +75,7 @@ class CachedAccumulation(GradientAccumulation):
         return sums
 
     def cache(self, batches: Sequence[Any], step: int, seeds: Sequence[int] | None = None) -> Cached:
-        """Go through steps 1 and 2."""
+        """Run steps 1 and 2."""
         seeds = seeds or [self.seed(step, part) for part in range(len(batches))]
         return cache_gradients(
             lambda part: self.objective("embed", to_device(batches[part], self.processes.device), step, seeds[part]),
@@ -84,7 +84,7 @@ class CachedAccumulation(GradientAccumulation):
         )
 
     def replay(self, parallel: nn.Module, cached: Cached, part: int, batch: Any, step: int, seed: int | None = None) -> None:
-        """Go through step 3 for one micro-batch."""
+        """Run step 3 for one micro-batch."""
         one = cached.replays[part]
         on_device = to_device(batch, self.processes.device)
         with self.exchange(last=one.joint is not None):
@@ -106,7 +106,7 @@ def refuse_batch_statistics(model: nn.Module) -> None:
 def cache_gradients(
     embed: Callable[[int], Any], joint_loss: Callable[[Any], tuple[Tensor, Mapping[str, float | Tensor]]], count: int
 ) -> Cached:
-    """Go through steps 1 and 2 for `count` micro-batches; `embed` takes the number of one."""
+    """Run steps 1 and 2 for `count` micro-batches; `embed` takes the number of one."""
     chunks: list[list[Tensor]] = []
     form: TreeSpec | None = None
     with torch.no_grad():
@@ -133,7 +133,7 @@ def cache_gradients(
 
 
 def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
-    """Make a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
+    """Build a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
     total: Tensor | None = None
     for now, before, gradient in zip(tree_flatten(embeddings)[0], replay.embeddings, replay.gradients, strict=True):
         if gradient is None:

@@ -23,17 +23,17 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Give this process's number among all of them, from 0; 0 without torchrun."""
+    """Read this process's number among all of them, from 0; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """Give this process's number on its machine, which picks its GPU; 0 without torchrun."""
+    """Read this process's number on its machine, which picks its GPU; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_main() -> bool:
-    """Say whether this is the process that writes files and speaks."""
+    """Check whether this is the process that writes files and messages."""
     return rank() == 0
 
 
@@ -46,12 +46,12 @@ _last: list[int | None] = [None]
 
 
 def stopped_by() -> int | None:
-    """Give the number of the signal that stopped the last run of this process; None where time was up, or it was finished."""
+    """Read the number of the signal that stopped the last run of this process; None where time was up, or it was finished."""
     return _last[0]
 
 
 def record_signal(number: int | None) -> None:
-    """Keep what `stopped_by` gives."""
+    """Record the signal that `stopped_by` reads."""
     _last[0] = number
 
 
@@ -70,11 +70,11 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def now(self) -> float:
-        """Say 1 if there is a request, else 0."""
+        """Check for a request: 1 if there is one, else 0."""
         return float(bool(self.number) or time.monotonic() >= self._until)
 
     def listen(self) -> None:
-        """Take signals for requests from here on."""
+        """Handle signals as requests from here on."""
         if threading.current_thread() is threading.main_thread():
             numbers = [signal.SIGINT, signal.SIGTERM]
             if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""Where and with what a run is trained, and how that and a recipe become the config of the loop. Imports no torch."""
+"""Settings of a launch (folder, device, processes), and the config of the loop from these and a recipe. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "w
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Where and with what a run is trained: nothing that changes what is learned. Every training command has these options."""
+    """Settings of where a run is trained and with what; none changes what is learned. Every training command has them."""
 
     out: Path
     """Folder of the run: checkpoints, logs, and the finished weights."""
@@ -37,7 +37,7 @@ class Launch:
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
     def began(self) -> None:
-        """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
+        """Save `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
         if self.settings is not None:
             with whole_file(self.out / "settings.toml") as temporary:
                 write_text(temporary, self.settings)

@@ -50,7 +50,7 @@ class JsonLines:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def position(self) -> int:
-        """Put all on disk and count the bytes written so far."""
+        """Flush all to disk and count the bytes written so far."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
 
@@ -140,7 +140,7 @@ class Ticker:
             self._task = self._bar.add_task("training", total=config.steps, completed=start, text="")
 
     def tick(self, done: int, loss: float) -> None:
-        """Tell of progress after `done` steps of the run."""
+        """Print progress after `done` steps of the run."""
         now = time.perf_counter()
         if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
             return
@@ -179,11 +179,11 @@ class Report:
 
     @property
     def needs_flops(self) -> bool:
-        """Say whether no session of this run has counted the FLOPs of a step."""
+        """Check whether no session of this run has counted the FLOPs of a step."""
         return not self.ledger.flops_per_step
 
     def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
-        """Take the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
+        """Set the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
         per_step = {}
         for way in ("forward", "backward"):
             for name, flops in micro_batch.items():
@@ -197,7 +197,7 @@ class Report:
         self.ticker.flops_per_step = sum(per_step.values())
 
     def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
-        """Tell of one step; `cpu_seconds` are those of all processes since the session began."""
+        """Record one step; `cpu_seconds` are those of all processes since the session began."""
         self._cpu_seconds = cpu_seconds
         self.ledger.add(steps=1, samples=self.config.batch_size)
         if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:

@@ -38,7 +38,7 @@ _SAVING_SHARE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a call of `fit` ended."""
+    """Result of a call of `fit`."""
 
     state: Literal["finished", "stopped"]
     """stopped: by max_minutes or a signal; the same call goes on from `checkpoint`."""
@@ -55,7 +55,7 @@ class FitResult:
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
-        """Give the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
+        """Get the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
         return self.averages.get("ema")
 
 

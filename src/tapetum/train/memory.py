@@ -1,4 +1,4 @@
-"""The memory that a training takes, before it begins."""
+"""Estimated memory of a training run, before it begins."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -150,7 +150,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
+    """Restore what `optimizer_tensors` collected, in the parameters' own memory layout (the fused kernel relies on it).
 
     The tensors are full; of parameters that are sharded this process takes its shard.
     """
@@ -166,7 +166,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Give the learning rate used by step `step` (0-based).
+    """Compute the learning rate used by step `step` (0-based).
 
     The warm-up's first step already moves (lr / warmup_steps, not 0), its last one reaches lr; the run's last step is at
     final_lr, where the schedule or a cool-down leads there.
@@ -202,7 +202,7 @@ def _before_cooldown(step: int, config: TrainConfig) -> float:
 
 
 def weight_decay(step: int, config: TrainConfig) -> float:
-    """Give the weight decay used by step `step` (0-based), of what has no decay of its own.
+    """Compute the weight decay used by step `step` (0-based), of what has no decay of its own.
 
     >>> config = TrainConfig(steps=11, batch_size=1, weight_decay=0.04, final_weight_decay=0.4)
     >>> [round(weight_decay(step, config), 3) for step in (0, 5, 10)]
@@ -226,7 +226,7 @@ class _StaysInEval:
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Let a module learn nothing and stay in eval mode whatever calls `train()`; returns it.
+    """Freeze a module: it learns nothing and stays in eval mode whatever calls `train()`; returns it.
 
     So its dropout is off, and its batch norms neither use nor touch statistics of a batch.
 
@@ -241,7 +241,7 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def freeze_where(model: nn.Module, chosen: Callable[[str], Any]) -> nn.Module:
-    """Let parameters whose names are wanted learn nothing, and `freeze` modules that have parameters, all of which are so."""
+    """Freeze parameters whose names are chosen, and `freeze` modules that have parameters, all of which are so."""
     for name, parameter in model.named_parameters():
         if chosen(name):
             parameter.requires_grad_(False)
@@ -253,7 +253,7 @@ def freeze_where(model: nn.Module, chosen: Callable[[str], Any]) -> nn.Module:
 
 
 def holds_batch_statistics(model: nn.Module, but_joint: bool = False) -> str | None:
-    """Name, with its kind, the first module whose output for an example depends on the other examples of its batch, if any.
+    """Find the first module whose output for an example depends on the other examples of its batch: its name and kind.
 
     With `but_joint` those that look at the batch of all processes (`gather.SyncBatchNorm`) don't count.
     """

@@ -42,7 +42,7 @@ class ProcessGroup:
 
     @property
     def main(self) -> bool:
-        """Say whether this is the process that writes files and speaks."""
+        """Check whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class ProcessGroup:
         return total
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Average each named number over the processes; all processes must give the same names."""
+        """Average each named number over the processes; all processes must pass the same names."""
         if self.size == 1:
             return dict(values)
         names = sorted(values)
@@ -61,7 +61,7 @@ class ProcessGroup:
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
     def concatenate(self, tensor: Tensor) -> Tensor:
-        """Put the rows of all processes' tensors, of one shape, one after the other."""
+        """Concatenate the rows of all processes' tensors, of one shape."""
         if self.size == 1:
             return tensor.detach().clone()
         rows = tensor.detach().contiguous()
@@ -79,14 +79,14 @@ class ProcessGroup:
         return own
 
     def join_rows(self, rows: Tensor, count: int) -> Tensor:
-        """Put together the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
+        """Join the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
         most = -(-count // self.size)
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
         return self.concatenate(padded)[:count].clone()
 
     def broadcast(self, value: Any) -> Any:
-        """Give every process the main process's value, which must be picklable."""
+        """Send the main process's value, which must be picklable, to every process."""
         if self.size == 1:
             return value
         text = pickle.dumps(value) if self.main else b""
@@ -100,7 +100,7 @@ class ProcessGroup:
         return pickle.loads(content.cpu().numpy().tobytes())
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Give each of these tensors, in every process, the main process's values."""
+        """Copy the main process's values into each of these tensors, in every process."""
         for tensor in tensors:
             copy = tensor.detach().clone()
             dist.broadcast(self.register(copy), src=0)
@@ -114,7 +114,7 @@ class ProcessGroup:
             c10d._set_pg_timeout(TIMEOUT)
 
     def register(self, tensor: Tensor) -> Tensor:
-        """Note that a tensor is handed to an exchange, for `wait_released` to wait for; returns it."""
+        """Register a tensor that is handed to an exchange, for `wait_released` to wait for; returns it."""
         self._in_flight[:] = [lent for lent in self._in_flight if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
@@ -136,7 +136,7 @@ _current: list[ProcessGroup] = []
 
 
 def current_process_group() -> ProcessGroup:
-    """Give the world that this process is in: what it joined, or a process group that others made, or itself alone."""
+    """Get the process group of this process: the one it joined, or one that others made, or itself alone."""
     if _current:
         return _current[-1]
     if dist.is_available() and dist.is_initialized():
@@ -155,7 +155,7 @@ def _entered(processes: ProcessGroup) -> Iterator[ProcessGroup]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Make this process a world of its own inside the block, as where the main one scores while the others wait.
+    """Set this process as a process group of its own inside the block, as where the main one scores while the others wait.
 
     What gathers from all processes is the identity there, instead of waiting for ever.
     """
@@ -242,7 +242,7 @@ def _explain_lost_peers() -> Iterator[None]:
 
 
 def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
-    """Say whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
+    """Check whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
     return hasattr(tensor, "to_local")
 
 
@@ -256,7 +256,7 @@ def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywhere: bool = False) -> dict[str, Tensor]:
-    """Put sharded tensors together, which are then on the CPU; in the main process, or `everywhere`.
+    """Gather sharded tensors, which are then on the CPU; in the main process, or `everywhere`.
 
     All processes must call it alike; without `everywhere` the others get nothing.
     """

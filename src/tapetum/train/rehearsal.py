@@ -1,4 +1,4 @@
-"""What a run will take on this machine, measured: its first steps done for real, in a folder that goes again.
+"""Predicted time of a run on this machine: its first steps are done for real, in a folder that is deleted again.
 
     seconds of a run = start + steps x step
 
@@ -47,13 +47,13 @@ class Seconds:
         return Seconds(time.perf_counter(), time.process_time())
 
     def until(self, later: "Seconds") -> "Seconds":
-        """Give the time between two readings."""
+        """Compute the time between two readings."""
         return Seconds(max(later.wall - self.wall, 0.0), max(later.cpu - self.cpu, 0.0))
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was measured."""
+    """Measured times of the first steps."""
 
     start: Seconds
     """Of all that a run does once."""
@@ -62,7 +62,7 @@ class Rehearsal:
     """Of all processes, as the loop counts them; 2 a multiply-add."""
 
     def of(self, steps: int) -> Seconds:
-        """Give the time of a run of so many steps."""
+        """Predict the time of a run of so many steps."""
         return self.start + self.step * steps
 
 

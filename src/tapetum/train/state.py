@@ -1,4 +1,4 @@
-"""All that a run is at one moment, and its way into a checkpoint and back."""
+"""State of a training run: model, optimisers, averages and step; saved to a checkpoint and restored from it."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class MovingAverage:
 
     @property
     def decay(self) -> float:
-        """Give the share of the average that the next update keeps.
+        """Compute the share of the average that the next update keeps.
 
         >>> average = MovingAverage(nn.Linear(1, 1), Average(name="slow", decay=0.9, schedule="cosine"), steps=101)
         >>> average.updates = 50
@@ -69,7 +69,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Give the model the averaged weights inside the block; after it, its own again, to the bit."""
+        """Load the averaged weights into the model inside the block; after it, its own again, to the bit."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.average)
         try:
@@ -79,7 +79,7 @@ class MovingAverage:
 
 
 def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
-    """Begin the averages, each a copy of the weights, by name."""
+    """Build the averages, each a copy of the weights, by name."""
     return {config.name: MovingAverage(model, config, steps) for config in configs}
 
 
@@ -119,7 +119,7 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 
 
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
-    """Begin the run with its new model, which may be sharded already."""
+    """Build the state of a run with its new model, which may be sharded already."""
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
     return State(model, optimizers, new_averages(model, config.every_average, config.steps))
@@ -144,7 +144,7 @@ def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module)
 
 
 def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
-    """Put together the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
+    """Collect the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
     tensors = {"model": state.model.state_dict()}
     for name, optimizer in state.optimizers.items():
         tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
@@ -170,7 +170,7 @@ def save(
 
 
 def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
-    """Make a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
+    """Load the checkpoint into a new state; returns the log's position. BadInput where it is of another run."""
     tensors, numbers = checkpoint.load(path)
     _check_same_run(path, numbers["run"], run)
     own = state.model.state_dict()
@@ -215,7 +215,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode without gradients inside the block; after it, every module's mode is as it was."""
+    """Set the model to eval mode without gradients inside the block; after it, every module's mode is as it was."""
     modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""The stream of samples: which sample goes where, and the workers that make them.
+"""The stream of samples: their order, their division among processes, and the workers that make them.
 
 A run is one long stream of samples numbered 0, 1, 2, ...; step s takes the `batch_size` samples from s * batch_size on, cut
 into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:
@@ -165,13 +165,13 @@ class Stream:
         return time.process_time() - self._began + sum(self._worker_seconds.values())
 
     def peek(self) -> Any:
-        """Look at the micro-batch that `next` will give."""
+        """Read the micro-batch that `next` will return."""
         if not self._ahead:
             self._ahead.append(self._take())
         return self._ahead[0]
 
     def next(self) -> Any:
-        """Take the next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
+        """Read the next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
         return self._ahead.pop() if self._ahead else self._take()
 
     def _take(self) -> Any:

@@ -1,4 +1,4 @@
-"""What a system must say about itself to be trained by `fit`."""
+"""Interface of the tasks that `fit` trains."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from tapetum.train.optim import Layers, decay_groups
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """Where in its run a loss is computed, and what it may use besides model and batch; by default, the only step of a run.
+    """Context of a loss: its step in the run, and what it may use besides model and batch; by default, a run's only step.
 
     >>> StepContext(step=50, steps=101).progress
     0.5
@@ -64,7 +64,7 @@ class Task(Protocol):
         ...
 
     def dataset(self) -> Dataset:
-        """Give samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
+        """Build the samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each requested once.
 
         An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
         (run's seed, n) before each item is made, and `tapetum.data.samples` has generators for those who want their own.
@@ -105,7 +105,7 @@ class Task(Protocol):
         return ()
 
     def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
-        """Name parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
+        """List parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
         return {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:

@@ -48,7 +48,7 @@ class CocoTask(Task):
 
     def model(self) -> nn.Module:
         """Put heads on the encoder."""
-        return detector(load(self.run.encoder, seed=self.run.seed), len(self.categories), self.run).train()
+        return detector(load(self.run.encoder, seed=self.run.seed, text=False), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
         """Load images and what is in them, some mirrored."""

@@ -113,7 +113,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
     """
     parts = parts_of(run)
     say(f"images to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
-    task = FcnTask(partial(load, run.encoder, seed=run.seed), parts, run)
+    task = FcnTask(partial(load, run.encoder, seed=run.seed, text=False), parts, run)
     result = fit(task, transfer_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None

@@ -5,11 +5,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,20 +18,11 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
+from tapetum.data.labelled import LabelledImages
 from tapetum.encoders.features import Encoder
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig
-
-Image = UInt8[np.ndarray, "h w 3"]
-
-
-class LabelledImages(Protocol):
-    """Images by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, k: int, /) -> Image: ...
 
 
 @dataclass(frozen=True)

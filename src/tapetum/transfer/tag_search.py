@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from tapetum.core.errors import BadInput
 
-_LITTLE = {
-    *("a", "an", "the", "of", "on", "in", "at", "by", "to", "with", "and", "or", "for", "from", "is", "are", "it", "its"),
-    *("this", "that", "my", "your", "some", "any", "photo", "image", "picture", "video"),
-}
+_LITTLE = frozenset(
+    (
+        *("a", "an", "the", "of", "on", "in", "at", "by", "to", "with", "and", "or", "for", "from", "is", "are", "it", "its"),
+        *("this", "that", "my", "your", "some", "any", "photo", "image", "picture", "video"),
+    )
+)
 """Words that name nothing."""
 _LONGEST = 4
 """Words of the longest name that is looked for."""

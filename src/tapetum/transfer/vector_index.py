@@ -205,8 +205,8 @@ class VectorIndex:
         Raises:
             BadInput: queries of another width, that are not finite, or of length 0.
         """
-        found = self.nearest(queries, count, among)
-        return found.rows, found.cosines
+        nearest = self.nearest(queries, count, among)
+        return nearest.rows, nearest.cosines
 
     def nearest(
         self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None

@@ -1,4 +1,4 @@
-"""Places in an image and stretches of time that have a name, and words: boxes, masks, segments, answers.
+"""Labelled places in an image and stretches of time, and answers: boxes, masks, segments, text.
 
 Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole of an image is
 (0, 0, width, height). Times are seconds. A label is a text, "" where there is none; a score is 1 where nobody gave one.
@@ -38,12 +38,12 @@ class Boxes:
 
     @property
     def area(self) -> np.ndarray:
-        """float32 (n,): areas in square pixels."""
+        """Compute the areas in square pixels, float32 (n,)."""
         return np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1)
 
     @property
     def centres(self) -> np.ndarray:
-        """float32 (n, 2): x, y of the middles."""
+        """Compute x, y of the middles, float32 (n, 2)."""
         return (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
 
 
@@ -69,7 +69,7 @@ class Masks:
 
     @property
     def boxes(self) -> Boxes:
-        """The tightest boxes around the masks, with their labels and scores; (0, 0, 0, 0) of a mask without a pixel."""
+        """Compute the tightest boxes around the masks, with their labels and scores; (0, 0, 0, 0) of a mask without a pixel."""
         corners = np.zeros((len(self), 4), np.float32)
         for k, mask in enumerate(self.masks):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))

@@ -107,12 +107,12 @@ class Tracks:
 
     @property
     def points(self) -> int:
-        """Number of points n."""
+        """Count the points n."""
         return self.xy.shape[0]
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.xy.shape[1]
 
     def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":

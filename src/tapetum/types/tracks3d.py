@@ -90,17 +90,17 @@ class Tracks3D:
 
     @property
     def points(self) -> int:
-        """Number of points n."""
+        """Count the points n."""
         return self.xyz.shape[0]
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.xyz.shape[1]
 
     @property
     def world(self) -> np.ndarray:
-        """float64 (n, t, 3): positions in the world; those in the cameras where there are no extrinsics."""
+        """Compute the positions in the world, float64 (n, t, 3); those in the cameras where there are no extrinsics."""
         if self.extrinsics_w2c is None:
             return self.xyz.astype(np.float64)
         to_world = np.linalg.inv(self.extrinsics_w2c)

@@ -1,4 +1,4 @@
-"""From a decoded frame to upright RGB: matrix and range of its colours, depth, alpha, display matrix."""
+"""Conversion of a decoded frame to upright RGB: matrix and range of its colours, depth, alpha, display matrix."""
 
 from contextlib import suppress
 
@@ -54,7 +54,7 @@ def read_display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def apply_display_matrix(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
-    """Turn and mirror pixels (h, w, ...) by a display matrix.
+    """Rotate and mirror pixels (h, w, ...) by a display matrix.
 
     >>> apply_display_matrix(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter apply_display_matrix clockwise
     [[1], [2], [3]]

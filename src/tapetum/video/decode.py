@@ -1,4 +1,4 @@
-"""PyAV at arm's length: a file is opened safely, its packets listed, its frames decoded and turned into RGB.
+"""Decoding with PyAV: a file is opened safely, its packets are listed, its frames are decoded and converted to RGB.
 
 Safety. FFmpeg will follow a text file that names other files or addresses (concat, HLS, DASH, SDP, ...). Every open
 here gives a list of the demuxers that may be used, all of them containers that hold their own data, and allows the
@@ -47,7 +47,7 @@ _CLOCK = re.compile(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 @dataclass(frozen=True)
 class Packets:
-    """What the packets of a file say about its frames, without decoding."""
+    """Information about frames from the packets of a file, without decoding."""
 
     pts: np.ndarray
     """int64 (t,): presentation times of the frames to be shown, in units of `time_base`, rising."""

@@ -1,4 +1,4 @@
-"""Draw point tracks over a video.
+"""Drawing of point tracks over a video.
 
 Each point keeps one colour. A filled dot says that it is seen, a hollow ring that it is hidden; behind it its path
 fades. The paths live in a layer of their own that works like the phosphor of an old screen: each frame the newest

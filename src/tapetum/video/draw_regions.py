@@ -1,4 +1,4 @@
-"""Draw boxes, masks and words on an image.
+"""Drawing of boxes, masks and words on an image.
 
 A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
 below where there is no room. Words about the whole image stand on a strip below. Everything is drawn with Pillow.
@@ -63,7 +63,7 @@ def draw_regions(
 
 
 def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:
-    """Put lines of words, wrapped to the width, on a strip below a frame."""
+    """Draw lines of words, wrapped to the width, on a strip below a frame."""
     width = frame.shape[1]
     font = _font(max(12.0, 0.03 * width))
     wrapped = [part for line in lines for part in _wrapped(line, font, width - 16)]
@@ -76,7 +76,7 @@ def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:
 
 
 def contact_sheet(frames: UInt8[np.ndarray, "n h w 3"], most: int = 1600) -> Frame:
-    """Put frames side by side, row by row, on a sheet at most `most` pixels wide."""
+    """Arrange frames side by side, row by row, on a sheet at most `most` pixels wide."""
     columns = math.ceil(math.sqrt(len(frames)))
     rows = math.ceil(len(frames) / columns)
     step = max(1, math.ceil(columns * frames.shape[2] / most))

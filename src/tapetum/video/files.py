@@ -1,4 +1,4 @@
-"""Videos in files: frame accurate, lazy, and honest about damage.
+"""Videos in files: frame accurate, decoded on demand, with damaged frames reported.
 
 A frame is known by its presentation time. The packets of the file are listed once, without decoding; sorted by time
 they number the frames. To reach frame i the decoder starts at the last key frame that is not shown after it:

@@ -1,4 +1,4 @@
-"""The few bits of an H.264 packet that tell whether decoding may begin there.
+"""Parsing of H.264 packets: whether decoding may begin at one.
 
 Containers mark two kinds of packets as key frames: images coded on their own, and the beginning of an intra refresh,
 where a band of intra blocks wanders over several predicted images. Decoding from the second kind gives frames that

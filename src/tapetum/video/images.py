@@ -97,7 +97,7 @@ class ImageVideo(Video):
 
 
 def know_heic(path: str | Path) -> None:
-    """Let Pillow read `path` if that is a HEIC file. Raises MissingExtra where the package for it is not installed."""
+    """Register Pillow's reader of HEIC if `path` is such a file. Raises MissingExtra where the package is not installed."""
     if Path(path).suffix.lower() not in HEIC:
         return
     try:

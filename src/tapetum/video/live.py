@@ -1,4 +1,4 @@
-"""Frames as they come: from a camera, an address, or a pipe.
+"""Live videos: frames as they come from a camera, an address, or a pipe.
 
 A thread of its own decodes, so that a slow consumer does not stop a camera: what could not be taken in time is dropped and
 counted, and the frame that is handed out is always the newest. A pipe or a file waits instead.
@@ -95,7 +95,7 @@ class LiveVideo:
         self.close()
 
     def stop(self) -> None:
-        """Let no more frames come; may be called from a signal handler."""
+        """Stop the frames; may be called from a signal handler."""
         self._closed = True
 
     def close(self) -> None:

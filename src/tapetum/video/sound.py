@@ -1,4 +1,4 @@
-"""Reads samples of a recording or of a video's sound track; writes sound tracks of videos and wav files, piece by piece."""
+"""Sound: samples of a recording or of a video's sound track are read; sound tracks and wav files are written by pieces."""
 
 import io
 import os
@@ -109,7 +109,7 @@ class SoundTrack:
         self._container, self._stream = container, stream
 
     def encode(self, until_s: float) -> None:
-        """Take pieces until so many seconds are coded, or there are no more."""
+        """Encode pieces until so many seconds are coded, or there are no more."""
         while self._samples < until_s * self.rate:
             piece = next(self._pieces, None)
             if piece is None:
@@ -122,7 +122,7 @@ class SoundTrack:
                 self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
-        """Take all that is left and finish the stream."""
+        """Encode all that is left and finish the stream."""
         self.encode(float("inf"))
         self._container.mux(self._stream.encode(None))
 

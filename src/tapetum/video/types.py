@@ -45,7 +45,7 @@ class FrameCache(Generic[Decoded]):
         return self._frames[number]
 
     def put(self, number: int, frame: Decoded, size: int) -> None:
-        """Keep a frame of `size` bytes, unless it is here already or there is no memory left for it."""
+        """Store a frame of `size` bytes, unless it is here already or there is no memory left for it."""
         with self._lock:
             if number not in self._frames and size <= self.free_bytes:
                 self.free_bytes -= size
@@ -98,7 +98,7 @@ def check_rate(rate: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeReport:
-    """What a source promised and what came out of it.
+    """Counts of the frames that a source promised and that came out of it.
 
     Counts of a file grow while it is decoded, and are final once `complete` is true (see `Video.check`).
     """
@@ -147,7 +147,7 @@ class Video(ABC):
     @property
     @abstractmethod
     def report(self) -> DecodeReport:
-        """Frames promised, decoded and damaged, as far as known now."""
+        """Count frames promised, decoded and damaged, as far as known now."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -164,7 +164,7 @@ class Video(ABC):
         return self.report
 
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
-        """Keep decoded frames from now on, and until `close`, as far as `max_bytes` go; what is kept is not decoded again.
+        """Store decoded frames from now on, and until `close`, as far as `max_bytes` go; what is stored is not decoded again.
 
         For several passes over one video: the first whole pass, such as `check`, keeps the frames that come first, and what
         does not fit is decoded again by every pass. An array has nothing to decode and keeps nothing.

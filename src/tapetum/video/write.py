@@ -1,4 +1,4 @@
-"""Write a video: h264 in mp4, VP9 in webm, or gif; whole or not at all."""
+"""Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all."""
 
 import errno
 import os

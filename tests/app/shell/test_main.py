@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,7 +92,8 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
         ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),
         (
             "eval",
-            "give one of tapvid, tapvid3d, paligemma, longvideo, perception-test, davis, objects (see: tapetum eval --help)",
+            "give one of tapvid, tapvid3d, paligemma, longvideo, perception-test, davis, objects, zero-shot, retrieval"
+            " (see: tapetum eval --help)",
         ),
         ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
         ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),
@@ -138,8 +140,9 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "tapir_checkpoint_panning.pt").write_bytes(b"x")
     code, out, _ = run("weights", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(known())
-    assert "tapir                  here" in out
+    assert sorted(line.split()[0] for line in out.splitlines() if line.startswith("  ")) == sorted(known())
+    assert re.search(r"\n  tapir +here +Apache-2.0 ", out)
+    assert re.search(r"\n  siglip2-base-32 +away +1,508 MB +Apache-2.0 +zero-shot 74.0 ", out)
     code, out, _ = run("weights", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}
     assert entries["tapir"]["here"]

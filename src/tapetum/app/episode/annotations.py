@@ -1,4 +1,4 @@
-"""What the Perception Test says of a video, put together part by part from the truth of its episode.
+"""Annotations of a rendered episode in the form of the Perception Test, collected part by part from its ground truth.
 
 Boxes of objects are around all of a thing that lies in the image, hidden or not, about once a second and in the last frame:
 where some of it is seen, and, as masked ones, where it is inside or under another thing. What is hidden in another way has
@@ -94,7 +94,7 @@ class Annotations:
             self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
     def follow(self, part: Episode, bodies: np.ndarray, followed: PointTracks) -> None:
-        """Take points of bodies (n,) that were followed through all of the video, which has one part."""
+        """Add points of bodies (n,) that were tracked through all of the video, which has one part."""
         tracks = self.tracks()
         for body, xy, visible in zip(bodies.tolist(), followed.xy, followed.visible, strict=True):
             frames = np.flatnonzero(visible)
@@ -104,11 +104,11 @@ class Annotations:
                 self._points.append(perception.point_track(number, label, parents, xy[frames], frames, size=self.size))
 
     def tracks(self) -> dict[int, int]:
-        """Tell the number of the object track of each body that has one."""
+        """Number the object track of each body that has one."""
         return {body: number for number, body in enumerate(sorted(self._boxes))}
 
     def item(self, video: str, split: str, samples: int, sound_rate: int, pointing: Sequence[Grounded]) -> dict[str, Any]:
-        """Return all but the multiple-choice questions, which are chosen when all videos are there."""
+        """Build the annotations but for the multiple-choice questions, which are chosen when all videos are there."""
         assert self._first is not None
         tracks = self.tracks()
         fit = {"rate": self.rate, "frames": self.frames}

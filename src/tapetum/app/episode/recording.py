@@ -1,4 +1,4 @@
-"""One episode of the physical world as files: simulated, filmed and heard part by part, so that memory is flat in its length.
+"""One episode of the physical world as files: simulated and rendered part by part, so that memory is flat in its length.
 
 parts of the episode ─► frames ─► mp4 ◄─ sound ◄─ parts
           │               └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz
@@ -41,7 +41,7 @@ CLIP_FRAMES, CLIP_BYTES = 250, 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeRequest:
-    """What an episode is to be."""
+    """Settings of an episode to be recorded."""
 
     seed: int
     size: int
@@ -80,7 +80,7 @@ class Recording:
         self._first: Episode | None = None
 
     def make(self) -> dict[str, Any]:
-        """Write video, sound, record and tracks; return the truth of the episode."""
+        """Write video, sound, record and tracks; returns the truth of the episode."""
         out, name, rate = self.out, self.name, self.request.rate
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))

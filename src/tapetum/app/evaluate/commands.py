@@ -6,12 +6,14 @@ from tapetum.app.evaluate.longvideo import evaluate_longvideo
 from tapetum.app.evaluate.objects import evaluate_objects
 from tapetum.app.evaluate.paligemma import evaluate_paligemma
 from tapetum.app.evaluate.perception_test import evaluate_perception_test
+from tapetum.app.evaluate.retrieval import evaluate_retrieval
 from tapetum.app.evaluate.tapvid import evaluate_tapvid
 from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d
+from tapetum.app.evaluate.zero_shot import evaluate_zero_shot
 
 COMMANDS = Group(
     """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
-    long videos, DAVIS, objects found without labels.""",
+    long videos, DAVIS, objects found without labels, images named and found by words.""",
     {
         "tapvid": evaluate_tapvid,
         "tapvid3d": evaluate_tapvid3d,
@@ -20,5 +22,7 @@ COMMANDS = Group(
         "perception-test": evaluate_perception_test,
         "davis": evaluate_davis,
         "objects": evaluate_objects,
+        "zero-shot": evaluate_zero_shot,
+        "retrieval": evaluate_retrieval,
     },
 )

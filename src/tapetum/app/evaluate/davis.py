@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_davis`: how well features follow objects through DAVIS's videos."""
+"""`tapetum.evaluate_davis`: propagation of masks by an encoder's features, scored on DAVIS."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ class DavisOptions:
             raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
 
     def propagation(self) -> PropagationConfig:
-        """Give how masks are carried."""
+        """Build the config of the propagation of masks."""
         return PropagationConfig(
             short_side=self.short_side,
             context=self.context,
@@ -91,7 +91,7 @@ class DavisResult(Result):
     """How masks were carried."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         from dataclasses import asdict
 
         return {

@@ -78,7 +78,7 @@ class LongVideoScores(Result):
     """Questions or clips whose videos are not there."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         about = {"task": self.task, "measure": self.measure, "split": self.split, "by": self.by, "missing": self.missing}
         return {"benchmark": "longvideo", **about, **self.table}
 

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_objects`: how well objects are found without labels."""
+"""`tapetum.evaluate_objects`: scores of unsupervised object discovery."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ class ObjectScores(Result):
     """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         from dataclasses import asdict
 
         return {"benchmark": "objects", **asdict(self)}

@@ -83,7 +83,7 @@ class PaliGemmaScores(Result):
     """All that `tapetum.bench.paligemma.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
+        """Write all of it as JSON values."""
         return {"benchmark": "paligemma", "model": self.model, **self.table}
 
     def as_text(self) -> str:

@@ -69,7 +69,7 @@ class PerceptionTestOptions:
     """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
 
     def check(self) -> dict[str, str]:
-        """Give the model of each task, none for predictions that are there. Raises BadInput for what does not fit together."""
+        """Choose the model of each task, none for predictions that are there. Raises BadInput for what does not fit."""
         if not self.task or len(set(self.task)) < len(self.task):
             raise BadInput("--task names no task, or one of them twice; give one or more, such as object point")
         if (self.predictions is None) == (not self.model):
@@ -108,7 +108,7 @@ class PerceptionTestScores(Result):
     """Of further tasks."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say headlines, groups and counts, with None in place of NaN; of several tasks, by task."""
+        """Write headlines, groups and counts as JSON values, with None in place of NaN; of several tasks, by task."""
         if self.others:
             return {"benchmark": "perception-test", "tasks": {each.task: each._own() for each in (self, *self.others)}}
         return {"benchmark": "perception-test", **self._own()}

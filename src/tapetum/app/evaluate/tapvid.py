@@ -57,7 +57,7 @@ class TapVidScores(Result):
     """All that `tapetum.bench.tapvid.evaluate` returns, with a row for each video."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it, with None in place of NaN."""
+        """Write all of it as JSON values, with None in place of NaN."""
         from tapetum.bench.tapvid import as_json
 
         return {"benchmark": "tapvid", "model": self.model, **as_json(self.table)}

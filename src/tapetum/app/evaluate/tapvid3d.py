@@ -56,7 +56,7 @@ class TapVid3DScores(Result):
     """All that `tapetum.bench.tapvid3d.evaluate` returns, with a row for each clip."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it, with None in place of NaN."""
+        """Write all of it as JSON values, with None in place of NaN."""
         from tapetum.bench.tapvid import as_json
 
         return {"benchmark": "tapvid3d", "model": self.model, "depth": self.depth, **as_json(self.table)}

@@ -1,4 +1,4 @@
-"""`tapetum completion`: what a shell has to know of verbs and options.
+"""`tapetum completion`: scripts that complete verbs and options in a shell.
 
 The script that is printed holds all of it and calls no tapetum: only a python of the shell, whose standard library it needs.
 """
@@ -41,7 +41,7 @@ class Script(Result):
     text: str
 
     def as_text(self) -> str:
-        """Return the script."""
+        """Write the script."""
         return self.text.rstrip("\n")
 
 

@@ -1,4 +1,4 @@
-"""What commands share: progress on stderr, notes on stderr, results as JSON on stdout."""
+"""Output of commands: progress and notes on stderr, results as JSON on stdout."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def print_result(result: Result, json: bool, main: bool = True) -> None:
 
 
 def progress(counts: ProgressColumn | None = None) -> Progress:
-    """Make bars on stderr where that is a terminal, nothing elsewhere; `counts` shows what is done and how much there is."""
+    """Show bars on stderr where that is a terminal, nothing elsewhere; `counts` shows what is done and how much there is."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), counts or MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

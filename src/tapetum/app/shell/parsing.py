@@ -45,7 +45,7 @@ class Option:
 
     @property
     def several(self) -> bool:
-        """Whether it takes all words that follow."""
+        """Check whether it takes all words that follow."""
         return get_origin(self.type) is tuple and not self.repeated
 
 
@@ -60,7 +60,7 @@ class Positional:
 
     @property
     def several(self) -> bool:
-        """Whether it may be given more than once."""
+        """Check whether it may be given more than once."""
         return get_origin(self.type) is tuple
 
 
@@ -79,7 +79,7 @@ def parse(options: type[Options], words: Sequence[str], path: str) -> Options:
 
 
 def explain(options: type, words: Sequence[str]) -> str:
-    """Say why `words` do not fit to a command."""
+    """Explain why `words` do not fit to a command."""
     given, names = _split(options, words)
     for name, option, values in given:
         if not values and not option.switch:
@@ -145,7 +145,7 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
 
 
 def names_last(kind: type, words: Sequence[str]) -> list[str]:
-    """Put what is no option of a command behind its options, so that these may stand anywhere among several names.
+    """Move what is no option of a command behind its options, so that these may stand anywhere among several names.
 
     >>> from tapetum.app.ask import AskOptions
     >>> names_last(AskOptions, ["a.png", "--frames", "4", "b.png", "what?", "--raw"])
@@ -169,7 +169,7 @@ def names_last(kind: type, words: Sequence[str]) -> list[str]:
 
 
 def plain(word: str) -> str:
-    """Return the name of an option as it is written on the command line.
+    """Write the name of an option as it is on the command line.
 
     >>> plain("--save_every=5")
     'save-every'

@@ -1,4 +1,4 @@
-"""A file of settings (TOML) for a training command: what it says stands for options, and every run keeps one.
+"""Settings files (TOML) of training commands: what one says stands for options, and every run keeps one.
 
 A key is the name of an option without the dashes: `batch-size = 8` is `--batch-size 8`. A list gives several words, true and
 false turn a switch on and off. What the command line says wins. `recipe`, if it is there, must be that of the command.
@@ -54,7 +54,7 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
 
 
 def with_settings_text(given: Any, recipe: str, path: str) -> Any:
-    """Give a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
+    """Add to a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
     names = " ".join([path, *(each.name for each in positionals_of(type(given)) if each.required)])
     return replace(given, launch=replace(given.launch, settings=settings_of(given, recipe, names)))
 

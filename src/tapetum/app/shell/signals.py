@@ -37,7 +37,7 @@ _pending: list[int] = []
 
 
 def remember(error: KeyboardInterrupt | None) -> None:
-    """Take note of one that Python cannot raise."""
+    """Record a signal that Python cannot raise."""
     if not _pending:
         _pending.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
 
@@ -69,7 +69,7 @@ def pending_signals() -> Iterator[None]:
 
 
 def number_of(error: KeyboardInterrupt) -> int:
-    """Give the number of the signal that was the reason, which is heeded herewith."""
+    """Read the number of the signal that was the reason, and mark it as handled."""
     _pending.clear()
     return error.number if isinstance(error, Ended) else int(signal.SIGINT)
 

@@ -25,7 +25,7 @@ _BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|")
 
 @contextmanager
 def sturdy_streams() -> Iterator[None]:
-    """Make the standard streams as said above; afterwards they are what they were, but for those that had been closed."""
+    """Guard the standard streams as said above; afterwards they are what they were, but for those that had been closed."""
     _open_closed()
     codecs.register_error(_ERRORS, _printable)
     before = sys.stdout, sys.stderr
@@ -45,7 +45,7 @@ def sturdy_streams() -> Iterator[None]:
 
 @contextmanager
 def starting(verb: str) -> Iterator[None]:
-    """Say on a terminal that the verb begins, while what it needs is imported; it is wiped away at the end."""
+    """Print on a terminal that the verb begins, while what it needs is imported; it is wiped away at the end."""
     if not sys.stderr.isatty():
         yield
         return
@@ -58,7 +58,7 @@ def starting(verb: str) -> Iterator[None]:
 
 @contextmanager
 def visible_results() -> Iterator[None]:
-    """Make control characters in what is printed on stdout visible: so they do nothing to a terminal (`core.errors`)."""
+    """Escape control characters in what is printed on stdout, so that they do nothing to a terminal (`core.errors`)."""
     before = sys.stdout
     sys.stdout = _Visible(before)
     try:
@@ -69,7 +69,7 @@ def visible_results() -> Iterator[None]:
 
 
 def reader_has_gone() -> bool:
-    """Say whether stdout is a pipe that nobody reads any more."""
+    """Check whether stdout is a pipe that nobody reads any more."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -79,7 +79,7 @@ def reader_has_gone() -> bool:
 
 
 def mute(stream: TextIO) -> None:
-    """Give a stream that cannot be written somewhere to go: the interpreter flushes it once more when it ends."""
+    """Redirect a stream that cannot be written to the null device: the interpreter flushes it once more when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -23,7 +23,7 @@ _SLEEPING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 
 def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
-    """Take `--threads N` out of the words of a command; return the rest, and N. Raises BadInput for no number of threads.
+    """Split `--threads N` from the words of a command: the rest, and N. Raises BadInput for no number of threads.
 
     >>> take_threads(["--threads", "2", "tapir-nano"])
     (['tapir-nano'], 2)
@@ -42,7 +42,7 @@ def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def has_threads(verb: str, options: type) -> bool:
-    """Say whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
+    """Check whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
     return verb not in IDLE and not any("threads" in option.names for option in options_of(options))
 
 

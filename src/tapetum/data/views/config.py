@@ -14,7 +14,7 @@ from tapetum.core.fields import check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How one view of an image is made: crop, mirror, colours, grey, blur, solarise, in this order, each with its probability.
+    """Augmentations of one view: crop, mirror, colours, grey, blur, solarise, in this order, each with its probability.
 
     >>> View(size=32, grey=1.5)
     Traceback (most recent call last):

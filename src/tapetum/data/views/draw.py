@@ -61,7 +61,7 @@ def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, 
 
 
 def crop_boxes(view: View, sizes: Int64[np.ndarray, "b 2"], u: Float64[np.ndarray, "b tries 4"]) -> Int64[np.ndarray, "b 4"]:
-    """Place crops as Inception does: area and the logarithm of the aspect are even; up to ten tries, then the middle.
+    """Sample crops as Inception does: area and the logarithm of the aspect are even; up to ten tries, then the middle.
 
     Differs from torchvision in nothing but the generator.
     """

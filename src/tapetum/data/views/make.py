@@ -99,7 +99,7 @@ def saturate(images: Images, factors: Numbers) -> Images:
 
 
 def turn_hue(images: Images, turns: Numbers) -> Images:
-    """Turn the hue; a whole turn is 1.
+    """Rotate the hue; a whole turn is 1.
 
     With value v and chroma c, a channel is v - c * w, where w is 0 over a third of the circle, 1 over another, and goes
     linearly between: that is HSV without its six cases.
@@ -120,7 +120,7 @@ def turn_hue(images: Images, turns: Numbers) -> Images:
 
 
 def solarise(images: Images) -> Images:
-    """Turn round what is a half or more."""
+    """Invert what is a half or more."""
     return torch.where(images >= 0.5, 1 - images, images)
 
 
@@ -146,7 +146,7 @@ _JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: 
 
 
 def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
-    """Do to each image what was drawn for it, in place: as many images at a time as the processor's cache holds."""
+    """Apply to each image the colours drawn for it, in place: as many images at a time as the processor's cache holds."""
     together = max(1, _CACHED // images[0].numel())
     for start in range(0, len(images), together):
         part = slice(start, start + together)

@@ -33,7 +33,7 @@ def read_msrvtt_qa(folder: Path, split: str) -> list[Question]:
 
 
 def missing(questions: Sequence[Question]) -> list[Question]:
-    """Return the questions of which a file is not there; each file is looked for once."""
+    """List the questions of which a file is not there; each file is looked for once."""
     there: dict[Path, bool] = {}
 
     def absent(path: Path) -> bool:

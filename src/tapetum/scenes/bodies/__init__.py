@@ -4,6 +4,6 @@
     body        a shape with a name, a material and a surface
     episode     everything that happened: poses at moments, camera, light, contacts, actions, containment
 
-`physics` writes such a record, `filming` makes images and truth of it, `sound` and `words` tell of it. Units are metres,
+`physics` writes such a record, `rendering` makes images and truth of it, `sound` and `words` tell of it. Units are metres,
 kilograms, seconds and newtons; the world is right-handed with z up; a quaternion is (w, x, y, z).
 """

@@ -21,7 +21,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """What is on the outside of a body."""
+    """Appearance of the outside of a body."""
 
     kind: Literal["plain", "pattern", "photo"] = "plain"
     """One colour; a solid pattern of two; or a photograph (or made-up image) of the textures."""
@@ -37,7 +37,7 @@ class Surface:
     shine: float = 0.0
     """0 dull to 1 polished: strength of the highlight."""
     text: str = ""
-    """A short word printed on it (where: `filming.printing`), or nothing."""
+    """A short word printed on it (where: `rendering.atlas`), or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contacts:
-    """Touches of two bodies, one row for each moment that they touch; sorted by time."""
+    """Contacts of two bodies, one row for each moment that they touch; sorted by time."""
 
     moment: I64
     """(c,) number of the moment."""
@@ -85,7 +85,7 @@ class Contacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something that a hand did."""
+    """One action of a hand."""
 
     verb: str
     """pick, place, push, put-into, take-out, cover, uncover, shuffle, spin, pour, drop, show."""
@@ -159,7 +159,7 @@ class Episode:
 
     @property
     def seconds(self) -> float:
-        """Length of the episode."""
+        """Compute the length of the episode in seconds."""
         return self.frames / self.rate
 
     def moment(self, frame: int) -> int:
@@ -172,7 +172,7 @@ class Episode:
 
     @property
     def instance(self) -> I64:
-        """(n,) id in masks: 0 for fixed bodies, then 1, 2, ..., one for all parts of a group."""
+        """Number the bodies (n,) as in masks: 0 for fixed bodies, then 1, 2, ..., one for all parts of a group."""
         ids: dict[str, int] = {}
         return np.array([0 if b.fixed else ids.setdefault(b.group or b.name, len(ids) + 1) for b in self.bodies], np.int64)
 

@@ -98,14 +98,14 @@ def faces(shape: Shape) -> tuple[Face, ...]:
 
 
 def lateral(shape: Cylinder | Cone | Cup) -> Lateral:
-    """Take the outer side of a shape that has one."""
+    """Select the outer side of a shape that has one."""
     face = faces(shape)[0]
     assert isinstance(face, Lateral)
     return face
 
 
 def opening(shape: Shape) -> Disc | None:
-    """Take the rim of a hollow shape, or None of a solid one."""
+    """Select the rim of a hollow shape, or None of a solid one."""
     rim = faces(shape)[-1] if isinstance(shape, Cup | Bowl) else None
     return rim if isinstance(rim, Disc) else None
 

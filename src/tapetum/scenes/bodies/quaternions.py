@@ -26,7 +26,7 @@ def conjugate(q: F64) -> F64:
 
 
 def about(axis: tuple[float, float, float], angle: F64 | float) -> F64:
-    """Make the quaternion of a turn by angles (...) around a unit axis."""
+    """Compute the quaternion of a rotation by angles (...) around a unit axis."""
     half = np.asarray(angle, float) / 2
     return np.concatenate([np.cos(half)[..., None], np.sin(half)[..., None] * np.array(axis, float)], -1)
 
@@ -37,7 +37,7 @@ def cross(a: F64, b: F64) -> F64:
 
 
 def rotate(q: F64, v: F64) -> F64:
-    """Turn vectors v (..., 3) by quaternions q (..., 4)."""
+    """Rotate vectors v (..., 3) by quaternions q (..., 4)."""
     q, v = np.asarray(q, float), np.asarray(v, float)
     w, u = q[..., :1], q[..., 1:]
     t = 2 * cross(u, v)
@@ -45,12 +45,12 @@ def rotate(q: F64, v: F64) -> F64:
 
 
 def place(pose: F64, points: F64) -> F64:
-    """Carry points (..., 3) of a body into the world by its pose (..., 7)."""
+    """Transform points (..., 3) of a body to the world by its pose (..., 7)."""
     return pose[..., :3] + rotate(pose[..., 3:], points)
 
 
 def unplace(pose: F64, points: F64) -> F64:
-    """Carry points (..., 3) of the world into a body by its pose (..., 7)."""
+    """Transform points (..., 3) of the world to a body by its pose (..., 7)."""
     return rotate(conjugate(pose[..., 3:]), points - pose[..., :3])
 
 
@@ -61,7 +61,7 @@ def relative(outer: F64, pose: F64) -> F64:
 
 
 def between(first: F64, second: F64) -> F64:
-    """Make the shortest turn (..., 4) that takes unit vectors `first` (..., 3) to `second` (..., 3)."""
+    """Compute the shortest rotation (..., 4) that takes unit vectors `first` (..., 3) to `second` (..., 3)."""
     cross = np.cross(first, second)
     w = 1 + np.sum(first * second, -1, keepdims=True)
     flipped = w < 1e-9
@@ -70,7 +70,7 @@ def between(first: F64, second: F64) -> F64:
 
 
 def at(x: float, y: float, z: float, quaternion: F64 | None = None) -> F64:
-    """Make a pose (7,)."""
+    """Build a pose (7,)."""
     return np.array([x, y, z, *(np.array([1.0, 0, 0, 0]) if quaternion is None else quaternion)], float)
 
 

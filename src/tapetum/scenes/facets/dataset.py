@@ -1,4 +1,4 @@
-"""Writes many synthetic clips with their truth, in the layouts of the public benchmarks.
+"""Data sets of synthetic clips with ground truth, written in the layouts of the public benchmarks.
 
     DIR/tapvid.pkl               TAP-Vid: name -> video uint8 (t, h, w, 3), points (n, t, 2) in 0..1 as (x, y), occluded (n, t)
     DIR/tapvid3d/NAME.npz        TAPVid-3D: images_jpeg_bytes, queries_xyt, tracks_XYZ (t, n, 3), visibility (t, n),

@@ -1,4 +1,4 @@
-"""Exact truth about a world: which surface point a pixel shows, and where any surface point is and whether it is seen.
+"""Exact ground truth of a facet world: which surface point a pixel shows, where any surface point is, and if it is visible.
 
 Everything here is computed from the facets' geometry in float64, not read from rendered images, so the renderer and the
 truth check each other.
@@ -87,7 +87,7 @@ class FacetGroundTruth:
         return np.where(ok, z, np.inf), uv
 
     def pick(self, frame: I64, xy: F64) -> tuple[FacetPoints, Bool]:
-        """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays met anything at all."""
+        """Find the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays hit anything at all."""
         z, uv = self.hits(frame, xy)
         facet = z.argmin(0)
         n = np.arange(len(xy))

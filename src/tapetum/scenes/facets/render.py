@@ -1,4 +1,4 @@
-"""Draws a world into frames, depth and instance maps, with torch on the CPU.
+"""Rendering of a facet world: frames, depth and instance maps, with torch on the CPU.
 
 Per frame the facets are sorted far to near and painted over one another; a depth test settles facets that cross. The plane of
 a facet gives for each pixel, by one 3x3 matrix, its place (u, v) on the facet and its depth, all exactly (perspective is not
@@ -23,7 +23,7 @@ EDGE = 1e-4
 
 @dataclass(frozen=True)
 class Rendering:
-    """What the camera saw, without a sensor's faults."""
+    """Rendered frames, without a sensor's faults."""
 
     frames: F32
     """(t, h, w, 3) in 0..1."""

@@ -1,4 +1,4 @@
-"""Draws a random world: what stands where, how it moves, how it is lit.
+"""Random sampling of a facet world: its objects, their motion, and the light.
 
 Objects are given ways across the image (start and end pixel, start and end depth), so that their speed is known in pixels
 whatever the camera does; a fraction of them stands still in the world and moves by parallax alone.

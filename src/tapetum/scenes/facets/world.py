@@ -18,7 +18,7 @@ from tapetum.scenes.types import F32, F64, I64, U8
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What kind of world to draw and how the camera sees it."""
+    """Config of the world to draw and its camera."""
 
     size: tuple[int, int] = (256, 256)
     """Height and width of a frame in pixels."""
@@ -128,7 +128,7 @@ class FacetView:
 
 @dataclass(frozen=True)
 class FacetWorld:
-    """Everything that is needed to draw a clip and to know the truth about it."""
+    """All parts of a clip's world, from which frames and ground truth are computed."""
 
     config: SceneConfig
     things: list[FacetObject]
@@ -142,17 +142,17 @@ class FacetWorld:
 
     @cached_property
     def bounds(self) -> F64:
-        """(f, 4) u0, u1, v0, v1 of all facets."""
+        """Collect u0, u1, v0, v1 of all facets, (f, 4)."""
         return np.concatenate([thing.facets.bounds for thing in self.things])
 
     @cached_property
     def owner(self) -> I64:
-        """(f,) index of the thing that a facet belongs to."""
+        """Compute the index of the object that each facet belongs to, (f,)."""
         return np.repeat(np.arange(len(self.things)), [len(t.facets.bounds) for t in self.things])
 
     @cached_property
     def instance(self) -> I64:
-        """(f,) instance id: 0 for the background, then 1, 2, ..."""
+        """Compute the instance id of each facet, (f,): 0 for the background, then 1, 2, ..."""
         wall = np.array([t.wall for t in self.things])
         return np.where(wall, 0, np.cumsum(~wall))[self.owner]
 
@@ -169,7 +169,7 @@ class FacetWorld:
         return back, -np.einsum("tij,tj->ti", back, position)
 
     def view(self, times: F64) -> FacetView:
-        """Make the facets at `times` (t,) in 0..1."""
+        """Compute the facets at `times` (t,) in 0..1."""
         rotate, shift = self.world_to_camera(times)
         columns, lit = [], []
         for thing in self.things:

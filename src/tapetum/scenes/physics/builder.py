@@ -85,11 +85,11 @@ class SceneBuilder:
         return None
 
     def keep_free(self, x: float, y: float, radius: float) -> None:
-        """Let nothing more be put near a place."""
+        """Reserve a place, so that nothing more is put near it."""
         self.spots.append((np.array([x, y]), radius))
 
     def give_hand(self) -> F64:
-        """Add a hand whose arm comes from beside or opposite the camera; return its home (6,)."""
+        """Add a hand whose arm comes from beside or opposite the camera; returns its home (6,)."""
         rng = self.rng
         aside = float(rng.choice([np.pi, 2.1, -2.1], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.3, 0.3))
         angle = self.azimuth + aside

@@ -1,4 +1,4 @@
-"""Makes an episode of a seed, and runs one again with something changed."""
+"""Simulation of an episode from a seed, and of one again with something changed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -268,7 +268,7 @@ def episode_of(
     sheets: Mapping[int, F64] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Episode:
-    """Take what a closed stage recorded and make an episode of it; `sheets`: where their points start, if not flat."""
+    """Build an episode of what a closed stage recorded; `sheets`: where their points start, if not flat."""
     poses, contacts, energy = stage.sim.take()
     script = stage.script
     if stage.hand and script:

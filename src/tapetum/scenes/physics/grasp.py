@@ -41,12 +41,12 @@ class Grasp:
 
     @property
     def approach(self) -> F64:
-        """Unit vector (3,) the way fingers point."""
+        """Compute the direction in which fingers point, a unit vector (3,)."""
         return quaternions.rotate(hand_model.palm_quaternion(*self.palm[3:6]), np.array([0.0, 0.0, -1.0]))
 
 
 class GraspPlanner:
-    """Feels with a hand in a copy of a simulation's model."""
+    """Planner of grasps, which tries a hand in a copy of a simulation's model."""
 
     def __init__(self, sim: Simulation):
         assert sim.hand is not None

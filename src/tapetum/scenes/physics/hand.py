@@ -14,10 +14,10 @@ from tapetum.scenes.types import F64
 
 
 class Hand(ClothHand):
-    """All that a hand does."""
+    """Hand of a scripted simulation, with all its actions."""
 
     def pick(self, body: int, *, verb: str = "pick", target: int = -1, side: bool = False, lift: float = 0.06) -> bool:
-        """Take a body and lift it."""
+        """Pick up a body."""
         start = self.stage.seconds
         grasp = self.grasp(body, side=side)
         if grasp is None or not self.seize(body, grasp):
@@ -29,7 +29,7 @@ class Hand(ClothHand):
         return True
 
     def place(self, x: float, y: float, *, height: float | None = None, target: int = -1) -> bool:
-        """Put the held body down at x, y, on the support or at a height."""
+        """Place the held body at x, y, on the support or at a height."""
         stage = self.stage
         body, start = stage.sim.carried, stage.seconds
         assert body is not None
@@ -42,7 +42,7 @@ class Hand(ClothHand):
         return True
 
     def put_into(self, hollow: int) -> bool:
-        """Let the held body go above a hollow one."""
+        """Release the held body above a hollow one, so that it falls in."""
         stage = self.stage
         body, start = stage.sim.carried, stage.seconds
         assert body is not None
@@ -59,7 +59,7 @@ class Hand(ClothHand):
         return True
 
     def drop(self, x: float, y: float, height: float) -> bool:
-        """Let the held body fall at x, y from a height above the support."""
+        """Drop the held body at x, y from a height above the support."""
         stage = self.stage
         body, start = stage.sim.carried, stage.seconds
         assert body is not None
@@ -69,11 +69,11 @@ class Hand(ClothHand):
         return True
 
     def take_out(self, body: int, hollow: int) -> bool:
-        """Take a body out of a hollow one."""
+        """Lift a body out of a hollow one."""
         return self.pick(body, verb="take-out", target=hollow, lift=0.12)
 
     def cover(self, cup: int, body: int) -> bool:
-        """Put an upturned cup over a body."""
+        """Cover a body with an upturned cup."""
         start = self.stage.seconds
         grasp = self.grasp(cup)
         if grasp is None or not self.seize(cup, grasp):
@@ -96,7 +96,7 @@ class Hand(ClothHand):
         return True
 
     def slide(self, body: int, x: float, y: float, *, bulge: float = 0.0, verb: str = "shuffle", target: int = -1) -> bool:
-        """Hold a body from above and move it over the support to x, y, in an arc that is `bulge` metres off in y."""
+        """Slide a body, held from above, over the support to x, y, in an arc that is `bulge` metres off in y."""
         stage = self.stage
         start = stage.seconds
         grasp = self.grasp(body, yaws=[nearest(0.0, stage.goal[3]), nearest(np.pi / 2, stage.goal[3])])
@@ -167,7 +167,7 @@ class Hand(ClothHand):
         return palm
 
     def spin(self, body: int, turns_per_second: float) -> bool:
-        """Take a body from above, twist it and let go while it turns."""
+        """Spin a body: grasp it from above, twist it and release it while it rotates."""
         stage = self.stage
         start = stage.seconds
         grasp = self.grasp(body)
@@ -189,7 +189,7 @@ class Hand(ClothHand):
         return True
 
     def pour(self, cup: int, hollow: int, *, side: int = 1) -> bool:
-        """Take a standing cup from the side, tilt it over a hollow body, bring it upright again; it stays in the hand."""
+        """Pour from a standing cup, grasped from the side, into a hollow body; bring it upright again; it stays in the hand."""
         stage = self.stage
         start = stage.seconds
         if stage.sim.carried != cup:

@@ -1,4 +1,4 @@
-"""The hand's build: palm, three fingers against a thumb, two links each, and an arm of two bones behind it.
+"""Bodies of the hand: palm, three fingers against a thumb, two links each, and an arm of two bones behind it.
 
 Palm's axes: fingers stretch along -z, three of them on the +x side in a row along y, the thumb on the -x side; a grip closes
 along x. One number from 0 (wide open) to 1 (shut) bends both links of a finger.
@@ -60,12 +60,12 @@ class HandParts:
 
     @property
     def model(self) -> tuple[int, ...]:
-        """Parts that touch: palm and fingers."""
+        """List the parts that touch: palm and fingers."""
         return (self.palm, *(j for pair in self.fingers for j in pair))
 
     @property
     def all(self) -> tuple[int, ...]:
-        """All parts."""
+        """List all parts."""
         return (*self.model, self.forearm, self.upper)
 
 

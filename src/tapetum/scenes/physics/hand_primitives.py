@@ -71,7 +71,7 @@ class HandPrimitives:
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
-        """Go to a grasp, look again, shut the fingers and hold on."""
+        """Move to a grasp, check that the body still stands there, close the fingers and hold on."""
         stage = self.stage
         self.roomy = grasp.open
         before = grasp.palm.copy()
@@ -113,7 +113,7 @@ class HandPrimitives:
             self.rise()
 
     def rise(self, closure: F64 | None = None) -> None:
-        """Back off along the fingers."""
+        """Move back along the fingers."""
         stage = self.stage
         way = quaternions.rotate(hand_model.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
         palm = stage.goal[:6].copy()
@@ -124,24 +124,24 @@ class HandPrimitives:
         stage.run_to(end)
 
     def rest(self) -> None:
-        """Go home."""
+        """Move to the rest position."""
         stage = self.stage
         end = stage.plan_over(self.home, stage.now, speed=0.8)
         stage.plan_fingers(RELAXED, stage.now, (end - stage.now) * stage.step)
         stage.run_to(end)
 
     def record(self, verb: str, body: int, start: float, target: int = -1) -> None:
-        """Note an action that ends now."""
+        """Record an action that ends now."""
         action = Action(verb=verb, body=body, target=target, start_s=start, end_s=self.stage.seconds)
         self.stage.actions.append(action)
 
     def carry(self, origin: F64, turn: F64 | None = None, speed: float = 0.5) -> None:
-        """Bring the held body's origin to a place over everything between."""
+        """Move the held body's origin to a place over everything between."""
         stage = self.stage
         stage.run_to(stage.plan_over(stage.palm_for(origin, turn), stage.now, speed=speed))
 
     def lower(self, origin: F64, speed: float = 0.3) -> None:
-        """Bring the held body's origin straight to a place."""
+        """Move the held body's origin straight to a place."""
         stage = self.stage
         stage.run_to(stage.plan_straight(stage.palm_for(origin), stage.now, speed=speed))
 
@@ -155,7 +155,7 @@ class ClothHand(HandPrimitives):
     """A hand that handles sheets."""
 
     def cover_with(self, sheet: int, body: int) -> bool:
-        """Take a sheet by its middle and let it down over a body."""
+        """Drape a sheet, held by its middle, over a body."""
         start = self.stage.seconds
         shape = self.stage.bodies[sheet].shape
         assert isinstance(shape, Sheet)
@@ -167,7 +167,7 @@ class ClothHand(HandPrimitives):
         return True
 
     def uncover_from(self, sheet: int, body: int, x: float, y: float) -> bool:
-        """Take a sheet off the body that it covers and let it fall at x, y."""
+        """Lift a sheet off the body that it covers and drop it at x, y."""
         start = self.stage.seconds
         shape = self.stage.bodies[sheet].shape
         assert isinstance(shape, Sheet)

@@ -109,7 +109,7 @@ SHINE: dict[Material, float] = {"metal": 0.7, "glass": 0.8, "ceramic": 0.6, "pla
 
 
 def linear(colour: tuple[int, int, int]) -> Rgb:
-    """Turn display values into linear light."""
+    """Convert display values to linear light."""
     v = np.array(colour) / 255
     low, high = v / 12.92, ((v + 0.055) / 1.055) ** 2.4
     r, g, b = (float(x) for x in np.where(v <= 0.04045, low, high))

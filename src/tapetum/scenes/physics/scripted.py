@@ -53,7 +53,7 @@ class ScriptedSimulation:
 
     @property
     def now(self) -> int:
-        """Number of steps made."""
+        """Count the steps made."""
         return self.sim.count
 
     @property
@@ -62,7 +62,7 @@ class ScriptedSimulation:
         return self.sim.time
 
     def steps(self, seconds: float) -> int:
-        """Turn a time span into steps, one or more."""
+        """Convert a time span to steps, one or more."""
         return max(1, round(seconds / self.step))
 
     def run_to(self, step: int) -> None:
@@ -154,14 +154,14 @@ class ScriptedSimulation:
             self.goal[channel] = self.goal[channel] + delta
 
     def plan_fingers(self, closure: F64, start: int, seconds: float) -> int:
-        """Move the fingers; return the last step."""
+        """Move the fingers; returns the last step."""
         end = start + self.steps(seconds)
         for f in range(4):
             self.plan(6 + f, closure[f], start, end)
         return end
 
     def plan_straight(self, palm: F64, start: int, seconds: float | None = None, speed: float = SPEED) -> int:
-        """Move the palm (6 channels) straight; return the last step."""
+        """Move the palm (6 channels) straight; returns the last step."""
         far = float(np.linalg.norm(palm[:3] - self.goal[:3]))
         turn = float(np.abs(palm[3:6] - self.goal[3:6]).max())
         end = start + self.steps(seconds if seconds is not None else 0.14 + far / speed + 0.12 * turn)
@@ -170,7 +170,7 @@ class ScriptedSimulation:
         return end
 
     def plan_over(self, palm: F64, start: int, speed: float = SPEED) -> int:
-        """Move the palm in an arc that clears what stands between; return the last step."""
+        """Move the palm in an arc that clears what stands between; returns the last step."""
         far = float(np.linalg.norm(palm[:2] - self.goal[:2]))
         if far < 0.004:
             return self.plan_straight(palm, start, speed=speed)

@@ -33,7 +33,7 @@ DRAG = 1.2
 
 
 def flat(shape: Sheet, pose: F64) -> F64:
-    """Lay a sheet flat at a pose (7,): points (rows, columns, 3)."""
+    """Compute a flat sheet at a pose (7,): points (rows, columns, 3)."""
     rows, columns = shape.grid
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, columns) * shape.size[0], np.linspace(-0.5, 0.5, rows) * shape.size[1])
     return quaternions.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
@@ -49,7 +49,7 @@ def drape(
     step: float,
     start: Mapping[int, F64],
 ) -> dict[int, F64]:
-    """Follow all sheets over the moments of poses (k, n, 7); return points (k, rows, columns, 3) by body.
+    """Simulate all sheets over the moments of poses (k, n, 7); returns points (k, rows, columns, 3) by body.
 
     `start`: points (rows, columns, 3) at the first moment, by body; a sheet that is not there starts flat.
     """

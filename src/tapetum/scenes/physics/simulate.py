@@ -57,11 +57,11 @@ class Simulation:
 
     @property
     def time(self) -> float:
-        """Seconds since the start."""
+        """Compute the seconds since the start."""
         return self.count * self.step
 
     def advance(self, steps: int, hand: tuple[F64, F64] | None = None) -> None:
-        """Make steps; `hand`: coordinates (steps, 15) and speeds (steps, 14) at the start of each."""
+        """Simulate steps; `hand`: coordinates (steps, 15) and speeds (steps, 14) at the start of each."""
         data, mj, model = self.data, self.mujoco, self.model.mj
         q, v = self.model.hand_qpos, self.model.hand_qvel
         for i in range(steps):
@@ -82,7 +82,7 @@ class Simulation:
         self.gatherer.merge()
 
     def set_hand(self, hand: tuple[F64, F64]) -> None:
-        """Put the hand at coordinates (15,) with speeds (14,)."""
+        """Set the hand to coordinates (15,) with speeds (14,)."""
         self.data.qpos[self.model.hand_qpos], self.data.qvel[self.model.hand_qvel] = hand
 
     def poses_now(self) -> F64:
@@ -115,13 +115,13 @@ class Simulation:
         self.carried = body
 
     def release(self) -> None:
-        """Let go of the held body, if any."""
+        """Release the held body, if any."""
         if self.carried is not None:
             self.data.eq_active[self.model.welds[self.carried]] = 0
         self.carried = None
 
     def take(self) -> tuple[F64, Contacts, F64]:
-        """Take what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
+        """Pop what was recorded: poses (k, n, 7), contacts, energy (k,) in joules."""
         poses, pixel_motion = np.stack(self._poses), np.stack(self._qvel)
         self._poses, self._qvel = [], []
         return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, pixel_motion)
@@ -254,7 +254,7 @@ class ContactAccumulator:
         return kept
 
     def take(self) -> Contacts:
-        """Take all merged contacts and forget them."""
+        """Pop all merged contacts."""
         self.merge()
         parts, self.done = self.done, []
         return join(parts)
@@ -269,5 +269,5 @@ EMPTY = Contacts(
 
 
 def join(parts: Sequence[Contacts]) -> Contacts:
-    """Put contacts of consecutive times behind each other."""
+    """Concatenate contacts of consecutive times."""
     return Contacts(**{name: np.concatenate([getattr(part, name) for part in (EMPTY, *parts)]) for name in vars(EMPTY)})

@@ -156,7 +156,7 @@ class Side:
 
     @property
     def facing(self) -> F64:
-        """(3,) outward."""
+        """Compute the outward normal (3,)."""
         return np.cross(self.across, self.up)
 
     def fit(self, tall: float) -> tuple[float, float]:

@@ -55,13 +55,13 @@ class PointTracks:
 
     @property
     def visible(self) -> Bool:
-        """(n, t)"""
+        """Check which points are visible in which frames, (n, t)."""
         return self.state == SEEN
 
 
 @dataclass(frozen=True, eq=False)
 class InstanceMasks:
-    """What each of m instances covers in one frame."""
+    """Pixels that each of m instances covers in one frame."""
 
     ids: I64
     """(m,) of `Episode.instance`, without 0."""
@@ -95,7 +95,7 @@ class GroundTruth:
         self._pieces = [None if isinstance(b.shape, Sheet) else quadrics.quadric_patches(b.shape) for b in episode.bodies]
 
     def pick(self, frame: I64, xy: F64) -> tuple[SurfacePoints, Bool]:
-        """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and tell which rays met anything (n,)."""
+        """Find the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays hit anything (n,)."""
         frame, xy = np.asarray(frame, np.int64), np.asarray(xy, np.float64)
         self._check(frame)
         body, place, normal = np.zeros(len(xy), np.int64), np.zeros((len(xy), 3)), np.zeros((len(xy), 3))

@@ -60,7 +60,7 @@ def _patch(face: Face) -> QuadricPatch:
 
 
 def meet(surface: list[QuadricPatch], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
-    """Meet a surface with rays start (3,) + t rays (n, 3): first t > near (n,), inf for none, and the piece's number (n,)."""
+    """Intersect rays start (3,) + t rays (n, 3) with a surface: first t > near (n,), inf for none, and piece numbers (n,)."""
     best = np.full(len(rays), np.inf)
     which = np.zeros(len(rays), np.int64)
     squares = rays * rays
@@ -95,7 +95,7 @@ def normals(surface: list[QuadricPatch], which: I64, p: F64) -> F64:
 
 
 def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]:
-    """Meet triangles (m, 3, 3) with rays (n, 3) from the origin: t (n,), triangle (n,), weights of its corners (n, 3)."""
+    """Intersect triangles (m, 3, 3) with rays (n, 3) from the origin: t (n,), triangle (n,), weights of its corners (n, 3)."""
     best, which, fraction = np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), np.zeros((len(rays), 3))
     flat = rays[:, :2] / rays[:, 2:]
     for number, (a, b, c) in enumerate(corners):

@@ -15,7 +15,7 @@ from tapetum.scenes.types import F32, U8
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """How an episode is drawn. What happens in it, its light and its lens are the episode's own."""
+    """Config of the rendering. What happens in an episode, its light and its lens are the episode's own."""
 
     edges: bool = True
     """Four rays in every pixel in which two surfaces meet; without it, edges are stairs."""

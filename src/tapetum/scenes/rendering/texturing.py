@@ -23,7 +23,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 class SurfaceTexture:
-    """What one body wears, prepared once."""
+    """Texture of one body, prepared once."""
 
     def __init__(self, body: Body, textures: Textures, pixels: int):
         """Prepare for images of at most `pixels` on a side."""

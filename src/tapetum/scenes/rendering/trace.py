@@ -1,4 +1,4 @@
-"""A whole frame of rays: which body, piece and depth each pixel shows, and four finer rays where surfaces meet in a pixel."""
+"""Ray tracing of a frame: which body, piece and depth each pixel shows, and four finer rays where surfaces meet in a pixel."""
 
 from dataclasses import dataclass
 

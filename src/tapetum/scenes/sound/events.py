@@ -88,7 +88,7 @@ def rub_row(episode: Episode, rub: RubbingInterval) -> dict[str, Any]:
 
 
 def collect(rows: list[dict[str, Any]], seconds: float) -> SoundEvents:
-    """Put rows that can be heard into one table, cut at the end of the recording."""
+    """Collect rows that can be heard in one table, cut at the end of the recording."""
     heard = [r for r in rows if r["loudness"] > FAINT_DB and r["start"] < seconds]
     heard.sort(key=lambda r: (r["start"], r["bodies"], r["label"]))
     return SoundEvents(

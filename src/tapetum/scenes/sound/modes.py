@@ -102,7 +102,7 @@ def _ball(radius: float, speed: float) -> F64:
 
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
-    """How one material sounds."""
+    """Sound properties of one material."""
 
     speed: float
     """Metres per second of sound along a bar of it: root of stiffness over density."""

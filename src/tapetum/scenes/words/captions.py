@@ -30,7 +30,7 @@ VERBS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
-    """What is said of one image."""
+    """Captions of one image."""
 
     short: str
     long: str

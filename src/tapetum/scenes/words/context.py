@@ -90,7 +90,7 @@ class QuestionContext:
         return self.episode.bodies[body].noun
 
     def names(self, body: int) -> list[tuple[str, str]]:
-        """Phrases for a body, each with the key under which a question that uses it is balanced."""
+        """List phrases for a body, each with the key under which a question that uses it is balanced."""
         thing = self.events.all_objects.find(body)
         if not self.events.shown(body):
             return []
@@ -104,7 +104,7 @@ class QuestionContext:
         return names
 
     def each(self) -> Iterator[tuple[int, str, str]]:
-        """Bodies with a phrase and a key, for each of their names."""
+        """Yield bodies with a phrase and a key, for each of their names."""
         for body in self.events.objects:
             yield from ((body, phrase, key) for phrase, key in self.names(body))
 

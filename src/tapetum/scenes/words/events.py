@@ -29,7 +29,7 @@ SNAPSHOTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Manipulation:
-    """Something whole that the hand did: what was picked up and put down again is one deed."""
+    """One whole action of the hand: what was picked up and put down again is one."""
 
     verb: str
     """place, stack, drop, put-into, push, spin, cover, uncover, pour, shuffle, show; hold where the episode ends too soon."""
@@ -73,13 +73,13 @@ class EpisodeEvents:
 
     @cached_property
     def snapshots(self) -> list[SceneGraph]:
-        """Scene graphs of `SNAPSHOTS` frames, first and last among them."""
+        """Build the scene graphs of `SNAPSHOTS` frames, first and last among them."""
         frames = sorted({round(f) for f in np.linspace(0, self.episode.frames - 1, SNAPSHOTS)})
         return [scene_graph(self.episode, f, look=64) for f in frames]
 
     @cached_property
     def all_objects(self) -> SceneGraph:
-        """All movable things as if everything could be seen: names that fit one of them fit it all through the episode."""
+        """Build a graph of all movable things as if all were visible: names that fit one fit it all through the episode."""
         first = self.snapshots[0]
         shown = [self._shown(t) for t in first.objects]
         return SceneGraph(frame=0, objects=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
@@ -90,7 +90,7 @@ class EpisodeEvents:
 
     @cached_property
     def manipulations(self) -> list[Manipulation]:
-        """Deeds of the hand in order."""
+        """List the manipulations of the hand in order."""
         merged: list[Manipulation] = []
         actions = sorted(self.episode.actions, key=lambda action: action.start_s)
         i = 0
@@ -116,7 +116,7 @@ class EpisodeEvents:
 
     @cached_property
     def hits(self) -> list[Hit]:
-        """Meetings of two things that move by themselves, in order; one for each time that they come together."""
+        """List contacts of two things that move by themselves, in order; one for each time that they come together."""
         contacts = self.episode.contacts
         loose = np.isin(contacts.bodies, self.objects).all(1) & (contacts.approach > HARD)
         rows = zip(contacts.moment[loose].tolist(), contacts.bodies[loose].tolist(), strict=True)
@@ -124,7 +124,7 @@ class EpisodeEvents:
 
     @cached_property
     def changes(self) -> list[Change]:
-        """Changes of containment that last a quarter of a second or longer, in order."""
+        """List the changes of containment that last a quarter of a second or longer, in order."""
         least = max(1, round(0.25 / self.step))
         changes: list[Change] = []
         for j in self.objects:
@@ -232,7 +232,7 @@ def _lifted(pick: Action, after: Action | None) -> Manipulation:
 
 
 class CounterfactualEvents(EpisodeEvents):
-    """What happened in an episode that was run again."""
+    """Events of an episode that was run again with a change."""
 
     def number(self, name: str) -> int:
         """Find the number here of a body by its name."""

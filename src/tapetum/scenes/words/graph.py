@@ -91,12 +91,12 @@ class SceneGraph:
 
     @property
     def visible(self) -> tuple[ObjectNode, ...]:
-        """Things of which anything is seen."""
+        """List the objects of which anything is visible."""
         return tuple(t for t in self.objects if t.visible)
 
     @property
     def clear(self) -> tuple[ObjectNode, ...]:
-        """Things of which enough is seen to be asked about."""
+        """List the objects of which enough is visible to ask questions about them."""
         return tuple(t for t in self.objects if t.clear)
 
     def find(self, number: int) -> ObjectNode:
@@ -176,7 +176,7 @@ def small(episode: Episode, longest: int = PROBE_SIZE) -> Episode:
 
 
 def scene_graph(episode: Episode, frame: int, look: int = PROBE_SIZE) -> SceneGraph:
-    """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
+    """Build the scene graph of a frame; visibility is computed with `look` pixels along the longer side."""
     watched = small(episode, look)
     truth = GroundTruth(watched)
     masks = truth.masks(frame)

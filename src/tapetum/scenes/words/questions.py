@@ -56,7 +56,7 @@ class SceneQuestion:
 
     @property
     def correct(self) -> int:
-        """Position of the answer among the options."""
+        """Find the position of the answer among the options."""
         return self.options.index(self.answer)
 
 

@@ -16,7 +16,7 @@ PLURALS = {"box": "boxes", "dice": "dice"}
 
 @dataclass(frozen=True, kw_only=True)
 class Phrase:
-    """What is said of a thing, as conditions; empty ones are not said."""
+    """Referring expression, as conditions; empty ones are left out."""
 
     noun: str = ""
     """Empty: "thing"."""

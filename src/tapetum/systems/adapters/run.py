@@ -118,7 +118,7 @@ def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
 
 
 def _load_trunk(reference: str, pixels: int | None) -> Encoder:
-    encoder = load(reference)
+    encoder = load(reference, text=False)
     encoder.preprocessing = square(encoder.preprocessing, pixels)
     check_side(encoder.config, encoder.preprocessing.size[0], "--pixels")
     return encoder

@@ -84,7 +84,7 @@ class ClassTask(Task):
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
-        """Make the network, with the weights of `start` if there are any, and a new read-out."""
+        """Build the network, with the weights of `start` if there are any, and a new read-out."""
         hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
             hip.load_state_dict(load_file(no_pipe(self.start)))

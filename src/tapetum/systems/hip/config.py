@@ -25,13 +25,13 @@ class Modality:
 
     @property
     def length(self) -> int:
-        """Number of elements."""
+        """Count the elements."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a file's numbers before a network sees them: (x - mean) / std."""
+    """Normalisation of a file's numbers before a network sees them: (x - mean) / std."""
 
     mean: tuple[float, ...] = (0.0,)
     """One a channel, or one."""
@@ -46,7 +46,7 @@ Modalities = Mapping[str, Modality]
 
 @dataclass(frozen=True, kw_only=True)
 class HipConfig:
-    """Everything but the modalities; the tuples have one entry a block, encoder first, processor in the middle."""
+    """All sizes but the modalities; the tuples have one entry a block, encoder first, processor in the middle."""
 
     groups: tuple[int, ...]
     """Groups of each block; 1 in the processor."""
@@ -133,12 +133,12 @@ class HipConfig:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks."""
+        """Count the blocks."""
         return len(self.groups)
 
     @property
     def processor(self) -> int:
-        """Number of the middle block."""
+        """Compute the number of the middle block."""
         return len(self.groups) // 2
 
     def heads(self, block: int) -> int:
@@ -263,7 +263,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Masked:
-    """How inputs are hidden, and what of them is to be found."""
+    """Settings of masking: how inputs are hidden, and which of them are predicted."""
 
     ratio: float = 0.85
     """Fraction of the places of each group that is hidden."""

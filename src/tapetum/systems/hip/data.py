@@ -45,12 +45,12 @@ class ModalityField:
 
     @property
     def modality(self) -> Modality:
-        """What a network must know."""
+        """Describe the field's shape and channels, as a network must know them."""
         return Modality(self.values.shape[1:-1], self.values.shape[-1])
 
     @property
     def preparation(self) -> Preparation:
-        """What a network's file must say of it."""
+        """Describe mean, standard deviation and rate, as a network's file stores them."""
         rate = getattr(self.values, "rate", None)
         mean, std = (tuple(float(x) for x in np.atleast_1d(v)) for v in (self.mean, self.std))
         return Preparation(mean, std, None if rate is None else float(rate))
@@ -109,7 +109,7 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     @cached_property
     def order(self) -> Shuffle:
-        """Which example is shown when."""
+        """Shuffle the examples: which is shown when."""
         return Shuffle(len(self), self.seed)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -141,5 +141,5 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
 
 
 def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the target of a batch: its inputs."""
+    """Select all of a batch but its target, the inputs."""
     return {name: value for name, value in batch.items() if name != TARGET}

@@ -1,7 +1,7 @@
-"""Vectors for files: what a HiP network's processor makes of images, recordings and videos.
+"""Embeddings of images, recordings and videos by the processor of a HiP network.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
-(`hip.classes.Classifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one
+(`hip.classes.HipClassifier`). A piece is an image; or as much of a recording or a video as the network takes at a time, one
 piece after the other. A network that knows images but no video looks at the frame in the middle of every second.
 """
 
@@ -60,7 +60,7 @@ class HipEmbedder:
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Make a vector of each piece; all must have the same modalities."""
+        """Embed each piece as a vector; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         device = next(self.model.parameters()).device
         with torch.inference_mode():

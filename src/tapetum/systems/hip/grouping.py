@@ -35,13 +35,13 @@ class Span:
 
     @property
     def tail(self) -> int:
-        """Padding after the last element, so that groups are equal."""
+        """Count the padding after the last element, so that groups are equal."""
         return self.groups * self.own - self.length
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Where every element goes; `shares` in the order of packing."""
+    """Places of all elements in the groups; `shares` in the order of packing."""
 
     spans: tuple[Span, ...]
     width: int
@@ -51,12 +51,12 @@ class Grouping:
 
     @property
     def groups(self) -> int:
-        """All groups together."""
+        """Count all groups together."""
         return 1 if self.flat else sum(span.groups for span in self.spans)
 
     @property
     def padding(self) -> int:
-        """Elements that are padding."""
+        """Count the elements that are padding."""
         return self.groups * self.width - sum(span.length for span in self.spans)
 
     def group(self, parts: "Mapping[str, Tensor]") -> "Tensor":

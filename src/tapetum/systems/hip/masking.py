@@ -1,4 +1,4 @@
-"""Hiding most of the inputs, so that the rest has to tell what they were.
+"""Random masking of inputs for masked auto-encoding: which elements are hidden.
 
 Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
 groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
@@ -33,7 +33,7 @@ class VisibleElements:
 
     @property
     def visible(self) -> Bool[Tensor, "b h m"]:
-        """Whether a place is kept."""
+        """Compute the mask of elements that are visible."""
         shape = (*self.places.shape[:2], self.width)
         return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HipOutput:
-    """What a pass gives."""
+    """Outputs of a forward pass."""
 
     reconstruction: dict[str, Tensor]
     """(b, n, c) of each modality that was asked for."""
@@ -259,7 +259,7 @@ def _entering(
 
 
 def zero_linear(inputs: int, outputs: int) -> Linear:
-    """Make a linear layer that gives zeros at first."""
+    """Build a linear layer whose outputs are zero at first."""
     layer = Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     return layer

@@ -43,7 +43,7 @@ class HipPlan:
 
     @property
     def parameters(self) -> int:
-        """Weights, tables of learned codes and latents included."""
+        """Count the weights, tables of learned codes and latents included."""
         return sum(part.parameters for part in self.parts)
 
     def macs(self, batch: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""Codes that tell a network where an element is: learned, Fourier features, or frozen random numbers.
+"""Position codes of elements: learned, Fourier features, or frozen random numbers.
 
 Source: HiP (arXiv 2202.10890): codes of few channels, learned by masked auto-encoding; Fourier features as in Perceiver IO
 (arXiv 2107.14795). A code is added to the embedded element, and is the query that reconstructs it.
@@ -14,7 +14,7 @@ from tapetum.systems.hip.layers import Linear, variance_scaling
 
 
 def fourier_features(shape: tuple[int, ...], bands: int) -> Float[np.ndarray, "n f"]:
-    """Code coordinates in -1..1, their sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
+    """Encode coordinates in -1..1 by sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
 
     >>> fourier_features((2, 3), 4).shape
     (6, 18)

@@ -29,7 +29,7 @@ MASKED, CLASSES = "1-masked", "2-classes"
 
 @dataclass(frozen=True)
 class FinishedHip:
-    """What a run ends with."""
+    """Result of a run."""
 
     weights: Path
     """A file for `tapetum.systems.hip.weights.load` and `tapetum embed`."""

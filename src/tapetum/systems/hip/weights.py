@@ -102,7 +102,7 @@ def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
 
 
 def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put weights of the public code into `model`.
+    """Load weights of the public code into `model`.
 
     Raises BadInput, naming module and leaf, for one that is missing, of another shape, not finite, or not part of this network.
     """

@@ -137,7 +137,7 @@ class Captioner(nn.Module):
 
     @property
     def language(self) -> ByteLanguage | ForeignLanguage:
-        """The language model."""
+        """Get the language model."""
         return self._foreign[0] if self.own_language is None else self.own_language
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Captioner":
@@ -184,7 +184,7 @@ class Captioner(nn.Module):
         return self.latents_of(self.cell_means().add(features))
 
     def cell_means(self) -> CellMeans:
-        """Begin the means over time of a stream's tokens."""
+        """Start the means over time of a stream's tokens."""
         return CellMeans(self.config.video.grid[0] * self.config.video.grid[1])
 
     def latents_of(self, means: CellMeans) -> Float[Tensor, "b l w"]:
@@ -278,7 +278,7 @@ class CaptionState:
         return self.logits
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i what row `rows[i]` was."""
+        """Reorder the rows: row i becomes what row `rows[i]` was."""
         self.model.language.reorder(self.cache, rows)
         self.latents, self.logits = self.latents[rows], self.logits[rows]
 

@@ -136,7 +136,7 @@ class VideoConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens of a time step."""
+        """Count rows and columns of tokens of a time step."""
         return self.size[0] // self.tubelet[1], self.size[1] // self.tubelet[2]
 
     @property

@@ -43,12 +43,12 @@ class VideoCost:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all."""
+        """Count all multiply-adds."""
         return self.linear + self.attention + self.patches
 
     @property
     def flops(self) -> int:
-        """Two for a multiply-add."""
+        """Count the FLOPs, two for a multiply-add."""
         return 2 * self.multiply_adds
 
 

@@ -87,7 +87,7 @@ class SyntheticClips:
 
     @property
     def config(self) -> OrderedEventsConfig:
-        """Sizes of videos and galleries."""
+        """Choose the sizes of videos and galleries."""
         return ordered_events_config(self.run)
 
     def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:

@@ -124,7 +124,7 @@ class VideoEncoder(nn.Module):
         )
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
-        """Begin streams: make a state without memories.
+        """Start streams: build a state without memories.
 
         Args:
             batch: streams that go on side by side.

@@ -64,7 +64,7 @@ def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
     """Inflate the image ViT that a reference of `tapetum.encoders.references` stands for. Raises BadInput as both."""
     from tapetum.encoders import references
 
-    image_encoder = references.load(reference)
+    image_encoder = references.load(reference, text=False)
     try:
         return inflate(image_encoder, name, **changes)  # pyright: ignore[reportArgumentType]
     except BadInput as error:

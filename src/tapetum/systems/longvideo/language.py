@@ -1,4 +1,4 @@
-"""Language models that stay as they are: a small decoder over bytes, or any causal model of transformers.
+"""Frozen language models: a small decoder over bytes, or any causal model of transformers.
 
 A `Captioner` lets gated blocks look at a video before each block of one. Texts are padded on the right, so that causal
 attention needs no mask: nothing looks at what follows it.
@@ -31,7 +31,7 @@ class Language(Protocol):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """Its blocks, whose first argument is the hidden states."""
+        """List the model's blocks, whose first argument is the hidden states."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -55,7 +55,7 @@ class Language(Protocol):
         ...
 
     def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
-        """Make row i of a cache what row `rows[i]` was."""
+        """Reorder the rows of a cache: row i becomes what row `rows[i]` was."""
         ...
 
 
@@ -73,7 +73,7 @@ class ByteLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """The blocks of the decoder."""
+        """List the blocks of the decoder."""
         return [*self.decoder.blocks]
 
     def encode(self, text: str) -> list[int]:
@@ -147,7 +147,7 @@ class ForeignLanguage(nn.Module):
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """The blocks."""
+        """List the blocks."""
         return self._blocks
 
     def encode(self, text: str) -> list[int]:

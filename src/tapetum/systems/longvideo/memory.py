@@ -1,4 +1,4 @@
-"""The memory bank of a video encoder: what segments leave behind by layer, which of it stays, and a stream's state.
+"""The memory bank of a video encoder: memories of past segments by layer, which of them are kept, and a stream's state.
 
     MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
         read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
@@ -71,12 +71,12 @@ class StreamState:
 
     @property
     def memories(self) -> int:
-        """Rows of each layer."""
+        """Count the memories of each layer."""
         return len(self.origins)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all memories."""
+        """Count the bytes of all memories."""
         parts = [part for layer in self.layers for part in (layer.rows, layer.weights, *(layer.projected or ()))]
         return sum(part.numel() * part.element_size() for part in parts)
 
@@ -90,7 +90,7 @@ class MemoryBank(nn.Module):
         self.compression = Compression(config) if config.memory == "compressed" else None
 
     def segment(self, state: StreamState, tokens: int, last: bool) -> "SegmentMemory":
-        """Begin a segment of so many tokens; of the last one nothing is stored."""
+        """Start a segment of so many tokens; of the last one nothing is stored."""
         return SegmentMemory(self, state, tokens, last)
 
 
@@ -183,7 +183,7 @@ class SegmentMemory:
         return LayerMemory(rows, weights, projected)
 
     def finish(self) -> StreamState:
-        """Make the state with the memories after this segment."""
+        """Compute the state with the memories after this segment."""
         if not self.writes:
             return self.state
         origins = self.origins if self.remaining is None else [self.origins[row] for row in self.remaining]

@@ -92,13 +92,13 @@ class VideoTextRun:
 
     @property
     def config(self) -> VideoTextConfig:
-        """Config of both towers. Raises BadInput for what there is not."""
+        """Build the config of both towers. Raises BadInput for what there is not."""
         config = named_video_text(self.model, **self.video_changes)
         return replace(config, text=replace(config.text, vocabulary=BYTES))
 
     @property
     def video_changes(self) -> dict[str, Any]:
-        """Settings of the video encoder that the run changes."""
+        """Collect the settings of the video encoder that the run changes."""
         return {
             "size": (self.size, self.size),
             "frames": self.frames,

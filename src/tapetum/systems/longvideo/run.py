@@ -1,4 +1,4 @@
-"""A run of training from clips and texts to a file of weights."""
+"""Training of video encoders, from clips and texts to a file of weights."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -60,7 +60,7 @@ def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSelection:
-    """Which frames of a video are encoded."""
+    """Selection of the frames of a video that are encoded."""
 
     rate: float = 1.0
     """In a second."""
@@ -210,7 +210,7 @@ class VideoEmbedder:
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
+        """Get the device of the model."""
         return self.model.log_scale.device
 
     def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:

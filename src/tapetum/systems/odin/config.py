@@ -11,7 +11,7 @@ Source = Literal["features", "projections", "pixels", "grid", "segments", "given
 
 @dataclass(frozen=True, kw_only=True)
 class OdinConfig:
-    """What of Odin is a choice (arXiv 2203.08777, section 3). Where the paper could not be read, the choice is ours."""
+    """Settings of Odin (arXiv 2203.08777, section 3). Where the paper could not be read, the choice is ours."""
 
     pyramid_width: int = 256
     """Channels of the feature pyramid, of whose finest level masks are made and held; 0: no pyramid, the coarsest map."""

@@ -30,7 +30,7 @@ _UNUSED = "/hidden", "var_ema/counter"
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Make an encoder's file of ours of a checkpoint; `architecture` is resnet-50, resnet-200 and so on."""
+    """Convert a checkpoint to an encoder's file of ours; `architecture` is resnet-50, resnet-200 and so on."""
     factory.save(read(source, architecture), target)
 
 
@@ -55,7 +55,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
 
 
 def haiku_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """Find the network in what a checkpoint holds, and give its tensors in PyTorch's shapes, by module/leaf."""
+    """Read the network in what a checkpoint holds: its tensors in PyTorch's shapes, by module/leaf."""
     modules: dict[str, Mapping[str, Any]] = {}
     for mapping in _mappings(content, _DEEPEST):
         for name, leaves in mapping.items():

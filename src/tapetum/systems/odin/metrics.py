@@ -1,4 +1,4 @@
-"""How well masks found without labels cover objects (Odin, arXiv 2203.08777, section 4.4; CorLoc: Deselaers et al., 2010).
+"""Metrics of masks found without labels (Odin, arXiv 2203.08777, section 4.4; CorLoc: Deselaers et al., 2010).
 
     proposals   the masks of k-means for every k in 1..K: 1 + 2 + ... + K of them, 8,256 for K = 128
     BO          of an object: its best intersection over union with a proposal

@@ -1,4 +1,4 @@
-"""From clusters of an image's features to objects: connected parts that do not belong to the ground.
+"""Objects from clusters of an image's features: connected components that do not belong to the background.
 
     image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
@@ -101,7 +101,7 @@ def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
 
 
 def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "h2 w2"]:
-    """Bring a map of numbers to an image's size: every pixel has that of the cell in which it begins."""
+    """Resize a map of numbers to an image's size: every pixel has that of the cell in which it begins."""
     rows = (np.arange(height) * cells.shape[0]) // height
     columns = (np.arange(width) * cells.shape[1]) // width
     return cells[rows][:, columns]

@@ -22,7 +22,7 @@ from tapetum.systems.odin.sources import kmeans
 def proposals(
     features: Float[Tensor, "d h w"], most: int, metric: Metric = "cosine", seed: int = 0
 ) -> Iterator[Int[np.ndarray, "h w"]]:
-    """Give the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
+    """Compute the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
     vectors = features.flatten(1).T[None]
     if most > vectors.shape[1]:  # before all the others are made
         raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger images to the network")

@@ -1,4 +1,4 @@
-"""Weights of Odin known by name, and how its files are known. Imports no torch.
+"""Weights of Odin known by name, and the headers by which its files are recognised. Imports no torch.
 
 The authors of Odin released none; those of DetCon (google-deepmind/detcon, Apache-2.0), on which it builds, did.
 """

@@ -1,4 +1,4 @@
-"""A run of Odin from images to files."""
+"""Training of Odin, from images to files of weights."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the masks of an image come from: images in, maps of ids out (DetCon, arXiv 2103.10957, section 3.1).
+"""Sources of an image's masks: images in, maps of ids out (DetCon, arXiv 2103.10957, section 3.1).
 
     features      k-means of a network's map                       Odin
     projections   k-means of the projections of every cell         Odin, the other reading

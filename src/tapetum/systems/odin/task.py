@@ -65,7 +65,7 @@ class OdinTask(PretrainTask):
         return byol(self.run.size)
 
     def learner(self, encoder: Encoder) -> nn.Module:
-        """Put pyramid, projector and predictor on the encoder."""
+        """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:

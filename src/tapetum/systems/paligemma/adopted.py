@@ -1,4 +1,4 @@
-"""A vision encoder from elsewhere: an image ViT of `tapetum pretrain`, or one known by name, in the place of SigLIP.
+"""Replacement of SigLIP by another vision encoder: an image ViT of `tapetum pretrain`, or one known by name.
 
     patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
     positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
@@ -26,7 +26,7 @@ def adopted_encoder(reference: str, image_size: int) -> ViT:
     """
     from tapetum.encoders import references
 
-    encoder = references.load(reference)
+    encoder = references.load(reference, text=False)
     try:
         return adopt(encoder, image_size)
     except BadInput as error:

@@ -1,6 +1,6 @@
 """Inference: a model with its tokenizer and its codec of masks; images and prompts in, answers out.
 
-Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `mask_codec`, which this puts together.
+Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `masks.codec`, which this puts together.
 """
 
 import math
@@ -67,7 +67,7 @@ class Reply:
 
     @property
     def score(self) -> float:
-        """Probability of the whole answer."""
+        """Compute the probability of the whole answer."""
         return math.exp(min(0.0, math.fsum(self.log_probabilities)))
 
 
@@ -119,13 +119,13 @@ class Answerer:
 
     @cached_property
     def codec(self) -> MaskCodec:
-        """The codec of masks. Raises BadInput where it is not on this machine."""
+        """Load the codec of masks. Raises BadInput where it is not on this machine."""
         codec = self._codec
         return mask_codec.load(codec, self.device) if isinstance(codec, str) else codec
 
     @property
     def device(self) -> torch.device:
-        """The model's device."""
+        """Get the model's device."""
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
@@ -189,7 +189,7 @@ class Answerer:
         return forced
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
-        """Put rows of ids into one tensor, 0 on the right."""
+        """Pad rows of ids to one tensor, 0 on the right."""
         longest = max(map(len, rows))
         return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
 

@@ -60,12 +60,12 @@ class PaliGemmaConfig:
 
     @property
     def image_size(self) -> int:
-        """Side of the images, in pixels."""
+        """Get the side of the images, in pixels."""
         return self.vision_encoder.image_size[0]
 
     @property
     def image_tokens(self) -> int:
-        """Tokens of one image."""
+        """Count the tokens of one image."""
         return self.vision_encoder.grid[0] * self.vision_encoder.grid[1]
 
 

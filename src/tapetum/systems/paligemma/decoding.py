@@ -93,7 +93,7 @@ class PrefixDecodingState:
         return hidden
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i what row `rows[i]` was; rows may be repeated or left out."""
+        """Reorder the rows: row i becomes what row `rows[i]` was; rows may be repeated or left out."""
         self.cache.reorder(rows)
         self.lengths, self.logits = self.lengths[rows], self.logits[rows]
         if self._valid is not None:

@@ -1,4 +1,4 @@
-"""Images as a network sees them: squashed to a square, -1..1; and which frames of a video it is shown.
+"""Preprocessing of images: resized to a square, values -1..1; and the frames of a video that the model sees.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
 Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
@@ -40,7 +40,7 @@ RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video"
 
 
 def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "reference") -> Float[Tensor, "n 3 size size"]:
-    """Make images of one size square, `size` pixels wide, float32 -1..1. Raises BadInput for other arrays and ways.
+    """Resize images of one size to a square of `size` pixels, float32 -1..1. Raises BadInput for other arrays and ways.
 
     >>> prepare(np.zeros((2, 30, 40, 3), np.uint8), 28).shape
     torch.Size([2, 3, 28, 28])

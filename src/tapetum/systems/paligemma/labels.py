@@ -46,7 +46,7 @@ def label_matches(label: str, things: Sequence[str]) -> bool:
 
 
 def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> ParsedRegions:
-    """Keep boxes and masks of `things`, and note the labels of others as `unasked`."""
+    """Select boxes and masks of `things`, and list the labels of others as `unasked`."""
     if things is None:
         return parsed
     boxes, masks = parsed.boxes, parsed.masks

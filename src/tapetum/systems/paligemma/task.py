@@ -85,13 +85,13 @@ class PaliGemmaTask(Task):
 
     @property
     def soft_locations(self) -> SoftLocationTargets | None:
-        """Targets of locations, where they are a normal distribution."""
+        """Build the soft targets of location tokens, where they are a normal distribution."""
         return (
             SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
         )
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Matrices of vision encoder and projector decay, nothing else does."""
+        """Group the parameters: matrices of vision encoder and projector decay, nothing else does."""
         return reference_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
@@ -117,7 +117,7 @@ class Start:
 
     @property
     def trained(self) -> bool:
-        """True if they are trained weights."""
+        """Check whether they are trained weights."""
         return True
 
     def __call__(self, model: PaliGemma) -> None:
@@ -126,7 +126,7 @@ class Start:
 
 @dataclass(frozen=True)
 class StartFrom(Start):
-    """Take weights from files of tensors: all of the model's, or the vision encoder's (`vision_encoder.*`)."""
+    """Initial weights from files of tensors: all of the model's, or the vision encoder's (`vision_encoder.*`)."""
 
     path: Path
     vision_encoder: Path | None = None
@@ -169,7 +169,7 @@ class StartFrom(Start):
 
 @dataclass(frozen=True)
 class StartFromEncoder(Start):
-    """Take the vision encoder of `adopted_encoder`; all other weights are drawn."""
+    """Initial weights with the vision encoder of `adopted_encoder`; all other weights are drawn."""
 
     reference: str
     image_size: int

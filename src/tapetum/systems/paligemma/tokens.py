@@ -173,7 +173,7 @@ class Tokens:
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all tokens in the order of their numbers; the same whether or not places and masks are among the pieces."""
+        """Hash all tokens in the order of their numbers; the same whether or not locations and masks are among the pieces."""
         count = self._pieces.get_piece_size()
         every = list(range(count))
         pieces, scores = self._pieces.id_to_piece(every), self._pieces.get_score(every)

@@ -1,4 +1,4 @@
-"""Reads the JSON of the Perception Test (arXiv 2305.13786; the public files), and says what in it cannot be.
+"""Reading of the JSON of the Perception Test (arXiv 2305.13786; the public files), and checks of what it holds.
 
     {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
                 grounded_question}}
@@ -82,7 +82,7 @@ def cut_beside(videos: Mapping[str, AnnotatedVideo], path: Path) -> dict[str, An
 
 
 def annotations_of(content: Mapping[str, Any]) -> dict[str, AnnotatedVideo]:
-    """Turn the content of a file into typed videos; raises as `read_annotations`."""
+    """Convert the content of a file to typed videos; raises as `read_annotations`."""
     return {name: _video(name, item) for name, item in content.items()}
 
 

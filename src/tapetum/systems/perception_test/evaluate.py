@@ -1,4 +1,4 @@
-"""One door to the six scores."""
+"""Scoring of predictions for any of the six tasks."""
 
 from collections.abc import Mapping
 from pathlib import Path

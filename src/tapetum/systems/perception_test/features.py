@@ -81,7 +81,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def join_features(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "l cd"]:
-    """Put features of images and sound side by side, the sound's at the moments of the others.
+    """Concatenate features of images and sound, the sound's at the moments of the others.
 
     >>> join_features(np.zeros((3, 1), np.float32), np.array([[0.0], [4.0]], np.float32))[:, 1].tolist()
     [0.0, 2.0, 4.0]

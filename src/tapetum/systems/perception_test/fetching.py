@@ -1,4 +1,4 @@
-"""The public files of the Perception Test, brought into a folder.
+"""Download of the public files of the Perception Test into a folder.
 
     DIR/annotations/*.json          by task, or of all tasks
     DIR/videos/ID.mp4               DIR/audios/ID.wav

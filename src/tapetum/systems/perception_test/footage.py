@@ -47,7 +47,7 @@ class AlignedVideo(Video):
 
     @property
     def remark(self) -> str | None:
-        """What is odd about it, for a person."""
+        """Describe where the video and its annotations differ, for a person."""
         decoded, annotated = len(self._whole), self.metadata.frames
         if decoded == annotated:
             return None

@@ -1,4 +1,4 @@
-"""Lists beside the annotations of the Perception Test: which videos are of a challenge, and where videos end for questions.
+"""Lists beside the annotations of the Perception Test: videos of a challenge, and the times at which videos are cut.
 
     *_id_list.csv              ids, in one line or many; a word such as video_id at the head is no id
     cut_frame_mapping_*.json   {video id: frame}: the end of a cup game or of a tower gives the answer away, so whoever answers

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True)
 class PredictionFinding:
-    """Something that is wrong with predictions."""
+    """One problem of predictions."""
 
     name: str
     """Its kind, such as unknown-video."""
@@ -81,7 +81,7 @@ class FindingCollector:
         self.predictions, self.video = predictions, video
 
     def add(self, name: str, item: str, text: str, error: bool = True) -> None:
-        """Note that something is wrong with an item."""
+        """Record that something is wrong with an item."""
         where = f"{self.video}, {item}" if item else self.video
         self.predictions.findings.append(PredictionFinding(name, where, text, error))
 

@@ -1,4 +1,4 @@
-"""Reads the items of predictions: tracks of boxes and points, actions and sounds, answers; see `predictions`."""
+"""Parsing of the items of predictions: tracks of boxes and points, actions and sounds, answers; see `predictions`."""
 
 import re
 from collections.abc import Mapping, Sequence

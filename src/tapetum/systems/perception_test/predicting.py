@@ -56,7 +56,7 @@ def predict_videos(
     progress: Callable[[int, int], None] = lambda done, total: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Path]:
-    """Predict for all videos of which something is asked; give the file of each task.
+    """Predict for all videos that have a task; returns the file of each task.
 
     Args:
         annotations: of the videos.

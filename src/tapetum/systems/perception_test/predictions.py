@@ -1,4 +1,4 @@
-"""Reads predictions in the forms in which the servers of the Perception Test take them, and finds what is wrong with them.
+"""Reading of predictions in the forms that the servers of the Perception Test take, and the findings about them.
 
     object     {video: [{id, bounding_boxes [[x1, y1, x2, y2] ...], frame_ids}]}
     point      {video: {point_tracking: [{id, points [[ys], [xs]], frame_ids}]}}

@@ -41,7 +41,7 @@ class Public:
 
     @property
     def below(self) -> str:
-        """Its place below `SOURCE`."""
+        """Build the file's path below `SOURCE`."""
         return f"{'zip_data' if self.endings else 'misc'}/{self.name}"
 
 

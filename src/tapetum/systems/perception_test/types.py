@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Of a video."""
+    """Metadata of a video."""
 
     video_id: str
     split: str
@@ -31,17 +31,17 @@ class Metadata:
 
     @property
     def seconds(self) -> float:
-        """Length of the video."""
+        """Compute the length of the video."""
         return self.frames / self.frame_rate
 
     def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
-        """Turn shares (x, y) or (x1, y1, x2, y2) into raster pixels."""
+        """Convert shares (x, y) or (x1, y1, x2, y2) to raster pixels."""
         return shares * np.resize(np.array(self.size[::-1], np.float64), shares.shape[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectTrack:
-    """Where an object is."""
+    """Boxes of an object over time."""
 
     id: int
     label: str
@@ -57,7 +57,7 @@ class ObjectTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class PointTrack:
-    """Where a point is, in the frames in which it can be seen."""
+    """Positions of a point, in the frames in which it can be seen."""
 
     id: int
     label: str

@@ -1,4 +1,4 @@
-"""What a step of a run costs, from its settings alone: no images, no memory, no multiplication.
+"""Cost of a step of a run, from its settings alone: no images, no memory, no multiplication.
 
 After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
 """
@@ -38,7 +38,7 @@ class _Blank:
 
 
 def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
-    """Say what a step on so many images costs (those of the run's batch by default), in closed form.
+    """Count what a step on so many images costs (those of the run's batch by default), in closed form.
 
     Raises BadInput for encoder and method that do not go together.
     """

@@ -36,7 +36,7 @@ class ImageSequence(Protocol):
 
 @dataclass(frozen=True)
 class NoImages:
-    """Stands for images where only what is known of them is wanted."""
+    """Placeholder for images where only what is known of them is needed."""
 
     count: int
 
@@ -87,7 +87,7 @@ class ShuffledImages(Dataset[TrainingImage]):
 
     @cached_property
     def order(self) -> Shuffle:
-        """Which image is shown when."""
+        """Shuffle the images: which is shown when."""
         return Shuffle(len(self.source), self.seed)
 
     def __getitem__(self, number: int) -> TrainingImage:

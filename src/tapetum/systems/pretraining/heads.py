@@ -15,7 +15,7 @@ class Learner(nn.Module):
 
 
 def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last_norm: bool = False) -> nn.Sequential:
-    """Make linear layers with batch norm and ReLU between; `last_norm`: a batch norm without gain after the last, too.
+    """Build linear layers with batch norm and ReLU between; `last_norm`: a batch norm without gain after the last, too.
 
     SimCLR (arXiv 2002.05709, section 4.2), BYOL (2006.07733, section 3.3), MoCo v3 (2104.02057, with 3 layers).
     """
@@ -30,7 +30,7 @@ def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last
 
 
 def use_batch_statistics(teacher: nn.Module) -> nn.Module:
-    """Let the batch norms of a network in eval mode use the statistics of each batch, and follow none; returns it.
+    """Set the batch norms of a network in eval mode to use the statistics of each batch, and follow none; returns it.
 
     So the moving averages of BYOL and DINO normalise as their students do, as published.
     """

@@ -221,9 +221,9 @@ def is_trained(encoder: str) -> bool:
         return True
     if encoder in names() or is_reference(encoder, "encoder"):
         return False
-    from tapetum.hub.registry import known
+    from tapetum.hub.registry import entry_of
 
-    return Path(encoder).exists() or "=" in encoder or encoder in known()
+    return Path(encoder).exists() or "=" in encoder or entry_of(encoder) is not None
 
 
 @lru_cache(maxsize=2)
@@ -231,7 +231,7 @@ def trained_encoder(reference: str) -> "Encoder":
     """Load the encoder of a reference (`tapetum.encoders.references`)."""
     from tapetum.encoders.references import load
 
-    return load(reference.removeprefix(WEIGHTS))
+    return load(reference.removeprefix(WEIGHTS), text=False)
 
 
 def trained_architecture(reference: str, size: int) -> Architecture:

@@ -1,4 +1,4 @@
-"""A run of pre-training from images to the file of an encoder."""
+"""Training of an encoder by a method of pre-training, from images to a file of weights."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _WARMUP_AT_MOST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a run will cost: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
+    """Predicted cost of a run: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
 
     steps: int
     """Of the run."""
@@ -45,22 +45,22 @@ class Prediction:
 
     @property
     def flops(self) -> int:
-        """Of the whole run."""
+        """Count the FLOPs of the whole run."""
         return self.steps * self.flops_per_step
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """Predict the seconds of the whole run."""
         step = max(self.step_s, self.views_s / self.workers) if self.workers else self.step_s + self.views_s
         return self.start_s + self.steps * step
 
     @property
     def cpu_seconds(self) -> float:
-        """Of the whole run, as its ledger counts them."""
+        """Predict the CPU seconds of the whole run, as its ledger counts them."""
         return self.cpu_start_s + self.steps * self.cpu_step_s
 
     def lines(self) -> list[str]:
-        """Say it."""
+        """Write the prediction for people."""
         share = self.views_s / max(self.workers, 1) / self.step_s
         slower = ", which is what the run will wait for: give more --workers" if self.workers and share > 1 else ""
         makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
@@ -73,7 +73,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What a finished run leaves."""
+    """Results of a finished run."""
 
     encoder: Path
     """File of the encoder, which `tapetum embed --model` takes."""
@@ -159,7 +159,7 @@ def run_task(
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
-    """Do the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
+    """Run the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
     measured = rehearse(task, config, seconds)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)
@@ -182,7 +182,7 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
 
 
 def duration(seconds: float) -> str:
-    """Say how long that is.
+    """Write a duration in seconds, minutes or hours.
 
     >>> duration(50), duration(5000), duration(200_000)
     ('50 s', '83 min', '55.6 h')

@@ -1,4 +1,4 @@
-"""Images to learn from, read from wherever they lie.
+"""Readers of images to learn from: folders, parquet files, shards, CIFAR.
 
 a folder                    images in it and below; the folder that an image lies in may be its class, and a text beside
                             it (cat.txt beside cat.jpg) its caption

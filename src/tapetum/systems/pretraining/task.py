@@ -73,7 +73,7 @@ class PretrainTask(Task):
 
     @abstractmethod
     def learner(self, encoder: Encoder) -> nn.Module:
-        """Put the method's heads on the encoder; what it returns has it as `encoder`."""
+        """Add the method's heads to the encoder; what it returns has it as `encoder`."""
 
     @abstractmethod
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:

@@ -12,7 +12,7 @@ from tapetum.core.fields import check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class TapirConfig:
-    """Everything needed to build a tracker; the defaults are the published TAPIR."""
+    """All sizes and options of a TAPIR network; the defaults are the published TAPIR."""
 
     causal: bool = False
     """Temporal convolutions look only at the past, so that frames can arrive one by one."""

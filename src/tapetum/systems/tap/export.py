@@ -1,4 +1,4 @@
-"""A tracker as a program for other runtimes: torch.export (.pt2) and ONNX (.onnx).
+"""Export of a tracker for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
 Sizes are fixed when a program is made: frames, height and width, points. Images are float32 in -1..1, channels last; queries
 are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.

@@ -26,16 +26,16 @@ from tapetum.types import Tracks, Tracks3D
 
 
 class Points3D(Protocol):
-    """What a 3D tracker returns, such as a `Tracks3D`."""
+    """Result of a 3D tracker, such as a `Tracks3D`."""
 
     @property
     def xyz(self) -> np.ndarray:
-        """(n, t, 3): X, Y, Z in the camera of each frame, in metres or in a scale of the tracker's own."""
+        """Get the positions (n, t, 3): X, Y, Z in the camera of each frame, in metres or in a scale of the tracker's own."""
         ...
 
     @property
     def visible(self) -> np.ndarray:
-        """bool (n, t): True where the point can be seen."""
+        """Get the visibility, bool (n, t): True where the point can be seen."""
         ...
 
 
@@ -105,7 +105,7 @@ def query_depth(
 
 
 def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
-    """Make `track` of a tracker that only goes forward: run it on the clip and on the clip reversed, and join the two.
+    """Build `track` from a tracker that only goes forward: run it on the clip and on the clip reversed, and join the two.
 
     What comes before a query's frame is taken from the reversed run; the query's own frame from the forward one. Of the paper's
     baselines, a tracker that was not run so scored 6.3 instead of 10.9 (issue 133 of the public code).

@@ -1,4 +1,4 @@
-"""What the metrics of TAPVid-3D count: points by truth, prediction and nearness, for each track or each neighbourhood.
+"""Counts for the metrics of TAPVid-3D: points by truth, prediction and nearness, for each track or each neighbourhood.
 
 All thirteen numbers follow from how many points are (visible or not, predicted visible or not, within 0, 1, ... 5 of the
 five thresholds), so points are told apart once and counted once.

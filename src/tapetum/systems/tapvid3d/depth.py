@@ -45,7 +45,7 @@ SAME_SURFACE = 0.05
 
 
 class DepthSource(Protocol):
-    """What gives depth to frames."""
+    """Interface of sources of depth."""
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
         """Compute a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""

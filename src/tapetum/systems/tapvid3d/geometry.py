@@ -1,4 +1,4 @@
-"""From metres to pixels and back: a pinhole camera in OpenCV's axes (x right, y down, z forward).
+"""Projection of points in metres to pixels and back: a pinhole camera in OpenCV's axes (x right, y down, z forward).
 
 Pixels are raster pixels (x, y), the centre of the top-left one at (0.5, 0.5). Intrinsics are (fx, fy, cx, cy) in these pixels.
 """

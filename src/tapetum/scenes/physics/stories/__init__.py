@@ -1,4 +1,4 @@
-"""Named stories drawn from a seed: who stands where, what sets things off, what a hand does until the time is over."""
+"""Named stories drawn from a seed: the first poses, what sets things in motion, and the hand's actions until the end."""
 
 from tapetum.scenes.physics.stories import handling, moving
 from tapetum.scenes.physics.stories.common import Act, Story

@@ -1,4 +1,4 @@
-"""Helpers of the stories: objects at random, free places, rollers, and something to do when all is done."""
+"""Helpers of the stories: objects at random, free places, rollers, and actions for the time that is left."""
 
 from collections.abc import Callable
 
@@ -77,7 +77,7 @@ def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
 
 
 def within_reach(hand: Hand, bodies: list[int]) -> list[int]:
-    """Keep the bodies that are on the support, not too far out and not moving."""
+    """Select the bodies that are on the support, not too far out and not moving."""
     poses, pixel_motion = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
     return [
         j

@@ -18,7 +18,7 @@ def _flat(scene: SceneBuilder, body: int) -> np.ndarray:
 
 
 def stack(scene: SceneBuilder) -> Act:
-    """A hand builds a tower of blocks and may knock it down."""
+    """Build a story in which a hand stacks a tower of blocks and may knock it down."""
     rng = scene.rng
     blocks = [scene.add(noun) for noun in rng.choice(["block", "block", "brick", "puck", "box"], int(rng.integers(3, 6)))]
     blocks = [j for j in blocks if j >= 0]
@@ -56,7 +56,7 @@ def _lean(hand: Hand, bowl: int, home: np.ndarray) -> int:
 
 
 def pour(scene: SceneBuilder) -> Act:
-    """A hand pours small balls from a cup into a bowl or bucket."""
+    """Build a story in which a hand pours small balls from a cup into a bowl or bucket."""
     rng = scene.rng
     x = float(rng.uniform(0.1, 0.14))
     cup = scene.add("cup", (-x, float(rng.normal(0, 0.02))))
@@ -91,7 +91,7 @@ def pour(scene: SceneBuilder) -> Act:
 
 
 def carry(scene: SceneBuilder) -> Act:
-    """A cup with something in it is carried about."""
+    """Build a story in which a cup with something in it is carried about."""
     rng = scene.rng
     cup = scene.add("cup", (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.08, 0.08))))
     shape = scene.bodies[cup].shape
@@ -117,7 +117,7 @@ def carry(scene: SceneBuilder) -> Act:
 
 
 def put_and_take(scene: SceneBuilder) -> Act:
-    """A hand puts small things into a bowl and takes some out again."""
+    """Build a story in which a hand puts small things into a bowl and takes some out again."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bowl", "bucket")), tuple(rng.normal(0, 0.05, 2)))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)
@@ -153,7 +153,7 @@ def put_and_take(scene: SceneBuilder) -> Act:
 
 
 def cups_shuffle(scene: SceneBuilder) -> Act:
-    """Upturned cups, a ball under one of them, are moved about; which one hides the ball?"""
+    """Build a story of upturned cups that are moved about, a ball under one of them: which one hides the ball?"""
     rng = scene.rng
     scene.azimuth = float(-np.pi / 2 + rng.uniform(-0.35, 0.35))
     top = float(rng.uniform(0.036, 0.04))
@@ -198,7 +198,7 @@ def cups_shuffle(scene: SceneBuilder) -> Act:
 
 
 def cover(scene: SceneBuilder) -> Act:
-    """A thing is covered with a cup or a cloth and uncovered again."""
+    """Build a story in which a thing is covered with a cup or a cloth and uncovered again."""
     rng = scene.rng
     if rng.random() < 0.5:
         thing = scene.add(one_of(rng, ("ball", "dice", "egg")), (-0.12, float(rng.normal(0, 0.03))))
@@ -234,7 +234,7 @@ def cover(scene: SceneBuilder) -> Act:
 
 
 def mixture(scene: SceneBuilder) -> Act:
-    """A bit of everything among many things."""
+    """Build a story with a bit of everything among many things."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bucket")), tuple(rng.uniform(-1, 1, 2) * np.array([0.14, 0.08])))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)

@@ -11,7 +11,7 @@ from tapetum.scenes.physics.stories.common import Act, add_roller, aim, distract
 
 
 def fall(scene: SceneBuilder) -> Act:
-    """Things fall; a hand takes them up and drops them again."""
+    """Build a story in which things fall, and a hand takes them up and drops them again."""
     rng = scene.rng
     others = distract(scene, 1, 3, SMALL)
     things = []
@@ -60,7 +60,7 @@ def roll(scene: SceneBuilder) -> Act:
 
 
 def slide(scene: SceneBuilder) -> Act:
-    """Flat things slide and stop by friction; a hand pushes some."""
+    """Build a story in which flat things slide and stop by friction, and a hand pushes some."""
     rng = scene.rng
     for _ in range(int(rng.integers(1, 3))):
         side = float(rng.choice([-1, 1]))
@@ -83,7 +83,7 @@ def slide(scene: SceneBuilder) -> Act:
 
 
 def collide(scene: SceneBuilder) -> Act:
-    """A rolling or sliding thing hits others; a hand pushes one into another."""
+    """Build a story in which a rolling or sliding thing hits others, and a hand pushes one into another."""
     rng = scene.rng
     target = scene.add(one_of(rng, ("ball", "block", "can", "candle", "puck", "cone")), tuple(rng.normal(0, 0.03, 2)))
     for side in (-1.0, 1.0)[: int(rng.integers(1, 3))]:
@@ -108,7 +108,7 @@ def collide(scene: SceneBuilder) -> Act:
 
 
 def topple(scene: SceneBuilder) -> Act:
-    """A tower or a row of tall things is knocked over by a ball or a hand."""
+    """Build a story in which a tower or a row of tall things is knocked over by a ball or a hand."""
     rng = scene.rng
     tall = []
     if rng.random() < 0.5:
@@ -151,7 +151,7 @@ def topple(scene: SceneBuilder) -> Act:
 
 
 def spin(scene: SceneBuilder) -> Act:
-    """A hand takes things from above and spins them."""
+    """Build a story in which a hand takes things from above and spins them."""
     rng = scene.rng
     things = distract(scene, 3, 5, ("puck", "block", "ball", "egg", "lemon", "cone", "dice", "brick", "can"))
 
@@ -163,7 +163,7 @@ def spin(scene: SceneBuilder) -> Act:
 
 
 def occluder(scene: SceneBuilder) -> Act:
-    """Things roll behind a board; a hand carries others there."""
+    """Build a story in which things roll behind a board, and a hand carries others there."""
     rng = scene.rng
     front = scene.azimuth
     yaw = front + np.pi / 2 + float(rng.normal(0, 0.15))

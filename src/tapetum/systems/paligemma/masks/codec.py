@@ -11,7 +11,7 @@ Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) an
 Of an image, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
 antialias); `locations.paste` lays it back.
 
-How it is learned stands in `mask_task`. Differs from the paper: this project's own codec, which comes along as
+How it is learned stands in `masks.task`. Differs from the paper: this project's own codec, which comes along as
 `paligemma-masks`, has the same layout with fewer channels.
 """
 
@@ -159,7 +159,7 @@ def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
 
 
 def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> MaskCodec:
-    """Make a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
+    """Build a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
 
     Raises BadInput, naming it, for a tensor that is missing, of another shape, not finite, or not part of it.
     """
@@ -221,7 +221,7 @@ def load(
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Make a file of ours of `vae-oid.npz`."""
+    """Convert `vae-oid.npz` to a file of ours."""
     save(_from_npz(source), target, torch.float32)
 
 

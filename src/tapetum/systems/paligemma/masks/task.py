@@ -5,7 +5,7 @@ Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving av
     loss = mean (decoded - mask)^2 + commitment x mean (features - stop(code))^2         masks from -1 to 1
     code = moving average of the features nearest to it; gradients pass the choice straight through
 
-Differs from it: see `mask_config`.
+Differs from it: see `masks.config`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,7 @@ class MaskCodecTask(Task):
         return LearningCodec(self.run)
 
     def dataset(self) -> MaskCrops:
-        """Return the data set of masks by number."""
+        """Build the data set of masks by number."""
         return self.masks
 
     def loss(self, model: nn.Module, batch: Float[Tensor, "n 64 64"], context: StepContext) -> tuple[Tensor, dict[str, Any]]:

@@ -36,7 +36,7 @@ SHARE = 0.3
 
 @dataclass(frozen=True)
 class AttentionTargets:
-    """What each text token of a packed batch should attend to."""
+    """Targets of the attention of each text token of a packed batch."""
 
     index: Int[Tensor, "e t"]
     """Row of `patches`; -1 where the token may attend to anything."""

@@ -1,4 +1,4 @@
-"""Scores of answers that are places: RefCOCO, detection, spotting. See `transfer_scores`.
+"""Scores of answers that are boxes: RefCOCO, detection, spotting. See `transfer.scores`.
 
 RefCOCO, as the reference: the first four places and sixteen codes of an answer count, whatever follows; fewer, an unknown
 number, a box without a pixel: overlap 0, counted as invalid.

@@ -12,7 +12,7 @@ from lines of JSON, DIR/SPLIT.jsonl beside the images:
 `id` may be left out: the number of the line, from 0. Captions are answers without a question. Words that nobody could read are
 "###". A task whose prompt is not published says it in `question`.
 
-Nothing is decoded here, and torch is not imported; `transfer_samples` makes samples.
+Nothing is decoded here, and torch is not imported; `transfer.samples` makes samples.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,7 +92,7 @@ def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence
 
 
 def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
-    """Leave out examples whose video is not there, as many are no more; each file is looked for once."""
+    """Remove examples whose video is not there, as many are no more; each file is looked for once."""
     known: dict[Path, bool] = {}
     return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
 

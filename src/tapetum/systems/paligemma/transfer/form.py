@@ -1,7 +1,7 @@
 """The description of a transfer task: its examples, prompt, recipes and metric.
 
 Source: PaliGemma (arXiv 2407.07726, 3.3 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs. The tasks
-themselves are in `transfers`. Imports no torch.
+themselves are in `transfer.tasks`. Imports no torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +106,7 @@ class Transfer:
     start: str = ""
     """The task whose model is tried on this one."""
     reader: str = "lines"
-    """Name in `transfer_data.READERS`; lines: the layout of ours for sets that have none of their own here."""
+    """Name in `transfer.data.READERS`; lines: the layout of ours for sets that have none of their own here."""
     train: tuple[str, ...] = ()
     """Splits that are learned, as the reader calls them."""
     evaluate: tuple[str, ...] = ("test",)
@@ -188,7 +188,7 @@ def at(
     smooth: float = 0.0,
     **more: Any,
 ) -> dict[int, Recipe]:
-    """Make the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    """Build the same recipe for several sizes, its numbers in the order in which the paper writes them."""
     made = Recipe(
         epochs=epochs,
         batch_size=batch,
@@ -204,5 +204,5 @@ def at(
 def tried(
     name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
 ) -> Transfer:
-    """Make a task that is not learned: a model of the task `start` is tried on it."""
+    """Build a task that is not learned: a model of the task `start` is tried on it."""
     return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)

@@ -1,4 +1,4 @@
-"""Transfer tasks whose answers are words: questions about images. See `transfers`, which has all tasks."""
+"""Transfer tasks whose answers are words: questions about images. See `transfer.tasks`, which has all tasks."""
 
 from tapetum.systems.paligemma.transfer.form import Recipe, Transfer, at, tried
 

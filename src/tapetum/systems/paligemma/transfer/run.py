@@ -126,7 +126,7 @@ class TransferStart(Start):
 
     @property
     def trained(self) -> bool:
-        """True if they are trained weights."""
+        """Check whether they are trained weights."""
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
@@ -155,7 +155,7 @@ class TransferStart(Start):
 
 
 def low_rank(model: PaliGemma, run: PaliGemmaTransfer) -> None:
-    """Let low-rank changes of the decoder's layers learn, and nothing else: batch norms stay as they are too."""
+    """Add low-rank changes to the decoder's layers, which alone learn: batch norms stay as they are too."""
     names = add_lora(model.language.blocks, run.lora_rank, run.lora_alpha)
     changes = tuple(f"language.blocks.{name}.parametrizations.weight.0." for name in names)
     freeze_where(model, lambda name: not name.startswith(changes))
@@ -182,7 +182,7 @@ class TransferTask(PaliGemmaTask):
 
 
 def all_text(rows: TextRows) -> TextRows:
-    """Make all text after BOS a suffix, so that it is causal and learned.
+    """Move all text after BOS into the suffix, so that it is causal and learned.
 
     >>> rows = TextRows(torch.tensor([0]), torch.tensor([[2, 9, 4, 0]]), torch.tensor([[7, 1]]), torch.ones(1, 2).bool())
     >>> moved = all_text(rows)

@@ -143,7 +143,7 @@ def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TaskSamples
 
 
 def codec_of(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
-    """Name the codec of masks whose codes a model speaks."""
+    """Choose the codec of masks whose codes a model writes."""
     official = config.language.vocabulary >= OFFICIAL_ROWS
     return run.codec or (mask_codec.OFFICIAL if official else mask_codec.DEFAULT)
 
@@ -184,7 +184,7 @@ class TaskChecks(Checks):
 
 
 def spaced_subset(examples: Sequence[TransferExample], most: int | None) -> list[TransferExample]:
-    """Take up to `most` examples, spread over all in their order.
+    """Select up to `most` examples, spread over all in their order.
 
     >>> spaced_subset("abcdefgh", 3)  # type: ignore[arg-type]
     ['a', 'c', 'f']

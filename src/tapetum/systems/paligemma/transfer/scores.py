@@ -7,7 +7,7 @@ which is what POPE reports.
 Intervals of 95%: Wilson's where an answer is right or wrong and no image is asked about twice; else samples drawn anew, whole
 images at a time. CIDEr's take the weights of words as given. Average precision, F1 of spotting and error rates have none.
 
-Differs from the reference: answers of MMVP are compared in lower case. Places are in `transfer_place_scores`.
+Differs from the reference: answers of MMVP are compared in lower case. Places are in `transfer.box_scores`.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence

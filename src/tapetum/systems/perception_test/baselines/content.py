@@ -36,13 +36,13 @@ class VideoContent:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height at which it is shown; it is never enlarged."""
+        """Compute width and height at which it is shown; it is never enlarged."""
         height, width = self.metadata.size
         return parse_size(min(self.side, max(width, height)), width, height)
 
     @property
     def count(self) -> int:
-        """Number of frames that are shown."""
+        """Count the frames that are shown."""
         return self.metadata.frames if self.end is None else self.end
 
     def until(self, end: int | None) -> "VideoContent":
@@ -53,7 +53,7 @@ class VideoContent:
 
     @cached_property
     def frames(self) -> UInt8[np.ndarray, "t h w 3"]:
-        """All frames, small. Raises BadInput for a video that is not there or cannot be read."""
+        """Decode all frames, made small. Raises BadInput for a video that is not there or cannot be read."""
         if self._whole is not None:
             return self._whole.frames[: self.count]
         width, height = self.size
@@ -65,7 +65,7 @@ class VideoContent:
 
     @cached_property
     def sound(self) -> Float32[np.ndarray, " n"]:
-        """Samples -1..1 at `SOUND_RATE`; none of a video without sound."""
+        """Read the samples -1..1 at `SOUND_RATE`; none of a video without sound."""
         if self._whole is not None:
             return self._whole.sound[: round(self.count / self.metadata.frame_rate * SOUND_RATE)]
         return footage_sound(self._require(self.path or self.sound_path), self.sound_path, self.metadata, SOUND_RATE)

@@ -1,4 +1,4 @@
-"""Task 6: words find boxes in a frame, a tracker of points carries them, and each thing so followed is an answer or not.
+"""Task 6, grounded questions: objects detected by words in a frame, tracked through the video, and chosen as answers.
 
     words ──► boxes in some frame ──► things through the video (`tracks.follow`) ──► ranked for each question
       │

@@ -1,4 +1,4 @@
-"""Task 5: an option is chosen, by what was right before, or by a model that says how well each fits the video.
+"""Task 5, multiple choice: the option by its frequency among right answers, or by a model's score for the video.
 
     frequency    of the right answers to the same question in the train split, `shots` drawn without replacement (all for -1,
                  none for 0) vote; equal votes, and questions never met, by the lot. No video is looked at (section 4.5, README)

@@ -56,7 +56,7 @@ class TrackedPlaces:
         self.tracker = tracker
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Follow the objects, the points, or both."""
+        """Track the objects, the points, or both."""
         objects = list(video.objects) if "object" in tasks else []
         points = list(video.points) if "point" in tasks else []
         scale = np.array(content.size, np.float64)

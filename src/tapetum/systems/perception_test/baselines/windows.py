@@ -1,4 +1,4 @@
-"""Tasks 3 and 4 without looking: where in a video the segments of each class mostly are, as the train split has it.
+"""Tasks 3 and 4 by priors alone: the most common segments of each class in the train split, without the video.
 
 Of a class, windows (as shares of the length of a video) are chosen one after the other among its own segments: each time the
 one that matches most videos' segments which no earlier window has matched, by an overlap of a half or more. Its score is the
@@ -27,7 +27,7 @@ class PriorWindows:
         self.windows = {task: _windows(train, task, most) for task in ("action", "sound")}
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
-        """Put the windows on a video."""
+        """Predict the windows for a video."""
         predictions: dict[str, Any] = {}
         for task in tasks:
             if not self.windows[task]:

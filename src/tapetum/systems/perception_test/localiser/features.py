@@ -53,7 +53,7 @@ class LogMel:
     """Log-mel spectrogram of the sound."""
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Make them of the video's sound."""
+        """Compute the features of the video's sound."""
         return log_mel(content.sound)
 
 
@@ -65,7 +65,7 @@ class EncoderFeatures:
         self.encoder, self.grid, self.rate = encoder.eval(), grid, rate
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Make them of the video's frames."""
+        """Compute the features of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
@@ -86,7 +86,7 @@ class JoinedFeatures:
         self.sources = sources
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
-        """Make each, at the length of the first."""
+        """Read the features of each source, at the length of the first."""
         first, *others = (source.read(name, content) for source in self.sources)
         for other in others:
             first = join_features(first, other)

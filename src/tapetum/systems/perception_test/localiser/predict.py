@@ -1,4 +1,4 @@
-"""A localiser as a predictor of tasks 3 and 4."""
+"""Prediction of tasks 3 and 4 by a localiser."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run of the localiser from annotations and videos to a file of weights."""
+"""Training of the localiser, from annotations and videos to a file of weights."""
 
 import json
 from collections.abc import Callable, Mapping

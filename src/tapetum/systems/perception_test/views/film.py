@@ -1,4 +1,4 @@
-"""A video as one data URI that browsers play: as it is where they can, else coded anew, smaller, with its sound."""
+"""Encoding of a video as one data URI that browsers play: as it is where they can, else coded anew, smaller, with its sound."""
 
 import base64
 import os

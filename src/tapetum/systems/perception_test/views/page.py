@@ -1,4 +1,4 @@
-"""A video of the Perception Test as one HTML page: images and sound, tracks over them, a time line, questions, predictions.
+"""The HTML page of a video of the Perception Test: images and sound, tracks over them, time line, questions, predictions.
 
 The page is `page.html` with `page.css`, the script `page.js` and the video as a data URI in it. All but what is drawn on the
 video is plain HTML, made here and in `panel`, `time_line` and `cards`. The element "data" holds

@@ -1,4 +1,4 @@
-"""Beside the video: what is drawn on it, its tracks by name, scores, and what is wrong with predictions."""
+"""The panel beside the video: what is drawn on it, its tracks by name, scores, and findings about predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

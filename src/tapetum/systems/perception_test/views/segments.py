@@ -57,7 +57,7 @@ def segments(contents: Contents, task: str) -> list[SegmentBar]:
 
 
 def class_rows(contents: Contents, task: str) -> tuple[list[ClassRow], int]:
-    """Lay out actions or sounds by class, and count the predicted ones of classes that are left out.
+    """Arrange actions or sounds by class, and count the predicted ones of classes that are left out.
 
     First come classes that there are, by their first segment, then those that are only predicted, by their best score.
     """

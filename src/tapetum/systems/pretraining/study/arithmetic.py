@@ -1,4 +1,4 @@
-"""Claims F1 and F3 of the notes: what methods cost beside each other, from shapes alone and so the same on every machine."""
+"""Claims F1 and F3 of the notes: relative costs of the methods, from shapes alone and so the same on every machine."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -26,7 +26,7 @@ _HEADS: Mapping[str, Mapping[str, Any]] = {
 
 @cache
 def ratios() -> tuple[bool, str]:
-    """Say whether all ratios of F1 are what they should be, and what they are."""
+    """Check whether all ratios of F1 are what they should be, and list them."""
     lines, right = [], True
     for (encoder, change), expected in RATIOS.items():
         one = _small("supervised", encoder, change)
@@ -39,7 +39,7 @@ def ratios() -> tuple[bool, str]:
 
 @cache
 def overheads() -> tuple[bool, str]:
-    """Say whether F3 holds for ViT-S, B and L at 224 pixels with the published heads, and the ratios to supervised."""
+    """Check whether F3 holds for ViT-S, B and L at 224 pixels with the published heads, and list the ratios to supervised."""
     ratios_by_method: dict[str, list[float]] = {"clip": [], "mae": []}
     for encoder in ("vit-small-16", "vit-base-16", "vit-large-16"):
         one = _published("supervised", encoder)

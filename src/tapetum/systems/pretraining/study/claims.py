@@ -83,7 +83,7 @@ def planned(plan: StudyPlan, size: str, method: str | None = None) -> list[float
 
 
 def pairs_of_sizes(plan: StudyPlan, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Give the smallest and the largest network of each family that has two."""
+    """Yield the smallest and the largest network of each family that has two."""
     cost = {s.size: s.forward_flops for s in settings.groups}
     for family in dict.fromkeys(size.family for size in plan.sizes.values()):
         names = sorted((n for n, size in plan.sizes.items() if size.family == family and n in cost), key=lambda n: cost[n])

@@ -28,7 +28,7 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 @lru_cache(maxsize=2)
 def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
-    """Give the images of which variants are made."""
+    """Read the images of which variants are made."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
     return read_source(Path(plan.data), captions=captions)
@@ -44,14 +44,14 @@ class Kept:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names."""
+        """List the names of the classes."""
         return self.names
 
     def __len__(self) -> int:
         return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Give image k."""
+        """Get image k and its truth."""
         return self.images[k], self.truths[k].astype(np.int64)
 
 

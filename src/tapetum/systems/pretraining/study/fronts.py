@@ -1,4 +1,4 @@
-"""Which points are worth their cost, and how sure that is.
+"""Pareto fronts of accuracy against cost, and their uncertainty.
 
 A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
 
@@ -27,7 +27,7 @@ _TOGETHER = 1 << 22
 
 
 def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
-    """Take the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
+    """Compute the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
 
     >>> float(mean_iou(np.array([[1, 0], [1, 2]])))
     0.5833333333333333
@@ -48,11 +48,11 @@ class RunGroup:
 
     @property
     def samples(self) -> Float[np.ndarray, " draws"]:
-        """Of the mean of the rows' scores."""
+        """Sample the mean of the rows' scores."""
         return self.by_seed.mean(0)
 
     def minus(self, other: "RunGroup") -> tuple[float, Float[np.ndarray, " draws"]]:
-        """Give the difference to another setting, and samples of it: on the seeds that both have, where there are some.
+        """Compute the difference to another setting, and samples of it: on the seeds that both have, where there are some.
 
         The seed also orders and crops the images of the transfer, so a lucky one is lucky for all.
         """
@@ -73,22 +73,22 @@ class RunGroup:
 
     @property
     def key(self) -> tuple[str, str, float, str]:
-        """What tells it from others."""
+        """Get the key that distinguishes it from others."""
         return key_of(self.rows[0])
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of 95 % of the samples."""
+        """Compute the interval of 95 % of the samples."""
         return interval(self.samples)
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[str, str, float, str]:
-    """Say of which setting a row is: size, method, budget, variant."""
+    """Read the setting of a row: size, method, budget, variant."""
     return str(row["size"]), str(row["method"]), float(row["budget"]), str(row["variant"])
 
 
 def interval(samples: Float[np.ndarray, " draws"], questions: int = 1) -> tuple[float, float]:
-    """Give the ends between which 95 % of the samples lie; of several questions at once, 95 % of all (Bonferroni)."""
+    """Compute the ends between which 95 % of the samples lie; of several questions at once, 95 % of all (Bonferroni)."""
     out = 0.025 / max(questions, 1)
     low, high = np.quantile(samples, (out, 1 - out)).tolist()
     return low, high
@@ -106,7 +106,7 @@ class Settings:
     """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
 
     def get(self, size: str, method: str, budget: float, variant: str = "curated") -> RunGroup | None:
-        """Give one, if it was done."""
+        """Find one, if it was done."""
         return self.index.get((size, method, float(budget), variant))
 
     def curated(self) -> list[RunGroup]:
@@ -152,7 +152,7 @@ def resampled(
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
-    """Give the deviation within groups of two or more values, in common.
+    """Compute the pooled standard deviation within groups of two or more values.
 
     >>> pooled_deviation([[1.0, 3.0], [5.0], [2.0, 4.0]])
     1.4142135623730951
@@ -165,7 +165,7 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
 
 
 def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Give the deviation of scores about the sum of a setting's mean and a seed's, the seeds of each size for themselves.
+    """Compute the deviation of scores about the sum of a setting's mean and a seed's, the seeds of each size for themselves.
 
     Where there are too few rows to tell the two apart, it is `pooled_deviation`'s; None where no setting has two seeds.
 
@@ -211,7 +211,7 @@ def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> 
 
 
 def membership(settings: Sequence[RunGroup], costs: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Give the share of samples in which each setting is on the front."""
+    """Compute the share of samples in which each setting is on the front."""
     samples = np.stack([setting.samples for setting in settings], axis=1)
     return front(costs, samples).mean(0)
 

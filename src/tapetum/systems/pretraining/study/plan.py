@@ -1,4 +1,4 @@
-"""What a study compares, as a TOML file. Imports no torch.
+"""Plans of a study, TOML files that say what it compares. Imports no torch.
 
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
@@ -36,7 +36,7 @@ _LABELLED = "supervised", "clip"
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesPlan:
-    """What is learned from."""
+    """Images that are learned from."""
 
     data: str = SHAPES
     """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
@@ -48,7 +48,7 @@ class ImagesPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelsPlan:
-    """What networks are transferred to: fine-tuning for a class of every pixel."""
+    """Transfer data of the networks: fine-tuning for a class of every pixel."""
 
     data: str = SHAPES
     """Folder; or shapes."""

@@ -1,4 +1,4 @@
-"""One point of a study: pre-train with a full schedule, ask neighbours and a probe, fine-tune for pixels; all of it a row.
+"""One point of a study: pre-training with a full schedule, kNN, linear probe, and fine-tuning for segmentation; a row.
 
 A point has a folder. Both trainings in it go on from their checkpoints; `row.json` is written last, and then the checkpoints
 go: a killed study loses at most what lies between two of them.
@@ -49,7 +49,7 @@ _PRETRAIN, _TRANSFER = "pretrain", "transfer"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedPoint:
-    """What a point will cost, from its settings alone."""
+    """Predicted cost of a point, from its settings alone."""
 
     point: Point
     steps: int
@@ -60,12 +60,12 @@ class PredictedPoint:
 
     @property
     def flops(self) -> int:
-        """Of pre-training."""
+        """Count the FLOPs of pre-training."""
         return self.steps * self.flops_per_step
 
 
 def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
-    """Say how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
+    """Predict how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
     transfer = _transfer_flops(plan, point.size)
     run = plan.run(point)
     if run is None:
@@ -76,7 +76,7 @@ def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
 
 
 def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None:
-    """Do a point in its folder below `out`, or what is left of it, and give its row; None where a signal stopped it."""
+    """Run a point in its folder below `out`, or what is left of it: its row; None where a signal stopped it."""
     folder = out / point.name
     if (folder / ROW).is_file():
         return read_row(folder / ROW)
@@ -167,7 +167,7 @@ class PixelTask(SegmentationTask):
 
 
 def encoder_of(plan: StudyPlan, point: Point, file: Path | None) -> Encoder:
-    """The encoder that was learned; or one of random weights, of the point's seed."""
+    """Load the encoder that was learned; or build one of random weights, of the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
 
@@ -177,7 +177,7 @@ def _architecture(plan: StudyPlan, size: str) -> Architecture:
 
 
 def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | None]:
-    """Neighbours and a linear probe on labelled images; None where there are no labels."""
+    """Score nearest neighbours and a linear probe on labelled images; None where there are no labels."""
     config, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None

@@ -18,7 +18,7 @@ _CLOSE = 2.0
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed, and what came out."""
+    """One claim, and its verdict."""
 
     name: str
     says: str
@@ -41,23 +41,23 @@ class Comparison:
     judge: Judge
 
     def judge_interval(self, questions: int) -> tuple[str, str]:
-        """Give the verdict, and words for it, as one of so many questions."""
+        """Judge the interval, as one of so many questions: the verdict, and words for it."""
         low, high = interval(self.samples, questions)
         return self.judge(low, high), f"{self.what} {self.samples.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def above(line: float = 0.0) -> Judge:
-    """Ask for what is above a line."""
+    """Build the judge of whether an interval is above a line."""
     return lambda low, high: "held" if low > line else "falsified" if high < line else ""
 
 
 def below(low: float, high: float) -> str:
-    """Ask for what is below 0."""
+    """Judge whether an interval is below 0."""
     return "held" if high < 0 else "falsified" if low > 0 else ""
 
 
 def close(low: float, high: float) -> str:
-    """Ask for what is within two points of 0."""
+    """Judge whether an interval is within two points of 0."""
     return "held" if max(-low, high) < _CLOSE else "falsified" if low > _CLOSE or high < -_CLOSE else ""
 
 
@@ -91,5 +91,5 @@ def joined(verdicts: Sequence[str]) -> Verdict:
 
 
 def minus(one: RunGroup, other: RunGroup) -> Samples:
-    """Give samples of the difference of two settings, in points."""
+    """Sample the difference of two settings, in points."""
     return 100 * one.minus(other)[1]

@@ -1,4 +1,4 @@
-"""What a study has results so far: settings with their intervals, Pareto front, crossings, claims."""
+"""Results of a study so far: settings with their intervals, Pareto front, crossings, claims."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class StudyResults:
 
 @dataclass(frozen=True, kw_only=True)
 class Overtaking:
-    """Where the large network of a family overtakes the small one."""
+    """Budget at which the large network of a family overtakes the small one."""
 
     family: str
     method: str
@@ -66,7 +66,7 @@ def studied(out: Path) -> StudyResults:
 
 
 def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
-    """Give the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
+    """List the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
 
     What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
     """
@@ -79,7 +79,7 @@ def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
 
 
 def crossings(results: StudyResults) -> Iterator[Overtaking]:
-    """Give for each family and method where the large network overtakes."""
+    """Find where the large network overtakes, for each family and method."""
     settings = results.settings
     for small, large in pairs_of_sizes(results.plan, settings):
         for method in METHODS:

@@ -20,7 +20,7 @@ _IMAGES, _PIXELS = 2711, 2712
 
 
 def inside(shape: str, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "h w"]:
-    """Say which points of a plane lie in a shape that fills -1..1.
+    """Check which points of a plane lie in a shape that fills -1..1.
 
     >>> inside("ring", np.array([[0.0, 0.8]]), np.zeros((1, 2))).tolist()
     [[False, True]]
@@ -84,7 +84,7 @@ def _image(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def shape_source(count: int, size: int, part: str = "train") -> ImageSource:
-    """Give so many images to learn from."""
+    """Build so many images to learn from."""
     labels = np.arange(count) % len(SHAPES)
     return ImageSource(ShapeImages(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
 
@@ -102,6 +102,6 @@ class ShapePixels:
         return self.count
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Make image k and its truth."""
+        """Draw image k and its truth."""
         rng = np.random.default_rng([_PIXELS, PARTS.index(self.part), k])
         return drawn(rng, self.size, rng.integers(0, len(SHAPES), int(rng.integers(1, 4))).tolist())

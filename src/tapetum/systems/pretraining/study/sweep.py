@@ -1,4 +1,4 @@
-"""A whole study: every point of a plan done once, here or by Ray, and the table of what was found.
+"""A whole study: every point of a plan done once, here or by Ray, and the table of results.
 
 OUT/study.json          which plan on which data; another plan is refused
 OUT/points/NAME/        a point: ledgers and logs of its trainings, the encoder, row.json
@@ -43,7 +43,7 @@ class StudyCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """What became of a call of `run_study`."""
+    """Result of a call of `run_study`."""
 
     rows: tuple[dict[str, Any], ...]
     """Of all points that are done, in the order of the plan."""
@@ -57,7 +57,7 @@ class Swept:
 
 
 def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None) -> StudyCost:
-    """Say what a study in the folder `out` will cost, after a little of its work was done to see how long it takes; nothing is
+    """Predict the cost of a study in the folder `out`, after a little of its work was done to see how long it takes; nothing is
     written there.
 
     Raises BadInput for a folder of another study, and what plan and data refuse.
@@ -75,7 +75,7 @@ def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = la
 def run_study(
     costs: StudyCost, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Swept:
-    """Do the points that are not done.
+    """Run the points that are not done.
 
     Args:
         costs: what `predict_study` says.
@@ -100,7 +100,7 @@ def run_study(
 
 
 def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
-    """Write the table of the points that are done, and give its rows."""
+    """Write the table of the points that are done; returns its rows."""
     files = (out / POINTS / point.name / ROW for point in plan.points())
     rows = [read_row(file) for file in files if file.is_file()]
     with whole_file(out / TABLE) as temporary:
@@ -109,7 +109,7 @@ def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
 
 
 def cost_lines(costs: StudyCost) -> list[str]:
-    """Say what a study will cost, and how much of it is left."""
+    """Write what a study will cost, and how much of it is left."""
     learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
     time = costs.times.all
     kwh, co2 = of_cpu_seconds(time.cpu, LedgerConfig(energy="estimate"))
@@ -122,7 +122,7 @@ def cost_lines(costs: StudyCost) -> list[str]:
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Say what was found at a point."""
+    """Write the results of a point as a line."""
     near = "" if row["knn"] is None else f"  neighbours {row['knn']:.3f}  linear {row['linear']:.3f}"
     return f"{row['name']}  {row['flops']:.2e} FLOP  {row['cpu_seconds']:.0f} CPU s{near}  mIoU {row['miou']:.4f}"
 

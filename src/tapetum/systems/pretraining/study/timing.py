@@ -1,4 +1,4 @@
-"""How long the points of a study will take on this machine, measured: of each kind of work a little is done for real.
+"""Predicted time of a study's points on this machine: of each kind of work a little is done for real.
 
     point = pre-training: start + steps x step      first steps of each method on each network (`tapetum.train.rehearsal`)
           + neighbours and probe                    on few images
@@ -42,7 +42,7 @@ _SHOWN = 64
 
 @dataclass(frozen=True)
 class Times:
-    """What points will take on this machine, one after the other in one process."""
+    """Predicted times of points on this machine, one after the other in one process."""
 
     points: Mapping[str, Seconds]
     """Of each point, by its name."""
@@ -51,7 +51,7 @@ class Times:
 
     @property
     def all(self) -> Seconds:
-        """Of everything."""
+        """Sum the times of everything."""
         return sum(self.points.values(), self.once)
 
 

@@ -89,7 +89,7 @@ class Ingredients:
 
 @dataclass(frozen=True, kw_only=True)
 class FootageConfig:
-    """How videos become clips."""
+    """Config of the making of clips from videos."""
 
     size: int = 256
     """Height and width of the clips in pixels."""
@@ -223,7 +223,7 @@ class BootstrapRun:
 
 
 def without(run: BootstrapRun, ingredients: Iterable[Ingredient]) -> BootstrapRun:
-    """Leave ingredients out of a run, to see what they do.
+    """Remove ingredients from a run, to see what they do.
 
     >>> without(BootstrapRun(), ["polish", "mixer-lr"]).settings.polish
     False

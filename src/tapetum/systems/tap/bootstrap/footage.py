@@ -38,7 +38,7 @@ from tapetum.video.folders import find_videos, relative_name
 
 @dataclass(frozen=True)
 class ClipOf:
-    """Where a clip is kept and where it is from."""
+    """Address of a clip: its shard and number, and its frames in the video."""
 
     shard: str
     number: int
@@ -52,7 +52,7 @@ class ClipOf:
 
 
 def claim(out: Path, config: FootageConfig) -> None:
-    """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
+    """Reserve `out` for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def claim(out: Path, config: FootageConfig) -> None:
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
-    """Make clips of one video, if they are not there yet; give what became of it, as its json says.
+    """Make clips of one video, if they are not there yet; returns what became of it, as its json says.
 
     `name` stands for the video in the report. A video that cannot be read is no error: its record says why. Raises BadInput if
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
@@ -171,7 +171,7 @@ def prepare_all(
 def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> FootageDataset:
-    """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
+    """Run `prepare_all` with many videos at a time, on Ray; all machines must see `source` and `out`."""
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
@@ -209,7 +209,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
 
 
 def write_report(footage: FootageDataset, file: Path) -> list[str]:
-    """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
+    """Write what became of each video, a line for each and one for all, as a text file; returns what needs to be said of it.
 
     That is a line for each video that could not be read to its end, and the last line of the file.
     """

@@ -1,4 +1,4 @@
-"""What a teacher's tracks are worth as labels: made exact, mapped to what the student sees, and masked where they are in doubt.
+"""Pseudo-labels of a teacher's tracks: polished, mapped to the student's frames, and masked where they are in doubt.
 
 Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity. Polishing and confidence are ours.
 """
@@ -21,7 +21,7 @@ NO_DOUBT = 5.0
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What a teacher says of a clip, and where the student starts."""
+    """Pseudo-labels of a teacher for a clip, and where the student starts."""
 
     xy: Float[Tensor, "b n t 2"]
     """Raster pixels of the clean clip."""
@@ -39,7 +39,7 @@ class PseudoLabels:
 def polished_estimate(
     estimate: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> TrackEstimate:
-    """Make a teacher's tracks exact by the images, and leave no doubt where they agree well."""
+    """Polish a teacher's tracks by the images, and leave no doubt where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
     hidden, far = estimate.occlusion.float().cpu(), estimate.expected_dist.float().cpu()
     confidence = (-hidden).sigmoid() * (-far).sigmoid()
@@ -54,7 +54,7 @@ def polished_estimate(
 
 
 def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> TrackEstimate:
-    """Ask the teacher about the student's frames, clip by clip, since their lengths differ."""
+    """Compute the teacher's tracks in the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
         video = video[None, : int(frames[-1]) + 1]

@@ -1,11 +1,11 @@
-"""`bootstrap`: a tracker learns from a folder of anyone's videos, and is kept if it got better.
+"""`bootstrap`: self-training of a tracker on a folder of anyone's videos; it is kept if it got better.
 
 Source: BootsTAP (arXiv 2402.00847).
 
     videos --footage--> clips --+--> learned from (`task`), beside synthetic scenes painted with frames of the footage
                                 +--> left out: made into clips with known tracks, scored before, during and after
 
-Settings, and how they differ from the paper, stand in `recipes` and `config`; what is kept where, in `run_folder`.
+Settings, and how they differ from the paper, stand in `config`; what is kept where, in `run_task`.
 """
 
 import shutil
@@ -51,7 +51,7 @@ PREPARING = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to tell."""
+    """Result of a finished run."""
 
     file: Path
     """The weights that were best."""

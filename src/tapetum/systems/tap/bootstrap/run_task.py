@@ -105,7 +105,7 @@ class FootageTask(BootstrapTask):
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Let the mixer learn more slowly."""
+        """Group the parameters, so that the mixer learns more slowly."""
         assert isinstance(model, Tapir)
         mixer = {id(p) for p in model.mixer.parameters()}
         groups = []
@@ -174,7 +174,7 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
 
 
 def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
-    """Keep in run.json what this run is; where `out` holds scores of another one, they are thrown away.
+    """Record in run.json what this run is; where `out` holds scores of another one, they are deleted.
 
     Raises BadInput where that has checkpoints already.
     """
@@ -212,7 +212,7 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Keep three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
+    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}

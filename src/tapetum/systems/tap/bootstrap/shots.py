@@ -1,4 +1,4 @@
-"""Frames to shots, shots to clips, and which clips are worth learning from.
+"""Shot detection: frames to shots, shots to clips, and which clips are worth learning from.
 
 Judged on small copies of the frames, of 64x36 pixels, in levels of 0 to 255. The thresholds are ours.
 """

@@ -1,4 +1,4 @@
-"""What teacher and student see of a clip of footage, as samples of which each is a function of (seed, index).
+"""Views of a clip of footage for teacher and student, as samples of which each is a function of (seed, index).
 
     clip --every frame of a part--> the teacher's
          --every n-th of these, JPEG, shrunk into a window that moves--> the student's, with the maps from one to the other
@@ -121,7 +121,7 @@ def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"],
 
 
 def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
-    """Put samples into a batch."""
+    """Collate samples to a batch."""
     return FootageSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(FootageSample)))
 
 

@@ -1,4 +1,4 @@
-"""BootsTAP: a tracker teaches itself from video of which nobody knows the tracks.
+"""BootsTAP: self-training of a tracker on unlabelled video.
 
 Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
 
@@ -60,7 +60,7 @@ class BootstrapTask(TrackingTask):
         return PairedSamples(*self.samples())
 
     def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
-        """Put samples of either kind into a batch of either kind."""
+        """Collate samples of either kind to a batch of either kind."""
         batch: dict[str, TapSample | FootageSample] = {}
         for name in items[0]:
             samples = [item[name] for item in items]

@@ -1,4 +1,4 @@
-"""Scoring a tracker on footage of which nobody knows the tracks.
+"""Scores of a tracker on unlabelled footage.
 
 Two ways, which fail differently: clips made of the footage's own frames by known warps (`check_clips`), whose tracks are exact
 but whose motion is made up; and the cycle error on the real motion (`cycle_errors`), which needs no truth but forgives a
@@ -81,7 +81,7 @@ class CycleErrors:
 
 
 def grid(frame_shape: Sequence[int], n: int) -> Float[np.ndarray, "n*n 3"]:
-    """Place queries (0, x, y) at the centres of n x n even cells of an image of (height, width, ...)."""
+    """Compute queries (0, x, y) at the centres of n x n even cells of an image of (height, width, ...)."""
     h, w = frame_shape[:2]
     y, x = (np.mgrid[:n, :n] + 0.5) / n
     return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)

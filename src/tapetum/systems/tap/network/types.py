@@ -1,4 +1,4 @@
-"""What flows between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
+"""Types passed between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ State = tuple[tuple[BlockState, ...], ...]
 
 @dataclass(frozen=True)
 class FeatureGrids:
-    """What the backbone says of a clip."""
+    """Features of a clip by the backbone."""
 
     video_size: Size
     """Height and width of the video in pixels: the raster of queries and tracks."""
@@ -28,17 +28,17 @@ class FeatureGrids:
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
     def frames(self, begin: int, end: int) -> "FeatureGrids":
-        """Pick the features of frames begin..end-1."""
+        """Select the features of frames begin..end-1."""
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return FeatureGrids(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
     def clip(self, k: int) -> "FeatureGrids":
-        """Pick the features of clip `k` of a batch, as a batch of one."""
+        """Select the features of clip `k` of a batch, as a batch of one."""
         pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
         return FeatureGrids(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
 
     def blank(self, frames: int, half: bool = False) -> "FeatureGrids":
-        """Make room for the features of so many frames of the same video; maps that are one here are one there.
+        """Allocate features of so many frames of the same video; maps that are one here are one there.
 
         `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
         """
@@ -59,7 +59,7 @@ class FeatureGrids:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What identifies the points: features at the queries, which may come from another video."""
+    """Features at the queries, which identify the points and may come from another video."""
 
     initial: Float[Tensor, "b n c"]
     """Stride 8, initial resolution."""
@@ -76,7 +76,7 @@ class QueryFeatures:
         return QueryFeatures(function(*(points.initial for points in every)), levels)
 
     def select(self, index: Tensor | slice) -> "QueryFeatures":
-        """Pick the features of some of the points."""
+        """Select the features of some of the points."""
         return self.map(lambda x: x[:, index])
 
     def beside(self, *others: "QueryFeatures") -> "QueryFeatures":
@@ -86,7 +86,7 @@ class QueryFeatures:
 
 @dataclass(frozen=True)
 class TrackEstimate:
-    """Where the points are, as one stage of the network sees it."""
+    """Estimated tracks of one stage of the network."""
 
     tracks: Float[Tensor, "b n t 2"]
     """(x, y) in raster pixels of the video."""
@@ -123,7 +123,7 @@ def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequ
 
 
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
-    """Put chunks of queries side by side."""
+    """Concatenate chunks of queries."""
 
     def beside(tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors, 1)
@@ -149,7 +149,7 @@ def map_states(function: Callable[..., Tensor], *states: State) -> State:
 
 
 def select_state(state: State, index: Tensor | slice, count: int) -> State:
-    """Pick the state of some of `count` points."""
+    """Select the state of some of `count` points."""
     return map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
 
 

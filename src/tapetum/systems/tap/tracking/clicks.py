@@ -143,7 +143,7 @@ def _between(
 
 
 def as_ids(ids: Any) -> Sequence[Hashable]:
-    """Take ids as they come: a list, a column of an array. Raises BadInput for anything without a length."""
+    """List ids as they come: a list, a column of an array. Raises BadInput for anything without a length."""
     try:
         return list(ids)
     except TypeError as error:

@@ -15,7 +15,7 @@ Correction = tuple[int, float, float, float]
 
 @dataclass(frozen=True)
 class Clicks:
-    """All that is known by hand of the points that are corrected."""
+    """All clicks of the points that are corrected."""
 
     queries: Float[np.ndarray, "k 3"]
     """(t, x, y); the first of each point is that of its query, if that still holds."""

@@ -1,4 +1,4 @@
-"""Points followed frame by frame, as frames arrive: what a live video needs.
+"""Online point tracking: points followed frame by frame, as the frames of a live video arrive.
 
 `OnlineTracker` holds the network and computes features of frames; `tracker.TapirTracker` is one for whole videos too.
 """
@@ -48,7 +48,7 @@ class OnlineState:
 
 @dataclass(frozen=True)
 class FrameTracks:
-    """Where the points of a stream are in one frame."""
+    """Positions of the points of a stream in one frame."""
 
     xy: Float[np.ndarray, "n 2"]
     """Raster pixels of the frame."""
@@ -67,7 +67,7 @@ class OnlineTracker:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is and frames are brought to."""
+        """Get the device of the network, to which frames are moved."""
         return next(self.model.parameters()).device
 
     @full_precision()
@@ -81,7 +81,7 @@ class OnlineTracker:
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
     ) -> OnlineState:
-        """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
+        """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
         Then give every frame to `step`, this one first:
 
@@ -113,7 +113,7 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
-        """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
+        """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
         later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
@@ -138,7 +138,7 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def add(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> OnlineState:
-        """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
 
         Call it before the `step` with the same frame. The new points have no past.
         """

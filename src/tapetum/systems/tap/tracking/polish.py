@@ -131,7 +131,7 @@ class Patches:
     def align(
         self, image: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
-        """Place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
+        """Find place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
         weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):

@@ -60,7 +60,7 @@ class TapirTracker(OnlineTracker):
         return self
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Take over weights under our names or the published ones; raises BadInput for any that do not fit."""
+        """Load weights under our names or the published ones; raises BadInput for any that do not fit."""
         self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
 
     @full_precision()

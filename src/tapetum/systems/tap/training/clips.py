@@ -134,7 +134,7 @@ def kept(cache: Path | None, k: int, draw: Callable[[int], TrackedClip]) -> Trac
 
 
 def claim(folder: Path, settings: dict) -> None:
-    """Make `folder` the cache of clips described by `settings`. Raises BadInput if it holds others."""
+    """Reserve `folder` as the cache of clips described by `settings`. Raises BadInput if it holds others."""
     file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
         stored = read_json(file)

@@ -89,7 +89,7 @@ class TapSamples(torch.utils.data.Dataset[TapSample]):
 
 
 def collate(samples: Sequence[TapSample]) -> TapSample:
-    """Put samples into a batch."""
+    """Collate samples to a batch."""
     return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
 
 

@@ -1,4 +1,4 @@
-"""What a tracker is trained on: position, occlusion, and whether it knows that its position is wrong.
+"""Losses of point tracking: position, occlusion, and the uncertainty of the position.
 
 Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, section 3.3) for the third. Coordinates are
 brought to a 256x256 image first. Every iterate of the network is supervised with equal weight. Each term is a mean over
@@ -52,17 +52,17 @@ class TrackLosses:
 
 
 def mean_over_passes(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """Take the mean over the passes of a network with one or more."""
+    """Average a loss over the passes of a network with one or more."""
     return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
 
 
 def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
-    """Take `mean_over_passes`, term by term."""
+    """Compute `mean_over_passes`, term by term."""
     return TrackLosses(*(mean_over_passes([getattr(one, term.name) for one in losses]) for term in fields(TrackLosses)))
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:
-    """Take half the square up to `delta`, then linear with the same slope.
+    """Compute half the square up to `delta`, then linear with the same slope.
 
     >>> huber(torch.tensor([0.0, 2.0, 6.0])).tolist()
     [0.0, 2.0, 16.0]

@@ -123,7 +123,7 @@ def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | 
 
 
 def changed_phase(run: TapNano, phase: Phase) -> Phase:
-    """Make a phase as the run wants each of them: with its steps, batch size and size, where it says any."""
+    """Build a phase as the run wants each of them: with its steps, batch size and size, where it says any."""
     changes = {name: getattr(run, name) for name in ("steps", "batch_size", "size")}
     changed = replace(phase, **{name: value for name, value in changes.items() if value is not None})
     if not 32 <= changed.size <= 1024 or changed.size % 8:

@@ -1,4 +1,4 @@
-"""What the training runs of point trackers share: the losses of a batch, and the scores of clips that are kept for it.
+"""The base of the training tasks of point trackers: the losses of a batch, and the scores of clips that are kept for it.
 
 Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 2211.03726) for the scores.
 """
@@ -44,11 +44,11 @@ class TrackingTask(Task):
         raise NotImplementedError
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Put samples into a batch."""
+        """Collate samples to a batch."""
         return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
+        """Sum the losses of all iterates, and compute what fraction of points is well placed and rightly called hidden.
 
         Of a network with two passes, the mean over both; the fractions are those of the second.
         """
@@ -110,7 +110,7 @@ class TrackingTask(Task):
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
-    """Make a checkpoint's tensors a file of weights, which the first process writes."""
+    """Save a checkpoint's tensors as a file of weights, which the first process writes."""
     if is_main():
         model = Tapir(config)
         model.load_state_dict(load_file(no_pipe(state)))

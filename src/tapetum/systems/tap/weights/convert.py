@@ -67,7 +67,7 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
 
 
 def main() -> int:
-    """Be the child's side of `convert`."""
+    """Run the child's side of `convert`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -98,12 +98,12 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
 
 
 def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a published state dict under our names. Raises BadInput, naming the tensor, for one that does not belong."""
+    """Rename the tensors of a published state dict to our names. Raises BadInput for a tensor that does not belong."""
     return {_rename(name, _RULES, "the published TAPIR weights"): tensor for name, tensor in state_dict.items()}
 
 
 def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring our state dict under the published names. Raises BadInput, naming the tensor, for one that does not belong."""
+    """Rename the tensors of our state dict to the published names. Raises BadInput for a tensor that does not belong."""
     return {_rename(name, _TURNED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
 
 
@@ -221,7 +221,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
 
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a state dict under our names, which may come under the published ones."""
+    """Rename the tensors of a state dict to our names, if they come under the published ones."""
     return tensors if _STEM in tensors else from_official(tensors)
 
 

@@ -63,7 +63,7 @@ def _turn(array: np.ndarray, leaf: str) -> np.ndarray:
 
 
 def from_haiku(checkpoint: Any) -> dict[str, Tensor]:
-    """Make a JAX checkpoint a state dict under the published PyTorch names.
+    """Convert a JAX checkpoint to a state dict under the published PyTorch names.
 
     Raises BadInput, naming the module, for what is not TAPIR's.
     """

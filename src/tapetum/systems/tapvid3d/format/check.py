@@ -1,4 +1,4 @@
-"""Looks through a folder of TAPVid-3D clips for what is missing, damaged or at odds with itself.
+"""Checks of a folder of TAPVid-3D clips: what is missing, damaged or at odds with itself.
 
 What is looked for, beyond that a clip can be read at all (`data.py`):
 

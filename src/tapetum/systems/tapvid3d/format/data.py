@@ -97,12 +97,12 @@ class Clip3D:
 
     @property
     def frames(self) -> int:
-        """Number of frames t."""
+        """Count the frames t."""
         return self.tracks_XYZ.shape[0]
 
     @property
     def points(self) -> int:
-        """Number of points n."""
+        """Count the points n."""
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -139,7 +139,7 @@ class Clip3D:
 
 
 class Prediction3D(NamedTuple):
-    """What a model says about a clip."""
+    """Prediction of a model for a clip."""
 
     tracks_XYZ: Float[np.ndarray, "t n 3"]
     """Metres, or in a scale of its own, in the camera of each frame; numbers that are not finite count as wrong."""

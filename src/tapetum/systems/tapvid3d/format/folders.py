@@ -112,7 +112,7 @@ MADE = "tapvid3d"
 
 @dataclass(frozen=True)
 class ClipPath:
-    """Where a clip is, or ought to be."""
+    """Path of a clip that is there, or ought to be."""
 
     source: str
     """adt, drivetrack, pstudio, or `OTHER`."""

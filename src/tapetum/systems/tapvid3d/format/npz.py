@@ -54,7 +54,7 @@ _FAILURES = (
 
 
 class Damage(BadInput):
-    """Something is wrong with a file; `kind` says what in a word, the message in a line."""
+    """Error about a damaged file; `kind` says what in a word, the message in a line."""
 
     def __init__(self, kind: Kind, message: str):
         super().__init__(message)
@@ -90,7 +90,7 @@ class Npz:
         self._zip.close()
 
     def damage(self, kind: Kind, text: str) -> Damage:
-        """Make an error about this file."""
+        """Build an error about this file."""
         return Damage(kind, f"{self.path} {text}")
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -103,7 +103,7 @@ class Moments:
 
     @property
     def depth(self) -> list[F64]:
-        """Depth maps (h, w) in metres."""
+        """List the depth maps (h, w) in metres."""
         return [frame.depth / 1000 for frame in self.frames]
 
 

@@ -1,4 +1,4 @@
-"""Reads a sequence of Aria Digital Twin (version 2): its tables, and its frames rectified to a pinhole camera.
+"""Reading of Aria Digital Twin (version 2): a sequence's tables, and its frames rectified to a pinhole camera.
 
     SEQUENCE/aria_trajectory.csv    pose of the glasses ("device") in the scene, quaternion x y z w, times in microseconds
     SEQUENCE/scene_objects.csv      poses of objects, quaternion w x y z, times in nanoseconds, -1 for what stands still
@@ -52,7 +52,7 @@ class AriaFrame:
 
 
 class AriaFrames(Protocol):
-    """Where frames come from."""
+    """Interface of sources of frames."""
 
     timestamps: I64
     """(t,) nanoseconds, rising: all frames of the colour camera."""

@@ -1,4 +1,4 @@
-"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and making file after file.
+"""Shared parts of the makers: seeds, queries, the depth test, clips of a given length, rigid poses, and jobs for files.
 
 Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
 """
@@ -36,7 +36,7 @@ def whole_chunks(count: int, length: int) -> list[slice]:
 
 
 def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
-    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `mask` (t, h, w); all, if fewer."""
+    """Sample seeds (m, 3) as (x, y, t): centres of n different random pixels where `mask` (t, h, w); all, if fewer."""
     mask = np.asarray(mask, bool)
     there = np.flatnonzero(mask)
     chosen = rng.choice(there, min(n, len(there)), replace=False)
@@ -145,7 +145,7 @@ class ClipJob:
 
 @dataclass
 class MakeReport:
-    """What became of the files."""
+    """Report about the files that were made."""
 
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -157,7 +157,7 @@ class MakeReport:
 
 
 def run(jobs: Iterable[ClipJob], out: Path, progress: Callable[[MakeReport], None] = lambda report: None) -> MakeReport:
-    """Make the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
+    """Write the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

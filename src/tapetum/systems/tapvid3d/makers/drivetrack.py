@@ -59,7 +59,7 @@ class Vehicle:
 
     @cached_property
     def world_from_object(self) -> F64:
-        """Poses (t, 4, 4) of the boxes in the world: yaw and place only."""
+        """Compute the poses (t, 4, 4) of the boxes in the world: yaw and place only."""
         heading = np.arctan2(self.world_from_vehicle[:, 1, 0], self.world_from_vehicle[:, 0, 0])
         centre = transform(self.world_from_vehicle, self.boxes[:, None, :3])[:, 0]
         return yawed(self.boxes[:, 6] + heading, centre)

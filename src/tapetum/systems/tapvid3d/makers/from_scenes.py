@@ -43,7 +43,7 @@ def write_scenes(
     depth: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Path]:
-    """Write `count` clips of `frames` frames of size x size pixels with `points` tracks each; give their paths.
+    """Write `count` clips of `frames` frames of size x size pixels with `points` tracks each; returns their paths.
 
     The same seed and textures write the same clips. `textures` is a folder of images, a parquet file, or None for patterns
     that are made up. A call that was interrupted goes on when it is made again. Raises `BadInput` for a folder that already

@@ -165,7 +165,7 @@ def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
 
 
 def carry(scene: Gaussians, gaussian: I64, moment: I64, points: F64) -> F64:
-    """Carry points (n, 3) in the world at their moments (n,), moved through all moments (t, n, 3) with their Gaussians (n,)."""
+    """Move points (n, 3) in the world, each known at a moment (n,), to all moments (t, n, 3) with their Gaussians (n,)."""
     rotation = rotations(scene.quaternions[:, gaussian])
     number = np.arange(len(points))
     local = np.einsum("nij,ni->nj", rotation[moment, number], points - scene.means[moment, gaussian])

@@ -97,7 +97,7 @@ def read_images(sequence: Path, camera: str) -> list[bytes]:
 
 @dataclass(frozen=True, eq=False)
 class RenderedView:
-    """What a camera sees of the Gaussians."""
+    """View of the Gaussians by one camera."""
 
     depth: F64
     """(t, h, w) metres along the axis of view, infinite where nothing is."""

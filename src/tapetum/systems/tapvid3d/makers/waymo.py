@@ -1,4 +1,4 @@
-"""Reads a segment of Waymo Open's perception data, version 2: a parquet file for each component.
+"""Reading of Waymo Open's perception data, version 2: a segment's parquet files, one for each component.
 
     ROOT/camera_image/SEGMENT.parquet      and likewise camera_calibration, lidar, lidar_calibration, lidar_pose,
                                            lidar_camera_projection, vehicle_pose, lidar_box, lidar_camera_synced_box
@@ -75,7 +75,7 @@ class WaymoSegment:
 
     @cached_property
     def vehicle(self) -> dict[int, F64]:
-        """Poses (4, 4) of the vehicle in the world by time (microseconds)."""
+        """Read the poses (4, 4) of the vehicle in the world by time (microseconds)."""
         table = self._read(
             "vehicle_pose", ["key.frame_timestamp_micros", "[VehiclePoseComponent].world_from_vehicle.transform"]
         )
@@ -83,7 +83,7 @@ class WaymoSegment:
 
     @cached_property
     def cameras(self) -> dict[int, WaymoCamera]:
-        """Cameras by name."""
+        """Read the cameras by name."""
         at = "[CameraCalibrationComponent]."
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
@@ -100,7 +100,7 @@ class WaymoSegment:
 
     @cached_property
     def vehicles(self) -> list[VehicleBoxes]:
-        """Boxes of vehicles by camera and id, where both tables have them: that of labels and that of camera-synced boxes."""
+        """Read boxes of vehicles by camera and id, where both tables have them: those of labels and camera-synced ones."""
         keys = ["key.frame_timestamp_micros", "key.laser_object_id"]
         types = self._read("lidar_box", [*keys, "[LiDARBoxComponent].type"])
         vehicle = {(time, uid) for time, uid, kind in zip(*types.values(), strict=True) if kind == VEHICLE}
@@ -124,7 +124,7 @@ class WaymoSegment:
 
     @cached_property
     def sweeps(self) -> dict[int, Sweep]:
-        """Lidar by time; some 150,000 points a frame, which is about 1.5 GB for 200 frames. Read table after table."""
+        """Read lidar by time; some 150,000 points a frame, which is about 1.5 GB for 200 frames. Read table after table."""
         calibration = "[LiDARCalibrationComponent]."
         names = ["extrinsic.transform", "beam_inclination.min", "beam_inclination.max", "beam_inclination.values"]
         columns = [calibration + name for name in names]

@@ -1,4 +1,4 @@
-"""3D tracks from 2D tracks alone: the camera's way and the points that stand still, by bundle adjustment.
+"""3D tracks from 2D tracks alone: camera motion and the points that stand still, by bundle adjustment.
 
 Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches.
 

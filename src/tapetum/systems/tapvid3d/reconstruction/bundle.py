@@ -45,7 +45,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is seen of a bundle, and what of it may change; turns a vector of changes into errors and their derivatives.
+    """Least-squares problem of a bundle: turns a vector of changes into errors and their derivatives.
 
     The vector: for each frame a rotation vector (after the pose) and a shift, then for each point its three steps in the
     tangent, then the logarithm of the factor of the focal length.

@@ -1,4 +1,4 @@
-"""A first reconstruction from tracks: two frames, then one after the other.
+"""The initial reconstruction from tracks: two frames, then one after the other.
 
     pairs of frames ──► poses of the second ──► trials: a few more ──► the best trials, ──► the other frames, placed
     that differ much    (five-point, plane)     frames are placed      adjusted; the best   and adjusted at each doubling

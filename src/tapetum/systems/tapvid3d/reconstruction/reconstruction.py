@@ -1,4 +1,4 @@
-"""A reconstruction that grows: frames get poses one after the other, points follow from the frames, both are adjusted.
+"""Incremental reconstruction: frames get poses one after the other, points follow from the frames, both are adjusted.
 
 `incremental` says in which order.
 """
@@ -25,7 +25,7 @@ AGREES = 0.8
 
 @dataclass(frozen=True)
 class Observations:
-    """What was seen of n points in t frames."""
+    """Observed pixels of n points in t frames."""
 
     xy: F64
     """(n, t, 2) pixels."""
@@ -43,12 +43,12 @@ class Observations:
 
     @property
     def places(self) -> F64:
-        """(n, t, 2) normalised camera coordinates."""
+        """Convert the pixels to normalised camera coordinates (n, t, 2)."""
         return (self.xy - self.intrinsics[2:]) / self.intrinsics[:2]
 
     @property
     def focal(self) -> float:
-        """In pixels."""
+        """Compute the focal length in pixels."""
         return float(self.intrinsics[:2].mean())
 
 
@@ -77,7 +77,7 @@ class PartialReconstruction:
 
     @property
     def bundle(self) -> Bundle:
-        """The frames that have a pose, in the order in which they got it, and all points."""
+        """Collect the frames that have a pose, in the order in which they got it, and all points."""
         return Bundle(np.stack(list(self.poses.values())), self.points, self.views.intrinsics)
 
     def triangulate(self, rounds: int = 2) -> None:
@@ -88,7 +88,7 @@ class PartialReconstruction:
         self.still = ((error < 2 * here.within) & here.visible).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
-        """Place one more frame; False where too few still points are seen in it."""
+        """Estimate the pose of one more frame; False where too few still points are seen in it."""
         usable = self.still & self.views.visible[:, frame]
         if usable.sum() < LEAST:
             return False

@@ -16,14 +16,14 @@ from tapetum.systems.tapvid3d.geometry import F64
 
 
 def cross(v: F64) -> F64:
-    """Make matrices (..., 3, 3) that multiply as the cross product with v (..., 3)."""
+    """Compute the matrices (..., 3, 3) that multiply as the cross product with v (..., 3)."""
     x, y, z = np.moveaxis(v, -1, 0)
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
 
 
 def rotation(vector: F64) -> F64:
-    """Make matrices (..., 3, 3) that rotate about vectors (..., 3) by their length in radians (Rodrigues)."""
+    """Compute the matrices (..., 3, 3) that rotate about vectors (..., 3) by their length in radians (Rodrigues)."""
     angle, matrix = _angle(vector), cross(vector)
     return np.eye(3) + np.sinc(angle / np.pi) * matrix + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (matrix @ matrix)
 

@@ -1,4 +1,4 @@
-"""What every view shows: the chosen tracks in the world, their colours, the camera, and the images of a video beside them."""
+"""Data of every view: the chosen tracks in the world, their colours, the camera, and the images of a video beside them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,29 +30,29 @@ class TrackScene:
 
     @cached_property
     def world(self) -> Float[np.ndarray, "n t 3"]:
-        """Positions in the world; those in the cameras where there are no extrinsics."""
+        """Select the positions in the world; those in the cameras where there are no extrinsics."""
         return self.tracks.world[self.rows, : self.frames]
 
     @cached_property
     def visible(self) -> Bool[np.ndarray, "n t"]:
-        """Which can be seen."""
+        """Select the visibility of the points."""
         return self.tracks.visible[self.rows, : self.frames]
 
     @cached_property
     def camera_to_world(self) -> Float[np.ndarray, "t 4 4"]:
-        """Poses of the camera; it stays where it is if there are no extrinsics."""
+        """Compute the poses of the camera; it stays where it is if there are no extrinsics."""
         if self.tracks.extrinsics_w2c is None:
             return np.tile(np.eye(4), (self.frames, 1, 1))
         return np.linalg.inv(self.tracks.extrinsics_w2c[: self.frames])
 
     @cached_property
     def world_to_first(self) -> Float[np.ndarray, "4 4"]:
-        """From the world to the camera of the first frame, in whose axes everything is shown."""
+        """Get the transform from the world to the camera of the first frame, in whose axes everything is shown."""
         return np.eye(4) if self.tracks.extrinsics_w2c is None else self.tracks.extrinsics_w2c[0]
 
     @cached_property
     def unit(self) -> str:
-        """Unit of all lengths: "m", or "unit unknown"."""
+        """Name the unit of all lengths: "m", or "unit unknown"."""
         return "m" if self.tracks.metric else "unit unknown"
 
     def size(self, image: UInt8[np.ndarray, "h w 3"] | None) -> tuple[int, int]:

@@ -1,0 +1,105 @@
+"""Folders of encoders as repositories of Hugging Face have them: network, preprocessing, tokenizer and names of classes.
+
+    config.json              of transformers (model_type), whose fields may be left out; or of timm (architecture)
+    open_clip_config.json    of open_clip: CLIP of OpenAI, LAION, DataComp, MetaCLIP; PE-Core; mirrors of SigLIP
+    model.safetensors        or its shards with their index; of open_clip open_clip_model.safetensors
+    preprocessor_config.json how images are prepared, for transformers; without it as is usual for the model
+    tokenizer.json, ...      where there is a text tower (`tapetum.encoders.tokenizers`)
+
+No code in a folder is run. Where both layouts are there, that of open_clip is read, for it has both towers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.encoders.factory import from_state
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.processors import of_processor, of_timm
+from tapetum.encoders.tokenizers import LONGEST_ROW, TokenizerKind, read_tokenizer
+from tapetum.encoders.towers import Towers
+from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, OPEN_CLIP_WEIGHTS
+from tapetum.hub.state_dicts import read_folder, read_settings, read_state
+
+_PROCESSOR, _TOKENIZER = "preprocessor_config.json", "tokenizer_config.json"
+_KINDS: dict[str, TokenizerKind] = {"clip": "clip", "siglip": "siglip", "siglip2": "siglip2", "tipsv2": "tipsv2"}
+"""Kind of the tokenizer by model_type; SigLIP 2 at a fixed size also calls itself siglip."""
+_GEMMA_VOCABULARY = 256_000
+"""Pieces of SigLIP 2's tokenizer; those of SigLIP are 32,000 or 250,000."""
+
+
+def from_files(folder: Path, state: Mapping[str, Tensor] | None = None) -> Encoder:
+    """Build the encoder of a folder, in evaluation mode.
+
+    Args:
+        folder: with the files above.
+        state: its weights, where they were read already.
+
+    Raises:
+        BadInput: a file is missing, damaged, or of a model that tapetum has not; the folder is named. What is wrong with a
+            tokenizer is said when texts are to be read, for images need none.
+    """
+    try:
+        if (folder / OPEN_CLIP_FILE).is_file():
+            return _of_open_clip(folder, state)
+        config = read_settings(folder / FOLDER_FILE)
+        state = read_folder(folder) if state is None else state
+        if "model_type" not in config:
+            return _of_timm(config, state)
+        return _of_transformers(folder, config, state)
+    except BadInput as error:
+        raise error if str(folder) in str(error) else BadInput(f"{folder}: {error}") from error
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # torch's, for sizes that overflow
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise BadInput(f"the settings in {folder} cannot be read ({reason}); get the folder again") from error
+
+
+def _of_timm(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
+    name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
+    tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+    return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
+
+
+def _of_transformers(folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
+    processor = folder / _PROCESSOR
+    how = of_processor(read_settings(processor)) if processor.is_file() else None
+    encoder = from_state(state, "huggingface", config, preprocessing=how)
+    labels = config.get("id2label") or {}
+    if encoder.config.classes == len(labels) and labels.get("0") != "LABEL_0":  # as where nobody named them
+        encoder.class_names = tuple(str(labels.get(str(k), f"class {k}")) for k in range(len(labels)))
+    if isinstance(encoder, Towers):
+        kind = _KINDS.get(str(config["model_type"]))
+        if kind == "siglip" and encoder.config.text.vocabulary == _GEMMA_VOCABULARY:
+            kind = "siglip2"
+        _give_tokenizer(encoder, folder, kind)
+    return encoder
+
+
+def _of_open_clip(folder: Path, state: Mapping[str, Tensor] | None) -> Encoder:
+    config = read_settings(folder / OPEN_CLIP_FILE)
+    if state is None:
+        own = folder / OPEN_CLIP_WEIGHTS
+        state = read_state(own) if own.is_file() else read_folder(folder)
+    encoder = from_state(state, "open_clip", config)
+    assert isinstance(encoder, Towers)
+    siglip = encoder.config.logit_bias
+    gemma = encoder.config.text.vocabulary == _GEMMA_VOCABULARY
+    _give_tokenizer(encoder, folder, ("siglip2" if gemma else "siglip") if siglip else "clip")
+    return encoder
+
+
+def _give_tokenizer(encoder: Towers, folder: Path, kind: TokenizerKind | None) -> None:
+    """Read the tokenizer beside the weights; where that fails the reason is kept for who wants texts read."""
+    try:
+        if kind is None:
+            raise BadInput(f"tapetum cannot read the tokenizer of {folder}; it has those of CLIP, SigLIP and TIPSv2")
+        encoder.tokenizer = read_tokenizer(folder, kind, min(encoder.config.text.length, LONGEST_ROW))
+        if encoder.tokenizer.size > encoder.config.text.vocabulary:
+            pieces = f"{encoder.tokenizer.size:,} pieces, and the text tower {encoder.config.text.vocabulary:,}"
+            encoder.tokenizer = None
+            raise BadInput(f"the tokenizer in {folder} has {pieces}; put that of the same weights there")
+    except TapetumError as error:
+        encoder.tokenizer_fault = error

@@ -1,0 +1,187 @@
+"""Encoders by name, by OWNER/NAME and by folder give the vectors and logits of transformers and open_clip, words included."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support import encoder_folders
+from tests.support.hub import serve
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.encoders import save
+from tapetum.encoders.towers import Towers
+
+TEXTS = ["a photo of 2 cats", "Ein rotes Fahrrad", "猫がソファにいる", ""]
+
+
+def images() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    smooth = [rng.integers(0, 256, (6, 8, 3), np.uint8), rng.integers(0, 256, (9, 5, 3), np.uint8)]
+    return [np.asarray(Image.fromarray(each).resize(size)) for each, size in zip(smooth, ((90, 60), (40, 77)), strict=True)]
+
+
+def test_siglip_2_by_name_is_that_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import SiglipImageProcessor
+
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    folder = tmp_path / "google--siglip2-base-patch32-256"
+    theirs = encoder_folders.siglip2(folder)
+    ours = tapetum.load("siglip2-base-32")
+    assert isinstance(ours, Towers)
+    assert isinstance(tapetum.load("google/siglip2-base-patch32-256"), Towers)
+    pixels = SiglipImageProcessor.from_pretrained(folder)(images(), return_tensors="pt")["pixel_values"]
+    prepared = ours.prepare(images())
+    torch.testing.assert_close(prepared, pixels, atol=0.02, rtol=0)  # one level of 255
+    ids = ours.tokenize(TEXTS)
+    assert ids.shape == (4, 64)
+    with torch.no_grad():
+        found = theirs(pixel_values=prepared, input_ids=ids)
+    np.testing.assert_allclose(ours.embed_images(images()), found.image_embeds.numpy(), atol=1e-5)
+    np.testing.assert_allclose(ours.embed_texts(TEXTS), found.text_embeds.numpy(), atol=1e-5)
+    np.testing.assert_allclose(ours.logits(images(), TEXTS), found.logits_per_image.numpy(), atol=1e-5)
+    assert ours.embed_images([]).shape == (0, 32)
+    assert ours.embed_texts([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_clip_is_that_of_open_clip(tmp_path: Path, quick: bool) -> None:
+    import open_clip
+
+    theirs = encoder_folders.open_clip(tmp_path / "clip", quick=quick)
+    ours = tapetum.load(tmp_path / "clip")
+    mean, std = ((np.array(each) / 255).tolist() for each in (ours.preprocessing.mean, ours.preprocessing.std))
+    transform = open_clip.image_transform(32, is_train=False, mean=tuple(mean), std=tuple(std))
+    pixels = torch.stack([transform(Image.fromarray(each)) for each in images()])
+    torch.testing.assert_close(ours.prepare(images()), pixels, atol=0.02, rtol=0)
+    ids = ours.tokenize(TEXTS)
+    with torch.no_grad():
+        vectors = theirs.encode_image(ours.prepare(images()), normalize=True)
+        texts = theirs.encode_text(ids, normalize=True)
+    np.testing.assert_allclose(ours.embed_images(images()), vectors.numpy(), atol=1e-5)
+    np.testing.assert_allclose(ours.embed_texts(TEXTS), texts.numpy(), atol=1e-5)
+    wanted = (theirs.logit_scale.exp() * vectors @ texts.T).detach().numpy()
+    np.testing.assert_allclose(ours.logits(images(), TEXTS), wanted, atol=1e-4)
+
+
+def test_a_file_of_ours_keeps_the_tokenizer(tmp_path: Path) -> None:
+    for name, make in (("siglip2", encoder_folders.siglip2), ("clip", encoder_folders.open_clip)):
+        make(tmp_path / name)
+        ours = tapetum.load(tmp_path / name)
+        save(ours, tmp_path / f"{name}.safetensors")
+        again = tapetum.load(tmp_path / f"{name}.safetensors")
+        np.testing.assert_array_equal(again.logits(images(), TEXTS), ours.logits(images(), TEXTS))
+        sent = pickle.loads(pickle.dumps(again))
+        np.testing.assert_array_equal(sent.embed_texts(TEXTS), ours.embed_texts(TEXTS))
+
+
+def test_images_need_no_tokenizer_and_words_say_what_is_wrong_with_it(tmp_path: Path) -> None:
+    encoder_folders.siglip2(tmp_path)
+    model = (tmp_path / "tokenizer.model").read_bytes()
+    for content, message in ((None, "there is no spiece.model or tokenizer.model"), (model[:99], "no SentencePiece model")):
+        (tmp_path / "tokenizer.model").unlink()
+        if content is not None:
+            (tmp_path / "tokenizer.model").write_bytes(content)
+        else:
+            (tmp_path / "tokenizer.model").touch()
+            (tmp_path / "tokenizer.model").rename(tmp_path / "other")
+        ours = tapetum.load(tmp_path)
+        assert ours.embed_images(images()).shape == (2, 32)
+        with pytest.raises(BadInput, match=message):
+            ours.embed_texts(["a cat"])
+        (tmp_path / "tokenizer.model").touch()
+    (tmp_path / "tokenizer.model").write_bytes(model)
+    for texts in ("a cat", [3], ["x" * 200_000]):
+        with pytest.raises(BadInput, match="text"):
+            tapetum.load(tmp_path).embed_texts(texts)
+
+
+def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What learns from images, or on top of them, has no text tower in memory."""
+    from tapetum.encoders import load
+    from tapetum.encoders.vit import ViT
+    from tapetum.systems.longvideo.inflation import inflate_from
+    from tapetum.systems.paligemma.adopted import adopted_encoder
+    from tapetum.systems.pretraining.recipes import is_trained, trained_architecture
+
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    encoder_folders.siglip2(tmp_path / "google--siglip2-base-patch32-256")
+    encoder_folders.dinov2(tmp_path / "own--dino")
+    both, alone = tapetum.load("siglip2-base-32"), load("siglip2-base-32", text=False)
+    assert isinstance(alone, ViT)
+    prepared = both.prepare(images())
+    with torch.no_grad():
+        torch.testing.assert_close(alone(prepared).pooled, both(prepared).pooled)
+    assert is_trained("siglip2-base-32")
+    assert is_trained("own/dino")
+    assert not is_trained("dinov2-small")  # also the name of an architecture: weights:dinov2-small
+    assert trained_architecture("google/siglip2-base-patch32-256", 48).family == "vit"
+    assert adopted_encoder("siglip2-base-32", 64).config.grid == (4, 4)
+    assert inflate_from("own/dino", "vivit-nano", tubelet=(2, 14, 14), size=(56, 56)).config.width == 32
+
+
+def test_shards_and_preprocessing_of_a_repository(tmp_path: Path) -> None:
+    from transformers import BitImageProcessor
+
+    theirs = encoder_folders.dinov2(tmp_path, shards=True)
+    assert not (tmp_path / "model.safetensors").exists()
+    ours = tapetum.load(tmp_path)
+    pixels = BitImageProcessor.from_pretrained(tmp_path)(images(), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(ours.prepare(images()), pixels, atol=0.02, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours.image_vectors(ours.prepare(images())), theirs(ours.prepare(images())).pooler_output, atol=1e-5, rtol=0
+        )
+
+
+def test_a_config_that_means_nothing_is_refused_with_its_folder(tmp_path: Path) -> None:
+    encoder_folders.dinov2(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (
+        ({"model_type": "bert"}, "of type 'bert'"),
+        ({"hidden_size": "wide"}, "cannot be read|fit"),
+        ({"hidden_size": 64}, "is wanted; are the weights"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(BadInput, match=message) as caught:
+            tapetum.load(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.slow
+def test_fetched_from_a_hub_by_the_command_and_used_by_name(tmp_path: Path) -> None:
+    """What a user does: fetch by name, embed photos, and see that a second fetch asks nobody."""
+    repository, weights = tmp_path / "repository", tmp_path / "weights"
+    theirs = encoder_folders.siglip2(repository)
+    (repository / "README.md").write_text("no")
+    Image.fromarray(images()[0]).save(tmp_path / "a.png")
+
+    def tapetum_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; from tapetum.app.shell.main import main; raise SystemExit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+    with serve({"google/siglip2-base-patch32-256": repository}, about={"tags": ["license:apache-2.0"]}) as variables:
+        environment = os.environ | variables | {"TAPETUM_WEIGHTS": str(weights), "HF_HOME": str(tmp_path / "home")}
+        done = tapetum_command("weights", "fetch", "siglip2-base-32")
+        assert done.returncode == 0, done.stderr
+        assert "licence apache-2.0" in done.stderr
+    done = tapetum_command("weights", "fetch", "google/siglip2-base-patch32-256")
+    assert done.returncode == 0, done.stderr
+    done = tapetum_command("embed", "a.png", "--model", "siglip2-base-32", "--out", "table.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "table.npz") as table, torch.no_grad():
+        ours = tapetum.load(weights / "google--siglip2-base-patch32-256")
+        wanted = theirs.get_image_features(pixel_values=ours.prepare([images()[0]])).pooler_output
+        wanted = torch.nn.functional.normalize(wanted, dim=-1)
+        np.testing.assert_allclose(table["embedding"], wanted.numpy(), atol=1e-5)
+    done = tapetum_command("embed", "a.png", "--model", "dinov2-small", "--out", "other.npz")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "run: tapetum weights fetch dinov2-small (88 MB, licence Apache-2.0; or put the repository's files" in done.stderr
