@@ -172,18 +172,19 @@ def named(name: str, **others: object) -> Weights:
     )
 
 
-def test_the_first_that_is_here_is_the_default_and_else_the_command_is_said(
+def test_the_best_that_is_here_is_the_default_and_else_the_command_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path
 ) -> None:
-    best, other = named("best", size=1_510_000_000, gate="accept"), named("colours")
-    monkeypatch.setattr(word_models, "known", lambda: {**KNOWN, "best": best, "colours": other})
+    models = {"best": named("best", score="zero-shot 80.0"), "small": named("small"), "colours": named("colours", score="70")}
+    monkeypatch.setattr(word_models, "known", lambda: {**KNOWN, **models})
     monkeypatch.setattr(registry, "known", word_models.known)
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
-    line = r"none is on this machine; run: tapetum weights fetch \S+ \(.*Apache-2\.0\)"
+    line = r"none is on this machine; run: tapetum weights fetch siglip2-base-32 \(1\.5 GB, Apache-2\.0\)"
     with pytest.raises(BadInput, match=line):
         tapetum.classify(photos, labels=("red",))
-    (tmp_path / "colours").mkdir()
-    (tmp_path / "colours" / "config.json").write_text("{}")
+    for name in ("small", "colours"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
     install(monkeypatch, colours=ColourWords())
     result = tapetum.classify(photos, labels=("red",))
     assert isinstance(result, LabelsFitted)
