@@ -151,7 +151,7 @@ def test_named_sizes_are_the_published_ones():
 
 
 def test_every_name_is_of_a_family_and_prepares_for_its_size():
-    assert len(VITS) == 22
+    assert len(VITS) == 35
     for name in encoders.names():
         found = architecture(name)
         assert found.family in FAMILIES
