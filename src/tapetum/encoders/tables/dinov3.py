@@ -24,6 +24,7 @@ from tapetum.encoders.config import ViTConfig, imagenet
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.rotary_vits import DINOV3, dinov3, prepare_dinov3
 from tapetum.encoders.tables.convolutional import blocks_in
+from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.vit import ViT
 
@@ -35,27 +36,6 @@ _ACTIVATIONS: dict[Any, Literal["gelu", "gelu_tanh", "silu"]] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "silu": "silu",
 }
-_DEFAULTS: dict[str, Any] = {
-    "patch_size": 16,
-    "hidden_size": 384,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 6,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-5,
-    "rope_theta": 100.0,
-    "image_size": 224,
-    "num_channels": 3,
-    "query_bias": True,
-    "key_bias": False,
-    "value_bias": True,
-    "proj_bias": True,
-    "mlp_bias": True,
-    "layerscale_value": 1.0,
-    "use_gated_mlp": False,
-    "num_register_tokens": 0,
-}
-"""Of transformers, for fields that a config leaves out."""
 _AERIAL = {"mean": (109.65, 104.805, 75.48), "std": (54.315, 39.78, 36.465)}
 """Of the images of satellites on which some weights were trained."""
 
@@ -68,7 +48,7 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     if isinstance(architecture, Mapping):
         if architecture.get("model_type") != "dinov3_vit":
             return None
-        config = _of_transformers(_DEFAULTS | dict(architecture))
+        config = _of_transformers(whole_config(architecture))
         renamed = {re.sub(r"^layer\.", "model.layer.", name): tensor for name, tensor in state.items()}
         prepared = replace(prepare_dinov3(224), size=config.image_size)
         return Architecture(family="vit", config=config, preprocessing=prepared), renamed
