@@ -23,7 +23,7 @@ from tapetum.app.shell.parsing import options_of
 
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
-    r"^(weights fetch bootst|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub",
+    r"^(weights fetch bootst|data tapvid-davis|data perception-test|eval tapvid --data davis)": "over the network; tests/hub",
     r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/app/shell/test_track_live.py",
     r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",
     r"--engine ray": "a cluster; tests/app",

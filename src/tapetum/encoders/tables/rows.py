@@ -1,8 +1,9 @@
 """Rows of a table of names, and their use both ways.
 
 A row says which of our tensors make one of theirs: joined along the first axis (a fused query-key-value is three of ours), with
-axes of length 1 in front where they have them. What a library stores and an encoder does not need (a mask token, counters) is a
-row without tensors of ours: it is left out on the way here and written as `shape` of `fill` on the way back.
+axes of length 1 in front where they have them; or of which of ours theirs is a part (gate and up of our gated MLP are one).
+What a library stores and an encoder does not need (a mask token, counters) is a row without tensors of ours: it is left out on
+the way here and written as `shape` of `fill` on the way back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,8 @@ class NameRow:
     """It may be missing on the way here, if there are none of ours."""
     transpose: bool = False
     """Theirs is a matrix that is multiplied from the right: ours transposed."""
+    part: tuple[int, int] = (0, 1)
+    """Which, and of how many equal parts of ours along the first axis, theirs is; the rows of all parts are in a table."""
 
 
 def same(pairs: Mapping[str, str]) -> list[NameRow]:
@@ -42,6 +45,16 @@ def layers(pairs: Mapping[str, str], bias: bool = True) -> list[NameRow]:
     """Make the rows of weight and bias for each pair of modules, ours and theirs."""
     leaves = ("weight", "bias") if bias else ("weight",)
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
+
+
+def gated(ours: str, gate: str, up: str, out: str) -> list[NameRow]:
+    """Make the rows of a gated MLP, whose gate and up are one layer of ours and two of theirs."""
+    halves = [
+        NameRow(f"{theirs}.{leaf}", (f"{ours}.gate_up.{leaf}",), part=(i, 2))
+        for leaf in ("weight", "bias")
+        for i, theirs in enumerate((gate, up))
+    ]
+    return halves + layers({f"{ours}.out": out})
 
 
 def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
@@ -58,6 +71,7 @@ def under_our_names(
     unknown, of another shape, or not finite.
     """
     left, loaded = dict(state), {}
+    parts_of: dict[str, dict[int, Tensor]] = {}
     for row in rows:
         if row.theirs not in left:
             if row.optional and not row.ours:
@@ -68,7 +82,10 @@ def under_our_names(
             continue
         if row.transpose and tensor.ndim == 2:
             tensor = tensor.T
+        which, count = row.part
         shapes = [tuple(expected[name].shape) for name in row.ours]
+        if count > 1:
+            shapes = [(shape[0] // count, *shape[1:]) for shape in shapes]
         whole = joined_shape(shapes, row.lead)
         if tuple(tensor.shape) != whole:
             raise BadInput(
@@ -79,9 +96,12 @@ def under_our_names(
         tensor = tensor.detach().reshape(whole[row.lead :])
         parts = tensor.split([shape[0] for shape in shapes]) if len(shapes) > 1 else [tensor]
         for name, part in zip(row.ours, parts, strict=True):
-            if name in loaded:
+            if name in loaded or which in parts_of.get(name, ()):
                 raise ValueError(f"two rows give {name}")
-            loaded[name] = part.to(expected[name].dtype)
+            parts_of.setdefault(name, {})[which] = part
+            if len(parts_of[name]) == count:
+                found = [parts_of[name][i] for i in range(count)]
+                loaded[name] = (torch.cat(found) if count > 1 else part).to(expected[name].dtype)
     if left:
         raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
     if missing := expected.keys() - loaded.keys():
@@ -103,7 +123,10 @@ def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
         if not row.ours:
             out[row.theirs] = row.fill.clone() if isinstance(row.fill, Tensor) else torch.full(row.shape, row.fill)
             continue
-        parts = [own.pop(name).detach() for name in row.ours]
+        which, count = row.part
+        last = which == count - 1  # the rows of the parts of a tensor come in order
+        parts = [(own.pop(name) if last else own[name]).detach() for name in row.ours]
+        parts = [part.chunk(count)[which] for part in parts] if count > 1 else parts
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
         tensor = tensor.T.contiguous() if row.transpose else tensor
         out[row.theirs] = tensor.reshape((1,) * row.lead + tuple(tensor.shape))
