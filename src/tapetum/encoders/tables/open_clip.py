@@ -74,9 +74,9 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if config.text.projection:
         table += layers({"text.projection": f"{pre}text_projection"})
     if config.projection:
-        table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), transpose=True)]
+        table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), order=(1, 0))]
         head = NameRow("visual.trunk.head.weight", ("image_projection.weight",))
-        table += [head if pe else NameRow("visual.proj", ("image_projection.weight",), transpose=True)]
+        table += [head if pe else NameRow("visual.proj", ("image_projection.weight",), order=(1, 0))]
         table += [NameRow("visual.trunk.head.bias", (), shape=(config.projection,), optional=True)] if pe else []
     table += same({"logit_scale": "logit_scale"})
     return table + (same({"logit_bias": "logit_bias"}) if config.logit_bias else [])
