@@ -240,9 +240,8 @@ class ListedWeights(Result):
         groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
         for each in self.entries:
             weights = each.weights
-            size = f"{weights.size / 1e6:,.0f} MB" if weights.size else ""
             place = "here" if each.here else "away"
-            columns = [weights.name, place, size, weights.licence, weights.score or "", weights.summary]
+            columns = [weights.name, place, weights.size_text, weights.licence, weights.score or "", weights.summary]
             groups[_purpose(weights)].append(columns)
         lines = []
         for purpose, rows in groups.items():
