@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tapetum.app.evaluate.davis import evaluate_davis as evaluate_davis
     from tapetum.app.evaluate.longvideo import evaluate_longvideo as evaluate_longvideo
     from tapetum.app.evaluate.objects import evaluate_objects as evaluate_objects
+    from tapetum.app.evaluate.own import evaluate_own as evaluate_own
     from tapetum.app.evaluate.paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.app.evaluate.perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.app.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
@@ -91,7 +92,10 @@ _PACKAGES = (
     ),
     *("transfer", "types", "video"),
 )
-_BENCHMARKS = ("davis", "longvideo", "objects", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d", "zero_shot")
+_BENCHMARKS = (
+    *("davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
+    "zero_shot",
+)
 _OTHER_HOMES = {
     "track_live": "live",
     "track_many": "many",

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support import encoder_folders
 
 import tapetum
+from support import encoder_folders
 from tapetum.bench.zero_shot import evaluate_retrieval, evaluate_zero_shot, words_of_classes
 from tapetum.core.errors import BadInput
 from tapetum.data.questions import CaptionedImage

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.core.finished import changed_settings, read_finished, remove_unfinished, write_finished, write_settings
+from tapetum.core.finished import (
+    changed_settings,
+    continues_run,
+    read_finished,
+    remove_unfinished,
+    write_finished,
+    write_settings,
+)
 from tapetum.core.identity import Outdated
 
 
@@ -37,6 +44,18 @@ def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
         file.write_text(damaged)
         with pytest.raises(BadInput, match=r"settings\.json cannot be read .*; remove it"):
             changed_settings(file, settings, "remove it")
+
+
+def test_a_call_goes_on_with_its_own_run_alone(tmp_path: Path) -> None:
+    file, settings = tmp_path / "settings.json", {"n": 3, "size": 64}
+    assert not continues_run(file, settings, tmp_path, "0 scenes")
+    write_settings(file, settings)
+    assert continues_run(file, settings, tmp_path, "2 scenes")
+    with pytest.raises(BadInput, match=r"holds 2 scenes of a run with --n 3 that was not finished; give that again"):
+        continues_run(file, {**settings, "n": 4}, tmp_path, "2 scenes")
+    file.write_text("{")
+    with pytest.raises(BadInput, match=r"cannot be read .*; remove .* or choose another folder"):
+        continues_run(file, settings, tmp_path, "2 scenes")
 
 
 def test_what_killed_workers_left_goes(tmp_path: Path) -> None:

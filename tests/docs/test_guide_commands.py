@@ -8,19 +8,22 @@ already. What cannot run on every machine is listed with its reason.
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import encoder_folders
 from support.docs_pages import DOCS, README, blocks, commands, name_of
 from support.guide_inputs import write_inputs
+from support.hub import serve
 from tapetum.app.commands import Command, resolve_command
 from tapetum.app.shell.main import command, main
 from tapetum.app.shell.parsing import options_of
 
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
-    r"^(weights fetch|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub",
+    r"^(weights fetch bootst|data tapvid-davis|data perception-test|eval tapvid --data davis)": "over the network; tests/hub",
     r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/app/shell/test_track_live.py",
     r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",
     r"--engine ray": "a cluster; tests/app",
@@ -105,13 +108,29 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_inputs(tmp_path_factory.mktemp("guides") / "inputs")
 
 
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A hub on this machine that has small networks under the names of the large ones."""
+    folder = tmp_path_factory.mktemp("hub")
+    with serve(encoder_folders.write_named(folder), about={"tags": ["license:apache-2.0"]}) as variables:
+        yield variables
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_below(page)], ids=name_of)
 def test_commands_run(
-    page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    page: Path,
+    inputs: Path,
+    hub: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(inputs, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path / "weights"))
+    for name, value in hub.items():
+        monkeypatch.setenv(name, value)
     for block in blocks(page):
         if block.words == ("python",) and (file := re.match(r"# (\w+\.py)\n", block.text)):
             Path(file[1]).write_text(block.text)  # a file of the user's own

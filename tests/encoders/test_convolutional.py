@@ -164,7 +164,7 @@ def test_a_key_too_many_too_few_or_misshapen_is_named() -> None:
         from_state({**state, "extra.weight": torch.zeros(1)}, "torchvision", "resnet18", **small)
     with pytest.raises(BadInput, match=r"the weights lack layer2\.0\.bn1\.weight"):
         from_state({k: v for k, v in state.items() if k != "layer2.0.bn1.weight"}, "torchvision", "resnet18", **small)
-    with pytest.raises(BadInput, match=r"conv1\.weight is \(2, 3, 7, 7\) where \(8, 3, 7, 7\) is wanted"):
+    with pytest.raises(BadInput, match=r"conv1\.weight is \(2, 3, 7, 7\) where the config wants \(8, 3, 7, 7\)"):
         from_state({**state, "conv1.weight": torch.zeros(2, 3, 7, 7)}, "torchvision", "resnet18", **small)
     with torch.device("meta"):
         nfnet = tapetum.encoders.build("nfnet-f0")

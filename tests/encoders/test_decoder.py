@@ -9,8 +9,8 @@ from support.paligemma import GEMMA, GEMMA_2, TINY, TINY_2, shaken, theirs, tiny
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder
+from tapetum.encoders.tables.rows import under_our_names
 from tapetum.systems.paligemma.official import huggingface
-from tapetum.systems.paligemma.official.pieces import from_official
 
 NARROW = replace(GEMMA_2, window=3)
 IDS = torch.tensor([[2, 9, 17, 30, 5, 8, 50], [2, 11, 5, 60, 61, 7, 3]])
@@ -37,8 +37,10 @@ def test_text_alone_is_as_in_transformers(config):
     other = theirs(config)
     state = {huggingface.plain_name(name): tensor for name, tensor in other.state_dict().items()}
     own = tiny(config)
-    table = [piece for piece in huggingface.table(config) if piece.ours.startswith("language.")]
-    from_official(own.state_dict(), {piece.theirs: state[piece.theirs] for piece in table}, table)
+    table = [piece for piece in huggingface.table(config) if piece.ours[0].startswith("language.")]
+    expected = {name: tensor for name, tensor in own.state_dict().items() if name.startswith("language.")}
+    found = under_our_names(expected, {piece.theirs: state[piece.theirs] for piece in table}, table, "transformers")
+    own.load_state_dict(found, strict=False)
     text = other.model.language_model
     text.config.use_bidirectional_attention = False
     wanted = text(input_ids=IDS).last_hidden_state

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support import encoder_folders
-from tests.support.hub import serve
 
 import tapetum
+from support import encoder_folders
+from support.hub import serve
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save
 from tapetum.encoders.towers import Towers
+from tapetum.hub.download import sha256_of
 
 TEXTS = ["a photo of 2 cats", "Ein rotes Fahrrad", "猫がソファにいる", ""]
 
@@ -147,12 +148,38 @@ def test_a_config_that_means_nothing_is_refused_with_its_folder(tmp_path: Path) 
     for change, message in (
         ({"model_type": "bert"}, "of type 'bert'"),
         ({"hidden_size": "wide"}, "cannot be read|fit"),
-        ({"hidden_size": 64}, "is wanted; are the weights"),
+        ({"hidden_size": 64}, r"the config wants .*; are the weights"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(BadInput, match=message) as caught:
             tapetum.load(tmp_path)
         assert str(tmp_path) in str(caught.value)
+
+
+def test_weights_are_checked(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By sums of the files, and by published values where there are some: these weights are not the published ones."""
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    folder = tmp_path / "google--siglip-base-patch16-224"
+    encoder_folders.siglip2(folder)
+    Image.fromarray(images()[0]).save(tmp_path / "a.png")
+    sums = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in folder.iterdir()}
+    code, out, err = run("weights", "check", "siglip-base-16")
+    assert code == 0, err
+    assert "no sums are known" in out
+    assert "give --image with http://images.cocodataset.org" in out + err
+    record = {"repository": "google/siglip-base-patch16-224", "revision": "abc", "licence": "apache-2.0", "files": sums}
+    (folder / "tapetum.json").write_text(json.dumps(record))
+    code, out, err = run("weights", "check", "siglip-base-16", "--image", tmp_path / "a.png", "--json")
+    assert code == 2
+    assert "a photo of 2 cats is " in err
+    checked = json.loads(out)
+    assert (checked["files"], checked["revision"], checked["equal"]) == (len(sums), "abc", False)
+    ours = tapetum.load("siglip-base-16").logits([images()[0]], ["a photo of 2 cats", "a photo of 2 dogs"])[0]
+    assert [each["computed"] for each in checked["values"]] == pytest.approx(ours.tolist())
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    code, _, err = run("weights", "check", "siglip-base-16")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "config.json has changed since it was fetched" in err
 
 
 @pytest.mark.slow

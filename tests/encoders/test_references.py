@@ -68,6 +68,7 @@ FOLDERS = {
     "vit with classes": ("ViTForImageClassification", "ViTConfig", IMAGE | {"num_labels": 4}),
     "dinov2": ("Dinov2Model", "Dinov2Config", {**IMAGE, "mlp_ratio": 2}),  # shown at another size than its positions are for
     "registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {**IMAGE, "mlp_ratio": 2}),
+    "dinov3": ("DINOv3ViTModel", "DINOv3ViTConfig", {**IMAGE, "num_register_tokens": 2}),
     "clip's images": ("CLIPVisionModel", "CLIPVisionConfig", IMAGE),
     "siglip's images": ("SiglipVisionModel", "SiglipVisionConfig", IMAGE),
     "resnet": (
@@ -121,7 +122,7 @@ def test_fields_that_are_left_out_are_as_in_transformers() -> None:
     names = dict(
         zip(
             KINDS,
-            ("ViT", "ViTMAE", "Dinov2", "Dinov2WithRegisters", "CLIP", "CLIPVision", "Siglip", "SiglipVision"),
+            ("ViT", "ViTMAE", "Dinov2", "Dinov2WithRegisters", "DINOv3ViT", "CLIP", "CLIPVision", "Siglip", "SiglipVision"),
             strict=False,
         )
     )

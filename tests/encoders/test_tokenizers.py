@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
-from tests.support.tokenizers import SENTENCES, train_pairs, train_pieces
 
+from support.tokenizers import SENTENCES, train_pairs, train_pieces
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tokenizers import clip, read_tokenizer, siglip, siglip2, tipsv2
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.support.hub import serve
 
+from support.hub import serve
 from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits
 from tapetum.hub.fetch import fetch_folder

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.decoder import GatedMlp, RmsNorm
-from tapetum.layers.transformer import Attention, AttentionPooling, Block, DropPath, Mlp
+from tapetum.encoders.decoder import RmsNorm
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, DropPath, GatedMlp, Mlp
 
 X = torch.linspace(-3, 3, 24).reshape(2, 3, 4)
 

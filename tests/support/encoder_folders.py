@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.support.tokenizers import train_pairs, train_pieces
+
+from support.tokenizers import train_pairs, train_pieces
 
 VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
@@ -62,6 +63,44 @@ def open_clip(folder: Path, seed: int = 0, quick: bool = False) -> Any:
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
     pairs = {"type": "BPE", "vocab": vocabulary, "merges": [" ".join(merge) for merge in merges]}
     (folder / "tokenizer.json").write_text(json.dumps({"model": pairs, "added_tokens": []}))
+    return model
+
+
+def write_named(folder: Path) -> dict[str, Path]:
+    """Write small networks for repositories that guides name; returns the folder of each."""
+    makers = {
+        "google/siglip2-base-patch32-256": siglip2,
+        "timm/vit_small_patch16_dinov3.lvd1689m": dinov3,
+        "facebook/dinov2-small": dinov2,
+        "facebook/dinov2-with-registers-small": dinov2,
+    }
+    folders = {}
+    for name, make in makers.items():
+        folders[name] = folder / name.replace("/", "--")
+        make(folders[name])
+    return folders
+
+
+def dinov3(folder: Path, seed: int = 0) -> Any:
+    """Write a DINOv3 as timm has it; returns timm's model."""
+    import timm
+    from safetensors.torch import save_file
+
+    sizes = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    model = shaken(timm.create_model("vit_small_patch16_dinov3", **sizes), seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    prepared = {
+        "tag": "lvd1689m",
+        "input_size": [3, 64, 64],
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+    config = {"architecture": "vit_small_patch16_dinov3", "num_features": 32, "pretrained_cfg": prepared}
+    (folder / "config.json").write_text(json.dumps(config))
     return model
 
 

@@ -72,6 +72,11 @@ def _images(folder: Path) -> None:
     for number in range(2):
         Image.fromarray(_image(10 + number)).save(folder / "images" / f"{number}.jpg")
     sound(folder / "b.wav", 3, seconds=1.0)
+    (folder / "counted").mkdir()
+    for split in ("train", "val"):
+        for number in range(3):
+            Image.fromarray(_image(20 + number)).save(folder / "counted" / f"{split}{number}.jpg")
+        (folder / "counted" / f"{split}.csv").write_text("".join(f"{split}{number}.jpg,{number}\n" for number in range(3)))
 
 
 def _classes(folder: Path) -> None:

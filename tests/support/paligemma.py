@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from tapetum.encoders.config import DecoderConfig
+from tapetum.encoders.tables.rows import from_official
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import huggingface
-from tapetum.systems.paligemma.official.pieces import from_official
 
 GEMMA = DecoderConfig(width=24, depth=3, heads=4, key_value_heads=1, head_width=8, mlp_width=40, vocabulary=64)
 GEMMA_2 = replace(
@@ -89,8 +89,7 @@ def ours(model: Any, config: PaliGemmaConfig) -> PaliGemma:
     state = {huggingface.plain_name(name): tensor for name, tensor in model.state_dict().items()}
     state = {name: tensor for name, tensor in state.items() if name not in huggingface.HEADS}
     made = PaliGemma(config).eval()
-    with torch.no_grad():
-        from_official(made.state_dict(), state, huggingface.table(config))
+    from_official(made, state, huggingface.table(config), "transformers")
     return made
 
 

@@ -34,6 +34,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from tapetum.account.parts import current
+from tapetum.account.products import matmul
 from tapetum.core.errors import BadInput
 
 
@@ -167,8 +168,9 @@ def needs(*values: Tensor | None) -> int:
 
 def attention(shape: Sequence[int], keys: int, learns: bool, fused: bool, value_width: int | None = None) -> list[Product]:
     """List scores and sums of values, for queries of `shape` (..., n, channels of all heads)."""
-    scores = 2 * prod(shape) * keys
-    values = scores if value_width is None else 2 * prod(shape[:-1]) * value_width * keys
+    queries = prod(shape[:-1])
+    scores = 2 * matmul(queries, shape[-1], keys)
+    values = 2 * matmul(queries, keys, shape[-1] if value_width is None else value_width)
     return [Product(scores, 2 * learns, scores if fused else 0), Product(values, 2 * learns)]
 
 

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from tapetum.account.parts import current
+from tapetum.account.products import attention, block, matmul
 
 aten = torch.ops.aten
 Shape = Sequence[int]
@@ -117,7 +118,7 @@ class _Counter(FlopCounterMode):
             self.recomputed += counts[func_packet] - before
         elif func_packet in _SCORES_AGAIN:
             query, key = args[1].shape, args[2].shape
-            self.recomputed += _matmul(prod(query[:-1]), query[-1], key[-2])
+            self.recomputed += 2 * matmul(prod(query[:-1]), query[-1], key[-2])
         return out
 
 
@@ -126,19 +127,13 @@ def _by_name(counter: FlopCounterMode) -> dict[str, int]:
     return {str(op).rpartition(".")[2]: int(count) for op, count in counts.items() if count}
 
 
-def _matmul(rows: int, inner: int, columns: int) -> int:
-    return 2 * rows * inner * columns
-
-
 def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    *batch, queries, width = query
-    return _matmul(prod(batch) * queries, width, key[-2]) + _matmul(prod(batch) * queries, key[-2], value[-1])
+    return 2 * attention(prod(query[:-1]), key[-2], query[-1], value[-1])
 
 
 def _attention_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    *batch, queries, width = query
-    scores = _matmul(prod(batch) * queries, width, key[-2])  # computed anew, and again for the gradients of query and key
-    values = _matmul(prod(batch) * queries, key[-2], value[-1])  # for the gradients of the weights and of the values
+    scores = 2 * matmul(prod(query[:-1]), query[-1], key[-2])  # computed anew, and again for the gradients of query and key
+    values = 2 * matmul(prod(query[:-1]), key[-2], value[-1])  # for the gradients of the weights and of the values
     return 3 * scores + 2 * values
 
 
@@ -160,17 +155,15 @@ def _convolution_backward(
 def _multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *_: Any, **__: Any) -> int:
     batch, queries = query[:2]
     keys = key[-2]
-    projections = 2 * _matmul(batch * queries, width, width) + 2 * _matmul(batch * keys, width, width)
-    return projections + 2 * _matmul(batch * queries, width, keys)
+    projections = 2 * matmul(batch * queries, width, width) + 2 * matmul(batch * keys, width, width)
+    return 2 * (projections + attention(batch * queries, keys, width))
 
 
 def _encoder_layer(x: Tensor, width: int, *rest: Any, out_val: Any = None, **__: Any) -> int:
     """A whole encoder layer in one operation; padding that was cut away (a nested tensor) costs nothing."""
     lengths = [len(row) for row in x.unbind()] if x.is_nested else [x.shape[1]] * x.shape[0]
     hidden = rest[_FFN_WEIGHT_1].shape[0]
-    tokens = sum(lengths)
-    matmuls = 4 * _matmul(tokens, width, width) + 2 * _matmul(tokens, width, hidden)
-    return matmuls + sum(2 * _matmul(n, width, n) for n in lengths)
+    return 2 * (block(sum(lengths), width, hidden) + sum(attention(n, n, width) for n in lengths))
 
 
 _encoder_layer._get_raw = True  # the counter then gives tensors, not shapes, which nested tensors don't have
@@ -191,7 +184,7 @@ def _twice(forward: Callable[..., int]) -> Callable[..., int]:
 
 
 def _linear(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
-    return _matmul(prod(x[:-1]), x[-1], weight[0])
+    return 2 * matmul(prod(x[:-1]), x[-1], weight[0])
 
 
 def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:

@@ -1,6 +1,6 @@
 """`tapetum.adapt`: adapters trained on a frozen encoder, and the check that the original network is intact bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,17 +131,24 @@ def verify(options: VerifyOptions, listener: Listener) -> Verified:
 _MARKERS = {"cache": tyro.conf.FlagConversionOff}
 
 
+def _preset(task: str, given: Mapping[str, Any]) -> AdaptRun:
+    return RECIPES.get(task) or AdaptRun(task=task)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions(RecipeOptions):
     """Teach an encoder a task with small adapters and a head; the encoder itself is not changed.
 
     classify learns the names of images in a folder with a folder for each class, segment a class for every pixel (laid out as
-    VOC), clone what the demonstrations of `tapetum data demos` show. The same command goes on where a run was stopped.
+    VOC), clone what the demonstrations of `tapetum data demos` show; my_task.py:MyTask is a task of your own. The same command
+    goes on where a run was stopped.
     """
 
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
     """Folder of the data, or one parquet file."""
-    recipe: Annotated[AdaptRun, options(RECIPES, by="task", about="What is learned.", hidden=("data",), markers=_MARKERS)]
+    recipe: Annotated[
+        AdaptRun, options(RECIPES, by="task", hidden=("data",), markers=_MARKERS, pick=_preset, others="FILE.py:CLASS")
+    ]
 
 
 @dataclass(frozen=True)

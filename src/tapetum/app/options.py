@@ -23,6 +23,7 @@ def options(
     hidden: Collection[str] = (),
     markers: Mapping[str, Any] | None = None,
     pick: Callable[[str, Mapping[str, Any]], Config] | None = None,
+    others: str = "",
 ) -> Any:
     """Annotate a field whose options are the fields of a frozen dataclass, and whose value is one of `presets` with changes.
 
@@ -37,6 +38,7 @@ def options(
         hidden: fields that are no options.
         markers: what tyro is to know of a field besides, by name; one thing or a tuple.
         pick: gives the preset for what `by` says and all other options; by default the one of that name.
+        others: how help shows what `by` may be besides a name, for which `pick` makes a preset; empty: nothing.
 
     >>> from typing import NamedTuple
     >>> from tapetum.systems.hip.config import Masked
@@ -53,7 +55,9 @@ def options(
     requested = _Request(by, required, {*hidden, by}, markers or {})
     change, parameters = _changes(list(presets.values()), requested)
     if by:
-        choice = Annotated[Literal[tuple(names)], tyro.conf.arg(help=_docstrings(kind).get(by, about))]
+        metavar = f"{{{','.join(names)}}}|{others}" if others else None
+        words = str if others else Literal[tuple(names)]
+        choice = Annotated[words, tyro.conf.arg(help=_docstrings(kind).get(by, about), metavar=metavar)]
         for mark in _marks(requested.markers.get(by, ())):
             choice = Annotated[choice, mark]
         parameters.insert(0, _parameter(by, names[0], choice))

@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.app.weights_check import check
 from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.repositories import is_folder
@@ -239,9 +240,8 @@ class ListedWeights(Result):
         groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
         for each in self.entries:
             weights = each.weights
-            size = f"{weights.size / 1e6:,.0f} MB" if weights.size else ""
             place = "here" if each.here else "away"
-            columns = [weights.name, place, size, weights.licence, weights.score or "", weights.summary]
+            columns = [weights.name, place, weights.size_text, weights.licence, weights.score or "", weights.summary]
             groups[_purpose(weights)].append(columns)
         lines = []
         for purpose, rows in groups.items():
@@ -291,10 +291,10 @@ def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
 
 
 COMMANDS = Group(
-    """List the weights known by name, show where one comes from and where it lies, fetch one, or convert a file.
+    """List the weights known by name, show where one comes from and where it lies, fetch or check one, or convert a file.
 
     Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
     SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
     """,
-    {"list": _list, "show": _show, "fetch": fetch, "convert": convert},
+    {"list": _list, "show": _show, "fetch": fetch, "check": check, "convert": convert},
 )

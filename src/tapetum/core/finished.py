@@ -3,6 +3,7 @@
     Rows                                  one file for all items, a JSON object a line
     read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's
     changed_settings, write_settings      which run a folder is of
+    continues_run                         whether a call goes on with it
     remove_unfinished                     what workers left that were killed
 
 A result is of an item and of what it depends on, its stamp (`tapetum.core.identity`): a call with another stamp makes it again.
@@ -58,6 +59,21 @@ def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> di
         return None if before is None else {k: before.get(k) for k, value in settings.items() if before.get(k) != value}
     except (OSError, ValueError, AttributeError) as error:
         raise BadInput(f"{file} cannot be read ({error}); {advice}") from error
+
+
+def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str) -> bool:
+    """Check whether `file` holds the settings of a run into `out` that was interrupted after `done`, such as "2 scenes".
+
+    Raises BadInput where they are others, or cannot be read.
+    """
+    changed = changed_settings(file, settings, f"remove {out} or choose another folder")
+    if changed:
+        had = " ".join(f"--{name} {value}" for name, value in changed.items())
+        raise BadInput(
+            f"{out} holds {done} of a run with {had} that was not finished; give that again to go on, remove the folder, or "
+            "choose another"
+        )
+    return changed is not None
 
 
 def write_settings(file: Path, settings: Mapping[str, Any]) -> None:

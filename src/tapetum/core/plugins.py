@@ -22,11 +22,13 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
 
-Kind = Literal["method", "encoder", "tracker"]
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
     "tracker": "tapetum.trackers",
+    "task": "tapetum.tasks",
+    "benchmark": "tapetum.benchmarks",
 }
 """Groups of entry points, by what their classes are."""
 _given: dict[type, str] = {}
@@ -77,6 +79,19 @@ def resolve_class(reference: str, kind: Kind) -> Any:
     name = where["module"]
     module = _module_of_file(Path(name), reference) if reference.partition(":")[0].endswith(".py") else name
     return _record(_class_of(_imported(module, reference), where["name"], reference), reference)
+
+
+def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
+    """Import the class that a reference stands for, as `resolve_class`, and check that it derives from `base`.
+
+    Raises BadInput where it does not, or lacks methods that `base` leaves open.
+    """
+    cls = resolve_class(reference, kind)
+    if not issubclass(cls, base):
+        raise BadInput(f"{reference} is no {kind}; derive it from {base.__module__}.{base.__qualname__}")
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise BadInput(f"{reference} lacks {', '.join(missing)}; write them, see docs/guides/bring-your-own.md")
+    return cls
 
 
 def reference_of(cls: type) -> str | None:

@@ -3,8 +3,8 @@
 A family is three dotted names in `FAMILIES`: its config, its network, and its named architectures; each is imported when it is
 needed. Names of vision transformers: `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10270), `deit3-*`
 of DeiT III (2204.07118), `dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193,
-2309.16588), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343). `vit-nano` is this
-project's own, for tests.
+2309.16588), `dinov3-*` of DINOv3 (2508.10104), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP
+(2303.15343), `pe-core-*` and `pe-spatial-*` of Perception Encoder (2504.13181). `vit-nano` is this project's own, for tests.
 """
 
 import difflib
@@ -32,6 +32,7 @@ from tapetum.encoders.config import (
     sized,
     squashed,
 )
+from tapetum.encoders.rotary_vits import DINOV3, PE, dinov3, perception_encoder, prepare_dinov3, prepare_pe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,18 @@ FAMILIES: dict[str, Family] = {
 
 
 SOURCES: dict[str, tuple[str, ...]] = {
-    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
+    "timm": (
+        "tapetum.encoders.tables.timm_convolutional",
+        "tapetum.encoders.tables.timm",
+        "tapetum.encoders.tables.dinov3",
+        "tapetum.encoders.tables.perception_encoder",
+    ),
     "torchvision": ("tapetum.encoders.tables.torchvision",),
-    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    "huggingface": (
+        "tapetum.encoders.tables.huggingface_resnet",
+        "tapetum.encoders.tables.huggingface",
+        "tapetum.encoders.tables.dinov3",
+    ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
     "detcon": ("tapetum.encoders.tables.detcon",),
     "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
@@ -191,6 +201,16 @@ def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
     return Architecture(family="vit", config=config, preprocessing=preprocessing)
 
 
+_GIANT = ViTConfig(
+    width=1536,
+    depth=40,
+    heads=24,
+    mlp_width=4096,
+    mlp="gated",
+    activation="silu",
+    patch=14,
+    image_size=(518, 518),
+)
 VITS: dict[str, Architecture] = {
     "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, image_size=(32, 32)), imagenet(32)),
     **{f"vit-{size}-16": _vit(sized(size), half(224)) for size in ("tiny", "small", "base", "large")},
@@ -201,6 +221,10 @@ VITS: dict[str, Architecture] = {
         f"dinov2-{size}-reg": _vit(as_dinov2(sized(size, 14, 518), 4), imagenet(518, 1.0))
         for size in ("small", "base", "large")
     },
+    "dinov2-giant": _vit(as_dinov2(_GIANT), imagenet(518, 1.0)),
+    "dinov2-giant-reg": _vit(as_dinov2(_GIANT, 4), imagenet(518, 1.0)),
+    **{f"dinov3-{size.replace('_', '-')}": _vit(dinov3(size), prepare_dinov3(224)) for size in DINOV3 if size != "tiny"},
+    **{f"pe-spatial-{size}-{PE[size][4]}": _vit(perception_encoder(size, "spatial"), prepare_pe(PE[size][6])) for size in PE},
     **{f"mae-{size}": _vit(as_mae(sized(size)), imagenet(224)) for size in ("base", "large")},
     "clip-base-32": _vit(as_clip(sized("base", 32)), clip(224)),
     "clip-base-16": _vit(as_clip(sized("base", 16)), clip(224)),

@@ -129,11 +129,13 @@ class ViTConfig(EncoderConfig):
     class_token: bool = True
     registers: int = 0
     """Tokens after the class token that are for the network's own use."""
-    positions: Literal["learned", "sine"] = "learned"
-    """sine: fixed, as in MAE."""
+    positions: Literal["learned", "sine", "none"] = "learned"
+    """Added to the tokens; sine: fixed, as in MAE."""
+    rotary: Literal["dinov3", "pe"] | None = None
+    """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.rotary`."""
     class_position: bool = True
     """The class token has a position too."""
-    resample: Literal["timm", "big_vision", "transformers"] = "timm"
+    resample: Literal["timm", "big_vision", "transformers", "perception_models"] = "timm"
     """How positions are interpolated; see `tapetum.layers.patches`."""
     patch_bias: bool = True
     """The linear layer on the patches has a bias."""
@@ -147,15 +149,20 @@ class ViTConfig(EncoderConfig):
     norm_eps: float = 1e-6
     qkv_bias: bool = True
     """Query, key and value have a bias."""
+    key_bias: bool = True
+    """The key has one, where query and value do; a softmax does not see it."""
+    mlp: Literal["plain", "gated"] = "plain"
+    """gated: of two layers side by side, one is, after the activation, a factor of the other (SwiGLU, arXiv 2002.05202)."""
     layer_scale: float | None = None
     """First value of the numbers by which each block's parts are multiplied; None: there are none."""
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
-    pooling: Literal["token", "mean", "attention"] = "token"
-    """How tokens become one vector: the class token, the mean of the grid, or a learned query that attends to the grid."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "silu"] = "gelu"
+    pooling: Literal["token", "mean", "attention", "attention_all"] = "token"
+    """How tokens become one vector: the class token, the mean of the grid, or a learned query that attends to the grid;
+    attention_all: to all tokens, by 8 heads and with an MLP of 4 times the width, as in Perception Encoder."""
     pooler: bool = False
     """A linear layer and tanh after the pooling, as in transformers' ViTModel."""
-    norm: Literal["tokens", "pooled"] = "tokens"
-    """Where the last norm is: on all tokens before they are pooled, or on the pooled vector (timm's fc_norm)."""
+    norm: Literal["tokens", "pooled", "none"] = "tokens"
+    """Where the last norm is: on all tokens before they are pooled, on the pooled vector (timm's fc_norm), or nowhere."""
     drop_path: float = 0.0
     """In training, the probability with which an example leaves out a part of the last block; earlier blocks have less."""
 
@@ -172,6 +179,10 @@ class ViTConfig(EncoderConfig):
         check_stem(self.stem, self.stem_blocks, self.patch, self.width)
         if self.positions == "sine" and self.width % 4:
             raise BadInput(f"sine positions want a width that is a multiple of 4, not {self.width}")
+        if self.rotary and self.width // self.heads % 4:
+            raise BadInput(f"rotary positions want heads of a multiple of 4 channels, not {self.width // self.heads}")
+        if self.pooling == "attention_all" and self.width % 8:
+            raise BadInput(f"pooling over all tokens has 8 heads, which do not divide a width of {self.width}")
 
     @property
     def grid(self) -> tuple[int, int]:

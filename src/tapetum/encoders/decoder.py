@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
-from tapetum.layers.transformer import TokenEmbedding, attend, causal_mask
+from tapetum.layers.rotary import apply_rotary, rotary_angles
+from tapetum.layers.transformer import GatedMlp, TokenEmbedding, attend, causal_mask
 
 
 class RmsNorm(nn.Module):
@@ -34,37 +35,6 @@ class RmsNorm(nn.Module):
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
         dtype = torch.promote_types(x.dtype, torch.float32)
         return F.rms_norm(x.to(dtype), x.shape[-1:], 1.0 + self.weight.to(dtype), self.eps).to(x.dtype)
-
-
-class GatedMlp(nn.Module):
-    """GEGLU, out(gelu_tanh(gate(x)) * up(x)), without biases; gate and up are one layer, gate first."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.gate_up, self.out = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
-        gate, up = self.gate_up(x).chunk(2, -1)
-        return self.out(F.gelu(gate, approximate="tanh") * up)
-
-
-def rotary_angles(
-    positions: Int[Tensor, "#b n"], width: int, wavelength: float = 10_000.0
-) -> tuple[Float[Tensor, "#b 1 n d"], Float[Tensor, "#b 1 n d"]]:
-    """Compute cosines and sines of position * wavelength ** (-2 i / width); the sines of the first half have a minus."""
-    half = width // 2
-    speed = wavelength ** -(torch.arange(half, device=positions.device, dtype=torch.float32) / half)
-    angle = positions[:, None, :, None].float() * speed
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
-
-
-def apply_rotary(
-    x: Float[Tensor, "b h n d"], cos: Float[Tensor, "#b 1 n d"], sin: Float[Tensor, "#b 1 n d"]
-) -> Float[Tensor, "b h n d"]:
-    """Rotate channels i and i + d / 2 of each head by the angles of `rotary_angles`."""
-    swapped = x.roll(x.shape[-1] // 2, -1)
-    return torch.addcmul(x * cos, swapped, sin).to(x.dtype)
 
 
 class KeyValueCache:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head
 from tapetum.encoders.convolutional_config import EfficientNetLiteConfig
+from tapetum.encoders.features import AdapterNames
 
 STEM_WIDTH, FINAL_WIDTH = 32, 1280
 LITE0 = (
@@ -70,6 +71,7 @@ class EfficientNetLite(ConvolutionalEncoder):
     """An EfficientNet-Lite; its maps have strides 4, 8 and 16, and 32 after the last convolution, whose mean is pooled."""
 
     config: EfficientNetLiteConfig
+    adapter_names = AdapterNames(inside="expand", first_stage=1)
     strides = (4, 8, 16, 32)
 
     def __init__(self, config: EfficientNetLiteConfig, preprocessing: Preprocessing):

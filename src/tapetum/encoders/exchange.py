@@ -84,8 +84,9 @@ def _timm(encoder: Encoder) -> str:
 
 def _timm_vit(config: ViTConfig) -> dict[str, Any]:
     """The arguments of timm's VisionTransformer; those that are as by default are left out."""
-    if config.activation != "gelu":
-        raise BadInput(f"no line of timm is known for a ViT with {config.activation}; use tapetum.load, or another library")
+    if config.activation != "gelu" or config.rotary:
+        kind = "rotary positions" if config.rotary else config.activation
+        raise BadInput(f"no line of timm is known for a ViT with {kind}; use tapetum.load, or another library")
     pool = {"token": "token", "mean": "avg", "attention": "map"}[config.pooling]
     given = {
         "img_size": config.image_size,

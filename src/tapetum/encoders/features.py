@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,23 @@ class Features:
 torch.export.register_dataclass(Features)
 
 
+class AdapterNames(NamedTuple):
+    """Names of the modules at which presets of adapters stand (`tapetum.systems.adapters.addresses`)."""
+
+    stem: str = "stem"
+    """The first convolution, or the patches."""
+    stem_end: str = "stem_norm"
+    """What follows it, up to the first activation where that is a module; the patches themselves."""
+    inside: str = "convs.0"
+    """In a block: its first convolution, or `mlp`."""
+    pooled: str = ""
+    """The module at which the pooled vector is changed; "" is the network itself."""
+    where: Literal["after", "before", "pooled"] = "pooled"
+    """Whether that vector is what the module gives, what it gets, or `pooled` among what it gives."""
+    first_stage: int = 0
+    """Number of the first stage of blocks that counts: the first that halves the image, or follows a stem that did."""
+
+
 class Encoder(nn.Module):
     """A network from prepared images to `Features`; the base of every family."""
 
@@ -48,6 +65,8 @@ class Encoder(nn.Module):
     """The classifier, where the config has classes."""
     class_names: tuple[str, ...] = ()
     """Names of its classes, where the weights came with some; files do not keep them."""
+    adapter_names: AdapterNames | None = None
+    """Where presets of adapters stand; None allows `all-blocks` and addresses alone."""
 
     def __init__(self, config: EncoderConfig, preprocessing: Preprocessing):
         super().__init__()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head, pad_same
 from tapetum.encoders.convolutional_config import NFNetConfig
+from tapetum.encoders.features import AdapterNames
 
 GELU_GAIN = 1.7015043497085571
 """One over the standard deviation of GELU of a standard normal number."""
@@ -101,6 +102,7 @@ class NFNet(ConvolutionalEncoder):
     """An NFNet; its maps have strides 4, 8 and 16, and 32 after the last convolution, whose mean is the pooled vector."""
 
     config: NFNetConfig
+    adapter_names = AdapterNames("stem.0", "stem.3")
     strides = (4, 8, 16, 32)
 
     def __init__(self, config: NFNetConfig, preprocessing: Preprocessing):

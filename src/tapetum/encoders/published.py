@@ -58,6 +58,7 @@ KINDS = (
     "vit_mae",
     "dinov2",
     "dinov2_with_registers",
+    "dinov3_vit",
     "clip",
     "clip_vision_model",
     "siglip",

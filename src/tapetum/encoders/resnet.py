@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
 from tapetum.encoders.convolutional_config import ResNetConfig
+from tapetum.encoders.features import AdapterNames
 from tapetum.layers.pointwise import PointwiseConv2d
 
 
@@ -61,6 +62,7 @@ class ResNet(ConvolutionalEncoder):
     """A ResNet; its four maps have strides 4 to 32 (with a 3x3 stem 1 to 8), its pooled vector is the mean of the last."""
 
     config: ResNetConfig
+    adapter_names = AdapterNames()
 
     def __init__(self, config: ResNetConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)

@@ -1,4 +1,5 @@
-"""Sizes of text transformers and of pairs of towers (CLIP, arXiv 2103.00020; SigLIP, arXiv 2303.15343). Imports no torch."""
+"""Sizes of text transformers and of pairs of towers (CLIP, arXiv 2103.00020; SigLIP, arXiv 2303.15343; PE-Core, arXiv
+2504.13181). Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import VITS, Architecture
 from tapetum.encoders.config import EncoderConfig, ViTConfig
+from tapetum.encoders.rotary_vits import PE, perception_encoder, prepare_pe
 
 _Pooling = Literal["end", "highest", "last", "mean"]
 _OTHERS = "'highest', 'last' and 'mean'"
@@ -114,7 +116,30 @@ def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool 
     return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)
 
 
+_PE_TEXTS = {"tiny": (512, 12, 8, 32), "small": (512, 12, 8, 32), "base": (1024, 24, 16, 32), "large": (1024, 24, 16, 32)}
+_PE_TEXTS |= {"gigantic": (1280, 24, 20, 72)}
+"""Width, depth, heads and length of the text towers of PE-Core; both towers end in the width."""
+
+
+def _pe_core(size: str) -> Architecture:
+    width, depth, heads, length = _PE_TEXTS[size]
+    text = TextConfig(
+        width=width,
+        depth=depth,
+        heads=heads,
+        mlp_width=4 * width,
+        vocabulary=CLIP_TEXT.vocabulary,
+        length=length,
+        causal=True,
+        pooling="highest",
+        activation="gelu",
+    )
+    config = TowersConfig(image=perception_encoder(size, "core"), text=text, projection=width)
+    return Architecture(family="towers", config=config, preprocessing=prepare_pe(PE[size][5]))
+
+
 NAMED: dict[str, Architecture] = {
+    **{f"pe-core-{size}-{PE[size][4]}": _pe_core(size) for size in PE},
     "clip-base-32-towers": _towers("clip-base-32", CLIP_TEXT, 512),
     "clip-base-16-towers": _towers("clip-base-16", CLIP_TEXT, 512),
     "clip-large-14-towers": _towers("clip-large-14", replace(CLIP_TEXT, width=768, heads=12, mlp_width=3072), 768),

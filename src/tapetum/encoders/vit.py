@@ -1,8 +1,10 @@
-"""The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, MAE, CLIP, SigLIP.
+"""The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, DINOv3, MAE, CLIP,
+SigLIP, Perception Encoder.
 
     image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
-An image of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does.
+An image of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does, and
+rotary ones (`tapetum.layers.rotary`) are computed for its grid.
 
 `tokens` are after the last norm for every source; transformers' CLIPVisionModel gives them before it (its `pooler_output` is
 normalised, and equals `pooled`). Where the norm is on the pooled vector, as with timm's global_pool="avg", tokens are as they
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder, Features
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, interpolate, sine_2d
-from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp
+from tapetum.layers.rotary import Rotation, grid_rotation
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, GatedMlp, Mlp
 
 
 class ViT(Encoder):
@@ -40,10 +43,12 @@ class ViT(Encoder):
         self.norm_before = self._norm() if config.norm_before else nn.Identity()
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(self._block(config.drop_path * i / last) for i in range(config.depth))
-        self.norm = self._norm()
+        self.norm = nn.Identity() if config.norm == "none" else self._norm()
         self.pool = None
         if config.pooling == "attention":
             self.pool = AttentionPooling(width, config.heads, config.mlp_width, config.activation, config.norm_eps)
+        elif config.pooling == "attention_all":
+            self.pool = AttentionPooling(width, 8, 4 * width, config.activation, config.norm_eps)
         self.pooler = nn.Linear(width, width) if config.pooler else None
         self.head = nn.Linear(width, config.classes) if config.classes else None
         self.apply(start_linear)
@@ -57,15 +62,18 @@ class ViT(Encoder):
         if config.positions == "sine":
             zeros = torch.zeros(extra, config.width)
             self.register_buffer("positions", torch.cat((zeros, sine_2d(config.grid, config.width))))
-        else:
+        elif config.positions == "learned":
             table = torch.empty(extra + config.grid[0] * config.grid[1], config.width)
             self.positions = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
 
     def _block(self, drop_path: float) -> Block:
         config = self.config
+        gated = config.mlp == "gated"
         return Block(
-            Attention(config.width, config.heads, bias=config.qkv_bias),
-            Mlp(config.width, config.mlp_width, config.activation),
+            Attention(config.width, config.heads, bias=config.qkv_bias, key_bias=config.key_bias),
+            GatedMlp(config.width, config.mlp_width, config.activation, bias=True)
+            if gated
+            else Mlp(config.width, config.mlp_width, config.activation),
             self._norm,
             width=config.width,
             layer_scale=config.layer_scale,
@@ -84,8 +92,10 @@ class ViT(Encoder):
         x = self.patches(images)
         grid = (int(x.shape[1]), int(x.shape[2]))
         x = x.flatten(1, 2)
-        extra = self.positions.shape[0] - self.config.grid[0] * self.config.grid[1]
-        x = x + interpolate(self.positions[extra:], self.config.grid, grid, self.config.resample)
+        extra = 0
+        if self.config.positions != "none":
+            extra = self.positions.shape[0] - self.config.grid[0] * self.config.grid[1]
+            x = x + interpolate(self.positions[extra:], self.config.grid, grid, self.config.resample)
         first = []
         if self.class_token is not None:
             token = self.class_token + self.positions[0] if extra else self.class_token
@@ -94,11 +104,19 @@ class ViT(Encoder):
             first.append(self.registers.expand(x.shape[0], -1, -1))
         return self.norm_before(torch.cat((*first, x), 1) if first else x), grid
 
+    def rotation(self, grid: tuple[int, int]) -> Rotation | None:
+        """Compute by what every block rotates queries and keys of tokens of a grid of (rows, columns); None: it does not."""
+        config = self.config
+        if config.rotary is None:
+            return None
+        return grid_rotation(grid, config.width // config.heads, config.rotary, config.prefix, next(self.parameters()).device)
+
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared images. Raises BadInput if the patches do not divide them."""
         x, grid = self.embed(images)
+        rotary = self.rotation(grid)
         for block in self.blocks:
-            x = block(x)
+            x = block(x) if rotary is None else block(x, rotary=rotary)
         if self.config.norm == "tokens":
             x = self.norm(x)
         cells = x[:, self.config.prefix :]
@@ -107,7 +125,7 @@ class ViT(Encoder):
     def _pooled(self, tokens: Tensor, cells: Tensor) -> Tensor:
         pooled = tokens[:, 0]
         if self.pool is not None:
-            pooled = self.pool(cells)
+            pooled = self.pool(tokens if self.config.pooling == "attention_all" else cells)
         elif self.config.pooling == "mean":
             pooled = cells.mean(1)
         if self.config.norm == "pooled":

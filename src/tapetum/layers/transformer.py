@@ -1,9 +1,9 @@
 """The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, pooling by attention.
 
 Sources: attention (arXiv 1706.03762); grouped queries (2305.13245); the block of ViT, which normalises before each part
-(2010.11929); GELU (1606.08415), the quick one being CLIP's; layer scale (2103.17239); drop path (1603.09382), scaled up as in
-timm so that the mean stays; soft cap and sliding window (Gemma 2, 2408.00118); pooling by attention, the MAP head of SigLIP
-(2303.15343), from Set Transformer (1810.00825).
+(2010.11929); GELU (1606.08415), the quick one being CLIP's; gated MLPs, GEGLU and SwiGLU (2002.05202); layer scale
+(2103.17239); drop path (1603.09382), scaled up as in timm so that the mean stays; soft cap and sliding window (Gemma 2,
+2408.00118); pooling by attention, the MAP head of SigLIP (2303.15343), from Set Transformer (1810.00825).
 
 An attention mask says which keys a query may attend to (x):
 
@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.layers.rotary import Rotation
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""
@@ -100,15 +101,17 @@ def step_mask(steps: Bool[Tensor, "b n"] | Int[Tensor, "b n"]) -> Bool[Tensor, "
 class Attention(nn.Module):
     """Multi-head attention of tokens to each other, or to a context, with linear layers before and after."""
 
-    def __init__(self, width: int, heads: int, *, context_width: int | None = None, bias: bool = True):
-        """`bias`: query, key and value have one; `context_width`: channels of a context, if it has others than the tokens."""
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None, bias: bool = True, key_bias: bool = True):
+        """`bias`: query, key and value have one, the key only with `key_bias` too; `context_width`: channels of a context, if
+        it has others than the tokens."""
         super().__init__()
         if width % heads:
             raise BadInput(f"{heads} heads do not divide a width of {width}")
         context_width = width if context_width is None else context_width
         self.heads, self.head_width = heads, width // heads
         self.query = nn.Linear(width, width, bias=bias)
-        self.key, self.value = (nn.Linear(context_width, width, bias=bias) for _ in range(2))
+        self.key = nn.Linear(context_width, width, bias=bias and key_bias)
+        self.value = nn.Linear(context_width, width, bias=bias)
         self.out = nn.Linear(width, width)
 
     def split_heads(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:
@@ -122,10 +125,14 @@ class Attention(nn.Module):
         *,
         mask: Mask | None = None,
         causal: bool = False,
+        rotary: Rotation | None = None,
     ) -> Float[Tensor, "b n c"]:
-        """Attend to the context, which is the tokens themselves by default, as `attend` does."""
+        """Attend to the context, which is the tokens themselves by default, as `attend` does; `rotary`: by which queries and
+        keys are rotated before."""
         context = x if context is None else context
         query, key, value = map(self.split_heads, (self.query(x), self.key(context), self.value(context)))
+        if rotary is not None:
+            query, key = rotary.apply(query), rotary.apply(key)
         return self.out(attend(query, key, value, mask, causal=causal).transpose(1, 2).flatten(2))
 
 
@@ -172,6 +179,20 @@ class Mlp(nn.Module):
 
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
         return self.out(self.activation(self.hidden(x)))
+
+
+class GatedMlp(nn.Module):
+    """out(activation(gate(x)) * up(x)) (GEGLU, SwiGLU); gate and up are one layer, gate first."""
+
+    def __init__(self, width: int, hidden: int, activation: str = "gelu_tanh", bias: bool = False):
+        super().__init__()
+        # Before the layers, since `speed_up` takes a GELU that follows a linear layer for a part of all of it.
+        self.activation = make_activation(activation)
+        self.gate_up, self.out = nn.Linear(width, 2 * hidden, bias=bias), nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
+        gate, up = self.gate_up(x).chunk(2, -1)
+        return self.out(self.activation(gate) * up)
 
 
 class LayerScale(nn.Module):

@@ -142,7 +142,7 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert code == 0
     assert sorted(line.split()[0] for line in out.splitlines() if line.startswith("  ")) == sorted(known())
     assert re.search(r"\n  tapir +here +Apache-2.0 ", out)
-    assert re.search(r"\n  siglip2-base-32 +away +1,508 MB +Apache-2.0 +zero-shot 74.0 ", out)
+    assert re.search(r"\n  siglip2-base-32 +away +1.5 GB +Apache-2.0 +zero-shot 74.0 ", out)
     code, out, _ = run("weights", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}
     assert entries["tapir"]["here"]

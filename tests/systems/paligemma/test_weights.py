@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.paligemma import BOTH, TINY, TINY_2, theirs, tiny
 from tapetum.core.errors import BadInput
+from tapetum.encoders.tables.rows import check_whole
 from tapetum.hub.state_dicts import INDEX
 from tapetum.systems.paligemma import PaliGemma, load, named, resized, save, to_state
 from tapetum.systems.paligemma.config import NAMED
 from tapetum.systems.paligemma.official import big_vision, huggingface
-from tapetum.systems.paligemma.official.pieces import check_whole
 
 PIXELS = torch.rand(2, 1, 3, 28, 28, generator=torch.Generator().manual_seed(3)) * 2 - 1
 PREFIX, SUFFIX = torch.tensor([[2, 9, 5], [2, 5, 0]]), torch.tensor([[8, 50, 1], [21, 1, 0]])
@@ -295,7 +295,7 @@ def test_folders_that_are_none(tmp_path, folder):
         load(tmp_path / "a.npz", config=TINY)
     with pytest.raises(BadInput, match="did you mean paligemma-3b-pt-224"):
         load("paligemma-3b-pt-22")
-    with pytest.raises(BadInput, match=r"accept the Gemma licence at https://\S+paligemma-3b-pt-224 .* fetch .*\(11\.7 GB\)"):
+    with pytest.raises(BadInput, match=r"accept the Gemma licence at https://\S+paligemma-3b-pt-224 .* fetch .*\(11\.7 GB, licence LicenseRef-Gemma"):
         load("paligemma-3b-pt-224")
 
 

@@ -4,6 +4,7 @@ from tapetum.app.commands import Group
 from tapetum.app.evaluate.davis import evaluate_davis
 from tapetum.app.evaluate.longvideo import evaluate_longvideo
 from tapetum.app.evaluate.objects import evaluate_objects
+from tapetum.app.evaluate.own import own_command
 from tapetum.app.evaluate.paligemma import evaluate_paligemma
 from tapetum.app.evaluate.perception_test import evaluate_perception_test
 from tapetum.app.evaluate.retrieval import evaluate_retrieval
@@ -13,7 +14,11 @@ from tapetum.app.evaluate.zero_shot import evaluate_zero_shot
 
 COMMANDS = Group(
     """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
-    long videos, DAVIS, objects found without labels, images named and found by words.""",
+    long videos, DAVIS, objects found without labels, images named and found by words.
+
+    In place of a benchmark's name, a class of your own may stand: my_benchmark.py:MyBenchmark, package.module:MyBenchmark, or
+    the entry point of a package.
+    """,
     {
         "tapvid": evaluate_tapvid,
         "tapvid3d": evaluate_tapvid3d,
@@ -25,4 +30,5 @@ COMMANDS = Group(
         "zero-shot": evaluate_zero_shot,
         "retrieval": evaluate_retrieval,
     },
+    other=own_command,
 )

@@ -18,7 +18,7 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.config import HALF, Preprocessing, ViTConfig, clip, imagenet, squashed
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.huggingface_defaults import whole_config
-from tapetum.encoders.tables.rows import NameRow, layers, same
+from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 from tapetum.encoders.vit import ViT
@@ -36,6 +36,7 @@ _OLD_NAMES = (
     (r"attention\.output\.dense\.", "attention.o_proj."),
     (r"intermediate\.dense\.", "mlp.fc1."),
     (r"(layer\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+    (r"\.mlp\.weights_out\.", ".mlp.down_proj."),
 )
 
 _State = Mapping[str, Tensor]
@@ -114,13 +115,23 @@ def _read_vit(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State
 
 
 def _read_dinov2(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
-    if c.get("use_swiglu_ffn"):
-        raise BadInput("this DINOv2 has gated MLPs (its giant size); tapetum has the sizes small, base and large")
     registers = c["num_register_tokens"] if c["model_type"] == "dinov2_with_registers" else 0
     config = replace(_common(c, "gelu", 1e-6), layer_scale=c.get("layerscale_value", 1.0), registers=registers)
     config = replace(config, resample="timm" if registers else "transformers")
+    if c.get("use_swiglu_ffn"):  # the giant one: two thirds of the usual hidden channels, up to a multiple of 8
+        config = replace(config, mlp="gated", mlp_width=(config.mlp_width * 2 // 3 + 7) // 8 * 8, activation="silu")
     prefix = "dinov2_with_registers." if registers else "dinov2."
-    return _vit(config, imagenet(224 - 224 % config.patch), _renamed(state, prefix, "^$", ""))
+    return _vit(config, imagenet(224 - 224 % config.patch), _in_halves(_renamed(state, prefix, "^$", "")))
+
+
+def _in_halves(state: _State) -> dict[str, Tensor]:
+    """Split the layers of gated MLPs that are one layer in files."""
+    out = {}
+    for name, tensor in state.items():
+        parts = ("gate_proj", "up_proj") if ".mlp.weights_in." in name and tensor.ndim else ("weights_in",)
+        split = tensor.tensor_split(2) if len(parts) == 2 else (tensor,)
+        out |= {name.replace("weights_in", part): half for part, half in zip(parts, split, strict=True)}
+    return out
 
 
 def _clip_image(c: Mapping[str, Any]) -> ViTConfig:
@@ -187,11 +198,14 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     ViTForImageClassification, ViTModel or ViTMAEModel.
     """
     if isinstance(encoder, Towers):
-        return _towers(encoder.config)
+        return None if encoder.config.image.rotary else _towers(encoder.config)
     if not isinstance(encoder, ViT) or encoder.config.norm != "tokens":
         return None
     config = encoder.config
     scaled = config.layer_scale is not None
+    others = config.rotary or config.positions == "none" or not config.key_bias or config.pooling == "attention_all"
+    if others or (config.mlp == "gated" and not scaled):
+        return None
     if config.norm_before or not config.class_token:
         more = config.classes or config.registers or scaled or config.pooler or not config.qkv_bias
         return None if more or config.norm_before != config.class_token else _contrastive(config)
@@ -214,7 +228,7 @@ def _plain(config: ViTConfig) -> list[NameRow]:
     norms = ("norm1", "norm2") if dinov2 else ("layernorm_before", "layernorm_after")
     for i in range(config.depth):
         name, theirs = f"blocks.{i}", f"{pre}{'encoder.layer' if dinov2 else 'layers'}.{i}"
-        table += _block(name, theirs, norms, "attention", "o_proj", config.qkv_bias)
+        table += _block(name, theirs, norms, "attention", "o_proj", config.qkv_bias, config.mlp == "gated")
         if dinov2:
             table += same({f"{name}.{part}_scale.weight": f"{theirs}.layer_scale{k}.lambda1" for k, part in _SCALES})
     if config.pooler:
@@ -227,16 +241,21 @@ def _plain(config: ViTConfig) -> list[NameRow]:
 _SCALES = ((1, "attention"), (2, "mlp"))
 
 
-def _block(ours: str, theirs: str, norms: tuple[str, str], attention: str, out: str, qkv_bias: bool = True) -> list[NameRow]:
+def _block(
+    ours: str, theirs: str, norms: tuple[str, str], attention: str, out: str, qkv_bias: bool = True, two_halves: bool = False
+) -> list[NameRow]:
     parts = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
     table = layers({f"{ours}.attention.{our}": f"{theirs}.{attention}.{their}" for our, their in parts.items()}, qkv_bias)
+    mlp = {f"{ours}.mlp.hidden": f"{theirs}.mlp.fc1", f"{ours}.mlp.out": f"{theirs}.mlp.fc2"}
+    if two_halves:
+        table += gated(f"{ours}.mlp", *(f"{theirs}.mlp.{part}_proj" for part in ("gate", "up", "down")))
+        mlp = {}
     return table + layers(
         {
             f"{ours}.attention.out": f"{theirs}.{attention}.{out}",
             f"{ours}.attention_norm": f"{theirs}.{norms[0]}",
             f"{ours}.mlp_norm": f"{theirs}.{norms[1]}",
-            f"{ours}.mlp.hidden": f"{theirs}.mlp.fc1",
-            f"{ours}.mlp.out": f"{theirs}.mlp.fc2",
+            **mlp,
         }
     )
 

@@ -3,7 +3,8 @@
 One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a tower of timm, for others:
 
     CLIP             visual.*                      text at the top level: token_embedding, transformer.resblocks.*, ln_final
-    CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits
+    CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits, and the head of the
+                                                   trunk of PE-Core (arXiv 2504.13181) is the projection of images
 
 Matrices that open_clip multiplies from the right (`visual.proj`, `text_projection`) are our linear layers transposed.
 
@@ -12,6 +13,7 @@ Sources: open_clip 3.3.0, whose models these are compared with; CLIP (arXiv 2103
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +22,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.tables import timm
+from tapetum.encoders.tables import perception_encoder, timm
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
@@ -60,7 +62,8 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if not isinstance(encoder, Towers):
         return None
     config = encoder.config
-    custom = config.logit_bias
+    pe = config.image.rotary == "pe"
+    custom = config.logit_bias or pe
     table = _timm_rows(encoder) if custom else _vision_rows(config)
     pre = "text." if custom else ""
     table += [NameRow(f"{pre}token_embedding.weight", ("text.embedding.weight",))]
@@ -71,8 +74,10 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if config.text.projection:
         table += layers({"text.projection": f"{pre}text_projection"})
     if config.projection:
-        table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), transpose=True)]
-        table += [NameRow("visual.proj", ("image_projection.weight",), transpose=True)]
+        table += [NameRow(f"{pre}text_projection", ("text_projection.weight",), order=(1, 0))]
+        head = NameRow("visual.trunk.head.weight", ("image_projection.weight",))
+        table += [head if pe else NameRow("visual.proj", ("image_projection.weight",), order=(1, 0))]
+        table += [NameRow("visual.trunk.head.bias", (), shape=(config.projection,), optional=True)] if pe else []
     table += same({"logit_scale": "logit_scale"})
     return table + (same({"logit_bias": "logit_bias"}) if config.logit_bias else [])
 
@@ -122,10 +127,12 @@ def _vision_config(model: Mapping[str, Any], given: Mapping[str, Any]) -> ViTCon
 def _timm_vision(given: Mapping[str, Any], state: _State) -> ViTConfig:
     name = str(given["timm_model_name"])
     trunk = {key.removeprefix("visual.trunk."): value for key, value in state.items() if key.startswith("visual.trunk.")}
-    answer = timm.describe(name, trunk)
+    answer = timm.describe(name, trunk) or perception_encoder.describe(name, trunk)
+    if "head.bias" in trunk and trunk["head.bias"].any():
+        raise BadInput(f"the projection of the vision tower, timm's {name!r}, has a bias; that of PE-Core is 0, and left out")
     if answer is None or not isinstance(answer[0].config, ViTConfig) or given.get("timm_proj") not in (None, "none", ""):
         raise BadInput(f"the vision tower is timm's {name!r} with {given.get('timm_proj')!r}; tapetum has not that one")
-    return answer[0].config
+    return replace(answer[0].config, classes=0)
 
 
 def _preprocessing(given: Mapping[str, Any], vision: ViTConfig) -> Preprocessing:
@@ -177,7 +184,7 @@ def _vision_rows(config: TowersConfig) -> list[NameRow]:
 
 
 def _timm_rows(encoder: Towers) -> list[NameRow]:
-    image_rows = timm.rows(encoder.image, "timm") or []
+    image_rows = timm.rows(encoder.image, "timm") or perception_encoder.rows(encoder.image, "timm") or []
     return [
         NameRow(f"visual.trunk.{row.theirs}", tuple(f"image.{name}" for name in row.ours), lead=row.lead, shape=row.shape)
         for row in image_rows

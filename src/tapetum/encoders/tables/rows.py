@@ -1,10 +1,14 @@
 """Rows of a table of names, and their use both ways.
 
-A row says which of our tensors make one of theirs: joined along the first axis (a fused query-key-value is three of ours), with
-axes of length 1 in front where they have them. What a library stores and an encoder does not need (a mask token, counters) is a
-row without tensors of ours: it is left out on the way here and written as `shape` of `fill` on the way back.
+    theirs[index]  --order-->  axes permuted  --reshape-->  ours, joined along the first axis, or some rows of it
+
+A row says which of our tensors make one of theirs (a fused query-key-value is three of ours), with axes of length 1 in front
+where they have them; or of which rows of ours theirs is made (gate and up of our gated MLP are one); or what a layer of a stack
+of theirs is, whose axes may stand in another order. What a library stores and an encoder does not need (a mask token, counters)
+is a row without tensors of ours: it is left out on the way here and written as `shape` of `fill` on the way back.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +20,7 @@ from tapetum.core.errors import BadInput
 
 @dataclass(frozen=True)
 class NameRow:
-    """One tensor of another library."""
+    """One tensor of another library, or a part of one."""
 
     theirs: str
     ours: tuple[str, ...]
@@ -24,13 +28,46 @@ class NameRow:
     lead: int = 0
     """Axes of length 1 in front of theirs."""
     shape: tuple[int, ...] = ()
-    """Shape of theirs, where there are none of ours."""
+    """Shape of theirs[index], where it does not follow from ours."""
     fill: float | Tensor = 0.0
-    """What theirs is made of then; a tensor is all of theirs."""
+    """What theirs is made of where there are none of ours; a tensor is all of theirs."""
     optional: bool = False
     """It may be missing on the way here, if there are none of ours."""
-    transpose: bool = False
-    """Theirs is a matrix that is multiplied from the right: ours transposed."""
+    index: tuple[int, ...] = ()
+    """Of the part in the first axes of theirs."""
+    order: tuple[int, ...] = ()
+    """Axes of theirs[index], in our order; empty: as they are."""
+    part: tuple[int, int, int] = (0, 1, 1)
+    """From which to before which of how many equal parts of ours along the first axis theirs is; a table has rows of all."""
+
+    def part_of(self, own: Mapping[str, Tensor]) -> Tensor:
+        """Look up our tensor, or the rows of it that this row is of; several are joined."""
+        tensors = [own[name] for name in self.ours]
+        joined = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        first, last, number = self.part
+        return joined[first * len(joined) // number : last * len(joined) // number] if number > 1 else joined
+
+    def part_shape(self, own: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """Compute the shape of theirs[index]."""
+        if self.shape or not self.ours:
+            return self.shape
+        shapes = [tuple(own[name].shape) for name in self.ours]
+        first, last, number = self.part
+        joined = (sum(shape[0] for shape in shapes) * (last - first) // number, *shapes[0][1:]) if shapes[0] else ()
+        if self.order:
+            joined = tuple(joined[self.order.index(axis)] for axis in range(len(joined)))
+        return (1,) * self.lead + joined
+
+    def arranged(self, tensor: Tensor) -> Tensor:
+        """Bring theirs[index] into our order of axes, not yet our shape."""
+        return tensor.permute(self.order) if self.order else tensor
+
+    def returned(self, ours: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Bring what `part_of` gives into the shape of theirs[index]."""
+        if not self.order:
+            return ours.reshape(shape)
+        back = [self.order.index(axis) for axis in range(len(self.order))]
+        return ours.reshape([shape[axis] for axis in self.order]).permute(back)
 
 
 def same(pairs: Mapping[str, str]) -> list[NameRow]:
@@ -42,6 +79,28 @@ def layers(pairs: Mapping[str, str], bias: bool = True) -> list[NameRow]:
     """Make the rows of weight and bias for each pair of modules, ours and theirs."""
     leaves = ("weight", "bias") if bias else ("weight",)
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
+
+
+def gated(ours: str, gate: str, up: str, out: str) -> list[NameRow]:
+    """Make the rows of a gated MLP, whose gate and up are one layer of ours and two of theirs."""
+    halves = [
+        NameRow(f"{theirs}.{leaf}", (f"{ours}.gate_up.{leaf}",), part=(i, i + 1, 2))
+        for leaf in ("weight", "bias")
+        for i, theirs in enumerate((gate, up))
+    ]
+    return halves + layers({f"{ours}.out": out})
+
+
+def part_row(
+    theirs: str,
+    ours: str,
+    shape: tuple[int, ...],
+    index: tuple[int, ...] = (),
+    order: tuple[int, ...] = (),
+    part: tuple[int, int, int] = (0, 1, 1),
+) -> NameRow:
+    """Make the row of a part of one of theirs, whose shape is known beforehand, that is (a part of) one of ours."""
+    return NameRow(theirs, (ours,), shape=shape, index=index, order=order, part=part)
 
 
 def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
@@ -57,56 +116,79 @@ def under_our_names(
     Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
     unknown, of another shape, or not finite.
     """
-    left, loaded = dict(state), {}
+    rows = [row for row in rows if row.ours or not row.optional or row.theirs in state]
+    check_names(state, rows, source)
+    check_whole(expected, rows)
+    shapes, loaded = their_shapes(rows, expected), {}
     for row in rows:
-        if row.theirs not in left:
-            if row.optional and not row.ours:
-                continue
-            raise BadInput(f"the weights lack {row.theirs}; are they of another architecture of {source}?")
-        tensor = torch.as_tensor(left.pop(row.theirs))
         if not row.ours:
             continue
-        if row.transpose and tensor.ndim == 2:
-            tensor = tensor.T
-        shapes = [tuple(expected[name].shape) for name in row.ours]
-        whole = joined_shape(shapes, row.lead)
-        if tuple(tensor.shape) != whole:
-            raise BadInput(
-                f"{row.theirs} is {tuple(tensor.shape)} where {whole} is wanted; are the weights of another architecture?"
-            )
+        tensor = torch.as_tensor(state[row.theirs])
+        check_shape(row.theirs, tuple(tensor.shape), shapes[row.theirs])
+        tensor = tensor[row.index].detach()
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"{row.theirs} holds something else than finite numbers; get the weights again")
-        tensor = tensor.detach().reshape(whole[row.lead :])
-        parts = tensor.split([shape[0] for shape in shapes]) if len(shapes) > 1 else [tensor]
-        for name, part in zip(row.ours, parts, strict=True):
-            if name in loaded:
-                raise ValueError(f"two rows give {name}")
-            loaded[name] = part.to(expected[name].dtype)
-    if left:
-        raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
-    if missing := expected.keys() - loaded.keys():
-        raise ValueError(f"no row gives {min(missing)}")
+        tensor = row.arranged(tensor.reshape(tensor.shape[row.lead :]))
+        wanted = [expected[name] for name in row.ours]
+        if row.part[2] > 1:
+            loaded.setdefault(row.ours[0], torch.empty(wanted[0].shape, dtype=wanted[0].dtype))
+            target = row.part_of(loaded)
+            target.copy_(tensor.reshape(target.shape))
+            continue
+        parts = tensor.split([len(each) for each in wanted]) if len(wanted) > 1 else [tensor]
+        loaded |= {
+            name: values.reshape(each.shape).to(each.dtype) for name, each, values in zip(row.ours, wanted, parts, strict=True)
+        }
     return loaded
-
-
-def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
-    """Compute the shape of theirs for the shapes of ours."""
-    if not shapes[0]:
-        return (1,) * lead
-    return (1,) * lead + (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
     """Write the weights of `model` under the names of another library, as copies."""
-    own, out = model.state_dict(), {}
+    own, rows, out = model.state_dict(), list(rows), {}
+    check_whole(own, rows)
+    shapes = their_shapes(rows, own)
     for row in rows:
         if not row.ours:
             out[row.theirs] = row.fill.clone() if isinstance(row.fill, Tensor) else torch.full(row.shape, row.fill)
             continue
-        parts = [own.pop(name).detach() for name in row.ours]
-        tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
-        tensor = tensor.T.contiguous() if row.transpose else tensor
-        out[row.theirs] = tensor.reshape((1,) * row.lead + tuple(tensor.shape))
-    if own:
-        raise ValueError(f"no row takes {min(own)}")
+        tensor = row.part_of(own).detach()
+        whole = out.setdefault(row.theirs, tensor.new_empty(shapes[row.theirs]))
+        whole[row.index] = row.returned(tensor, row.part_shape(own))
     return out
+
+
+def their_shapes(rows: Iterable[NameRow], own: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Compute the whole shape of each of their tensors; `own` is looked at where a row does not say its shape."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for row in rows:
+        stack = tuple(i + 1 for i in row.index)
+        before = shapes.get(row.theirs, ())[: len(stack)]
+        shapes[row.theirs] = (tuple(map(max, stack, before)) if before else stack) + row.part_shape(own)
+    return shapes
+
+
+def check_names(stored: Iterable[str], rows: Iterable[NameRow], source: str) -> None:
+    """Raise BadInput unless the names are those of the rows."""
+    stored, expected = set(stored), dict.fromkeys(row.theirs for row in rows)
+    if missing := [name for name in expected if name not in stored]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadInput(f"the weights lack {missing[0]}{more}; are they whole, and not of another architecture of {source}?")
+    if unknown := stored - expected.keys():
+        raise BadInput(f"this network has no {min(unknown)}; are the weights of another architecture of {source}?")
+
+
+def check_shape(name: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise BadInput unless the shapes are the same."""
+    if stored != expected:
+        raise BadInput(f"{name} is {stored} where the config wants {expected}; are the weights of another architecture?")
+
+
+def check_whole(own: Mapping[str, Tensor], rows: Iterable[NameRow]) -> None:
+    """Raise ValueError unless the rows fill each of our tensors exactly once; a check of a table, not of a file."""
+    filled = dict.fromkeys(own, 0)
+    for row in rows:
+        for name in row.ours:
+            filled[name] += math.prod(row.shape or row.part_shape(own)) if len(row.ours) == 1 else own[name].numel()
+    for name, count in filled.items():
+        if count != own[name].numel():
+            raise ValueError(f"the table gives {count} numbers for {name}, which has {own[name].numel()}")

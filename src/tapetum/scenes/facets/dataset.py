@@ -26,12 +26,13 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.finished import continues_run, write_settings
 from tapetum.core.identity import source_label
+from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe
 from tapetum.scenes.facets.clip import SyntheticClip, check_clip, make_clip
 from tapetum.scenes.facets.world import SceneConfig
 from tapetum.scenes.textures import textures as texture_source
-from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.video import write_video
 
 FOLDERS = "tapvid3d", "truth", "videos"
@@ -70,13 +71,16 @@ def make_dataset(
     source = texture_source(textures)
     _begin(out, {"n": n, "seed": seed, "textures": source_label(textures), "size": size, "frames": frames, "points": points})
     names = [f"scene-{k:05d}" for k in range(n)]
-    for k, name in enumerate(names):
-        if not (waiting / f"{name}.npz").exists():
-            clip = make_clip((seed, k), config, source, points)
-            _write_clip(out, name, clip)
-            with whole_file(waiting / f"{name}.npz") as temporary:
-                np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
-        progress(k + 1)
+    missing = [k for k, name in enumerate(names) if not (waiting / f"{name}.npz").exists()]
+
+    def work(k: int, tool: None) -> None:
+        clip = make_clip((seed, k), config, source, points)
+        _write_clip(out, names[k], clip)
+        with whole_file(waiting / f"{names[k]}.npz") as temporary:
+            np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
+
+    for _ in run_jobs(work, missing, finished=n - len(missing), progress=lambda done, _: progress(done)):
+        pass  # the clip of an item is a file
     _write_pickle(target, {name: waiting / f"{name}.npz" for name in names})
     shutil.rmtree(waiting, ignore_errors=True)
     return target
@@ -90,7 +94,7 @@ def finished(out: str | Path) -> int:
 def _begin(out: Path, settings: dict[str, Any]) -> None:
     """Make the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
-    begun = continues_run(note, settings, out, finished(out))
+    begun = continues_run(note, settings, out, f"{finished(out)} scenes")
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))
     if not begun and scenes:
         raise BadInput(f"{out} holds {scenes} files of scenes and no tapvid.pkl; remove them or choose another folder")
@@ -100,7 +104,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
     except OSError as error:
         raise cannot_write(out, error) from error
     if not begun:
-        write_note(note, settings)
+        write_settings(note, settings)
 
 
 def _write_pickle(target: Path, parts: dict[str, Path]) -> None:

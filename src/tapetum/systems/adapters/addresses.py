@@ -1,4 +1,4 @@
-"""Places of adapters: a table of families, and from it the places of each preset (arXiv 2304.06600, section 3).
+"""Places of adapters: which modules of a trunk each preset names (arXiv 2304.06600, section 3).
 
     vision transformers   bottom: after the patches. Middle: after the MLP of blocks 0, 1, 5, 6, 10 and 11 of 12, before it is
                           added.
@@ -10,23 +10,23 @@
 
 The paper has no EfficientNet-Lite: of its seven stages those count that halve the image, and the last for the end.
 
-A family is known by the names of classes, so that neither timm nor torchvision is imported. Presets come from this table
-alone; no name is guessed from a part of it. A trunk of another kind can have a method `adapter_addresses()`; then
-"all-blocks" and addresses by name work for it too.
+Networks of this package say themselves where adapters fit (`adapter_addresses()`, `AdapterNames`); those of timm and
+torchvision are in a table, by the names of their classes, so that neither is imported. No name is guessed from a part of it.
+A trunk of another kind can have a method `adapter_addresses()`; then "all-blocks" and addresses by name work for it too.
 """
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from torch import nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import AdapterNames, Encoder
+from tapetum.encoders.towers import Towers
+from tapetum.encoders.vit import ViT
 from tapetum.systems.adapters.config import AdapterConfig, Section
-
-Where = Literal["after", "before", "pooled", "weight"]
-"""As in `Site.where`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,111 +35,67 @@ class AdapterPlace:
 
     address: str
     section: Section
-    where: Where = "after"
+    where: Literal["after", "before", "pooled", "weight"] = "after"
+    """As in `Site.where`."""
     beside: bool = False
     """A 1x1 convolution stands beside the convolution at the address, not after it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transformer:
-    """Names in a vision transformer."""
+@dataclass(frozen=True)
+class Layout:
+    """What the presets need to know of a trunk."""
 
-    patches: str
-    blocks: str
-    """The list of blocks."""
-    pooled: tuple[str, Where]
-    """Where the pooled vector is changed."""
-    mlp: str = "mlp"
-    maps = False
+    names: AdapterNames
+    blocks: tuple[str, ...]
+    """All blocks, in the order in which they are passed."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Convolutional:
-    """Names in a convolutional network."""
-
-    stem: str
-    """The first convolution."""
-    stem_end: str
-    """What follows it, up to the first activation where that is a module."""
-    stages: tuple[str, ...]
-    """Lists of blocks, of which the first four halves of the image are made; the last is the end."""
-    conv: str
-    """First convolution in a block."""
-    pooled: tuple[str, Where]
-    end: str = ""
-    """List of blocks whose last one the last adapter of the middle follows, if it is none of `stages`."""
-    maps = True
+    @property
+    def transformer(self) -> bool:
+        """Check whether tokens pass the blocks, and not maps."""
+        return self.names.inside == "mlp"
 
 
-Layout = Transformer | Convolutional
-
-
-def _stages(name: str, numbers: Sequence[int] = range(4)) -> tuple[str, ...]:
-    return tuple(name.format(i) for i in numbers)
-
-
-_TIMM_RESNET = Convolutional(
-    stem="conv1", stem_end="act1", stages=_stages("layer{}", range(1, 5)), conv="conv1", pooled=("global_pool", "after")
-)
-
-FAMILIES: dict[str, Layout] = {
-    "tapetum.encoders.vit:ViT": Transformer(patches="patches", blocks="blocks", pooled=("", "pooled")),
-    "tapetum.encoders.towers:Towers": Transformer(patches="image.patches", blocks="image.blocks", pooled=("image", "pooled")),
-    "tapetum.systems.longvideo.encoder:VideoEncoder": Transformer(
-        patches="tubelets.video", blocks="blocks", pooled=("pooled_end", "after")
+FOREIGN = {
+    "timm.models.vision_transformer:VisionTransformer": (
+        r"blocks\.\d+",
+        AdapterNames("patch_embed", "patch_embed", "mlp", "fc_norm", "after"),
     ),
-    "tapetum.encoders.resnet:ResNet": Convolutional(
-        stem="stem", stem_end="stem_norm", stages=_stages("stages.{}"), conv="convs.0", pooled=("", "pooled")
+    "timm.models.resnet:ResNet": (r"layer\d\.\d+", AdapterNames("conv1", "act1", "conv1", "global_pool", "after")),
+    "timm.models.nfnet:NormFreeNet": (
+        r"stages\.\d+\.\d+",
+        AdapterNames("stem.conv1", "stem.conv4", "conv1", "head.global_pool", "after"),
     ),
-    "tapetum.encoders.nfnet:NFNet": Convolutional(
-        stem="stem.0", stem_end="stem.3", stages=_stages("stages.{}"), conv="convs.0", pooled=("", "pooled")
+    "timm.models.efficientnet:EfficientNet": (
+        r"blocks\.\d+\.\d+",
+        AdapterNames("conv_stem", "bn1", "conv_pw", "global_pool", "after", first_stage=1),
     ),
-    "tapetum.encoders.efficientnet_lite:EfficientNetLite": Convolutional(
-        stem="stem",
-        stem_end="stem_norm",
-        stages=_stages("stages.{}", (1, 2, 3, 5)),
-        end="stages.6",
-        conv="expand",
-        pooled=("", "pooled"),
+    "torchvision.models.vision_transformer:VisionTransformer": (
+        r"encoder\.layers\.\w+",
+        AdapterNames("conv_proj", "conv_proj", "mlp", "heads", "before"),
     ),
-    "timm.models.vision_transformer:VisionTransformer": Transformer(
-        patches="patch_embed", blocks="blocks", pooled=("fc_norm", "after")
-    ),
-    "timm.models.resnet:ResNet": _TIMM_RESNET,
-    "timm.models.nfnet:NormFreeNet": Convolutional(
-        stem="stem.conv1",
-        stem_end="stem.conv4",
-        stages=_stages("stages.{}"),
-        conv="conv1",
-        pooled=("head.global_pool", "after"),
-    ),
-    "timm.models.efficientnet:EfficientNet": Convolutional(
-        stem="conv_stem",
-        stem_end="bn1",
-        stages=_stages("blocks.{}", (1, 2, 3, 5)),
-        end="blocks.6",
-        conv="conv_pw",
-        pooled=("global_pool", "after"),
-    ),
-    "torchvision.models.vision_transformer:VisionTransformer": Transformer(
-        patches="conv_proj", blocks="encoder.layers", pooled=("heads", "before")
-    ),
-    "torchvision.models.resnet:ResNet": Convolutional(
-        stem="conv1", stem_end="relu", stages=_stages("layer{}", range(1, 5)), conv="conv1", pooled=("avgpool", "after")
-    ),
+    "torchvision.models.resnet:ResNet": (r"layer\d\.\d+", AdapterNames("conv1", "relu", "conv1", "avgpool", "after")),
 }
-"""By module and name of the class, or of one that it inherits from."""
+"""By module and name of the class, or of one that it inherits from: a pattern of the names of its blocks, and other names."""
 KNOWN = (
     "ViT, ResNet, NFNet and EfficientNet-Lite of tapetum.encoders and timm, "
     "CLIP and SigLIP of tapetum.encoders, video encoders of tapetum.systems.longvideo, ViT and ResNet of torchvision"
 )
-"""The same in words."""
+"""Trunks that the presets know, in words."""
 
 
 def layout_of(trunk: nn.Module) -> Layout | None:
-    """Find the family of a trunk; None for others."""
-    names = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(trunk).__mro__)
-    return next((FAMILIES[name] for name in names if name in FAMILIES), None)
+    """Find the layout of a trunk; None where nothing says what its bottom, middle and top are."""
+    names: AdapterNames | None = getattr(trunk, "adapter_names", None)
+    if isinstance(trunk, ViT | Towers):
+        tower = "image" if isinstance(trunk, Towers) else ""
+        names = AdapterNames(f"{tower}.patches".lstrip("."), f"{tower}.patches".lstrip("."), "mlp", tower)
+    if names is not None:
+        addresses: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
+        return Layout(names, tuple(dict.fromkeys(re.sub(r"\.(attention|mlp)$", "", address) for address in addresses)))
+    classes = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(trunk).__mro__)
+    pattern, names = next((FOREIGN[name] for name in classes if name in FOREIGN), ("", None))
+    blocks = tuple(name for name, _ in trunk.named_modules() if re.fullmatch(pattern, name))
+    return None if names is None else Layout(names, blocks)
 
 
 def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
@@ -153,12 +109,7 @@ def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
         return [_named(trunk, layout, address, config) for address in config.addresses]
     if layout is None:
         return _own_addresses(trunk, config)
-    chosen: list[AdapterPlace] = []
-    for section in config.sections:
-        if isinstance(layout, Transformer):
-            chosen += _of_transformer(trunk, layout, section, config)
-        else:
-            chosen += _of_convolutional(trunk, layout, section, config)
+    chosen = [place for section in config.sections for place in _of_section(trunk, layout, section, config)]
     for place in chosen:
         _check(trunk, place.address)
     return chosen
@@ -180,52 +131,34 @@ def middle_blocks(depth: int, count: int | None) -> list[int]:
 def chain(trunk: nn.Module) -> list[str]:
     """List the blocks of a trunk of a known family in the order in which they are passed; none for others."""
     layout = layout_of(trunk)
-    if layout is None:
-        return []
-    return _children(trunk, layout.blocks) if isinstance(layout, Transformer) else _all_blocks(trunk, layout)
+    return [] if layout is None else list(layout.blocks)
 
 
-def _of_transformer(trunk: nn.Module, names: Transformer, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
-    if section == "bottom":
-        return [AdapterPlace(address=names.patches, section=section)]
-    if section == "top":
-        return [AdapterPlace(address=names.pooled[0], section=section, where=names.pooled[1])]
-    blocks = [f"{names.blocks}.{name}" for name, _ in _module(trunk, names.blocks).named_children()]
-    chosen = range(len(blocks)) if config.preset == "all-blocks" else middle_blocks(len(blocks), config.middle)
-    return [AdapterPlace(address=f"{blocks[i]}.{names.mlp}", section=section) for i in chosen]
-
-
-def _of_convolutional(trunk: nn.Module, names: Convolutional, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
-    beside = config.maps == "parallel"
+def _of_section(trunk: nn.Module, layout: Layout, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
+    names, blocks = layout.names, layout.blocks
+    beside = config.maps == "parallel" and not layout.transformer
     if section == "bottom":
         return [AdapterPlace(address=names.stem if beside else names.stem_end, section=section, beside=beside)]
     if section == "top":
-        return [AdapterPlace(address=names.pooled[0], section=section, where=names.pooled[1])]
-    if config.preset == "all-blocks":
-        return [_at_block(trunk, block, names, beside) for block in _all_blocks(trunk, names)]
-    blocks = [_children(trunk, stage) for stage in names.stages]
-    last = _children(trunk, names.end)[-1] if names.end else blocks[-1][-1]
-    firsts = [stage[0] for stage in blocks[:-1]]
-    return [*(_at_block(trunk, block, names, beside) for block in firsts), AdapterPlace(address=last, section="middle")]
+        return [_pooled(names)]
+    every = config.preset == "all-blocks"
+    if layout.transformer:
+        chosen = blocks if every else [blocks[i] for i in middle_blocks(len(blocks), config.middle)]
+        return [AdapterPlace(address=f"{block}.{names.inside}", section=section) for block in chosen]
+    firsts = [next(stage) for _, stage in groupby(blocks, lambda block: block.rpartition(".")[0])]
+    chosen = blocks if every else firsts[names.first_stage : names.first_stage + 3]
+    modules = dict(trunk.named_modules())
+    at = [
+        AdapterPlace(address=f"{block}.{names.inside}", section=section, beside=True)
+        if beside and f"{block}.{names.inside}" in modules
+        else AdapterPlace(address=block, section=section)
+        for block in chosen
+    ]
+    return at if every else [*at, AdapterPlace(address=blocks[-1], section=section)]
 
 
-def _at_block(trunk: nn.Module, block: str, names: Convolutional, beside: bool) -> AdapterPlace:
-    conv = f"{block}.{names.conv}"
-    own = dict(_module(trunk, block).named_modules())
-    if beside and names.conv in own:
-        return AdapterPlace(address=conv, section="middle", beside=True)
-    return AdapterPlace(address=block, section="middle")
-
-
-def _all_blocks(trunk: nn.Module, names: Convolutional) -> list[str]:
-    """Blocks of all stages: those that stand beside the stages named, under the same parent."""
-    parent, _, leaf = names.stages[0].rpartition(".")
-    lists = [f"{parent}.{name}" for name, _ in _module(trunk, parent).named_children()] if leaf.isdigit() else names.stages
-    return [block for stage in lists for block in _children(trunk, stage)]
-
-
-def _children(trunk: nn.Module, address: str) -> list[str]:
-    return [f"{address}.{name}" for name, _ in _module(trunk, address).named_children()]
+def _pooled(names: AdapterNames) -> AdapterPlace:
+    return AdapterPlace(address=names.pooled, section="top", where=names.where)
 
 
 def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
@@ -250,23 +183,13 @@ def _named(trunk: nn.Module, layout: Layout | None, address: str, config: Adapte
             return AdapterPlace(address="", section="top", where="pooled")
         if layout is None:
             raise BadInput(f"only an encoder has a pooled vector of its own, a {type(trunk).__name__} has not; give a module")
-        return AdapterPlace(address=layout.pooled[0], section="top", where=layout.pooled[1])
+        return _pooled(layout.names)
     module = _check(trunk, address)
     if config.tokens == "lora" and isinstance(module, nn.Linear):
         return AdapterPlace(address=address, section="middle", where="weight")
-    beside = config.maps == "parallel" and isinstance(module, nn.Conv2d) and not (layout and not layout.maps)
-    section: Section = "middle"
-    if layout is not None and address in (_bottoms(layout)):
-        section = "bottom"
-    return AdapterPlace(address=address, section=section, beside=beside)
-
-
-def _bottoms(layout: Layout) -> tuple[str, ...]:
-    return (layout.patches,) if isinstance(layout, Transformer) else (layout.stem, layout.stem_end)
-
-
-def _module(trunk: nn.Module, address: str) -> nn.Module:
-    return _check(trunk, address)
+    beside = config.maps == "parallel" and isinstance(module, nn.Conv2d) and not (layout and layout.transformer)
+    bottom = layout is not None and address in (layout.names.stem, layout.names.stem_end)
+    return AdapterPlace(address=address, section="bottom" if bottom else "middle", beside=beside)
 
 
 def _check(trunk: nn.Module, address: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Heads on an encoder: classes of images, classes of pixels, and actions.
+"""Heads on an encoder: classes of images, classes of pixels, actions, and those of tasks of the user's own.
 
 Features of images of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
 2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import given_reference
 from tapetum.encoders.features import Features
 from tapetum.layers.norm import Standardize
 
@@ -113,8 +114,40 @@ class PolicyHead(nn.Module):
         return standardised * self.action.deviation + self.action.mean
 
 
+class OwnHead(nn.Module):
+    """The head of a task of the user's own: any module, on standardised pooled vectors or on the maps."""
+
+    def __init__(self, width: int | None, out: nn.Module):
+        """`width` is that of the pooled vectors; None for a head on maps."""
+        super().__init__()
+        self.norm, self.out = None if width is None else FeatureNorm(width), out
+
+    def measure(self, features: Features) -> None:
+        """Take the figures of these features."""
+        if self.norm is not None:
+            self.norm.measure(features.pooled)
+
+    def forward(self, features: Any) -> Tensor:
+        """Compute the outputs of the head."""
+        return self.out(features if self.norm is None else self.norm(features))
+
+
+def reads_maps(about: Mapping[str, Any]) -> bool:
+    """Check whether a head takes the encoder's maps, and not its pooled vectors."""
+    return about["task"] == "segment" or about.get("reads") == "maps"
+
+
 def make_head(about: Mapping[str, Any]) -> nn.Module:
-    """Make the head that a file's header tells of. Raises BadInput for one that is not known."""
+    """Make the head that a file's header tells of.
+
+    Raises BadInput for one that is not known; of a task of the user's own, whose class must be given in this process.
+    """
+    if about.get("reads"):
+        from tapetum.systems.adapters.own import own_task
+
+        cls = own_task(given_reference(str(about["task"]), "task"))
+        width = about["width"]
+        return OwnHead(None if reads_maps(about) else width, cls.head(width, **about["sizes"]))
     try:
         if about["task"] == "classify":
             return ClassHead(int(about["width"]), len(about["classes"]))

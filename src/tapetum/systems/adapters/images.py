@@ -2,8 +2,10 @@
 `tapetum.data.layouts`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.files import opened_image
+from tapetum.data.files import opened_image, stored_file
 from tapetum.data.layouts import Listing, Split, listing
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.config import Preprocessing
@@ -40,27 +42,62 @@ def listed(place: Path, task: str, split: Split) -> Listing:
     return images
 
 
+class ShuffledExamples(Dataset):
+    """Examples with a prepared image, by number in a shuffled, endless order, shifted at random."""
+
+    seed: int
+    shift: int
+    """Pixels by which an image (and its mask) is shifted at random, the rim repeated."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Load sample `number` of the stream."""
+        example = self.plain(Shuffle(len(self), self.seed)(number))
+        if self.shift:
+            x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
+            seen = {name: example[name] for name in ("image", "target") if name in example and example[name].ndim > 1}
+            example |= {name: shifted(values, int(x), int(y)) for name, values in seen.items()}
+        return example
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Load example k as it is."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class LabelledImages(Dataset):
+class OwnImages(ShuffledExamples):
+    """Prepared images, each with a target of any shape."""
+
+    examples: Sequence[tuple[Path, Any]]
+    """Files, and numbers or arrays."""
+    preprocessing: Preprocessing
+    seed: int = 0
+    shift: int = 0
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Load image k as it is, with its number. Raises BadInput where it cannot be read."""
+        file, target = self.examples[k]
+        image = prepare(np.asarray(opened_image(stored_file(Path(file)), "RGB"))[None], self.preprocessing)[0]
+        target = torch.as_tensor(np.asarray(target))
+        return {"number": torch.tensor(k), "image": image, "target": target.float() if target.is_floating_point() else target}
+
+
+@dataclass(frozen=True)
+class LabelledImages(ShuffledExamples):
     """Prepared images with a class, or with a class for every pixel, by number in a shuffled, endless order."""
 
     listing: Listing
     preprocessing: Preprocessing
     seed: int = 0
     shift: int = 0
-    """Pixels by which an image (and its mask) is shifted at random, the rim repeated."""
 
     def __len__(self) -> int:
         return len(self.listing)
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Load sample `number` of the stream."""
-        k = Shuffle(len(self), self.seed)(number)
-        example = self.plain(k)
-        if self.shift:
-            x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
-            example |= {name: shifted(example[name], int(x), int(y)) for name in ("image", "target") if example[name].ndim > 1}
-        return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
         """Load image k as it is, with its number. Raises BadInput where it cannot be read."""

@@ -11,20 +11,23 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import is_reference
 from tapetum.systems.adapters.config import AdapterConfig, check_name
 
-Task = Literal["classify", "segment", "clone"]
+TASKS = "classify", "segment", "clone"
+"""Tasks of the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptRun:
     """A whole run; `RECIPES` has one for every task."""
 
-    task: Task
-    """classify: names of images; segment: a class for every pixel; clone: do what demonstrations show."""
+    task: str
+    """classify: names of images; segment: a class for every pixel; clone: do what demonstrations show; or a task of your own:
+    FILE.py:CLASS, package.module:CLASS, an entry point."""
     data: str = ""
     """classify: a folder with a folder of images for each class, or train/CLASS and val/CLASS. segment: images with masks,
-    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote."""
+    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote. A task of your own: what its class reads."""
     trunk: str = "efficientnet-lite0"
     """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
     regime: Literal["adapters", "frozen", "full"] = "adapters"
@@ -70,6 +73,8 @@ class AdaptRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS and not is_reference(self.task, "task"):
+            raise BadInput(f"there is no task {self.task!r}; it is one of {', '.join(TASKS)}, or FILE.py:CLASS of your own")
         for field in fields(self):
             choices = get_args(field.type) if str(field.type).startswith("typing.Literal") else ()
             if choices and getattr(self, field.name) not in choices:
@@ -115,15 +120,13 @@ PAPER_TASKS: tuple[tuple[str, str, str], ...] = tuple(
 """Suite, task and camera of the paper's 35 policies."""
 
 
-def recipe(task: Task, data: str, **changes: Any) -> AdaptRun:
+def recipe(task: str, data: str, **changes: Any) -> AdaptRun:
     """Make the config of a run on `data`, as suits its task but for `changes`.
 
     >>> recipe("clone", "demos", steps=100).batch_size
     32
     """
-    if task not in RECIPES:
-        raise BadInput(f"there is no task {task!r}; it is one of {', '.join(RECIPES)}")
-    return replace(RECIPES[task], data=data, **changes)
+    return replace(RECIPES.get(task) or AdaptRun(task=task), data=data, **changes)
 
 
 def paper_recipes(demos: str) -> dict[tuple[str, str, str], AdaptRun]:

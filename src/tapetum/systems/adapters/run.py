@@ -2,13 +2,15 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Remark
+from tapetum.core.plugins import check_recorded, resolve_class, split_reference
 from tapetum.core.reading import parse_json, read_text
 from tapetum.encoders.architectures import check_side
 from tapetum.encoders.factory import save as save_encoder
@@ -20,8 +22,9 @@ from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.demos import read_demos
 from tapetum.systems.adapters.heads import make_head
 from tapetum.systems.adapters.images import LabelledImages, listed, square
+from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.proof import Proof
-from tapetum.systems.adapters.recipes import AdaptRun
+from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.task import AdaptTask, CloneTask, DemonstrationFrames, Headed, ImageTask
 from tapetum.systems.adapters.worlds.makers import make_world
@@ -83,6 +86,10 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
     if not run.data:
         raise BadInput("there is no DATA; give the folder of the data")
     trunk = trunk_maker(run, None)
+    if run.task not in TASKS:
+        own = own_task(run.task)(run, trunk)
+        say(f"{len(own.train):,} images to learn from and {len(own.checks):,} to check on")
+        return own
     if run.task != "clone":
         how = trunk().preprocessing
         train, checks = (listed(Path(run.data), run.task, split) for split in ("train", "val"))
@@ -157,7 +164,8 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
         save_encoder(model.trunk, out / "encoder.safetensors")
         files.save(Adapted(model.trunk.cpu()), path, trunk="encoder.safetensors", head=head)
         return path
-    trained = json.dumps({key: value for key, value in asdict(run).items() if key in ("task", "data", "steps", "seed")})
+    about = {**asdict(run), "task": model.about["task"]}
+    trained = json.dumps({key: value for key, value in about.items() if key in ("task", "data", "steps", "seed")})
     adapter = run.name if run.regime == "adapters" else None
     files.save(model.trunk, path, adapter, trunk=relocated(run.trunk, out), trained_on=trained, head=head)
     return path
@@ -166,9 +174,18 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
 def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
     """Load adapters and head from a file that a run wrote, with the trunk that it names, or the one given.
 
-    Raises BadInput for a file without head, or of another trunk.
+    A file of a task of the user's own is CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`. Raises BadInput for a file
+    without head, or of another trunk.
     """
+    own, file = split_reference(os.fspath(path), "task")
+    if file:
+        resolve_class(own, "task")  # from here on its files can be read
+        path = file
     stored = files.read(path)
+    if file and stored.head is not None:
+        record = {"reference": stored.head.get("task", ""), "fingerprint": stored.head.get("fingerprint", "")}
+        if remark := check_recorded(record, own, "task", path):
+            warnings.warn(remark, Remark, stacklevel=2)
     if stored.head is None:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
-from tapetum.systems.adapters.addresses import AdapterPlace, Transformer, layout_of
+from tapetum.systems.adapters.addresses import AdapterPlace, layout_of
 from tapetum.systems.adapters.config import AdapterConfig, Site, default_rank
 
 
@@ -35,14 +35,14 @@ def example_for(trunk: nn.Module) -> Tensor:
     if layout is not None and hasattr(config, "tubelet"):
         return torch.zeros(1, config.tubelet[0], *config.size, 3, device=first.device, dtype=first.dtype)
     size: Any = None
-    if layout is not None and type(trunk).__module__.startswith("tapetum."):
+    if layout is not None and isinstance(trunk, Encoder):
         size = (64, 64)
-        if isinstance(layout, Transformer):
+        if layout.transformer:
             patch: Any = getattr(trunk, "image", trunk).config
             size = (2 * patch.patch, 2 * patch.patch)
     elif hasattr(trunk, "default_cfg"):  # timm
         size = (64, 64)
-        if isinstance(layout, Transformer):
+        if layout is not None and layout.transformer:
             size = trunk.patch_embed.img_size  # pyright: ignore[reportAttributeAccessIssue]
     elif layout is not None:  # torchvision
         side = getattr(trunk, "image_size", 64)
@@ -107,7 +107,9 @@ def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed],
     if shape is None or len(shape) < 2:
         what = "no tensor" if shape is None else f"a tensor of shape {shape}"
         raise BadInput(f"the module {address!r} gives {what}, which an adapter cannot change; name another module")
-    return _of_shape(module, place, shapes, shape, common, config, transformer=isinstance(layout_of(trunk), Transformer))
+    layout = layout_of(trunk)
+    transformer = layout is not None and layout.transformer
+    return _of_shape(module, place, shapes, shape, common, config, transformer=transformer)
 
 
 def _of_shape(

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.data.samples import Shuffle
 from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
 from tapetum.systems.adapters.demos import Demonstrations
-from tapetum.systems.adapters.heads import PolicyHead, make_head
-from tapetum.systems.adapters.images import IGNORED, LabelledImages, shifted
+from tapetum.systems.adapters.heads import PolicyHead, make_head, reads_maps
+from tapetum.systems.adapters.images import IGNORED, LabelledImages, OwnImages, ShuffledExamples
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
@@ -44,7 +44,7 @@ class Headed(nn.Module):
 
     def of(self, features: Features, own: Tensor | None = None) -> Tensor:
         """Compute what the head says of features."""
-        if self.about["task"] == "segment":
+        if reads_maps(self.about):
             return self.head(features.maps)
         return self.of_pooled(features.pooled, own)
 
@@ -54,7 +54,7 @@ class Headed(nn.Module):
 
     def prepare(self, images: Any) -> Float[Tensor, "b 3 H W"]:
         """Prepare uint8 images (b, h, w, 3) as the trunk wants them."""
-        return prepare(images, self.trunk.preprocessing, next(self.head.buffers()).device)
+        return prepare(images, self.trunk.preprocessing, next(self.head.parameters()).device)
 
     def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """Compute the logits of prepared images. Raises BadInput for another head."""
@@ -123,7 +123,7 @@ class AdaptTask(Task):
     def below(self) -> Below | None:
         """Describe what lies below the lowest adapter, where it may be computed once."""
         run = self.run
-        if not run.cache or run.shift or run.regime == "full" or run.task == "segment":
+        if not run.cache or run.shift or run.regime == "full" or reads_maps(self.about):
             return None
         below = Below(cast(Adapted, self.adapted()))
         return below if below.possible else None
@@ -131,7 +131,7 @@ class AdaptTask(Task):
     def described(self) -> dict[str, Any]:
         """Describe which run this is. What it is scored by and what makes it quicker may change when it goes on."""
         kept = {name: value for name, value in asdict(self.run).items() if name not in ("data", "cache", "strict", "rollouts")}
-        return {"run": kept, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
+        return {"run": {**kept, "task": self.about["task"]}, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
         """Compute what the head says of a batch of images, or of what was recorded of them."""
@@ -142,16 +142,11 @@ class AdaptTask(Task):
         return model.of_pooled(self._resumed.resume(batch["recorded"], model.trunk.preprocessing.size), own)
 
 
-class ImageTask(AdaptTask):
-    """Classes of images, or of their pixels."""
+class TargetTask(AdaptTask):
+    """Images with a target each."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledImages, checks: LabelledImages):
-        """Learn from `train`, be scored on `checks`."""
-        super().__init__(run, trunk)
-        self.train, self.checks = train, checks
-        made = trunk()
-        sizes: dict[str, Any] = {"width": made.width} if run.task == "classify" else {"channels": list(made.map_channels)}
-        self.about = {"task": run.task, "classes": list(train.listing.classes), **sizes}
+    train: LabelledImages | OwnImages
+    """To learn from."""
 
     def measure(self, model: Headed) -> None:
         """Take features of the first examples that are shown."""
@@ -169,6 +164,22 @@ class ImageTask(AdaptTask):
     def dataset(self) -> Dataset:
         """Make images with targets."""
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe all that decides what is learned."""
+        return self.described()
+
+
+class ImageTask(TargetTask):
+    """Classes of images, or of their pixels."""
+
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledImages, checks: LabelledImages):
+        """Learn from `train`, be scored on `checks`."""
+        super().__init__(run, trunk)
+        self.train, self.checks = train, checks
+        made = trunk()
+        sizes: dict[str, Any] = {"width": made.width} if run.task == "classify" else {"channels": list(made.map_channels)}
+        self.about = {"task": run.task, "classes": list(train.listing.classes), **sizes}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
@@ -200,12 +211,8 @@ class ImageTask(AdaptTask):
             scores["mean_iou"] = float((right / union.clamp(min=1))[truth > 0].mean())
         return scores
 
-    def describe(self) -> Mapping[str, Any]:
-        """Describe all that decides what is learned."""
-        return self.described()
 
-
-class DemonstrationFrames(Dataset):
+class DemonstrationFrames(ShuffledExamples):
     """Prepared frames of demonstrations, by number in a shuffled, endless order."""
 
     def __init__(self, demos: Demonstrations, preprocessing: Any, seed: int = 0, shift: int = 0):
@@ -213,14 +220,6 @@ class DemonstrationFrames(Dataset):
 
     def __len__(self) -> int:
         return len(self.demos)
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Load sample `number` of the stream."""
-        example = self.plain(Shuffle(len(self), self.seed)(number))
-        if self.shift:
-            x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
-            example["image"] = shifted(example["image"], int(x), int(y))
-        return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
         """Load frame k as it is."""

@@ -8,6 +8,7 @@ and torch itself take comes on top: a twentieth to a sixth where it was measured
 
 from dataclasses import dataclass
 
+from tapetum.account.products import attention, block, matmul, mlp
 from tapetum.systems.hip.config import HipConfig, Modalities
 from tapetum.systems.hip.grouping import Grouping, grouping
 
@@ -105,14 +106,14 @@ def _embedding(name: str, config: HipConfig, modalities: Modalities, width: int,
     parameters = macs = once = 0
     for m in modalities.values():
         parameters += m.channels * width + width
-        macs += m.length * m.channels * width
+        macs += matmul(m.length, m.channels, width)
         if config.positions == "learned":
             parameters += m.length * width
             source = width if projected else 0
         else:
             source = width if config.positions == "random" else len(m.shape) * (1 + 2 * config.fourier_bands)
         parameters += source * width
-        once += m.length * source * width
+        once += matmul(m.length, source, width)
     rows = sum(m.length for m in modalities.values())
     given = sum(m.length * m.channels for m in modalities.values())
     return PlanPart(name, parameters, macs, once, given, given + 3 * max(rows, entering) * width, max(rows, entering) * width)
@@ -120,7 +121,7 @@ def _embedding(name: str, config: HipConfig, modalities: Modalities, width: int,
 
 def _unembedding(name: str, modalities: Modalities, width: int) -> PlanPart:
     parameters = sum(width * m.channels + m.channels for m in modalities.values())
-    macs = sum(m.length * width * m.channels for m in modalities.values())
+    macs = sum(matmul(m.length, width, m.channels) for m in modalities.values())
     rows = sum(m.length for m in modalities.values())
     out = sum(m.length * m.channels for m in modalities.values())
     return PlanPart(name, parameters, macs, 0, rows * width, 2 * rows * width + out, out)
@@ -132,8 +133,8 @@ def _cross(name: str, groups: int, queries: int, cq: int, inputs: int, ck: int, 
         (cq * ck + ck) + 2 * (ck * ck + ck) + (ck * cq + cq) + (cq * widening * cq + widening * cq) + (widening * cq * cq + cq)
     )
     parameters = linear + 4 * cq + 2 * ck
-    by_query = 2 * queries * cq * ck + 2 * queries * widening * cq * cq
-    macs = groups * (by_query + 2 * inputs * ck * ck + 2 * queries * inputs * ck)
+    by_query = 2 * matmul(queries, cq, ck) + mlp(queries, cq, widening * cq)
+    macs = groups * (by_query + 2 * matmul(inputs, ck, ck) + attention(queries, inputs, ck))
     all_queries, all_inputs = groups * queries, groups * inputs
     kept = all_inputs * 4 * ck + all_queries * (4 * cq + 2 * ck + 2 * widening * cq)
     attending = all_inputs * 4 * ck + all_queries * (2 * cq + 2 * ck)
@@ -148,10 +149,10 @@ def _block(config: HipConfig, number: int, inputs: int) -> PlanPart:
     skip = config.skip(number)
     if skip is not None and config.channels[skip] != c:
         parameters += config.channels[skip] * c + c
-        macs += groups * rows * config.channels[skip] * c
+        macs += matmul(groups * rows, config.channels[skip], c)
     layers, w = config.self_layers[number], config.self_widening
     parameters += layers * (4 * (c * c + c) + (2 * w * c * c + w * c + c) + 4 * c)
-    macs += layers * groups * ((4 + 2 * w) * rows * c * c + 2 * rows * rows * c)
+    macs += layers * groups * (block(rows, c, w * c) + attention(rows, rows, c))
     numbers = groups * rows * c
     kept = cross.kept + layers * numbers * (8 + 2 * w)
     alive = max(cross.alive, numbers * max(5, 2 + 2 * w) if layers else 0)

@@ -18,6 +18,7 @@ and not before the first that learns. The softmax of fused attention is computed
 
 from dataclasses import dataclass
 
+from tapetum.account.products import attention, block, convolution, matmul
 from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.config import VideoConfig
 
@@ -65,17 +66,16 @@ def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> Vi
     whole, drops = sum(lengths), config.mask_ratio and (training or config.mask_always)
     if drops:
         lengths = [max(int((1 - config.mask_ratio) * tokens + 1e-6), 1) for tokens in lengths]
-    width, ratio = config.width, config.mlp_width / config.width
-    linear = attention = 0.0
-    stored = 0
+    width = config.width
+    linear = attending = stored = 0
     for tokens in lengths:
-        own, attended = _layer(config, tokens, stored, ratio)
-        linear, attention = linear + own, attention + attended
+        own, attended = _layer(config, tokens, stored)
+        linear, attending = linear + own, attending + attended
         added = {"augmented": tokens, "consolidated": min(config.memories, tokens)}.get(config.memory, 0)
         if config.memory == "consolidated":
-            attention += _consolidation(config, tokens)
+            attending += _consolidation(config, tokens)
         if config.cache_projected:
-            linear += 2 * added * width**2
+            linear += 2 * matmul(added, width, width)
         stored += added
         if config.memory_cap is not None:
             stored = min(stored, config.memory_cap)
@@ -87,8 +87,8 @@ def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> Vi
         sum(lengths),
         stored,
         4 * config.depth * stored * ((1 + kept) * width + 1),
-        config.depth * int(linear),
-        config.depth * int(attention),
+        config.depth * linear,
+        config.depth * attending,
         patches,
     )
 
@@ -96,16 +96,17 @@ def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> Vi
 def step_flops(config: VideoConfig, frames: int) -> int:
     """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
     cost = compute_cost(config, frames, training=True)
-    last, attention = min(4, config.depth) / config.depth, 2.5 * cost.attention
+    last, attending = min(4, config.depth) / config.depth, 2.5 * cost.attention
     patches = cost.patches
     if config.stem == "convolutions":  # all of them but the first also want gradients of what enters them
         count = -(-frames // config.tubelet[0]) * config.tubelet[0]
-        patches += cost.patches - count * config.size[0] * config.size[1] // 4 * 27 * (2 * config.width // config.tubelet[1])
+        cells = count * config.size[0] * config.size[1] // 4
+        patches += cost.patches - convolution(cells, 9, 3, 2 * config.width // config.tubelet[1])
     behind = {
-        "all": 2 * cost.linear + attention + patches,
-        "last-4": last * (2 * cost.linear + attention),
-        "adapters": cost.linear + attention + patches,
-        "lora": 2 * cost.linear + attention + patches,  # as products of the changed weights
+        "all": 2 * cost.linear + attending + patches,
+        "last-4": last * (2 * cost.linear + attending),
+        "adapters": cost.linear + attending + patches,
+        "lora": 2 * cost.linear + attending + patches,  # as products of the changed weights
     }
     return cost.flops + int(2 * behind[config.tune])
 
@@ -114,32 +115,30 @@ def _tubelet(config: VideoConfig) -> int:
     """Count the multiply-adds that make a tubelet a token."""
     frames, rows, columns = config.tubelet
     if config.stem == "patch":
-        return config.width * 3 * frames * rows * columns
+        return convolution(1, frames * rows * columns, 3, config.width)
     halvings, before, count = rows.bit_length() - 1, 3, 0
     for level in range(halvings):
         channels, cells = config.width >> (halvings - 1 - level), (rows >> (level + 1)) ** 2
-        count += 9 * before * channels * cells
+        count += convolution(cells, 9, before, channels)
         if 0 < level < halvings - 1:
-            count += config.stem_blocks * 2 * 9 * channels**2 * cells
+            count += config.stem_blocks * 2 * convolution(cells, 9, channels, channels)
         before = channels
     return frames * (count + config.width**2)
 
 
-def _layer(config: VideoConfig, tokens: int, stored: int, ratio: float) -> tuple[float, float]:
+def _layer(config: VideoConfig, tokens: int, stored: int) -> tuple[int, int]:
     """Count one layer's multiply-adds for a segment that also looks at `stored` memories: linear ones, and those of looking."""
     width = config.width
-    linear, attention = (4 + 2 * ratio) * tokens * width**2, 0.0
-    if config.attention == "joint":
-        attention += 2 * tokens**2 * width
-    else:
+    linear, keys = block(tokens, width, config.mlp_width), tokens + stored
+    if config.attention != "joint":
         cells = config.grid[0] * config.grid[1]
-        attention += 2 * tokens * cells * width
+        keys = cells + stored
         if config.attention == "factorised":
-            linear += 4 * tokens * width**2
-            attention += 2 * tokens * (tokens // cells) * width
+            linear += 4 * matmul(tokens, width, width)
+            keys += tokens // cells
     if not config.cache_projected:
-        linear += 2 * stored * width**2
-    return linear, attention + 2 * tokens * stored * width
+        linear += 2 * matmul(stored, width, width)
+    return linear, attention(tokens, keys, width)
 
 
 def _consolidation(config: VideoConfig, tokens: int) -> int:
@@ -147,5 +146,5 @@ def _consolidation(config: VideoConfig, tokens: int) -> int:
     if count >= tokens or config.consolidation == "random":
         return 0
     if config.consolidation == "coreset":
-        return (count - 1) * tokens * config.width
-    return 2 * config.kmeans_iterations * tokens * count * config.width
+        return matmul(count - 1, config.width, tokens)
+    return config.kmeans_iterations * attention(tokens, count, config.width)  # distances, and means by products

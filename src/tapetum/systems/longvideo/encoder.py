@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.features import AdapterNames
 from tapetum.layers.lora import add_lora
 from tapetum.layers.transformer import Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
@@ -58,6 +59,8 @@ class VideoFeatures:
 
 class VideoEncoder(nn.Module):
     """A video transformer; see the module."""
+
+    adapter_names = AdapterNames("tubelets.video", "tubelets.video", "mlp", "pooled_end", "after")
 
     def __init__(self, config: VideoConfig):
         super().__init__()
@@ -122,6 +125,11 @@ class VideoEncoder(nn.Module):
             torch.cat([_pad_tokens(features.valid, count) for features in parts], 1),
             torch.cat([_pad_tokens(features.cells, count) for features in parts], 1),
         )
+
+    def adapter_addresses(self) -> tuple[str, ...]:
+        """List the names of the MLPs, after each of which an adapter fits, in the order in which they are passed."""
+        inner = ".space" if self.config.attention == "factorised" else ""
+        return tuple(f"blocks.{i}{inner}.mlp" for i in range(self.config.depth))
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
         """Start streams: build a state without memories.

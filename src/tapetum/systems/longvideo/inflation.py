@@ -72,6 +72,8 @@ def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
 
 
 def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
+    if vit.rotary or vit.positions == "none" or vit.mlp != "plain" or not vit.key_bias or vit.norm == "none":
+        raise BadInput("this image ViT has rotary positions or gated MLPs, which a video encoder has not; give another")
     own = {
         "width": vit.width,
         "depth": vit.depth,

@@ -40,6 +40,10 @@ def adopt(encoder: Any, image_size: int) -> ViT:
         raise BadInput(f"a {type(encoder).__name__} cannot become PaliGemma's vision encoder; give a ViT of tapetum.encoders")
     theirs = encoder.config
     plain = {*encoder.preprocessing.mean, *encoder.preprocessing.std} == {127.5}
+    if theirs.rotary or theirs.positions == "none":
+        raise BadInput(
+            "its positions are rotary or there are none, and a vision encoder of PaliGemma learns them; give another"
+        )
     if theirs.norm != "tokens":
         raise BadInput("its last norm is on the pooled vector, and the decoder reads tokens; give another")
     if theirs.stem != "patch" and not plain:

@@ -23,6 +23,7 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json
 from tapetum.encoders.config import squashed
+from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.renamed import current_config, current_name
@@ -35,7 +36,6 @@ from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
 from tapetum.systems.paligemma.official.fill import empty, filled, unmade
 from tapetum.systems.paligemma.official.npz import NpzFile
-from tapetum.systems.paligemma.official.pieces import Piece, to_official
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -118,7 +118,7 @@ def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
     return to_official(model, _TABLES[source](model.config))
 
 
-_TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {
+_TABLES: dict[str, Callable[[PaliGemmaConfig], list[NameRow]]] = {
     "huggingface": huggingface.table,
     "big_vision": big_vision.table,
 }
@@ -167,7 +167,7 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
             f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one"
         )
 
-    def read(piece: Piece, target: Tensor) -> None:
+    def read(piece: NameRow, target: Tensor) -> None:
         file, name = places[piece.theirs]
         file.read(name, target)
 
@@ -190,9 +190,9 @@ def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype:
         raise BadInput(f"{path} has bytes in {' '.join(parts)[:60]!r}; they may be in {' and '.join(_PARTS)}: save it again")
     file = TensorFile(path, eight_bits=bool(parts))
 
-    def table(config: PaliGemmaConfig) -> list[Piece]:
+    def table(config: PaliGemmaConfig) -> list[NameRow]:
         own = unmade(config, dtype, parts).state_dict()
-        return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
+        return [part_row(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 
     names = {current_name(name): name for name in file.shapes}
     shapes = {name: file.shapes[there] for name, there in names.items()}

@@ -8,7 +8,8 @@ import torch
 
 from support.scene_folder import write_scene_folder
 from tapetum.encoders.config import DecoderConfig
-from tapetum.encoders.decoder import DecoderAttention, rotary_angles
+from tapetum.encoders.decoder import DecoderAttention
+from tapetum.layers.rotary import rotary_angles
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mask

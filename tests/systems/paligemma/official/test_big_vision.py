@@ -121,8 +121,8 @@ def test_losses(pair: tuple[PaliGemma, dict], name: str, images: int, smoothing:
 @pytest.mark.slow
 def test_steps_of_the_optimiser(pair: tuple[PaliGemma, dict]) -> None:
     """Losses on the way, and how far every tensor of theirs moves; their decay is not multiplied by the rate, torch's is."""
+    from tapetum.encoders.tables.rows import to_official
     from tapetum.systems.paligemma.official import big_vision
-    from tapetum.systems.paligemma.official.pieces import to_official
     from tapetum.train.config import TrainConfig
     from tapetum.train.optim import build_optimizer
 

@@ -11,8 +11,8 @@ They may begin with `params/`. Layers are stacked on the first axis; kernels are
     llm/layers/mlp/linear            (layers, hidden, width)
 """
 
+from tapetum.encoders.tables.rows import NameRow, part_row
 from tapetum.systems.paligemma.config import PaliGemmaConfig
-from tapetum.systems.paligemma.official.pieces import Piece
 
 _LAYERS, _BLOCKS = "img/Transformer/encoderblock", "llm/layers"
 
@@ -26,33 +26,33 @@ def plain_name(name: str) -> str:
     return name.removeprefix("params/")
 
 
-def table(config: PaliGemmaConfig) -> list[Piece]:
+def table(config: PaliGemmaConfig) -> list[NameRow]:
     """List the names, without what may stand before them."""
     return _vision_encoder(config) + _language(config)
 
 
-def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+def _vision_encoder(config: PaliGemmaConfig) -> list[NameRow]:
     vision_encoder = config.vision_encoder
     width, patch, out = vision_encoder.width, vision_encoder.patch, config.language.width
     pieces = [
-        Piece("img/embedding/kernel", "vision_encoder.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
-        Piece("img/embedding/bias", "vision_encoder.patches.bias", (width,)),
-        Piece("img/pos_embedding", "vision_encoder.positions", (config.image_tokens, width), index=(0,)),
-        Piece("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight", (width,)),
-        Piece("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias", (width,)),
-        Piece("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),
-        Piece("img/head/bias", "projector.bias", (out,)),
+        part_row("img/embedding/kernel", "vision_encoder.patches.weight", (patch, patch, 3, width), order=(3, 2, 0, 1)),
+        part_row("img/embedding/bias", "vision_encoder.patches.bias", (width,)),
+        part_row("img/pos_embedding", "vision_encoder.positions", (config.image_tokens, width), index=(0,)),
+        part_row("img/Transformer/encoder_norm/scale", "vision_encoder.norm.weight", (width,)),
+        part_row("img/Transformer/encoder_norm/bias", "vision_encoder.norm.bias", (width,)),
+        part_row("img/head/kernel", "projector.weight", (width, out), order=(1, 0)),
+        part_row("img/head/bias", "projector.bias", (out,)),
     ]
     return pieces + [piece for i in range(vision_encoder.depth) for piece in _vision_layer(config, i)]
 
 
-def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
+def _vision_layer(config: PaliGemmaConfig, i: int) -> list[NameRow]:
     vision_encoder, ours = config.vision_encoder, f"vision_encoder.blocks.{i}"
     width, mlp, heads = vision_encoder.width, vision_encoder.mlp_width, vision_encoder.heads
     head = width // heads
 
-    def piece(theirs: str, own: str, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> Piece:
-        return Piece(f"{_LAYERS}/{theirs}", f"{ours}.{own}", shape, index=(i,), order=order)
+    def piece(theirs: str, own: str, shape: tuple[int, ...], order: tuple[int, ...] = ()) -> NameRow:
+        return part_row(f"{_LAYERS}/{theirs}", f"{ours}.{own}", shape, index=(i,), order=order)
 
     pieces = []
     for theirs, own in (("LayerNorm_0", "attention_norm"), ("LayerNorm_1", "mlp_norm")):
@@ -69,34 +69,35 @@ def _vision_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
     return pieces
 
 
-def _language(config: PaliGemmaConfig) -> list[Piece]:
+def _language(config: PaliGemmaConfig) -> list[NameRow]:
     c = config.language
     pieces = [
-        Piece("llm/embedder/input_embedding", "language.token_embedding.weight", (c.vocabulary, c.width)),
-        Piece("llm/final_norm/scale", "language.norm.weight", (c.width,)),
+        part_row("llm/embedder/input_embedding", "language.token_embedding.weight", (c.vocabulary, c.width)),
+        part_row("llm/final_norm/scale", "language.norm.weight", (c.width,)),
     ]
     return pieces + [piece for i in range(c.depth) for piece in _language_layer(config, i)]
 
 
-def _language_layer(config: PaliGemmaConfig, i: int) -> list[Piece]:
+def _language_layer(config: PaliGemmaConfig, i: int) -> list[NameRow]:
     c, ours = config.language, f"language.blocks.{i}"
     queries, keys = c.heads * c.head_width, c.key_value_heads * c.head_width
+    rows = queries + 2 * keys
     joined, gated = f"{ours}.attention.query_key_value.weight", f"{ours}.mlp.gate_up.weight"
     one, several = (c.width, c.mlp_width), (c.key_value_heads, c.width, c.head_width)
     query = c.heads, c.width, c.head_width
     pieces = [
-        Piece(f"{_BLOCKS}/attn/q_einsum/w", joined, query, (i,), (0, 2, 1), first=0, rows=queries),
-        Piece(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 0), (0, 2, 1), first=queries, rows=keys),
-        Piece(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 1), (0, 2, 1), first=queries + keys, rows=keys),
-        Piece(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 0), (1, 0), first=0, rows=c.mlp_width),
-        Piece(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 1), (1, 0), first=c.mlp_width, rows=c.mlp_width),
+        part_row(f"{_BLOCKS}/attn/q_einsum/w", joined, query, (i,), (0, 2, 1), part=(0, queries, rows)),
+        part_row(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 0), (0, 2, 1), part=(queries, queries + keys, rows)),
+        part_row(f"{_BLOCKS}/attn/kv_einsum/w", joined, several, (i, 1), (0, 2, 1), part=(queries + keys, rows, rows)),
+        part_row(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 0), (1, 0), part=(0, 1, 2)),
+        part_row(f"{_BLOCKS}/mlp/gating_einsum", gated, one, (i, 1), (1, 0), part=(1, 2, 2)),
     ]
     out = c.heads, c.head_width, c.width
-    pieces.append(Piece(f"{_BLOCKS}/attn/attn_vec_einsum/w", f"{ours}.attention.out.weight", out, (i,), (2, 0, 1)))
-    pieces.append(Piece(f"{_BLOCKS}/mlp/linear", f"{ours}.mlp.out.weight", (c.mlp_width, c.width), (i,), (1, 0)))
+    pieces.append(part_row(f"{_BLOCKS}/attn/attn_vec_einsum/w", f"{ours}.attention.out.weight", out, (i,), (2, 0, 1)))
+    pieces.append(part_row(f"{_BLOCKS}/mlp/linear", f"{ours}.mlp.out.weight", (c.mlp_width, c.width), (i,), (1, 0)))
     norms = {"pre_attention_norm": "attention_norm", "pre_ffw_norm": "mlp_norm"}
     if c.post_norms:
         norms |= {"post_attention_norm": "attention_after", "post_ffw_norm": "mlp_after"}
     return pieces + [
-        Piece(f"{_BLOCKS}/{their}/scale", f"{ours}.{our}.weight", (c.width,), (i,)) for their, our in norms.items()
+        part_row(f"{_BLOCKS}/{their}/scale", f"{ours}.{our}.weight", (c.width,), (i,)) for their, our in norms.items()
     ]

@@ -14,11 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
+from tapetum.encoders.tables.rows import NameRow, check_names, check_shape, their_shapes
 from tapetum.layers.cpu import quantise, renew_scales
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.official.pieces import Piece, check_names, check_shape, their_shapes
 
 _POSITIONS, _TABLE = "vision_encoder.positions", "language.token_embedding.weight"
 _DRAWN, _UNUSED = 0.02, 128
@@ -27,12 +27,12 @@ _DRAWN, _UNUSED = 0.02, 128
 
 def empty(
     config: PaliGemmaConfig,
-    table: Callable[[PaliGemmaConfig], list[Piece]],
+    table: Callable[[PaliGemmaConfig], list[NameRow]],
     shapes: Mapping[str, tuple[int, ...]],
     device: torch.device,
     dtype: torch.dtype,
     eight_bits: Collection[str] = (),
-) -> tuple[PaliGemma, list[Piece]]:
+) -> tuple[PaliGemma, list[NameRow]]:
     """Make a model of this config without numbers yet, and list the pieces that the file must have.
 
     Weights of the parts in `eight_bits`, language or vision encoder, are bytes. Raises BadInput where names or shapes are not
@@ -42,13 +42,13 @@ def empty(
     if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
     pieces = [_as_stored(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
-    check_names(shapes, pieces)
-    expected = their_shapes(pieces)
+    check_names(shapes, pieces, "PaliGemma")
+    expected = their_shapes(pieces, {})
     for piece in pieces:
         shape = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and _side(shape) is not None:
+        if _POSITIONS in piece.ours and _side(shape) is not None:
             continue
-        if piece.ours == _TABLE and shape[1:] == piece.shape[1:] and (shape[0] >= piece.shape[0] or _raw_rows(piece, shape)):
+        if _TABLE in piece.ours and shape[1:] == piece.shape[1:] and (shape[0] >= piece.shape[0] or _raw_rows(piece, shape)):
             continue
         check_shape(piece.theirs, shape, expected[piece.theirs])
     model = unmade(config, dtype, eight_bits)
@@ -87,16 +87,16 @@ def _side(shape: tuple[int, ...]) -> int | None:
 @torch.no_grad()
 def filled(
     model: PaliGemma,
-    pieces: list[Piece],
+    pieces: list[NameRow],
     shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[Piece, Tensor], None],
+    read: Callable[[NameRow, Tensor], None],
 ) -> PaliGemma:
     """Fill a model that `empty` made, and give it back; `read` writes the numbers of a piece to where they belong."""
     own = model.state_dict()
     for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
-        target = piece.target(own)
+        target = piece.part_of(own)
         shape = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and shape[-2:] != tuple(target.shape):
+        if _POSITIONS in piece.ours and shape[-2:] != tuple(target.shape):
             side = _side(shape) or 0
             if shape[-1] != target.shape[1]:
                 raise BadInput(f"{piece.theirs} is {shape} where the config wants width {target.shape[1]}; another model?")
@@ -104,7 +104,7 @@ def filled(
             read(replace(piece, shape=tuple(stored.shape)), stored)
             vision_encoder = model.config.vision_encoder
             target.copy_(interpolate(stored, (side, side), vision_encoder.grid, vision_encoder.resample))
-        elif piece.ours == _TABLE and (rows := _raw_rows(piece, shape)):
+        elif _TABLE in piece.ours and (rows := _raw_rows(piece, shape)):
             read(replace(piece, shape=(rows, *piece.shape[1:])), target[:rows])
             drawn = torch.randn(*target[rows:].shape, generator=torch.Generator().manual_seed(0))
             target[rows:].copy_(_DRAWN * drawn)
@@ -114,13 +114,13 @@ def filled(
     return model
 
 
-def _as_stored(piece: Piece, shape: tuple[int, ...]) -> Piece:
+def _as_stored(piece: NameRow, shape: tuple[int, ...]) -> NameRow:
     """The piece, where a raw Gemma has its gate the other way round."""
     turned = piece.theirs.endswith("gating_einsum") and shape[-2:] == piece.shape[::-1] != piece.shape
     return replace(piece, shape=piece.shape[::-1], order=()) if turned else piece
 
 
-def _raw_rows(piece: Piece, shape: tuple[int, ...]) -> int:
+def _raw_rows(piece: NameRow, shape: tuple[int, ...]) -> int:
     """Rows of the text's own tokens in a table without those of places and masks, which follow them; else 0."""
     rows = piece.shape[0] - LOCATIONS - SEGMENTS
     return rows if rows > 0 and shape[0] in (rows, rows + _UNUSED) else 0

@@ -23,8 +23,8 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_sizes
 from tapetum.encoders.config import DecoderConfig
+from tapetum.encoders.tables.rows import NameRow, part_row
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.official.pieces import Piece
 
 HEADS = ("language_model.lm_head.weight", "lm_head.weight")
 """The last layer, which is the table of tokens again."""
@@ -48,20 +48,20 @@ def in_memory(name: str) -> str:
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
 
 
-def table(config: PaliGemmaConfig) -> list[Piece]:
+def table(config: PaliGemmaConfig) -> list[NameRow]:
     """List the names as transformers 5 writes them."""
     return _vision_encoder(config) + _language(config)
 
 
-def _same(theirs: str, ours: str, *shape: int) -> Piece:
-    return Piece(theirs, ours, shape)
+def _same(theirs: str, ours: str, *shape: int) -> NameRow:
+    return part_row(theirs, ours, shape)
 
 
-def _affine(theirs: str, ours: str, *shape: int) -> list[Piece]:
+def _affine(theirs: str, ours: str, *shape: int) -> list[NameRow]:
     return [_same(f"{theirs}.weight", f"{ours}.weight", *shape), _same(f"{theirs}.bias", f"{ours}.bias", shape[0])]
 
 
-def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
+def _vision_encoder(config: PaliGemmaConfig) -> list[NameRow]:
     vision_encoder, tower = config.vision_encoder, "vision_tower"
     width, mlp = vision_encoder.width, vision_encoder.mlp_width
     pieces = _affine(
@@ -82,7 +82,7 @@ def _vision_encoder(config: PaliGemmaConfig) -> list[Piece]:
     return pieces + _affine("multi_modal_projector.linear", "projector", config.language.width, width)
 
 
-def _language(config: PaliGemmaConfig) -> list[Piece]:
+def _language(config: PaliGemmaConfig) -> list[NameRow]:
     c, model = config.language, "language_model.model"
     pieces = [_same(f"{model}.embed_tokens.weight", "language.token_embedding.weight", c.vocabulary, c.width)]
     for i in range(c.depth):
@@ -115,10 +115,10 @@ _NORMS_2 = {
 }
 
 
-def _joined(ours: str, width: int, parts: dict[str, int]) -> list[Piece]:
-    pieces, first = [], 0
+def _joined(ours: str, width: int, parts: dict[str, int]) -> list[NameRow]:
+    pieces, first, whole = [], 0, sum(parts.values())
     for theirs, rows in parts.items():
-        pieces.append(Piece(theirs, ours, (rows, width), first=first, rows=rows))
+        pieces.append(part_row(theirs, ours, (rows, width), part=(first, first + rows, whole)))
         first += rows
     return pieces
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
+from tapetum.encoders.tables.rows import NameRow
 from tapetum.hub.tensors import TensorFile
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
 from tapetum.systems.paligemma.official.fill import empty, filled
 from tapetum.systems.paligemma.official.npz import NpzFile
-from tapetum.systems.paligemma.official.pieces import Piece
 from tapetum.systems.paligemma.weights import shards
 
 _LAYERS = "img/Transformer/encoderblock"
@@ -50,8 +50,8 @@ def join(
         pieces = [piece for own, _, _ in halves for piece in own]
         shapes = {name: shape for _, theirs, _ in halves for name, shape in theirs.items()}
 
-        def read(piece: Piece, target: Tensor) -> None:
-            halves[piece.ours.startswith("language.")][2](piece, target)
+        def read(piece: NameRow, target: Tensor) -> None:
+            halves[piece.ours[0].startswith("language.")][2](piece, target)
 
         model, pieces = empty(sizes, lambda config: pieces, shapes, find_device(device), dtype or torch.float32)
         filled(model, pieces, shapes, read)
@@ -61,7 +61,7 @@ def join(
     return model
 
 
-_Half = tuple[list[Piece], dict[str, tuple[int, ...]], Callable[[Piece, Tensor], None]]
+_Half = tuple[list[NameRow], dict[str, tuple[int, ...]], Callable[[NameRow, Tensor], None]]
 
 
 def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> _Half:
@@ -71,7 +71,7 @@ def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> 
     if path.suffix == ".npz":
         file = stack.enter_context(NpzFile(path))
         names = _npz_names(file.shapes, which)
-        pieces = [piece for piece in big_vision.table(config) if piece.ours.startswith(which)]
+        pieces = [piece for piece in big_vision.table(config) if piece.ours[0].startswith(which)]
         if any(name.startswith(f"{_LAYERS}_") for name in names):
             pieces = [_one_by_one(piece) for piece in pieces]
         shapes = {plain: file.shapes[name] for plain, name in names.items()}
@@ -81,10 +81,10 @@ def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> 
         for name in shard.shapes:
             if (plain := _huggingface_name(name, which)) is not None:
                 places[plain] = shard, name
-    pieces = [piece for piece in huggingface.table(config) if piece.ours.startswith(which)]
+    pieces = [piece for piece in huggingface.table(config) if piece.ours[0].startswith(which)]
     shapes = {plain: shard.shapes[name] for plain, (shard, name) in places.items()}
 
-    def read(piece: Piece, target: Tensor) -> None:
+    def read(piece: NameRow, target: Tensor) -> None:
         shard, name = places[piece.theirs]
         shard.read(name, target)
 
@@ -99,7 +99,7 @@ def _npz_names(stored: Mapping[str, object], which: str) -> dict[str, str]:
     return {f"llm/{plain.removeprefix('llm/')}": name for plain, name in names.items() if not plain.startswith("img/")}
 
 
-def _one_by_one(piece: Piece) -> Piece:
+def _one_by_one(piece: NameRow) -> NameRow:
     """The piece where each layer has names of its own."""
     if not piece.theirs.startswith(f"{_LAYERS}/"):
         return piece

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.tables.rows import NameRow
 from tapetum.hub.tensors import read_into
-from tapetum.systems.paligemma.official.pieces import Piece
 
 _KINDS = {"<f4": torch.float32, "<f8": torch.float64, "<f2": torch.float16, "|V2": torch.bfloat16, "<V2": torch.bfloat16}
 """numpy has no bfloat16: it writes two bytes of no kind."""
@@ -65,7 +65,7 @@ class NpzFile:
             raise BadInput(f"the array {name} in {self.path} is of kind {str(header['descr'])[:20]}; weights are float")
         return kind, tuple(shape)
 
-    def read(self, name: str, piece: Piece, target: Tensor) -> None:
+    def read(self, name: str, piece: NameRow, target: Tensor) -> None:
         """Read a piece of an array, brought into our order, into our rows. Pieces that follow each other cost one pass.
 
         Raises BadInput where the archive ends too early or a number is not finite.

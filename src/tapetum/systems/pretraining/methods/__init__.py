@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tapetum.core.errors import BadInput
-from tapetum.core.plugins import is_reference, resolve_class
+from tapetum.core.plugins import is_reference, resolve_subclass
 from tapetum.systems.pretraining.config import METHODS
 
 if TYPE_CHECKING:
@@ -31,7 +31,4 @@ def task_of(method: str) -> "type[PretrainTask]":
         raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own")
     from tapetum.systems.pretraining.task import PretrainTask
 
-    cls = resolve_class(method, "method")
-    if not issubclass(cls, PretrainTask):
-        raise BadInput(f"{method} is no method; derive it from tapetum.systems.pretraining.task.PretrainTask")
-    return cls
+    return resolve_subclass(method, "method", PretrainTask)

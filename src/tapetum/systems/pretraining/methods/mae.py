@@ -80,6 +80,10 @@ class MaeTask(PretrainTask):
     def check(self) -> None:
         config = self.run.architecture.config
         assert isinstance(config, ViTConfig)  # as `PretrainRun.architecture` says
+        if config.rotary:
+            raise BadInput(
+                "mae shows a ViT some patches alone, and rotary positions are those of a whole grid; give another ViT"
+            )
         if self.run.size % config.patch or not 0 < self._visible() < config.grid[0] * config.grid[1]:
             raise BadInput(
                 f"mae hides {self.settings.ratio:.0%} of views of {self.run.size} pixels in patches of {config.patch}; give a "

@@ -19,11 +19,12 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.finished import continues_run, write_settings
 from tapetum.core.identity import source_label
+from tapetum.core.jobs import run_jobs
 from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
 from tapetum.scenes.facets.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
-from tapetum.scenes.unfinished import continues_run, write_note
 from tapetum.systems.tapvid3d.format.data import depth_path, write_clip
 from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.systems.tapvid3d.geometry import project
@@ -69,18 +70,21 @@ def write_scenes(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    if not continues_run(folder / _UNFINISHED, settings, folder, finished(folder)):
+    if not continues_run(folder / _UNFINISHED, settings, folder, f"{finished(folder)} scenes"):
         if any(folder.glob("scene-*.npz")):
             raise BadInput(f"{folder} already holds scenes; choose another folder or remove them")
-        write_note(folder / _UNFINISHED, settings)
-    for number, path in enumerate(paths):
-        if not path.exists():  # a clip is written last of all that belongs to it
-            clip = make_clip((seed, number), config, source, points)
-            if depth:
-                with whole_file(depth_path(path)) as temporary:
-                    np.savez_compressed(temporary, depth=clip.depth)
-            _write(path, clip, np.random.default_rng((seed, number, 3)))
-        progress(number + 1)
+        write_settings(folder / _UNFINISHED, settings)
+    missing = [number for number, path in enumerate(paths) if not path.exists()]
+
+    def work(number: int, tool: None) -> None:
+        clip = make_clip((seed, number), config, source, points)
+        if depth:
+            with whole_file(depth_path(paths[number])) as temporary:
+                np.savez_compressed(temporary, depth=clip.depth)
+        _write(paths[number], clip, np.random.default_rng((seed, number, 3)))  # a clip is written last of all that is its own
+
+    for _ in run_jobs(work, missing, finished=count - len(missing), progress=lambda done, _: progress(done)):
+        pass  # the clip of an item is a file
     (folder / _UNFINISHED).unlink()
     return paths
 

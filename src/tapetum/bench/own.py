@@ -1,0 +1,180 @@
+"""Benchmarks of the user's own: one class that lists items and scores a model on each (docs/guides/bring-your-own.md).
+
+Items are scored one after the other; with a folder each score is on the disk at once, so that the same call goes on where it
+was stopped, and a row is made anew where the class, the weights or the item have changed. What it cost is in the folder's
+ledger.
+"""
+
+import math
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from tapetum.account.flops import count_flops
+from tapetum.account.ledger import Gpu, Ledger
+from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows, write_finished
+from tapetum.core.identity import fingerprint
+from tapetum.core.jobs import run_jobs
+from tapetum.core.plugins import record_of_class, reference_label, resolve_subclass, split_reference
+
+ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
+"""Files of a folder of scores."""
+
+
+class Benchmark(ABC):
+    """A benchmark; subclass it to make your own."""
+
+    @abstractmethod
+    def items(self, data: Path) -> Mapping[str, Any]:
+        """List what is scored, each under a name of its own: files, JSON values, arrays, dataclasses or tuples of these."""
+
+    @abstractmethod
+    def score(self, model: Any, item: Any) -> Mapping[str, float]:
+        """Compute the scores of an item; a score that it has not is left out."""
+
+    def load(self, model: str, device: str | None) -> Any:
+        """Load what is scored: by default what `tapetum.load` takes; `tapetum.bench.baselines.load_tracker` takes trackers."""
+        from tapetum.hub.loading import load
+
+        return load(model, device)
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Compute the scores of the whole: by default means over the items that have them."""
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: statistics.fmean(row[name] for row in rows if name in row) for name in names}
+
+
+@dataclass(frozen=True)
+class BenchmarkScores:
+    """What a benchmark of the user's own gives."""
+
+    benchmark: str
+    """Its class, without folders."""
+    model: str
+    scores: Mapping[str, float]
+    rows: Mapping[str, Mapping[str, float]]
+    """By item."""
+
+
+def evaluate(
+    reference: str,
+    data: Path,
+    model: str,
+    *,
+    out: Path | None = None,
+    device: str | None = None,
+    limit: int | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BenchmarkScores:
+    """Score a model on the benchmark that a reference stands for (`tapetum.core.plugins`).
+
+    Args:
+        reference: FILE.py:CLASS, package.module:CLASS, or an entry point.
+        data: what the class reads.
+        model: what its `load` takes.
+        out: folder of rows, scores and ledger, where a call goes on that was stopped; None keeps nothing.
+        device: of the model.
+        limit: score the first so many items.
+        note: hears in one line how many rows are of other weights, code or items, and so are made anew.
+        progress: called with the items that are done and the number of all.
+
+    Raises:
+        BadInput: the class is no benchmark or lacks what it needs, it lists nothing, or a score is no number.
+    """
+    benchmark: Benchmark = resolve_subclass(reference, "benchmark", Benchmark)()
+    label = reference_label(reference)
+    items = dict(list(dict(benchmark.items(data)).items())[:limit])
+    if not items:
+        raise BadInput(f"{label} lists nothing to be scored in {data}; give other data")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    settings = {**record_of_class(reference, "benchmark"), "model": model_identity(model)}
+    with Rows(out and out / ROWS, settings, note) as rows:
+        stamps = {name: rows.stamp(item=item) for name, item in items.items()}
+        done = {name: row for name in items if (row := rows.get(name, stamps[name])) is not None}
+        missing = [name for name in items if name not in done]
+        with _ledger(out if missing else None, settings, device) as spent:
+            jobs = run_jobs(
+                lambda name, loaded: count_score(benchmark, loaded, items[name], f"{label}: {name}"),
+                missing,
+                lambda: benchmark.load(model, device),
+                finished=len(done),
+                progress=progress,
+            )
+            for number, (scores, flops) in jobs:
+                done[missing[number]] = scores
+                rows.add(missing[number], stamps[missing[number]], scores)
+                spent(flops)
+    result = BenchmarkScores(
+        benchmark=label,
+        model=reference_label(model),
+        scores=_numbers(benchmark.summary([done[name] for name in items]), label),
+        rows={name: done[name] for name in items},
+    )
+    if out is not None:
+        about = {"benchmark": result.benchmark, "model": result.model, "items": len(items), "scores": result.scores}
+        write_finished(out / SCORES, about)
+    return result
+
+
+def count_score(benchmark: Benchmark, model: Any, item: Any, what: str) -> tuple[dict[str, float], int]:
+    """Compute the scores of an item, and the FLOPs that they took. Raises BadInput where they are no numbers."""
+    import torch
+
+    scores: list[dict[str, float]] = []
+    with torch.no_grad():
+        counted = count_flops(lambda: scores.append(_numbers(benchmark.score(model, item), what)))
+    return scores[0], counted.total
+
+
+def model_identity(model: str) -> list[str]:
+    """Describe weights, and code of the user's own, by their names without folders and fingerprints of what is on the disk."""
+    reference, file = split_reference(model, "encoder")
+    code = reference.rpartition(":")[0]
+    files = [Path(text) for text in (file, code, model) if text and Path(text).exists()]
+    return [Path(file).name, reference_label(reference) if code else Path(model).name, *map(fingerprint, files)]
+
+
+@contextmanager
+def _ledger(out: Path | None, settings: Mapping[str, Any], device: str | None) -> Iterator[Callable[[int], None]]:
+    """Keep a ledger of what is called with the FLOPs of each item; none without a folder."""
+    if out is None:
+        yield lambda flops: None
+        return
+    ledger, spent = Ledger(out / LEDGER, settings, gpus=_gpus(device)), list[int]()
+
+    def add(flops: int) -> None:
+        spent.append(flops)
+        ledger.add(steps=1, samples=1)
+        ledger.flops_per_step = {"items/forward": sum(spent) // len(spent)}
+
+    try:
+        yield add
+    finally:
+        ledger.write()
+
+
+def _numbers(scores: Any, what: str) -> dict[str, float]:
+    if not isinstance(scores, Mapping) or not scores:
+        raise BadInput(f"{what}: the scores are a {type(scores).__name__}; give a dict of numbers by name")
+    values = {str(name): value.item() if hasattr(value, "item") else value for name, value in scores.items()}
+    for name, value in values.items():
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise BadInput(f"{what}: {name} is {str(value)[:40]!r}; give a finite number, or leave out what cannot be counted")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _gpus(device: str | None) -> list[Gpu]:
+    if not str(device).startswith("cuda"):
+        return []
+    import torch
+
+    about = torch.cuda.get_device_properties(torch.device(str(device)))
+    return [Gpu(str(about.uuid), about.name)]
