@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.library_model import LibraryModel, better_model, default_model, describe_model, portable, stored_reference
+from tapetum.app.library_model import LibraryModel, better_model, default_model, portable, stored_reference
+from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, run_jobs

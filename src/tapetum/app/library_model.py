@@ -24,24 +24,11 @@ _TAGS, _LEAST = 10, 0.01
 _SIDE = 128
 """Pixels of the longer side of a thumbnail."""
 _CLASSIFIER, _BUNDLED = "efficientnet-lite2", "resnet-nano"
-_REMARKS = {
-    "mcvit-nano": "it learned from synthetic scenes alone and does not know the real world",
-    "paligemma-nano": "it learned from synthetic scenes alone and does not know the real world",
-    "resnet-nano": "it learned from 50,000 images of 32 pixels and knows shapes and colours more than things",
-    "hip-nano": "it learned from few images and knows shapes and colours more than things",
-}
-"""What a user should know of bundled models before believing them."""
 
 
 def default_model() -> str:
     """Find the best model that is on this machine: one that reads words, else one that names things, else the bundled one."""
     return installed_word_model() or (_CLASSIFIER if is_here(_CLASSIFIER) else _BUNDLED)
-
-
-def describe_model(reference: str) -> str:
-    """Say which model answers, and what is known to be wrong with it."""
-    remark = _REMARKS.get(reference)
-    return f"model: {reference}" + (f"; {remark}" if remark else "")
 
 
 def better_model(reads_words: bool) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.library_model import describe_model
+from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import Result
 
 if TYPE_CHECKING:
