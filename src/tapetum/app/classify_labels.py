@@ -200,7 +200,7 @@ def _fitting(
     return FittingLabels(
         path=path,
         fits=fits,
-        names=tuple(labels[j] for j in first),
+        names=tuple(str(labels[j]) for j in first),
         shares=tuple(scores.shares[k, first].tolist()),
         probabilities=None if scores.probabilities is None else tuple(scores.probabilities[k, first].tolist()),
         cosines=tuple(cosines[first].tolist()),

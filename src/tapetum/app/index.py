@@ -59,7 +59,7 @@ class IndexOptions:
         for place in self.folders:
             if not Path(place).exists():
                 raise BadInput(f"there is no {place}; give a folder with images or films")
-        if self.out is None and (len(self.folders) > 1 or not Path(self.folders[0]).is_dir()):
+        if self.out is None and (len(self.folders) > 1 or not all(Path(place).is_dir() for place in self.folders)):
             raise BadInput("an index of several folders or of files needs a place of its own; give --out INDEX")
 
 
@@ -110,7 +110,7 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     from tapetum.transfer.index_database import DATABASE, refusing_damage
     from tapetum.transfer.vector_index import VectorIndex
 
-    out = Path(options.out) if options.out is not None else Path(options.folders[0]) / HIDDEN
+    out = Path(options.out) if options.out is not None else Path(next(iter(options.folders))) / HIDDEN
     files = library_files(options.folders, listener)
     model: LibraryModel | None = None
     if not (out / DATABASE).is_file():

@@ -43,14 +43,14 @@ def principal_components(vectors: "np.ndarray") -> "np.ndarray":
     _, axes = np.linalg.eigh(centred.T @ centred)
     axes = axes[:, ::-1][:, :2]
     signs = np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])  # an axis has no direction of its own
-    found = centred @ (axes * signs)
-    return np.pad(found, ((0, 0), (0, 2 - found.shape[1]))).astype(np.float32)
+    projected = centred @ (axes * signs)
+    return np.pad(projected, ((0, 0), (0, 2 - projected.shape[1]))).astype(np.float32)
 
 
 def _places(vectors: "np.ndarray", listener: "Listener") -> "tuple[np.ndarray, str]":
     import numpy as np
 
-    found, how = None, "principal components (PCA)"
+    places, how = None, "principal components (PCA)"
     if len(vectors) > 3:
         try:
             import umap  # pyright: ignore[reportMissingImports]
@@ -58,10 +58,10 @@ def _places(vectors: "np.ndarray", listener: "Listener") -> "tuple[np.ndarray, s
             listener.note("the map is made of principal components; pip install umap-learn makes one that parts things better")
         else:
             made = umap.UMAP(n_neighbors=min(15, len(vectors) - 1), metric="cosine", random_state=0).fit_transform(vectors)
-            found, how = np.asarray(made, np.float32), "UMAP"
-    found = principal_components(vectors) if found is None else found
-    low, high = found.min(0), found.max(0)
-    return (found - low) / np.maximum(high - low, 1e-9), how
+            places, how = np.asarray(made, np.float32), "UMAP"
+    places = principal_components(vectors) if places is None else places
+    low, high = places.min(0), places.max(0)
+    return (places - low) / np.maximum(high - low, 1e-9), how
 
 
 def _page(library: Library, rows: "np.ndarray", places: "np.ndarray", how: str) -> Iterator[str]:

@@ -113,12 +113,12 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
         if options.duplicates or options.clusters is not None:
             from tapetum.app.library_groups import find_groups
 
-            found: Searched | Grouped = find_groups(options, library, models, listener)
+            result: Searched | Grouped = find_groups(options, library, models, listener)
         elif words.strip() or options.image is not None or options.moment is not None:
-            found = _find(options, library, words, models)
+            result = _find(options, library, words, models)
         else:
-            found = Searched(moments=(), model=reference)
-        return _with_pages(found, options, library, words, listener)
+            result = Searched(moments=(), model=reference)
+        return _with_pages(result, options, library, words, listener)
 
 
 class _Models:
@@ -164,16 +164,18 @@ def _find(options: SearchOptions, library: Library, words: str, models: _Models)
             passed += own
     query = np.mean([vector / np.linalg.norm(vector) for vector in vectors], axis=0)
     unit = query / np.linalg.norm(query)
-    wanted, some = options.count, min(len(library), 16 * options.count + len(passed))
+    some = min(len(library), 16 * options.count + len(passed))
     while True:
-        found = library.nearest(unit[None], some)
-        mean = float(found.mean[0])
-        spans = join_spans(library, found.rows[0], found.cosines[0], lambda rows: library.vectors(rows) @ unit, mean, passed)
-        if len(spans) >= wanted or some == len(library):
+        nearest = library.nearest(unit[None], some)
+        mean = float(nearest.mean[0])
+        spans = join_spans(
+            library, nearest.rows[0], nearest.cosines[0], lambda rows: library.vectors(rows) @ unit, mean, passed
+        )
+        if len(spans) >= options.count or some == len(library):
             break
         some = min(4 * some, len(library))
-    spans = spans[:wanted]
-    sure = sureness(spans[0].value, mean, float(found.deviation[0]), len(library)) if spans else None
+    spans = spans[: options.count]
+    sure = sureness(spans[0].value, mean, float(nearest.deviation[0]), len(library)) if spans else None
     moments = tuple(moment_of(library, span) for span in spans)
     return Searched(moments=moments, model=models.reference, sure=sure)
 
@@ -256,21 +258,21 @@ def parse_moment(text: str) -> tuple[str, float]:
 
 
 def _with_pages(
-    found: Searched | Grouped, options: SearchOptions, library: Library, words: str, listener: Listener
+    result: Searched | Grouped, options: SearchOptions, library: Library, words: str, listener: Listener
 ) -> Searched | Grouped:
     """Write the pages that are asked for."""
     if options.sheet is not None:
         from tapetum.app.sheet import write_sheet
 
         groups: Sequence[tuple[str, Sequence[MomentMatch]]] = (
-            [("", found.moments)]
-            if isinstance(found, Searched)
-            else [(f"{group.name} ({group.pieces})", group.shown) for group in found.groups]
+            [("", result.moments)]
+            if isinstance(result, Searched)
+            else [(f"{group.name} ({group.pieces})", group.shown) for group in result.groups]
         )
-        title = words or ("like the example" if isinstance(found, Searched) else found.what)
-        found = replace(found, sheet=write_sheet(title, groups, found.remarks(), Path(options.sheet)))
+        title = words or ("like the example" if isinstance(result, Searched) else result.what)
+        result = replace(result, sheet=write_sheet(title, groups, result.remarks(), Path(options.sheet)))
     if options.map is not None:
         from tapetum.app.library_map import write_map
 
-        found = replace(found, map=write_map(library, Path(options.map), listener))
-    return found
+        result = replace(result, map=write_map(library, Path(options.map), listener))
+    return result
