@@ -177,6 +177,18 @@ def test_spans_grow_to_half_of_the_peak_above_the_mean(tmp_path: Path) -> None:
         assert spans(0.0, (int(film[1]),)) == [(2,), (0,), (3,)]
 
 
+def test_a_long_film_leaves_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, colours=ColourWords())
+    red, reddish = np.eye(8)[0], np.eye(8)[0] + 0.3 * np.eye(8)[1]
+    with VectorIndex.create(tmp_path / "i", "x", 8, reference="colours", words="yes") as index:
+        index.put("f", "f", [IndexedPiece(path="f", start_s=k, stop_s=k + 1) for k in range(100)], np.tile(red, (100, 1)))
+        index.put("a.png", "f", [IndexedPiece(path="a.png")], reddish[None])
+        index.put("b.png", "f", [IndexedPiece(path="b.png")], np.eye(8)[[2]])
+    monkeypatch.setattr(ColourWords, "identity", lambda self: "x", raising=False)
+    assert found(tmp_path / "i", "red", count=2) == [("f", 0.0, 100.0), ("a.png", None, None)]
+    assert found(tmp_path / "i", "red", count=9)[2] == ("b.png", None, None)
+
+
 def test_passages_of_video_models_are_not_joined(tmp_path: Path) -> None:
     with VectorIndex.create(tmp_path / "i", "m", 2) as index:
         index.put("f", "f", [IndexedPiece(path="f", start_s=8.0 * k, stop_s=8.0 * k + 8) for k in range(3)], np.ones((3, 2)))

@@ -154,6 +154,20 @@ def test_one_process_writes_and_others_are_told(tmp_path: Path, monkeypatch: pyt
         assert len(one) == len(other) == 1
 
 
+def test_readers_see_what_another_process_has_changed(tmp_path: Path) -> None:
+    filled(tmp_path / "i", 2)[0].close()
+    with VectorIndex.open(tmp_path / "i") as reader:
+        assert len(reader.search(np.ones((1, 8)), 99)[0][0]) == 6
+        with VectorIndex.open(tmp_path / "i", writes=True) as writer:
+            put(writer, "new.mp4", np.ones((2, 8)))
+            writer.remove(["000.mp4"])
+            writer.compact()
+        rows, cosines = reader.search(np.ones((1, 8)), 99)
+        assert len(rows[0]) == 5
+        np.testing.assert_allclose(cosines[0, :2], 1, atol=1e-3)
+        assert {piece.path for piece in reader.pieces(rows[0, :2])} == {"new.mp4"}
+
+
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [

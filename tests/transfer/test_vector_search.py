@@ -34,6 +34,26 @@ def test_two_passes_find_what_one_in_float32_finds() -> None:
 
 
 @pytest.mark.usefixtures("first_pass_of_torch")
+def test_what_a_first_pass_orders_wrongly_is_ordered_by_float32() -> None:
+    noise = np.random.default_rng(3).standard_normal((300, 64)).astype(np.float32)
+    matrix, queries = (unit(1, 64, 0) + 0.002 * noise).astype(np.float16), unit(1, 64, 0)
+    rows = np.arange(300)
+    about = vector_search._first_pass(matrix, rows, queries[0])
+    exact = cosines_of(matrix, rows, queries)[0]
+    order = np.argsort(-exact, kind="stable")
+    assert not np.isin(order[:5], np.argsort(-about, kind="stable")[:5]).all()
+    assert find_nearest(matrix, rows, queries, 5).rows.tolist() == [order[:5].tolist()]
+
+
+@pytest.mark.usefixtures("first_pass_of_torch")
+@pytest.mark.parametrize("count", [1, 20, 50, 300])
+def test_of_equal_rows_the_earlier_come_first(count: int) -> None:
+    matrix = np.ones((1, 16), np.float16).repeat(300, 0) / 4
+    found = find_nearest(matrix, np.arange(300), unit(1, 16, 0), count)
+    assert found.rows.tolist() == [[*range(count)]]
+
+
+@pytest.mark.usefixtures("first_pass_of_torch")
 @pytest.mark.parametrize("channels", [8, 512, 2048])
 def test_the_first_pass_errs_by_less_than_its_bound(channels: int) -> None:
     matrix, queries = unit(200, channels, 0).astype(np.float16), unit(4, channels, 1)
