@@ -18,6 +18,7 @@ from tapetum.app import search_results
 from tapetum.app.index import HIDDEN
 from tapetum.app.search_results import Grouped, Searched, sureness
 from tapetum.core.errors import BadInput
+from tapetum.encoders import imagenet
 from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
 
@@ -232,6 +233,19 @@ def test_pages_show_the_thumbnails_of_the_index_offline(photos: Path, tmp_path: 
     assert len(images_of(chart)) == 16
     places = [tuple(map(float, pair)) for pair in re.findall(r"left:([\d.]+)%;top:([\d.]+)%", chart.read_text())]
     assert np.ptp(np.array(places), axis=0).tolist() == [100.0, 100.0]
+
+
+def test_names_of_clusters_are_what_sets_them_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, colours=ColourWords())
+    monkeypatch.setattr(ColourWords, "identity", lambda self: "x", raising=False)
+    monkeypatch.setattr(imagenet, "class_groups", lambda: dict.fromkeys(("white", "red", "blue")))
+    with VectorIndex.create(tmp_path / "i", "x", 8, reference="colours", words="yes") as index:
+        for k in range(6):
+            pale = np.array([1.0, 0.8, 0.8] if k < 4 else [0.8, 0.8, 1.0]) + 0.01 * k  # most of all like white
+            index.put(str(k), "f", [IndexedPiece(path=str(k))], np.pad(pale, (0, 5))[None])
+    result = tapetum.search(tmp_path / "i", clusters=2)
+    assert isinstance(result, Grouped)
+    assert [(group.name.split(", ")[0], group.pieces) for group in result.groups] == [("red", 4), ("blue", 2)]
 
 
 def test_a_map_alone_is_made(photos: Path, tmp_path: Path, run: Run) -> None:
