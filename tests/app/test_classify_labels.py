@@ -71,14 +71,16 @@ def test_json_has_shares_margin_and_cosines(model: ColourWords, photos: Path, ru
 
 
 def test_none_below_a_number_is_of_probability_or_share(model: ColourWords, photos: Path) -> None:
-    def fits(name: str, least: float) -> list[bool]:
-        result = tapetum.classify(photos, labels=("red", "green"), model=name, none_below=least)
+    def fits(name: str, least: float, labels: tuple[str, ...] = ("red", "green")) -> list[bool]:
+        result = tapetum.classify(photos, labels=labels, model=name, none_below=least)
         assert isinstance(result, LabelsFitted)
         return [image.fits for image in result.images]
 
     assert fits("colours", 0.9) == [True, False, False]
     assert fits("colours", 0) == [True, True, True]
     assert fits("sigmoid", 0.9) == [True, False, False]
+    assert fits("colours", 0.5, ("red",)) == [True, True, True]  # its share is all there is
+    assert fits("sigmoid", 0.5, ("red",)) == [True, False, False]
     texts = model.texts
     fits("colours", 0.5)
     assert model.texts == texts + 2  # other names are not asked for
