@@ -6,7 +6,7 @@ What a library stores and an encoder does not need (a mask token, counters) is a
 the way here and written as `shape` of `fill` on the way back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,10 @@ class NameRow:
     """Theirs is a matrix that is multiplied from the right: ours transposed."""
     part: tuple[int, int] = (0, 1)
     """Which, and of how many equal parts of ours along the first axis, theirs is; the rows of all parts are in a table."""
+    to_ours: Callable[[Tensor], Tensor] | None = None
+    """Computes ours from theirs, where they differ by more than their axes; it may raise RuntimeError for other shapes."""
+    to_theirs: Callable[[Tensor], Tensor] | None = None
+    """Computes theirs from ours."""
 
 
 def same(pairs: Mapping[str, str]) -> list[NameRow]:
@@ -82,6 +86,14 @@ def under_our_names(
             continue
         if row.transpose and tensor.ndim == 2:
             tensor = tensor.T
+        if row.to_ours is not None:
+            try:
+                tensor = row.to_ours(tensor)
+            except RuntimeError as error:
+                raise BadInput(
+                    f"{row.theirs} is {tuple(tensor.shape)}, from which no {row.ours[0]} of this architecture can be made; are"
+                    " the weights of another architecture?"
+                ) from error
         which, count = row.part
         shapes = [tuple(expected[name].shape) for name in row.ours]
         if count > 1:
@@ -129,6 +141,7 @@ def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
         parts = [part.chunk(count)[which] for part in parts] if count > 1 else parts
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
         tensor = tensor.T.contiguous() if row.transpose else tensor
+        tensor = tensor if row.to_theirs is None else row.to_theirs(tensor)
         out[row.theirs] = tensor.reshape((1,) * row.lead + tuple(tensor.shape))
     if own:
         raise ValueError(f"no row takes {min(own)}")
