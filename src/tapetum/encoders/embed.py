@@ -54,19 +54,29 @@ class Embedder(Protocol):
         ...
 
 
-def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
-    """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
+def is_image(path: Path | Video) -> bool:
+    """Check whether this is an image: by the name of the file, or a video in memory of one frame."""
+    return len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES
 
-    Raises BadInput if the file cannot be read, or is sound alone.
-    """
-    if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES:
-        yield None, None, open_video(path)[0]
-        return
+
+def check_images(path: Path | Video) -> None:
+    """Raise BadInput for a file that is sound alone."""
     if isinstance(path, Path) and only_sound(path):
         raise BadInput(
             f"{path} is a recording, and the network knows only images, as hip-nano does; "
             "for sound give a file that tapetum train hip made of recordings"
         )
+
+
+def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
+    """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
+
+    Raises BadInput if the file cannot be read, or is sound alone.
+    """
+    if is_image(path):
+        yield None, None, open_video(path)[0]
+        return
+    check_images(path)
     with open_video(path) as video:
         times = video.timestamps - video.timestamps[0]
         for second in range(int(times[-1]) + 1):
@@ -91,8 +101,14 @@ class EncoderEmbedder:
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Compute a vector for each piece."""
-        parameter = next(self.encoder.parameters())
-        images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
-        with torch.inference_mode():
-            return self.encoder.image_vectors(images).float().cpu().numpy()
+        """Compute a vector for each piece; images of one size are looked at together."""
+        parameter, vectors = next(self.encoder.parameters()), {}
+        by_size: dict[torch.Size, list[int]] = {}
+        for number, piece in enumerate(pieces):
+            by_size.setdefault(piece.inputs["image"].shape, []).append(number)
+        for numbers in by_size.values():
+            images = torch.stack([pieces[number].inputs["image"] for number in numbers])
+            with torch.inference_mode():
+                pooled = self.encoder(images.to(parameter.device, parameter.dtype)).pooled
+            vectors |= dict(zip(numbers, pooled.float().cpu().numpy(), strict=True))
+        return np.stack([vectors[number] for number in range(len(pieces))])

@@ -154,12 +154,13 @@ def prepare(
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
         raise BadInput(f"images are {x.dtype} {tuple(x.shape)}; give uint8 (images, rows, columns, 3)")
     x = x.to(device).movedim(-1, 1)
-    size = how.resized(int(x.shape[2]), int(x.shape[3]))
+    given = int(x.shape[2]), int(x.shape[3])
+    size, goal = how.resized(*given), how.prepared(*given)
     if size != x.shape[2:]:
         x = _resized(x, size, how)
-    spare = [have - want for have, want in zip(size, how.size, strict=True)]
+    spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
-    x = x[:, :, top : top + how.size[0], left : left + how.size[1]]
+    x = x[:, :, top : top + goal[0], left : left + goal[1]]
     mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
 

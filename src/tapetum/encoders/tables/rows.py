@@ -9,7 +9,7 @@ is a row without tensors of ours: it is left out on the way here and written as 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,10 @@ class NameRow:
     """Axes of theirs[index], in our order; empty: as they are."""
     part: tuple[int, int, int] = (0, 1, 1)
     """From which to before which of how many equal parts of ours along the first axis theirs is; a table has rows of all."""
+    to_ours: Callable[[Tensor], Tensor] | None = None
+    """Computes ours from theirs[index], where they differ by more than the order of axes."""
+    to_theirs: Callable[[Tensor], Tensor] | None = None
+    """Computes theirs[index] from ours then."""
 
     def part_of(self, own: Mapping[str, Tensor]) -> Tensor:
         """Look up our tensor, or the rows of it that this row is of; several are joined."""
@@ -60,10 +64,14 @@ class NameRow:
 
     def arranged(self, tensor: Tensor) -> Tensor:
         """Bring theirs[index] into our order of axes, not yet our shape."""
+        if self.to_ours is not None:
+            return self.to_ours(tensor)
         return tensor.permute(self.order) if self.order else tensor
 
     def returned(self, ours: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Bring what `part_of` gives into the shape of theirs[index]."""
+        if self.to_theirs is not None:
+            return self.to_theirs(ours)
         if not self.order:
             return ours.reshape(shape)
         back = [self.order.index(axis) for axis in range(len(self.order))]
@@ -126,9 +134,9 @@ def under_our_names(
         tensor = torch.as_tensor(state[row.theirs])
         check_shape(row.theirs, tuple(tensor.shape), shapes[row.theirs])
         tensor = tensor[row.index].detach()
+        tensor = row.arranged(tensor.reshape(tensor.shape[row.lead :]))
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"{row.theirs} holds something else than finite numbers; get the weights again")
-        tensor = row.arranged(tensor.reshape(tensor.shape[row.lead :]))
         wanted = [expected[name] for name in row.ours]
         if row.part[2] > 1:
             loaded.setdefault(row.ours[0], torch.empty(wanted[0].shape, dtype=wanted[0].dtype))
