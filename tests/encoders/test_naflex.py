@@ -24,6 +24,7 @@ from tapetum.encoders.processors import of_processor
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import NAMED, naflex
 from tapetum.layers.patches import to_patches
+from tapetum.transfer.probing import features_of
 
 transformers.logging.set_verbosity_error()
 
@@ -64,6 +65,7 @@ def padded(given, most=16):
         (1080, 1920, 256, (192, 336)),
         (100, 2000, 256, (64, 1024)),
         (1, 5000, 4, (16, 64)),
+        (3, 3, 256, (256, 256)),
     ],
 )
 def test_the_size_of_an_image_in_patches(rows, columns, patches, want):
@@ -103,7 +105,8 @@ def test_images_are_prepared_as_by_transformers(shape, tmp_path):
     theirs = transformers.Siglip2ImageProcessor(max_num_patches=20, patch_size=8)
     theirs.save_pretrained(tmp_path)
     content = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    how = of_processor(content | {"image_processor_type": "Siglip2ImageProcessorFast", "size": None, "crop_size": None})
+    empty = dict.fromkeys(("size", "crop_size", "do_center_crop", "do_rescale", "data_format"))  # as fast processors wrote
+    how = of_processor(content | {"image_processor_type": "Siglip2ImageProcessorFast"} | empty)
     assert how == naflex(20, 8)
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     pixels = np.stack([rows * 255 / shape[0], columns * 255 / shape[1], (rows * 3 + columns) % 255], -1).astype(np.uint8)
@@ -183,6 +186,9 @@ def test_images_of_several_shapes_are_embedded_together_in_order():
     vectors = embedder.embed(pieces)
     for vector, frame in zip(vectors, frames, strict=True):
         np.testing.assert_allclose(vector, ours(ours.prepare(frame[None])).pooled[0], atol=1e-5)
+    np.testing.assert_allclose(features_of(ours, frames, batch_size=3), vectors, atol=1e-5)
+    with pytest.raises(BadInput, match="more tokens for some shapes"):
+        features_of(ours, frames, tokens=True)
 
 
 def tiny(name):

@@ -1,6 +1,7 @@
 """V-JEPA 2: the same tokens as transformers for videos of any length, and vectors of images and of pieces of videos."""
 
 import json
+import wave
 from dataclasses import replace
 
 import numpy as np
@@ -101,12 +102,14 @@ def test_weights_go_back_and_what_does_not_fit_is_named(theirs, ours):
 
 @torch.no_grad()
 def test_a_folder_and_vectors_of_films(theirs, ours, tmp_path):
-    processor = transformers.VJEPA2VideoProcessor(crop_size=32)
+    processor = transformers.VJEPA2VideoProcessor(crop_size=32, image_std=[0.2, 0.3, 0.4])
     loaded = tapetum.load(write_sparse_folder(theirs, tmp_path / "folder", processor))
     content = json.loads((tmp_path / "folder" / "video_preprocessor_config.json").read_text())
     assert content["size"] == {"shortest_edge": 36}
     assert loaded.preprocessing.resized(72, 99) == clips(32).resized(72, 99) == (36, 49)
-    assert loaded.preprocessing.mean == pytest.approx(ours.preprocessing.mean)
+    assert loaded.preprocessing.std == pytest.approx((51.0, 76.5, 102.0))
+    assert ours.preprocessing.interpolation == loaded.preprocessing.interpolation == "bilinear"
+    assert ours.preprocessing.mean == pytest.approx(loaded.preprocessing.mean)
     frames = np.random.default_rng(0).integers(0, 255, (26, 40, 48, 3), dtype=np.uint8)  # of 2.6 s, and pieces are of 2 s
     embedder = loaded.embedder()
     pieces = list(embedder.pieces(open_video(frames, rate=10.0)))
@@ -119,6 +122,11 @@ def test_a_folder_and_vectors_of_films(theirs, ours, tmp_path):
     (piece,) = embedder.pieces(tmp_path / "a.png")
     assert (piece.start, piece.stop, tuple(piece.inputs)) == (None, None, ("image",))
     np.testing.assert_allclose(embedder.embed([piece, piece])[1], loaded(loaded.prepare(frames[:1])).pooled[0], atol=1e-5)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        sound.writeframes(bytes(16_000))
+    with pytest.raises(BadInput, match=r"a\.wav is a recording, and the network knows only images and videos"):
+        next(embedder.pieces(tmp_path / "a.wav"))
     clip = write_video(tmp_path / "clip.mp4", frames, 10)
     assert [piece.stop for piece in embedder.pieces(clip)] == [2.0, pytest.approx(2.6)]
 

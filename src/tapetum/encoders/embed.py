@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
 from tapetum.video.folders import IMAGES
@@ -59,11 +59,11 @@ def is_image(path: Path | Video) -> bool:
     return len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES
 
 
-def check_images(path: Path | Video) -> None:
-    """Raise BadInput for a file that is sound alone."""
+def check_not_sound(path: Path | Video, known: str = "images, as hip-nano does") -> None:
+    """Raise BadInput for a file that is sound alone; `known` is what the network knows."""
     if isinstance(path, Path) and only_sound(path):
         raise BadInput(
-            f"{path} is a recording, and the network knows only images, as hip-nano does; "
+            f"{path} is a recording, and the network knows only {known}; "
             "for sound give a file that tapetum train hip made of recordings"
         )
 
@@ -76,7 +76,7 @@ def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, 
     if is_image(path):
         yield None, None, open_video(path)[0]
         return
-    check_images(path)
+    check_not_sound(path)
     with open_video(path) as video:
         times = video.timestamps - video.timestamps[0]
         for second in range(int(times[-1]) + 1):
@@ -102,13 +102,7 @@ class EncoderEmbedder:
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Compute a vector for each piece; images of one size are looked at together."""
-        parameter, vectors = next(self.encoder.parameters()), {}
-        by_size: dict[torch.Size, list[int]] = {}
-        for number, piece in enumerate(pieces):
-            by_size.setdefault(piece.inputs["image"].shape, []).append(number)
-        for numbers in by_size.values():
-            images = torch.stack([pieces[number].inputs["image"] for number in numbers])
-            with torch.inference_mode():
-                pooled = self.encoder(images.to(parameter.device, parameter.dtype)).pooled
-            vectors |= dict(zip(numbers, pooled.float().cpu().numpy(), strict=True))
-        return np.stack([vectors[number] for number in range(len(pieces))])
+        parameter = next(self.encoder.parameters())
+        images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
+        with torch.inference_mode():
+            return look_by_size(images, lambda batch: self.encoder(batch).pooled).float().cpu().numpy()

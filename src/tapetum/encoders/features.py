@@ -1,6 +1,6 @@
 """The base class of image encoders, their output `Features`, and the preparation of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -163,6 +163,19 @@ def prepare(
     x = x[:, :, top : top + goal[0], left : left + goal[1]]
     mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
+
+
+def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
+    """Compute `look` of prepared images (1, 3, h, w), those of one size together, with its rows in the order of the images.
+
+    Images differ in size where preprocessing's resize is "patches".
+    """
+    by_size: dict[torch.Size, list[int]] = {}
+    for number, image in enumerate(prepared):
+        by_size.setdefault(image.shape, []).append(number)
+    looked = torch.cat([look(torch.cat([prepared[number] for number in numbers])) for numbers in by_size.values()])
+    order = torch.tensor([number for numbers in by_size.values() for number in numbers])
+    return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]
 
 
 def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:

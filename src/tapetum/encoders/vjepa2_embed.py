@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from tapetum.core.devices import full_precision
-from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_images, is_image
+from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_not_sound, is_image
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
 
@@ -35,7 +35,7 @@ class ClipEmbedder(EncoderEmbedder):
         if is_image(path):
             yield from super().pieces(path)
             return
-        check_images(path)
+        check_not_sound(path, "images and videos")
         config = self.encoder.config
         with open_video(path) as video:
             times = video.timestamps - video.timestamps[0]

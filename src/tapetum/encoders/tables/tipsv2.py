@@ -82,7 +82,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         norm_eps=t["layer_norm_eps"],
         activation="relu",
         positions="sine",
-        scale_embedding=t["scale_sqrt_depth"],
+        scale_embedding=bool(t["scale_sqrt_depth"]),
     )
     named = _in_memory(state)
     named.setdefault("temperature", torch.tensor(float(architecture.get("temperature_init_value", _TEMPERATURE))))
