@@ -88,7 +88,7 @@ def test_preprocessing_in_patches_and_its_header():
     assert how.resized(480, 640) == how.prepared(480, 640) == (432, 576)
     assert squashed(32).prepared(480, 640) == (32, 32)
     usual = preprocessing_as_json(squashed(32))
-    assert usual.keys().isdisjoint({"patches", "patch"})  # as headers of earlier releases
+    assert usual.keys().isdisjoint({"patches", "patch", "crop_offset"})  # as headers of earlier releases
     assert Preprocessing(**usual) == squashed(32)
     assert Preprocessing(**json.loads(json.dumps(preprocessing_as_json(how)), object_hook=tuples)) == how
     for wrong in ({"patches": 0}, {"patch": 0}):
@@ -107,7 +107,7 @@ def test_images_are_prepared_as_by_transformers(shape, tmp_path):
     content = json.loads((tmp_path / "preprocessor_config.json").read_text())
     empty = dict.fromkeys(("size", "crop_size", "do_center_crop", "do_rescale", "data_format"))  # as fast processors wrote
     how = of_processor(content | {"image_processor_type": "Siglip2ImageProcessorFast"} | empty)
-    assert how == naflex(20, 8)
+    assert how == replace(naflex(20, 8), crop_offset="down")
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     pixels = np.stack([rows * 255 / shape[0], columns * 255 / shape[1], (rows * 3 + columns) % 255], -1).astype(np.uint8)
     want = theirs(Image.fromarray(pixels), return_tensors="pt")
@@ -124,12 +124,12 @@ def test_a_folder_gives_the_logits_of_transformers(tmp_path):
     processor = transformers.Siglip2ImageProcessor(max_num_patches=64, patch_size=8)
     ours = tapetum.load(write_sparse_folder(theirs, tmp_path, processor))
     assert isinstance(ours, Towers)
-    assert ours.preprocessing == naflex(64, 8)
+    assert ours.preprocessing == replace(naflex(64, 8), crop_offset="down")
     given = images(*SHAPES)
     want = theirs(input_ids=IDS, **padded(given))
     got = torch.cat([ours.compare(image, IDS) for image in given])
     torch.testing.assert_close(got, want.logits_per_image, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.embed_text(IDS), want.text_embeds, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.text_vectors(IDS), want.text_embeds, atol=1e-5, rtol=0)
     seen = want.vision_model_output
     for row, image in enumerate(given):
         found = ours(image)
@@ -189,6 +189,12 @@ def test_images_of_several_shapes_are_embedded_together_in_order():
     np.testing.assert_allclose(features_of(ours, frames, batch_size=3), vectors, atol=1e-5)
     with pytest.raises(BadInput, match="more tokens for some shapes"):
         features_of(ours, frames, tokens=True)
+    with pytest.raises(BadInput, match="prepared to 3 sizes"):
+        ours.prepare(frames)
+    both = tiny("siglip2-base-16-naflex")
+    want = torch.cat([both.image_vectors(both.prepare(frame[None])) for frame in frames])
+    np.testing.assert_allclose(both.embed_images(frames), want, atol=1e-5)
+    np.testing.assert_allclose(EncoderEmbedder(both).embed(pieces), want, atol=1e-5)
 
 
 def tiny(name):

@@ -186,13 +186,14 @@ def as_json(architecture: Architecture) -> dict[str, Any]:
     return header
 
 
+_LATER = {"crop_offset": "nearest", "patches": 0, "patch": 0}
+"""Fields of preprocessing that earlier releases had not, and what these did."""
+
+
 def preprocessing_as_json(preprocessing: Any) -> dict[str, Any]:
-    """Describe preprocessing as headers of files do: without the fields of resize "patches" where it is another, so that files
-    of earlier releases say the same."""
-    header = asdict(preprocessing)
-    if header.get("resize") != "patches":
-        header = {name: value for name, value in header.items() if name not in ("patches", "patch")}
-    return header
+    """Describe preprocessing as headers of files do: without later fields that say what earlier releases did, so that files of
+    theirs say the same."""
+    return {name: value for name, value in asdict(preprocessing).items() if name not in _LATER or value != _LATER[name]}
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:

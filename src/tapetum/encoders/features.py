@@ -115,7 +115,12 @@ class Encoder(nn.Module):
             if not images:
                 raise BadInput("there are no images; give at least one, uint8 (rows, columns, 3)")
             each_alone = ((image if hasattr(image, "ndim") else np.asarray(image))[None] for image in images)
-            return torch.cat([prepare(image, self.preprocessing, device) for image in each_alone])
+            prepared = [prepare(image, self.preprocessing, device) for image in each_alone]
+            if len(sizes := {tuple(image.shape[2:]) for image in prepared}) > 1:
+                raise BadInput(
+                    f"these images are prepared to {len(sizes)} sizes, for this encoder keeps shapes; prepare them one by one"
+                )
+            return torch.cat(prepared)
         return prepare(images, self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":

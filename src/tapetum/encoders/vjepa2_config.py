@@ -52,7 +52,7 @@ class VJEPA2Config(EncoderConfig):
 def clips(size: int) -> Preprocessing:
     """Prepare frames as V-JEPA 2 does: the shorter side to 256 / 224 of the size, bilinear, crop, ImageNet's mean and
     deviation."""
-    return replace(imagenet(size), interpolation="bilinear")
+    return replace(imagenet(size), interpolation="bilinear", crop_offset="down")
 
 
 def _named(width: int, depth: int, heads: int, mlp_width: int) -> Architecture:
