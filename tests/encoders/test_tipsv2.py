@@ -75,6 +75,18 @@ def test_a_folder_has_the_names_of_the_authors(theirs, ours, tmp_path):
     torch.testing.assert_close(black, torch.full((1, 3, 35, 35), 0.2))
 
 
+@torch.no_grad()
+def test_the_giant_one_has_gated_mlps(tmp_path):
+    vision = VISION | {"use_swiglu_ffn": True, "mlp_ratio": 2}
+    theirs = shaken(transformers.Tipsv2Model(transformers.Tipsv2Config(vision_config=vision, text_config=TEXT)))
+    ours, x = tapetum.load(write_sparse_folder(theirs, tmp_path)), images((14, 49))
+    assert "vision_encoder.blocks.1.mlp.w12.weight" in load_file(tmp_path / "model.safetensors")
+    torch.testing.assert_close(ours(x).tokens, theirs.vision_model(x).last_hidden_state, atol=1e-5, rtol=0)
+    back = encoders.to_state(ours, "huggingface")
+    assert back.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(back[key], value) for key, value in theirs.state_dict().items() if key != "temperature")
+
+
 def test_other_names_of_files(theirs, ours, tmp_path):
     """The authors' code calls the layers of an image tower's MLP fc1 and fc2, and published files have no temperature."""
     theirs.save_pretrained(tmp_path)

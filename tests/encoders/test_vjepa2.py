@@ -14,7 +14,7 @@ import tapetum
 from support.hub_folders import shaken, write_sparse_folder
 from tapetum import encoders
 from tapetum.core.errors import BadInput
-from tapetum.encoders.vjepa2 import VJEPA2, turn, turn_of
+from tapetum.encoders.vjepa2 import VJEPA2, video_rotation
 from tapetum.encoders.vjepa2_config import NAMED, clips
 from tapetum.video import open_video, write_video
 
@@ -51,7 +51,7 @@ def test_tokens_are_those_of_transformers(theirs, ours, frames):
 
 
 @pytest.mark.parametrize("head_width", [32, 64, 80])
-def test_the_turn_is_that_of_transformers(head_width):
+def test_the_rotation_is_that_of_transformers(head_width):
     """By transformers' function, for each axis by itself; channels beyond three even parts are left alone."""
     from transformers.models.vjepa2.modeling_vjepa2 import rotate_queries_or_keys
 
@@ -59,7 +59,7 @@ def test_the_turn_is_that_of_transformers(head_width):
     places = torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(4))
     want = [rotate_queries_or_keys(x[..., i * part : (i + 1) * part], places[:, i].float()) for i in range(3)]
     want.append(x[..., 3 * part :])
-    torch.testing.assert_close(turn(x, *turn_of((2, 3, 4), head_width)), torch.cat(want, -1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(video_rotation((2, 3, 4), head_width).apply(x), torch.cat(want, -1), atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
@@ -141,7 +141,7 @@ def test_files_precision_classes_and_adapters(ours, tmp_path):
     assert half.tokens.dtype == torch.bfloat16
     assert torch.cosine_similarity(half.pooled.float(), ours.watch(x).pooled).min() > 0.99
     addresses = again.adapter_addresses()
-    assert [type(again.get_submodule(name)).__name__ for name in addresses] == ["TurnedAttention", "Mlp"] * 2
+    assert [type(again.get_submodule(name)).__name__ for name in addresses] == ["Attention", "Mlp"] * 2
     built = encoders.build("vjepa2-large", width=24, depth=1, heads=2, mlp_width=16, classes=3, image_size=(64, 48))
     assert built.preprocessing == replace(clips(64), size=(64, 48))
     assert built.classify(built.prepare(np.zeros((1, 90, 80, 3), np.uint8))).shape == (1, 3)

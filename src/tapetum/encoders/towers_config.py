@@ -214,7 +214,9 @@ def _naflex(size: str) -> Architecture:
 
 
 def _tipsv2(size: str, text: tuple[int, int, int, int]) -> Architecture:
-    config = TowersConfig(image=as_tipsv2(sized(size, 14, 448)), text=_resized_text(TIPSV2_TEXT, *text))
+    found: Any = VITS["dinov2-giant"].config if size == "giant" else sized(size, 14)
+    image = as_tipsv2(replace(found, image_size=(448, 448)))
+    config = TowersConfig(image=image, text=_resized_text(TIPSV2_TEXT, *text))
     return Architecture(family="towers", config=config, preprocessing=tipsv2(448))
 
 
@@ -239,5 +241,6 @@ NAMED: dict[str, Architecture] = {
     "tipsv2-base": _tipsv2("base", (768, 12, 12, 3072)),
     "tipsv2-large": _tipsv2("large", (1024, 12, 16, 4096)),
     "tipsv2-so400m": _tipsv2("so400m", SIZES["so400m"]),
+    "tipsv2-giant": _tipsv2("giant", (1536, 12, 24, 6144)),
 }
 """Published pairs."""

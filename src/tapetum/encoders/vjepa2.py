@@ -1,4 +1,4 @@
-"""V-JEPA 2's encoder of videos (arXiv 2506.09985): a vision transformer on tubelets that turns queries and keys by place.
+"""V-JEPA 2's encoder of videos (arXiv 2506.09985): a vision transformer on tubelets with rotary positions.
 
     video -> tubelets of 2 frames x 16 x 16 pixels -> blocks -> norm -> tokens (t * h * w) -> their mean
 
@@ -24,7 +24,8 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.vjepa2_config import VJEPA2Config
 from tapetum.layers.patches import VideoTubelets
-from tapetum.layers.transformer import Attention, Block, Mlp, attend, start_linear
+from tapetum.layers.rotary import Rotation
+from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 
 if TYPE_CHECKING:
     from tapetum.encoders.vjepa2_embed import ClipEmbedder
@@ -47,32 +48,16 @@ class VideoFeatures:
 torch.export.register_dataclass(VideoFeatures)
 
 
-def turn_of(grid: tuple[int, int, int], head_width: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-    """Compute cosines and sines by which the channels of a head are multiplied, for each token of a grid; float32."""
+def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.device | None = None) -> Rotation:
+    """Compute what the queries and keys of a grid of (time, rows, columns) are multiplied by, for heads of `head_width`."""
     part = 2 * (head_width // 3 // 2)
-    speed = _WAVELENGTH ** -(torch.arange(part // 2) / (part / 2))
-    places = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float32) for side in grid))  # (n, 3)
+    speed = _WAVELENGTH ** -(torch.arange(part // 2, device=device) / (part / 2))
+    places = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float32, device=device) for side in grid))  # (n, 3)
     angles = (places[:, :, None] * speed).repeat(1, 1, 2).flatten(1)  # each part: all frequencies, and all once more
     angles = torch.cat((angles, angles.new_zeros(len(angles), head_width - 3 * part)), 1)
-    return angles.cos(), angles.sin()
-
-
-def turn(x: Float[Tensor, "*s d"], cos: Float[Tensor, "n d"], sin: Float[Tensor, "n d"]) -> Float[Tensor, "*s d"]:
-    """Compute x * cos + swapped * sin; of each pair of channels (a, b) the swapped one is (-b, a)."""
-    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return x * cos + torch.stack((-second, first), -1).flatten(-2) * sin
-
-
-class TurnedAttention(Attention):
-    """Attention of tokens to each other, whose queries and keys are turned by place."""
-
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Float[Tensor, "b n c"], *, turned: tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]
-    ) -> Float[Tensor, "b n c"]:
-        """Attend; `turned` has the cosines and sines of `turn_of`."""
-        query, key, value = map(self.split_heads, (self.query(x), self.key(x), self.value(x)))
-        cos, sin = (table.to(query) for table in turned)
-        return self.out(attend(turn(query, cos, sin), turn(key, cos, sin), value).transpose(1, 2).flatten(2))
+    sin = angles.sin()
+    sin[:, ::2] *= -1
+    return Rotation(angles.cos(), sin, pairs=True)
 
 
 class VJEPA2(Encoder):
@@ -87,7 +72,7 @@ class VJEPA2(Encoder):
         self.tubelets = VideoTubelets((config.tubelet, config.patch, config.patch), width)
         self.blocks = nn.ModuleList(
             Block(
-                TurnedAttention(width, config.heads, bias=config.qkv_bias),
+                Attention(width, config.heads, bias=config.qkv_bias),
                 Mlp(width, config.mlp_width),
                 self._norm,
                 width=width,
@@ -115,9 +100,9 @@ class VJEPA2(Encoder):
         x = self.tubelets(frames.transpose(1, 2))
         grid = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
         x = x.flatten(1, 3)
-        cos, sin = turn_of(grid, self.config.width // self.config.heads)
+        rotation = video_rotation(grid, self.config.width // self.config.heads, x.device)
         for block in self.blocks:
-            x = block(x, turned=(cos.to(x.device), sin.to(x.device)))
+            x = block(x, rotary=rotation)
         x = self.norm(x)
         return VideoFeatures(tokens=x, grid=grid, pooled=x.mean(1))
 

@@ -8,7 +8,7 @@ has the names of DINOv2 with registers, a text tower those of CLIP:
 
 Instead of a scale of the logits there is a temperature, its inverse; files leave it out, and the config has its value.
 
-Not part of an encoder, and left out: the mask token (written as zeros). Its giant size, with gated MLPs, is refused.
+Not part of an encoder, and left out: the mask token (written as zeros).
 """
 
 import re
@@ -45,6 +45,8 @@ _OLD_VISION = (
     (r"\.ls([12])\.gamma$", r".layer_scale\1.lambda1"),
     (r"\.mlp\.c_fc\.", ".mlp.fc1."),
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+    (r"\.mlp\.w12\.", ".mlp.*_proj."),
+    (r"\.mlp\.w3\.", ".mlp.down_proj."),
 )
 _OLD_TEXT = (
     (r"^token_embedding\.", "embeddings.token_embedding."),
@@ -56,7 +58,7 @@ _OLD_TEXT = (
     (r"\.mlp\.c_fc\.", ".mlp.fc1."),
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
-"""Names of files to those in memory; the star stands for q, k and v, which are joined."""
+"""Names of files to those in memory; the star stands for q, k and v, or of a gated MLP for gate and up, which are joined."""
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
@@ -100,8 +102,9 @@ def _in_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                     rest = re.sub(pattern, today, rest)
                 name = new + rest
         if "*" in name:
-            parts = tensor.tensor_split(3)
-            out |= {name.replace("*", letter): part for letter, part in zip("qkv", parts, strict=True)}
+            joined = ("gate", "up") if ".mlp." in name else ("q", "k", "v")
+            parts = tensor.tensor_split(len(joined))
+            out |= {name.replace("*", part): value for part, value in zip(joined, parts, strict=True)}
         elif not name.endswith(("position_ids", "position_embedding.weights")):
             out[name] = tensor
     return out
