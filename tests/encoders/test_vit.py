@@ -172,6 +172,7 @@ def test_named_sizes_of_siglip_2_tipsv2_and_v_jepa_2_are_the_published_ones():
             tower = make(architecture(name)).image
         counted = sum(p.numel() for n, p in tower.named_parameters() if "_scale" not in n) - 3 * 16 * 16 * tower.width
         assert (round(counted / 1e6, 1), millions(name, "text")) == published
+    assert (millions("tipsv2-giant", "image"), millions("tipsv2-giant", "text")) == (1136.0, 389.1)
     assert [millions(f"vjepa2-{size}") for size in ("large", "huge", "giant")] == [303.9, 631.6, 1012.2]
 
 
