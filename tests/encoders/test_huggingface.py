@@ -138,6 +138,12 @@ def clip(end=49):
     return shaken(transformers.CLIPModel(settings))
 
 
+def metaclip_2():
+    """Its end token is number 2, which in CLIP's old configs means the highest."""
+    settings = transformers.MetaClip2Config(vision_config=IMAGE, text_config=TEXT | {"eos_token_id": 2}, projection_dim=12)
+    return shaken(transformers.MetaClip2Model(settings))
+
+
 def siglip():
     return shaken(transformers.SiglipModel(transformers.SiglipConfig(vision_config=IMAGE, text_config=TEXT)))
 
@@ -145,7 +151,7 @@ def siglip():
 IDS = torch.tensor([[48, 3, 4, 49, 49, 49], [48, 9, 8, 7, 6, 49], [48, 49, 2, 1, 0, 0]])
 
 
-@pytest.mark.parametrize("make", [clip, lambda: clip(2), siglip])
+@pytest.mark.parametrize("make", [clip, lambda: clip(2), siglip, metaclip_2])
 @torch.no_grad()
 def test_both_towers(make):
     theirs = make()
@@ -188,6 +194,25 @@ def test_the_image_tower_of_a_file_of_two_is_read_with_its_prefix():
     assert torch.equal(again.positions, ours.positions)
 
 
+@pytest.mark.parametrize("family", ["CLIP", "MetaClip2"])
+@torch.no_grad()
+def test_an_image_tower_with_its_projection(family, tmp_path):
+    """Its vector is the projected one, whatever the config says of the class; old files have the names of two towers."""
+    config = getattr(transformers, f"{family}VisionConfig")(**IMAGE, projection_dim=12)
+    theirs = shaken(getattr(transformers, f"{family}VisionModelWithProjection")(config))
+    ours, x = brought(theirs), images((32, 32))
+    assert ours.width == 12
+    assert ours.map_channels == (32,)
+    torch.testing.assert_close(ours(x).pooled, theirs(x).image_embeds, atol=1e-5, rtol=1e-5)
+    theirs.save_pretrained(tmp_path)
+    again = encoders.load(tmp_path)
+    assert torch.equal(again.projection.weight, ours.projection.weight)
+    encoders.save(again, tmp_path / "ours.safetensors")
+    assert torch.equal(encoders.load(tmp_path / "ours.safetensors")(x).pooled, ours(x).pooled)
+    with pytest.raises(BadInput, match="timm has no network"):
+        encoders.to_state(ours, "timm")
+
+
 @torch.no_grad()
 def test_a_size_that_patches_do_not_divide():
     theirs = shaken(transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**IMAGE | {"image_size": 37})))
@@ -223,6 +248,8 @@ def test_what_does_not_fit_is_named():
         ("clip-base-32", {"classes": 2}),
         ("clip-base-32", {"class_token": False, "pooling": "mean"}),
         ("siglip-base-16", {"qkv_bias": False}),
+        ("siglip-base-16", {"projection": 4}),
+        ("vit-nano", {"projection": 4}),
     ],
 )
 def test_transformers_has_no_such_network(name, changes):

@@ -141,10 +141,13 @@ def test_adapters_fit_after_what_is_named(name):
     assert {shape for _, shape in called} == {(1, encoder.config.prefix + 16, 16)}
 
 
+def millions(name: str, part: str = "") -> float:
+    with torch.device("meta"):
+        found = make(architecture(name)).get_submodule(part)
+        return round(sum(p.numel() for p in found.parameters()) / 1e6, 1)
+
+
 def test_named_sizes_are_the_published_ones():
-    def millions(name: str) -> float:
-        with torch.device("meta"):
-            return round(sum(p.numel() for p in make(architecture(name)).parameters()) / 1e6, 1)
 
     published = {"vit-base-16": 85.8, "vit-large-16": 303.3, "deit3-small": 21.7, "dinov2-large": 304.4, "dinov2-small": 22.1}
     published |= {"siglip-so400m-14": 427.7, "clip-base-32-towers": 151.3, "siglip-base-16-towers": 203.2}
@@ -153,6 +156,24 @@ def test_named_sizes_are_the_published_ones():
     published |= {"pe-spatial-small-16": 22.0, "pe-spatial-base-16": 86.4, "pe-spatial-large-14": 304.0}
     published |= {"pe-spatial-gigantic-14": 1851.9}
     assert {name: millions(name) for name in published} == pytest.approx(published, abs=0.11)
+
+
+def test_named_sizes_of_siglip_2_tipsv2_and_v_jepa_2_are_the_published_ones():
+    pairs = {"siglip2-base-32-towers": (376.9, 94.6), "siglip2-base-16-towers": (375.2, 92.9)}
+    pairs |= {"siglip2-large-16-256-towers": (881.5, 316.0), "siglip2-so400m-14-towers": (1135.5, 427.7)}
+    pairs |= {"siglip2-so400m-16-256-towers": (1135.7, 427.9), "siglip2-base-16-naflex": (375.2, 92.9)}
+    pairs |= {"siglip2-so400m-16-naflex": (1135.7, 427.9)}
+    for name, published in pairs.items():
+        assert (millions(name), millions(name, "image")) == published
+    # The authors' numbers fit positions of 16 x 16 patches, where there are 32 x 32 now, and no layer scale.
+    tips = {"tipsv2-base": (85.7, 109.6), "tipsv2-large": (303.2, 183.9), "tipsv2-so400m": (412.4, 448.3)}
+    for name, published in tips.items():
+        with torch.device("meta"):
+            tower = make(architecture(name)).image
+        counted = sum(p.numel() for n, p in tower.named_parameters() if "_scale" not in n) - 3 * 16 * 16 * tower.width
+        assert (round(counted / 1e6, 1), millions(name, "text")) == published
+    assert (millions("tipsv2-giant", "image"), millions("tipsv2-giant", "text")) == (1136.0, 389.1)
+    assert [millions(f"vjepa2-{size}") for size in ("large", "huge", "giant")] == [303.9, 631.6, 1012.2]
 
 
 def test_every_name_is_of_a_family_and_prepares_for_its_size():
@@ -173,6 +194,7 @@ def test_wrong_names_settings_and_images_are_refused():
         (lambda: encoders.build("vit-nano", class_token=False), "want a class token"),
         (lambda: encoders.build("vit-nano", pooling="max"), "pooling is 'max'"),
         (lambda: encoders.build("vit-nano", classes=-1), "classes is -1"),
+        (lambda: encoders.build("vit-nano", projection=-1), "projection is -1"),
         (lambda: encoders.build("vit-nano")(torch.zeros(1, 3, 30, 32)), "patches of 8x8 do not divide 30x32"),
         (
             lambda: towers("clip-base-32-towers").text_vectors(torch.zeros(1, 8, dtype=torch.long)),

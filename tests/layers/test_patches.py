@@ -79,6 +79,14 @@ def test_sine_codes_are_what_is_written():
     assert torch.equal(grid[5], want)
     with pytest.raises(BadInput, match="pairs of channels"):
         sine_2d((2, 2), 6)
+    with pytest.raises(BadInput, match="pairs of channels"):
+        sine_1d(torch.tensor([1.0]), 2, inclusive=True)
+
+
+def test_inclusive_sine_codes_are_those_of_tensor2tensor():
+    codes = sine_1d(torch.tensor([3.0]), 6, inclusive=True)
+    want = np.concatenate([np.sin([3.0, 3.0 / 100, 3.0 / 10_000]), np.cos([3.0, 3.0 / 100, 3.0 / 10_000])])
+    np.testing.assert_allclose(codes[0].numpy(), want, rtol=1e-12)
 
 
 GRIDS = [((4, 4), (7, 5)), ((6, 6), (3, 4)), ((3, 5), (3, 9))]
@@ -115,9 +123,19 @@ def test_positions_are_interpolated_as_transformers_does(grid, new):
     torch.testing.assert_close(interpolate(theirs.position_embeddings[0, 1:], grid, new, how="transformers"), want)
 
 
-def test_the_three_ways_differ_and_wrong_ones_are_refused():
+@pytest.mark.parametrize("new", [(7, 5), (3, 2), (1, 9), (2, 12)])
+def test_positions_are_interpolated_as_naflex_does(new):
+    """By transformers' own weights, which it does not take from torch."""
+    transformers = pytest.importorskip("transformers")
+    table = torch.randn(16, 6)
+    resize = transformers.models.siglip2.modeling_siglip2.Siglip2VisionEmbeddings.resize_positional_embeddings
+    want = resize(table.reshape(4, 4, 6), torch.tensor([new]), new[0] * new[1])[0]
+    torch.testing.assert_close(interpolate(table, (4, 4), new, how="naflex"), want, atol=1e-6, rtol=0)
+
+
+def test_the_ways_differ_and_wrong_ones_are_refused():
     table = torch.randn(16, 3)
-    shrunk = [interpolate(table, (4, 4), (2, 3), how) for how in ("timm", "big_vision", "transformers")]
+    shrunk = [interpolate(table, (4, 4), (2, 3), how) for how in ("timm", "big_vision", "transformers", "naflex")]
     assert all((a - b).abs().max() > 0.01 for a, b in itertools.combinations(shrunk, 2))
     assert interpolate(table, (4, 4), (4, 4)) is table
     with pytest.raises(BadInput, match="16 positions are not a grid of 3 x 4"):

@@ -35,14 +35,19 @@ def test_two_passes_find_what_one_in_float32_finds() -> None:
 
 @pytest.mark.usefixtures("first_pass_of_torch")
 def test_what_a_first_pass_orders_wrongly_is_ordered_by_float32() -> None:
-    noise = np.random.default_rng(3).standard_normal((300, 64)).astype(np.float32)
-    matrix, queries = (unit(1, 64, 0) + 0.002 * noise).astype(np.float16), unit(1, 64, 0)
-    rows = np.arange(300)
-    about = vector_search._first_pass(matrix, rows, queries[0])
-    exact = cosines_of(matrix, rows, queries)[0]
-    order = np.argsort(-exact, kind="stable")
-    assert not np.isin(order[:5], np.argsort(-about, kind="stable")[:5]).all()
-    assert find_nearest(matrix, rows, queries, 5).rows.tolist() == [order[:5].tolist()]
+    queries = unit(1, 64, 0)
+    others = np.random.default_rng(3).standard_normal((3000, 64)).astype(np.float32)
+    others -= (others @ queries.T) * queries
+    across = others / np.linalg.norm(others, axis=1, keepdims=True)
+    rows, misordered = np.arange(3000), 0
+    for top in np.linspace(0.26, 0.2605, 8):  # float16 rounds in steps of 0.00024 there
+        cosines = np.random.default_rng(4).uniform(0.25, top, (3000, 1)).astype(np.float32)
+        matrix = (cosines * queries + np.sqrt(1 - cosines**2) * across).astype(np.float16)
+        about = vector_search._first_pass(matrix, rows, queries[0])
+        order = np.argsort(-cosines_of(matrix, rows, queries)[0], kind="stable")[:20]
+        misordered += about[order].min() < np.sort(about)[-20]
+        assert find_nearest(matrix, rows, queries, 20).rows.tolist() == [order.tolist()]
+    assert misordered
 
 
 @pytest.mark.usefixtures("first_pass_of_torch")

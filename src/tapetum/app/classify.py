@@ -189,10 +189,11 @@ def _look(encoder: "Encoder | Headed", waiting: Sequence[tuple[str, Any]], top: 
     """The likeliest classes of prepared images, each (1, 3, h, w) beside its path."""
     import torch
 
+    from tapetum.encoders.features import look_by_size
     from tapetum.encoders.imagenet import class_names
 
     with torch.inference_mode():
-        logits = encoder.classify(torch.cat([image for _, image in waiting]))
+        logits = look_by_size([image for _, image in waiting], encoder.classify)
         probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
     count = logits.shape[1]
     own: tuple[str, ...] = getattr(encoder, "class_names", ())

@@ -71,7 +71,7 @@ class LibraryModel:
     """
 
     def __init__(self, reference: str, device: str | None = None):
-        from tapetum.encoders import Encoder
+        from tapetum.encoders.embed import EncoderEmbedder
         from tapetum.encoders.imagenet import class_names
         from tapetum.hub.loading import find_loader, load
         from tapetum.transfer.zero_shot import reads_words
@@ -82,7 +82,7 @@ class LibraryModel:
             raise BadInput(f"{reference} holds a {type(model).__name__}, which makes no vectors; give an encoder")
         self.reference, self.identity = reference, identity_of(model)
         self._model, self._embedder = model, model.embedder()
-        self._sees_frames = isinstance(model, Encoder)
+        self._sees_frames = isinstance(self._embedder, EncoderEmbedder)
         self._films = not self._sees_frames and hasattr(model, "embed_texts")
         self.reads_words: bool = self._films or reads_words(model)
         head = getattr(model, "head", None) if self._sees_frames else None

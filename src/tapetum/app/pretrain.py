@@ -137,9 +137,11 @@ def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Pa
 def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
     import torch
 
+    from tapetum.encoders.features import look_by_size
+
     with torch.inference_mode():
-        prepared = torch.cat([encoder.prepare(image[None]) for image in images])
-        return encoder(prepared).pooled.float().cpu().numpy()
+        prepared = [encoder.prepare(image[None]) for image in images]
+        return look_by_size(prepared, lambda batch: encoder(batch).pooled).float().cpu().numpy()
 
 
 _HELP: dict[Method, str] = {

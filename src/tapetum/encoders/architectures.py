@@ -8,6 +8,7 @@ of DeiT III (2204.07118), `dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 an
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -64,6 +65,7 @@ def _family(module: str, model: str, config: str, named: str) -> Family:
 FAMILIES: dict[str, Family] = {
     "vit": _family("vit", "ViT", "config", "architectures:VITS"),
     "towers": _family("towers", "Towers", "towers_config", "towers_config:NAMED"),
+    "vjepa2": _family("vjepa2", "VJEPA2", "vjepa2_config", "vjepa2_config:NAMED"),
     "resnet": _family("resnet", "ResNet", "convolutional_config", "convolutional_config:RESNETS"),
     "nfnet": _family("nfnet", "NFNet", "convolutional_config", "convolutional_config:NFNETS"),
     "swin": _family("swin", "Swin", "convolutional_config", "convolutional_config:SWINS"),
@@ -82,6 +84,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "torchvision": ("tapetum.encoders.tables.torchvision",),
     "huggingface": (
         "tapetum.encoders.tables.huggingface_resnet",
+        "tapetum.encoders.tables.naflex",
+        "tapetum.encoders.tables.tipsv2",
+        "tapetum.encoders.tables.vjepa2",
         "tapetum.encoders.tables.huggingface",
         "tapetum.encoders.tables.dinov3",
     ),
@@ -146,7 +151,10 @@ def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
     preprocessing = base.preprocessing
     if "image_size" in changes:
         preprocessing = replace(preprocessing, size=changes["image_size"])
-    return replace(base, config=replace(base.config, **changes), preprocessing=preprocessing)
+    config: Any = replace(base.config, **changes)
+    if preprocessing.resize == "patches" and changes.keys() & {"image_size", "patch"}:
+        preprocessing = replace(preprocessing, patches=math.prod(config.grid), patch=config.patch)
+    return replace(base, config=config, preprocessing=preprocessing)
 
 
 def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:
@@ -171,11 +179,21 @@ def family_class(family: str, part: Literal["config", "model"]) -> Any:
 
 def as_json(architecture: Architecture) -> dict[str, Any]:
     """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
-    header = asdict(architecture)
+    header = asdict(architecture) | {"preprocessing": preprocessing_as_json(architecture.preprocessing)}
     if architecture.family not in FAMILIES:
         record = record_of_class(architecture.family, "encoder")
         header |= {"family": record["reference"], "fingerprint": record["fingerprint"]}
     return header
+
+
+_LATER = {"crop_offset": "nearest", "patches": 0, "patch": 0}
+"""Fields of preprocessing that earlier releases had not, and what these did."""
+
+
+def preprocessing_as_json(preprocessing: Any) -> dict[str, Any]:
+    """Describe preprocessing as headers of files do: without later fields that say what earlier releases did, so that files of
+    theirs say the same."""
+    return {name: value for name, value in asdict(preprocessing).items() if name not in _LATER or value != _LATER[name]}
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:

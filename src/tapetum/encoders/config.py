@@ -9,6 +9,7 @@ from typing import Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.encoders.naflex import size_in_patches
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
@@ -28,13 +29,15 @@ class Preprocessing:
 
     >>> Preprocessing(size=(224, 224), crop_fraction=0.875).resized(480, 640)
     (256, 341)
+    >>> Preprocessing(size=(256, 256), resize="patches", patches=256, patch=16).resized(480, 640)
+    (224, 288)
     """
 
     size: tuple[int, int]
-    """Rows and columns of the prepared image."""
-    resize: Literal["crop", "squash"] = "crop"
+    """Rows and columns of the prepared image; with resize "patches", of a square one."""
+    resize: Literal["crop", "squash", "patches"] = "crop"
     """crop: scale until the image covers size / crop_fraction; squash: to size / crop_fraction, whatever its shape. Then the
-    centre is cut out."""
+    centre is cut out. patches: to whole patches, as many as are allowed, in nearly the shape of the image."""
     crop_fraction: float = 1.0
     """Part of the scaled image's shorter side that is left."""
     crop_offset: Literal["nearest", "down"] = "nearest"
@@ -47,9 +50,14 @@ class Preprocessing:
     """Subtracted from red, green and blue; in units of 0..255."""
     std: tuple[float, float, float] = IMAGENET_STD
     """What is left is divided by this; in units of 0..255."""
+    patches: int = 0
+    """With resize "patches", at most so many in an image."""
+    patch: int = 0
+    """With resize "patches", the side of a patch in pixels."""
 
     def __post_init__(self) -> None:
-        check_fields(self, size="[1, inf)", crop_fraction="(0, 1]", std="(0, inf)")
+        least = "[1, inf)" if self.resize == "patches" else "[0, inf)"
+        check_fields(self, size="[1, inf)", crop_fraction="(0, 1]", std="(0, inf)", patches=least, patch=least)
         if len(self.size) != 2 or len(self.mean) != 3 or len(self.std) != 3:
             raise BadInput(
                 f"images are prepared to {self.size} by {self.mean} and {self.std}; give rows and columns, three means"
@@ -57,12 +65,18 @@ class Preprocessing:
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
         """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
+        if self.resize == "patches":
+            return size_in_patches(rows, columns, self.patches, self.patch)
         target = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":
             return target
         if target[0] * columns >= target[1] * rows:  # rows are what is short
             return target[0], max(target[1], int(target[0] * columns / rows))
         return max(target[0], int(target[1] * rows / columns)), target[1]
+
+    def prepared(self, rows: int, columns: int) -> tuple[int, int]:
+        """Compute rows and columns of an image of `rows` x `columns` after the crop."""
+        return self.size if self.resize != "patches" else self.resized(rows, columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +149,7 @@ class ViTConfig(EncoderConfig):
     """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.rotary`."""
     class_position: bool = True
     """The class token has a position too."""
-    resample: Literal["timm", "big_vision", "transformers", "perception_models"] = "timm"
+    resample: Literal["timm", "big_vision", "transformers", "perception_models", "naflex"] = "timm"
     """How positions are interpolated; see `tapetum.layers.patches`."""
     patch_bias: bool = True
     """The linear layer on the patches has a bias."""
@@ -161,6 +175,8 @@ class ViTConfig(EncoderConfig):
     attention_all: to all tokens, by 8 heads and with an MLP of 4 times the width, as in Perception Encoder."""
     pooler: bool = False
     """A linear layer and tanh after the pooling, as in transformers' ViTModel."""
+    projection: int = 0
+    """Channels of a linear layer without bias after the pooling (CLIP's, of an image tower by itself); 0: there is none."""
     norm: Literal["tokens", "pooled", "none"] = "tokens"
     """Where the last norm is: on all tokens before they are pooled, on the pooled vector (timm's fc_norm), or nowhere."""
     drop_path: float = 0.0
@@ -168,7 +184,8 @@ class ViTConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, **dict.fromkeys(("width", "depth", "heads", "mlp_width", "patch"), "[1, inf)"))
+        sizes = dict.fromkeys(("width", "depth", "heads", "mlp_width", "patch"), "[1, inf)")
+        check_fields(self, projection="[0, inf)", **sizes)
         if self.width % self.heads:
             raise BadInput(f"{self.heads} heads do not divide a width of {self.width}; choose a multiple")
         fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.image_size)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
 from tapetum.video.folders import IMAGES
@@ -54,19 +54,29 @@ class Embedder(Protocol):
         ...
 
 
+def is_image(path: Path | Video) -> bool:
+    """Check whether this is an image: by the name of the file, or a video in memory of one frame."""
+    return len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES
+
+
+def check_not_sound(path: Path | Video, known: str = "images, as hip-nano does") -> None:
+    """Raise BadInput for a file that is sound alone; `known` is what the network knows."""
+    if isinstance(path, Path) and only_sound(path):
+        raise BadInput(
+            f"{path} is a recording, and the network knows only {known}; "
+            "for sound give a file that tapetum train hip made of recordings"
+        )
+
+
 def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
     """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
 
     Raises BadInput if the file cannot be read, or is sound alone.
     """
-    if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES:
+    if is_image(path):
         yield None, None, open_video(path)[0]
         return
-    if isinstance(path, Path) and only_sound(path):
-        raise BadInput(
-            f"{path} is a recording, and the network knows only images, as hip-nano does; "
-            "for sound give a file that tapetum train hip made of recordings"
-        )
+    check_not_sound(path)
     with open_video(path) as video:
         times = video.timestamps - video.timestamps[0]
         for second in range(int(times[-1]) + 1):
@@ -91,8 +101,8 @@ class EncoderEmbedder:
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Compute a vector for each piece."""
+        """Compute a vector for each piece; images of one size are looked at together."""
         parameter = next(self.encoder.parameters())
-        images = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
+        images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
         with torch.inference_mode():
-            return self.encoder.image_vectors(images).float().cpu().numpy()
+            return look_by_size(images, self.encoder.image_vectors).float().cpu().numpy()

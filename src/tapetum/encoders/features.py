@@ -1,6 +1,6 @@
 """The base class of image encoders, their output `Features`, and the preparation of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -115,7 +115,12 @@ class Encoder(nn.Module):
             if not images:
                 raise BadInput("there are no images; give at least one, uint8 (rows, columns, 3)")
             each_alone = ((image if hasattr(image, "ndim") else np.asarray(image))[None] for image in images)
-            return torch.cat([prepare(image, self.preprocessing, device) for image in each_alone])
+            prepared = [prepare(image, self.preprocessing, device) for image in each_alone]
+            if len(sizes := {tuple(image.shape[2:]) for image in prepared}) > 1:
+                raise BadInput(
+                    f"these images are prepared to {len(sizes)} sizes, for this encoder keeps shapes; prepare them one by one"
+                )
+            return torch.cat(prepared)
         return prepare(images, self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
@@ -154,14 +159,28 @@ def prepare(
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
         raise BadInput(f"images are {x.dtype} {tuple(x.shape)}; give uint8 (images, rows, columns, 3)")
     x = x.to(device).movedim(-1, 1)
-    size = how.resized(int(x.shape[2]), int(x.shape[3]))
+    given = int(x.shape[2]), int(x.shape[3])
+    size, goal = how.resized(*given), how.prepared(*given)
     if size != x.shape[2:]:
         x = _resized(x, size, how)
-    spare = [have - want for have, want in zip(size, how.size, strict=True)]
+    spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
-    x = x[:, :, top : top + how.size[0], left : left + how.size[1]]
+    x = x[:, :, top : top + goal[0], left : left + goal[1]]
     mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
+
+
+def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
+    """Compute `look` of prepared images (1, 3, h, w), those of one size together, with its rows in the order of the images.
+
+    Images differ in size where preprocessing's resize is "patches".
+    """
+    by_size: dict[torch.Size, list[int]] = {}
+    for number, image in enumerate(prepared):
+        by_size.setdefault(image.shape, []).append(number)
+    looked = torch.cat([look(torch.cat([prepared[number] for number in numbers])) for numbers in by_size.values()])
+    order = torch.tensor([number for numbers in by_size.values() for number in numbers])
+    return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]
 
 
 def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:

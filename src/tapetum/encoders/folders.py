@@ -3,7 +3,8 @@
     config.json              of transformers (model_type), whose fields may be left out; or of timm (architecture)
     open_clip_config.json    of open_clip: CLIP of OpenAI, LAION, DataComp, MetaCLIP; PE-Core; mirrors of SigLIP
     model.safetensors        or its shards with their index; of open_clip open_clip_model.safetensors
-    preprocessor_config.json how images are prepared, for transformers; without it as is usual for the model
+    preprocessor_config.json how images are prepared, for transformers; without it as is usual for the model; of videos
+                             video_preprocessor_config.json
     tokenizer.json, ...      where there is a text tower (`tapetum.encoders.tokenizers`)
 
 No code in a folder is run. Where both layouts are there, that of open_clip is read, for it has both towers.
@@ -24,7 +25,7 @@ from tapetum.encoders.towers import Towers
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, OPEN_CLIP_WEIGHTS
 from tapetum.hub.state_dicts import read_folder, read_settings, read_state
 
-_PROCESSOR, _TOKENIZER = "preprocessor_config.json", "tokenizer_config.json"
+_PROCESSORS, _TOKENIZER = ("preprocessor_config.json", "video_preprocessor_config.json"), "tokenizer_config.json"
 _KINDS: dict[str, TokenizerKind] = {"clip": "clip", "siglip": "siglip", "siglip2": "siglip2", "tipsv2": "tipsv2"}
 """Kind of the tokenizer by model_type; SigLIP 2 at a fixed size also calls itself siglip."""
 _GEMMA_VOCABULARY = 256_000
@@ -64,8 +65,8 @@ def _of_timm(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
 
 
 def _of_transformers(folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
-    processor = folder / _PROCESSOR
-    how = of_processor(read_settings(processor)) if processor.is_file() else None
+    processor = next((folder / name for name in _PROCESSORS if (folder / name).is_file()), None)
+    how = None if processor is None else of_processor(read_settings(processor))
     encoder = from_state(state, "huggingface", config, preprocessing=how)
     labels = config.get("id2label") or {}
     if encoder.config.classes == len(labels) and labels.get("0") != "LABEL_0":  # as where nobody named them

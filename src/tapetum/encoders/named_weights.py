@@ -9,11 +9,29 @@ None of these files was ever read on the machines on which tapetum is written: t
 transformers, timm and open_clip on random weights of the same layout.
 """
 
+from dataclasses import replace
+
 from tapetum.hub.registry import Weights
 
 _LOADER = "tapetum.encoders.references:from_folder"
 _WITH_TEXT = ("embed", "index", "search", "classify", "probe")
 _IMAGES = ("embed", "index", "search", "probe", "discover", "pretrain", "adapt")
+
+_SAME_NETWORK = {
+    **{f"siglip2-base-16-{size}": "siglip2-base-16-towers" for size in (256, 384, 512)},
+    "siglip2-large-16-384": "siglip2-large-16-256-towers",
+    "siglip2-so400m-14-384": "siglip2-so400m-14-towers",
+    "siglip2-so400m-16-384": "siglip2-so400m-16-256-towers",
+    "siglip2-base-16-naflex": "siglip2-base-16-naflex",
+    "siglip2-so400m-16-naflex": "siglip2-so400m-16-naflex",
+    "siglip-base-16-384": "siglip-base-16-towers",
+    "siglip-so400m-14-384": "siglip-so400m-14-towers",
+    "siglip-large-16-256": "",
+    "clip-large-14-336": "clip-large-14-towers",
+    **{f"clip-{size}-datacomp": f"clip-{size}-towers" for size in ("base-32", "base-16", "large-14")},
+    "clip-huge-14-laion": "",
+}
+"""Names of architectures where they are not those of the weights: other sizes of image, other data; "" where there is none."""
 
 
 def _entry(
@@ -21,7 +39,7 @@ def _entry(
 ) -> Weights:
     return Weights(
         name=name,
-        architecture=f"{name}-towers" if text else name,
+        architecture=_SAME_NETWORK.get(name, f"{name}-towers" if name.startswith(("siglip", "clip")) else name),
         summary=what,
         paper=f"arXiv {paper}",
         licence=licence,
@@ -76,6 +94,29 @@ def _pe(name: str, size: str, megabytes: float, score: float) -> Weights:
     )
 
 
+def _pe_spatial(size: str, millions: float, patch: int, pixels: int, davis: float) -> Weights:
+    repository = f"timm/vit_pe_spatial_{size}_patch{patch}_{pixels}.fb"
+    what = "features of patches without words (Perception Encoder)"
+    return _entry(
+        f"pe-spatial-{size}-{patch}", repository, what, 4 * millions, f"DAVIS J&F {davis}", "2504.13181", "Apache-2.0"
+    )
+
+
+def _tipsv2(size: str, rest: str, millions: float, neighbours: float) -> Weights:
+    what = "images and words, patches too (TIPSv2, 448 pixels)"
+    return _entry(
+        f"tipsv2-{size}", f"google/tipsv2-{rest}", what, 4 * millions, f"k-NN {neighbours}", "2604.12012", "Apache-2.0", True
+    )
+
+
+def _vjepa2(size: str, rest: str, millions: float, licence: str) -> Weights:
+    what = "features of videos without words (V-JEPA 2)"
+    repository = f"facebook/vjepa2-{rest}-fpc64-256"
+    return replace(
+        _entry(f"vjepa2-{size}", repository, what, 4 * millions, "", "2506.09985", licence), verbs=("embed", "probe")
+    )
+
+
 NAMED = (
     _siglip2("base-32", "base-patch32-256", 376.9, 74.0),
     _siglip2("base-16", "base-patch16-224", 375.2, 78.2),
@@ -119,5 +160,15 @@ NAMED = (
     _pe("small-16", "S-16-384", 349, 72.7),
     _pe("base-16", "B-16", 1800, 78.4),
     _pe("large-14", "L-14-336", 2690, 83.5),
+    _tipsv2("base", "b14", 195.3, 79.8),
+    _tipsv2("large", "l14", 487.1, 82.5),
+    _tipsv2("so400m", "so400m14", 860.7, 82.8),
+    _pe_spatial("tiny", 5.7, 16, 512, 55.0),
+    _pe_spatial("small", 22.0, 16, 512, 57.5),
+    _pe_spatial("base", 86.4, 16, 512, 58.9),
+    _pe_spatial("large", 304.0, 14, 448, 60.6),
+    _vjepa2("large", "vitl", 325.9, "MIT"),
+    _vjepa2("huge", "vith", 653.6, "MIT"),
+    _vjepa2("giant", "vitg", 1034.0, "Apache-2.0"),
 )
 """Entries of `tapetum weights list`, in the order of what most people want."""

@@ -1,5 +1,6 @@
 """Preprocessing as other libraries write it: transformers' preprocessor_config.json, timm's pretrained_cfg."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,10 +18,12 @@ _INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
 
 
 def of_processor(content: Mapping[str, Any]) -> Preprocessing:
-    """Read a preprocessor_config.json: of ViT, CLIP, SigLIP, BiT (DINOv2) and ConvNeXT (ResNet).
+    """Read a preprocessor_config.json: of ViT, CLIP, SigLIP, SigLIP 2 NaFlex, TIPSv2, BiT (DINOv2), ConvNeXT (ResNet), and of
+    videos, V-JEPA 2.
 
     Raises BadInput for what tapetum does not do. Fields that are missing raise KeyError, TypeError or ValueError.
     """
+    content = {name: value for name, value in content.items() if value is not None}
     kind = str(content.get("image_processor_type", content.get("feature_extractor_type", "")))
     size, crop = content.get("size", 224), content.get("crop_size")
     cropped = bool(content.get("do_center_crop", crop is not None))
@@ -33,6 +36,10 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
     }
     if not content.get("do_resize", True) or not content.get("do_rescale", True):
         raise BadInput("the preprocessor_config.json does not resize, or not rescale; tapetum does both")
+    if kind.startswith("Siglip2"):
+        patches, patch = int(content.get("max_num_patches", 256)), int(content.get("patch_size", 16))
+        side = math.isqrt(patches) * patch
+        return Preprocessing(size=(side, side), resize="patches", patches=patches, patch=patch, **shared)
     edge = size.get("shortest_edge") if isinstance(size, Mapping) else size if cropped or kind.startswith("ConvN") else None
     if kind.startswith("ConvN"):  # below 384 the middle of an image that is larger by crop_pct; from there on squashed
         edge = int(edge if edge is not None else _sides(size)[0])

@@ -64,6 +64,12 @@ KINDS = (
     "siglip",
     "siglip_vision_model",
     "resnet",
+    "metaclip_2",
+    "metaclip_2_vision_model",
+    "siglip2",
+    "siglip2_vision_model",
+    "tipsv2",
+    "vjepa2",
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
 FOLDERS = dict.fromkeys((*KINDS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")

@@ -1,10 +1,11 @@
 """A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head);
-and LongViViT's (sees all, the mean of its tokens).
+and LongViViT's and TIPSv2's (see all, the mean of their tokens).
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3). It takes
-numbers of tokens; tokenizers are not its business.
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3), TIPSv2 (arXiv
+2604.12012). It takes numbers of tokens; tokenizers are not its business.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
+from tapetum.layers.patches import sine_1d
 from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 
 
@@ -39,7 +41,11 @@ class TextTransformer(nn.Module):
         """Channels of the pooled vector."""
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.positions = nn.Parameter(torch.randn(config.length, config.width) * 0.01)
+        if config.positions == "sine":
+            places = sine_1d(torch.arange(config.length), config.width, inclusive=True)
+            self.register_buffer("positions", places.float(), persistent=False)
+        else:
+            self.positions = nn.Parameter(torch.randn(config.length, config.width) * 0.01)
         self.blocks = nn.ModuleList(
             Block(
                 Attention(config.width, config.heads),
@@ -60,7 +66,10 @@ class TextTransformer(nn.Module):
         """Read texts as numbers of tokens, all padded to one length. Raises BadInput for too many."""
         if ids.shape[1] > self.config.length:
             raise BadInput(f"texts have {ids.shape[1]} tokens; this tower reads up to {self.config.length}: cut them")
-        x = self.embedding(ids) + self.positions[: ids.shape[1]]
+        x = self.embedding(ids)
+        if self.config.scale_embedding:
+            x = x * math.sqrt(self.config.width)
+        x = x + self.positions[: ids.shape[1]]
         there = None
         if self.config.pooling == "mean":  # a text of nothing but padding has its first token
             there = (ids != 0) | (torch.arange(ids.shape[1], device=ids.device) == 0)

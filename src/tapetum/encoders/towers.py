@@ -1,6 +1,6 @@
 """A tower for images and one for text, trained so that what belongs together is alike: CLIP, SigLIP and their relatives.
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786).
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), TIPSv2 (arXiv 2604.12012).
 
     towers = tapetum.load("siglip2-base-32")       images and texts in, numpy out
     towers.embed_images(images)                    (n, d), rows of unit length
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.features import Encoder, Features
+from tapetum.encoders.features import Encoder, Features, look_by_size
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TowersConfig
@@ -100,8 +100,9 @@ class Towers(Encoder):
         vectors = [self._no_vectors()]
         with self._inference():
             for start in range(0, len(images), _TOGETHER):
-                prepared = self.prepare(images[start : start + _TOGETHER]).to(self.logit_scale.dtype)
-                vectors.append(self.image_vectors(prepared))
+                prepared = [self.prepare([image]) for image in images[start : start + _TOGETHER]]
+                prepared = [image.to(self.logit_scale.dtype) for image in prepared]
+                vectors.append(look_by_size(prepared, self.image_vectors))
         return _as_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:

@@ -1,13 +1,27 @@
-"""Sizes of text transformers and of pairs of towers (CLIP, arXiv 2103.00020; SigLIP, arXiv 2303.15343; PE-Core, arXiv
-2504.13181). Imports no torch."""
+"""Sizes of text transformers and of pairs of towers. Imports no torch.
 
+Sources: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP 2 (2502.14786), PE-Core (2504.13181), TIPSv2
+(2604.12012).
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import VITS, Architecture
-from tapetum.encoders.config import EncoderConfig, ViTConfig
+from tapetum.encoders.config import (
+    HALF,
+    SIZES,
+    EncoderConfig,
+    Preprocessing,
+    ViTConfig,
+    as_dinov2,
+    as_siglip,
+    sized,
+    squashed,
+)
 from tapetum.encoders.rotary_vits import PE, perception_encoder, prepare_pe
 
 _Pooling = Literal["end", "highest", "last", "mean"]
@@ -34,12 +48,16 @@ class TextConfig:
     """A token sees earlier ones only, as in CLIP."""
     pooling: _Pooling
     """Which token stands for the text: the first that is `end_token`, the highest number (CLIP before its config was mended),
-    the last one, padding or not (SigLIP); or the mean of all but padding, which is 0 and not looked at (LongViViT)."""
+    the last one, padding or not (SigLIP); or the mean of all but padding, which is 0 and not looked at (LongViViT, TIPSv2)."""
     end_token: int | None = None
     projection: int = 0
     """Outputs of a linear layer after the pooling (SigLIP's head); 0: there is none."""
     norm_eps: float = 1e-5
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "quick_gelu"
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu"] = "quick_gelu"
+    positions: Literal["learned", "sine"] = "learned"
+    """sine: fixed sines, then cosines, of wavelengths 2 pi to 20,000 pi (TIPSv2)."""
+    scale_embedding: bool = False
+    """The embedding is multiplied by sqrt(width) before positions are added (TIPSv2)."""
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads, self.mlp_width, self.vocabulary, self.length) < 1 or self.width % self.heads:
@@ -49,6 +67,8 @@ class TextConfig:
             )
         if self.pooling not in get_args(_Pooling) or (self.pooling == "end") != (self.end_token is not None):
             raise BadInput(f"pooling is {self.pooling!r} with end token {self.end_token}; 'end' wants one, {_OTHERS} none")
+        if self.positions == "sine" and (self.width % 2 or self.width < 4):
+            raise BadInput(f"sine positions want an even width of 4 or more, not {self.width}")
         if self.pooling == "mean" and self.causal:
             raise BadInput("the mean of tokens wants tokens that see all others; set causal to False")
 
@@ -77,7 +97,7 @@ class TowersConfig(EncoderConfig):
         object.__setattr__(self, "text", _made(TextConfig, self.text))
         if self.classes:
             raise BadInput("two towers have no classifier of their own; set classes of the image tower")
-        if not self.projection and self.image.width != (self.text.projection or self.text.width):
+        if not self.projection and (self.image.projection or self.image.width) != (self.text.projection or self.text.width):
             raise BadInput("the two towers end in different widths; give a projection")
 
 
@@ -107,6 +127,42 @@ SIGLIP_TEXT = TextConfig(
     activation="gelu_tanh",
 )
 """SigLIP with an image tower of base size."""
+SIGLIP2_TEXT = replace(SIGLIP_TEXT, vocabulary=256_000)
+"""SigLIP 2 with an image tower of base size."""
+TIPSV2_TEXT = TextConfig(
+    width=768,
+    depth=12,
+    heads=12,
+    mlp_width=3072,
+    vocabulary=32_000,
+    length=64,
+    causal=False,
+    pooling="mean",
+    activation="relu",
+    positions="sine",
+    scale_embedding=True,
+)
+"""TIPSv2 with an image tower of base size."""
+
+
+def naflex(patches: int = 256, patch: int = 16) -> Preprocessing:
+    """Prepare as SigLIP 2 NaFlex does: to at most so many patches in the shape of the image, bilinear, to -1..1."""
+    side = math.isqrt(patches) * patch
+    return Preprocessing(
+        size=(side, side), resize="patches", interpolation="bilinear", mean=HALF, std=HALF, patches=patches, patch=patch
+    )
+
+
+def tipsv2(size: int) -> Preprocessing:
+    """Prepare as TIPSv2 does: squash, bilinear, to 0..1."""
+    return Preprocessing(
+        size=(size, size), resize="squash", interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
+    )
+
+
+def as_tipsv2(config: ViTConfig) -> ViTConfig:
+    """Change a plain ViT into that of TIPSv2: DINOv2's with one register, which is a second class token."""
+    return replace(as_dinov2(config, registers=1), layer_scale=1.0, resample="naflex")
 
 
 def _towers(image: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
@@ -138,6 +194,32 @@ def _pe_core(size: str) -> Architecture:
     return Architecture(family="towers", config=config, preprocessing=prepare_pe(PE[size][5]))
 
 
+def _resized_text(text: TextConfig, width: int, depth: int, heads: int, mlp_width: int) -> TextConfig:
+    projection = width if text.projection else 0
+    return replace(text, width=width, depth=depth, heads=heads, mlp_width=mlp_width, projection=projection)
+
+
+def _siglip2(size: str, patch: int, image: int) -> Architecture:
+    config = TowersConfig(
+        image=as_siglip(sized(size, patch, image)), text=_resized_text(SIGLIP2_TEXT, *SIZES[size]), logit_bias=True
+    )
+    return Architecture(family="towers", config=config, preprocessing=replace(squashed(image), interpolation="bilinear"))
+
+
+def _naflex(size: str) -> Architecture:
+    fixed = _siglip2(size, 16, 256)
+    assert isinstance(fixed.config, TowersConfig)
+    image = replace(fixed.config.image, resample="naflex")
+    return replace(fixed, config=replace(fixed.config, image=image), preprocessing=naflex())
+
+
+def _tipsv2(size: str, text: tuple[int, int, int, int]) -> Architecture:
+    plain: Any = VITS["dinov2-giant"].config if size == "giant" else sized(size, 14)
+    image = as_tipsv2(replace(plain, image_size=(448, 448)))
+    config = TowersConfig(image=image, text=_resized_text(TIPSV2_TEXT, *text))
+    return Architecture(family="towers", config=config, preprocessing=tipsv2(448))
+
+
 NAMED: dict[str, Architecture] = {
     **{f"pe-core-{size}-{PE[size][4]}": _pe_core(size) for size in PE},
     "clip-base-32-towers": _towers("clip-base-32", CLIP_TEXT, 512),
@@ -149,5 +231,16 @@ NAMED: dict[str, Architecture] = {
         replace(SIGLIP_TEXT, width=1152, depth=27, heads=16, mlp_width=4304, length=16, projection=1152),
         logit_bias=True,
     ),
+    "siglip2-base-32-towers": _siglip2("base", 32, 256),
+    "siglip2-base-16-towers": _siglip2("base", 16, 224),
+    "siglip2-large-16-256-towers": _siglip2("large", 16, 256),
+    "siglip2-so400m-14-towers": _siglip2("so400m", 14, 224),
+    "siglip2-so400m-16-256-towers": _siglip2("so400m", 16, 256),
+    "siglip2-base-16-naflex": _naflex("base"),
+    "siglip2-so400m-16-naflex": _naflex("so400m"),
+    "tipsv2-base": _tipsv2("base", (768, 12, 12, 3072)),
+    "tipsv2-large": _tipsv2("large", (1024, 12, 16, 4096)),
+    "tipsv2-so400m": _tipsv2("so400m", SIZES["so400m"]),
+    "tipsv2-giant": _tipsv2("giant", (1536, 12, 24, 6144)),
 }
 """Published pairs."""

@@ -31,7 +31,7 @@ class ViT(Encoder):
 
     def __init__(self, config: ViTConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)
-        width = self.width = config.width
+        width, self.width = config.width, config.projection or config.width
         self.map_channels, self.strides = (width,), (config.patch,)
         if config.stem == "convolutions":
             self.patches = ConvolutionalStem(config.patch, width, config.stem_blocks)
@@ -50,7 +50,8 @@ class ViT(Encoder):
         elif config.pooling == "attention_all":
             self.pool = AttentionPooling(width, 8, 4 * width, config.activation, config.norm_eps)
         self.pooler = nn.Linear(width, width) if config.pooler else None
-        self.head = nn.Linear(width, config.classes) if config.classes else None
+        self.projection = nn.Linear(width, config.projection, bias=False) if config.projection else None
+        self.head = nn.Linear(self.width, config.classes) if config.classes else None
         self.apply(start_linear)
 
     def _norm(self) -> nn.LayerNorm:
@@ -130,7 +131,9 @@ class ViT(Encoder):
             pooled = cells.mean(1)
         if self.config.norm == "pooled":
             pooled = self.norm(pooled)
-        return pooled if self.pooler is None else torch.tanh(self.pooler(pooled))
+        if self.pooler is not None:
+            pooled = torch.tanh(self.pooler(pooled))
+        return pooled if self.projection is None else self.projection(pooled)
 
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""

@@ -8,12 +8,13 @@ halves, then a 1x1 convolution.
 
     patch 16, width 256:   image -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
 
-How four libraries interpolate a learned grid of positions for another size:
+How a learned grid of positions is interpolated for another size, by library or model:
 
     timm          bicubic, corners on corners of the raster, widened filter when shrinking (antialias)
     transformers  bicubic, corners on corners of the raster, the filter never widened
     big_vision    linear, centres of the corner cells on centres of the corner cells (scipy's zoom of order 1)
     perception_models  linear, corners on corners of the raster, the filter never widened (Perception Encoder, arXiv 2504.13181)
+    naflex        linear, corners on corners of the raster, widened filter when shrinking (SigLIP 2 NaFlex, arXiv 2502.14786)
 
 Differs from 2106.14881: residual blocks (arXiv 1512.03385) may stand between the convolutions of stride 2; the paper's stem has
 as many parameters as one block of the transformer, this one as many as its settings make it. A video's frames pass the
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 
-Resample = Literal["timm", "big_vision", "transformers", "perception_models"]
+Resample = Literal["timm", "big_vision", "transformers", "perception_models", "naflex"]
 """Whose interpolation of a learned grid of positions."""
 
 
@@ -184,12 +185,16 @@ class TubeletStem(nn.Module):
         return self.last(cells.unflatten(0, (len(video), -1)).movedim(1, 2)).movedim(1, -1)
 
 
-def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0) -> Float[Tensor, "n c"]:
+def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0, inclusive: bool = False) -> Float[Tensor, "n c"]:
     """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
-    float64."""
-    if width % 2:
+    float64.
+
+    `inclusive`: the exponent is -i / (width / 2 - 1), so that the last pair of channels has the wavelength itself
+    (tensor2tensor's codes).
+    """
+    if width % 2 or (inclusive and width < 4):
         raise BadInput(f"sine codes have pairs of channels, not {width}; give an even number")
-    speed = wavelength ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    speed = wavelength ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2 - inclusive))
     angle = at.double()[:, None] * speed
     return torch.cat((angle.sin(), angle.cos()), 1)
 
@@ -222,6 +227,8 @@ def interpolate(
         x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=True)
     elif how == "perception_models":
         x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=False)
+    elif how == "naflex":
+        x = F.interpolate(x, size=new_grid, mode="bilinear", align_corners=False, antialias=True)
     else:
         x = F.interpolate(x, size=new_grid, mode="bicubic", align_corners=False, antialias=how == "timm")
     return x[0].movedim(0, -1).flatten(0, 1).to(positions.dtype)

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.views import View, Views, supervised
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.metrics.masks import Confusion
 from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
@@ -165,8 +165,8 @@ class ClassesTask(FineTuneTask):
         right, device = 0, next(model.parameters()).device
         for start in range(0, len(which), 64):
             rows = which[start : start + 64]
-            prepared = torch.cat([model.encoder.prepare(images[int(k)][None]) for k in rows])  # type: ignore[operator]
-            right += int((model(prepared.to(device)).argmax(1).cpu().numpy() == labels[rows]).sum())
+            prepared = [model.encoder.prepare(images[int(k)][None]).to(device) for k in rows]  # type: ignore[operator]
+            right += int((look_by_size(prepared, model).argmax(1).cpu().numpy() == labels[rows]).sum())
         return right / len(which)
 
 

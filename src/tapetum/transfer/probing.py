@@ -19,7 +19,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
 from tapetum.data.labelled import LabelledImages
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig
@@ -87,17 +87,26 @@ def features_of(
             return load_file(no_pipe(file))["features"]
         except (SafetensorError, KeyError, OSError):
             pass  # it is made anew
+    if tokens and encoder.preprocessing.resize == "patches":
+        raise BadInput(
+            "this encoder has more tokens for some shapes of images than for others; set the resize of its preprocessing to "
+            '"squash", or use pooled vectors'
+        )
     device, outputs = next(encoder.parameters()).device, []
     encoder.eval()
+
+    def look(prepared: Tensor) -> Tensor:
+        made = encoder(prepared)
+        return made.tokens if tokens else made.pooled
+
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
             if len({image.shape for image in shown}) == 1:
-                prepared = encoder.prepare(np.stack(shown))
+                made = look(encoder.prepare(np.stack(shown)).to(device))
             else:
-                prepared = torch.cat([encoder.prepare(image[None]) for image in shown])
-            made = encoder(prepared.to(device))
-            outputs.append((made.tokens if tokens else made.pooled).float().cpu())
+                made = look_by_size([encoder.prepare(image[None]).to(device) for image in shown], look)
+            outputs.append(made.float().cpu())
             tell(min(start + batch_size, len(images)), len(images))
     features = torch.cat(outputs).clone()
     if file is not None:

@@ -78,10 +78,10 @@ def _meant(phrase: list[str], by_name: Mapping[str, list[str]], groups: Mapping[
     for form in _singulars(phrase):
         if (group := groups.get(" ".join(form))) is not None:
             return set(group)
-    matching: set[str] = set()
+    meant: set[str] = set()
     for form in _singulars(phrase):
-        matching |= {name for name, parts in by_name.items() if _contains(parts, form)}
-    return matching
+        meant |= {name for name, parts in by_name.items() if _contains(parts, form)}
+    return meant
 
 
 def _contains(parts: list[str], form: list[str]) -> bool:

@@ -1,4 +1,5 @@
-"""Names of transformers' models, to ours and back: ViT, DINO, MAE, DINOv2 with registers or none, CLIP, SigLIP.
+"""Names of transformers' models, to ours and back: ViT, DINO, MAE, DINOv2 with registers or none, CLIP,
+MetaCLIP 2, SigLIP.
 
 The names are those of the models of transformers 5 in memory, which `to_state` gives. Files on the Hub carry older ones (and
 transformers 4 had them in memory): they are read too.
@@ -144,7 +145,11 @@ def _siglip_image(c: Mapping[str, Any], head: bool) -> ViTConfig:
 
 def _read_clip_image(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
     config = _clip_image(c)
-    return _vit(config, clip(config.image_size[0]), {k.removeprefix("vision_model."): v for k, v in state.items()})
+    state = {k.removeprefix("vision_model."): v for k, v in state.items()}
+    if "visual_projection.weight" in state:  # CLIPVisionModelWithProjection, whose names have a prefix in memory too
+        config = replace(config, projection=int(state["visual_projection.weight"].shape[0]))
+        state = {k if k.startswith("visual_projection.") else f"vision_model.{k}": v for k, v in state.items()}
+    return _vit(config, clip(config.image_size[0]), state)
 
 
 def _read_siglip_image(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _State]:
@@ -161,7 +166,8 @@ def _read_towers(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _St
     else:
         image = _clip_image(c["vision_config"])
         end = t.get("eos_token_id", 49407)  # 2 is what all configs said before mid-2023, and means the highest token
-        own = {"pooling": "highest"} if end == 2 else {"pooling": "end", "end_token": end}
+        old = end == 2 and c["model_type"] == "clip"  # MetaCLIP 2 has another tokenizer, whose end token may be 2
+        own = {"pooling": "highest"} if old else {"pooling": "end", "end_token": end}
     text = TextConfig(
         width=t["hidden_size"],
         depth=t["num_hidden_layers"],
@@ -184,8 +190,10 @@ _READERS = {
     "dinov2": _read_dinov2,
     "dinov2_with_registers": _read_dinov2,
     "clip_vision_model": _read_clip_image,
+    "metaclip_2_vision_model": _read_clip_image,
     "siglip_vision_model": _read_siglip_image,
     "clip": _read_towers,
+    "metaclip_2": _read_towers,
     "siglip": _read_towers,
 }
 
@@ -193,9 +201,9 @@ _READERS = {
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     """Make the table of names for an encoder, or None for what transformers has not.
 
-    The model is CLIPModel or SiglipModel for two towers; else CLIPVisionModel where a norm is before the first block,
-    SiglipVisionModel where there is no class token, Dinov2Model or Dinov2WithRegistersModel where there is layer scale, and
-    ViTForImageClassification, ViTModel or ViTMAEModel.
+    The model is CLIPModel or SiglipModel for two towers; else CLIPVisionModel where a norm is before the first block, or with a
+    projection CLIPVisionModelWithProjection; SiglipVisionModel where there is no class token, Dinov2Model or
+    Dinov2WithRegistersModel where there is layer scale, and ViTForImageClassification, ViTModel or ViTMAEModel.
     """
     if isinstance(encoder, Towers):
         return None if encoder.config.image.rotary else _towers(encoder.config)
@@ -208,8 +216,12 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
         return None
     if config.norm_before or not config.class_token:
         more = config.classes or config.registers or scaled or config.pooler or not config.qkv_bias
-        return None if more or config.norm_before != config.class_token else _contrastive(config)
-    fits = config.class_position and config.patch_bias and (scaled or not config.registers)
+        if more or config.norm_before != config.class_token or (config.projection and not config.class_token):
+            return None
+        if not config.projection:
+            return _contrastive(config)
+        return _contrastive(config, theirs="vision_model.") + layers({"projection": "visual_projection"}, bias=False)
+    fits = config.class_position and config.patch_bias and (scaled or not config.registers) and not config.projection
     return _plain(config) if fits and bool(config.classes) + config.pooler + scaled <= 1 else None
 
 
@@ -260,7 +272,9 @@ def _block(
     )
 
 
-_NORMS = ("layer_norm1", "layer_norm2")
+def clip_block(ours: str, theirs: str) -> list[NameRow]:
+    """Make the rows of a block of CLIP, SigLIP or the text tower of TIPSv2."""
+    return _block(ours, theirs, ("layer_norm1", "layer_norm2"), "self_attn", "out_proj")
 
 
 def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[NameRow]:
@@ -272,7 +286,7 @@ def _contrastive(config: ViTConfig, ours: str = "", theirs: str = "") -> list[Na
         table += same({f"{ours}class_token": f"{theirs}embeddings.class_embedding"})
         table += layers({f"{ours}norm_before": f"{theirs}pre_layrnorm"})
     for i in range(config.depth):
-        table += _block(f"{ours}blocks.{i}", f"{theirs}encoder.layers.{i}", _NORMS, "self_attn", "out_proj")
+        table += clip_block(f"{ours}blocks.{i}", f"{theirs}encoder.layers.{i}")
     if config.pooling == "attention":
         pool, head = f"{ours}pool", f"{theirs}head"
         table.append(NameRow(f"{head}.probe", (f"{pool}.query",), lead=1))
@@ -290,7 +304,7 @@ def _towers(config: TowersConfig) -> list[NameRow]:
     table += same({"text.embedding.weight": "text_model.embeddings.token_embedding.weight"})
     table += same({"text.positions": "text_model.embeddings.position_embedding.weight"})
     for i in range(config.text.depth):
-        table += _block(f"text.blocks.{i}", f"text_model.encoder.layers.{i}", _NORMS, "self_attn", "out_proj")
+        table += clip_block(f"text.blocks.{i}", f"text_model.encoder.layers.{i}")
     table += layers({"text.norm": "text_model.final_layer_norm"})
     if config.text.projection:
         table += layers({"text.projection": "text_model.head"})

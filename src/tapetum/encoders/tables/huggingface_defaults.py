@@ -32,7 +32,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "dinov3_vit": _DINOV3,
     "clip_vision_model": _VIT | {"patch_size": 32},
     "siglip_vision_model": _VIT,
+    "metaclip_2_vision_model": _VIT | {"patch_size": 32},
     "clip": {"projection_dim": 512},
+    "metaclip_2": {"projection_dim": 512},
 }
 """By model_type."""
 
@@ -41,8 +43,8 @@ def whole_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Add what a config leaves out. Raises KeyError for one without model_type."""
     kind = str(config["model_type"])
     whole = DEFAULTS.get(kind, {}) | dict(config)
-    if kind in ("clip", "siglip"):
-        text = CLIP_TEXT if kind == "clip" else SIGLIP_TEXT
+    if kind in ("clip", "metaclip_2", "siglip"):
+        text = SIGLIP_TEXT if kind == "siglip" else CLIP_TEXT
         whole["text_config"] = text | dict(config.get("text_config") or {})
         whole["vision_config"] = DEFAULTS[f"{kind}_vision_model"] | dict(config.get("vision_config") or {})
     return whole

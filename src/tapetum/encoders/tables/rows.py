@@ -9,7 +9,7 @@ is a row without tensors of ours: it is left out on the way here and written as 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,8 +35,14 @@ class NameRow:
     """It may be missing on the way here, if there are none of ours."""
     index: tuple[int, ...] = ()
     """Of the part in the first axes of theirs."""
+    view: tuple[int, ...] = ()
+    """Axes into which theirs[index] is cut first; empty: as they are."""
     order: tuple[int, ...] = ()
-    """Axes of theirs[index], in our order; empty: as they are."""
+    """These axes, in our order; empty: as they are."""
+    to_ours: Callable[[Tensor], Tensor] | None = None
+    """Computes the numbers of ours from those of theirs, where they are others, of the same shape."""
+    to_theirs: Callable[[Tensor], Tensor] | None = None
+    """Computes the numbers of theirs from those of ours."""
     part: tuple[int, int, int] = (0, 1, 1)
     """From which to before which of how many equal parts of ours along the first axis theirs is; a table has rows of all."""
 
@@ -60,14 +66,18 @@ class NameRow:
 
     def arranged(self, tensor: Tensor) -> Tensor:
         """Bring theirs[index] into our order of axes, not yet our shape."""
+        tensor = tensor.reshape(self.view) if self.view else tensor
+        tensor = self.to_ours(tensor) if self.to_ours else tensor
         return tensor.permute(self.order) if self.order else tensor
 
     def returned(self, ours: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Bring what `part_of` gives into the shape of theirs[index]."""
+        ours = self.to_theirs(ours) if self.to_theirs else ours
         if not self.order:
             return ours.reshape(shape)
         back = [self.order.index(axis) for axis in range(len(self.order))]
-        return ours.reshape([shape[axis] for axis in self.order]).permute(back)
+        axes = self.view or shape
+        return ours.reshape([axes[axis] for axis in self.order]).permute(back).reshape(shape)
 
 
 def same(pairs: Mapping[str, str]) -> list[NameRow]:
@@ -125,19 +135,18 @@ def under_our_names(
             continue
         tensor = torch.as_tensor(state[row.theirs])
         check_shape(row.theirs, tuple(tensor.shape), shapes[row.theirs])
-        tensor = tensor[row.index].detach()
+        tensor = row.arranged(tensor[row.index].detach().reshape(tensor[row.index].shape[row.lead :]))
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"{row.theirs} holds something else than finite numbers; get the weights again")
-        tensor = row.arranged(tensor.reshape(tensor.shape[row.lead :]))
-        wanted = [expected[name] for name in row.ours]
+        targets = [expected[name] for name in row.ours]
         if row.part[2] > 1:
-            loaded.setdefault(row.ours[0], torch.empty(wanted[0].shape, dtype=wanted[0].dtype))
+            loaded.setdefault(row.ours[0], torch.empty(targets[0].shape, dtype=targets[0].dtype))
             target = row.part_of(loaded)
             target.copy_(tensor.reshape(target.shape))
             continue
-        parts = tensor.split([len(each) for each in wanted]) if len(wanted) > 1 else [tensor]
+        parts = tensor.split([len(each) for each in targets]) if len(targets) > 1 else [tensor]
         loaded |= {
-            name: values.reshape(each.shape).to(each.dtype) for name, each, values in zip(row.ours, wanted, parts, strict=True)
+            name: values.reshape(each.shape).to(each.dtype) for name, each, values in zip(row.ours, targets, parts, strict=True)
         }
     return loaded
 

@@ -145,7 +145,7 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config
-    others = config.rotary or config.mlp != "plain" or not config.key_bias or config.norm == "none"
+    others = config.projection or config.rotary or config.mlp != "plain" or not config.key_bias or config.norm == "none"
     return None if others or config.positions == "none" or config.pooling == "attention_all" else vit_rows(config)
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
+from tapetum.encoders.architectures import preprocessing_as_json
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.hub.blueprint import blueprint
@@ -63,7 +64,7 @@ class StoredAdapters:
 def preprocessing_of(trunk: nn.Module) -> dict[str, Any] | None:
     """Describe how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
     if hasattr(trunk, "preprocessing"):
-        return json.loads(json.dumps(asdict(trunk.preprocessing)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return json.loads(json.dumps(preprocessing_as_json(trunk.preprocessing)))
     cfg = getattr(trunk, "pretrained_cfg", None)
     if not isinstance(cfg, Mapping):
         return None

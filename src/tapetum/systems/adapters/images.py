@@ -57,8 +57,8 @@ class ShuffledExamples(Dataset):
         example = self.plain(Shuffle(len(self), self.seed)(number))
         if self.shift:
             x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
-            seen = {name: example[name] for name in ("image", "target") if name in example and example[name].ndim > 1}
-            example |= {name: shifted(values, int(x), int(y)) for name, values in seen.items()}
+            maps = {name: example[name] for name in ("image", "target") if name in example and example[name].ndim > 1}
+            example |= {name: shifted(values, int(x), int(y)) for name, values in maps.items()}
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
@@ -118,10 +118,11 @@ class LabelledImages(ShuffledExamples):
 
 def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H W"]:
     """Resize and crop a mask as `prepare` does its image; a pixel takes the class of the one that it lies in."""
-    size = how.resized(int(mask.shape[0]), int(mask.shape[1]))
+    given = int(mask.shape[0]), int(mask.shape[1])
+    size, goal = how.resized(*given), how.prepared(*given)
     resized = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
-    top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
-    return resized[top : top + how.size[0], left : left + how.size[1]]
+    top, left = (round((have - want) / 2) for have, want in zip(size, goal, strict=True))
+    return resized[top : top + goal[0], left : left + goal[1]]
 
 
 def shifted(values: Tensor, x: int, y: int) -> Tensor:

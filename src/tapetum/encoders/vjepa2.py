@@ -1,0 +1,125 @@
+"""V-JEPA 2's encoder of videos (arXiv 2506.09985): a vision transformer on tubelets with rotary positions.
+
+    video -> tubelets of 2 frames x 16 x 16 pixels -> blocks -> norm -> tokens (t * h * w) -> their mean
+
+A head's channels are in three equal parts, for time, row and column, and a few that are left alone. In each part neighbouring
+channels are swapped as for a rotation, but their angles are those of two different frequencies, f[2i mod h] and f[2i + 1 mod h]
+of the h = part / 2 there are: this is no rotation, and the published weights want it so.
+
+As an `Encoder` it takes images, each a video of one frame, which is repeated to fill a tubelet; `watch` takes videos.
+
+Differs from the paper: the predictor and the masks of training are no part of an encoder. The paper pools by attention, with a
+layer for each task; the pooled vector here is the mean of the tokens.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.features import Encoder, Features
+from tapetum.encoders.vjepa2_config import VJEPA2Config
+from tapetum.layers.patches import VideoTubelets
+from tapetum.layers.rotary import Rotation
+from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
+
+if TYPE_CHECKING:
+    from tapetum.encoders.vjepa2_embed import ClipEmbedder
+
+_WAVELENGTH = 10_000.0
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """What an encoder sees in a batch of videos."""
+
+    tokens: Float[Tensor, "b n d"]
+    """After the last norm, frame by frame and row by row."""
+    grid: tuple[int, int, int]
+    """Tubelets along time, rows and columns."""
+    pooled: Float[Tensor, "b d"]
+    """One vector a video: the mean of its tokens."""
+
+
+torch.export.register_dataclass(VideoFeatures)
+
+
+def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.device | None = None) -> Rotation:
+    """Compute what the queries and keys of a grid of (time, rows, columns) are multiplied by, for heads of `head_width`."""
+    part = 2 * (head_width // 3 // 2)
+    speed = _WAVELENGTH ** -(torch.arange(part // 2, device=device) / (part / 2))
+    places = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float32, device=device) for side in grid))  # (n, 3)
+    angles = (places[:, :, None] * speed).repeat(1, 1, 2).flatten(1)  # each part: all frequencies, and all once more
+    angles = torch.cat((angles, angles.new_zeros(len(angles), head_width - 3 * part)), 1)
+    sin = angles.sin()
+    sin[:, ::2] *= -1
+    return Rotation(angles.cos(), sin, pairs=True)
+
+
+class VJEPA2(Encoder):
+    """V-JEPA 2's encoder. Of images it has one map, of the patch size."""
+
+    config: VJEPA2Config
+
+    def __init__(self, config: VJEPA2Config, preprocessing: Preprocessing):
+        super().__init__(config, preprocessing)
+        width = self.width = config.width
+        self.map_channels, self.strides = (width,), (config.patch,)
+        self.tubelets = VideoTubelets((config.tubelet, config.patch, config.patch), width)
+        self.blocks = nn.ModuleList(
+            Block(
+                Attention(width, config.heads, bias=config.qkv_bias),
+                Mlp(width, config.mlp_width),
+                self._norm,
+                width=width,
+            )
+            for _ in range(config.depth)
+        )
+        self.norm = self._norm()
+        self.head = nn.Linear(width, config.classes) if config.classes else None
+        self.apply(start_linear)
+
+    def _norm(self) -> nn.LayerNorm:
+        return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
+
+    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VideoFeatures:
+        """Look at videos of prepared frames.
+
+        A single frame is repeated to a tubelet. Raises BadInput where tubelets do not divide the video.
+        """
+        if not isinstance(videos, Tensor) or videos.ndim != 5:
+            shown = tuple(videos.shape) if isinstance(videos, Tensor) else type(videos).__name__
+            raise BadInput(f"videos are {shown}; give floats (videos, frames, 3, rows, columns) of prepared frames")
+        frames = self.checked(videos.flatten(0, 1)).unflatten(0, videos.shape[:2])
+        if frames.shape[1] == 1:
+            frames = frames.expand(-1, self.config.tubelet, -1, -1, -1)
+        x = self.tubelets(frames.transpose(1, 2))
+        grid = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
+        x = x.flatten(1, 3)
+        rotation = video_rotation(grid, self.config.width // self.config.heads, x.device)
+        for block in self.blocks:
+            x = block(x, rotary=rotation)
+        x = self.norm(x)
+        return VideoFeatures(tokens=x, grid=grid, pooled=x.mean(1))
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared images, each as a video of one frame. Raises BadInput if the patches do not divide them."""
+        features = self.watch(self.checked(images)[:, None])
+        grid = features.grid[1:]
+        return Features(
+            tokens=features.tokens, grid=grid, pooled=features.pooled, maps=(features.tokens.mT.unflatten(-1, grid),)
+        )
+
+    def embedder(self) -> "ClipEmbedder":
+        """Make the embedder, which makes vectors of images and of pieces of videos; see `tapetum.encoders.vjepa2_embed`."""
+        from tapetum.encoders.vjepa2_embed import ClipEmbedder
+
+        return ClipEmbedder(self)
+
+    def adapter_addresses(self) -> tuple[str, ...]:
+        """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
+        return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
