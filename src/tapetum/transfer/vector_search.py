@@ -106,7 +106,7 @@ def _nearest_of_one(
     if count < len(rows):
         chosen = rows[about >= _largest(about, count) - 2 * _ERROR]
     cosines = cosines_of(matrix, chosen, query[None])[0]
-    order = np.lexsort((chosen, -cosines))[:count]
+    order = np.argsort(-cosines, kind="stable")[:count]
     return chosen[order], cosines[order], float(about.mean()), float(about.std())
 
 
