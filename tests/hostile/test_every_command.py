@@ -25,6 +25,7 @@ WRITING = {
     "caption": "caption FILE --out FILE",
     "detect": "detect FILE cat --out FILE",
     "segment": "segment FILE cat --out FILE",
+    "index": "index FILE --out FILE",
     "search": "search cat --index FILE --sheet FILE",
     "discover": "discover FILE --out FILE",
     "embed": "embed FILE --out FILE",
@@ -53,8 +54,8 @@ WRITING = {
 }
 """A command line of each command that writes; FILE is the user's, and is aimed at as input and as result."""
 INPUTS = """
-    annotations beside check checks config correct data depth encoder episodes experiment eye features file files
-    folder gt image index language libraries masks model name people images pixels plan points predictions
+    annotations beside check checks config correct data depth encoder episodes experiment eye features file files folders
+    folder gt image index labels language libraries library masks model name people images pixels plan points predictions
     proposals query raw recording reference region runs shards source start textures tokenizer tracker tracks
     train trunk video videos voc what codec
 """
