@@ -1,7 +1,7 @@
-"""How long a query takes in an index of made vectors, and how much memory: python benchmarks/index_speed.py [--vectors 1000000]
+"""How long a query takes in an index of made vectors, and what memory: python benchmarks/index_speed.py [--vectors 1000000]
 
-Unit vectors of 512 channels in 1,000 clusters are written as an index has them; then queries are searched for, one at a time, in
-a process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what the process holds
+Unit vectors of 512 channels in 1,000 clusters are written as an index has them; then queries are made, one at a time, in a
+process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what the process holds
 more than before it opened the index; the mapped file, which the system may drop at any time, is counted on its own.
 """
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tapetum.app.evaluate.zero_shot import evaluate_zero_shot as evaluate_zero_shot
     from tapetum.app.export import export as export
     from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
+    from tapetum.app.index import index as index
     from tapetum.app.live import track_live as track_live
     from tapetum.app.many import track_many as track_many
     from tapetum.app.search import search as search
@@ -102,7 +103,7 @@ _OTHER_HOMES = {
 }
 _VERBS = (
     *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "export"),
-    *("fetch_perception_test", "search", "segment", "show", "show_perception_test", "submit_perception_test", "track"),
+    *("fetch_perception_test", "index", "search", "segment", "show", "show_perception_test", "submit_perception_test", "track"),
     "track_things",
     *_OTHER_HOMES,
 )

@@ -1,10 +1,12 @@
 """`tapetum.answer`: multiple-choice question answering about a video of any length."""
 
 from dataclasses import KW_ONLY, dataclass
+from statistics import stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
@@ -60,15 +62,29 @@ class ChosenAnswer(Result):
     """By similarity, of each, in -1..1: only their order means something."""
     log_probabilities: tuple[float, ...] = ()
     """By likelihood, of each: the mean over its tokens."""
+    model: str | None = None
+    """What answered."""
+    lead: float | None = None
+    """Score of the answer above that of the next."""
+    lead_deviation: float | None = None
+    """Standard deviation of that over the passages of the video, by similarity; None of a single passage."""
 
     def as_json(self) -> dict[str, Any]:
         """Write it as JSON values."""
         name = "cosines" if self.by == "similarity" else "log_probabilities"
-        return {"answer": self.answer, "options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+        scores = {"options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+        return {"answer": self.answer, **scores, "model": self.model, "lead": self.lead, "lead_deviation": self.lead_deviation}
 
     def as_text(self) -> str:
-        """Write the answer alone."""
-        return self.answer
+        """Write the answer; below it how far it is ahead, and which model says so."""
+        lines = [self.answer]
+        if self.lead is not None:
+            noise = ""
+            if self.lead_deviation is not None:
+                verdict = "" if self.lead > self.lead_deviation else ": not sure"
+                noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
+            lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
+        return "\n".join([*lines, *([describe_model(self.model)] if self.model else [])])
 
 
 @verb(AnswerOptions)
@@ -81,7 +97,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.streaming import FrameSelection, encode_video, stream_passages
+    from tapetum.systems.longvideo.streaming import FrameSelection, embed_answers, encode_video, stream_passages
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
@@ -91,12 +107,15 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             latents = encode_video(model, video, FrameSelection(rate=options.rate), lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
-        vector = None
+        words = embed_answers(model, options.question, options.options)
+        vector: Any = None
+        passages: list[np.ndarray] = []
         for number, passage in enumerate(stream_passages(model, video, FrameSelection(rate=options.rate))):
             listener.progress("watching", number, None)
             vector = passage.so_far
+            passages.append(words @ passage.vector)
     assert vector is not None
-    return _answered(options, "similarity", similarities(model, options.question, options.options, vector))
+    return _answered(options, "similarity", tuple(float(value) for value in words @ vector), passages)
 
 
 def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
@@ -106,10 +125,21 @@ def similarities(model: "VideoText", question: str, options: "Sequence[str]", ve
     return tuple(float(value) for value in embed_answers(model, question, options) @ vector)
 
 
-def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> ChosenAnswer:
-    best = max(range(len(scores)), key=scores.__getitem__)
+def _answered(
+    options: AnswerOptions, by: str, scores: tuple[float, ...], passages: "Sequence[np.ndarray]" = ()
+) -> ChosenAnswer:
+    best, second, *_ = sorted(range(len(scores)), key=lambda k: -scores[k])
     name = "cosines" if by == "similarity" else "log_probabilities"
-    return ChosenAnswer(answer=options.options[best], options=options.options, by=by, **{name: scores})
+    leads = [float(each[best] - each[second]) for each in passages]
+    return ChosenAnswer(
+        answer=options.options[best],
+        options=options.options,
+        by=by,
+        model=str(options.model),
+        lead=scores[best] - scores[second],
+        lead_deviation=stdev(leads) if len(leads) > 1 else None,
+        **{name: scores},
+    )
 
 
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
@@ -128,8 +158,3 @@ def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
     if isinstance(model, VideoText):
         raise BadInput(f"{place} has no language model; it answers --by similarity, or give a run of the stage video-to-text")
     raise BadInput(f"{place} has no text tower; give the folder of a run of tapetum train longvideo")
-
-
-def load_towers(place: File) -> "VideoText":
-    """Load weights with a text tower. Raises BadInput for others."""
-    return load_watcher(place, "similarity")  # pyright: ignore[reportReturnType]

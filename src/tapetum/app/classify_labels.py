@@ -110,7 +110,7 @@ def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_word_model(model: str | None, device: str = "cpu") -> "tuple[str, ImageTextEncoder]":
-    """Load an encoder of images and words, by default the first that is on this machine, and say which.
+    """Load an encoder of images and words, by default the best that is on this machine, and say which.
 
     `device` may be "auto". Raises BadInput where there is none, or the model is of another kind.
     """
@@ -200,7 +200,7 @@ def _fitting(
     return FittingLabels(
         path=path,
         fits=fits,
-        names=tuple(labels[j] for j in first),
+        names=tuple(str(labels[j]) for j in first),
         shares=tuple(scores.shares[k, first].tolist()),
         probabilities=None if scores.probabilities is None else tuple(scores.probabilities[k, first].tolist()),
         cosines=tuple(cosines[first].tolist()),

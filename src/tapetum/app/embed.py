@@ -1,6 +1,5 @@
 """`tapetum.embed`: vectors for files."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.embed_files import NO_MEDIA, files_below
 from tapetum.app.embedding_table import check_table, write_table
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
@@ -90,7 +90,9 @@ class Embedded(Result):
     out: Path | None = None
     """The table that was written."""
     model: str | None = None
-    """Which weights made them, where the embedder says so: what `tapetum search` compares."""
+    """Which weights made them: what `tapetum search` compares."""
+    reference: str | None = None
+    """What these weights were loaded by."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
@@ -136,7 +138,9 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         check(page)
     import numpy as np
 
-    embedder = _embedder(options.model)
+    from tapetum.app.library_model import portable
+
+    embedder, identity = _embedder(options.model)
     files = _files(options, listener)
     unread: list[Any] = []
     pieces: list[EmbeddedPiece] = []
@@ -157,7 +161,8 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         vectors=np.concatenate(vectors),
         files=len(files),
         failed=len(unread),
-        model=getattr(embedder, "identity", None),
+        model=identity,
+        reference=portable(options.model),
     )
     if options.neighbours:
         from tapetum.app.neighbours import nearest
@@ -176,7 +181,9 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     return made
 
 
-def _embedder(model: str) -> "Embedder":
+def _embedder(model: str) -> "tuple[Embedder, str]":
+    """What makes vectors, and the identity of its weights."""
+    from tapetum.app.library_model import identity_of
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
     from tapetum.systems.hip.config import VARIANTS
@@ -190,17 +197,8 @@ def _embedder(model: str) -> "Embedder":
     loaded = load(model)
     if not hasattr(loaded, "embedder"):
         raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
-    return loaded.embedder()
-
-
-_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-"""What systems put into folders of images."""
-_OTHERS = {
-    *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
-    *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
-    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db", ".unfinished", ".state"),
-}
-"""Endings of what people keep beside images and videos, and which is neither."""
+    identity = identity_of(loaded)
+    return loaded.embedder(), identity
 
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
@@ -215,25 +213,15 @@ def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
         if not path.is_dir():
             files.append(path)
             continue
-        inside = _inside(path)
-        others = [file for file in inside if file.suffix.lower() in _OTHERS]
+        inside = files_below(path)
+        others = [file for file in inside if file.suffix.lower() in NO_MEDIA]
         if others:
             endings = ", ".join(sorted({file.suffix.lower() for file in others}))
             listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
-        files += [file for file in inside if file.suffix.lower() not in _OTHERS]
+        files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
     if not files:
         raise BadInput(f"{given[0]} holds no image, recording or video; give a folder that does, or files")
     return files
-
-
-def _inside(folder: Path) -> list[Path]:
-    """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
-        files += [path for name in visible if (path := Path(place, name)).is_file()]
-    return sorted(files)
 
 
 def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":

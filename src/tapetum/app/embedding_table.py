@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, read_bytes
@@ -36,7 +37,7 @@ def write_table(made: "Embedded", path: Path) -> None:
 
 
 def read_table(path: Path) -> "dict[str, np.ndarray]":
-    """Read path, start_s, stop_s, embedding, and `model`, which made them.
+    """Read path, start_s, stop_s, embedding, `model`, which made them, and `reference`, by which it is loaded ("" if unknown).
 
     Raises BadInput for what is no such table, or does not say which model made it.
     """
@@ -46,25 +47,36 @@ def read_table(path: Path) -> "dict[str, np.ndarray]":
     try:
         if path.suffix == ".npz":
             with np.load(no_pipe(path), allow_pickle=False) as file:
-                return {name: file[name] for name in needed}
+                if "embedding" in file and "model" not in file:
+                    raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
+                reference = file["reference"] if "reference" in file else np.array("")
+                return {name: file[name] for name in needed} | {"reference": reference}
         if path.suffix == ".parquet":
             from tapetum.core.tables import from_parquet
 
             columns = from_parquet(read_bytes(path))
-            about = {"embedding": np.stack([*columns["embedding"]]), "model": np.array(_made_by(path))}
+            about = {"embedding": np.stack([*columns["embedding"]]), **_made_by(path)}
             return {name: columns[name] for name in needed[:3]} | about
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise BadInput(
             f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
         ) from error
     raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
 
 
-def _made_by(path: Path) -> str:
+def _made_by(path: Path) -> "dict[str, np.ndarray]":
+    import numpy as np
+
     from tapetum.core.tables import parquet_file, pyarrow_for
 
     file = parquet_file(path, "reading parquet")
-    return (pyarrow_for("reading parquet")[1].read_schema(file).metadata or {})[b"tapetum_model"].decode()
+    about = pyarrow_for("reading parquet")[1].read_schema(file).metadata or {}
+    if b"tapetum_model" not in about:
+        raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
+    return {
+        "model": np.array(about[b"tapetum_model"].decode()),
+        "reference": np.array(about.get(b"tapetum_reference", b"").decode()),
+    }
 
 
 def _write_npz(made: "Embedded", file: Path) -> None:
@@ -81,7 +93,7 @@ def _write_npz(made: "Embedded", file: Path) -> None:
     if made.neighbours is not None:
         columns |= {"neighbours": made.neighbours, "cosines": made.cosines}
     if made.model is not None:
-        columns["model"] = np.array(made.model)
+        columns |= {"model": np.array(made.model), "reference": np.array(made.reference or "")}
     with open(file, "wb") as target:
         np.savez(target, **columns)
 
@@ -101,6 +113,8 @@ def _write_parquet(made: "Embedded", file: Path) -> None:
     if made.neighbours is not None and made.cosines is not None:
         columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
         columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
-    about = None if made.model is None else {"tapetum_model": writable(made.model)}
+    about = None
+    if made.model is not None:
+        about = {"tapetum_model": writable(made.model), "tapetum_reference": writable(made.reference or "")}
     with open(file, "wb") as target:
         parquet.write_table(pa.table(columns).replace_schema_metadata(about), target)

@@ -118,4 +118,9 @@ def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
     image.thumbnail((_SIDE, _SIDE))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
-    return f"<img src='data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}'>"
+    return image_tag(out.getvalue())
+
+
+def image_tag(jpeg: bytes) -> str:
+    """Give an image tag with a JPEG in it."""
+    return f"<img src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>"

@@ -1,4 +1,4 @@
-"""Contact sheets of videos: one HTML file with images of moments, their times and similarities."""
+"""Contact sheets of images and moments of films: one HTML file with images of each, their times and similarities."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tapetum.app.neighbours import small_image
+from tapetum.app.neighbours import image_tag, small_image
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 
 if TYPE_CHECKING:
-    from tapetum.app.search import MomentMatch
+    from tapetum.app.search_results import MomentMatch
 
 IMAGES = 3
 """Of a moment: in the middle of each third."""
 
 
-def write_sheet(words: str, moments: Sequence["MomentMatch"], path: Path) -> Path:
-    """Write a page with a row a moment; a file that is gone is said to be. Raises BadInput where it cannot be written."""
+def write_sheet(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]", remarks: Sequence[str], path: Path) -> Path:
+    """Write a page with a heading a group and a cell a moment; a file that is gone is said to be.
+
+    Raises BadInput where it cannot be written.
+    """
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_page(words, moments)))
+        write_text(temporary, "\n".join(_page(title, groups, remarks)))
     return path
 
 
@@ -36,26 +39,36 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def _page(words: str, moments: Sequence["MomentMatch"]) -> Iterator[str]:
-    title = html.escape(words)
-    yield f"<!doctype html><meta charset='utf-8'><title>{title}</title>"
+def _page(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]", remarks: Sequence[str]) -> Iterator[str]:
+    yield f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>"
     yield (
-        "<style>body{font:14px sans-serif;margin:1em}div{display:flex;gap:6px;margin:0 0 4px}"
-        "img,i{width:112px;height:112px;object-fit:contain;background:#eee;display:flex;align-items:center;"
-        "justify-content:center}p{margin:0 0 18px;overflow-wrap:anywhere}</style>"
+        "<style>body{font:14px sans-serif;margin:1em}section{display:flex;flex-wrap:wrap;gap:18px}article{max-width:360px}"
+        "div{display:flex;gap:6px;margin:0 0 4px}img,i{width:112px;height:112px;object-fit:contain;background:#eee;"
+        "display:flex;align-items:center;justify-content:center}p{margin:0 0 6px;overflow-wrap:anywhere}</style>"
     )
-    yield f"<h1>{title}</h1>"
-    for number, each in enumerate(moments, 1):
-        place = html.escape(each.path, quote=True)
-        name = html.escape("/".join(Path(each.path).parts[-2:]))
-        when = "" if each.start_s is None or each.stop_s is None else f"{clock(each.start_s)} to {clock(each.stop_s)}, "
-        yield f"<div>{''.join(_images(each))}</div>"
-        yield f"<p title='{place}'>{number}. {when}{name} ({each.cosine:.3f})</p>"
+    yield f"<h1>{html.escape(title)}</h1>"
+    for remark in remarks:
+        yield f"<p>{html.escape(remark)}</p>"
+    for heading, moments in groups:
+        if heading:
+            yield f"<h2>{html.escape(heading)}</h2>"
+        yield "<section>"
+        for number, each in enumerate(moments, 1):
+            place = html.escape(each.path, quote=True)
+            name = html.escape("/".join(Path(each.path).parts[-2:]))
+            when = "" if each.start_s is None or each.stop_s is None else f"{clock(each.start_s)} to {clock(each.stop_s)}, "
+            score = "" if each.score is None else f" ({each.score:.3f})"
+            yield f"<article><div>{''.join(_images(each))}</div>"
+            yield f"<p title='{place}'>{number}. {when}{name}{score}</p></article>"
+        yield "</section>"
 
 
 def _images(each: "MomentMatch") -> Iterator[str]:
     from tapetum.video import open_video
 
+    if each.thumbnails:
+        yield from map(image_tag, each.thumbnails)
+        return
     try:
         with open_video(each.path) as video:
             if each.start_s is None or each.stop_s is None:

@@ -1,5 +1,7 @@
 """Which models that read words are on this machine, and how one gets there. Imports no torch."""
 
+import re
+
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import Weights, known, resolve
 
@@ -22,8 +24,14 @@ def is_here(name: str) -> bool:
 
 
 def installed_word_model() -> str | None:
-    """Find the first encoder of images and words that is on this machine."""
-    return next((weights.name for weights in word_models() if is_here(weights.name)), None)
+    """Find the encoder of images and words that is on this machine, of several the one with the best published score."""
+    here = [weights for weights in word_models() if is_here(weights.name)]
+    return max(here, key=_score).name if here else None
+
+
+def _score(weights: Weights) -> float:
+    number = re.search(r"\d+(\.\d+)?", weights.score or "")
+    return float(number[0]) if number else 0.0
 
 
 def fetch_command() -> str:

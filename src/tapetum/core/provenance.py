@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 RECORD = ".tapetum"
 """Name of the list of what tapetum wrote into a folder."""
-OUTPUTS = frozenset(("out", "report", "save", "save_predictions", "sheet", "target", "preview", "cache"))
+OUTPUTS = frozenset(("out", "report", "save", "save_predictions", "sheet", "target", "preview", "cache", "map"))
 """Options, and arguments of Python functions, that name places to write; all others that name files name inputs."""
 IN_PLACE = frozenset(("tracks", "config"))
 """Inputs that a command may replace where tapetum wrote them: tracks that are corrected, the settings of a run that goes on."""

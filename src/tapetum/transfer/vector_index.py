@@ -24,21 +24,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database
 from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
 
-FORMAT = 2
-DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
 _BLOCK = 1 << 16
 """Rows that are copied at a time."""
-_WAIT_S = 5.0
-"""Seconds to wait for another process that writes."""
-_SCHEMA = """
-create table about (name text primary key, value text not null);
-create table files (id integer primary key, path text unique not null, fingerprint text not null);
-create table pieces (row integer primary key, file integer not null references files(id) on delete cascade,
-                     start_s real, stop_s real, thumbnail blob, tags text not null);
-create index pieces_of_files on pieces(file);
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,23 +75,7 @@ class VectorIndex:
 
         Raises BadInput where there is one already, or the folder cannot be written.
         """
-        folder = Path(folder)
-        if (folder / DATABASE).exists():
-            raise BadInput(f"{folder} holds an index already; open it, or give another folder")
-        if (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size:
-            raise BadInput(f"{folder / VECTORS} is there, and no {DATABASE} that says what it is; give another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / VECTORS).touch()
-            temporary = folder / f".{DATABASE}.new"
-            temporary.unlink(missing_ok=True)
-            with _connected(temporary) as database:
-                database.executescript(_SCHEMA)
-                about = {**others, "format": str(FORMAT), "model": model, "channels": str(channels)}
-                database.executemany("insert into about values (?, ?)", about.items())
-            temporary.replace(folder / DATABASE)
-        except (OSError, sqlite3.Error) as error:
-            raise BadInput(f"cannot make an index in {folder}: {error}; choose another folder") from error
+        create_database(Path(folder), {**others, "model": model, "channels": str(channels)})
         return cls.open(folder, writes=True)
 
     @classmethod
@@ -111,29 +85,7 @@ class VectorIndex:
         Raises BadInput where there is none, it is damaged or of a later version, or another process is changing it.
         """
         folder = Path(folder)
-        path = folder / DATABASE
-        if not path.is_file():
-            raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
-        try:
-            mode = "rw" if writes else "ro"
-            address = f"{path.resolve().as_uri()}?mode={mode}"
-            database = sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None)
-            database.execute("pragma foreign_keys = on")
-            database.execute("pragma trusted_schema = off")
-            if writes:
-                database.execute("pragma locking_mode = exclusive")
-                database.execute("begin exclusive")
-                database.execute("commit")
-            about = dict(database.execute("select name, value from about"))
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
-                raise BadInput(f"another process is changing the index {folder}; try again when it is done") from error
-            raise BadInput(f"the index {folder} cannot be opened ({error}); make it again") from error
-        except sqlite3.Error as error:
-            raise BadInput(f"{path} is no index, or is damaged ({error}); make it again") from error
-        if about.get("format") != str(FORMAT) or not str(about.get("channels", "")).isdecimal() or "model" not in about:
-            database.close()
-            raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
+        database = open_database(folder, writes)
         index = cls(folder, database, writes)
         rows = index._rows()
         vectors = index._vectors()
@@ -176,6 +128,7 @@ class VectorIndex:
             with open(self._vectors(), "ab") as file:
                 file.write(unit.astype(np.float16).tobytes())
                 file.flush()
+                os.fsync(file.fileno())  # before the database says that they are there
             with self._transaction():
                 self._database.execute("delete from files where path = ?", (path,))
                 number = self._database.execute("insert into files (path, fingerprint) values (?, ?)", (path, fingerprint))
@@ -221,6 +174,10 @@ class VectorIndex:
         """Read the rows of a file's pieces, in their order; none where it is not in the index."""
         query = "select row from pieces join files on files.id = file where path = ? order by row"
         return np.fromiter((row for (row,) in self._database.execute(query, (path,))), np.int64)
+
+    def unused_rows(self) -> int:
+        """Count the rows of the file of vectors that no piece names any more."""
+        return self._rows() - len(self)
 
     def rows(self) -> Int64[np.ndarray, " n"]:
         """Read the rows of all pieces, ascending."""
@@ -314,16 +271,6 @@ class VectorIndex:
             self._database.execute("rollback")
             raise
         self._database.execute("commit")
-
-
-@contextmanager
-def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    database = sqlite3.connect(path)
-    try:
-        with database:
-            yield database
-    finally:
-        database.close()
 
 
 def _blocks(rows: Int64[np.ndarray, " n"], size: int = _BLOCK) -> Iterator[Int64[np.ndarray, " m"]]:

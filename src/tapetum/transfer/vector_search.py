@@ -39,7 +39,7 @@ def find_nearest(
     """Find the rows whose vectors are most alike, with their cosines.
 
     Args:
-        matrix: unit vectors.
+        matrix: unit vectors, float16; float32, as of a table in memory, is multiplied once.
         rows: which rows to look at, ascending.
         queries: unit vectors.
         count: how many to find; fewer where there are fewer.
@@ -121,7 +121,7 @@ def _first_pass(
     matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], query: Float32[np.ndarray, " c"]
 ) -> Float32[np.ndarray, " n"]:
     """Cosines that err by `_ERROR` at most."""
-    if len(rows) * len(query) < _MANY:
+    if len(rows) * len(query) < _MANY or matrix.dtype != np.float16:
         return cosines_of(matrix, rows, query[None])[0]
     import torch
 

@@ -99,7 +99,7 @@ class LabelClassifier:
     ) -> Scores:
         """Compute how well labels fit images, given as unit vectors; `none`: also whether other names fit as well."""
         cosines = vectors @ self.class_vectors(labels, templates).T
-        scale = float(self.model.logit_scale.exp())
+        scale = float(self.model.logit_scale.detach().exp())
         bias = self.model.logit_bias
         logits = (cosines * scale).astype(np.float64)
         shares = np.exp(logits - logits.max(1, keepdims=True))
@@ -110,7 +110,7 @@ class LabelClassifier:
         return Scores(
             cosines=cosines,
             shares=(shares / shares.sum(1, keepdims=True)).astype(np.float32),
-            probabilities=None if bias is None else (1 / (1 + np.exp(-logits - float(bias)))).astype(np.float32),
+            probabilities=None if bias is None else (1 / (1 + np.exp(-logits - float(bias.detach())))).astype(np.float32),
             others=others,
         )
 

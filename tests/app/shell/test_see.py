@@ -75,7 +75,7 @@ def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     np.save("clip.npy", np.stack([WORLD.make_image("blue")] * 4))
     code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL)
     assert code == 0
-    assert out.splitlines()[0] == "square: in 4 of 4 frames, found 1 times"
+    assert out.splitlines()[:2] == ["square: in 4 of 4 frames, found 1 times", f"model: {MODEL[1]}"]
     assert set(listed(Path("clip-boxes"))) == {"boxes.csv", "boxes.npz", "overlay.mp4"}
     assert len(Path("clip-boxes/boxes.csv").read_text().splitlines()) == 5
     code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--json")

@@ -106,6 +106,12 @@ def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None
     wanted = wanted @ embed_video(model, open_video(clip), FrameSelection(rate=10))
     np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
     assert made.answer == options[int(wanted.argmax())]
+    best, second, _ = np.argsort(-wanted)
+    assert made.lead == pytest.approx(wanted[best] - wanted[second], abs=1e-6)
+    words = embed_words(model, [f"what falls ? {option}" for option in options])
+    passages = [words @ each.vector for each in stream_passages(model, open_video(clip), FrameSelection(rate=10))]
+    leads = [each[best] - each[second] for each in passages]
+    assert made.lead_deviation == (pytest.approx(np.std(leads, ddof=1), abs=1e-6) if len(leads) > 1 else None)
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])
@@ -126,15 +132,18 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
     code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
     assert code == 0
-    assert out in ("a\n", "b\n")
+    told, lead, model_line = out.splitlines()
+    assert told in ("a", "b")
+    assert "from passage to passage that varies by" in lead
+    assert model_line == f"model: {weights}"
     assert len(tapetum.search("a", index=index, model=model).moments) == 3
     for other in (towers(projection=5), longvideo.build_video_text("mcvit-nano", seed=1, **SMALL, text=TEXT)):
         longvideo.save(other, model)
         with pytest.raises(BadInput, match="the index of another model"):
             tapetum.search("a", index=index, model=model)
     Image.fromarray(frames(1)[0]).save(weights / "a.png")
-    tapetum.embed((weights / "a.png",), out=index)  # by another system, which does not say which
-    with pytest.raises(BadInput, match="is no table of tapetum embed for search"):
+    tapetum.embed((weights / "a.png",), out=index)  # by another system
+    with pytest.raises(BadInput, match="the index of another model"):
         tapetum.search("a", index=index, model=model)
 
 
@@ -142,7 +151,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     clip, two = frames(), ("a", "b")
     with pytest.raises(BadInput, match="give two or more different answers"):
         tapetum.answer(clip, "what ?", options=("a",), model=weights)
-    with pytest.raises(BadInput, match="there is no --index; make one"):
+    with pytest.raises(BadInput, match="there are no WORDS"):
         tapetum.search("a")
     with pytest.raises(BadInput, match="more than 0"):
         tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
@@ -151,7 +160,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
         tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
     for words, index, said in (
         (" ", "x.npz", "no WORDS"),
-        ("a", "x.txt", "is no table;"),
+        ("a", "x.txt", "there is no index"),
         ("a", "x.npz", "is no table of tapetum embed"),
     ):
         with pytest.raises(BadInput, match=said):
