@@ -7,9 +7,9 @@ import json
 import pkgutil
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
         expected = inspect.signature(options.annotation).parameters
         assert list(inspect.signature(function).parameters) == list(expected), name
         result = inspect.signature(function).return_annotation
-        for kind in get_args(result) or (result,):
+        for kind in typing.get_args(result) or (result,):
             assert dataclasses.is_dataclass(kind), name
             assert kind.__dataclass_params__.frozen, name
 

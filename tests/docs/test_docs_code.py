@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support import encoder_folders
 from support.docs_pages import DOCS, README, ROOT, Block, blocks, commands, name_of
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main, parse
@@ -66,11 +67,25 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with small networks under the names of the large ones."""
+    folder = tmp_path_factory.mktemp("weights")
+    encoder_folders.write_named(folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if any(map(runs, blocks(p)))], ids=name_of)
 def test_blocks_of_a_page_run(
-    page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path,
+    inputs: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(weights))
     folder = tmp_path / "work"
     shutil.copytree(inputs, folder)
     if page.parent.name == "guides":

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from support import encoder_folders
 from support.davis_folder import write_davis
 from support.files import sound
 from support.question_sets import make_set
@@ -114,6 +115,15 @@ def _instances(folder: Path) -> None:
             images.append(CocoImage(id=k, file_name=f"{k:012d}.jpg", height=64, width=80, instances=[instance(1, mask)]))
         write_instances(coco / "annotations" / f"instances_{part}.json", lambda images=images: images, {1: "cat"})
     shutil.copy(coco / "annotations" / "instances_val2017.json", folder)
+    captioned = [
+        {"filepath": "val2014", "filename": f"{k}.jpg", "cocoid": k, "split": "test", "sentences": [{"raw": f"a square {k}"}]}
+        for k in range(2)
+    ]
+    (folder / "coco-captions" / "val2014").mkdir(parents=True)
+    (folder / "coco-captions" / "dataset_coco.json").write_text(json.dumps({"images": captioned}))
+    for k in range(2):
+        shutil.copy(folder / "images" / f"{k}.jpg", folder / "coco-captions" / "val2014")
+    (folder / "names.txt").write_text("cat\ndog\n")
     shutil.copytree(coco / "val2017", folder / "val2017")
 
 
@@ -173,6 +183,7 @@ def _benchmarks(folder: Path) -> None:
 
 
 def _networks(folder: Path) -> None:
+    encoder_folders.dinov2(folder / "dinov2-folder")
     for ending in ("safetensors", "model"):
         shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
     words = (

@@ -42,8 +42,9 @@ def clock(seconds: float) -> str:
 def _page(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]", remarks: Sequence[str]) -> Iterator[str]:
     yield f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>"
     yield (
-        "<style>body{font:14px sans-serif;margin:1em}section{display:flex;flex-wrap:wrap;gap:18px}article{max-width:360px}"
-        "div{display:flex;gap:6px;margin:0 0 4px}img,i{width:112px;height:112px;object-fit:contain;background:#eee;"
+        "<style>:root{color-scheme:light dark}body{font:14px sans-serif;margin:1em}section{display:grid;gap:18px;"
+        "grid-template-columns:repeat(auto-fill,minmax(120px,1fr))}article.film{grid-column:span 3}"
+        "div{display:flex;gap:6px;margin:0 0 4px}img,i{width:112px;height:112px;object-fit:contain;background:#8883;"
         "display:flex;align-items:center;justify-content:center}p{margin:0 0 6px;overflow-wrap:anywhere}</style>"
     )
     yield f"<h1>{html.escape(title)}</h1>"
@@ -58,7 +59,8 @@ def _page(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]", rem
             name = html.escape("/".join(Path(each.path).parts[-2:]))
             when = "" if each.start_s is None or each.stop_s is None else f"{clock(each.start_s)} to {clock(each.stop_s)}, "
             score = "" if each.score is None else f" ({each.score:.3f})"
-            yield f"<article><div>{''.join(_images(each))}</div>"
+            film = "" if each.start_s is None else " class='film'"
+            yield f"<article{film}><div>{''.join(_images(each))}</div>"
             yield f"<p title='{place}'>{number}. {when}{name}{score}</p></article>"
         yield "</section>"
 

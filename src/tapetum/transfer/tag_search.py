@@ -78,10 +78,10 @@ def _meant(phrase: list[str], by_name: Mapping[str, list[str]], groups: Mapping[
     for form in _singulars(phrase):
         if (group := groups.get(" ".join(form))) is not None:
             return set(group)
-    meant: set[str] = set()
+    matching: set[str] = set()
     for form in _singulars(phrase):
-        meant |= {name for name, parts in by_name.items() if _contains(parts, form)}
-    return meant
+        matching |= {name for name, parts in by_name.items() if _contains(parts, form)}
+    return matching
 
 
 def _contains(parts: list[str], form: list[str]) -> bool:
