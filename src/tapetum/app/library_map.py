@@ -68,7 +68,8 @@ def _page(library: Library, rows: "np.ndarray", places: "np.ndarray", how: str) 
     yield "<!doctype html><meta charset='utf-8'><title>a map by likeness</title>"
     yield (
         "<style>:root{color-scheme:light dark}body{font:14px sans-serif;margin:1em}main{position:relative;height:82vh;"
-        "margin:24px;background:#8882}figure{position:absolute;margin:-16px 0 0 -16px}figure>*{width:32px;height:32px;object-fit:cover;"
+        "margin:24px;background:#8882}figure{position:absolute;margin:-16px 0 0 -16px}"
+        "figure>*{width:32px;height:32px;object-fit:cover;"
         "background:#58a;border-radius:3px;display:block;overflow:hidden;font-size:0}figure:hover{z-index:9}"
         "figure:hover>*{width:160px;height:160px;object-fit:contain;background:#fff;box-shadow:0 0 6px #888;font-size:12px}"
         "</style>"
