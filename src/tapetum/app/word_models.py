@@ -24,14 +24,14 @@ def is_here(name: str) -> bool:
 
 
 def installed_word_model() -> str | None:
-    """Find the encoder of images and words that is on this machine, of several the one with the best published score."""
+    """Find the encoder of images and words that is on this machine; of several, the best by its published zero-shot accuracy."""
     here = [weights for weights in word_models() if is_here(weights.name)]
     return max(here, key=_score).name if here else None
 
 
 def _score(weights: Weights) -> float:
-    number = re.search(r"\d+(\.\d+)?", weights.score or "")
-    return float(number[0]) if number else 0.0
+    number = re.match(r"zero-shot (\d+(\.\d+)?)", weights.score or "")
+    return float(number[1]) if number else 0.0
 
 
 def fetch_command() -> str:
