@@ -5,12 +5,13 @@ JOBS ?= logical
 SPREAD := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast docs lint format clean
+.PHONY: help demo test test-fast test-robot robot docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say where the overlay is"
 	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
 	@echo "make test-fast   the same without the slow ones: under a minute on two cores, to run between edits"
+	@echo "make test-robot  the tests with Meta-World and Franka Kitchen, in an environment of their own, build/robot"
 	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
 
@@ -35,6 +36,19 @@ test: .venv/dev.stamp
 
 test-fast: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow"
+
+# Meta-World pins an older MuJoCo than the development extra: its environment has that, and all else from .venv.
+build/robot/tapetum.stamp: pyproject.toml .venv/dev.stamp
+	$(BIN)/python -m venv build/robot
+	site='import site; print(site.getsitepackages()[0])'; \
+	  $(BIN)/python -c "$$site" > "$$(build/robot/bin/python -c "$$site")/dev.pth"
+	build/robot/bin/python -m pip install --quiet --editable '.[robot]'
+	@touch $@
+
+robot: build/robot/tapetum.stamp
+
+test-robot: robot
+	OMP_NUM_THREADS=1 build/robot/bin/python -m pytest $(SPREAD) -p no:cacheprovider tests/systems/adapters/test_simulators.py
 
 docs: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site

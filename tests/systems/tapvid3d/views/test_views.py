@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support import browser
+from support.browser import browsing
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.tapvid3d.views import still, write_html, write_rerun, write_still
@@ -161,18 +162,14 @@ def test_limits(tmp_path: Path) -> None:
     assert (data["points"], data["frames"]) == (400, 120)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.skipif(not browser.HERE, reason="needs chromium and chromedriver, which are not on this machine")
 def test_page_runs(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Path) -> None:
-    write_html(filmed[0], tmp_path / "a.html", filmed[1])
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    command += ["--virtual-time-budget=2000", "--dump-dom", f"{(tmp_path / 'a.html').as_uri()}#7"]
-    for _ in range(5):  # on a busy machine chromium may tell of the page before it has painted it
-        page = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-        if ("body", "data-drawn", "7") in Elements(page).attributes:
-            break
-    else:
-        pytest.fail("the page drew nothing")
-    assert '<div id="status"></div>' in page
+    page = write_html(filmed[0], tmp_path / "a.html", filmed[1])
+    with browsing(tmp_path) as shown:
+        shown.open(page, "#7")
+        shown.wait("return document.body.dataset.drawn === '7'")
+        assert shown.run("return document.getElementById('status').textContent") == ""
+        assert not shown.errors()
 
 
 def by_hand(xyz: Any, low: Any, high: Any, size: tuple[int, int]) -> tuple[float, float]:

@@ -151,9 +151,8 @@ class Kitchen:
     def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: the robot stands somewhere else."""
         generator = np.random.default_rng(seed)
-        self._robot.reset(seed=seed)
         self._model.body_pos[self._base] = self._stands + np.array([*generator.uniform(-MOVED, MOVED, 2), 0.0])
-        self._mujoco.mj_forward(self._model, self._data)
+        self._robot.reset(seed=seed)  # after the robot was moved: MuJoCo's solver starts from what it finds here
         self._next, self._waited, self._sum = 0, 0, np.zeros(3)
         return self._observe()
 

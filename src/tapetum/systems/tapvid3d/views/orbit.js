@@ -40,7 +40,7 @@ const corner = (frame, u, v, depth) => shown(...apply(data.poses[frame], (u - cx
 const way = data.poses.map((pose) => shown(pose[3], pose[7], pose[11]));
 
 const space = element("space"), draw = space.getContext("2d");
-const image = element("image"), small = image.getContext("2d");
+const inset = element("image"), small = inset.getContext("2d");
 const slider = element("slider");
 const home = () => ({ yaw: -0.5, pitch: 0.35, distance: 2.1 * radius, target: [...middle] });
 let eye = home();
@@ -184,14 +184,14 @@ function nearest(seen) { // names the point below the mouse
 }
 
 function overlay() { // the points in the camera's image
-  image.hidden = !on.v;
+  inset.hidden = !on.v;
   if (!on.v) return;
   const ratio = window.devicePixelRatio || 1, high = Math.min(0.3 * height, 220, 0.4 * width * h / w);
-  image.height = Math.round(high * ratio);
-  image.width = Math.round(high * w / h * ratio);
-  image.style.height = high + "px";
-  const scale = image.height / h, image = imageOf(frame), pose = data.poses[frame];
-  if (image) small.drawImage(image, 0, 0, image.width, image.height);
+  inset.height = Math.round(high * ratio);
+  inset.width = Math.round(high * w / h * ratio);
+  inset.style.height = high + "px";
+  const scale = inset.height / h, image = imageOf(frame), pose = data.poses[frame];
+  if (image) small.drawImage(image, 0, 0, inset.width, inset.height);
   const origin = way[frame], axis = (k) => shown(pose[k] + pose[3], pose[4 + k] + pose[7], pose[8 + k] + pose[11]);
   const sides = [0, 1, 2].map((k) => axis(k).map((value, j) => value - origin[j]));
   for (let i = 0; i < n; i++) {
