@@ -24,7 +24,7 @@ def is_here(name: str) -> bool:
 
 
 def installed_word_model() -> str | None:
-    """Find the encoder of images and words that is on this machine; of several, the best by its published zero-shot accuracy."""
+    """Find the encoder of images and words that is on this machine; of several, the best by zero-shot accuracy."""
     here = [weights for weights in word_models() if is_here(weights.name)]
     return max(here, key=_score).name if here else None
 

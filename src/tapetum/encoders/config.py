@@ -9,7 +9,6 @@ from typing import Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.naflex import size_in_patches
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
@@ -66,6 +65,8 @@ class Preprocessing:
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
         """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
         if self.resize == "patches":
+            from tapetum.encoders.naflex import size_in_patches
+
             return size_in_patches(rows, columns, self.patches, self.patch)
         target = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":

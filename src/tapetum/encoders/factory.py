@@ -227,7 +227,7 @@ def _from_file(path: Path) -> Encoder:
     encoder = make(stored)
     encoder.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
     if tokenizer is not None:
-        encoder.tokenizer = tokenizer  # pyright: ignore[reportAttributeAccessIssue]
+        encoder.tokenizer = tokenizer  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return encoder
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import EncoderConfig, Preprocessing
+from tapetum.layers.adapter_names import AdapterNames
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
@@ -33,23 +34,6 @@ class Features:
 
 
 torch.export.register_dataclass(Features)
-
-
-class AdapterNames(NamedTuple):
-    """Names of the modules at which presets of adapters stand (`tapetum.systems.adapters.addresses`)."""
-
-    stem: str = "stem"
-    """The first convolution, or the patches."""
-    stem_end: str = "stem_norm"
-    """What follows it, up to the first activation where that is a module; the patches themselves."""
-    inside: str = "convs.0"
-    """In a block: its first convolution, or `mlp`."""
-    pooled: str = ""
-    """The module at which the pooled vector is changed; "" is the network itself."""
-    where: Literal["after", "before", "pooled"] = "pooled"
-    """Whether that vector is what the module gives, what it gets, or `pooled` among what it gives."""
-    first_stage: int = 0
-    """Number of the first stage of blocks that counts: the first that halves the image, or follows a stem that did."""
 
 
 class Encoder(nn.Module):
@@ -121,7 +105,7 @@ class Encoder(nn.Module):
                     f"these images are prepared to {len(sizes)} sizes, for this encoder keeps shapes; prepare them one by one"
                 )
             return torch.cat(prepared)
-        return prepare(images, self.preprocessing, device)
+        return prepare(cast(Tensor | np.ndarray, images), self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
         """Make the embedder, which makes vectors of files with this encoder; see `tapetum.encoders.embed`."""

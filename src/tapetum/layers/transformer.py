@@ -20,7 +20,7 @@ A query that may attend to no key gets zeros.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.rotary import Rotation
+
+if TYPE_CHECKING:
+    from tapetum.layers.rotary import Rotation
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""
@@ -125,7 +127,7 @@ class Attention(nn.Module):
         *,
         mask: Mask | None = None,
         causal: bool = False,
-        rotary: Rotation | None = None,
+        rotary: "Rotation | None" = None,
     ) -> Float[Tensor, "b n c"]:
         """Attend to the context, which is the tokens themselves by default, as `attend` does; `rotary`: by which queries and
         keys are rotated before."""

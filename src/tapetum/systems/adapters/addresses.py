@@ -23,9 +23,10 @@ from typing import Literal
 from torch import nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import AdapterNames, Encoder
+from tapetum.encoders.features import Encoder
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.vit import ViT
+from tapetum.layers.adapter_names import AdapterNames
 from tapetum.systems.adapters.config import AdapterConfig, Section
 
 

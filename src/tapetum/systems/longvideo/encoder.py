@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import AdapterNames
+from tapetum.layers.adapter_names import AdapterNames
 from tapetum.layers.lora import add_lora
 from tapetum.layers.transformer import Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
