@@ -28,8 +28,9 @@ from tapetum.encoders.features import Encoder, Features, look_by_size
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TowersConfig
-from tapetum.encoders.vit import ViT, start_linear
+from tapetum.encoders.vit import ViT
 from tapetum.layers.cpu import speed_up
+from tapetum.layers.transformer import start_linear
 
 _TOGETHER = 16
 """Images or texts that pass a tower together in `embed_images` and `embed_texts`."""

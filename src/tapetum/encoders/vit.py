@@ -21,7 +21,7 @@ from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder, Features
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, interpolate, sine_2d
 from tapetum.layers.rotary import Rotation, grid_rotation
-from tapetum.layers.transformer import Attention, AttentionPooling, Block, GatedMlp, Mlp
+from tapetum.layers.transformer import Attention, AttentionPooling, Block, GatedMlp, Mlp, start_linear
 
 
 class ViT(Encoder):
@@ -138,11 +138,3 @@ class ViT(Encoder):
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
         return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
-
-
-def start_linear(module: nn.Module) -> None:
-    """Draw the weights of a linear layer from a normal of deviation 0.02, cut at two of them; biases 0."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

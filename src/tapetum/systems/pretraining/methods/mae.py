@@ -18,9 +18,9 @@ from tapetum.data.views import View, mae
 from tapetum.data.views.draw import uniforms
 from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.vit import ViT, start_linear
+from tapetum.encoders.vit import ViT
 from tapetum.layers.patches import sine_2d, to_patches
-from tapetum.layers.transformer import Attention, Block, Mlp
+from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.config import Mae
 from tapetum.systems.pretraining.data import TrainingImage
