@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo    set up, track points through a real video, say where the overlay is"
 	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
-	@echo "make test-fast   the same without the slow ones: under a minute on two cores, to run between edits"
+	@echo "make test-fast   the same without the slow ones: some minutes on two cores, to run between edits"
 	@echo "make test-robot  the tests with Meta-World and Franka Kitchen, in an environment of their own, build/robot"
 	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
