@@ -1,0 +1,96 @@
+"""Where to look next: places in tracks that are most likely wrong, by what the tracks say of themselves.
+
+    low confidence                  the point counts as seen, and the model is hardly sure
+    forward and backward disagree   tracked back from where it was last seen, it does not come back to where it was (Kalal et
+                                    al. 2010); the place is where both ways part, the last frame on which they are apart
+    jump                            it moves much farther from one frame to the next than it and the others do
+
+Frames with marks are left out: somebody has looked at them.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tapetum.app.web.tracks import Tracked
+
+UNSURE = 0.75
+"""Confidence below which a place where the point is seen is doubtful; it counts as seen from 0.5 on."""
+APART = 0.03
+"""Share of the image's shorter side from which on two ways disagree; at a third of that side the score is 1."""
+JUMP = 0.06
+"""Share of the image's shorter side by which a point departs from its motion where it jumps."""
+_WORST = 1 / 3
+_RUNS = 3
+"""Places of low confidence that are listed of a point, the most doubtful."""
+MOST = 200
+"""Places that are listed."""
+
+
+def find_places(tracked: Tracked) -> list[dict[str, Any]]:
+    """List the doubtful places of all points that are tracked: point, frame, reason, score in 0..1; most doubtful first."""
+    whole, shorter = tracked.array(), min(tracked.item.width, tracked.item.height)
+    if not len(whole):
+        return []
+    apart = departures(whole[..., :2]) / shorter
+    usual = np.nanmedian(apart, axis=0) if np.isfinite(apart).any() else np.zeros(whole.shape[1])
+    places = []
+    for point, stored, track, beyond in zip(tracked.points, tracked.stored, whole, apart - np.nan_to_num(usual), strict=True):
+        if stored is None:
+            continue
+        seen = track[:, 2] > 0.5
+        seen[[frame for frame in point.marks if frame < len(seen)]] = False
+        found = [(frame, "low confidence", score) for frame, score in _unsure(track[:, 3], seen)]
+        found += _jump(beyond, seen, track[:, 2] > 0.5)
+        if stored.backward is not None:
+            found += _parting(stored.backward / shorter, seen, [frame for frame, _, _ in point.clicks])
+        places += [{"point": point.id, "frame": frame, "reason": why, "score": round(score, 4)} for frame, why, score in found]
+    places.sort(key=lambda place: -place["score"])
+    return places[:MOST]
+
+
+def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
+    """Compute how far each place is from the line that the two before it lead to; 0 for the first two frames.
+
+    >>> departures(np.array([[[0.0, 0], [1, 0], [2, 0], [9, 0]]])).tolist()
+    [[0.0, 0.0, 0.0, 6.0]]
+    """
+    out = np.zeros(xy.shape[:2])
+    if xy.shape[1] > 2:
+        out[:, 2:] = np.linalg.norm(xy[:, 2:] - 2 * xy[:, 1:-1] + xy[:, :-2], axis=-1)
+    return out
+
+
+def _unsure(confidence: Float[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]) -> list[tuple[int, float]]:
+    """The least sure frame of each stretch of doubtful ones, and its score: 1 where it only just counts as seen."""
+    doubtful = seen & (confidence < UNSURE)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], doubtful, [False]]).astype(np.int8)))
+    lowest = [int(first + confidence[first:end].argmin()) for first, end in edges.reshape(-1, 2).tolist()]
+    found = [(frame, float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1))) for frame in lowest]
+    return sorted(found, key=lambda each: -each[1])[:_RUNS]
+
+
+def _jump(
+    beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]
+) -> list[tuple[int, str, float]]:
+    both = open_to_doubt & seen & np.concatenate([[False], seen[:-1]])
+    if not both.any():
+        return []
+    values = np.where(both, beyond, 0.0)
+    frame = int(values.argmax())
+    return [(frame, "jump", min(float(values[frame]) / _WORST, 1.0))] if values[frame] > JUMP else []
+
+
+def _parting(
+    apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicked: list[int]
+) -> list[tuple[int, str, float]]:
+    """Where the two ways part, after the last click and before the first one."""
+    found, number = [], np.arange(len(apart))
+    far = open_to_doubt & (np.nan_to_num(apart) > APART)
+    for side, pick in ((number > max(clicked), -1), (number < min(clicked), 0)):
+        frames = np.flatnonzero(far & side)
+        if len(frames):
+            score = min(float(np.nanmax(apart[side])) / _WORST, 1.0)
+            found.append((int(frames[pick]), "forward and backward disagree", score))
+    return found
