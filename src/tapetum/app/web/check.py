@@ -30,21 +30,21 @@ MOST = 200
 
 def find_places(tracked: Tracked) -> list[dict[str, Any]]:
     """List the doubtful places of all points that are tracked: point, frame, reason, score in 0..1; most doubtful first."""
-    whole, shorter = tracked.array(), min(tracked.item.width, tracked.item.height)
-    if not len(whole):
+    there = [row for row, stored in enumerate(tracked.stored) if stored is not None]
+    if not there:
         return []
+    whole, shorter = tracked.array()[there], min(tracked.item.width, tracked.item.height)
     apart = departures(whole[..., :2]) / shorter
-    usual = np.nanmedian(apart, axis=0) if np.isfinite(apart).any() else np.zeros(whole.shape[1])
+    beyond = apart - np.median(apart, axis=0)  # of the camera's motion all points have a part
     places = []
-    for point, stored, track, beyond in zip(tracked.points, tracked.stored, whole, apart - np.nan_to_num(usual), strict=True):
-        if stored is None:
-            continue
+    for row, track, jumps in zip(there, whole, beyond, strict=True):
+        point, stored = tracked.points[row], tracked.stored[row]
         seen = track[:, 2] > 0.5
-        seen[[frame for frame in point.marks if frame < len(seen)]] = False
-        found = [(frame, "low confidence", score) for frame, score in _unsure(track[:, 3], seen)]
-        found += _jump(beyond, seen, track[:, 2] > 0.5)
-        if stored.backward is not None:
-            found += _parting(stored.backward / shorter, seen, [frame for frame, _, _ in point.clicks])
+        open_to_doubt = seen.copy()
+        open_to_doubt[[frame for frame in point.marks if frame < len(seen)]] = False
+        found = _unsure(track[:, 3], open_to_doubt) + _jump(jumps, open_to_doubt, seen)
+        if stored is not None and stored.backward is not None:
+            found += _parting(stored.backward / shorter, open_to_doubt, [frame for frame, _, _ in point.clicks])
         places += [{"point": point.id, "frame": frame, "reason": why, "score": round(score, 4)} for frame, why, score in found]
     places.sort(key=lambda place: -place["score"])
     return places[:MOST]
@@ -62,18 +62,21 @@ def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
     return out
 
 
-def _unsure(confidence: Float[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]) -> list[tuple[int, float]]:
+_Place = tuple[int, str, float]
+"""Frame, reason, score."""
+
+
+def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Place]:
     """The least sure frame of each stretch of doubtful ones, and its score: 1 where it only just counts as seen."""
-    doubtful = seen & (confidence < UNSURE)
+    doubtful = open_to_doubt & (confidence < UNSURE)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], doubtful, [False]]).astype(np.int8)))
     lowest = [int(first + confidence[first:end].argmin()) for first, end in edges.reshape(-1, 2).tolist()]
-    found = [(frame, float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1))) for frame in lowest]
-    return sorted(found, key=lambda each: -each[1])[:_RUNS]
+    scores = [float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1)) for frame in lowest]
+    found = [(frame, "low confidence", score) for frame, score in zip(lowest, scores, strict=True)]
+    return sorted(found, key=lambda each: -each[2])[:_RUNS]
 
 
-def _jump(
-    beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]
-) -> list[tuple[int, str, float]]:
+def _jump(beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]) -> list[_Place]:
     both = open_to_doubt & seen & np.concatenate([[False], seen[:-1]])
     if not both.any():
         return []
@@ -82,9 +85,7 @@ def _jump(
     return [(frame, "jump", min(float(values[frame]) / _WORST, 1.0))] if values[frame] > JUMP else []
 
 
-def _parting(
-    apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicked: list[int]
-) -> list[tuple[int, str, float]]:
+def _parting(apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicked: list[int]) -> list[_Place]:
     """Where the two ways part, after the last click and before the first one."""
     found, number = [], np.arange(len(apart))
     far = open_to_doubt & (np.nan_to_num(apart) > APART)

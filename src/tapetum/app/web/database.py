@@ -45,14 +45,18 @@ class Database:
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
         try:
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
             for setting in ("journal_mode = WAL", "synchronous = FULL"):
                 self._connection.execute(f"PRAGMA {setting}")
             self._migrate()
         except sqlite3.DatabaseError as error:
+            self.close()
             raise BadInput(f"{path} cannot be used ({error}); move it away, and a new one is made") from error
+        except BaseException:
+            self.close()
+            raise
 
     def _migrate(self) -> None:
         with self.transaction():

@@ -46,9 +46,13 @@ class Page:
         except BlockingIOError:
             self._only.close()
             raise BadInput(f"{folder} is served already; open that page, or end that server first") from None
-        for left in ("exports", "uploads"):
-            shutil.rmtree(self.place / left, ignore_errors=True)
-        self.database = Database(self.place / FILE)
+        try:
+            for left in ("exports", "uploads"):
+                shutil.rmtree(self.place / left, ignore_errors=True)
+            self.database = Database(self.place / FILE)
+        except BaseException:
+            self._only.close()
+            raise
         self.items, self.projects = Items(self.database, folder), Projects(self.database)
         self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
         self.frames, self.events = Frames(), Events()

@@ -78,7 +78,7 @@ class _Tracking:
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
-                with self._features() as features:
+                with self._features(tracker) as features:
                     request = _request([clicks for _, clicks in block])
                     tracks = NewPoints(part, request).track(tracker, [], self._counting(len(video)), features)
                 columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
@@ -104,7 +104,7 @@ class _Tracking:
             distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
             if ends:
                 queries = [(end, *map(float, stored[name].track[end, :2])) for name, _, end in ends]
-                with self._features() as features:
+                with self._features(tracker) as features:
                     request = PointRequest(queries)
                     back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
                 for (name, way, end), places in zip(ends, back.xy, strict=True):
@@ -122,8 +122,11 @@ class _Tracking:
         return count
 
     @contextmanager
-    def _features(self) -> "Iterator[FeatureFile]":
+    def _features(self, tracker: Any) -> "Iterator[FeatureFile | None]":
         """Features of the frames that were kept; those that are new are put beside, and take their place."""
+        if not hasattr(tracker, "correct"):  # it looks at no frames
+            yield None
+            return
         from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
         self.features.parent.mkdir(exist_ok=True)
