@@ -1,9 +1,7 @@
 """The local page, served in this process or in one of its own, and clients that know its token."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -102,7 +100,7 @@ class Process:
     def kill(self) -> None:
         """End the server as a power cut would."""
         self.client.close()
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 

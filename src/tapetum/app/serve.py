@@ -56,10 +56,10 @@ def serve(options: ServeOptions, listener: Listener) -> None:
     options.check()
     try:
         import starlette  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtra("starlette or uvicorn", "web", "tapetum serve") from error
-    from tapetum.app.web.listening import listen_at
+    from tapetum.app.web.listening import listen_at, run_server
     from tapetum.app.web.server import make_app
 
     token, listening = secrets.token_urlsafe(24), listen_at(options.host, options.port)
@@ -78,5 +78,4 @@ def serve(options: ServeOptions, listener: Listener) -> None:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         listener.line(f"http://{host}:{port}/?token={token}")
-        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
-        uvicorn.Server(config).run(sockets=[listening])
+        run_server(app, listening)

@@ -26,9 +26,10 @@ class Events:
             self._loop.call_soon_threadsafe(self._put, dump(message))
 
     def close(self) -> None:
-        """End all streams; called in the loop of the server."""
+        """End all streams; may be called from any thread, or where a signal is handled."""
         self.closed = True
-        self._put(None)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._put, None)
 
     def _put(self, text: str | None) -> None:
         for queue in list(self._listeners):

@@ -1,6 +1,7 @@
-"""The socket that the server listens at, opened before anything is served, so that a port that is taken is said in one line."""
+"""The socket that the server listens at, which is opened before anything is served, and uvicorn at work on it."""
 
 import socket
+from typing import Any
 
 from tapetum.core.errors import BadInput
 
@@ -22,3 +23,18 @@ def listen_at(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}, port {port} ({error.strerror or error}); give another --port, 0 for a free one"
         ) from error
     return opened
+
+
+def run_server(app: Any, listening: socket.socket) -> None:
+    """Serve an app until the process is interrupted; streams of events, which never end by themselves, are ended then."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            app.state.page.events.close()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=2
+    )
+    Server(config).run(sockets=[listening])
