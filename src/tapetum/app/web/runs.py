@@ -38,8 +38,7 @@ class Runs:
         Raises Refused with 404 where there is no such run.
         """
         row = self._database.row("SELECT path FROM runs WHERE id = ?", number)
-        path = None if row is None else self._folder / row["path"]
-        if path is None or path not in self._places():
+        if row is None or (path := self._folder / row["path"]) not in self._places():
             raise Refused(404, "there is no such run; reload the page")
         curves = read_curves(path / LOG) if (path / LOG).is_file() else {}
         shown = [{"name": name, **_columns(points)} for name, points in curves.items()]

@@ -31,7 +31,7 @@ def find_moments(items: Items, jobs: Jobs, place: Path, text: str = "", like: tu
     check_length(text, "the text", _LONGEST)
     if not text.strip() and like is None:
         raise Refused(400, "say what to look for: text, or item and frame")
-    table, answer = place / TABLE, {"model": MODEL}
+    table, answer = place / TABLE, dict[str, Any](model=MODEL)
     if job_files.read(place / CONTENTS) != contents_of(items.look()):
         answer["job"] = _indexing(jobs)
     if not table.is_file():

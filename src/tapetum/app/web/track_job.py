@@ -103,7 +103,7 @@ class _Tracking:
             ]
             distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
             if ends:
-                queries = [(end, *map(float, stored[name].track[end, :2])) for name, _, end in ends]
+                queries = [(float(end), *stored[name].track[end, :2].tolist()) for name, _, end in ends]
                 with self._features(tracker) as features:
                     request = PointRequest(queries)
                     back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
