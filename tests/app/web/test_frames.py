@@ -3,6 +3,9 @@
 import io
 import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from starlette.testclient import TestClient
 
 from support.files import make_image
 from support.web_page import error_of, ok, serving
+from tapetum.app.web.answers import Refused
 from tapetum.app.web.frames import Frames
 from tapetum.app.web.items import Item
 from tapetum.video import open_video, write_video
@@ -119,16 +123,16 @@ def test_what_is_kept_is_bounded_and_decoders_too(tmp_path: Path) -> None:
         item = Item(str(number), path, path.name, str(number), "video", 5, 10.0, 64, 64)
         made = [frames.jpeg(item, frame) for frame in range(5)]
         assert made == [frames.jpeg(item, frame) for frame in range(5)]
-    frames._worker.shutdown()
+    frames.pool.shutdown()
     assert sum(map(len, frames._kept.values())) <= 20_000
-    assert len(frames._videos) <= 4
+    assert len(frames._readers) <= 4
     frames.close()
 
 
 def test_frames_around_are_made_ahead(page: TestClient, item: str) -> None:
     frames = page.app.state.page.frames
     page.get(f"{item}/frames/2.jpg?width=32")
-    frames._worker.shutdown()
+    frames.pool.shutdown()
     assert {key[1] for key in frames._kept} == set(range(6))
 
 
@@ -144,3 +148,57 @@ def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
         assert items_of(client) == {}
         assert "<title>tapetum" in client.get("/").text
     (tmp_path / "new.txt").write_text("x")
+
+
+def test_many_requests_at_once_are_decoded_in_rising_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that wait for the decoder do not send it back and forth; frames made ahead wait for them."""
+    opened, free, decoded = threading.Event(), threading.Event(), []
+
+    class Slow:
+        def __init__(self, path: Path):
+            self.video = open_video(path)
+
+        def __getitem__(self, number: int) -> np.ndarray:
+            opened.set()
+            free.wait()
+            decoded.append(number)
+            return self.video[number]
+
+        def close(self) -> None:
+            self.video.close()
+
+    monkeypatch.setattr("tapetum.app.web.frames.open_video", Slow)
+    frames, item = Frames(), Item("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(frames.jpeg, item, 3)
+        opened.wait()
+        others = [pool.submit(frames.jpeg, item, number) for number in (5, 1, 4, 0)]
+        while len(frames._readers["x"]._wanted) < 4:
+            time.sleep(0.01)
+        free.set()
+        made = [each.result() for each in (first, *others)]
+    assert decoded[:5] == [3, 4, 5, 0, 1]
+    assert made[0] == Frames().jpeg(item, 3)
+    frames.close()
+
+
+def test_requests_that_wait_are_let_go_when_the_server_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *_: None)  # no thread gets to it
+    frames, item = Frames(), Item("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            frames.jpeg(item, 2)
+        except Refused as error:
+            refused.append(str(error))
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    while not (frames._readers and frames._readers["x"]._wanted):
+        time.sleep(0.01)
+    frames.close()
+    waiting.join()
+    assert refused == ["the server is ending"]
+    with pytest.raises(Refused, match="ending"):
+        frames.jpeg(item, 2)
