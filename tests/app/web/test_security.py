@@ -96,6 +96,17 @@ def test_what_lies_in_the_folder_has_no_address(page: TestClient, folder: Path) 
         error_of(page.get(path), 404)
 
 
+def test_of_the_built_page_three_files_are_served(page: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapetum.app.web.page.STATIC", folder)
+    for name, kind in (("index.html", "text/html"), ("app.js", "javascript"), ("app.css", "text/css")):
+        (folder / name).write_text(name)
+        answer = page.get(f"/{name}")
+        assert (answer.status_code, answer.text) == (200, name)
+        assert kind in answer.headers["content-type"]
+    assert page.get("/").text == "index.html"
+    error_of(page.get("/clip.mp4"), 404)
+
+
 def test_a_wrong_method_is_one_line(page: TestClient, item: str) -> None:
     error_of(page.get(f"{item}/edits"), 405)
     error_of(page.post("/api/state"), 405)

@@ -14,7 +14,7 @@ from support.web_page import edit, error_of, finished, first_item, folder_with, 
 from tapetum.app.web.check import departures
 from tapetum.app.web.exports import FORMATS
 from tapetum.app.web.track_job import seen_last
-from tapetum.app.web.tracks import TrackStore
+from tapetum.app.web.tracks import TrackStore, signature
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
@@ -105,6 +105,15 @@ def test_only_the_points_that_are_named_are_tracked(page: TestClient, item: str)
     assert track(page, item)["result"]["computed"] == 0
 
 
+def test_another_model_has_other_tracks(page: TestClient, item: str) -> None:
+    add_places(page, item)
+    track(page, item)
+    app = page.app.state.page
+    assert np.isfinite(read_tracks(page, item)[1]).all()
+    app.model = "another"
+    assert np.isnan(read_tracks(page, item)[1]).all()
+
+
 def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: str, tmp_path: Path) -> None:
     point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
     track(page, item)
@@ -193,6 +202,10 @@ def test_places_to_look_at(page: TestClient, item: str) -> None:
     edit(page, item, "hide_point", point=ids[1], frame=3)  # somebody has looked
     places = ok(page.get(f"{item}/check"))["places"]
     assert [(ids.index(place["point"]), place["frame"]) for place in places] == [(0, 4)]
+    rows[2, 2:4, 3] = 0.6, 0.55  # the less sure frame is that of the mark
+    app.store.save(tracked.item.id, {signature("static", tracked.item.content, [(0, 12, 20), (3, 12, 20)]): rows[2]})
+    places = ok(page.get(f"{item}/check"))["places"]
+    assert [(ids.index(place["point"]), place["frame"]) for place in places] == [(0, 4), (2, 2)]
 
 
 def test_nothing_is_doubtful_where_nothing_is_tracked(page: TestClient, item: str) -> None:
@@ -230,5 +243,11 @@ def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -
         app = client.app.state.page
 
         assert len(app.database.rows("SELECT backward FROM tracks")) == 4
-        assert all(len(row["backward"]) == 32 for row in app.database.rows("SELECT backward FROM tracks"))
+        for track_, backward in app.database.rows("SELECT track, backward FROM tracks"):
+            apart, seen = np.frombuffer(backward, "<f4"), np.frombuffer(track_, "<f4").reshape(-1, 4)[:, 2]
+            assert len(apart) == 8
+            last = int(np.flatnonzero(seen)[-1])
+            assert np.isfinite(apart[: last + 1]).all() == (last > 0)  # from the click to where it was last seen
+            assert np.isnan(apart[last + 1 :]).all()
+            assert apart[last] < 1 or last == 0
         assert json.dumps(ok(client.get(f"{item}/check")))

@@ -33,7 +33,8 @@ class Stored(NamedTuple):
 
 def signature(model: str, content: str, clicks: Iterable[tuple[int, float, float]]) -> str:
     """Compute what the track of a point is known by: model, content of the video, clicks (frame, x, y) with the query first."""
-    return hashlib.sha256(json.dumps([model, content, [list(click) for click in clicks]]).encode()).hexdigest()[:32]
+    numbers = [[int(frame), float(x), float(y)] for frame, x, y in clicks]
+    return hashlib.sha256(json.dumps([model, content, numbers]).encode()).hexdigest()[:32]
 
 
 class TrackStore:
