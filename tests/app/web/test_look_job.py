@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from support.files import make_image
 from support.web_page import error_of, finished, ok, serving
+from tapetum.account.ledger import Ledger
 from tapetum.app.replies import ImageReplies, ImageReply
 from tapetum.app.verb import Listener
 from tapetum.app.web import look_job, search
@@ -158,6 +159,12 @@ def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_p
     assert len(curves["loss"]["x"]) <= 2001
     assert (curves["loss"]["x"][0], curves["loss"]["x"][-1]) == (0, 5000)
     assert curves["loss"]["y"][0] == 1
+    costs = Ledger(run / "ledger.json", {}, command="test")
+    costs.add(12, 48)
+    costs.write()
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert listed["ledger"]["total"]["steps"] == 12
+    assert ok(page.get(f"/api/runs/{listed['id']}"))["ledger"] == listed["ledger"]
     (run / "ledger.json").write_text("{}")
     [damaged] = ok(page.get("/api/runs"))["runs"]
     assert "damaged" in damaged["trouble"]

@@ -4,8 +4,8 @@ Between two key frames a frame can only be reached through those before it, so w
 thread, in rising order as far as it goes:
 
     1. frames that requests wait for    the next one after the last that was decoded, else the first
-    2. frames near the last request     those after it; if requests go backward, those before it
-    3. the video around it              as much as half of the memory holds, while nobody looks at another video
+    2. frames before the last request   if requests go backward
+    3. the video after it, and before   as much as half of the memory holds, while nobody looks at another video
 """
 
 import io
@@ -131,10 +131,10 @@ class _Reader:
         """Make the frames around one, unless others are wanted."""
         total, room = self.item.frames, self._frames.room()
         with self._lock:
-            back = frame < self._asked
-            near = range(max(frame - _NEAR, 0), frame) if back else range(frame + 1, min(frame + 1 + _NEAR, total))
-            around = range(max(frame - room // 4, 0), min(frame + room * 3 // 4, total))
-            self._ahead, self._width, self._asked = chain(near, around), width, frame
+            before = range(max(frame - _NEAR, 0), frame) if frame < self._asked <= frame + _NEAR else range(0)
+            after = range(frame + 1, min(frame + room * 3 // 4, total))  # onward from where the decoder is
+            self._ahead = chain(before, after, range(max(frame - room // 4, 0), frame))
+            self._width, self._asked = width, frame
             self._begin()
 
     def close(self) -> None:
