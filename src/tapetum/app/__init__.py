@@ -30,7 +30,7 @@ from tapetum.core.lazy import lazy_attributes
 _VERBS = (
     *("account", "adapt", "answer", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect"),
     *("discover", "doctor", "embed", "evaluate", "export", "fetch_perception_test", "hip"),
-    *("ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show", "show_perception_test"),
+    *("ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "serve", "show", "show_perception_test"),
     *("study", "submit_perception_test", "tapvid3d", "track", "track_things", "train", "weights"),
 )
 

@@ -56,6 +56,7 @@ VERBS = {
         "track", "draw saved tracks on their video; a video of a benchmark as a page", "show_perception_test.COMMANDS"
     ),
     "convert": Entry("track", "turn tracks into tables of other programs, and back"),
+    "serve": Entry("track", "open a local page: place points, track them, put them right, ask models"),
     "classify": Entry("see", "say what is in images, by name"),
     "ask": Entry("see", "answer a question about images or a video"),
     "caption": Entry("see", "say in a sentence what is to be seen"),

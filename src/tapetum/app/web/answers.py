@@ -1,0 +1,107 @@
+"""Bodies of requests and answers: JSON within limits, and each error as one line of JSON with its status."""
+
+import json
+import sys
+import traceback
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tapetum.core.errors import TapetumError
+from tapetum.core.reading import parse_json
+
+JSON_BYTES = 1 << 20
+"""The most bytes of a body of JSON."""
+
+
+class Refused(TapetumError):
+    """A request that gets an error as its answer: its status, one line, and what else the page should know."""
+
+    def __init__(self, status: int, message: str, **content: Any):
+        super().__init__(message)
+        self.status, self.content = status, content
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Read the body of a request as a JSON object; an empty one is {}.
+
+    Raises Refused with 413 for more than `JSON_BYTES`, with 400 for what is no JSON object.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > JSON_BYTES:
+            raise Refused(413, f"the body has more than {JSON_BYTES:,} bytes; send less")
+    if not body:
+        return {}
+    try:
+        content = parse_json(bytes(body))
+    except (ValueError, UnicodeDecodeError):
+        raise Refused(400, "the body is no JSON; send a JSON object") from None
+    if not isinstance(content, dict):
+        raise Refused(400, f"the body is a JSON {type(content).__name__}; send an object")
+    return content
+
+
+def answer_json(content: Any, status: int = 200) -> Response:
+    """Build an answer of JSON, in which NaN and infinity are null as JSON knows neither."""
+    return JSONResponse(_finite(content), status)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if content - content == 0 else None
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def answer_error(status: int, message: str, **content: Any) -> Response:
+    """Build the answer of an error: {"error": one line} and what else is given."""
+    return answer_json({"error": " ".join(message.split()), **content}, status)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return answer_error(error.status, str(error), **error.content)
+
+
+def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return answer_error(error.status_code, str(error.detail).lower())
+
+
+def _unforeseen(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error, file=sys.stderr)
+    return answer_error(500, f"unforeseen {type(error).__name__}; the terminal of tapetum serve shows more")
+
+
+ERRORS: dict[Any, Any] = {
+    Refused: _refused,
+    TapetumError: lambda request, error: answer_error(400, str(error)),
+    HTTPException: _http_error,
+    Exception: _unforeseen,
+}
+"""What answers each class of errors."""
+
+
+def endpoint(work: Any, reads: bool = False) -> Any:
+    """Build the endpoint of a function that runs in a thread: of the request, and of its body of JSON where it `reads` that.
+
+    What it returns is sent as it is if it is a response, else as JSON.
+    """
+
+    async def answer(request: Request) -> Response:
+        more = (await read_json(request),) if reads else ()
+        content = await run_in_threadpool(work, request, *more)
+        return content if isinstance(content, Response) else answer_json(content)
+
+    return answer
+
+
+def dump(content: Any) -> str:
+    """Write JSON in one line, in which NaN and infinity are null."""
+    return json.dumps(_finite(content))

@@ -1,0 +1,65 @@
+"""Tracks as files for other programs, as `tapetum convert` and `tapetum show` write them."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse
+
+from tapetum.app.show import write_overlay
+from tapetum.app.verb import Listener
+from tapetum.app.web.answers import Refused
+from tapetum.app.web.tracks import Tracked
+from tapetum.core.files import plain_name
+from tapetum.tracks.exchange import Layout, write_tracks
+from tapetum.video import open_video
+
+FORMATS: dict[str, tuple[str, Layout | None]] = {
+    "csv": (".csv", "tapetum"),
+    "json": (".json", "tapetum"),
+    "npz": (".npz", "tapetum"),
+    "parquet": (".parquet", "tapetum"),
+    "deeplabcut": ("-dlc.csv", "dlc"),
+    "napari": ("-napari.csv", "napari"),
+    "sleap": (".h5", "sleap"),
+    "coco": ("-coco.json", "coco"),
+    "tapvid": (".pkl", "tapvid"),
+    "mp4": ("-overlay.mp4", None),
+    "gif": ("-overlay.gif", None),
+}
+"""Ending of the file of each format, and its layout; None for the video with the tracks drawn on it."""
+_NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
+
+
+def write_export(tracked: Tracked, kind: str, folder: Path) -> Path:
+    """Write the tracks of a project into a folder, in a format of `FORMATS`.
+
+    Raises Refused with 400 for another format, with 409 where points are not tracked; BadInput and MissingExtra as
+    `write_tracks` and `write_overlay`.
+    """
+    if kind not in FORMATS:
+        raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join(FORMATS)}")
+    ending, layout = FORMATS[kind]
+    tracks, path = tracked.tracks(), folder / f"{plain_name(tracked.item.path)}{ending}"
+    if kind not in _NEED_VIDEO:
+        return write_tracks(tracks, path, layout)
+    with open_video(tracked.item.path) as video:
+        if layout is None:
+            write_overlay(path, video, tracks, "tracks", Listener())
+            return path
+        return write_tracks(tracks, path, layout, video=video)
+
+
+def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
+    """Build the answer with the file as an attachment; it is made in `place`, and removed when it is sent. Raises as
+    `write_export`."""
+    place.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=place))
+    try:
+        path = write_export(tracked, kind, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    task = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return FileResponse(path, filename=path.name, content_disposition_type="attachment", background=task)

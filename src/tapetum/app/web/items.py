@@ -1,0 +1,149 @@
+"""Videos and images of a folder, each known by a random id as long as its content stays the same.
+
+    looked for   in the folder and below it, but not in hidden folders, nor where links lead out of it
+    the same     path, size and time of change are those of before; or the content is that of an item whose file is gone (moved)
+    another      the content has changed: what was tracked on the old one does not fit the new one
+
+Paths stay in the database: the page has ids alone.
+"""
+
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.web.answers import Refused
+from tapetum.app.web.database import Database
+from tapetum.core.errors import BadInput
+from tapetum.core.files import writable
+from tapetum.core.identity import fingerprint
+from tapetum.video import open_video
+from tapetum.video.folders import IMAGES, OVERLAY, TRACKS, VIDEOS, natural_key
+
+UNREADABLE = "unreadable"
+"""Kind of a file that looks like a video or an image and is none; it is not shown."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video or an image."""
+
+    id: str
+    path: Path
+    """Absolute."""
+    name: str
+    """Path below the folder, for people."""
+    content: str
+    """Fingerprint of its bytes."""
+    kind: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+    times: bytes | None = None
+    """float64: seconds of each frame, as far as tracking has settled them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Describe it for the page."""
+        return {name: getattr(self, name) for name in ("id", "name", "kind", "frames", "fps", "width", "height")}
+
+
+class Items:
+    """The files of a folder."""
+
+    def __init__(self, database: Database, folder: Path):
+        self._database, self._folder = database, folder
+        self._looking = threading.Lock()
+
+    def look(self) -> list[Item]:
+        """Look at the folder and list what can be read, by name; new files get ids."""
+        with self._looking:
+            known = {row["path"]: row for row in self._database.rows("SELECT * FROM items ORDER BY rowid")}
+            there = {path.relative_to(self._folder).as_posix(): path for path in media_below(self._folder)}
+            here = [self._known(name, path, known.get(name), known, there) for name, path in there.items()]
+        return [item for item in here if item is not None and item.kind != UNREADABLE]
+
+    def get(self, number: str) -> Item:
+        """Get an item by its id. Raises Refused with 404 where there is none, or its file is gone."""
+        row = self._database.row("SELECT * FROM items WHERE id = ?", number)
+        if row is None or row["kind"] == UNREADABLE or not (self._folder / row["path"]).is_file():
+            raise Refused(404, "there is no such item; reload the page")
+        return self._item(row)
+
+    def by_path(self, path: str | Path) -> Item | None:
+        """Find the item of a file; None where there is none."""
+        name = os.path.relpath(path, self._folder)
+        row = self._database.row("SELECT * FROM items WHERE path = ? ORDER BY rowid DESC", Path(name).as_posix())
+        return None if row is None else self._item(row)
+
+    def settle(self, number: str, frames: int, times: bytes | None) -> None:
+        """Note the true number of frames, and their times, which are known once a video was decoded to its end."""
+        with self._database.transaction():
+            self._database.rows("UPDATE items SET frames = ?, times = ? WHERE id = ?", frames, times, number)
+
+    def _item(self, row: Any) -> Item:
+        fields = {name: row[name] for name in ("id", "content", "kind", "frames", "fps", "width", "height", "times")}
+        return Item(path=self._folder / row["path"], name=writable(row["path"]), **fields)
+
+    def _known(self, name: str, path: Path, row: Any, known: dict[str, Any], there: dict[str, Path]) -> Item | None:
+        """The item of a file, which is entered if it is new; None where the file is gone meanwhile."""
+        try:
+            about = path.stat()
+            if row is not None and (row["size"], row["time"]) == (about.st_size, about.st_mtime_ns):
+                return self._item(row)
+            content = fingerprint(path)
+        except OSError:
+            return None
+        same = row if row is not None and row["content"] == content else None
+        if same is None:
+            gone = (each for each in known.values() if each["path"] not in there and each["content"] == content)
+            same = next(gone, None)
+        with self._database.transaction():
+            if same is not None:
+                self._database.rows(
+                    "UPDATE items SET path = ?, size = ?, time = ? WHERE id = ?",
+                    *(name, about.st_size, about.st_mtime_ns, same["id"]),
+                )
+                number = same["id"]
+            else:
+                self._database.rows("DELETE FROM items WHERE path = ? AND kind = ?", name, UNREADABLE)
+                self._database.rows("UPDATE items SET path = path || '?' || id WHERE path = ?", name)  # no file has that name
+                number = secrets.token_hex(8)
+                self._database.rows(
+                    "INSERT INTO items (id, path, size, time, content, kind, frames, fps, width, height) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    *(number, name, about.st_size, about.st_mtime_ns, content, *_measured(path)),
+                )
+        row = self._database.row("SELECT * FROM items WHERE id = ?", number)
+        return self._item(row)
+
+
+def _measured(path: Path) -> tuple[str, int, float, int, int]:
+    """Kind, number of frames, rate, width and height of a file."""
+    try:
+        with open_video(path) as video:
+            kind = "image" if path.suffix.lower() in IMAGES else "video"
+            return kind, len(video), float(video.rate), video.width, video.height
+    except (BadInput, OSError):
+        return UNREADABLE, 0, 0.0, 0, 0
+
+
+def media_below(folder: Path) -> list[Path]:
+    """List videos and images in a folder and below, in natural order; what is hidden, or leads out of it, is left out.
+
+    Overlays beside the tracks that they show are left out too.
+    """
+    root, found = Path(os.path.realpath(folder)), []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        for name in sorted(names, key=natural_key):
+            path = Path(place, name)
+            shown = not name.startswith(".") and path.suffix.lower() in VIDEOS | IMAGES
+            if not shown or (name == OVERLAY and TRACKS in names):
+                continue
+            real = Path(os.path.realpath(path))
+            if real.is_file() and real.is_relative_to(root):
+                found.append(path)
+    return found

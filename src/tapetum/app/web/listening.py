@@ -1,0 +1,40 @@
+"""The socket that the server listens at, which is opened before anything is served, and uvicorn at work on it."""
+
+import socket
+from typing import Any
+
+from tapetum.core.errors import BadInput
+
+_WAITING = 128
+"""Connections that may wait to be taken."""
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Open a socket that listens at an address of this machine. Raises BadInput where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen(_WAITING)
+    except OSError as error:
+        opened.close()
+        raise BadInput(
+            f"cannot listen at {host}, port {port} ({error.strerror or error}); give another --port, 0 for a free one"
+        ) from error
+    return opened
+
+
+def run_server(app: Any, listening: socket.socket) -> None:
+    """Serve an app until the process is interrupted; streams of events, which never end by themselves, are ended then."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            app.state.page.events.close()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=2
+    )
+    Server(config).run(sockets=[listening])

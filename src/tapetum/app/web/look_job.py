@@ -1,0 +1,87 @@
+"""Questions to models about one frame: what `tapetum ask`, caption, detect, segment and classify say of it."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.verb import Listener
+from tapetum.app.web.answers import Refused
+from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.items import Item, Items
+from tapetum.video import open_video
+
+VERBS = ("ask", "caption", "detect", "segment", "classify")
+_LONGEST = 10_000
+_MOST_LABELS = 1000
+_SCENES = (
+    "paligemma-nano: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
+    "photographs it can say little"
+)
+_IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, tools, vehicles, places), not people"
+_WORDS = "{}: compares the image with the labels; a share says which label fits best, not that it is right"
+
+
+def read_look(content: dict[str, Any], item: Item) -> dict[str, Any]:
+    """Check a question that was sent: verb, frame, text, labels. Raises Refused with 400 for what it cannot be."""
+    verb, frame, text = content.get("verb"), content.get("frame", 0), content.get("text", "")
+    labels = content.get("labels") or []
+    if verb not in VERBS:
+        raise Refused(400, f"there is no verb {str(verb)[:40]!r}; choose one of {', '.join(VERBS)}")
+    if type(frame) is not int or not 0 <= frame < item.frames:
+        raise Refused(400, f"frame {str(frame)[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise Refused(400, f"the text is no text of at most {_LONGEST} letters; give a shorter one")
+    if verb in ("ask", "detect", "segment") and not text.strip():
+        raise Refused(400, f"{verb} needs a text: {'a question' if verb == 'ask' else 'what to look for'}")
+    if not isinstance(labels, list) or len(labels) > _MOST_LABELS or not all(isinstance(each, str) for each in labels):
+        raise Refused(400, f"labels are no list of at most {_MOST_LABELS} texts; give such a list")
+    return {"verb": verb, "frame": frame, "text": text, "labels": [each for each in labels if each.strip()]}
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Ask the model of a job; the result is that of the verb's --json, with masks as PNGs too. Raises BadInput as the verb."""
+    database, settings = Database(folder / HIDDEN / FILE), job["settings"]
+    try:
+        item = Items(database, folder).get(job["item"])
+    finally:
+        database.close()
+    listener.status("loading the model")
+    with open_video(item.path) as video:
+        image = video[settings["frame"]]
+    if settings["verb"] == "classify":
+        return _classify(image, settings["labels"], listener)
+    replies = _replies(settings["verb"], image, settings["text"], listener)
+    content = replies.as_json()
+    content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
+    return {"result": content, "model": _SCENES}
+
+
+def _replies(verb: str, image: Any, text: str, listener: Listener) -> Any:
+    from tapetum.app import ask, caption, detect, segment
+
+    if verb == "ask":
+        return ask.ask.run(ask.AskOptions((image,), text), listener)
+    if verb == "caption":
+        return caption.caption.run(caption.CaptionOptions((image,)), listener)
+    if verb == "detect":
+        return detect.detect.run(detect.DetectOptions((image,), text), listener)
+    return segment.segment.run(segment.SegmentOptions((image,), text), listener)
+
+
+def _classify(image: Any, labels: list[str], listener: Listener) -> dict[str, Any]:
+    from tapetum.app import classify
+    from tapetum.app.word_models import installed_word_model
+
+    made = classify.classify.run(classify.ClassifyOptions((image,), labels=tuple(labels)), listener)
+    model = _WORDS.format(installed_word_model()) if labels else _IMAGENET.format(classify.DEFAULT)
+    return {"result": made.as_json(), "model": model}
+
+
+def _as_png(mask: Any) -> str:
+    """Write a mask as the address of a PNG, white where it is."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(mask).convert("L").save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"

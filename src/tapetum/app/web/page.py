@@ -1,0 +1,231 @@
+"""What the page asks of the server: each method of `Page` answers the requests to one address."""
+
+import fcntl
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+
+import tapetum
+from tapetum.app.web.answers import Refused, answer_json
+from tapetum.app.web.check import find_places
+from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.events import Events
+from tapetum.app.web.exports import export
+from tapetum.app.web.frames import Frames
+from tapetum.app.web.items import Item, Items
+from tapetum.app.web.jobs import FINAL, Jobs
+from tapetum.app.web.look_job import read_look
+from tapetum.app.web.projects import Projects
+from tapetum.app.web.runs import Runs
+from tapetum.app.web.search import find_moments
+from tapetum.app.web.tracks import Tracked, TrackStore
+from tapetum.app.web.uploads import upload
+from tapetum.core.errors import BadInput
+
+STATIC = Path(__file__).with_name("static")
+"""The built page."""
+_FILES = ("index.html", "app.js", "app.css")
+_NO_PAGE = "<!doctype html><title>tapetum</title><p>The page is not built: run npm ci and npm run build in the folder web."
+_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+class Page:
+    """What the server knows and does; each method answers requests to one address."""
+
+    def __init__(self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int):
+        self.folder, self.place = folder, folder / HIDDEN
+        self.model, self.device, self.upload_bytes = model, device, upload_bytes
+        self.place.mkdir(exist_ok=True)
+        self._only = open(self.place / "server.lock", "w")  # noqa: SIM115  # held as long as the server lives
+        try:
+            fcntl.flock(self._only, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._only.close()
+            raise BadInput(f"{folder} is served already; open that page, or end that server first") from None
+        try:
+            for left in ("exports", "uploads"):
+                shutil.rmtree(self.place / left, ignore_errors=True)
+            self.database = Database(self.place / FILE)
+        except BaseException:
+            self._only.close()
+            raise
+        self.items, self.projects = Items(self.database, folder), Projects(self.database)
+        self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
+        self.frames, self.events = Frames(), Events()
+        self._beginning = threading.Lock()
+        self.jobs = Jobs(self.place / "jobs", jobs_at_once, self._job_changed)
+
+    def close(self) -> None:
+        """Let go of all; jobs go on."""
+        self.frames.close()
+        self.database.close()
+        self._only.close()
+
+    def _job_changed(self, job: dict[str, Any]) -> None:
+        if job["kind"] == "track" and job["state"] == "done":
+            self.projects.note_tracked(job["item"], self.jobs.settings(job["id"])["revision"])
+        self.events.send(job=job)
+
+    def _item(self, request: Request) -> Item:
+        return self.items.get(request.path_params["item"])
+
+    def _tracked(self, request: Request) -> Tracked:
+        item = self._item(request)
+        return Tracked(item, self.projects.points(item), self.model, self.store)
+
+    def state(self, request: Request) -> dict[str, Any]:
+        """Describe the folder."""
+        from tapetum.app.classify import DEFAULT
+        from tapetum.app.see_settings import MODEL
+        from tapetum.app.word_models import installed_word_model, is_here
+
+        models = {
+            "track": self.model,
+            "words": installed_word_model(),
+            "classify": DEFAULT if is_here(DEFAULT) else None,
+            "answer": MODEL,
+        }
+        return {
+            "version": tapetum.__version__,
+            "folder": self.folder.name,
+            "items": [item.as_json() for item in self.items.look()],
+            "models": models,
+            "limits": {"upload_bytes": self.upload_bytes},
+        }
+
+    def frame(self, request: Request) -> Response:
+        """Answer with a frame as JPEG."""
+        item, number, width = self._item(request), request.path_params["number"], request.query_params.get("width")
+        if width is not None and not (width.isascii() and width.isdecimal() and len(width) < 7):
+            raise Refused(400, f"the width is {width[:40]!r}; give a whole number of pixels")
+        tag = f'"{item.content}-{number}-{width or "whole"}"'
+        if request.headers.get("if-none-match") == tag and number < item.frames:
+            return Response(status_code=304, headers={"ETag": tag, **_FOREVER})
+        made = self.frames.jpeg(item, number, None if width is None else int(width))
+        return Response(made, media_type="image/jpeg", headers={"ETag": tag, **_FOREVER})
+
+    def project(self, request: Request) -> dict[str, Any]:
+        """Describe the project of a video."""
+        return self._project(self._item(request))
+
+    def _project(self, item: Item) -> dict[str, Any]:
+        content, points = self.projects.read(item)
+        if points and not Tracked(item, points, self.model, self.store).missing:
+            content["tracked_revision"] = content["revision"]
+        return {**content, "job": self.jobs.latest("track", item.id)}
+
+    def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Edit the points of a video."""
+        item = self._item(request)
+        revision = self.projects.edit(item, content)
+        self.events.send(project={"item": item.id, "revision": revision})
+        return self._project(item)
+
+    def undo(self, request: Request) -> dict[str, Any]:
+        """Undo the last edit."""
+        return self._step(request, -1)
+
+    def redo(self, request: Request) -> dict[str, Any]:
+        """Redo the last edit that was undone."""
+        return self._step(request, 1)
+
+    def _step(self, request: Request, direction: int) -> dict[str, Any]:
+        item = self._item(request)
+        revision = self.projects.step(item, direction)
+        self.events.send(project={"item": item.id, "revision": revision})
+        return self._project(item)
+
+    def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Begin to track the points of a video."""
+        item = self._item(request)
+        if content.get("kind") != "track":
+            raise Refused(400, f"there are no jobs of the kind {str(content.get('kind'))[:40]!r}; give track")
+        if item.kind != "video":
+            raise Refused(400, f"{item.name} is an image; points are tracked through videos")
+        project, points = self.projects.read(item)
+        chosen = content.get("points") or list(points)
+        if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
+            raise Refused(400, "points are no list of ids; give ids of points of this video")
+        if lacking := [each for each in chosen if each not in points]:
+            raise Refused(404, f"{len(lacking)} of these points are no longer there; somebody may have deleted them")
+        if not chosen:
+            raise Refused(409, "there are no points; add some first")
+        with self._beginning:  # of two requests at the same moment one is refused
+            latest = self.jobs.latest("track", item.id)
+            if latest is not None and latest["state"] not in FINAL:
+                raise Refused(409, "this video is being tracked; wait for that, or cancel it", job=latest)
+            settings = {"revision": project["revision"], "model": self.model, "device": self.device}
+            return self.jobs.submit("track", item.id, clicks=[points[each].clicks for each in chosen], **settings)
+
+    def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Begin to ask a model about a frame."""
+        item = self._item(request)
+        return self.jobs.submit("look", item.id, **read_look(content, item))
+
+    def job(self, request: Request) -> dict[str, Any]:
+        """Describe a job, with its result if it is done."""
+        self.jobs.poll()
+        return self.jobs.get(request.path_params["job"], result=True)
+
+    def cancel(self, request: Request) -> dict[str, Any]:
+        """Cancel a job."""
+        return self.jobs.cancel(request.path_params["job"])
+
+    def tracks(self, request: Request) -> Response:
+        """Answer with the tracks of a video as numbers."""
+        tracked = self._tracked(request)
+        ids = ",".join(point.id for point in tracked.points)
+        data = tracked.array().astype("<f4", copy=False).tobytes()
+        return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
+
+    def check(self, request: Request) -> dict[str, Any]:
+        """List doubtful places of a video's tracks."""
+        return {"places": find_places(self._tracked(request))}
+
+    def export(self, request: Request) -> Response:
+        """Answer with the tracks as a file."""
+        return export(self._tracked(request), request.query_params.get("format", "csv"), self.place / "exports")
+
+    def search(self, request: Request) -> dict[str, Any]:
+        """Find moments in the folder."""
+        asked, like = request.query_params, None
+        if "item" in asked:
+            item, frame = self.items.get(asked["item"]), asked.get("frame", "0")
+            if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
+                raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
+            like = item, int(frame)
+        return find_moments(self.items, self.jobs, self.place, asked.get("text", ""), like)
+
+    def list_runs(self, request: Request) -> dict[str, Any]:
+        """List the training runs in the folder."""
+        return self.runs.list_all()
+
+    def run(self, request: Request) -> dict[str, Any]:
+        """Describe a training run."""
+        return self.runs.get(request.path_params["run"])
+
+    async def upload(self, request: Request) -> Response:
+        """Take a new file."""
+        item = await upload(request, self.folder, self.place / "uploads", self.items, self.upload_bytes)
+        self.events.send(items=True)
+        return answer_json(item.as_json())
+
+    async def listen(self, request: Request) -> Response:
+        """Answer with what changes from now on."""
+        return StreamingResponse(self.events.stream(), media_type="text/event-stream")
+
+    def file(self, request: Request) -> Response:
+        """Answer with a file of the built page; names are looked up, no path is made of them."""
+        name = request.path_params.get("name", "index.html")
+        if name not in _FILES:
+            raise Refused(404, "there is nothing here")
+        path = STATIC / name
+        if not path.is_file():
+            if name == "index.html":
+                return HTMLResponse(_NO_PAGE)
+            raise Refused(404, "the page is not built")
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,74 @@
+"""Training runs in the served folder: their ledgers, and curves of their logs."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.curves import read_curves
+from tapetum.app.ledger import FILE, LedgerOptions, ledger
+from tapetum.app.verb import Listener
+from tapetum.app.web.answers import Refused
+from tapetum.app.web.database import Database
+from tapetum.core.errors import BadInput
+from tapetum.core.files import writable
+
+LOG = "log.jsonl"
+_POINTS = 2000
+"""Of a curve that are sent, evenly; the last is always among them."""
+
+
+class Runs:
+    """Runs by random ids."""
+
+    def __init__(self, database: Database, folder: Path):
+        self._database, self._folder = database, folder
+
+    def list_all(self) -> dict[str, Any]:
+        """List the runs of the folder, with the totals of their ledgers; new ones get ids."""
+        runs = []
+        for path in self._places():
+            name = path.relative_to(self._folder).as_posix()
+            runs.append({"id": self._number(name), "name": writable(name), **self._costs(path)})
+        return {"runs": runs}
+
+    def get(self, number: str) -> dict[str, Any]:
+        """Read the ledger of a run, and the curves of its log: name, x (steps), y.
+
+        Raises Refused with 404 where there is no such run.
+        """
+        row = self._database.row("SELECT path FROM runs WHERE id = ?", number)
+        if row is None or (path := self._folder / row["path"]) not in self._places():
+            raise Refused(404, "there is no such run; reload the page")
+        curves = read_curves(path / LOG) if (path / LOG).is_file() else {}
+        shown = [{"name": name, **_columns(points)} for name, points in curves.items()]
+        return {"id": number, "name": writable(row["path"]), **self._costs(path), "curves": shown}
+
+    def _places(self) -> list[Path]:
+        root, found = Path(os.path.realpath(self._folder)), []
+        for place, folders, names in os.walk(self._folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            files = [Path(place, name) for name in (FILE, LOG) if name in names]
+            if any(Path(os.path.realpath(file)).is_relative_to(root) for file in files):
+                found.append(Path(place))
+        return found
+
+    def _number(self, name: str) -> str:
+        with self._database.transaction():
+            self._database.rows("INSERT OR IGNORE INTO runs (id, path) VALUES (?, ?)", secrets.token_hex(8), name)
+            return self._database.rows("SELECT id FROM runs WHERE path = ?", name)[0]["id"]
+
+    def _costs(self, path: Path) -> dict[str, Any]:
+        if not (path / FILE).is_file():
+            return {"ledger": None}
+        try:
+            [content] = ledger.run(LedgerOptions((path / FILE,)), Listener()).ledgers.values()
+        except BadInput as error:
+            return {"ledger": None, "trouble": str(error).replace(str(self._folder) + os.sep, "")}
+        return {"ledger": content}
+
+
+def _columns(points: list[tuple[float, float]]) -> dict[str, list[float]]:
+    every = -(-len(points) // _POINTS)
+    shown = points[::every] if (len(points) - 1) % every == 0 else [*points[::every], points[-1]]
+    return {"x": [x for x, _ in shown], "y": [y for _, y in shown]}

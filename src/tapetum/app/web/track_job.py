@@ -1,0 +1,169 @@
+"""Tracking of the points of a project, block by block: each block's tracks are saved as soon as they are there.
+
+    points with one click     tracked together, as `tapetum track` does
+    points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are
+    then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
+                              Kalal et al. 2010), which tells where it may have been lost
+
+What the network saw of the frames is kept (`systems.tap.tracking.feature_file`), so that later points cost little.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tapetum.app.cut import Cut, CutSettings, cut
+from tapetum.app.point_tasks import NewPoints
+from tapetum.app.points import PointRequest
+from tapetum.app.track_files import FEATURES_MIB
+from tapetum.app.verb import Listener, count_frames
+from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.items import Items
+from tapetum.app.web.tracks import TrackStore, signature
+from tapetum.video import open_video
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+BLOCK = 64
+"""Points that are tracked together: as many as a network works on at a time, so that no block takes longer than it need."""
+
+Clicks = Sequence[tuple[int, float, float]]
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Track the points of a job; those whose tracks are there already are left out. Raises BadInput as `tapetum.track`."""
+    place = folder / HIDDEN
+    database, settings = Database(place / FILE), job["settings"]
+    try:
+        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), settings, place, listener)
+        return {"result": tracking.track()}
+    finally:
+        database.close()
+
+
+class _Tracking:
+    def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
+        self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
+        self.model, self.device = settings["model"], settings["device"]
+        clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
+        self.wanted: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
+        self.features = place / "features" / f"{number}.bin"
+        self.passes = self.done_passes = 0
+
+    def track(self) -> dict[str, Any]:
+        from tapetum.bench.baselines import load_tracker
+
+        there = self.store.read(self.item.id, self.wanted)
+        missing = {name: clicks for name, clicks in self.wanted.items() if name not in there}
+        single = {name: clicks for name, clicks in missing.items() if len(clicks) == 1}
+        several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
+        blocks = [*_batches(single.items()), *_batches(several.items())]
+        unchecked = len(missing) + sum(stored.backward is None for stored in there.values())
+        self.passes = len(blocks) + -(-unchecked // BLOCK)
+        if not self.passes:
+            return {"points": len(self.wanted), "computed": 0, "frames": self.item.frames}
+        with open_video(self.item.path) as video:
+            self.listener.status("reading the video")
+            count_frames(video, self.item.name, self.listener)
+            part = cut(video, CutSettings())
+            times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
+            self.items.settle(self.item.id, len(video), times)
+            self.listener.status("loading the model")
+            tracker = load_tracker(self.model, self.device)
+            for block in blocks:
+                with self._features(tracker) as features:
+                    request = _request([clicks for _, clicks in block])
+                    tracks = NewPoints(part, request).track(tracker, [], self._counting(len(video)), features)
+                columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
+                whole = np.concatenate(columns, axis=2, dtype=np.float32)
+                self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
+                self.done_passes += 1
+            self._check(tracker, part)
+            frames = len(video)
+        return {"points": len(self.wanted), "computed": len(missing), "frames": frames}
+
+    def _check(self, tracker: Any, part: Cut) -> None:
+        """Track back, and save how far that is from the tracks."""
+        stored = self.store.read(self.item.id, self.wanted)
+        unchecked = [name for name, each in stored.items() if each.backward is None]
+        width, height = part.video.width, part.video.height
+        for block in _batches(unchecked):
+            ends = [
+                (name, way, end)
+                for name in block
+                for way in (1, -1)
+                if (end := seen_last(stored[name].track, self.wanted[name], way, width, height)) is not None
+            ]
+            distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
+            if ends:
+                queries = [(float(end), *stored[name].track[end, :2].tolist()) for name, _, end in ends]
+                with self._features(tracker) as features:
+                    request = PointRequest(queries)
+                    back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
+                for (name, way, end), places in zip(ends, back.xy, strict=True):
+                    begin = max(t for t, _, _ in self.wanted[name]) if way > 0 else min(t for t, _, _ in self.wanted[name])
+                    between = slice(begin, end + 1) if way > 0 else slice(end, begin + 1)
+                    apart = np.linalg.norm(places - stored[name].track[:, :2], axis=1)
+                    distances[name][between] = apart[between]
+            self.store.save_backward(self.item.id, distances)
+            self.done_passes += 1
+
+    def _counting(self, frames: int) -> Callable[[int, int | None], None]:
+        def count(done: int, total: int | None) -> None:
+            self.listener.progress("tracking", self.done_passes * frames + min(done, frames), self.passes * frames)
+
+        return count
+
+    @contextmanager
+    def _features(self, tracker: Any) -> "Iterator[FeatureFile | None]":
+        """Features of the frames that were kept; those that are new are put beside, and take their place."""
+        if not hasattr(tracker, "correct"):  # it looks at no frames
+            yield None
+            return
+        from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+        self.features.parent.mkdir(exist_ok=True)
+        there = self.features.is_file()
+        new = self.features.with_suffix(".new") if there else self.features  # killed, it has the frames that were done
+        file = FeatureFile(self.features if there else None, new, FEATURES_MIB << 20)
+        try:
+            yield file
+        finally:
+            file.close()
+            if there and new.exists():
+                os.replace(new, self.features)
+
+
+def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    rest = iter(every)
+    while batch := tuple(islice(rest, BLOCK)):
+        yield batch
+
+
+def _request(clicks: Sequence[Clicks]) -> PointRequest:
+    """Points with one click each, or with several."""
+    points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
+    if all(len(each) == 1 for each in clicks):
+        return PointRequest(points)
+    return PointRequest(points, [str(number) for number, each in enumerate(clicks) for _ in each])
+
+
+def seen_last(track: Float[np.ndarray, "t 4"], clicks: Clicks, way: int, width: int, height: int) -> int | None:
+    """Find the frame farthest from the clicks, after (1) or before (-1) all of them, in which the point is seen in the image.
+
+    >>> track = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [9, 1, 1, 1], [1, 1, 0, 0]])
+    >>> seen_last(track, [(0, 1.0, 1.0)], 1, 8, 8), seen_last(track, [(0, 1.0, 1.0)], -1, 8, 8)
+    (1, None)
+    """
+    inside = ((track[:, :2] >= 0) & (track[:, :2] <= (width, height))).all(axis=1) & (track[:, 2] > 0.5)
+    frames = np.flatnonzero(inside)
+    times = [t for t, _, _ in clicks]
+    beyond = frames[frames > max(times)] if way > 0 else frames[frames < min(times)]
+    return None if not len(beyond) else int(beyond[-1] if way > 0 else beyond[0])

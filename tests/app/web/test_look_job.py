@@ -1,0 +1,186 @@
+"""Questions about a frame, search in the folder, and runs of training."""
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from support.files import make_image
+from support.web_page import error_of, finished, ok, serving
+from tapetum.account.ledger import Ledger
+from tapetum.app.replies import ImageReplies, ImageReply
+from tapetum.app.verb import Listener
+from tapetum.app.web import look_job, search
+from tapetum.app.web.index_job import MODEL
+from tapetum.types import Answer, Boxes, Masks
+
+
+def look(page: TestClient, item: str, **content: Any) -> Any:
+    return finished(page, ok(page.post(f"{item}/look", json=content)))
+
+
+@pytest.mark.slow
+def test_a_question_is_answered(page: TestClient, item: str) -> None:
+    job = look(page, item, verb="ask", frame=3, text="how many cubes are there?")
+    assert (job["state"], job["kind"]) == ("done", "look")
+    [image] = job["result"]["images"]
+    assert (image["width"], image["height"], image["frames"]) == (64, 48, 1)
+    assert "paligemma-nano" in job["model"]
+    assert job["result"]["masks"] == []
+
+
+def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient, item: str, folder: Path) -> None:
+    mask = np.zeros((1, 48, 64), bool)
+    mask[0, 10:20, 5:30] = True
+    seen = []
+
+    def replies(verb: str, image: np.ndarray, text: str, listener: Listener) -> ImageReplies:
+        seen.append((verb, image.shape, text))
+        reply = ImageReply(
+            path="image-0",
+            prompt="segment box",
+            width=64,
+            height=48,
+            frames=1,
+            frame=None,
+            answer=Answer(text="", score=0.5),
+            ended=True,
+            boxes=Boxes(xyxy=np.array([[5.0, 10, 30, 20]]), labels=["box"], scores=np.array([0.5])),
+            masks=Masks(masks=mask, labels=["box"], scores=np.array([0.5])),
+            malformed=0,
+        )
+        return ImageReplies(images=(reply,), regions=True)
+
+    monkeypatch.setattr(look_job, "_replies", replies)
+    job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}
+    made = json.loads(json.dumps(look_job.work(job, folder, Listener())))
+    assert seen == [("segment", (48, 64, 3), "box")]
+    [drawn] = made["result"]["masks"]
+    with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))) as image:
+        np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
+    [reply] = made["result"]["images"]
+    assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"verb": "track", "frame": 0},
+        {"verb": "ask", "frame": 0},
+        {"verb": "ask", "frame": 0, "text": "  "},
+        {"verb": "detect", "frame": 6, "text": "x"},
+        {"verb": "detect", "frame": "0", "text": "x"},
+        {"verb": "segment", "frame": 0, "text": 5},
+        {"verb": "ask", "frame": 0, "text": "x" * 10_001},
+        {"verb": "classify", "frame": 0, "labels": "cat"},
+        {"verb": "classify", "frame": 0, "labels": [1]},
+        {"verb": "classify", "frame": 0, "labels": ["x"] * 1001},
+    ],
+)
+def test_what_is_no_question(page: TestClient, item: str, content: dict[str, Any]) -> None:
+    error_of(page.post(f"{item}/look", json=content), 400)
+    assert not page.app.state.page.jobs.busy()
+
+
+@pytest.mark.slow
+def test_moments_are_found_in_an_index_that_a_job_makes(page: TestClient, item: str, folder: Path) -> None:
+    make_image(folder / "a.png", (250, 200, 40), (64, 48))
+    answer = page.get("/api/search?text=a box")
+    assert "being made" in error_of(answer, 409)
+    assert page.get("/api/search?text=a box").json()["job"]["id"] == answer.json()["job"]["id"]
+    job = finished(page, answer.json()["job"])
+    assert (job["state"], job["result"]["files"]) == ("done", 2)
+    found = ok(page.get("/api/search?text=a box"))
+    assert found["model"] == MODEL
+    assert "job" not in found
+    ids = {each["id"]: each for each in ok(page.get("/api/state"))["items"]}
+    assert {row["item"] for row in found["results"]} == set(ids)
+    assert [row["cosine"] for row in found["results"]] == sorted((row["cosine"] for row in found["results"]), reverse=True)
+    for row in found["results"]:
+        assert 0 <= row["frame"] < ids[row["item"]]["frames"]
+    like = ok(page.get(f"/api/search?item={item.rsplit('/', 1)[1]}&frame=2"))["results"]
+    assert like[0]["item"] == item.rsplit("/", 1)[1]
+    assert like[0]["cosine"] > like[1]["cosine"]
+    (folder / "a.png").unlink()
+    renewed = ok(page.get("/api/search?text=a box"))
+    assert len(renewed["results"]) == 2
+    assert finished(page, renewed["job"])["state"] == "done"
+    assert len(ok(page.get("/api/search?text=a box"))["results"]) == 1
+
+
+def test_searches_that_cannot_be(page: TestClient, item: str) -> None:
+    number = item.rsplit("/", 1)[1]
+    error_of(page.get("/api/search"), 400)
+    error_of(page.get("/api/search?text=%20"), 400)
+    error_of(page.get(f"/api/search?text={'x' * 1001}"), 400)
+    error_of(page.get("/api/search?item=gone&frame=0"), 404)
+    for frame in ("6", "-1", "x", "9" * 20):
+        error_of(page.get(f"/api/search?item={number}&frame={frame}"), 400)
+    assert not page.app.state.page.jobs.busy()
+
+
+def test_an_image_in_an_index_has_one_frame(page: TestClient, item: str, folder: Path) -> None:
+    make_image(folder / "a.png", (1, 2, 3))
+    page.get("/api/state")
+    items = page.app.state.page.items
+    image, video = items.by_path(folder / "a.png"), items.by_path(folder / "clip.mp4")
+    assert search._as_json(items, str(folder / "a.png"), None, None, 0.5) == {
+        "item": image.id, "start_s": None, "stop_s": None, "frame": 0, "cosine": 0.5,
+    }  # fmt: skip
+    assert search._as_json(items, str(folder / "clip.mp4"), 0.2, 0.4, 0.5)["frame"] == 3
+    assert search._as_json(items, str(folder / "clip.mp4"), 5.0, 9.0, 0.5)["frame"] == video.frames - 1
+    assert search._as_json(items, str(folder / "gone.mp4"), 5.0, 9.0, 0.5) is None
+
+
+def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_path: Path) -> None:
+    run = folder / "runs" / "first"
+    run.mkdir(parents=True)
+    record = {"metrics": {"error": 2.0}, "grad_norm": 1.0, "lr": 0.1}
+    lines = [json.dumps({"step": step, "loss": 1 / (1 + step), **record}) for step in range(5001)]
+    (run / "log.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / ".hidden").mkdir()
+    shutil.copy(run / "log.jsonl", folder / ".hidden" / "log.jsonl")
+    (tmp_path / "log.jsonl").write_text(lines[0])
+    (folder / "outside").mkdir()
+    (folder / "outside" / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert (listed["name"], listed["ledger"]) == ("runs/first", None)
+    shown = ok(page.get(f"/api/runs/{listed['id']}"))
+    curves = {each["name"]: each for each in shown["curves"]}
+    assert set(curves) == {"loss", "error", "length of the gradient", "learning rate"}
+    assert len(curves["loss"]["x"]) <= 2001
+    assert (curves["loss"]["x"][0], curves["loss"]["x"][-1]) == (0, 5000)
+    assert curves["loss"]["y"][0] == 1
+    costs = Ledger(run / "ledger.json", {}, command="test")
+    costs.add(12, 48)
+    costs.write()
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert listed["ledger"]["total"]["steps"] == 12
+    assert ok(page.get(f"/api/runs/{listed['id']}"))["ledger"] == listed["ledger"]
+    (run / "ledger.json").write_text("{}")
+    [damaged] = ok(page.get("/api/runs"))["runs"]
+    assert "damaged" in damaged["trouble"]
+    assert str(folder) not in damaged["trouble"]
+    (run / "log.jsonl").write_text("no log")
+    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
+    shutil.rmtree(run)
+    error_of(page.get(f"/api/runs/{listed['id']}"), 404)
+    error_of(page.get("/api/runs/x"), 404)
+
+
+def test_runs_keep_their_ids(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "log.jsonl").write_text("")
+    numbers = []
+    for _ in range(2):
+        with serving(folder) as client:
+            numbers += [each["id"] for each in ok(client.get("/api/runs"))["runs"]]
+    assert numbers[0] == numbers[1]
