@@ -252,7 +252,7 @@ async function answer(request, response, url) {
     changed(item.id);
     return send(shown(project));
   }
-  if (what === "jobs") return send(body.kind === "index" ? begin("index", null, 6, () => void (indexed = true)) : beginTracking(item));
+  if (what === "jobs") return send(beginTracking(item));
   if (what === "look") return send(look(item, body));
   if (what === "check") return send({ places: places(item) });
   if (what === "tracks.bin") {

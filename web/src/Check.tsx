@@ -22,13 +22,13 @@ export function Check() {
       </div>
       {places.length === 0 && <p class="soft small">Doubtful places are listed here once points are tracked.</p>}
       <ol tabIndex={places.length > 5 ? 0 : undefined} aria-label="Doubtful places">
-        {places.slice(0, MOST).map((place, k) => (
+        {places.slice(0, MOST).map((place) => (
           <li key={`${place.point}/${place.frame}/${place.reason}`}>
             <button
               type="button"
               class="quiet place"
               aria-current={place.frame === frame && place.point === selected ? "true" : undefined}
-              onClick={() => goTo(k)}
+              onClick={() => goTo(place)}
             >
               <span class="name">{names.get(place.point) ?? "a point"}</span>
               <span class="soft">{`frame ${place.frame}`}</span>

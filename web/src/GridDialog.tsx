@@ -52,7 +52,7 @@ export function GridDialog() {
             Add
           </button>
           <button type="button" onClick={close}>
-            Leave it
+            Cancel
           </button>
         </div>
       </form>

@@ -14,7 +14,12 @@ export function Help() {
   }, [open]);
   return (
     <dialog ref={dialog} onClose={() => (state.helping.value = false)} aria-labelledby="help-title">
-      <h2 id="help-title">Keys</h2>
+      <div class="dialog-head">
+        <h2 id="help-title">Keys</h2>
+        <button type="button" onClick={() => (state.helping.value = false)}>
+          Close
+        </button>
+      </div>
       <dl class="keys">
         {KEYS.map(([key, what]) => (
           <div key={key}>
@@ -30,12 +35,7 @@ export function Help() {
       <p class="soft">
         A square is a mark that somebody made, a disc is tracked, a ring is hidden; a dashed edge means that the model is unsure.
       </p>
-      <div class="row">
-        <button type="button" class="primary" onClick={() => (state.helping.value = false)}>
-          Close
-        </button>
-        <span class="soft">{version ? `tapetum ${version}` : ""}</span>
-      </div>
+      {version && <p class="soft small">{`tapetum ${version}`}</p>}
     </dialog>
   );
 }

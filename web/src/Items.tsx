@@ -93,13 +93,17 @@ export function Items() {
 
 function describe(each: Item): string {
   const size = `${each.width} × ${each.height}`;
-  return each.kind === "image" ? size : `${size}, ${formatTime(each.frames / (each.fps || 25))}`;
+  return each.kind === "image" ? size : `${size}, ${formatLength(each.frames / (each.fps || 25))}`;
 }
 
 export function formatTime(seconds: number): string {
   const whole = Math.max(0, seconds);
   const minutes = Math.floor(whole / 60);
   return `${minutes}:${(whole % 60).toFixed(2).padStart(5, "0")}`;
+}
+
+function formatLength(seconds: number): string {
+  return seconds < 60 ? `${seconds.toFixed(1)} s` : formatTime(seconds).replace(/\.\d+$/, "");
 }
 
 function formatBytes(count: number): string {

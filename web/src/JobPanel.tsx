@@ -11,6 +11,7 @@ export function JobPanel() {
   const job = project?.job ?? null;
   const busy = isBusy(job);
   const points = project?.points.length ?? 0;
+  const image = useCell(state.item)?.kind === "image";
   const current = points > 0 && project?.tracked_revision === project?.revision;
   return (
     <section class="panel" aria-label="Tracking">
@@ -18,7 +19,7 @@ export function JobPanel() {
         <button
           type="button"
           class="primary"
-          disabled={!points || busy || current}
+          disabled={!points || busy || current || image}
           onClick={() => track()}
           aria-keyshortcuts="t"
         >
@@ -32,7 +33,7 @@ export function JobPanel() {
       </div>
       {busy && job && <JobProgress job={job} />}
       <p class="soft" role="status" data-state={job?.state ?? "none"}>
-        {describe(job, points, current)}
+        {image ? "Points are tracked through videos; this is an image." : describe(job, points, current)}
       </p>
       {points > 0 && <p class="soft small">{modelLine(app?.models.track)}</p>}
     </section>

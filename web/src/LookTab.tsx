@@ -93,7 +93,7 @@ function Result() {
       {result && (
         <>
           {result.classes.length > 0 && (
-            <table>
+            <table class="classes">
               <tbody>
                 {result.classes.slice(0, 10).map((each) => (
                   <tr key={each.name}>

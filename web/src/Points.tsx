@@ -81,13 +81,13 @@ function Row({ point, chosen }: { point: Point; chosen: boolean }) {
         type="button"
         class="quiet"
         title="Go to the frame where it was put"
-        aria-label={`Go to the first mark of ${point.name}`}
         onClick={() => {
           state.selected.value = point.id;
           state.seek(point.queries[0]?.frame ?? 0);
         }}
       >
-        {corrections > 0 ? `${point.queries[0]?.frame ?? 0} +${corrections}` : (point.queries[0]?.frame ?? 0)}
+        {`frame ${point.queries[0]?.frame ?? 0}${corrections > 0 ? ` +${corrections}` : ""}`}
+        <span class="sr">{` of ${point.name}`}</span>
       </button>
     </li>
   );

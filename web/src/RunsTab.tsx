@@ -64,7 +64,7 @@ export function RunsTab() {
                     </td>
                   ))
                 ) : (
-                  <td colSpan={COLUMNS.length} class="soft">
+                  <td colSpan={COLUMNS.length} class="soft trouble">
                     {run.trouble ?? "It has no ledger."}
                   </td>
                 )}
@@ -109,8 +109,8 @@ function Plot({ curve }: { curve: Curve }) {
 }
 
 export function short(value: number | null | undefined): string {
-  return value === null || value === undefined || !Number.isFinite(value) ? "–" : Number(value.toPrecision(3)).toLocaleString("en", {
-    maximumSignificantDigits: 3,
-    notation: Math.abs(value) >= 1e6 || (value !== 0 && Math.abs(value) < 1e-3) ? "scientific" : "standard",
-  });
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e6 || (size !== 0 && size < 1e-3)) return value.toExponential(1);
+  return value.toLocaleString("en", { maximumSignificantDigits: 3 });
 }

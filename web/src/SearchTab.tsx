@@ -1,7 +1,7 @@
 /** Moments of the folder by words, or by what a frame shows. */
 import { useState } from "preact/hooks";
 import { cancel, isBusy } from "./actions";
-import { ApiError, get, post } from "./api";
+import { ApiError, get } from "./api";
 import { useCell } from "./cell";
 import { frameUrl } from "./frames";
 import { formatTime } from "./Items";
@@ -44,7 +44,8 @@ export function SearchTab() {
       answer = { job: begun };
     }
     if (!answer.job || !again) return answer;
-    setSaid("Reading the folder for the first search");
+    setFound(answer.results ? answer : null); // of an index that is older than the folder
+    setSaid("The index of the folder is being built");
     setJob(answer.job);
     const end = await finished(answer.job.id, setJob);
     if (end.state !== "done") throw new Error(end.message || "The index of the folder was not made.");
@@ -79,9 +80,6 @@ export function SearchTab() {
         >
           {item ? `Like frame ${frame} of ${item.name}` : "Like this frame"}
         </button>
-        <button type="button" class="quiet" disabled={isBusy(job)} onClick={() => state.attempt(() => index(setJob, setSaid))}>
-          Read the folder anew
-        </button>
       </form>
       <p class="soft" role="status">
         {said}
@@ -111,7 +109,7 @@ export function SearchTab() {
               >
                 <img src={frameUrl(source, each.frame, 320)} alt="" loading="lazy" />
                 <span class="name">{source.name}</span>
-                <span class="soft">{`${time} ${each.cosine.toFixed(2)}`}</span>
+                <span class="soft">{[time, `cosine ${each.cosine.toFixed(2)}`].filter(Boolean).join(", ")}</span>
               </button>
             </li>
           );
@@ -120,16 +118,4 @@ export function SearchTab() {
       <p class="soft small">{modelLine(found?.model ?? app?.models.words)}</p>
     </section>
   );
-}
-
-async function index(setJob: (job: Job | null) => void, setSaid: (text: string) => void): Promise<void> {
-  const id = state.item.value?.id ?? state.app.value?.items[0]?.id;
-  if (!id) throw new Error("The folder has no videos to read.");
-  const begun = await post<Job>(state.path(id, "jobs"), { kind: "index" });
-  setJob(begun);
-  setSaid("Reading the folder");
-  const end = await finished(begun.id, setJob);
-  setJob(null);
-  setSaid(end.state === "done" ? "The folder is read." : "");
-  if (end.state === "failed") throw new Error(end.message || "The index of the folder was not made.");
 }

@@ -79,8 +79,8 @@ export function SpaceTab() {
   return (
     <section class="centre" aria-label="Tracks in space">
       <p class="note">
-        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in metres, give tapetum
-        track the option --depth.
+        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space, use tapetum
+        track --3d.
       </p>
       <div class="stage">
         <canvas
@@ -97,7 +97,7 @@ export function SpaceTab() {
       </div>
       <div class="bar">
         <button type="button" onClick={reset}>
-          As at first
+          Reset view
         </button>
         <span class="soft">Drag or use the arrow keys to turn, the wheel or + and − to zoom</span>
       </div>

@@ -40,11 +40,11 @@ export function Timeline() {
       scroller.removeEventListener("scroll", soon);
       end();
     };
-  }, [points > 0, item]);
+  }, [item]);
   useEffect(() => {
     if (spacer.current) spacer.current.style.height = `${points * ROW}px`;
   }, [points]);
-  if (!points || item.frames < 2) return null;
+  if (item.frames < 2) return null;
 
   const seek = (event: PointerEvent) => {
     const area = ref.current!.getBoundingClientRect();
@@ -68,6 +68,7 @@ export function Timeline() {
         onPointerMove={(event) => event.buttons === 1 && seek(event)}
       />
       <div ref={spacer} />
+      {points === 0 && <p class="soft">Each point gets a line here: where it is seen, and how sure the model is.</p>}
     </div>
   );
 }

@@ -8,7 +8,6 @@ import { JobPanel } from "./JobPanel";
 import { Points } from "./Points";
 import * as state from "./state";
 import { Timeline } from "./Timeline";
-import { FIT, view } from "./view";
 import { Viewer } from "./Viewer";
 
 export function TrackTab() {
@@ -35,7 +34,6 @@ export function TrackTab() {
 function Tools() {
   const tool = useCell(state.tool);
   const project = useCell(state.project);
-  const zoom = useCell(view).zoom;
   const at = useCell(state.crosshair);
   return (
     <div class="bar" role="toolbar" aria-label="Tools">
@@ -67,11 +65,6 @@ function Tools() {
             ? "Draw a box for the grid"
             : "Click to add a point, drag one to correct it"}
       </span>
-      {zoom > 1 && (
-        <button type="button" onClick={() => (view.value = FIT)} aria-keyshortcuts="0">
-          {`${Math.round(100 * zoom)} %, fit`}
-        </button>
-      )}
     </div>
   );
 }

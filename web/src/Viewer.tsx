@@ -7,7 +7,7 @@ import { frameImage, isHere, onFrame, widthFor } from "./frames";
 import { lookResult } from "./look";
 import * as state from "./state";
 import { placeOf } from "./tracks";
-import { panBy, toVideo, transformOf, view, zoomAt } from "./view";
+import { FIT, panBy, toVideo, transformOf, view, zoomAt } from "./view";
 
 const NEAR = 12;
 const STILL = 4;
@@ -213,6 +213,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
   const ref = useRef<HTMLCanvasElement>(null);
   const item = useCell(state.item);
   const tool = useCell(state.tool);
+  const zoom = useCell(view).zoom;
   const points = useCell(state.project)?.points.length ?? 0;
   useEffect(() => {
     const canvas = ref.current!;
@@ -249,6 +250,11 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
         aria-roledescription="frame"
         aria-label={about}
       />
+      {zoom > 1 && (
+        <button type="button" class="fit" onClick={() => (view.value = FIT)} aria-keyshortcuts="0">
+          {`${Math.round(100 * zoom)} %, fit`}
+        </button>
+      )}
     </div>
   );
 }

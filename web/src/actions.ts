@@ -1,7 +1,7 @@
 /** What the page asks the server to do. Edits go one after the other, so that answers come in their order. */
 import { post, request } from "./api";
 import { attempt, fail, frame, item, noteJob, path, places, project, seek, selected, setProject } from "./state";
-import type { Edit, Job, Project } from "./types";
+import type { Edit, Job, Place, Project } from "./types";
 
 let queue: Promise<unknown> = Promise.resolve();
 
@@ -64,20 +64,26 @@ export function isBusy(job: Job | null | undefined): boolean {
   return job?.state === "waiting" || job?.state === "running";
 }
 
-let visited = -1;
+/** Places that somebody went to, of the item that is open. */
+const visited = new Set<string>();
+item.watch(() => visited.clear());
 
-/** Go to the next place to look at, the most doubtful first. */
+const keyOf = (place: Place): string => `${place.point}/${place.frame}`;
+
+/** Go to the most doubtful place that nobody went to yet; after the last one, to the first again. */
 export function nextPlace(): void {
   const list = places.value;
   if (!list.length) return fail(new Error("There is no place to check; track the points first."));
-  const here = list.findIndex((place) => place.frame === frame.value && place.point === selected.value);
-  visited = ((here >= 0 ? here : visited) + 1) % list.length;
-  goTo(visited);
+  let next = list.find((place) => !visited.has(keyOf(place)));
+  if (!next) {
+    visited.clear();
+    next = list[0];
+  }
+  goTo(next);
 }
 
-export function goTo(index: number): void {
-  visited = index;
-  const place = places.value[index];
+export function goTo(place: Place): void {
+  visited.add(keyOf(place));
   selected.value = place.point;
   seek(place.frame);
 }

@@ -49,7 +49,8 @@ function line(c: CanvasRenderingContext2D, xs: number[], ys: number[]): void {
 
 function smoothed(values: number[]): number[] {
   return values.map((_, k) => {
-    const near = values.slice(Math.max(0, k - WINDOW), k + WINDOW + 1);
+    const half = Math.min(WINDOW, k, values.length - 1 - k); // shorter at both ends, so that these stay where they are
+    const near = values.slice(k - half, k + half + 1);
     return near.reduce((sum, value) => sum + value, 0) / near.length;
   });
 }
