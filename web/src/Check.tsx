@@ -8,6 +8,7 @@ const MOST = 50;
 export function Check() {
   const places = useCell(state.places);
   const points = useCell(state.project)?.points ?? [];
+  const tracked = useCell(state.tracks).rows.size > 0;
   const frame = useCell(state.frame);
   const selected = useCell(state.selected);
   const names = new Map(points.map((point) => [point.id, point.name]));
@@ -20,7 +21,11 @@ export function Check() {
           Next
         </button>
       </div>
-      {places.length === 0 && <p class="soft small">Doubtful places are listed here once points are tracked.</p>}
+      {places.length === 0 && (
+        <p class="soft small">
+          {tracked ? "No place is doubtful." : "Doubtful places are listed here once points are tracked."}
+        </p>
+      )}
       <ol tabIndex={places.length > 5 ? 0 : undefined} aria-label="Doubtful places">
         {places.slice(0, MOST).map((place) => (
           <li key={`${place.point}/${place.frame}/${place.reason}`}>

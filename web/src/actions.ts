@@ -25,9 +25,15 @@ export const redo = (): Promise<Project | undefined> => send("redo");
 
 export async function addPoint(x: number, y: number): Promise<void> {
   const before = new Set(project.value?.points.map((point) => point.id));
-  const answer = await edit({ type: "add_point", frame: frame.value, x, y });
+  const answer = await edit({ type: "add_point", frame: frame.value, x, y, name: freeName() });
   const added = answer?.points.find((point) => !before.has(point.id));
   if (added) selected.value = added.id;
+}
+
+/** The first "point N" beyond all that there are, so that names stay when points are deleted. */
+function freeName(): string {
+  const numbers = project.value?.points.map((point) => Number(/^point (\d+)$/.exec(point.name)?.[1] ?? 0)) ?? [];
+  return `point ${Math.max(0, ...numbers) + 1}`;
 }
 
 export function hideSelected(): void {

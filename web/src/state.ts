@@ -81,7 +81,8 @@ export async function loadProject(): Promise<void> {
 
 export function setProject(next: Project): void {
   const before = project.value;
-  project.value = next;
+  const points = next.points.map((point, k) => (point.name ? point : { ...point, name: `point ${k + 1}` }));
+  project.value = { ...next, points };
   if (next.job) noteJob(next.job);
   if (selected.value && !next.points.some((point) => point.id === selected.value)) selected.value = null;
   if (before?.revision !== next.revision || before?.tracked_revision !== next.tracked_revision) refreshTracks();
