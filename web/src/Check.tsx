@@ -8,7 +8,7 @@ const MOST = 50;
 export function Check() {
   const places = useCell(state.places);
   const points = useCell(state.project)?.points ?? [];
-  const tracked = useCell(state.tracks).rows.size > 0;
+  const tracked = useCell(state.project)?.tracked_revision != null;
   const frame = useCell(state.frame);
   const selected = useCell(state.selected);
   const names = new Map(points.map((point) => [point.id, point.name]));

@@ -20,7 +20,8 @@ const FORMATS: [string, string][] = [
 
 export function Export() {
   const item = useCell(state.item);
-  const tracked = useCell(state.tracks).rows.size > 0;
+  const project = useCell(state.project);
+  const tracked = project?.tracked_revision != null && project.points.length > 0;
   const [busy, setBusy] = useState("");
   const [format, setFormat] = useState("csv");
   if (!item || !tracked) return null;

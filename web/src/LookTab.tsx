@@ -83,10 +83,11 @@ function Result() {
   const result = useCell(lookResult);
   const item = useCell(state.item);
   const frame = useCell(state.frame);
-  const said = look && isBusy(look.job) ? "The model is at work." : result ? summary(result) : "";
+  const busy = isBusy(look?.job);
+  const said = busy ? "The model is at work." : result ? summary(result) : "";
   const elsewhere = result && (result.item !== item?.id || result.frame !== frame);
   return (
-    <section class={result ? "panel result" : "panel result none"} aria-label="Answer">
+    <section class={result || busy ? "panel result" : "panel result none"} aria-label="Answer">
       <p role="status" class={result?.text && !result.boxes.length ? "answer" : "soft"}>
         {said}
       </p>
