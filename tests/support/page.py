@@ -132,7 +132,8 @@ class Tab:
         """Track the points; gives what tracks.bin has, (points, frames, 4)."""
         self.press("t")
         self.says("All points are tracked.")
-        self.page.locator("[aria-label=Export]").wait_for()
+        count = self.rows().count()
+        self.page.get_by_role("img", name=f"Time line of {count} points, of which {count} are tracked").wait_for()
         script = "path => fetch(path).then(a => a.arrayBuffer()).then(b => JSON.stringify(Array.from(new Float32Array(b))))"
         numbers = json.loads(self.page.evaluate(script, f"/api/items/{self.item['id']}/tracks.bin"))
-        return np.array(numbers, float).reshape(self.rows().count(), self.item["frames"], 4)
+        return np.array(numbers, float).reshape(count, self.item["frames"], 4)

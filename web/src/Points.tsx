@@ -14,6 +14,9 @@ export function Points() {
   const [filter, setFilter] = useState("");
   const list = useRef<HTMLUListElement>(null);
   const found = points.filter((point) => point.name.toLowerCase().includes(filter.toLowerCase()));
+  const listed = found.slice(0, MOST);
+  const chosen = found.find((point) => point.id === selected);
+  if (chosen && !listed.includes(chosen)) listed.unshift(chosen);
   useEffect(() => {
     const row = list.current?.querySelector("[aria-current=true]");
     row?.scrollIntoView({ block: "nearest" });
@@ -31,7 +34,7 @@ export function Points() {
         />
       )}
       <ul ref={list} tabIndex={found.length > 5 ? 0 : undefined} aria-label="List of points">
-        {found.slice(0, MOST).map((point) => (
+        {listed.map((point) => (
           <Row key={point.id} point={point} chosen={point.id === selected} />
         ))}
       </ul>

@@ -3,6 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { useCell, watchAll } from "./cell";
 import * as state from "./state";
 import { color, prepare, scheme } from "./theme";
+import { trackAt } from "./tracks";
 import type { Point } from "./types";
 
 const ROW = 18;
@@ -11,7 +12,10 @@ const NAMES = 92;
 
 export function Timeline() {
   const item = useCell(state.item)!;
-  const points = useCell(state.project)?.points.length ?? 0;
+  const list = useCell(state.project)?.points ?? [];
+  const points = list.length;
+  const tracks = useCell(state.tracks);
+  const tracked = list.filter((point) => trackAt(tracks, point.id, point.queries[0]?.frame ?? 0)).length;
   const box = useRef<HTMLDivElement>(null);
   const ref = useRef<HTMLCanvasElement>(null);
   const spacer = useRef<HTMLDivElement>(null);
@@ -60,7 +64,7 @@ export function Timeline() {
       <canvas
         ref={ref}
         role="img"
-        aria-label={`Time line of ${points} points: bars where they are seen, as high as the model is sure`}
+        aria-label={`Time line of ${points} points, of which ${tracked} are tracked: bars where they are seen, as high as the model is sure`}
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
           seek(event);

@@ -7,6 +7,7 @@ import type { Transform } from "./view";
 const PATH = 20;
 const SHORT_PATH = 6;
 const MANY = 400;
+const TOO_MANY = 1500; // paths of so many points hide the image, and take longer than a frame lasts
 const DOUBTFUL = 0.5;
 
 export interface Scene {
@@ -21,11 +22,12 @@ export interface Scene {
 
 export function drawScene(c: CanvasRenderingContext2D, t: Transform, scene: Scene): void {
   const many = scene.points.length > MANY;
-  const length = many ? SHORT_PATH : PATH;
+  const length = scene.points.length > TOO_MANY ? 0 : many ? SHORT_PATH : PATH;
   for (const point of scene.points) drawPath(c, t, point, scene, length);
-  const radius = many ? 2.5 : 5;
+  const radius = many ? 2 : 5;
   const last = scene.points.find((point) => point.id === scene.selected);
-  for (const point of scene.points) if (point !== last) drawPoint(c, t, point, scene, radius);
+  const draw = many ? drawDot : drawPoint;
+  for (const point of scene.points) if (point !== last) draw(c, t, point, scene, radius);
   if (last) drawPoint(c, t, last, scene, Math.max(radius, 6));
   if (scene.crosshair) drawCrosshair(c, t, scene.crosshair);
   if (scene.box) drawBox(c, t, scene.box, "#ffffff", "");
@@ -46,6 +48,20 @@ function drawPath(c: CanvasRenderingContext2D, t: Transform, point: Point, scene
     }
     before = at;
   }
+  c.globalAlpha = 1;
+}
+
+/** One of many points: a small square, pale where it is hidden. */
+function drawDot(c: CanvasRenderingContext2D, t: Transform, point: Point, scene: Scene, radius: number): void {
+  const at = scene.dragged?.id === point.id ? { ...scene.dragged, visible: true } : placeOf(point, scene.tracks, scene.frame);
+  if (!at) return;
+  const x = t.left + at.x * t.scale - radius;
+  const y = t.top + at.y * t.scale - radius;
+  c.globalAlpha = at.visible ? 1 : 0.35;
+  c.fillStyle = "#000000";
+  c.fillRect(x - 1, y - 1, 2 * radius + 2, 2 * radius + 2);
+  c.fillStyle = point.color;
+  c.fillRect(x, y, 2 * radius, 2 * radius);
   c.globalAlpha = 1;
 }
 
