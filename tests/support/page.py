@@ -97,6 +97,14 @@ class Tab:
         left, top = (box[side] - scale * item[side] for side in ("width", "height"))
         return box["x"] + left / 2 + x * scale, box["y"] + top / 2 + y * scale
 
+    def color(self, x: float, y: float) -> str:
+        """The colour that is drawn over a pixel of the video."""
+        box = self.page.locator(".stage canvas").bounding_box()
+        x, y = self.spot(x, y)
+        script = "([x, y]) => [...document.querySelector('.stage canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
+        red, green, blue, _ = self.page.evaluate(script, [round(x - box["x"]), round(y - box["y"])])
+        return f"#{red:02x}{green:02x}{blue:02x}"
+
     def click(self, x: float, y: float) -> None:
         """Click on a pixel of the video, and wait for the point."""
         before = self.rows().count()

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readRun, runs } from "./runs.mjs";
 import { colorOf, makeFrame, makeMask, trackFrom } from "./world.mjs";
 
 const port = Number(process.argv[2] ?? 8766);
@@ -11,7 +12,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const files = process.argv[3] ?? join(here, "../../src/tapetum/app/web/static");
 const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css" };
 const policy =
-  "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'";
+  "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; " +
+  "frame-ancestors 'none'";
 const step = Number(process.env.STEP_MS ?? 120); // between two steps of a job
 
 const items = [
@@ -60,7 +62,12 @@ function edited(list, edit, item) {
   if ("point" in edit && !point) throw new Refused(404, "there is no such point; reload the page");
   const put = (x, y) => {
     const id = newId("p");
-    next.push({ id, name: edit.name ?? `point ${next.length + 1}`, color: colorOf(count), queries: [{ frame: edit.frame, x, y, hidden: false }] });
+    next.push({
+      id,
+      name: edit.name ?? `point ${next.length + 1}`,
+      color: colorOf(count),
+      queries: [{ frame: edit.frame, x, y, hidden: false }],
+    });
   };
   const mark = (query) => {
     point.queries = point.queries.filter((each) => each.frame !== query.frame).concat(query);
@@ -69,7 +76,8 @@ function edited(list, edit, item) {
   else if (edit.type === "add_grid") {
     const [x1, y1, x2, y2] = edit.box ?? [0, 0, item.width, item.height];
     for (let r = 0; r < edit.rows; r++) {
-      for (let c = 0; c < edit.columns; c++) put(x1 + ((c + 0.5) / edit.columns) * (x2 - x1), y1 + ((r + 0.5) / edit.rows) * (y2 - y1));
+      for (let c = 0; c < edit.columns; c++)
+        put(x1 + ((c + 0.5) / edit.columns) * (x2 - x1), y1 + ((r + 0.5) / edit.rows) * (y2 - y1));
     }
   } else if (edit.type === "move_point") mark({ frame: edit.frame, x: edit.x, y: edit.y, hidden: false });
   else if (edit.type === "hide_point") {
@@ -141,7 +149,18 @@ function look(item, body) {
   return begin("look", item.id, 4, () => {
     if (body.text === "fail") throw new Error("the model ran out of memory; use a smaller image");
     const { width, height } = item;
-    const row = { path: item.name, prompt: "", width, height, frames: 1, answer: "", score: 0.8, boxes: [], masks: [], malformed: 0 };
+    const row = {
+      path: item.name,
+      prompt: "",
+      width,
+      height,
+      frames: 1,
+      answer: "",
+      score: 0.8,
+      boxes: [],
+      masks: [],
+      malformed: 0,
+    };
     const model = "made-up: knows three balls and nothing else";
     if (body.verb === "classify") {
       const names = body.labels ?? ["tabby", "Egyptian cat", "lynx"];
@@ -151,11 +170,18 @@ function look(item, body) {
     if (body.verb === "ask") row.answer = "red";
     if (body.verb === "caption") row.answer = "three balls that move over a table";
     if (body.verb === "detect") {
-      row.boxes = [0.1, 0.5].map((x, k) => ({ label: body.text, score: 0.9 - 0.3 * k, box: [x * width, 0.2 * height, (x + 0.3) * width, 0.7 * height] }));
+      row.boxes = [0.1, 0.5].map((x, k) => ({
+        label: body.text,
+        score: 0.9 - 0.3 * k,
+        box: [x * width, 0.2 * height, (x + 0.3) * width, 0.7 * height],
+      }));
     }
     if (body.verb !== "segment") return { result: { images: [row], failed: [] }, model };
     row.masks = [{ label: body.text, score: 0.9, segmentation: {} }];
-    return { result: { images: [row], failed: [], masks: [`data:image/png;base64,${makeMask(width, height).toString("base64")}`] }, model };
+    return {
+      result: { images: [row], failed: [], masks: [`data:image/png;base64,${makeMask(width, height).toString("base64")}`] },
+      model,
+    };
   });
 }
 
@@ -168,26 +194,6 @@ function search(query) {
     return { item: k === 3 ? "v2" : "v1", start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine: 0.31 - 0.04 * k };
   });
   return { model: "made-up: compares colours", results: query.get("text") === "nothing" ? [] : results };
-}
-
-const total = { steps: 2000, samples: 64000, wall_seconds: 5400, cpu_seconds: 9000, flops_forward: 2e15, flops_backward: 4e15, energy_kwh: 0.31, co2_kg: 0.12 };
-const runs = [
-  { id: "r1", name: "runs/small", ledger: { total, sessions: [{}] } },
-  { id: "r2", name: "runs/a longer name of a run", ledger: { total: { ...total, steps: 300, energy_kwh: 0.00004 }, sessions: [{}] } },
-  { id: "r3", name: "runs/broken", ledger: null, trouble: "ledger.json is no ledger of a run, or is damaged; give another run" },
-];
-
-function run(id) {
-  const found = runs.find((each) => each.id === id);
-  if (!found) throw new Refused(404, "there is no such run; reload the page");
-  const x = Array.from({ length: 200 }, (_, k) => 10 * k);
-  const noise = (k) => Math.sin(k * 12.9898) * 0.5 + Math.sin(k * 78.233) * 0.5;
-  const curves = [
-    { name: "loss", x, y: x.map((_, k) => 2 * Math.exp(-k / 60) + 0.2 + 0.12 * noise(k)) },
-    { name: "learning rate", x, y: x.map((_, k) => 1e-4 * Math.min(1, k / 20) * (1 - k / 220)) },
-    { name: "average jaccard", x: [0, 500, 1000, 1500, 1990], y: [12, 31, 40, 44.5, 46] },
-  ];
-  return { ...found, curves: id === "r1" ? curves : [] };
 }
 
 async function answer(request, response, url) {
@@ -203,7 +209,12 @@ async function answer(request, response, url) {
   for await (const chunk of request) chunks.push(chunk);
   const [, kind, id, what, name] = parts;
   if (kind === "state") {
-    const models = { track: "made-up: knows where the balls go", words: "made-up", classify: "made-up", answer: "made-up: knows three balls" };
+    const models = {
+      track: "made-up: knows where the balls go",
+      words: "made-up",
+      classify: "made-up",
+      answer: "made-up: knows three balls",
+    };
     return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 } });
   }
   if (kind === "upload") {
@@ -227,7 +238,11 @@ async function answer(request, response, url) {
     return send({ ...entry.shown, ...entry.result });
   }
   if (kind === "search") return send(search(url.searchParams));
-  if (kind === "runs") return send(id ? run(id) : { runs });
+  if (kind === "runs") {
+    const found = id ? readRun(id) : { runs };
+    if (!found) throw new Refused(404, "there is no such run; reload the page");
+    return send(found);
+  }
 
   const item = items.find((each) => each.id === id);
   if (!item) throw new Refused(404, "there is no such video; reload the page");
@@ -235,7 +250,9 @@ async function answer(request, response, url) {
   const body = request.method === "POST" && chunks.length ? JSON.parse(Buffer.concat(chunks).toString()) : {};
   if (what === "frames") {
     const image = makeFrame(item, parseInt(name), Number(url.searchParams.get("width")) || item.width);
-    return response.writeHead(200, { "Content-Type": "image/png", "Cache-Control": "private, max-age=3600, immutable" }).end(image);
+    return response
+      .writeHead(200, { "Content-Type": "image/png", "Cache-Control": "private, max-age=3600, immutable" })
+      .end(image);
   }
   if (what === "project") return send(shown(project));
   if (what === "edits") {
@@ -264,8 +281,12 @@ async function answer(request, response, url) {
   if (what === "export") {
     const format = url.searchParams.get("format");
     if (format === "parquet") throw new Refused(400, "parquet needs pyarrow; install tapetum[tables]");
-    const lines = [...project.tracks].flatMap(([point, track]) => Array.from({ length: item.frames }, (_, t) => `${point},${t},${track[t * 4]},${track[t * 4 + 1]}`));
-    return response.writeHead(200, { "Content-Disposition": `attachment; filename="made.${format}"` }).end(["point,frame,x,y", ...lines].join("\n"));
+    const lines = [...project.tracks].flatMap(([point, track]) =>
+      Array.from({ length: item.frames }, (_, t) => `${point},${t},${track[t * 4]},${track[t * 4 + 1]}`),
+    );
+    return response
+      .writeHead(200, { "Content-Disposition": `attachment; filename="made.${format}"` })
+      .end(["point,frame,x,y", ...lines].join("\n"));
   }
   throw new Refused(404, "there is no such address");
 }
@@ -273,7 +294,9 @@ async function answer(request, response, url) {
 createServer((request, response) => {
   answer(request, response, new URL(request.url, "http://localhost")).catch((error) => {
     const status = error.status ?? 500;
-    response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify({ error: error.message, ...error.more }));
+    response
+      .writeHead(status, { "Content-Type": "application/json" })
+      .end(JSON.stringify({ error: error.message, ...error.more }));
   });
 }).listen(port, "127.0.0.1", function () {
   console.log(`http://127.0.0.1:${this.address().port}/`);

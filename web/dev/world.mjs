@@ -48,7 +48,11 @@ export function makeFrame(item, frame, width) {
     for (let column = 0; column < width; column++, at += 3) {
       const [x, y] = [(column + 0.5) * scale, (row + 0.5) * scale];
       const check = (Math.floor(x / 40) + Math.floor(y / 40)) % 2 ? 6 : 0;
-      let color = [176 + check - (40 * y) / item.height, 164 + check - (40 * y) / item.height, 148 + check - (30 * y) / item.height];
+      let color = [
+        176 + check - (40 * y) / item.height,
+        164 + check - (40 * y) / item.height,
+        148 + check - (30 * y) / item.height,
+      ];
       for (const { color: paint, place, radius } of balls) {
         const far = Math.hypot(x - place[0], y - place[1]) / radius;
         const shade = 1.15 - 0.5 * Math.hypot((x - place[0]) / radius + 0.4, (y - place[1]) / radius + 0.4);
@@ -78,7 +82,12 @@ function png(width, height, kind, rows) {
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
   header.set([8, kind], 8);
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", header), chunk("IDAT", deflateSync(rows, { level: 1 })), chunk("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    Buffer.from("\x89PNG\r\n\x1a\n", "latin1"),
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(rows, { level: 1 })),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
 }
 
 function chunk(name, content) {

@@ -28,7 +28,9 @@ export function Export() {
   const save = async () => {
     setBusy("Writing the file");
     const stem = item.name.replace(/\.[^.]*$/, "");
-    const done = await state.attempt(() => download(state.path(item.id, `export?format=${format}`), `${stem}.${format}`).then(() => true));
+    const done = await state.attempt(() =>
+      download(state.path(item.id, `export?format=${format}`), `${stem}.${format}`).then(() => true),
+    );
     setBusy(done ? "Saved." : "");
   };
   return (

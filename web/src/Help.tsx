@@ -33,7 +33,8 @@ export function Help() {
         ))}
       </dl>
       <p class="soft">
-        A square is a mark that somebody made, a disc is tracked, a ring is hidden; a dashed edge means that the model is unsure.
+        A square is a mark that somebody made, a disc is tracked, a ring is hidden; a dashed edge means that the model is
+        unsure.
       </p>
       {version && <p class="soft small">{`tapetum ${version}`}</p>}
     </dialog>

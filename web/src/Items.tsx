@@ -20,7 +20,8 @@ export function Items() {
     for (const file of files ?? []) {
       const made = await attempt(() => {
         const most = app?.limits.upload_bytes;
-        if (most && file.size > most) throw new Error(`${file.name} is larger than ${formatBytes(most)}, the most that is taken.`);
+        if (most && file.size > most)
+          throw new Error(`${file.name} is larger than ${formatBytes(most)}, the most that is taken.`);
         setSent(`Sending ${file.name}`);
         return upload<Item>(`/api/upload?name=${encodeURIComponent(file.name)}`, file, (share) =>
           setSent(`Sending ${file.name}, ${Math.round(100 * share)} %`),
@@ -111,5 +112,10 @@ function formatBytes(count: number): string {
 }
 
 function folderName(path: string | undefined): string {
-  return path?.replace(/[/\\]+$/, "").split(/[/\\]/).pop() || "Folder";
+  return (
+    path
+      ?.replace(/[/\\]+$/, "")
+      .split(/[/\\]/)
+      .pop() || "Folder"
+  );
 }

@@ -14,7 +14,12 @@ const VERBS: Record<Verb, { name: string; label: string; hint: string; needed: b
   caption: { name: "Caption", label: "", hint: "", needed: false },
   detect: { name: "Detect", label: "Things to find", hint: "cat ; red ball", needed: true },
   segment: { name: "Segment", label: "Thing to cut out", hint: "red ball", needed: true },
-  classify: { name: "Classify", label: "Labels, with commas between (none: those of ImageNet)", hint: "a dog, a cat", needed: false },
+  classify: {
+    name: "Classify",
+    label: "Labels, with commas between (none: those of ImageNet)",
+    hint: "a dog, a cat",
+    needed: false,
+  },
 };
 
 export function LookTab() {
@@ -88,7 +93,7 @@ function Result() {
   const elsewhere = result && (result.item !== item?.id || result.frame !== frame);
   return (
     <section class={result || busy ? "panel result" : "panel result none"} aria-label="Answer">
-      <p role="status" class={result?.text && !result.boxes.length ? "answer" : "soft"}>
+      <p role="status" class={!busy && (result?.verb === "ask" || result?.verb === "caption") ? "answer" : "soft"}>
         {said}
       </p>
       {result && (

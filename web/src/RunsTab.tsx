@@ -99,7 +99,8 @@ function Plot({ curve }: { curve: Curve }) {
     return () => sizes.disconnect();
   }, [curve, shade]);
   const last = curve.y[curve.y.length - 1];
-  const about = `${curve.name} from ${short(curve.y[0])} at step ${curve.x[0]} to ${short(last)} at step ${curve.x[curve.x.length - 1]}`;
+  const [first, final] = [curve.x[0], curve.x[curve.x.length - 1]];
+  const about = `${curve.name} from ${short(curve.y[0])} at step ${first} to ${short(last)} at step ${final}`;
   return (
     <figure>
       <figcaption>{curve.name}</figcaption>

@@ -79,8 +79,8 @@ export function SpaceTab() {
   return (
     <section class="centre" aria-label="Tracks in space">
       <p class="note">
-        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space there is{" "}
-        <code>tapetum track --3d</code>.
+        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space there
+        is <code>tapetum track --3d</code>.
       </p>
       <div class="stage">
         <canvas
@@ -117,7 +117,11 @@ function draw(canvas: HTMLCanvasElement, angles: Angles): void {
   const scale = 0.62 * Math.min(width, height) * angles.zoom;
   const [ct, st, ci, si] = [Math.cos(angles.turn), Math.sin(angles.turn), Math.cos(angles.tilt), Math.sin(angles.tilt)];
   const project: Project = (x, y, frame) => {
-    const [u, v, w] = [(x - item.width / 2) / size, (y - item.height / 2) / size, 1.6 * (frame / Math.max(1, frames - 1) - 0.5)];
+    const [u, v, w] = [
+      (x - item.width / 2) / size,
+      (y - item.height / 2) / size,
+      1.6 * (frame / Math.max(1, frames - 1) - 0.5),
+    ];
     const right = u * ct - w * st;
     const away = u * st + w * ct;
     return [width / 2 + scale * right, height / 2 + scale * (v * ci - away * si)];
@@ -154,7 +158,13 @@ function drawFrame(c: CanvasRenderingContext2D, project: Project, frame: number,
   c.strokeStyle = style;
   c.lineWidth = wide;
   c.beginPath();
-  for (const [x, y] of [[0, 0], [width, 0], [width, height], [0, height]]) c.lineTo(...project(x, y, frame));
+  for (const [x, y] of [
+    [0, 0],
+    [width, 0],
+    [width, height],
+    [0, height],
+  ])
+    c.lineTo(...project(x, y, frame));
   c.closePath();
   c.stroke();
 }

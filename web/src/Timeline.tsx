@@ -64,7 +64,7 @@ export function Timeline() {
       <canvas
         ref={ref}
         role="img"
-        aria-label={`Time line of ${points} points, of which ${tracked} are tracked: bars where they are seen, as high as the model is sure`}
+        aria-label={`Time line of ${points} points, of which ${tracked} are tracked`}
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
           seek(event);
@@ -107,8 +107,8 @@ function drawRow(c: CanvasRenderingContext2D, point: Point, y: number, step: num
   c.fillStyle = color("ink");
   c.fillText(shortened(c, point.name, NAMES - 10), 4, y + 13);
   const base = y + (ROW + BAR) / 2;
-  c.fillStyle = color("line");
-  c.fillRect(NAMES, base - 1, width - NAMES, 1);
+  c.fillStyle = color("lane");
+  c.fillRect(NAMES, base - BAR, width - NAMES, BAR);
   const { rows, data, frames: tracked } = state.tracks.value;
   const row = rows.get(point.id);
   if (row !== undefined) {

@@ -114,11 +114,19 @@ function drawLabel(c: CanvasRenderingContext2D, x: number, y: number, text: stri
 function drawCrosshair(c: CanvasRenderingContext2D, t: Transform, at: { x: number; y: number }): void {
   const x = t.left + at.x * t.scale;
   const y = t.top + at.y * t.scale;
-  for (const [width, color] of [[4, "rgba(0,0,0,0.7)"], [1.5, "#ffffff"]] as const) {
+  for (const [width, color] of [
+    [4, "rgba(0,0,0,0.7)"],
+    [1.5, "#ffffff"],
+  ] as const) {
     c.lineWidth = width;
     c.strokeStyle = color;
     c.beginPath();
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    for (const [dx, dy] of [
+      [1, 0],
+      [-1, 0],
+      [0, 1],
+      [0, -1],
+    ]) {
       c.moveTo(x + 4 * dx, y + 4 * dy);
       c.lineTo(x + 16 * dx, y + 16 * dy);
     }
@@ -126,13 +134,7 @@ function drawCrosshair(c: CanvasRenderingContext2D, t: Transform, at: { x: numbe
   }
 }
 
-export function drawBox(
-  c: CanvasRenderingContext2D,
-  t: Transform,
-  box: readonly number[],
-  color: string,
-  label: string,
-): void {
+export function drawBox(c: CanvasRenderingContext2D, t: Transform, box: readonly number[], color: string, label: string): void {
   const [x1, y1, x2, y2] = box;
   const rect = [t.left + x1 * t.scale, t.top + y1 * t.scale, (x2 - x1) * t.scale, (y2 - y1) * t.scale] as const;
   c.lineWidth = 4;

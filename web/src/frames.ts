@@ -44,7 +44,10 @@ export function frameImage(item: Item, frame: number, width: number): ImageBitma
   }
   const near = order.filter((each) => each >= 0 && each < item.frames);
   wanted = near.map((each) => ({ key: `${item.id}/${each}/${width}`, url: frameUrl(item, each, width) }));
-  drop(wanted.map((each) => each.key), width * width * (item.height / item.width));
+  drop(
+    wanted.map((each) => each.key),
+    width * width * (item.height / item.width),
+  );
   fill();
   const exact = entries.get(wanted[0]?.key)?.image;
   if (exact) return exact;
@@ -61,7 +64,8 @@ function drop(near: string[], size: number): void {
   const most = Math.max(near.length + 2, Math.floor(KEPT_PIXELS / size));
   for (const [key, entry] of entries) {
     if (needed.has(key)) continue;
-    if (!entry.image) entry.stop.abort(); // still on its way, and no longer near
+    if (!entry.image)
+      entry.stop.abort(); // still on its way, and no longer near
     else if (entries.size > most) entry.image.close();
     else continue;
     entries.delete(key);

@@ -51,10 +51,12 @@ function act(event: KeyboardEvent): boolean {
 
 type Work = (event: KeyboardEvent) => void;
 
-const stepBy = (direction: number): Work => (event) => {
-  state.playing.value = false;
-  state.seek(state.frame.value + direction * (event.shiftKey ? 10 : 1));
-};
+const stepBy =
+  (direction: number): Work =>
+  (event) => {
+    state.playing.value = false;
+    state.seek(state.frame.value + direction * (event.shiftKey ? 10 : 1));
+  };
 
 const MOVING: Record<string, Work | undefined> = {
   ArrowLeft: stepBy(-1),

@@ -28,7 +28,10 @@ export async function askModel(verb: Verb, text: string): Promise<void> {
   const at = item.value;
   if (!at) return;
   const words = text.trim();
-  const labels = words.split(",").map((each) => each.trim()).filter(Boolean);
+  const labels = words
+    .split(",")
+    .map((each) => each.trim())
+    .filter(Boolean);
   const body: Record<string, unknown> = { verb, frame: frame.value };
   if (verb === "classify") {
     if (labels.length) body.labels = labels;

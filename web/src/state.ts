@@ -118,10 +118,7 @@ async function loadTracks(): Promise<void> {
     places.value = [];
     return;
   }
-  const [response, doubts] = await Promise.all([
-    request(path(id, "tracks.bin")),
-    get<{ places: Place[] }>(path(id, "check")),
-  ]);
+  const [response, doubts] = await Promise.all([request(path(id, "tracks.bin")), get<{ places: Place[] }>(path(id, "check"))]);
   const loaded = decode(response.headers.get("X-Points") ?? "", await response.arrayBuffer());
   if (item.value?.id !== id) return;
   tracks.value = loaded;

@@ -59,6 +59,7 @@ def test_points_are_put_tracked_dragged_undone_and_exported(opened: Open) -> Non
     [query] = tab.project["points"][0]["queries"]
     assert query["frame"] == 0
     np.testing.assert_allclose((query["x"], query["y"]), (100, 50), atol=0.7)
+    assert tab.color(100, 50) == tab.project["points"][0]["color"].lower()
 
     tracks = tab.track()
     assert np.isfinite(tracks).all()
@@ -162,11 +163,12 @@ def test_a_box_makes_a_grid_and_the_wheel_zooms(made: Open) -> None:
 
 def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -> None:
     tab = made()
-    tab.click(100, 50)
-    tab.track()
+    tab.click(100, 130)
+    tracks = tab.track()
     box = tab.page.locator(".timeline canvas").bounding_box()
     tab.page.mouse.click(box["x"] + 92 + (box["width"] - 92) * 30.5 / 60, box["y"] + 9)
     tab.shown(30)
+    assert tab.color(*tracks[0, 30, :2]) == tab.project["points"][0]["color"]
     places = tab.ask(f"/api/items/{tab.item['id']}/check")["places"]
     for place in places[:2]:
         tab.press("n")
