@@ -4,8 +4,9 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { lookAt } from "./models.mjs";
 import { readRun, runs } from "./runs.mjs";
-import { colorOf, makeFrame, makeMask, trackFrom } from "./world.mjs";
+import { colorOf, makeFrame, trackFrom } from "./world.mjs";
 
 const port = Number(process.argv[2] ?? 8766);
 const here = dirname(fileURLToPath(import.meta.url));
@@ -146,43 +147,7 @@ function places(item) {
 function look(item, body) {
   const needed = { ask: "a question", detect: "what to look for", segment: "what to look for" }[body.verb];
   if (needed && !body.text) throw new Refused(400, `${body.verb} needs a text: ${needed}`);
-  return begin("look", item.id, 4, () => {
-    if (body.text === "fail") throw new Error("the model ran out of memory; use a smaller image");
-    const { width, height } = item;
-    const row = {
-      path: item.name,
-      prompt: "",
-      width,
-      height,
-      frames: 1,
-      answer: "",
-      score: 0.8,
-      boxes: [],
-      masks: [],
-      malformed: 0,
-    };
-    const model = "made-up: knows three balls and nothing else";
-    if (body.verb === "classify") {
-      const names = body.labels ?? ["tabby", "Egyptian cat", "lynx"];
-      const classes = names.map((name, k) => ({ name, number: k, probability: 0.6 / (k + 1) }));
-      return { result: { images: [{ path: item.name, classes }], failed: [] }, model };
-    }
-    if (body.verb === "ask") row.answer = "red";
-    if (body.verb === "caption") row.answer = "three balls that move over a table";
-    if (body.verb === "detect") {
-      row.boxes = [0.1, 0.5].map((x, k) => ({
-        label: body.text,
-        score: 0.9 - 0.3 * k,
-        box: [x * width, 0.2 * height, (x + 0.3) * width, 0.7 * height],
-      }));
-    }
-    if (body.verb !== "segment") return { result: { images: [row], failed: [] }, model };
-    row.masks = [{ label: body.text, score: 0.9, segmentation: {} }];
-    return {
-      result: { images: [row], failed: [], masks: [`data:image/png;base64,${makeMask(width, height).toString("base64")}`] },
-      model,
-    };
-  });
+  return begin("look", item.id, 4, () => lookAt(item, body));
 }
 
 function search(query) {

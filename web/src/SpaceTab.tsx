@@ -22,12 +22,12 @@ const KEYS: Record<string, [number, number] | undefined> = {
 
 export function SpaceTab() {
   const item = useCell(state.item);
-  const points = useCell(state.project)?.points ?? [];
-  const tracks = useCell(state.tracks);
+  const project = useCell(state.project);
+  const points = project?.points ?? [];
   const ref = useRef<HTMLCanvasElement>(null);
   const angles = useRef<Angles>({ ...START });
   const soon = useRef(() => {});
-  const ready = tracks.rows.size > 0;
+  const ready = points.length > 0 && project?.tracked_revision != null;
   useEffect(() => {
     const canvas = ref.current;
     if (!canvas) return;
@@ -79,8 +79,8 @@ export function SpaceTab() {
   return (
     <section class="centre" aria-label="Tracks in space">
       <p class="note">
-        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space there
-        is <code>tapetum track --3d</code>.
+        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space there is{" "}
+        <code>tapetum track --3d</code>.
       </p>
       <div class="stage">
         <canvas
