@@ -93,7 +93,7 @@ export function Items() {
 }
 
 function describe(each: Item): string {
-  const size = `${each.width} × ${each.height}`;
+  const size = `${each.width}\u00a0×\u00a0${each.height}`;
   return each.kind === "image" ? size : `${size}, ${formatLength(each.frames / (each.fps || 25))}`;
 }
 
@@ -104,7 +104,7 @@ export function formatTime(seconds: number): string {
 }
 
 function formatLength(seconds: number): string {
-  return seconds < 60 ? `${seconds.toFixed(1)} s` : formatTime(seconds).replace(/\.\d+$/, "");
+  return seconds < 60 ? `${seconds.toFixed(1)}\u00a0s` : formatTime(seconds).replace(/\.\d+$/, "");
 }
 
 function formatBytes(count: number): string {

@@ -108,7 +108,7 @@ function drawRow(c: CanvasRenderingContext2D, point: Point, y: number, step: num
   c.fillText(shortened(c, point.name, NAMES - 10), 4, y + 13);
   const base = y + (ROW + BAR) / 2;
   c.fillStyle = color("lane");
-  c.fillRect(NAMES, base - BAR, width - NAMES, BAR);
+  c.fillRect(NAMES, base - BAR - 1, width - NAMES, BAR + 2); // an edge for white points too
   const { rows, data, frames: tracked } = state.tracks.value;
   const row = rows.get(point.id);
   if (row !== undefined) {
