@@ -35,6 +35,11 @@ export function Items() {
     setSent("");
   };
 
+  const pick = (event: Event) => {
+    const input = event.currentTarget as HTMLInputElement;
+    void send(input.files).then(() => (input.value = "")); // so that the same file can be chosen again
+  };
+
   return (
     <nav
       class={over ? "items over" : "items"}
@@ -82,7 +87,7 @@ export function Items() {
       {app && !items.length && <p class="soft">{filter ? "No name has this in it." : "No videos here yet; drop one."}</p>}
       {items.length > MOST && <p class="soft">{`${MOST} of ${items.length} are shown; filter by name.`}</p>}
       <label class="drop">
-        <input type="file" accept="video/*,image/*" multiple onChange={(event) => send(event.currentTarget.files)} />
+        <input type="file" accept="video/*,image/*" multiple onChange={pick} />
         <span>Add a video, or drop it here</span>
       </label>
       <p class="soft" role="status">

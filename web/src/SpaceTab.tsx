@@ -79,8 +79,8 @@ export function SpaceTab() {
   return (
     <section class="centre" aria-label="Tracks in space">
       <p class="note">
-        These tracks have no depth: they are shown over time instead, the first frame on the left. For tracks in space there is{" "}
-        <code>tapetum track --3d</code>.
+        These tracks have no depth: they are shown over time instead, the first frame on the left. With depth:{" "}
+        <code>tapetum track --3d</code>
       </p>
       <div class="stage">
         <canvas

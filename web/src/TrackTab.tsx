@@ -77,7 +77,7 @@ export function Transport() {
   if (item.frames < 2) return null;
   return (
     <div class="transport">
-      <button type="button" class="play" onClick={() => (state.playing.value = !playing)} aria-keyshortcuts="Space">
+      <button type="button" class="play" onClick={state.togglePlay} aria-keyshortcuts="Space">
         {playing ? "Pause" : "Play"}
       </button>
       <input

@@ -53,8 +53,8 @@ export function deleteSelected(): void {
 
 export async function track(): Promise<void> {
   const id = item.value?.id;
-  if (!id || isBusy(project.value?.job)) return;
   await queue; // edits that are on their way belong to it
+  if (!id || isBusy(project.value?.job) || project.value?.tracked_revision === project.value?.revision) return;
   const job = await attempt(() => post<Job>(path(id, "jobs"), { kind: "track" }));
   if (job && project.value && item.value?.id === id) {
     project.value = { ...project.value, job };

@@ -63,7 +63,7 @@ const MOVING: Record<string, Work | undefined> = {
   ArrowRight: stepBy(1),
   Home: () => state.seek(0),
   End: () => state.seek(Infinity),
-  " ": () => (state.playing.value = !state.playing.value),
+  " ": state.togglePlay,
   "+": () => zoom(1.25),
   "=": () => zoom(1.25),
   "-": () => zoom(0.8),

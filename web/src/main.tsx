@@ -7,6 +7,8 @@ import { attempt, keepAddress, loadApp, readAddress } from "./state";
 
 render(<App />, document.getElementById("page")!);
 listenToKeys();
+// A file that is dropped beside the list does not take the page away.
+for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
 void attempt(loadApp).then(() => {
   readAddress();
   keepAddress();

@@ -50,6 +50,13 @@ export function seek(to: number): void {
   frame.value = Math.max(0, Math.min(last, Math.round(to)));
 }
 
+/** Play or pause; at the last frame play from the first. */
+export function togglePlay(): void {
+  const last = (item.value?.frames ?? 1) - 1;
+  if (!playing.value && frame.value >= last) seek(0);
+  playing.value = !playing.value && last > 0;
+}
+
 export async function loadApp(): Promise<void> {
   const state = await get<AppState>("/api/state");
   app.value = state;

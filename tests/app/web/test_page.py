@@ -175,6 +175,18 @@ def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -
         tab.shown(place["frame"])
 
 
+def test_playing_goes_on_to_the_end_and_from_there_to_the_start(made: Open) -> None:
+    tab = made()
+    tab.press("End", "Shift+ArrowLeft", " ")
+    tab.page.get_by_role("button", name="Pause").wait_for()
+    tab.shown(59)
+    tab.page.get_by_role("button", name="Play").wait_for()
+    tab.press(" ")
+    tab.until("() => ['/0', '/1', '/2', '/3'].some(end => document.querySelector('canvas').dataset.shown.endsWith(end))")
+    tab.press(" ")
+    tab.page.get_by_role("button", name="Play").wait_for()
+
+
 def test_a_job_is_shown_and_cancelled(made: Open) -> None:
     tab = made()
     tab.click(100, 50)
