@@ -1,6 +1,7 @@
 /** Live updates: what other tabs and jobs change is shown here too. */
 import { isBusy } from "./actions";
-import { attempt, connected, item, jobs, loadApp, loadProject, noteJob, project, refreshTracks } from "./state";
+import { ApiError, get } from "./api";
+import { attempt, connected, fail, item, jobs, loadApp, loadProject, noteJob, project, refreshTracks } from "./state";
 import type { Job } from "./types";
 
 const LONGEST_WAIT = 15_000;
@@ -22,6 +23,9 @@ export function listen(): void {
       source.close();
       lost = true;
       connected.value = false;
+      void get("/api/state").catch((error) => {
+        if (error instanceof ApiError && error.status === 403) fail(error); // a new server, which has another token
+      });
       setTimeout(connect, wait);
       wait = Math.min(2 * wait, LONGEST_WAIT);
     };
