@@ -122,7 +122,9 @@ def test_all_is_done_by_keys_alone(opened: Open) -> None:
     tab.shown(tab.item["frames"] - 1)
     tab.press("h")
     tab.until("() => document.querySelector('li.point').innerText.includes('+1')")
-    assert tab.project["points"][0]["queries"][1]["hidden"]
+    moved, hidden = tab.project["points"][0]["queries"]
+    assert (moved["frame"], moved["x"], moved["y"]) == (0, x - 9, y + 1)
+    assert (hidden["frame"], hidden["hidden"]) == (tab.item["frames"] - 1, True)
     tab.press("g", "g")
     tab.page.get_by_label("Rows").fill("2")
     tab.page.get_by_label("Columns").fill("3")
@@ -248,7 +250,7 @@ def test_an_error_is_one_line_and_a_lost_server_is_found_again(context: Any) -> 
         tab.track()
         tab.page.select_option(".panel select", "parquet")
         tab.page.click("button.export")
-        tab.page.get_by_role("alert").get_by_text("parquet needs pyarrow; install tapetum[tables]").wait_for()
+        tab.page.get_by_role("alert").get_by_text("parquet needs pyarrow; install tapetum[tables]", exact=True).wait_for()
     tab.says("No connection to the server; trying again")
     with made_server(int(address.rstrip("/").rsplit(":")[-1])):
         tab.page.get_by_text("No connection to the server; trying again").wait_for(state="detached")
