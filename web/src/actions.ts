@@ -1,0 +1,95 @@
+/** What the page asks the server to do. Edits go one after the other, so that answers come in their order. */
+import { post, request } from "./api";
+import { attempt, fail, frame, item, noteJob, path, places, project, seek, selected, setProject } from "./state";
+import type { Edit, Job, Place, Project } from "./types";
+
+let queue: Promise<unknown> = Promise.resolve();
+
+function send(rest: string, content?: unknown): Promise<Project | undefined> {
+  const id = item.value?.id;
+  if (!id) return Promise.resolve(undefined);
+  const work = queue.then(() =>
+    attempt(async () => {
+      const answer = await post<Project>(path(id, rest), content);
+      if (item.value?.id === id) setProject(answer);
+      return answer;
+    }),
+  );
+  queue = work;
+  return work;
+}
+
+export const edit = (content: Edit): Promise<Project | undefined> => send("edits", content);
+export const undo = (): Promise<Project | undefined> => send("undo");
+export const redo = (): Promise<Project | undefined> => send("redo");
+
+export async function addPoint(x: number, y: number): Promise<void> {
+  const before = new Set(project.value?.points.map((point) => point.id));
+  const answer = await edit({ type: "add_point", frame: frame.value, x, y, name: freeName() });
+  const added = answer?.points.find((point) => !before.has(point.id));
+  if (added) selected.value = added.id;
+}
+
+/** The first "point N" beyond all that there are, so that names stay when points are deleted. */
+function freeName(): string {
+  const numbers = project.value?.points.map((point) => Number(/^point (\d+)$/.exec(point.name)?.[1] ?? 0)) ?? [];
+  return `point ${Math.max(0, ...numbers) + 1}`;
+}
+
+export function hideSelected(): void {
+  if (!selected.value) return fail(new Error("No point is selected; select one, then hide it."));
+  void edit({ type: "hide_point", point: selected.value, frame: frame.value });
+}
+
+export function deleteSelected(): void {
+  if (!selected.value) return fail(new Error("No point is selected; select one, then delete it."));
+  const points = project.value?.points ?? [];
+  const at = points.findIndex((point) => point.id === selected.value);
+  const next = points[at + 1] ?? points[at - 1];
+  void edit({ type: "delete_point", point: selected.value }).then((answer) => {
+    if (answer && next) selected.value = next.id;
+  });
+}
+
+export async function track(): Promise<void> {
+  const id = item.value?.id;
+  await queue; // edits that are on their way belong to it
+  if (!id || isBusy(project.value?.job) || project.value?.tracked_revision === project.value?.revision) return;
+  const job = await attempt(() => post<Job>(path(id, "jobs"), { kind: "track" }));
+  if (job && project.value && item.value?.id === id) {
+    project.value = { ...project.value, job };
+    noteJob(job);
+  }
+}
+
+export async function cancel(job: Job): Promise<void> {
+  await attempt(() => request(`/api/jobs/${encodeURIComponent(job.id)}`, { method: "DELETE" }));
+}
+
+export function isBusy(job: Job | null | undefined): boolean {
+  return job?.state === "waiting" || job?.state === "running";
+}
+
+/** Places that somebody went to, of the item that is open. */
+const visited = new Set<string>();
+item.watch(() => visited.clear());
+
+const keyOf = (place: Place): string => `${place.point}/${place.frame}`;
+
+/** Go to the most doubtful place that nobody went to yet; after the last one, to the first again. */
+export function nextPlace(): void {
+  const list = places.value;
+  if (!list.length) return fail(new Error("There is no place to check; track the points first."));
+  let next = list.find((place) => !visited.has(keyOf(place)));
+  if (!next) {
+    visited.clear();
+    next = list[0];
+  }
+  goTo(next);
+}
+
+export function goTo(place: Place): void {
+  visited.add(keyOf(place));
+  selected.value = place.point;
+  seek(place.frame);
+}

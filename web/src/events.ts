@@ -1,0 +1,60 @@
+/** Live updates: what other tabs and jobs change is shown here too. */
+import { isBusy } from "./actions";
+import { ApiError, get } from "./api";
+import { attempt, connected, fail, item, jobs, loadApp, loadProject, noteJob, project, refreshTracks } from "./state";
+import type { Job } from "./types";
+
+const LONGEST_WAIT = 15_000;
+
+export function listen(): void {
+  let wait = 500;
+  let lost = false;
+  const connect = () => {
+    const source = new EventSource("/api/events");
+    source.onopen = () => {
+      wait = 500;
+      connected.value = true;
+      if (lost) void attempt(loadApp).then(() => attempt(loadProject)); // what happened in between
+      lost = false;
+    };
+    source.onmessage = (event) => hear(event.data);
+    for (const name of ["job", "project"]) source.addEventListener(name, (event) => hear((event as MessageEvent).data));
+    source.onerror = () => {
+      source.close();
+      lost = true;
+      connected.value = false;
+      void get("/api/state").catch((error) => {
+        if (error instanceof ApiError && error.status === 403) fail(error); // a new server, which has another token
+      });
+      setTimeout(connect, wait);
+      wait = Math.min(2 * wait, LONGEST_WAIT);
+    };
+  };
+  connect();
+}
+
+function hear(text: string): void {
+  let content: { job?: Job; project?: { item: string; revision: number }; items?: unknown };
+  try {
+    content = JSON.parse(text);
+  } catch {
+    return;
+  }
+  if (content.items) void attempt(loadApp);
+  if (content.project && content.project.item === item.value?.id && content.project.revision !== project.value?.revision) {
+    void attempt(loadProject);
+  }
+  if (content.job) hearJob(content.job);
+}
+
+function hearJob(job: Job): void {
+  const known = jobs.value.has(job.id);
+  noteJob(job);
+  const ours = project.value?.job?.id === job.id;
+  if (ours && job.kind === "track") {
+    if (isBusy(job)) refreshTracks(1000);
+    else void attempt(loadProject).then(() => refreshTracks());
+  } else if (job.kind === "track" && (job.item === item.value?.id || !known)) {
+    void attempt(loadProject); // another tab began it
+  }
+}

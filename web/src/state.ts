@@ -1,0 +1,155 @@
+/** What the page shows. All of it is the server's, but for where one looks, which the address after # keeps. */
+import { get, request } from "./api";
+import { Cell, watchAll } from "./cell";
+import { decode, NO_TRACKS, type Tracks } from "./tracks";
+import type { AppState, Item, Job, Place, Project } from "./types";
+
+export type Tab = "track" | "space" | "image" | "search" | "runs";
+export const TABS: Record<Tab, string> = { track: "Track", space: "3D", image: "Image", search: "Search", runs: "Runs" };
+
+export const app = new Cell<AppState | null>(null);
+export const item = new Cell<Item | null>(null);
+export const frame = new Cell(0);
+export const tab = new Cell<Tab>("track");
+export const project = new Cell<Project | null>(null);
+export const tracks = new Cell<Tracks>(NO_TRACKS);
+export const places = new Cell<Place[]>([]);
+export const selected = new Cell<string | null>(null);
+export const playing = new Cell(false);
+export const tool = new Cell<"point" | "grid">("point");
+export const gridBox = new Cell<[number, number, number, number] | "whole" | null>(null);
+export const crosshair = new Cell<{ x: number; y: number } | null>(null);
+export const helping = new Cell(false);
+export const problem = new Cell("");
+export const notice = new Cell("");
+export const connected = new Cell(true);
+/** Jobs that events spoke of, by id. */
+export const jobs = new Cell<ReadonlyMap<string, Job>>(new Map());
+
+export function fail(error: unknown): void {
+  if (error instanceof DOMException && error.name === "AbortError") return;
+  problem.value = error instanceof Error ? error.message : String(error);
+}
+
+/** Run something, and show the error if there is one. */
+export async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    fail(error);
+    return undefined;
+  }
+}
+
+export function path(id: string, rest: string): string {
+  return `/api/items/${encodeURIComponent(id)}/${rest}`;
+}
+
+export function seek(to: number): void {
+  const last = (item.value?.frames ?? 1) - 1;
+  frame.value = Math.max(0, Math.min(last, Math.round(to)));
+}
+
+/** Play or pause; at the last frame play from the first. */
+export function togglePlay(): void {
+  const last = (item.value?.frames ?? 1) - 1;
+  if (!playing.value && frame.value >= last) seek(0);
+  playing.value = !playing.value && last > 0;
+}
+
+export async function loadApp(): Promise<void> {
+  const state = await get<AppState>("/api/state");
+  app.value = state;
+  if (item.value) item.value = state.items.find((each) => each.id === item.value!.id) ?? null;
+}
+
+export function choose(id: string, at = 0): void {
+  const found = app.value?.items.find((each) => each.id === id);
+  if (!found) return;
+  if (item.value?.id !== id) {
+    playing.value = false;
+    project.value = null;
+    tracks.value = NO_TRACKS;
+    places.value = [];
+    selected.value = null;
+    crosshair.value = null;
+    item.value = found;
+    void attempt(loadProject);
+  }
+  seek(at);
+}
+
+export async function loadProject(): Promise<void> {
+  const id = item.value?.id;
+  if (!id) return;
+  const loaded = await get<Project>(path(id, "project"));
+  if (item.value?.id === id) setProject(loaded);
+}
+
+export function setProject(next: Project): void {
+  const before = project.value;
+  const points = next.points.map((point, k) => (point.name ? point : { ...point, name: `point ${k + 1}` }));
+  project.value = { ...next, points };
+  if (next.job) noteJob(next.job);
+  if (selected.value && !next.points.some((point) => point.id === selected.value)) selected.value = null;
+  if (before?.revision !== next.revision || before?.tracked_revision !== next.tracked_revision) refreshTracks();
+}
+
+/** Take over what is newer of a job; `project.job` follows. */
+export function noteJob(job: Job): void {
+  jobs.value = new Map(jobs.value).set(job.id, job);
+  const now = project.value;
+  if (now?.job?.id === job.id && now.job !== job) project.value = { ...now, job };
+}
+
+let waiting: ReturnType<typeof setTimeout> | undefined;
+let reading = false;
+
+/** Read tracks and doubtful places anew, soon, and not twice at once. */
+export function refreshTracks(delay = 150): void {
+  if (waiting !== undefined) return;
+  waiting = setTimeout(async () => {
+    waiting = undefined;
+    if (reading) return refreshTracks(300);
+    reading = true;
+    await attempt(loadTracks);
+    reading = false;
+  }, delay);
+}
+
+async function loadTracks(): Promise<void> {
+  const id = item.value?.id;
+  if (!id) return;
+  if (!project.value?.points.length) {
+    tracks.value = NO_TRACKS;
+    places.value = [];
+    return;
+  }
+  const [response, doubts] = await Promise.all([request(path(id, "tracks.bin")), get<{ places: Place[] }>(path(id, "check"))]);
+  const loaded = decode(response.headers.get("X-Points") ?? "", await response.arrayBuffer());
+  if (item.value?.id !== id) return;
+  tracks.value = loaded;
+  places.value = doubts.places;
+}
+
+/** Keep item, frame and tab in the address, so that a reload shows the same. */
+export function keepAddress(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  watchAll([item, frame, tab], () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const parts = new URLSearchParams({ tab: tab.value });
+      if (item.value) parts.set("item", item.value.id);
+      if (item.value) parts.set("frame", String(frame.value));
+      history.replaceState(null, "", `#${parts}`);
+    }, 250);
+  });
+}
+
+export function readAddress(): void {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const named = parts.get("tab");
+  if (named && named in TABS) tab.value = named as Tab;
+  const id = parts.get("item") ?? app.value?.items[0]?.id;
+  if (id) choose(id, Number(parts.get("frame")) || 0);
+}

@@ -1,0 +1,85 @@
+/** What the server answers; coordinates are pixels of the video, the centre of the first pixel is (0.5, 0.5). */
+
+export interface Item {
+  id: string;
+  name: string;
+  kind: "video" | "image";
+  frames: number;
+  fps: number;
+  width: number;
+  height: number;
+}
+
+export interface AppState {
+  version: string;
+  folder: string;
+  items: Item[];
+  models: Record<string, unknown>;
+  limits: { upload_bytes: number };
+}
+
+export interface Query {
+  frame: number;
+  x: number;
+  y: number;
+  hidden: boolean;
+}
+
+export interface Point {
+  id: string;
+  name: string;
+  color: string;
+  queries: Query[];
+}
+
+export interface Job {
+  id: string;
+  kind: string;
+  item?: string;
+  state: "waiting" | "running" | "done" | "failed" | "cancelled";
+  done: number;
+  total: number;
+  seconds_left: number | null;
+  message: string;
+  result?: unknown;
+  model?: unknown;
+}
+
+export interface Project {
+  revision: number;
+  points: Point[];
+  undo: number;
+  redo: number;
+  job: Job | null;
+  tracked_revision: number | null;
+}
+
+export interface Place {
+  point: string;
+  frame: number;
+  reason: string;
+  score: number;
+}
+
+export interface Moment {
+  item: string;
+  start_s: number | null;
+  stop_s: number | null;
+  frame: number;
+  cosine: number;
+}
+
+export interface Curve {
+  name: string;
+  x: number[];
+  y: number[];
+}
+
+export type Edit =
+  | { type: "add_point"; frame: number; x: number; y: number; name?: string; color?: string }
+  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number] }
+  | { type: "move_point"; point: string; frame: number; x: number; y: number }
+  | { type: "hide_point"; point: string; frame: number }
+  | { type: "delete_point"; point: string }
+  | { type: "edit_point"; point: string; name?: string; color?: string }
+  | { type: "clear" };
