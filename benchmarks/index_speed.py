@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +121,8 @@ def main() -> None:
         write(Path(folder) / "index", chosen.vectors, chosen.channels)
         print(json.dumps({"vectors": chosen.vectors, "written_s": round(time.perf_counter() - begun, 1)}), flush=True)
         if chosen.approximate:
-            print(json.dumps(prepare(Path(folder) / "index")), flush=True)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose peak is its own
+                print(json.dumps(pool.submit(prepare, Path(folder) / "index").result()), flush=True)
         for threads in chosen.threads:
             line = [sys.executable, __file__, "--measure", str(Path(folder) / "index"), "--threads", str(threads)]
             subprocess.run(line + ["--approximate"] * chosen.approximate, check=True)

@@ -59,7 +59,7 @@ class ApproximateSearch:
             return None
         if self._of is None or self._of[0] is not matrix or self._of[1] is not rows:
             self._lists, self._of = self._read(matrix, rows), (matrix, rows)
-        return None if self._lists is None else self._lists.nearest(matrix, rows, queries, count)
+        return None if self._lists is None else self._lists.nearest(matrix, queries, count)
 
     def renew(
         self, matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], progress: Progress | None = None
@@ -102,6 +102,7 @@ class ApproximateSearch:
         if not same or changed > _DRIFT * len(rows):
             _remark(f"{self.path} is older than the index, and is not used; tapetum index renews it")
             return None
+        lists.select(rows)
         return lists
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Int64
+from jaxtyping import Float16, Float32, Int64
 
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, open_file, parse_json
@@ -62,8 +62,7 @@ def build_lists(
     Raises:
         BadInput: the file cannot be written.
     """
-    import faiss
-
+    faiss = _faiss()
     rng, channels, count = np.random.default_rng(0), matrix.shape[1], max(1, min(round(4 * len(rows) ** 0.5), len(rows)))
     many = min(len(rows), max(count, min(_SAMPLE * count, _SAMPLE_BYTES // (4 * channels))))
     sample = matrix[np.sort(rng.choice(rows, many, replace=False))].astype(np.float32)
@@ -115,8 +114,7 @@ class InvertedLists:
     """The lists of a file, mapped. Raises OSError, ValueError, KeyError or TypeError for what is no such file."""
 
     def __init__(self, path: Path, channels: int):
-        import faiss
-
+        faiss = _faiss()
         with open_file(path) as file:
             about = parse_json(file.read(_HEADER))
             if about["format"] != _FORMAT or about["channels"] != channels:
@@ -142,43 +140,46 @@ class InvertedLists:
         self._index.replace_invlists(self._inverted, False)
         self._index.ntotal, self._index.is_trained = self.rows, True
 
-    def nearest(self, matrix: np.ndarray, rows: np.ndarray, queries: np.ndarray, count: int) -> Nearest | None:
-        """As `ApproximateSearch.nearest`; mean and deviation are those of the rows that the lists were built of."""
-        import faiss
-
-        below = int(np.searchsorted(rows, self.covered))
+    def select(self, rows: Int64[np.ndarray, " n"]) -> None:
+        """Set which rows are there, ascending: others are not found, and those from `covered` on are in no list."""
+        self._below = int(np.searchsorted(rows, self.covered))
         there = np.zeros(self.covered, bool)
-        there[rows[:below]] = True
-        bits = np.packbits(there, bitorder="little")
+        there[rows[: self._below]] = True
+        self._there, self._later = np.packbits(there, bitorder="little"), rows[self._below :]
+
+    def nearest(self, matrix: Float16[np.ndarray, "m c"], queries: Float32[np.ndarray, "q c"], count: int) -> Nearest | None:
+        """Find about the rows that are most alike; None where the lists that are scanned have fewer than `count`.
+
+        Mean and deviation are those of the rows that the lists were built of.
+        """
+        faiss = _faiss()
         probed = min(self.count, max(_LEAST_PROBED, self.count // _PROBED))
-        chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(bits), nprobe=probed)
-        found = self._index.search(queries, min(_CANDIDATES * count, below), params=chosen)[1]
+        chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(self._there), nprobe=probed)
+        found = self._index.search(queries, min(_CANDIDATES * count, self._below), params=chosen)[1]
         best_rows, best = [], []
         for query, candidates in zip(queries, found, strict=True):
-            candidates = np.union1d(candidates[candidates >= 0], rows[below:])  # ascending: of equal ones the earlier first
-            if len(candidates) < min(count, len(rows)):
+            candidates = np.union1d(candidates[candidates >= 0], self._later)  # ascending: of equal ones the earlier first
+            if len(candidates) < min(count, self._below + len(self._later)):
                 return None
             cosines = cosines_of(matrix, candidates, query[None])[0]
             order = np.argsort(-cosines, kind="stable")[:count]
             best_rows.append(candidates[order])
             best.append(cosines[order])
         mean = queries @ self.mean
-        square = np.einsum("qc,cd,qd->q", queries, self.moments, queries)
+        square = ((queries @ self.moments) * queries).sum(1)
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
         return Nearest(rows=np.stack(best_rows), cosines=np.stack(best), mean=mean, deviation=deviation)
 
 
 def _empty_index(channels: int, count: int) -> tuple[Any, Any]:
     """The quantizer, which holds the centroids, and the index, which does not keep it alive."""
-    import faiss
-
+    faiss = _faiss()
     quantizer, kind = faiss.IndexFlatIP(channels), faiss.ScalarQuantizer.QT_8bit
     return quantizer, faiss.IndexIVFScalarQuantizer(quantizer, channels, count, kind, faiss.METRIC_INNER_PRODUCT, False)
 
 
 def _mapped_lists(name: str, sizes: np.ndarray, offsets: np.ndarray, channels: int) -> Any:
-    import faiss
-
+    faiss = _faiss()
     inverted = faiss.OnDiskInvertedLists()
     inverted.nlist, inverted.code_size, inverted.filename = len(sizes), channels, name
     inverted.read_only, inverted.totsize = True, int(offsets[-1])
@@ -197,3 +198,10 @@ def _offsets(sizes: np.ndarray, begins: int, channels: int) -> np.ndarray:
 
 def _aligned(size: Any) -> Any:
     return -(-size // _ALIGNED) * _ALIGNED
+
+
+def _faiss() -> Any:
+    """faiss, of whose attributes its stubs do not have all."""
+    import faiss
+
+    return faiss
