@@ -33,7 +33,7 @@ _BLOCK = 1 << 16
 """Rows that are encoded at a time."""
 _SAMPLE, _SAMPLE_BYTES = 48, 1 << 30
 """Vectors a list of which the centroids are computed, and most bytes of all of them in float32."""
-_PROBED, _LEAST_PROBED = 16, 32
+_PROBED, _LEAST_PROBED = 8, 32
 """One list in so many is scanned, and so many at least."""
 _CANDIDATES = 4
 """Rows that are compared again for each that is wanted."""
