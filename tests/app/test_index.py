@@ -22,7 +22,7 @@ from support.files import make_image
 from tapetum.app import index as module
 from tapetum.app.library_model import LibraryModel
 from tapetum.core.errors import BadInput
-from tapetum.transfer import index_database
+from tapetum.transfer import approximate_search, index_database
 from tapetum.transfer.index_database import DATABASE, VECTORS
 from tapetum.transfer.vector_index import VectorIndex
 from tapetum.video import write_video
@@ -355,3 +355,21 @@ def test_nothing_is_looked_at_with_code_that_an_index_names(photos: Path, tmp_pa
     with pytest.raises(BadInput, match="was made by code"):
         tapetum.index(photos)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_large_index_gets_lists_for_approximate_search(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate_search, "LIMIT", 6)
+    lists = photos / module.HIDDEN / approximate_search.LISTS
+    assert tapetum.index(photos, model="resnet-nano").pieces == 6
+    assert not lists.exists()  # six are not above the limit
+    make_image(photos / "more.png", (1, 2, 3))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "faiss", None)
+        assert "approximate search is faster: pip install 'tapetum[index]'" in run("index", photos)[1]
+    assert not lists.exists()
+    code, out, _ = run("index", photos)
+    assert code == 0
+    assert "the index has more than 6 vectors: built lists for approximate search in 0 s" in out
+    assert lists.is_file()
+    assert "approximate search" not in run("index", photos)[1]  # they are still good

@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from tapetum.app.index import HIDDEN
 from tapetum.app.search_results import Grouped, Searched, sureness
 from tapetum.core.errors import BadInput
 from tapetum.encoders import imagenet
+from tapetum.transfer import approximate_search
+from tapetum.transfer.inverted_lists import InvertedLists
 from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
 
@@ -88,6 +91,27 @@ def test_words_and_an_example_are_searched_by_the_mean_of_both(photos: Path) -> 
     assert result.moments[0].cosine == pytest.approx(float(cosines.max()), abs=1e-3)
     assert result.sure is not None
     assert result.sure.deviations == pytest.approx((cosines.max() - cosines.mean()) / cosines.std(), abs=0.01)
+
+
+def test_a_large_index_is_searched_approximately_unless_exact_is_asked_for(
+    photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    exact = run("search", photos, "something red", "--count", 2)[1]
+    monkeypatch.setattr(approximate_search, "LIMIT", 3)
+    assert "built lists" in "".join(tapetum.index(photos).notes)
+    used, nearest = list[int](), InvertedLists.nearest
+
+    def noted(self: InvertedLists, *args: Any) -> Any:
+        used.append(1)
+        return nearest(self, *args)
+
+    monkeypatch.setattr(InvertedLists, "nearest", noted)
+    assert run("search", photos, "something red", "--count", 2)[:2] == (0, exact)
+    assert used
+    used.clear()
+    assert run("search", photos, "something red", "--count", 2, "--exact")[:2] == (0, exact)
+    assert not used
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])

@@ -24,6 +24,7 @@ EXTRAS = {
     "logs": (("tensorboardX",), "TensorBoard curves of training runs"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
+    "index": (("faiss-cpu",), "approximate search in an index of more than a million images and seconds"),
     "heic": (("pillow-heif",), "images of phones: .heic and .heif"),
     "depth": (("transformers",), "track --3d --depth by a network"),
     "view": (("rerun-sdk",), "recordings of 3D tracks for rerun"),

@@ -135,7 +135,8 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
             changes.look(model, portable(reference))
         changes.finish()
         words = bool(opened.about.get("words"))
-        notes = [describe_model(opened.about.get("reference", "")), better_model(words)]
+        prepared = opened.prepare_search(partial(listener.progress, "preparing approximate search"))
+        notes = [describe_model(opened.about.get("reference", "")), better_model(words), prepared]
         return Indexed(
             out=out,
             model=opened.about.get("reference", ""),

@@ -38,8 +38,8 @@ class Library(Protocol):
         """Read the rows of all pieces, ascending."""
         ...
 
-    def nearest(self, queries: Any, count: int) -> "Nearest":
-        """Find the rows that are most alike."""
+    def nearest(self, queries: Any, count: int, *, exact: bool = False) -> "Nearest":
+        """Find the rows that are most alike; `exact`: never approximately."""
         ...
 
     def pieces(self, rows: Iterable[int]) -> "list[IndexedPiece]":
@@ -90,8 +90,8 @@ class Table:
 
         return np.arange(len(self))
 
-    def nearest(self, queries: Any, count: int) -> "Nearest":
-        """Find the rows that are most alike."""
+    def nearest(self, queries: Any, count: int, *, exact: bool = False) -> "Nearest":
+        """Find the rows that are most alike; a table is always searched exactly."""
         import numpy as np
 
         from tapetum.transfer.vector_search import find_nearest

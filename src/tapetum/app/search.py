@@ -52,6 +52,8 @@ class SearchOptions:
     """The weights that the index was made with, where they lie elsewhere now."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Images and moments to give, at most; of duplicates and clusters, images of each."""
+    exact: bool = False
+    """Compare all vectors, also where an index of more than a million has lists for approximate search."""
     duplicates: bool = False
     """List groups of files that show nearly the same."""
     alike: float = 0.97
@@ -166,7 +168,7 @@ def _find(options: SearchOptions, library: Library, words: str, models: _Models)
     unit = query / np.linalg.norm(query)
     some = min(len(library), 16 * options.count + len(passed))
     while True:
-        nearest = library.nearest(unit[None], some)
+        nearest = library.nearest(unit[None], some, exact=options.exact)
         mean = float(nearest.mean[0])
         spans = join_spans(
             library, nearest.rows[0], nearest.cosines[0], lambda rows: library.vectors(rows) @ unit, mean, passed

@@ -1,4 +1,4 @@
-"""A folder of vectors that is searched exactly, renewed file by file, and never left half written.
+"""A folder of vectors that is searched, renewed file by file, and never left half written.
 
     FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint;
                             pieces: row, file, start_s, stop_s, thumbnail, tags (JSON: name and probability of each)
@@ -8,13 +8,14 @@ SQLite says what is there: a row of `vectors.f16` that no piece names is left ov
 written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
 
 Search is exact (`tapetum.transfer.vector_search`), in blocks of the mapped file, so that memory is what the operating system
-keeps of it. float16 rounds a cosine by at most 0.001.
+keeps of it. float16 rounds a cosine by at most 0.001. Of very many vectors it is approximate where `prepare_search` was called
+(`tapetum.transfer.approximate_search`).
 """
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.transfer.approximate_search import ApproximateSearch
 from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database
 from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
 
@@ -68,6 +70,7 @@ class VectorIndex:
         self._live: Int64[np.ndarray, " n"] | None = None
         self._mapped: np.ndarray | None = None
         self._version: int | None = None
+        self._approximate = ApproximateSearch(folder, self.model)
 
     @classmethod
     def create(cls, folder: str | Path, model: str, channels: int, **others: str) -> "VectorIndex":
@@ -150,11 +153,11 @@ class VectorIndex:
 
     def compact(self) -> None:
         """Write the vectors anew without the rows of files that are gone; where it is killed the index is as it was."""
-        rows, before = self._numbers(), self._vectors()
+        rows, before = self.rows(), self._vectors()
         after = self.folder / (VECTORS if before.name != VECTORS else OTHER_VECTORS)
         with open(after, "wb") as file:
-            for block in _blocks(rows):
-                file.write(np.ascontiguousarray(self._matrix()[block]).tobytes())
+            for first in range(0, len(rows), _BLOCK):
+                file.write(np.ascontiguousarray(self._matrix()[rows[first : first + _BLOCK]]).tobytes())
         with self._transaction():  # new rows never lie above the old ones, and go up with them, so that none is met twice
             self._database.executemany("update pieces set row = ? where row = ?", enumerate(rows.tolist()))
             self._database.execute("insert or replace into about values ('vectors', ?)", (after.name,))
@@ -181,7 +184,12 @@ class VectorIndex:
 
     def rows(self) -> Int64[np.ndarray, " n"]:
         """Read the rows of all pieces, ascending."""
-        return self._numbers()
+        self._forget_what_changed()
+        if self._live is None:
+            self._live = np.fromiter(
+                (row for (row,) in self._database.execute("select row from pieces order by row")), np.int64
+            )
+        return self._live
 
     def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
         """Read the tags of all pieces that have some, with their rows."""
@@ -190,7 +198,7 @@ class VectorIndex:
 
     def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
         """Read the vectors of rows, by default of all pieces."""
-        return self._matrix()[self._numbers() if rows is None else rows].astype(np.float32)
+        return self._matrix()[self.rows() if rows is None else rows].astype(np.float32)
 
     def search(
         self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
@@ -209,18 +217,28 @@ class VectorIndex:
         return nearest.rows, nearest.cosines
 
     def nearest(
-        self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
+        self,
+        queries: Float[np.ndarray, "q channels"],
+        count: int,
+        among: Bool[np.ndarray, " n"] | None = None,
+        exact: bool = False,
     ) -> Nearest:
-        """Find what `search` finds, and mean and deviation of the cosines of all pieces."""
-        rows = self._numbers() if among is None else self._numbers()[among]
-        return find_nearest(self._matrix(), rows, self._unit(queries), count)
+        """Find what `search` finds, and mean and deviation of the cosines of all pieces; `exact`: never approximately."""
+        rows, unit = self.rows(), self._unit(queries)
+        whole = among is None and not exact
+        found = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
+        return found or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
+
+    def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> str | None:
+        """Build what approximate search needs, where it is worth it; returns a line that says so, or None."""
+        return self._approximate.renew(self._matrix(), self.rows(), progress)
 
     def duplicates(self, cosine: float = 0.97) -> list[list[int]]:
         """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
 
         The largest group first, rows in order.
         """
-        return group_duplicates(self._matrix(), self._numbers(), cosine)
+        return group_duplicates(self._matrix(), self.rows(), cosine)
 
     def _unit(self, vectors: Float[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
         vectors = np.asarray(vectors, np.float32)
@@ -239,14 +257,6 @@ class VectorIndex:
     def _rows(self) -> int:
         """Rows up to the last one that a piece names."""
         return self._database.execute("select coalesce(max(row) + 1, 0) from pieces").fetchone()[0]
-
-    def _numbers(self) -> Int64[np.ndarray, " n"]:
-        self._forget_what_changed()
-        if self._live is None:
-            self._live = np.fromiter(
-                (row for (row,) in self._database.execute("select row from pieces order by row")), np.int64
-            )
-        return self._live
 
     def _matrix(self) -> np.ndarray:
         self._forget_what_changed()
@@ -271,11 +281,6 @@ class VectorIndex:
             self._database.execute("rollback")
             raise
         self._database.execute("commit")
-
-
-def _blocks(rows: Int64[np.ndarray, " n"], size: int = _BLOCK) -> Iterator[Int64[np.ndarray, " m"]]:
-    for first in range(0, len(rows), size):
-        yield rows[first : first + size]
 
 
 def _tags(text: str) -> tuple[tuple[str, float], ...]:

@@ -173,7 +173,7 @@ def test_many_requests_at_once_are_decoded_in_rising_order(folder: Path, monkeyp
         first = pool.submit(frames.jpeg, item, 3)
         opened.wait()
         others = [pool.submit(frames.jpeg, item, number) for number in (5, 1, 4, 0)]
-        while len(frames._readers["x"]._wanted) < 4:
+        while len(frames._readers["x"]._requested) < 4:
             time.sleep(0.01)
         free.set()
         made = [each.result() for each in (first, *others)]
@@ -195,7 +195,7 @@ def test_requests_that_wait_are_let_go_when_the_server_ends(folder: Path, monkey
 
     waiting = threading.Thread(target=ask)
     waiting.start()
-    while not (frames._readers and frames._readers["x"]._wanted):
+    while not (frames._readers and frames._readers["x"]._requested):
         time.sleep(0.01)
     frames.close()
     waiting.join()

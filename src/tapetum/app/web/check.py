@@ -1,7 +1,7 @@
 """Where to look next: places in tracks that are most likely wrong, by what the tracks say of themselves.
 
-    low confidence                  the point counts as seen, and the model is hardly sure
-    forward and backward disagree   tracked back from where it was last seen, it does not come back to where it was (Kalal et
+    low confidence                  the point counts as visible, and the model is hardly sure
+    forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was (Kalal et
                                     al. 2010); the place is where both ways part, the last frame on which they are apart
     jump                            it moves much farther from one frame to the next than it and the others do
 
@@ -39,13 +39,13 @@ def find_places(tracked: Tracked) -> list[dict[str, Any]]:
     places = []
     for row, track, jumps in zip(there, whole, beyond, strict=True):
         point, stored = tracked.points[row], tracked.stored[row]
-        seen = track[:, 2] > 0.5
-        open_to_doubt = seen.copy()
-        open_to_doubt[[frame for frame in point.marks if frame < len(seen)]] = False
-        found = _unsure(track[:, 3], open_to_doubt) + _jump(jumps, open_to_doubt, seen)
+        visible = track[:, 2] > 0.5
+        open_to_doubt = visible.copy()
+        open_to_doubt[[frame for frame in point.marks if frame < len(visible)]] = False
+        hits = _unsure(track[:, 3], open_to_doubt) + _jump(jumps, open_to_doubt, visible)
         if stored is not None and stored.backward is not None:
-            found += _parting(stored.backward / shorter, open_to_doubt, [frame for frame, _, _ in point.clicks])
-        places += [{"point": point.id, "frame": frame, "reason": why, "score": round(score, 4)} for frame, why, score in found]
+            hits += _parting(stored.backward / shorter, open_to_doubt, [frame for frame, _, _ in point.clicks])
+        places += [{"point": point.id, "frame": frame, "reason": why, "score": round(score, 4)} for frame, why, score in hits]
     places.sort(key=lambda place: -place["score"])
     return places[:MOST]
 
@@ -72,12 +72,14 @@ def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray,
     edges = np.flatnonzero(np.diff(np.concatenate([[False], doubtful, [False]]).astype(np.int8)))
     lowest = [int(first + confidence[first:end].argmin()) for first, end in edges.reshape(-1, 2).tolist()]
     scores = [float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1)) for frame in lowest]
-    found = [(frame, "low confidence", score) for frame, score in zip(lowest, scores, strict=True)]
-    return sorted(found, key=lambda each: -each[2])[:_RUNS]
+    hits = [(frame, "low confidence", score) for frame, score in zip(lowest, scores, strict=True)]
+    return sorted(hits, key=lambda each: -each[2])[:_RUNS]
 
 
-def _jump(beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], seen: Bool[np.ndarray, " t"]) -> list[_Place]:
-    both = open_to_doubt & seen & np.concatenate([[False], seen[:-1]])
+def _jump(
+    beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], visible: Bool[np.ndarray, " t"]
+) -> list[_Place]:
+    both = open_to_doubt & visible & np.concatenate([[False], visible[:-1]])
     if not both.any():
         return []
     values = np.where(both, beyond, 0.0)
@@ -87,11 +89,11 @@ def _jump(beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]
 
 def _parting(apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicked: list[int]) -> list[_Place]:
     """Where the two ways part, after the last click and before the first one."""
-    found, number = [], np.arange(len(apart))
+    hits, number = [], np.arange(len(apart))
     far = open_to_doubt & (np.nan_to_num(apart) > APART)
     for side, pick in ((number > max(clicked), -1), (number < min(clicked), 0)):
         frames = np.flatnonzero(far & side)
         if len(frames):
             score = min(float(np.nanmax(apart[side])) / _WORST, 1.0)
-            found.append((int(frames[pick]), "forward and backward disagree", score))
-    return found
+            hits.append((int(frames[pick]), "forward and backward disagree", score))
+    return hits

@@ -113,9 +113,9 @@ class _Reader:
         self.item, self._frames = item, frames
         self._lock = threading.Lock()
         self._video: Video | None = None
-        self._wanted: dict[int, Future[Any]] = {}
+        self._requested: dict[int, Future[Any]] = {}
         self._ahead: Iterator[int] = iter(())
-        self._width, self._asked, self._decoded = 0, -1, -1
+        self._width, self._newest, self._decoded = 0, -1, -1
         self.busy = False
 
     def read(self, frame: int) -> Any:
@@ -123,7 +123,7 @@ class _Reader:
         with self._lock:
             if self._frames.closed:
                 raise Refused(409, _ENDING)
-            future = self._wanted.setdefault(frame, Future())
+            future = self._requested.setdefault(frame, Future())
             self._begin()
         return future.result()
 
@@ -131,17 +131,17 @@ class _Reader:
         """Make the frames around one, unless others are wanted."""
         total, room = self.item.frames, self._frames.room()
         with self._lock:
-            before = range(max(frame - _NEAR, 0), frame) if frame < self._asked <= frame + _NEAR else range(0)
+            before = range(max(frame - _NEAR, 0), frame) if frame < self._newest <= frame + _NEAR else range(0)
             after = range(frame + 1, min(frame + room * 3 // 4, total))  # onward from where the decoder is
             self._ahead = chain(before, after, range(max(frame - room // 4, 0), frame))
-            self._width, self._asked = width, frame
+            self._width, self._newest = width, frame
             self._begin()
 
     def close(self) -> None:
         """Close the video; whoever waits for a frame waits no longer."""
         with self._lock:
-            wanted, self._wanted = self._wanted, {}
-        for future in wanted.values():
+            requested, self._requested = self._requested, {}
+        for future in requested.values():
             future.set_exception(Refused(409, _ENDING))
         if self._video is not None:
             self._video.close()
@@ -177,10 +177,10 @@ class _Reader:
 
     def _next(self) -> tuple[int | None, Future[Any] | None]:
         """Choose what to decode next: its number, and who waits for it; None where there is nothing to do."""
-        if self._wanted:
-            beyond = [number for number in self._wanted if number > self._decoded]
-            number = min(beyond or self._wanted)
-            return number, self._wanted.pop(number)
+        if self._requested:
+            beyond = [number for number in self._requested if number > self._decoded]
+            number = min(beyond or self._requested)
+            return number, self._requested.pop(number)
         if self._frames.last == self.item.id and not self._frames.closed:
             for number in self._ahead:
                 if not self._frames.has((self.item.id, number, self._width)):

@@ -135,7 +135,7 @@ def media_below(folder: Path) -> list[Path]:
 
     Overlays beside the tracks that they show are left out too.
     """
-    root, found = Path(os.path.realpath(folder)), []
+    root, media = Path(os.path.realpath(folder)), []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
         for name in sorted(names, key=natural_key):
@@ -145,5 +145,5 @@ def media_below(folder: Path) -> list[Path]:
                 continue
             real = Path(os.path.realpath(path))
             if real.is_file() and real.is_relative_to(root):
-                found.append(path)
-    return found
+                media.append(path)
+    return media

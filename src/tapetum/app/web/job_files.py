@@ -44,18 +44,18 @@ def read(path: Path, default: Any = None) -> Any:
 def holding(folder: Path) -> Iterator[bool]:
     """Hold the lock of a job's folder within the block: False where another process does."""
     with open(folder / "lock", "a+") as file:
-        held = False
+        locked = False
         for _ in range(_TRIES):  # the server may be looking at this moment
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
+                locked = True
                 break
             time.sleep(_PAUSE_S)
-        if held:
+        if locked:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-        yield held
+        yield locked
 
 
 def holder(folder: Path) -> int | None:

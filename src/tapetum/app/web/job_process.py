@@ -40,8 +40,8 @@ class ProgressListener(Listener):
 
 def main(folder: Path) -> None:
     """Do the work of a job, unless another process does, or it is over."""
-    with job_files.holding(folder) as held:
-        if not held or job_files.read(folder / "progress.json", {}).get("state") in FINAL or (folder / "cancel").exists():
+    with job_files.holding(folder) as locked:
+        if not locked or job_files.read(folder / "progress.json", {}).get("state") in FINAL or (folder / "cancel").exists():
             return
         job: dict[str, Any] = job_files.read(folder / "job.json")
         progress = Progress(folder)

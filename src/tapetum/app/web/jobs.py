@@ -40,9 +40,9 @@ class Jobs:
         self._lock = threading.RLock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._cancelled: dict[str, float] = {}
-        found = [job for path in folder.iterdir() if (job := job_files.read(path / "job.json"))]
-        found.sort(key=lambda job: (job["created"], job["id"]))
-        self._jobs = {job["id"]: {**job, **job_files.read(folder / job["id"] / "progress.json", WAITING)} for job in found}
+        saved = [job for path in folder.iterdir() if (job := job_files.read(path / "job.json"))]
+        saved.sort(key=lambda job: (job["created"], job["id"]))
+        self._jobs = {job["id"]: {**job, **job_files.read(folder / job["id"] / "progress.json", WAITING)} for job in saved}
 
     def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
         """Enter a job, which begins as soon as fewer than `at_once` run."""
@@ -103,18 +103,18 @@ class Jobs:
                 lives = self._lives(number)
                 running += lives
                 place = self.folder / number
-                told = job_files.read(place / "progress.json", WAITING)
-                if not lives and told["state"] not in FINAL:
+                progress = job_files.read(place / "progress.json", WAITING)
+                if not lives and progress["state"] not in FINAL:
                     if (place / "cancel").exists():
-                        told = {**told, "state": "cancelled", "seconds_left": None, "message": ""}
+                        progress = {**progress, "state": "cancelled", "seconds_left": None, "message": ""}
                     elif number in self._children or (place / "lock").exists():
-                        told = {**told, "state": "failed", "seconds_left": None, "message": _KILLED}
-                    if told["state"] in FINAL:
-                        job_files.write(place / "progress.json", told)
+                        progress = {**progress, "state": "failed", "seconds_left": None, "message": _KILLED}
+                    if progress["state"] in FINAL:
+                        job_files.write(place / "progress.json", progress)
                 if time.monotonic() - self._cancelled.get(number, time.monotonic()) > _GRACE_S:
                     self._end_process(number, signal.SIGKILL)
-                if any(job[name] != told[name] for name in WAITING):
-                    job.update(told)
+                if any(job[name] != progress[name] for name in WAITING):
+                    job.update(progress)
                     self._changed(self.get(number))
             for number, job in self._jobs.items():
                 if job["state"] == "waiting" and running < self.at_once and not self._lives(number):

@@ -192,13 +192,13 @@ class Page:
 
     def search(self, request: Request) -> dict[str, Any]:
         """Find moments in the folder."""
-        asked, like = request.query_params, None
-        if "item" in asked:
-            item, frame = self.items.get(asked["item"]), asked.get("frame", "0")
+        query, like = request.query_params, None
+        if "item" in query:
+            item, frame = self.items.get(query["item"]), query.get("frame", "0")
             if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
                 raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
             like = item, int(frame)
-        return find_moments(self.items, self.jobs, self.place, asked.get("text", ""), like)
+        return find_moments(self.items, self.jobs, self.place, query.get("text", ""), like)
 
     def list_runs(self, request: Request) -> dict[str, Any]:
         """List the training runs in the folder."""

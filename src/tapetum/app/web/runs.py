@@ -45,13 +45,13 @@ class Runs:
         return {"id": number, "name": writable(row["path"]), **self._costs(path), "curves": shown}
 
     def _places(self) -> list[Path]:
-        root, found = Path(os.path.realpath(self._folder)), []
+        root, folders_of_runs = Path(os.path.realpath(self._folder)), []
         for place, folders, names in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             files = [Path(place, name) for name in (FILE, LOG) if name in names]
             if any(Path(os.path.realpath(file)).is_relative_to(root) for file in files):
-                found.append(Path(place))
-        return found
+                folders_of_runs.append(Path(place))
+        return folders_of_runs
 
     def _number(self, name: str) -> str:
         with self._database.transaction():

@@ -6,6 +6,7 @@ from typing import Any
 
 from tapetum.app.embedding_table import read_table
 from tapetum.app.search import SearchOptions, search
+from tapetum.app.search_results import Searched
 from tapetum.app.verb import Listener
 from tapetum.app.web import job_files
 from tapetum.app.web.answers import Refused
@@ -38,8 +39,9 @@ def find_moments(items: Items, jobs: Jobs, place: Path, text: str = "", like: tu
         raise Refused(409, "the folder has no index yet; it is being made", **answer)
     if like is None:
         with _one_at_a_time:
-            found = search.run(SearchOptions(words=text, index=table, count=COUNT), Listener()).moments
-        moments = [(each.path, each.start_s, each.stop_s, each.cosine) for each in found]
+            results = search.run(SearchOptions(words=text, index=table, count=COUNT), Listener())
+        assert isinstance(results, Searched)
+        moments = [(each.path, each.start_s, each.stop_s, each.score or 0.0) for each in results.moments]
     else:
         moments = _like(table, *like)
     return {**answer, "results": [row for moment in moments if (row := _as_json(items, *moment)) is not None]}

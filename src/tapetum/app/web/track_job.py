@@ -53,22 +53,22 @@ class _Tracking:
         self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
         self.model, self.device = settings["model"], settings["device"]
         clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
-        self.wanted: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
+        self.requested: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
         self.features = place / "features" / f"{number}.bin"
         self.passes = self.done_passes = 0
 
     def track(self) -> dict[str, Any]:
         from tapetum.bench.baselines import load_tracker
 
-        there = self.store.read(self.item.id, self.wanted)
-        missing = {name: clicks for name, clicks in self.wanted.items() if name not in there}
+        there = self.store.read(self.item.id, self.requested)
+        missing = {name: clicks for name, clicks in self.requested.items() if name not in there}
         single = {name: clicks for name, clicks in missing.items() if len(clicks) == 1}
         several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
         blocks = [*_batches(single.items()), *_batches(several.items())]
         unchecked = len(missing) + sum(stored.backward is None for stored in there.values())
         self.passes = len(blocks) + -(-unchecked // BLOCK)
         if not self.passes:
-            return {"points": len(self.wanted), "computed": 0, "frames": self.item.frames}
+            return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
         with open_video(self.item.path) as video:
             self.listener.status("reading the video")
             count_frames(video, self.item.name, self.listener)
@@ -87,11 +87,11 @@ class _Tracking:
                 self.done_passes += 1
             self._check(tracker, part)
             frames = len(video)
-        return {"points": len(self.wanted), "computed": len(missing), "frames": frames}
+        return {"points": len(self.requested), "computed": len(missing), "frames": frames}
 
     def _check(self, tracker: Any, part: Cut) -> None:
         """Track back, and save how far that is from the tracks."""
-        stored = self.store.read(self.item.id, self.wanted)
+        stored = self.store.read(self.item.id, self.requested)
         unchecked = [name for name, each in stored.items() if each.backward is None]
         width, height = part.video.width, part.video.height
         for block in _batches(unchecked):
@@ -99,7 +99,7 @@ class _Tracking:
                 (name, way, end)
                 for name in block
                 for way in (1, -1)
-                if (end := seen_last(stored[name].track, self.wanted[name], way, width, height)) is not None
+                if (end := last_visible(stored[name].track, self.requested[name], way, width, height)) is not None
             ]
             distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
             if ends:
@@ -108,7 +108,8 @@ class _Tracking:
                     request = PointRequest(queries)
                     back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
                 for (name, way, end), places in zip(ends, back.xy, strict=True):
-                    begin = max(t for t, _, _ in self.wanted[name]) if way > 0 else min(t for t, _, _ in self.wanted[name])
+                    times = [t for t, _, _ in self.requested[name]]
+                    begin = max(times) if way > 0 else min(times)
                     between = slice(begin, end + 1) if way > 0 else slice(end, begin + 1)
                     apart = np.linalg.norm(places - stored[name].track[:, :2], axis=1)
                     distances[name][between] = apart[between]
@@ -155,11 +156,11 @@ def _request(clicks: Sequence[Clicks]) -> PointRequest:
     return PointRequest(points, [str(number) for number, each in enumerate(clicks) for _ in each])
 
 
-def seen_last(track: Float[np.ndarray, "t 4"], clicks: Clicks, way: int, width: int, height: int) -> int | None:
+def last_visible(track: Float[np.ndarray, "t 4"], clicks: Clicks, way: int, width: int, height: int) -> int | None:
     """Find the frame farthest from the clicks, after (1) or before (-1) all of them, in which the point is seen in the image.
 
     >>> track = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [9, 1, 1, 1], [1, 1, 0, 0]])
-    >>> seen_last(track, [(0, 1.0, 1.0)], 1, 8, 8), seen_last(track, [(0, 1.0, 1.0)], -1, 8, 8)
+    >>> last_visible(track, [(0, 1.0, 1.0)], 1, 8, 8), last_visible(track, [(0, 1.0, 1.0)], -1, 8, 8)
     (1, None)
     """
     inside = ((track[:, :2] >= 0) & (track[:, :2] <= (width, height))).all(axis=1) & (track[:, 2] > 0.5)

@@ -50,11 +50,11 @@ class TrackStore:
         rows = self._database.rows(
             f"SELECT signature, track, backward FROM tracks WHERE item = ? AND signature IN ({marks})", item, *names
         )
-        found = {}
+        read = {}
         for name, track, backward in rows:
             back = None if backward is None else np.frombuffer(backward, "<f4")
-            found[name] = Stored(np.frombuffer(track, "<f4").reshape(-1, 4), back)
-        return found
+            read[name] = Stored(np.frombuffer(track, "<f4").reshape(-1, 4), back)
+        return read
 
     def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t 4"]]) -> None:
         """Save tracks by signature, in one transaction; the oldest of too many go."""
@@ -84,8 +84,8 @@ class Tracked:
     def __init__(self, item: Item, points: Points, model: str, store: TrackStore):
         self.item, self.points = item, list(points.values())
         self.signatures = [signature(model, item.content, point.clicks) for point in self.points]
-        found = store.read(item.id, self.signatures) if self.points else {}
-        self.stored = [found.get(name) for name in self.signatures]
+        read = store.read(item.id, self.signatures) if self.points else {}
+        self.stored = [read.get(name) for name in self.signatures]
         """Of each point; None where it is not computed yet."""
 
     @property

@@ -31,12 +31,12 @@ async def upload(request: Request, folder: Path, place: Path, items: Items, most
             413, f"{name} has more than {most:,} bytes, the most that is taken; start tapetum serve with a higher limit"
         )
     place.mkdir(exist_ok=True)
-    part, taken = place / f"{secrets.token_hex(8)}{Path(name).suffix.lower()}", 0
+    part, received = place / f"{secrets.token_hex(8)}{Path(name).suffix.lower()}", 0
     try:
         with open(part, "xb") as file:
             async for chunk in request.stream():
-                taken += len(chunk)
-                if taken > most:
+                received += len(chunk)
+                if received > most:
                     raise Refused(
                         413,
                         f"{name} has more than {most:,} bytes, the most that is taken; start tapetum serve with a higher limit",
