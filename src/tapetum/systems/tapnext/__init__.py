@@ -1,4 +1,4 @@
-"""Track any point through frames as they come: TAPNext (arXiv 2504.05579), TAPNext++ (arXiv 2604.10582). Imports no torch by itself.
+"""Track any point through frames as they come: TAPNext (arXiv 2504.05579) and TAPNext++ (2604.10582). Imports no torch itself.
 
 network = tapetum.systems.tapnext.from_official(state_dict)
 predictions = network(video, queries)                   a whole clip

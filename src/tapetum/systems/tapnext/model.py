@@ -92,7 +92,7 @@ class SpaceTimeBlock(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool, mask: Bool[Tensor, " n"] | None = None
+        self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool, mask: Bool[Tensor, "1 1 1 n"] | None = None
     ) -> tuple[Float[Tensor, "b t n c"], RecurrentState]:
         """Run over t frames, of which the `first` has no past; `mask`: which tokens of a frame are attended to."""
         x, state = self.temporal(x, state, first)
@@ -177,7 +177,7 @@ class TapNext(nn.Module):
         x = torch.cat([images, self._point_tokens(state, frames.shape[1]).to(images.dtype)], 2)
         mask = None
         if state.spare:
-            mask = torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1
+            mask = (torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1)[None, None, None]
         states = []
         for block, before in zip(self.blocks, state.blocks, strict=True):
             x, after = block(x, before, state.step == 0, mask)

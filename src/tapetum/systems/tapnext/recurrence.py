@@ -130,7 +130,7 @@ class RgLru(nn.Module):
             scale = torch.cat([torch.ones_like(scale[:, :1]), scale[:, 1:]], 1)
         gated = x * torch.sigmoid(self.input_gate(x)) * scale.to(x.dtype)
         states = scan(torch.exp(log_a).to(hidden.dtype), gated.to(hidden.dtype), hidden, parallel=self.training)
-        return states.to(x.dtype), states[:, -1]
+        return states.to(x.dtype), states[:, -1].clone()  # the rest is not kept alive
 
 
 class RecurrentBlock(nn.Module):
@@ -173,4 +173,4 @@ class RecurrentBlock(nn.Module):
         mixed = self.conv_bias + sum(self.conv_weight[tap] * padded[:, tap : tap + frames] for tap in range(taps))
         recurrent, hidden = self.lru(mixed, state.hidden, first)
         x = x + self.out(recurrent * F.gelu(self.gate(normed), approximate="tanh"))
-        return x + self.mlp(self.mlp_norm(x)), RecurrentState(hidden, padded[:, 1 - taps :])
+        return x + self.mlp(self.mlp_norm(x)), RecurrentState(hidden, padded[:, 1 - taps :].clone())

@@ -8,22 +8,21 @@ image, but the table of positions that the public class keeps does.
 import math
 import os
 import re
-import zipfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe
+from tapetum.core.files import same_place
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.loading import header_of
 from tapetum.hub.state_dicts import read_state
-from tapetum.systems.tapnext.config import TapNextConfig, Variant
+from tapetum.systems.tapnext.config import ARCHITECTURES, TapNextConfig, Variant
+from tapetum.systems.tapnext.jax import from_jax, read_npz
 from tapetum.systems.tapnext.model import TapNext
 from tapetum.systems.tapnext.positions import embed_pixels
 
@@ -81,26 +80,12 @@ _PACKED = "vit_block.self_attention.in_proj_"
 """Queries, keys and values of attention are one tensor, in that order."""
 _PARTS = "query", "key", "value"
 _FIRST = "lin_proj.weight"
-_JAX_BLOCK = r"backbone/Transformer/encoderblock_(\d+)"
-_JAX_ATTENTION = re.compile(_JAX_BLOCK + r"/vit_block/MultiHeadDotProductAttention_0/(query|key|value|out)/(kernel|bias)")
-_JAX_RULES = (
-    (r"backbone/embedding/(kernel|bias)", r"lin_proj/\1"),
-    (r"backbone/pos_embedding", "image_pos_emb"),
-    (r"backbone/((mask|unknown|point_query)_token)", r"\1"),
-    (r"backbone/Transformer/(encoder_norm/(scale|bias))", r"\1"),
-    (_JAX_BLOCK + r"/(ssm_block/.*)", r"blocks/\1/\2"),
-    (_JAX_BLOCK + r"/vit_block/LayerNorm_0/(scale|bias)", r"blocks/\1/vit_block/ln_1/\2"),
-    (_JAX_BLOCK + r"/vit_block/LayerNorm_1/(scale|bias)", r"blocks/\1/vit_block/ln_2/\2"),
-    (_JAX_BLOCK + r"/vit_block/MlpBlock_0/Dense_0/(kernel|bias)", r"blocks/\1/vit_block/mlp/0/\2"),
-    (_JAX_BLOCK + r"/vit_block/MlpBlock_0/Dense_1/(kernel|bias)", r"blocks/\1/vit_block/mlp/3/\2"),
-    (r"((visible|coordinate)_head)/layers_(\d)/(kernel|scale|bias)", r"\1/\3/\4"),
-)
-"""Name of an array of JAX as a pattern, the public PyTorch name with slashes as its replacement."""
+_MARKS = "ssm_block.recurrent_block.rg_lru.a_param", "ssm_block/recurrent_block/rg_lru/a_param"
 
 
 def has_names_of_tapnext(names: Collection[str]) -> bool:
-    """Check whether tensors of these names are of TAPNext, as published in PyTorch."""
-    return any(name.endswith("blocks.0.ssm_block.recurrent_block.rg_lru.a_param") for name in names)
+    """Check whether tensors of these names are of TAPNext, as published in PyTorch or JAX."""
+    return any(name.endswith(_MARKS) for name in names)
 
 
 def from_official(
@@ -172,8 +157,27 @@ def save(network: TapNext, path: str | os.PathLike[str]) -> None:
     save_headed(network, path, HEADER, asdict(network.config))
 
 
+def convert(source: Path, target: Path, architecture: str | None = None) -> None:
+    """Write the published weights in `source` to the safetensors file `target`.
+
+    `architecture`: of `tapetum.systems.tapnext.config.ARCHITECTURES`, which knows the size of frames; None takes it as `load`.
+
+    Raises BadInput where `source` holds no such network, or `target` cannot be written.
+    """
+    if target.suffix != ".safetensors":
+        raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
+    network = load(source)
+    if architecture is not None:
+        network.config = replace(network.config, video_size=ARCHITECTURES[architecture].video_size)
+    save(network, target)
+
+
 def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
     """Load the network in a file: ours (safetensors), or published (.pt, .ckpt, .pth, or .npz of JAX). No code in it is run.
+
+    A published file whose name has 512 in it is taken to be of TAPNext++ for frames of 512x512, which no tensor tells.
 
     Raises BadInput where the file cannot be read, or its tensors are of no such network.
     """
@@ -181,13 +185,18 @@ def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
     if HEADER in header_of(path):
         return cast(TapNext, load_headed(path, HEADER, "TAPNext network", _maker))
     if path.suffix == ".npz":
-        state, heads = from_jax(_read_npz(path))
-        return from_official(state, heads, variant="jax")
-    return from_official(read_state(path), heads)
+        state, heads = from_jax(read_npz(path))
+        network = from_official(state, heads, variant="jax")
+    else:
+        network = from_official(read_state(path), heads)
+    if "512" in path.stem:
+        network.config = replace(network.config, video_size=(512, 512))
+    return network
 
 
 def _maker(about: Any) -> Callable[[], TapNext]:
-    config = TapNextConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in about.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
+    config = TapNextConfig(**fields)
     return lambda: TapNext(config)
 
 
@@ -288,61 +297,3 @@ def _table(size: tuple[int, int], width: int) -> Tensor:
     """Embedded positions of the centres of all pixels, (1, height * width, c)."""
     y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     return embed_pixels(torch.stack([x, y], -1).flatten(0, 1), width)[None]
-
-
-def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
-    """Rename and transpose the arrays of a JAX checkpoint to the public PyTorch names; also finds the attention heads.
-
-    Raises BadInput for an array that does not belong to TAPNext.
-    """
-    state: dict[str, Tensor] = {}
-    attention: dict[tuple[str, str, str], np.ndarray] = {}
-    for name, array in arrays.items():
-        if match := _JAX_ATTENTION.fullmatch(name):
-            attention[match[1], match[2], match[3]] = array
-            continue
-        public = _public_name(name)
-        if name.endswith("embedding/kernel"):
-            array = array[0].transpose(3, 2, 0, 1)  # (1, h, w, 3, c)
-        elif name.endswith("/kernel"):
-            array = array.T
-        state[public] = torch.from_numpy(np.array(array))
-    heads = [array.shape[1] for (_, part, leaf), array in attention.items() if (part, leaf) == ("query", "kernel")]
-    if not heads:
-        raise BadInput("the arrays have no attention; give the checkpoint of a TAPNext network")
-    for block in {block for block, _, _ in attention}:
-        try:
-            kernels = [attention[block, part, "kernel"] for part in _PARTS]
-            biases = [attention[block, part, "bias"] for part in _PARTS]
-            out, bias = attention[block, "out", "kernel"], attention[block, "out", "bias"]
-        except KeyError as error:
-            raise BadInput(f"block {block} lacks {error} of its attention; get the checkpoint again") from error
-        before = f"blocks.{block}.vit_block.self_attention"
-        packed = np.concatenate([kernel.reshape(len(kernel), -1).T for kernel in kernels])
-        state[f"{before}.in_proj_weight"] = torch.from_numpy(packed)
-        state[f"{before}.in_proj_bias"] = torch.from_numpy(np.concatenate([each.ravel() for each in biases]))
-        state[f"{before}.out_proj.weight"] = torch.from_numpy(out.reshape(-1, out.shape[-1]).T.copy())
-        state[f"{before}.out_proj.bias"] = torch.from_numpy(np.array(bias))
-    return state, heads[0]
-
-
-def _public_name(name: str) -> str:
-    for pattern, template in _JAX_RULES:
-        if match := re.fullmatch(pattern, name):
-            break
-    else:
-        raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")
-    public = match.expand(template).replace("/", ".")
-    if ".ssm_block." in public and public.endswith(".scale"):
-        return public
-    return re.sub(r"\.(kernel|scale)$", ".weight", public)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a file of weights")
-    try:
-        with np.load(no_pipe(path), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise BadInput(f"{path} is no archive of arrays ({str(error)[:100]}); get it again") from error
