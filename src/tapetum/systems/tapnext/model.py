@@ -18,6 +18,7 @@ number of patches has its position embeddings resized too; times of queries are 
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ class TapNext(nn.Module):
         self.query_token, self.mask_token, self.unknown_token = (
             nn.Parameter(torch.randn(width) * width**-0.5) for _ in range(3)
         )
-        self.blocks = nn.ModuleList(SpaceTimeBlock(config) for _ in range(config.depth))
+        self.blocks: Any = nn.ModuleList(SpaceTimeBlock(config) for _ in range(config.depth))
         eps = 1e-5 if config.variant == "torch" else 1e-6
         self.norm = nn.LayerNorm(width, eps=eps)
         self.coordinate_head, self.visible_head = (
