@@ -169,9 +169,9 @@ class TapNext(nn.Module):
 
         Any portions give what `forward` gives for all at once. Raises BadInput for frames of another size or batch.
         """
-        wanted = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
-        if tuple(frames.shape) != wanted:
-            raise BadInput(f"frames have shape {tuple(frames.shape)}; this state takes (b, t, h, w, 3) such as {wanted}")
+        expected = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
+        if tuple(frames.shape) != expected:
+            raise BadInput(f"frames have shape {tuple(frames.shape)}; this state takes (b, t, h, w, 3) such as {expected}")
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
         images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
         images = images + self._position_embedding(self._grid_of(state.size))

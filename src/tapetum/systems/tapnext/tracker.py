@@ -111,16 +111,16 @@ class TapNextTracker:
         passes = 1 + bool(two_way and times.any())
         chunk = frame_chunk or self._frames_at_a_time()
 
-        def report(seen: int) -> None:
+        def report(done: int) -> None:
             if progress is not None:
-                progress(seen // passes, len(video))
+                progress(done // passes, len(video))
 
         rounded = torch.cat([times[:, None], given[:, 1:]], 1)
         xy, confidence = self._pass(video, rounded, chunk, False, report)
         before = torch.arange(len(video)) < times[:, None]  # (n, t)
         if passes == 2:
             turned = torch.cat([last - times[:, None], given[:, 1:]], 1)
-            back_xy, back_confidence = self._pass(video, turned, chunk, True, lambda seen: report(len(video) + seen))
+            back_xy, back_confidence = self._pass(video, turned, chunk, True, lambda done: report(len(video) + done))
         else:
             back_xy, back_confidence = given[:, None, 1:], torch.zeros(())
         xy = torch.where(before[..., None], back_xy, xy)
@@ -139,7 +139,7 @@ class TapNextTracker:
         Then give every frame to `step`, this one first:
 
             stream = tracker.start(frame, points)
-            stream, seen = tracker.step(stream, frame)
+            stream, points = tracker.step(stream, frame)
 
         Raises BadInput for points outside of the frame.
         """
@@ -200,13 +200,13 @@ class TapNextTracker:
         size, count = (video.height, video.width), len(video)
         state = self.model.start(self._in_network(queries, size), self.model.config.video_size)
         xy, confidence = torch.empty(len(queries), count, 2), torch.empty(len(queries), count)
-        for seen, numbers in _portions(count, chunk):
+        for done, numbers in _portions(count, chunk):
             frames = (
                 video[count - numbers.stop : count - numbers.start][::-1] if reverse else video[numbers.start : numbers.stop]
             )
             state, predictions = self.model.step(state, self._frames(np.ascontiguousarray(frames)))
             xy[:, numbers], confidence[:, numbers] = self._on_video(predictions, size)
-            report(seen)
+            report(done)
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
