@@ -143,3 +143,12 @@ def test_commands_take_it_for_videos_and_streams(
 
 def test_tapetum_gives_the_system() -> None:
     assert tapetum.tapnext.from_official is from_official
+
+
+def test_what_takes_tapir_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.systems.tap.tracking.tracker import load
+
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    (tmp_path / "tapnext.safetensors").touch()
+    with pytest.raises(BadInput, match="not of the TAPIR family"):
+        load("tapnext")

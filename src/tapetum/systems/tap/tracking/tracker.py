@@ -199,6 +199,8 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
+    if known and known.architecture not in ARCHITECTURES:
+        raise BadInput(f"{known.name} is not of the TAPIR family, which is wanted here; give one such as tapir-nano")
     config = ARCHITECTURES[known.architecture] if known else None
     model = weights.load(path, causal=config.causal if config else None)
     if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
