@@ -114,6 +114,7 @@ def test_bad_inputs_are_refused(tracker: TapNextTracker) -> None:
         tracker.start(VIDEO[0], [[61, 1]])
 
 
+@pytest.mark.slow
 def test_commands_take_it_for_videos_and_streams(
     tracker: TapNextTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
