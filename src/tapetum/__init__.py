@@ -73,7 +73,7 @@ def load(
     return import_module("tapetum.hub.loading").load(name_or_path, device, dtype)
 
 
-_SYSTEMS = ("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapvid3d")
+_SYSTEMS = ("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapnext", "tapvid3d")
 _PACKAGES = (
     *(
         "account",

@@ -174,7 +174,5 @@ def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: List
 def needs_network(tracker: Any) -> None:
     """Raise `BadInput` for a tracker that only takes queries in the video, one a point."""
     if not hasattr(tracker, "correct"):
-        raise BadInput(
-            "static does not look at images: it takes no --reference, no --correct, and one click a point; "
-            "choose another --model"
-        )
+        reason = "TAPNext knows points by their place alone" if hasattr(tracker, "model") else "static does not look at images"
+        raise BadInput(f"{reason}: it takes no --reference, no --correct, and one click a point; choose another --model")

@@ -292,6 +292,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
     switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if switches and (model := getattr(tracker, "model", None)):
+        if missing := [name for name in switches if not hasattr(model.config, name)]:
+            option = f"--{missing[0].replace('_', '-')}"
+            raise BadInput(f"{option} is of TAPIR, and {settings.model or default} is another network; leave it out")
         model.config = replace(model.config, **switches)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
         check_compiler(tracker.device)  # type: ignore[attr-defined]

@@ -101,11 +101,11 @@ def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
 
 @dataclass(frozen=True)
 class WeightsConvertOptions:
-    """Convert a checkpoint of a tracker (.pt, or .npy of JAX), or an encoder from or for another library."""
+    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), or an encoder from or for another library."""
 
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
-    """Published checkpoint of a tracker, .pt or .npy; or an encoder of another library: a folder with config.json, a state dict
-    (own.pth), or timm:NAME=FILE where the file does not say what it is."""
+    """Published checkpoint of a tracker, .pt, .ckpt, .npy or .npz; or an encoder of another library: a folder with config.json,
+    a state dict (own.pth), or timm:NAME=FILE where the file does not say what it is."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
@@ -148,11 +148,16 @@ def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConver
         return _for_library(options, options.to)
     from tapetum.hub.loading import find_loader
     from tapetum.systems.tap.weights.convert import convert
+    from tapetum.systems.tapnext.weights import convert as convert_tapnext
 
-    source = Path(options.source)
-    if find_loader(options.source).startswith("tapetum.encoders."):
+    source, loader = Path(options.source), find_loader(options.source)
+    if loader.startswith("tapetum.encoders."):
         return _encoder(options)
     target = Path(options.out or source.with_suffix(".safetensors"))
+    if loader.startswith("tapetum.systems.tapnext."):
+        _refuse_settings_of_trackers(options, "and TAPNext has neither")
+        convert_tapnext(source, target)
+        return WeightsConverted(source=source, path=target)
     convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
     return WeightsConverted(source=source, path=target)
 
@@ -211,7 +216,9 @@ def _settings(weights: registry.Weights) -> dict[str, Any]:
         return {}
     from tapetum.systems.tap.config import ARCHITECTURES
 
-    config = ARCHITECTURES[weights.architecture]
+    config = ARCHITECTURES.get(weights.architecture)
+    if config is None:
+        return {}
     return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
 
 

@@ -27,6 +27,7 @@ VIDEO_FILE = "longvideo.safetensors"
 """Name of the weights in the folder of a run of `tapetum train longvideo`."""
 OWNERS = (
     "tapetum.systems.tap.published",
+    "tapetum.systems.tapnext.published",
     "tapetum.systems.hip.published",
     "tapetum.encoders.published",
     "tapetum.systems.odin.published",

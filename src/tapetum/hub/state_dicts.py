@@ -1,6 +1,7 @@
 """State dicts of other libraries: names and tensors, from safetensors or from pickles of torch, without running their code."""
 
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def names_in(path: Path) -> set[str]:
-    """List the names of the tensors in a file, as `read_state` gives them; of safetensors no tensor is read."""
+    """List the names of the tensors in a file, as `read_state` gives them; of safetensors and of .npz no tensor is read."""
+    if path.suffix == ".npz":
+        try:
+            with zipfile.ZipFile(no_pipe(path)) as file:
+                return {name.removesuffix(".npy") for name in file.namelist()}
+        except (OSError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{path} is no archive of arrays ({_first_line(error)}); get it again") from error
     if path.suffix != ".safetensors":
         return set(read_state(path))
     with _opened(path) as file:

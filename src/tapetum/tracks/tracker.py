@@ -1,10 +1,11 @@
-"""Interface of point trackers."""
+"""Interface of point trackers, and what those that take frames one by one find in each."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Bool, Float, Int64, Num
 
 from tapetum.types import Tracks
 
@@ -18,3 +19,16 @@ class Tracker(Protocol):
     def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /, *, progress: Progress = None) -> Tracks:
         """Track queries (frame, x, y in raster pixels) through a whole video or array of frames (t, h, w, 3)."""
         ...
+
+
+@dataclass(frozen=True)
+class FrameTracks:
+    """Positions of the points of a stream in one frame."""
+
+    xy: Float[np.ndarray, "n 2"]
+    """Raster pixels of the frame."""
+    visible: Bool[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+    """0..1; above 0.5 a point counts as visible."""
+    ids: Int64[np.ndarray, " n"]
+    """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from tapetum.core.devices import full_precision
@@ -17,8 +17,10 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.systems.tap.tracking.inputs import Reference, check_frame, check_queries
+from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
+from tapetum.tracks.inputs import check_frame, check_queries
+from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
 
 
@@ -44,19 +46,6 @@ class OnlineState:
     def __len__(self) -> int:
         """Number of points."""
         return self.points.initial.shape[1]
-
-
-@dataclass(frozen=True)
-class FrameTracks:
-    """Positions of the points of a stream in one frame."""
-
-    xy: Float[np.ndarray, "n 2"]
-    """Raster pixels of the frame."""
-    visible: Bool[np.ndarray, " n"]
-    confidence: Float[np.ndarray, " n"]
-    """0..1; above 0.5 a point counts as visible."""
-    ids: Int64[np.ndarray, " n"]
-    """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
 
 
 class OnlineTracker:

@@ -30,9 +30,11 @@ from tapetum.systems.tap.tracking.clicks import as_ids, number_points
 from tapetum.systems.tap.tracking.clip import VideoTracking
 from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.systems.tap.tracking.feature_file import FeatureFile
-from tapetum.systems.tap.tracking.follower import FrameTracks, OnlineState, OnlineTracker
-from tapetum.systems.tap.tracking.inputs import Reference, check_queries
+from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
+from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
+from tapetum.tracks.inputs import check_queries
+from tapetum.tracks.tracker import FrameTracks
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -197,6 +199,8 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
+    if known and known.architecture not in ARCHITECTURES:
+        raise BadInput(f"{known.name} is not of the TAPIR family, which is wanted here; give one such as tapir-nano")
     config = ARCHITECTURES[known.architecture] if known else None
     model = weights.load(path, causal=config.causal if config else None)
     if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum

@@ -1,0 +1,240 @@
+"""TAPNext (arXiv 2504.05579): point tracking as decoding of masked tokens. TAPNext++ (arXiv 2604.10582) is the same network.
+
+    frame t    patches -> tokens + positions                 frame of the query   query token + embedded position
+    points     one token each on every frame:                later frames         mask token
+                                                             earlier frames       unknown token
+
+    each block:   recurrence over time, each token by itself -> attention among all tokens of a frame
+    heads:        a point's token -> 256 logits for x, 256 for y, and a logit of being visible
+
+Nothing of a position goes back into the network: what it knows of the past is the state of the recurrences. It is causal, in
+constant memory, and needs another run over the reversed video to track a point before its query. Points attend to each
+other: further points change the tracks of the others a little.
+
+Differs from the public code: all blocks run, where that runs at most 12 without a state; an image of another shape but the same
+number of patches has its position embeddings resized too; times of queries are rounded.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.layers.sampling import scale_xy
+from tapetum.layers.transformer import Attention, Block, Mlp
+from tapetum.systems.tapnext.config import TapNextConfig
+from tapetum.systems.tapnext.positions import compute_certainty, decode_positions, embed_positions
+from tapetum.systems.tapnext.recurrence import RecurrentBlock, RecurrentState
+
+TEMPERATURE = 0.5
+"""Factor on the logits of coordinates before the softmax."""
+NEVER = 2**24
+"""Frame of a query that never comes."""
+
+
+@dataclass(frozen=True)
+class TapNextState:
+    """Points on their way through a video; of the same size after any number of frames."""
+
+    size: tuple[int, int]
+    """Height and width of the frames in pixels."""
+    step: int
+    """Frames seen."""
+    times: Int64[Tensor, "b q"]
+    """Frame of each query."""
+    embeddings: Float[Tensor, "b q c"]
+    """Embedded positions of the queries."""
+    blocks: tuple[RecurrentState, ...]
+    """Tokens of patches come first, then those of points."""
+    spare: bool = False
+    """The last point is none: it stays unknown for ever, to lend its state to points that come later (`slots`). It looks at all
+    other tokens and none of them at it, so that it changes nothing."""
+
+
+@dataclass(frozen=True)
+class TapNextPredictions:
+    """Predictions for q points in t frames; before the frame of its query those of a point mean nothing."""
+
+    logits: Float[Tensor, "b q t 2 bins"]
+    """Of x and of y, over pixels of the network's `image_size`."""
+    visible_logits: Float[Tensor, "b q t"]
+    """Above 0 where a point is visible."""
+    xy: Float[Tensor, "b q t 2"]
+    """Raster pixels of the video."""
+    certainty: Float[Tensor, "b q t"]
+    """Probability, by the logits of both coordinates, that the point is within 8 pixels of `image_size` around `xy`."""
+
+    @property
+    def visible(self) -> Bool[Tensor, "b q t"]:
+        """Check where points are visible."""
+        return self.visible_logits > 0
+
+
+class SpaceTimeBlock(nn.Module):
+    """Recurrence over time for each token, then a transformer block over the tokens of each frame (TRecViT, 2412.14294)."""
+
+    def __init__(self, config: TapNextConfig):
+        super().__init__()
+        activation = "gelu" if config.variant == "torch" else "gelu_tanh"
+        self.temporal = RecurrentBlock(
+            config.width, config.lru_width, config.gate_blocks, config.gated_mlp_width, config.taps, config.depth
+        )
+        self.spatial = Block(
+            Attention(config.width, config.heads),
+            Mlp(config.width, config.mlp_width, activation),
+            partial(nn.LayerNorm, config.width, eps=1e-6),
+            width=config.width,
+        )
+
+    def forward(
+        self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool, mask: Bool[Tensor, "1 1 1 n"] | None = None
+    ) -> tuple[Float[Tensor, "b t n c"], RecurrentState]:
+        """Run over t frames, of which the `first` has no past; `mask`: which tokens of a frame are attended to."""
+        x, state = self.temporal(x, state, first)
+        return self.spatial(x.flatten(0, 1), mask=mask).unflatten(0, x.shape[:2]), state
+
+
+class TapNext(nn.Module):
+    """Tracks points through frames that come in any portions."""
+
+    def __init__(self, config: TapNextConfig):
+        super().__init__()
+        self.config, width = config, config.width
+        self.patches = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size)
+        self.position_embedding = nn.Parameter(torch.randn(*config.grid, width) * width**-0.5)
+        self.query_token, self.mask_token, self.unknown_token = (
+            nn.Parameter(torch.randn(width) * width**-0.5) for _ in range(3)
+        )
+        self.blocks: Any = nn.ModuleList(SpaceTimeBlock(config) for _ in range(config.depth))
+        eps = 1e-5 if config.variant == "torch" else 1e-6
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.coordinate_head, self.visible_head = (
+            _head(width, config.head_width, outputs, eps, config.variant) for outputs in (2 * config.bins, 1)
+        )
+        for block in self.blocks:
+            for layer in block.spatial.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> TapNextPredictions:
+        """Track points through a clip, each from the frame of its query on.
+
+        Args:
+            video: values in -1..1; height and width are multiples of the patch size.
+            queries: (t, x, y) of each point: frame and raster pixels of the video. Before its frame a point is unknown; a
+                frame outside of the video is never reached, or was long ago.
+
+        Raises:
+            BadInput: shapes do not fit, or the video has no frame.
+        """
+        if video.ndim != 5:
+            raise BadInput(f"the video has shape {tuple(video.shape)}; give (b, t, h, w, 3)")
+        return self.step(self.start(queries, (video.shape[2], video.shape[3])), video)[1]
+
+    def start(self, queries: Float[Tensor, "b q 3"], size: tuple[int, int], *, spare: bool = False) -> TapNextState:
+        """Build the state before the first frame of a video of (height, width) `size`.
+
+        Args:
+            queries: (t, x, y), where t counts frames from the first that `step` is given; it may lie far ahead.
+            size: of the frames to come, in pixels, which are those of the queries.
+            spare: keep what points need that are added later, see `TapNextState.spare`.
+
+        Raises BadInput for queries of another shape, or a size that the patches do not divide.
+        """
+        if queries.ndim != 3 or queries.shape[-1] != 3:
+            raise BadInput(f"queries have shape {tuple(queries.shape)}; give (b, q, 3): t, x, y of each point")
+        grid = self._grid_of(size)
+        queries = queries.detach()
+        if spare:
+            queries = torch.cat([queries, queries.new_tensor([NEVER, 0, 0]).expand(len(queries), 1, 3)], 1)
+        blocks = [block.temporal.start(len(queries), math.prod(grid) + queries.shape[1]) for block in self.blocks]
+        return TapNextState(
+            size=(size[0], size[1]),
+            step=0,
+            times=queries[..., 0].round().long().to(self.query_token.device),
+            embeddings=self.embed_points(queries[..., 1:], size),
+            blocks=tuple(blocks),
+            spare=spare,
+        )
+
+    def step(self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]) -> tuple[TapNextState, TapNextPredictions]:
+        """Track the points of a state through further frames, one or more: the state after them, and the predictions in them.
+
+        Any portions give what `forward` gives for all at once. Raises BadInput for frames of another size or batch.
+        """
+        expected = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
+        if tuple(frames.shape) != expected:
+            raise BadInput(f"frames have shape {tuple(frames.shape)}; this state takes (b, t, h, w, 3) such as {expected}")
+        images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
+        images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
+        images = images + self._position_embedding(self._grid_of(state.size))
+        x = torch.cat([images, self._point_tokens(state, frames.shape[1]).to(images.dtype)], 2)
+        mask = None
+        if state.spare:
+            mask = (torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1)[None, None, None]
+        states = []
+        for block, before in zip(self.blocks, state.blocks, strict=True):
+            x, after = block(x, before, state.step == 0, mask)
+            states.append(after)
+        points = x[:, :, images.shape[2] : -1 if state.spare else None]
+        points = self.norm(points).transpose(1, 2)  # (b, q, t, width)
+        state = replace(state, step=state.step + frames.shape[1], blocks=tuple(states))
+        return state, self._predict(points.to(self.coordinate_head[0].weight.dtype), state.size)
+
+    def embed_points(self, xy: Float[Tensor, "b q 2"], size: tuple[int, int]) -> Float[Tensor, "b q c"]:
+        """Embed positions of queries, raster pixels of a video of (height, width) `size`."""
+        model, config = self.query_token, self.config
+        edge = config.variant == "jax"
+        embedded = embed_positions(scale_xy(xy.float(), size, config.image_size), config.image_size, config.width, edge=edge)
+        return embedded.to(model)
+
+    def _point_tokens(self, state: TapNextState, frames: int) -> Float[Tensor, "b t q c"]:
+        now = torch.arange(state.step, state.step + frames, device=state.times.device)[None, :, None, None]
+        times = state.times[:, None, :, None]
+        known = torch.where(now == times, (self.query_token + state.embeddings)[:, None], self.mask_token)
+        return torch.where(now < times, self.unknown_token, known)
+
+    def _predict(self, points: Float[Tensor, "b q t c"], size: tuple[int, int]) -> TapNextPredictions:
+        # The head gives y first.
+        logits = self.coordinate_head(points).float().unflatten(-1, (2, self.config.bins)).flip(-2)
+        xy = decode_positions(logits, self.config.soft_argmax_radius, TEMPERATURE)
+        return TapNextPredictions(
+            logits=logits,
+            visible_logits=self.visible_head(points)[..., 0].float(),
+            xy=scale_xy(xy, self.config.image_size, size),
+            certainty=compute_certainty(logits.detach(), xy.detach()),
+        )
+
+    def _grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        (h, w), (patch_h, patch_w) = size, self.config.patch_size
+        if h < patch_h or w < patch_w or h % patch_h or w % patch_w:
+            raise BadInput(f"frames are {h}x{w}, which patches of {patch_h}x{patch_w} do not divide; resize them")
+        return h // patch_h, w // patch_w
+
+    def _position_embedding(self, grid: tuple[int, int]) -> Float[Tensor, "n c"]:
+        """The embeddings of patches, resized to a grid (bicubic) if that is another than the network's."""
+        own = self.position_embedding
+        if grid != self.config.grid:
+            images = own.float().permute(2, 0, 1)[None]
+            own = F.interpolate(images, size=grid, mode="bicubic", align_corners=False)[0].permute(1, 2, 0).to(own.dtype)
+        return own.flatten(0, 1)
+
+
+def _head(width: int, hidden: int, outputs: int, eps: float, variant: str) -> nn.Sequential:
+    gelu = partial(nn.GELU, "none" if variant == "torch" else "tanh")
+    return nn.Sequential(
+        nn.Linear(width, hidden),
+        nn.LayerNorm(hidden, eps=eps),
+        gelu(),
+        nn.Linear(hidden, hidden),
+        nn.LayerNorm(hidden, eps=eps),
+        gelu(),
+        nn.Linear(hidden, outputs),
+    )

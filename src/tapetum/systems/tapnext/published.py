@@ -1,0 +1,60 @@
+"""Weights of TAPNext and TAPNext++ known by name. Imports no torch.
+
+The official checkpoints are those of google-deepmind/tapnet (Apache-2.0).
+"""
+
+from tapetum.hub.registry import Weights
+
+_OFFICIAL = "https://storage.googleapis.com/"
+_LOADER = "tapetum.systems.tapnext.tracker:load"
+_TAPNEXTPP = "arXiv 2604.10582"
+
+
+def _official(name: str, file: str, size: int, paper: str, score: str, summary: str) -> Weights:
+    return Weights(
+        name=name,
+        architecture=name,
+        summary=summary,
+        paper=paper,
+        licence="Apache-2.0",
+        file=file.rpartition("/")[2],
+        loader=_LOADER,
+        url=_OFFICIAL + file,
+        converter="tapetum.systems.tapnext.weights:convert",
+        size=size,
+        score=score,
+    )
+
+
+PUBLISHED = (
+    _official(
+        "tapnext",
+        "dm-tapnet/tapnext/bootstapnext_ckpt.npz",
+        777_000_000,
+        "arXiv 2504.05579",
+        "DAVIS first AJ 65.3",
+        "BootsTAPNext-B, recurrent, frames one by one; for clips up to 150 frames",
+    ),
+    _official(
+        "tapnextpp-256",
+        "dm-tapnet/tapnextpp/tapnextpp_ckpt.pt",
+        2_500_000_000,
+        _TAPNEXTPP,
+        "DAVIS first AJ 65.6",
+        "TAPNext++, the same trained on clips of 1024 frames; finds points again",
+    ),
+    _official(
+        "tapnextpp-512",
+        "gresearch/tapnextpp/tapnextpp_512.ckpt",
+        2_500_000_000,
+        _TAPNEXTPP,
+        "DAVIS first AJ 67.0",
+        "TAPNext++ for frames of 512x512",
+    ),
+)
+"""What `tapetum weights list` names of this system."""
+
+HEADERS = {"tapnext": _LOADER}
+"""Entry in the header of a safetensors file to what loads it."""
+FOREIGN = "tapetum.systems.tapnext.weights:has_names_of_tapnext", _LOADER
+"""Says of the names of tensors in a file without header whether they are of TAPNext; and what loads it then."""

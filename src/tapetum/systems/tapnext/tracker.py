@@ -1,0 +1,268 @@
+"""The tracker of TAPNext: videos and points in, tracks out; or frames as they come.
+
+`TapNextTracker` wraps a network with everything around it: frames are resized to the size for which the network was trained and
+positions back, the video passes in portions of some frames with constant memory, and frames before that of a query come from
+another pass over the reversed video (TAPNext sees no future). All points of a call are tracked jointly, as published: each
+changes the tracks of the others a little.
+
+Differs from the public demos: frames are resized bilinearly, where these use a Lanczos filter; in the frame of its query a
+point is where it was asked for, where these answer with a prediction; points may join a stream (`slots`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput
+from tapetum.hub.registry import resolve
+from tapetum.layers.cpu import speed_up
+from tapetum.layers.sampling import resize_frames, scale_xy
+from tapetum.systems.tapnext import weights
+from tapetum.systems.tapnext.config import ARCHITECTURES
+from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState
+from tapetum.systems.tapnext.slots import add_points, keep_points
+from tapetum.tracks.inputs import check_frame, check_queries
+from tapetum.tracks.tracker import FrameTracks, Progress
+from tapetum.types import Tracks
+from tapetum.types.checks import unmasked
+from tapetum.video import Video, open_video
+
+_TOKENS = 8192
+"""Tokens of patches that pass through the network at a time: 8 frames of 256x256 pixels."""
+
+
+@dataclass(frozen=True)
+class TapNextStream:
+    """Points on their way through a live video; never changed in place. See `TapNextTracker.start`."""
+
+    size: tuple[int, int]
+    """Height and width of the frames."""
+    state: TapNextState
+    queries: Float[np.ndarray, "n 3"]
+    """(t, x, y) of each point; t counts the frames of this stream."""
+    ids: tuple[int, ...]
+    """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
+    next_id: int
+    """Of the next point that is added."""
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.ids)
+
+
+class TapNextTracker:
+    """Tracks any point through any video with a `TapNext` network, which stays reachable as `model`."""
+
+    def __init__(self, model: TapNext):
+        """Wrap a network, which is put into evaluation mode."""
+        self.model = model.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Get the device of the network, to which frames are moved."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapNextTracker":
+        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
+        self.model.to(device=device, dtype=dtype)
+        return self
+
+    def compile(self, **options: Any) -> "TapNextTracker":
+        """Compile the blocks of the network with `torch.compile(**options)`; returns this tracker."""
+        for block in self.model.blocks:
+            block.compile(**options)
+        return self
+
+    @full_precision()
+    @torch.inference_mode()
+    def track(
+        self,
+        video: Any,
+        queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
+        *,
+        two_way: bool = True,
+        frame_chunk: int | None = None,
+        progress: Progress = None,
+    ) -> Tracks:
+        """Track points jointly through a video.
+
+        Args:
+            video: anything that `tapetum.video.open_video` takes.
+            queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
+            two_way: track points before their frames too, by another pass over the reversed video; else they stand at their
+                place there, not visible.
+            frame_chunk: frames that pass through the network at a time, which changes nothing; None takes as many as bound its
+                memory.
+            progress: is called with the number of frames seen and the number of all frames.
+
+        Raises:
+            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+        """
+        video = open_video(video)
+        given = check_queries(queries, len(video), (video.height, video.width))
+        times, last = given[:, 0].round(), len(video) - 1
+        passes = 1 + bool(two_way and times.any())
+        chunk = frame_chunk or self._frames_at_a_time()
+
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done // passes, len(video))
+
+        rounded = torch.cat([times[:, None], given[:, 1:]], 1)
+        xy, confidence = self._pass(video, rounded, chunk, False, report)
+        before = torch.arange(len(video)) < times[:, None]  # (n, t)
+        if passes == 2:
+            turned = torch.cat([last - times[:, None], given[:, 1:]], 1)
+            back_xy, back_confidence = self._pass(video, turned, chunk, True, lambda done: report(len(video) + done))
+        else:
+            back_xy, back_confidence = given[:, None, 1:], torch.zeros(())
+        xy = torch.where(before[..., None], back_xy, xy)
+        confidence = torch.where(before, back_confidence, confidence)
+        rows = torch.arange(len(given))
+        xy[rows, times.long()], confidence[rows, times.long()] = given[:, 1:], 1.0
+        return Tracks(xy=xy.numpy(), visible=(confidence > 0.5).numpy(), confidence=confidence.numpy(), queries=given.numpy())
+
+    @full_precision()
+    @torch.inference_mode()
+    def start(
+        self, frame: UInt8[np.ndarray, "h w 3"], points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]]
+    ) -> TapNextStream:
+        """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
+
+        Then give every frame to `step`, this one first:
+
+            stream = tracker.start(frame, points)
+            stream, points = tracker.step(stream, frame)
+
+        Raises BadInput for points outside of the frame.
+        """
+        frame = check_frame(frame)
+        size = (frame.shape[0], frame.shape[1])
+        queries = _queries_at(0, points, size)
+        state = self.model.start(self._in_network(torch.from_numpy(queries), size), self.model.config.video_size, spare=True)
+        return TapNextStream(size, state, queries, tuple(range(len(queries))), len(queries))
+
+    @full_precision()
+    @torch.inference_mode()
+    def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
+        """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
+
+        Frame by frame gives what `track` gives for the whole clip. Raises BadInput for a frame of another size.
+        """
+        frame = check_frame(frame, stream.size)
+        now = stream.queries[:, 0] == stream.state.step
+        state, predictions = self.model.step(stream.state, self._frames(frame[None]))
+        xy, confidence = (part[:, 0].numpy() for part in self._on_video(predictions, stream.size))
+        xy[now], confidence[now] = stream.queries[now, 1:], 1.0
+        return replace(stream, state=state), FrameTracks(xy, confidence > 0.5, confidence, np.array(stream.ids, np.int64))
+
+    @full_precision()
+    @torch.inference_mode()
+    def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
+        """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+
+        Call it before the `step` with the same frame. Raises BadInput for points outside of the frame.
+        """
+        check_frame(frame, stream.size)
+        new = _queries_at(stream.state.step, points, stream.size)
+        state = add_points(self.model, stream.state, self._in_network(torch.from_numpy(new), stream.size)[..., 1:])
+        ids = (*stream.ids, *range(stream.next_id, stream.next_id + len(new)))
+        queries = np.concatenate([stream.queries, new])
+        return replace(stream, state=state, queries=queries, ids=ids, next_id=stream.next_id + len(new))
+
+    @full_precision()
+    @torch.inference_mode()
+    def keep(self, stream: TapNextStream, index: Sequence[int] | np.ndarray) -> TapNextStream:
+        """Select some points of the stream, by place in it (not by id), in that order; their ids stay theirs.
+
+        `index` may be truths too, one for each point. Raises BadInput for truths of another number.
+        """
+        places = np.asarray(index)
+        if places.dtype == np.bool_:
+            if places.shape != (len(stream),):
+                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
+            places = np.flatnonzero(places)
+        places = places.astype(np.int64)
+        state = keep_points(stream.state, torch.from_numpy(places).to(self.device))
+        return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
+
+    def _pass(
+        self, video: Video, queries: Float[Tensor, "n 3"], chunk: int, reverse: bool, report: Callable[[int], None]
+    ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """Places and confidence by one pass, forward or from the last frame to the first; frames stay in the video's order."""
+        size, count = (video.height, video.width), len(video)
+        state = self.model.start(self._in_network(queries, size), self.model.config.video_size)
+        xy, confidence = torch.empty(len(queries), count, 2), torch.empty(len(queries), count)
+        for done, numbers in _portions(count, chunk):
+            frames = (
+                video[count - numbers.stop : count - numbers.start][::-1] if reverse else video[numbers.start : numbers.stop]
+            )
+            state, predictions = self.model.step(state, self._frames(np.ascontiguousarray(frames)))
+            xy[:, numbers], confidence[:, numbers] = self._on_video(predictions, size)
+            report(done)
+        return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
+
+    def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
+        """Frames in -1..1, in the size in which the network sees."""
+        images = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return resize_frames(images, self.model.config.video_size, antialias=True).permute(0, 2, 3, 1)[None]
+
+    def _in_network(self, queries: Float[Tensor, "n 3"], size: tuple[int, int]) -> Float[Tensor, "1 n 3"]:
+        xy = scale_xy(queries[:, 1:], size, self.model.config.video_size)
+        return torch.cat([queries[:, :1], xy], 1)[None]
+
+    def _on_video(
+        self, predictions: TapNextPredictions, size: tuple[int, int]
+    ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """Places in pixels of the video, and how sure it is that each point is visible, on the CPU."""
+        xy = scale_xy(predictions.xy[0].float(), self.model.config.video_size, size)
+        return xy.cpu(), predictions.visible_logits[0].sigmoid().cpu()
+
+    def _frames_at_a_time(self) -> int:
+        (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size
+        return max(1, _TOKENS * patch_h * patch_w // (h * w))
+
+
+def _queries_at(time: int, points: Any, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
+    """Checked queries on one frame of a stream; there may be none."""
+    places = np.asarray(unmasked(points, "points"), dtype=np.float32)
+    if places.size == 0:
+        return np.zeros((0, 3), np.float32)
+    if places.ndim != 2 or places.shape[1] != 2:
+        raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
+    queries = check_queries(np.concatenate([np.zeros_like(places[:, :1]), places], 1), 1, size).numpy()
+    return np.concatenate([np.full_like(queries[:, :1], time), queries[:, 1:]], 1)
+
+
+def _portions(count: int, chunk: int) -> Iterator[tuple[int, slice]]:
+    for begin in range(0, count, chunk):
+        end = min(begin + chunk, count)
+        yield end, slice(begin, end)
+
+
+def load(
+    name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> TapNextTracker:
+    """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
+
+    Args:
+        name_or_path: a file may be ours (.safetensors) or a published checkpoint (.ckpt, .pt, .pth, or .npz of JAX); a
+            published one is taken to be for frames of 512x512 if its name says so.
+        device: where to put it; None is the CPU.
+        dtype: of the weights, which is also that of most computation; None is float32.
+
+    Raises:
+        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    """
+    path, known = resolve(name_or_path, "track")
+    network = weights.load(path)
+    if known is not None:
+        network.config = replace(network.config, video_size=ARCHITECTURES[known.architecture].video_size)
+    return TapNextTracker(speed_up(network)).to(device, dtype)

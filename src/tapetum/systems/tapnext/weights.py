@@ -1,0 +1,299 @@
+"""Weights of TAPNext: the public names both ways, from PyTorch and JAX, and files of ours.
+
+Public checkpoints of TAPNext++ are those of a training program: a state dict under `state_dict`, names behind `tapnext.`. Those
+of TAPNext and BootsTAPNext are archives of JAX (.npz). Both have one shape for each tensor of ours; none tells the sizes of the
+image, but the table of positions that the public class keeps does.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import same_place
+from tapetum.hub.headed import load_headed, save_headed
+from tapetum.hub.loading import header_of
+from tapetum.hub.state_dicts import read_state
+from tapetum.systems.tapnext.config import ARCHITECTURES, TapNextConfig, Variant
+from tapetum.systems.tapnext.jax import from_jax, read_npz
+from tapetum.systems.tapnext.model import TapNext
+from tapetum.systems.tapnext.positions import embed_pixels
+
+HEADER = "tapnext"
+"""Key in the header of a safetensors file of ours."""
+TABLE = "query_pos_embed"
+"""The public class keeps embedded positions of all pixels under this name; we compute them."""
+_PLAIN = {
+    "patches.weight": "lin_proj.weight",
+    "patches.bias": "lin_proj.bias",
+    "position_embedding": "image_pos_emb",
+    "query_token": "point_query_token",
+    "mask_token": "mask_token",
+    "unknown_token": "unknown_token",
+    "norm.weight": "encoder_norm.weight",
+    "norm.bias": "encoder_norm.bias",
+    **{
+        f"{head}.{layer}.{leaf}": f"{head}.{layer}.{leaf}"
+        for head in ("coordinate_head", "visible_head")
+        for layer in (0, 1, 3, 4, 6)
+        for leaf in ("weight", "bias")
+    },
+}
+_RECURRENT = "ssm_block.recurrent_block"
+_IN_BLOCK = {
+    "temporal.norm.weight": "ssm_block.temporal_pre_norm.scale",
+    "temporal.mlp_norm.weight": "ssm_block.channel_pre_norm.scale",
+    "temporal.conv_weight": f"{_RECURRENT}.conv_1d.w",
+    "temporal.conv_bias": f"{_RECURRENT}.conv_1d.b",
+    "temporal.lru.decay": f"{_RECURRENT}.rg_lru.a_param",
+    "temporal.lru.input_gate.weight": f"{_RECURRENT}.rg_lru.input_gate.w",
+    "temporal.lru.input_gate.bias": f"{_RECURRENT}.rg_lru.input_gate.b",
+    "temporal.lru.decay_gate.weight": f"{_RECURRENT}.rg_lru.a_gate.w",
+    "temporal.lru.decay_gate.bias": f"{_RECURRENT}.rg_lru.a_gate.b",
+    "temporal.mlp.gate_up.weight": "ssm_block.mlp_block.ffw_up.w",
+    "temporal.mlp.gate_up.bias": "ssm_block.mlp_block.ffw_up.b",
+    **{
+        f"{ours}.{leaf}": f"{theirs}.{leaf}"
+        for ours, theirs in (
+            ("temporal.gate", f"{_RECURRENT}.linear_y"),
+            ("temporal.value", f"{_RECURRENT}.linear_x"),
+            ("temporal.out", f"{_RECURRENT}.linear_out"),
+            ("temporal.mlp.out", "ssm_block.mlp_block.ffw_down"),
+            ("spatial.attention_norm", "vit_block.ln_1"),
+            ("spatial.mlp_norm", "vit_block.ln_2"),
+            ("spatial.attention.out", "vit_block.self_attention.out_proj"),
+            ("spatial.mlp.hidden", "vit_block.mlp.0"),
+            ("spatial.mlp.out", "vit_block.mlp.3"),
+        )
+        for leaf in ("weight", "bias")
+    },
+}
+"""Our name to the public one; of one block, less what stands before."""
+_PACKED = "vit_block.self_attention.in_proj_"
+"""Queries, keys and values of attention are one tensor, in that order."""
+_PARTS = "query", "key", "value"
+_FIRST = "lin_proj.weight"
+_MARKS = "ssm_block.recurrent_block.rg_lru.a_param", "ssm_block/recurrent_block/rg_lru/a_param"
+
+
+def has_names_of_tapnext(names: Collection[str]) -> bool:
+    """Check whether tensors of these names are of TAPNext, as published in PyTorch or JAX."""
+    return any(name.endswith(_MARKS) for name in names)
+
+
+def from_official(
+    state_dict: Mapping[str, Tensor],
+    heads: int | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    variant: Variant = "torch",
+) -> TapNext:
+    """Build the network of a public state dict, in evaluation mode, with all sizes that the shapes of its tensors give.
+
+    Args:
+        state_dict: names of the public PyTorch class, with or without what a training program puts before them; what else
+            such a program keeps is left out.
+        heads: of attention; None takes as many as the gates of the recurrence have blocks, as the public class has.
+        image_size: height and width in pixels in which the network sees; None takes those of the table of positions, and
+            where there is none, a square.
+        variant: see `TapNextConfig.variant`.
+
+    Raises:
+        BadInput: a tensor is missing, unknown or of a shape that does not fit.
+    """
+    state = _without_prefix(state_dict)
+    config = _infer_config(state, heads, image_size, variant)
+    tensors: dict[str, Tensor] = {}
+    with torch.device("meta"):
+        network = TapNext(config)
+    expected = network.state_dict()
+    for ours, theirs in _names(config.depth).items():
+        tensors[ours] = _to_ours(ours, _tensor(state, theirs))
+    for block in range(config.depth):
+        for leaf in ("weight", "bias"):
+            packed = _tensor(state, f"blocks.{block}.{_PACKED}{leaf}")
+            if len(packed) % 3:
+                raise BadInput(f"blocks.{block}.{_PACKED}{leaf} has {len(packed)} rows; they must be three times the width")
+            for part, tensor in zip(_PARTS, packed.chunk(3), strict=True):
+                tensors[f"blocks.{block}.spatial.attention.{part}.{leaf}"] = tensor
+    public = {*_names(config.depth).values(), TABLE, *_packed_names(config.depth)}
+    if unknown := state.keys() - public:
+        raise BadInput(f"the tensor {min(unknown)!r} is not of a TAPNext network of {config.depth} blocks; is it another one?")
+    for ours, want in expected.items():
+        if tensors[ours].numel() != want.numel() or (tensors[ours].ndim > 1 and tensors[ours].shape[-1] != want.shape[-1]):
+            raise BadInput(f"the tensor for {ours!r} is {tuple(tensors[ours].shape)} where {tuple(want.shape)} is wanted")
+        tensors[ours] = tensors[ours].detach().float().reshape(want.shape).clone()
+        if not torch.isfinite(tensors[ours]).all():
+            raise BadInput(f"the tensor for {ours!r} holds something else than finite numbers; get the file again")
+    network.load_state_dict(tensors, assign=True)
+    return network.requires_grad_(True).eval()
+
+
+def to_official(network: TapNext, *, table: bool = True) -> dict[str, Tensor]:
+    """Build the state dict of the public PyTorch class from a network; the way back from `from_official`.
+
+    `table`: with embedded positions of all pixels, which that class wants too (201 MB for images of 256x256).
+    """
+    config, own = network.config, {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    state = {theirs: _to_theirs(ours, own[ours]).contiguous() for ours, theirs in _names(config.depth).items()}
+    for block in range(config.depth):
+        for leaf in ("weight", "bias"):
+            parts = [own[f"blocks.{block}.spatial.attention.{part}.{leaf}"] for part in _PARTS]
+            state[f"blocks.{block}.{_PACKED}{leaf}"] = torch.cat(parts)
+    if table:
+        state[TABLE] = _table(config.image_size, config.width)
+    return state
+
+
+def save(network: TapNext, path: str | os.PathLike[str]) -> None:
+    """Write weights and config to a safetensors file; all of it or nothing."""
+    save_headed(network, path, HEADER, asdict(network.config))
+
+
+def convert(source: Path, target: Path, architecture: str | None = None) -> None:
+    """Write the published weights in `source` to the safetensors file `target`.
+
+    `architecture`: of `tapetum.systems.tapnext.config.ARCHITECTURES`, which knows the size of frames; None takes it as `load`.
+
+    Raises BadInput where `source` holds no such network, or `target` cannot be written.
+    """
+    if target.suffix != ".safetensors":
+        raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
+    network = load(source)
+    if architecture is not None:
+        network.config = replace(network.config, video_size=ARCHITECTURES[architecture].video_size)
+    save(network, target)
+
+
+def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
+    """Load the network in a file: ours (safetensors), or published (.pt, .ckpt, .pth, or .npz of JAX). No code in it is run.
+
+    A published file whose name has 512 in it is taken to be of TAPNext++ for frames of 512x512, which no tensor tells.
+
+    Raises BadInput where the file cannot be read, or its tensors are of no such network.
+    """
+    path = Path(path)
+    if HEADER in header_of(path):
+        return cast(TapNext, load_headed(path, HEADER, "TAPNext network", _maker))
+    if path.suffix == ".npz":
+        state, heads = from_jax(read_npz(path))
+        network = from_official(state, heads, variant="jax")
+    else:
+        network = from_official(read_state(path), heads)
+    if "512" in path.stem:
+        network.config = replace(network.config, video_size=(512, 512))
+    return network
+
+
+def _maker(about: Any) -> Callable[[], TapNext]:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
+    config = TapNextConfig(**fields)
+    return lambda: TapNext(config)
+
+
+def _without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    inner: Any = state_dict.get("state_dict", state_dict)
+    if not isinstance(inner, Mapping):
+        raise BadInput("the checkpoint has no state dict under state_dict; give names and tensors")
+    prefixes = [name.removesuffix(_FIRST) for name in inner if name.endswith(_FIRST)]
+    if not prefixes:
+        raise BadInput(f"there is no tensor {_FIRST!r}; give the state dict of a TAPNext network")
+    prefix = min(prefixes, key=len)
+    return {name.removeprefix(prefix): tensor for name, tensor in inner.items() if name.startswith(prefix)}
+
+
+def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in state:
+        raise BadInput(f"the weights lack the tensor {name!r}; give the whole state dict of a TAPNext network")
+    return state[name]
+
+
+def _names(depth: int) -> dict[str, str]:
+    """Our names to the public ones, without what attention packs."""
+    in_blocks = {f"blocks.{k}.{ours}": f"blocks.{k}.{theirs}" for k in range(depth) for ours, theirs in _IN_BLOCK.items()}
+    return {**_PLAIN, **in_blocks}
+
+
+def _packed_names(depth: int) -> list[str]:
+    return [f"blocks.{k}.{_PACKED}{leaf}" for k in range(depth) for leaf in ("weight", "bias")]
+
+
+def _to_ours(ours: str, tensor: Tensor) -> Tensor:
+    """A public tensor in our order: gate and up of the MLP, (2, input, output), are one linear layer."""
+    if ours.endswith("gate_up.weight") and tensor.ndim == 3:
+        return tensor.transpose(1, 2).flatten(0, 1)
+    return tensor.flatten() if ours.endswith(("gate_up.bias", "_token")) else tensor
+
+
+def _to_theirs(ours: str, tensor: Tensor) -> Tensor:
+    if ours.endswith("gate_up.weight"):
+        return tensor.unflatten(0, (2, -1)).transpose(1, 2)
+    if ours.endswith("gate_up.bias"):
+        return tensor.view(2, 1, 1, -1)
+    if ours == "position_embedding":
+        return tensor.flatten(0, 1)[None]
+    return tensor.view(*([1] * (2 if ours == "unknown_token" else 3)), -1) if ours.endswith("_token") else tensor
+
+
+def _infer_config(
+    state: Mapping[str, Tensor], heads: int | None, image_size: tuple[int, int] | None, variant: Variant
+) -> TapNextConfig:
+    def shape(name: str, axes: int) -> torch.Size:
+        tensor = _tensor(state, name)
+        if tensor.ndim != axes:
+            raise BadInput(f"the tensor {name!r} has shape {tuple(tensor.shape)}; it must have {axes} axes")
+        return tensor.shape
+
+    width, _, patch_h, patch_w = shape("lin_proj.weight", 4)
+    blocks = [int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name))]
+    taps, lru_width = shape(f"blocks.0.{_RECURRENT}.conv_1d.w", 2)
+    gate_blocks = shape(f"blocks.0.{_RECURRENT}.rg_lru.a_gate.w", 3)[0]
+    patches = shape("image_pos_emb", 3)[1]
+    size = image_size or _image_size(state, patches, (patch_h, patch_w))
+    return TapNextConfig(
+        image_size=size,
+        video_size=size,
+        patch_size=(patch_h, patch_w),
+        width=width,
+        depth=max(blocks, default=0) + 1,
+        heads=heads or gate_blocks,
+        mlp_width=shape("blocks.0.vit_block.mlp.0.weight", 2)[0],
+        lru_width=lru_width,
+        gate_blocks=gate_blocks,
+        gated_mlp_width=shape("blocks.0.ssm_block.mlp_block.ffw_up.w", 3)[2],
+        taps=taps,
+        head_width=shape("coordinate_head.0.weight", 2)[0],
+        bins=shape("coordinate_head.6.weight", 2)[0] // 2,
+        variant=variant,
+    )
+
+
+def _image_size(state: Mapping[str, Tensor], patches: int, patch: tuple[int, int]) -> tuple[int, int]:
+    """Height and width: of the table, whose first column is sin(x) at pixels (x, y), row by row; else of a square."""
+    if TABLE in state and state[TABLE].ndim == 3 and state[TABLE].shape[-1] >= 8:
+        table = state[TABLE][0].float()
+        starts = (table[:, 0] == 0).nonzero()[:, 0].tolist()  # x is 0
+        width = starts[1] if len(starts) > 1 else len(table)
+        size = len(table) // width, width
+        if size[0] * width == len(table) and (table - _table(size, table.shape[-1])[0]).abs().max() < 0.01:
+            return size
+        raise BadInput(f"the tensor {TABLE!r} is not the table of sines of the public class; leave it out of the state dict")
+    side = math.isqrt(patches)
+    if side * side != patches:
+        raise BadInput(f"{patches} patches are of no square image; give image_size, as from_official(..., image_size=(h, w))")
+    return side * patch[0], side * patch[1]
+
+
+def _table(size: tuple[int, int], width: int) -> Tensor:
+    """Embedded positions of the centres of all pixels, (1, height * width, c)."""
+    y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    return embed_pixels(torch.stack([x, y], -1).flatten(0, 1), width)[None]
