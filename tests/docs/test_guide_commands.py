@@ -25,6 +25,7 @@ PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
     r"^(weights fetch bootst|data tapvid-davis|data perception-test|eval tapvid --data davis)": "over the network; tests/hub",
     r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/app/shell/test_track_live.py",
+    r"^serve ": "a server that runs until it is ended; tests/app/web",
     r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",
     r"--engine ray": "a cluster; tests/app",
     r"drawer-open": "Meta-World, of the extra robot; tests/systems/adapters",

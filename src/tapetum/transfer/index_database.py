@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe
+from tapetum.core.reading import open_file
 
 FORMAT = 2
 DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
@@ -53,7 +53,7 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
     if not path.is_file():
         raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
     try:
-        with open(no_pipe(path), "rb") as file:
+        with open_file(path) as file:
             if file.read(len(_MAGIC)) != _MAGIC:  # SQLite takes an empty file for a database, and writes into it
                 raise BadInput(f"{path} is no index, or is damaged; remove it, and make it again")
         address = f"{path.resolve().as_uri()}?mode=rw"  # of what is write-protected SQLite only reads

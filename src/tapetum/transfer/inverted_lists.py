@@ -155,9 +155,9 @@ class InvertedLists:
         faiss = _faiss()
         probed = min(self.count, max(_LEAST_PROBED, self.count // _PROBED))
         chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(self._there), nprobe=probed)
-        found = self._index.search(queries, min(_CANDIDATES * count, self._below), params=chosen)[1]
+        candidates_of = self._index.search(queries, min(_CANDIDATES * count, self._below), params=chosen)[1]
         best_rows, best = [], []
-        for query, candidates in zip(queries, found, strict=True):
+        for query, candidates in zip(queries, candidates_of, strict=True):
             candidates = np.union1d(candidates[candidates >= 0], self._later)  # ascending: of equal ones the earlier first
             if len(candidates) < min(count, self._below + len(self._later)):
                 return None

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe
+from tapetum.core.reading import no_pipe, parse_json
 from tapetum.transfer.approximate_search import ApproximateSearch
 from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database
 from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
@@ -226,8 +226,8 @@ class VectorIndex:
         """Find what `search` finds, and mean and deviation of the cosines of all pieces; `exact`: never approximately."""
         rows, unit = self.rows(), self._unit(queries)
         whole = among is None and not exact
-        found = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
-        return found or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
+        approximate = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
+        return approximate or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
 
     def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> str | None:
         """Build what approximate search needs, where it is worth it; returns a line that says so, or None."""
@@ -261,9 +261,9 @@ class VectorIndex:
     def _matrix(self) -> np.ndarray:
         self._forget_what_changed()
         if self._mapped is None:
-            rows, name = self._rows(), no_pipe(self._vectors())
+            rows, path = self._rows(), self._vectors()
             empty = np.zeros((0, self.channels), np.float16)
-            self._mapped = np.memmap(name, np.float16, "c", shape=(rows, self.channels)) if rows else empty
+            self._mapped = np.memmap(no_pipe(path), np.float16, "c", shape=(rows, self.channels)) if rows else empty
         return self._mapped
 
     def _forget_what_changed(self) -> None:
@@ -284,7 +284,7 @@ class VectorIndex:
 
 
 def _tags(text: str) -> tuple[tuple[str, float], ...]:
-    return tuple((str(name), float(probability)) for name, probability in json.loads(text))
+    return tuple((str(name), float(probability)) for name, probability in parse_json(text))
 
 
 def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:

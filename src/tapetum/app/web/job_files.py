@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.files import whole_file
-from tapetum.core.reading import read_json
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import open_file, read_json
 
 FINAL = frozenset(("done", "failed", "cancelled"))
 """States of a job that is over."""
@@ -29,7 +29,7 @@ _TRIES, _PAUSE_S = 60, 0.05
 def write(path: Path, content: Any) -> None:
     """Write a file of JSON, whole or not at all."""
     with whole_file(path, own=True) as temporary:
-        temporary.write_text(json.dumps(content))
+        write_text(temporary, json.dumps(content))
 
 
 def read(path: Path, default: Any = None) -> Any:
@@ -61,11 +61,11 @@ def holding(folder: Path) -> Iterator[bool]:
 def holder(folder: Path) -> int | None:
     """Find the process that holds the lock of a job's folder; None where none does."""
     try:
-        with open(folder / "lock") as file:
+        with open_file(folder / "lock") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = file.read()
+                text = file.read().decode()
                 return int(text) if text.isdecimal() else 0
     except OSError:
         pass

@@ -40,7 +40,7 @@ class Page:
         self.folder, self.place = folder, folder / HIDDEN
         self.model, self.device, self.upload_bytes = model, device, upload_bytes
         self.place.mkdir(exist_ok=True)
-        self._only = open(self.place / "server.lock", "w")  # noqa: SIM115  # held as long as the server lives
+        self._only = open(self.place / "server.lock", "wb")  # noqa: SIM115  # held as long as the server lives
         try:
             fcntl.flock(self._only, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

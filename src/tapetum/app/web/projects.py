@@ -12,6 +12,7 @@ from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import Database
 from tapetum.app.web.edits import Points, read_edit, replay
 from tapetum.app.web.items import Item
+from tapetum.core.reading import parse_json
 
 
 class Projects:
@@ -75,4 +76,4 @@ class Projects:
             "redo": len(edits) - position,
             "tracked_revision": row["tracked_revision"] if row else None,
         }
-        return about, replay(json.loads(each["edit"]) for each in edits[:position])
+        return about, replay(parse_json(each["edit"]) for each in edits[:position])
