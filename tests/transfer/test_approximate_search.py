@@ -128,6 +128,16 @@ def test_removed_rows_never_come_back_and_new_ones_are_found(index: VectorIndex)
     assert index.nearest(added, 1).rows[:, 0].tolist() == index.rows_of("new.mp4").tolist()
 
 
+def test_an_open_index_forgets_at_once_what_is_removed(index: VectorIndex) -> None:
+    index.prepare_search()
+    best = int(index.nearest(index.vectors(index.rows()[:1]), 5).rows[0, 0])
+    assert best == index.rows()[0]
+    index.remove(["00.mp4"])
+    assert uses_lists(index)
+    assert np.isin(index.nearest(clustered(20, seed=4), 5).rows, index.rows()).all()
+    assert not np.isin(index.nearest(clustered(100)[:20], 5).rows, np.arange(100)).any()
+
+
 def test_of_equal_ones_the_earlier_come_first(index: VectorIndex) -> None:
     put(index, "same", np.repeat(clustered(1, seed=4), 3, 0))
     index.prepare_search()
