@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.model_remarks import describe_model
+from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
 
@@ -84,7 +84,8 @@ class ChosenAnswer(Result):
                 verdict = "" if self.lead > self.lead_deviation else ": not sure"
                 noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
             lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
-        return "\n".join([*lines, *([describe_model(self.model)] if self.model else [])])
+        about = (describe_model(self.model), next_step(self.model)) if self.model else ()
+        return "\n".join([*lines, *filter(None, about)])
 
 
 @verb(AnswerOptions)

@@ -6,6 +6,30 @@ _REMARKS = {"mcvit-nano": _SCENES, "paligemma-nano": _SCENES, "resnet-nano": _SM
 """Of the models that come with the package."""
 
 
+_BETTER = {
+    "mcvit-nano": "photographs and films are found by words with",
+    "paligemma-nano": "photographs are answered about by",
+    "resnet-nano": "photographs are told apart far better by",
+}
+_FETCHED = {"mcvit-nano": "siglip2-base-32", "paligemma-nano": "paligemma2-3b-mix-224", "resnet-nano": "dinov2-small"}
+"""What a user with a network may take in place of a model that comes with the package."""
+
+
+def next_step(reference: str) -> str | None:
+    """Write a line with the command that fetches what knows more, its size and licence; None for models of other kinds.
+
+    >>> next_step("mcvit-nano")
+    'photographs and films are found by words with siglip2-base-32: tapetum weights fetch siglip2-base-32 (1.5 GB, Apache-2.0)'
+    """
+    from tapetum.hub.registry import known
+
+    if reference not in _BETTER:
+        return None
+    weights = known()[_FETCHED[reference]]
+    command = f"tapetum weights fetch {weights.name} ({weights.size_text}, {weights.licence})"
+    return f"{_BETTER[reference]} {weights.name}: {command}"
+
+
 def describe_model(reference: str) -> str:
     """Write a line that names the model of a result, with what is known to be wrong with it.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
@@ -104,3 +105,5 @@ def _introduce(model: str, listener: Listener) -> None:
     if is_bundled(model):
         entry = known()[model]
         listener.note(f"{entry.name}: {entry.summary}")
+        if line := next_step(model):
+            listener.note(line)

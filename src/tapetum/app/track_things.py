@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.model_remarks import describe_model
+from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.replies import labels_of
 from tapetum.app.see_settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
@@ -107,7 +107,7 @@ class Things(Result):
             f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
             for row in content["things"]
         ] or ["(nothing)"]
-        lines.append(describe_model(self.model))
+        lines += filter(None, (describe_model(self.model), next_step(self.model)))
         return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table") if k in content)])
 
 
