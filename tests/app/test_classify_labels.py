@@ -177,7 +177,11 @@ def named(name: str, **others: object) -> Weights:
 def test_the_best_that_is_here_is_the_default_and_else_the_command_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path
 ) -> None:
-    models = {"best": named("best", score="zero-shot 80.0"), "small": named("small"), "colours": named("colours", score="70")}
+    models = {
+        "best": named("best", score="zero-shot 80.0"),
+        "small": named("small"),
+        "colours": named("colours", score="zero-shot 70"),
+    }
     monkeypatch.setattr(word_models, "known", lambda: {**KNOWN, **models})
     monkeypatch.setattr(registry, "known", word_models.known)
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))

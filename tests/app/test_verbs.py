@@ -66,7 +66,9 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
         expected = inspect.signature(options.annotation).parameters
         assert list(inspect.signature(function).parameters) == list(expected), name
         result = inspect.signature(function).return_annotation
-        for kind in typing.get_args(result) or (result,):
+        for kind in typing.get_args(result) or (
+            (result,) if result is not None else ()
+        ):  # what serves until it is ended has none
             assert dataclasses.is_dataclass(kind), name
             assert kind.__dataclass_params__.frozen, name
 

@@ -34,6 +34,7 @@ EXTRAS = {
         "classify, and embed --model efficientnet-lite2",
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
+    "web": (("starlette", "uvicorn"), "tapetum serve, the page in the browser"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: Mask R-CNN on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
