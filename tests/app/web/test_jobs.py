@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ job_process.main(Path(sys.argv[-1]))
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Jobs of the kind sleep, which wait for the file `go`."""
+def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Jobs of the kind sleep, which wait for the file `go`; it comes at the end, so that no process is left."""
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/slow.py "$@"\n')
     script.chmod(0o755)
@@ -49,7 +49,8 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(sys, "executable", str(script))
     place = tmp_path / "served" / ".tapetum-web" / "jobs"
     place.mkdir(parents=True)
-    return place
+    yield place
+    (place.parents[1] / "go").touch()
 
 
 def until(jobs: Jobs, check: Callable[[], Any]) -> None:
