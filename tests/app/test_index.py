@@ -176,7 +176,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, classif
     assert "blue.png None" not in contents(photos / module.HIDDEN)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 and sys.platform == "win32", reason="permissions")
 def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from tapetum.core import identity
 

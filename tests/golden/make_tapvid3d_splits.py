@@ -1,9 +1,9 @@
-"""Writes src/tapetum/systems/tapvid3d/format/folders.txt from the public lists of TAPVid-3D.
+"""Writes src/tapetum/systems/tapvid3d/splits.txt from the public lists of TAPVid-3D.
 
     python tests/golden/make_tapvid3d_splits.py PATH/OF/tapvid3d_splits.py
 
 PATH is the file of google-deepmind/tapnet, two dictionaries of file names and nothing that is worth copying. Prints the SHA-256
-of every sorted list, which `tests/systems/tapvid3d/test_splits.py` holds.
+of every sorted list, which `tests/systems/tapvid3d/format/test_folders.py` holds.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-OUT = Path(__file__).parents[2] / "src" / "tapetum" / "tapvid3d" / "splits.txt"
+OUT = Path(__file__).parents[2] / "src" / "tapetum" / "systems" / "tapvid3d" / "splits.txt"
 
 
 def parts(source: str, name: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from tapetum.encoders.towers import Towers
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, OPEN_CLIP_WEIGHTS
 from tapetum.hub.state_dicts import read_folder, read_settings, read_state
 
-_PROCESSORS, _TOKENIZER = ("preprocessor_config.json", "video_preprocessor_config.json"), "tokenizer_config.json"
+_PROCESSORS = "preprocessor_config.json", "video_preprocessor_config.json"
 _KINDS: dict[str, TokenizerKind] = {"clip": "clip", "siglip": "siglip", "siglip2": "siglip2", "tipsv2": "tipsv2"}
 """Kind of the tokenizer by model_type; SigLIP 2 at a fixed size also calls itself siglip."""
 _GEMMA_VOCABULARY = 256_000

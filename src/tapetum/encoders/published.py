@@ -11,7 +11,7 @@ from tapetum.hub.registry import Weights
 _LOADER = "tapetum.encoders.factory:load"
 _REFERENCES = "tapetum.encoders.references"
 PORT = "efficientnet_lite_pytorch"
-"""Whose names the tensors of these files have; see `tapetum.encoders.config.SOURCES`."""
+"""Whose names the tensors of these files have; see `tapetum.encoders.architectures.SOURCES`."""
 
 
 def _lite(number: int, sha256: str, pixels: int) -> Weights:

@@ -6,7 +6,7 @@ vector of a map).
 
 Differs from the paper, whose text could not be read in full: ranks, activation and first values are settings here, and the last
 layer of an adapter starts at 0, so that at first the adapted network is the trunk exactly and not nearly. The paper's two-layer
-policy network is no adapter here; it belongs to the policy (`tapetum.systems.adapters.policy`).
+policy network is no adapter here; it belongs to the policy (`tapetum.systems.adapters.heads`).
 """
 
 import re
