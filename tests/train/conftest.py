@@ -1,4 +1,4 @@
-"""Jobs in one or two processes, for tests of what processes compute together."""
+"""Jobs in one or more processes, for tests of what processes compute together."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Jobs:
         )
 
     def run(self, job: str, out: Path, processes: int = 2, deadly: str = "-", **arguments: Any) -> list[int]:
-        """Do a job in one or two processes in the folder `out`; returns their exit codes."""
+        """Do a job in so many processes in the folder `out`; returns their exit codes."""
         request = {"job": job, "processes": processes, "deadly": deadly, "arguments": {"out": str(out), **arguments}}
         print(json.dumps(request), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())

@@ -1,4 +1,4 @@
-"""A process that has imported torch and FSDP2, and for each line on stdin forks the one or two processes of a job.
+"""A process that has imported torch and FSDP2, and for each line on stdin forks the processes of a job, one or more.
 
 A line is JSON: the name of a function of this module as `job`, `processes`, `deadly` as in nursery.py for the first of them,
 and `arguments`. It answers with the exit codes. A job's function gets the arguments; what it has to say it writes into its
@@ -10,7 +10,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-import tapetum.train.fsdp  # noqa: F401
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, process_group
+from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.optim import freeze
-from tapetum.train.process_group import join_process_group
+from tapetum.train.process_group import is_sharded, join_process_group
 
 
 class Towers(nn.Module):
@@ -39,7 +40,7 @@ class Towers(nn.Module):
             nn.Sequential(nn.Linear(6, width, bias=False), norm(width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, 5))
             for _ in range(2)
         )
-        self.scale = nn.Parameter(torch.tensor([5.0]))
+        self.scale = nn.Parameter(torch.tensor(5.0))
         self.double()
 
     def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +76,7 @@ class Contrast(Task):
 
     def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
         images, texts = model(batch)
-        return clip_loss(images, texts, model.scale[0]), {"step": context.step}
+        return clip_loss(images, texts, model.scale), {"step": context.step}
 
     def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
         batch = torch.stack([torch.randn(2, 6, dtype=torch.float64) for _ in range(5)])
@@ -90,9 +91,23 @@ class Cached(Contrast, JointTask):
         return {"images": images, "texts": texts}
 
     def joint_loss(self, model: nn.Module, embeddings: Any, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
-        return clip_loss(embeddings["images"], embeddings["texts"], model.scale[0]), {"step": context.step}
+        return clip_loss(embeddings["images"], embeddings["texts"], model.scale), {"step": context.step}
 
     loss = JointTask.loss
+
+
+class Taught(Contrast):
+    """Every example by itself, and what the average called slow says of it."""
+
+    joint_batch = False
+    teachers = ("slow",)
+
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        teacher = context.teachers.get("slow", model)  # none where the run is scored
+        targets = teacher(batch.flip(1))
+        assert is_sharded(next(teacher.towers[0].parameters())) == is_sharded(next(model.towers[0].parameters()))
+        values = zip(model(batch), targets, strict=True)
+        return sum((y - 0.5 * target - 1).square().mean() for y, target in values), {"step": context.step}
 
 
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
@@ -101,11 +116,30 @@ CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads
 def train(out: str, task: str, config: dict[str, Any], **options: Any) -> None:
     averages = (Average(name="slow", decay=0.9, schedule="cosine"), Average(name="copy", schedule="periodic", every=2))
     config["rules"] = tuple(ParameterRule(**rule) for rule in config.get("rules", ()))
-    fit(
-        {"contrast": Contrast, "cached": Cached}[task](**options),
-        TrainConfig(**{**CONFIG, "averages": averages, **config}),
-        out,
-    )
+    counts = Counter()
+    with counted(counts):
+        fit(
+            {"contrast": Contrast, "cached": Cached, "taught": Taught}[task](**options),
+            TrainConfig(**{**CONFIG, "averages": averages, **config}),
+            out,
+        )
+    (Path(out) / f"exchanges-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(counts))
+
+
+@contextmanager
+def counted(counts: Counter) -> Iterator[None]:
+    """Count the exchanges of gradients of FSDP2 inside the block."""
+    own = fsdp._ReduceScatter.__call__
+
+    def call(self: Any, *arguments: Any, **others: Any) -> Any:
+        counts["reduce_scatter"] += 1
+        return own(self, *arguments, **others)
+
+    fsdp._ReduceScatter.__call__ = call
+    try:
+        yield
+    finally:
+        fsdp._ReduceScatter.__call__ = own
 
 
 def exchanges(out: str) -> None:
@@ -228,7 +262,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if request["processes"] > 1:
-            os.environ.update(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+            os.environ.update(WORLD_SIZE=str(request["processes"]), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
         pids = [start(request, rank) for rank in range(request["processes"])]
         print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
 

@@ -106,6 +106,25 @@ def test_a_joint_batch_is_part_of_the_runs_identity(jobs: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_two_groups_of_processes_with_a_sharded_model_each_are_one(jobs: Any, tmp_path: Path) -> None:
+    one = trained(jobs, tmp_path / "one", **LARS)
+    assert_alike(trained(jobs, tmp_path / "four", processes=4, parallel="fsdp", replicas=2, **LARS), one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"activation_checkpointing": True}])
+def test_a_sharded_teacher_is_the_whole_one_and_gradients_are_exchanged_once_a_step(
+    jobs: Any, tmp_path: Path, changes: dict
+) -> None:
+    one = trained(jobs, tmp_path / "one", "taught", accumulation=4)
+    two = trained(jobs, tmp_path / "two", "taught", 2, accumulation=2, parallel="fsdp", max_minutes=0, **changes)
+    trained(jobs, two, "taught", 2, accumulation=2, parallel="fsdp", **changes)  # goes on after the first step
+    assert_alike(two, one)
+    counts = json.loads((two / "exchanges-0.json").read_text())
+    assert counts["reduce_scatter"] == 5 * 2  # steps; towers (the scale learns nothing here)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_gradient_caching_is_the_undivided_batch(jobs: Any, tmp_path: Path, processes: int) -> None:
     one = trained(jobs, tmp_path / "one", norm="layer")

@@ -3,7 +3,7 @@
 DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a loss may call any method of the model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import LOSS, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
@@ -38,6 +39,11 @@ class Objective(nn.Module):
     def set_teachers(self, teachers: Mapping[str, nn.Module]) -> None:
         """Set the averages that the loss learns from, as models."""
         self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
+
+    def shard_teachers(self) -> list[nn.Module]:
+        """Make the teachers submodules, so that FSDP shards and gathers them as it does the model; returns them."""
+        self.teachers = nn.ModuleDict(self._teachers[0])
+        return list(self.teachers.values())
 
     def parts(self) -> dict[str, nn.Module]:
         """List the parts whose FLOPs are counted apart: those that the task names, and teachers, where it has any."""
@@ -93,6 +99,19 @@ class Objective(nn.Module):
                 buffer.copy_(buffers[name])
 
 
+def checkpoint_activations(parts: Sequence[nn.Module]) -> None:
+    """Let parts of a network compute their activations anew in the backward pass; BadInput where there is none."""
+    # by hooks: names of weights stay, unlike with torch's wrapper
+    from torch.distributed._composable.checkpoint_activation import checkpoint
+
+    if not parts:
+        raise BadInput(
+            "activation_checkpointing works block by block, and this task names no blocks (Task.shards); leave it out"
+        )
+    for part in parts:
+        checkpoint(part)
+
+
 def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:
     """Wrap the objective for several processes: in DDP, or with its weights sharded (FSDP2); of one process, it is itself.
 
@@ -101,10 +120,16 @@ def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGro
     if processes.size == 1:
         return objective
     if config.parallel == "fsdp":
-        from tapetum.train.fsdp import shard
-
-        return shard(objective, objective.task.shards(objective.model), processes)
+        return shard_objective(objective, config, processes)
     return DistributedDataParallel(objective, find_unused_parameters=config.find_unused_parameters)
+
+
+def shard_objective(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:
+    """Shard the model and its teachers, in place: their blocks, and what is in none of them."""
+    from tapetum.train.fsdp import shard
+
+    networks = [objective.model, *objective.shard_teachers()]
+    return shard(objective, [part for each in networks for part in objective.task.shards(each)], processes, config)
 
 
 class Gradients:
@@ -143,9 +168,9 @@ class GradientAccumulation:
         self.names: tuple[str, ...] = objective.task.parts or ("",)
         """Of the task's losses; one that is alone has no name."""
 
-    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float]:
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float | Tensor]:
         """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
-        sums: dict[str, float] = {}
+        sums: dict[str, float | Tensor] = {}
         count = self.config.accumulation
         for part in range(count):
             batch = to_device(stream.next(), self.processes.device)
@@ -157,10 +182,19 @@ class GradientAccumulation:
         return sums
 
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Exchange gradients in the block: under DDP with the last pass of a step; under FSDP2 with each: less memory."""
-        if isinstance(self.parallel, DistributedDataParallel) and not last:
+        """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.
+
+        FSDP2 adds them up out of sight of `Gradients`, so those of several losses are exchanged with each pass.
+        """
+        if last or self.processes.size == 1:
+            return nullcontext()
+        if isinstance(self.parallel, DistributedDataParallel):
             return self.parallel.no_sync()
-        return nullcontext()
+        if len(self.names) > 1:
+            return nullcontext()
+        from tapetum.train.fsdp import without_exchange
+
+        return without_exchange(self.parallel)
 
     def seed(self, step: int, part: int) -> int:
         """Compute the seed of the loss from the first sample of the micro-batch."""
@@ -177,13 +211,19 @@ def make_accumulation(objective: Objective, config: TrainConfig, processes: Proc
     return GradientAccumulation(objective, config, processes)
 
 
-def add_metrics(sums: dict[str, float], name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int) -> None:
-    """Add the `count`th part of loss and metrics of a micro-batch, under the name of its part, and the loss also without."""
+def add_metrics(
+    sums: dict[str, float | Tensor], name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int
+) -> None:
+    """Add the `count`th part of loss and metrics of a micro-batch, under the name of its part, and the loss also without.
+
+    What is on the device stays there.
+    """
     values = {**metrics, "loss": loss}
     if name:
         values = {f"{name}/{key}": value for key, value in values.items()} | {"loss": loss}
     for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + float(value.detach() if isinstance(value, Tensor) else value) / count
+        exact = value.detach().double() if isinstance(value, Tensor) and value.device.type != "mps" else value
+        sums[key] = sums.get(key, 0.0) + exact / count
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -11,6 +11,7 @@ from tapetum.core.fields import check_fields
 RESUMABLE_FIELDS = frozenset(
     {
         "accumulation",
+        "activation_checkpointing",
         "checkpoint_every",
         "checkpoint_minutes",
         "device",
@@ -22,6 +23,7 @@ RESUMABLE_FIELDS = frozenset(
         "max_minutes",
         "parallel",
         "prefetch",
+        "replicas",
         "tensorboard",
         "threads",
         "weights_to_score",
@@ -40,6 +42,7 @@ LATER_FIELDS = frozenset(
         "cooldown_steps",
         "milestones",
         "final_weight_decay",
+        "gather_bf16",
         "layer_decay",
         "momentum",
         "nesterov",
@@ -166,6 +169,15 @@ class TrainConfig:
     """With several processes: allow parameters that get no gradient in some step (slower)."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: ddp, each holds the whole model; fsdp, each holds its share of weights, optimiser and average."""
+    replicas: int = 1
+    """With fsdp: groups of processes that hold a whole model in shards each, as the machines of a cluster may (HSDP).
+
+    Weights are gathered within a group, and gradients averaged over the groups. 1: one group of all processes."""
+    gather_bf16: bool = False
+    """With fsdp: weights travel as bfloat16 and are computed with as such, for half the bytes; gradients stay float32."""
+    activation_checkpointing: bool = False
+    """Compute the activations of each block (`Task.shards`) anew in the backward pass instead of keeping them: less memory, for
+    a third more FLOPs."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     threads: int | None = None
@@ -197,7 +209,17 @@ class TrainConfig:
     """How energy and CO2 are estimated."""
 
     def __post_init__(self) -> None:
-        counts = "steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep_last", "prefetch", "threads"
+        counts = (
+            "steps",
+            "batch_size",
+            "accumulation",
+            "log_every",
+            "checkpoint_every",
+            "keep_last",
+            "prefetch",
+            "threads",
+            "replicas",
+        )
         from_zero = (
             "warmup_steps",
             "cooldown_steps",
@@ -219,6 +241,9 @@ class TrainConfig:
             milestones="(0, 1)",
             layer_decay="(0, 1]",
         )
+        for name in ("replicas", "gather_bf16"):
+            if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
+                raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
         if self.workers > 64:
             from tapetum.core.workers import check_workers
 

@@ -5,37 +5,67 @@
     process 1: last rows   --+   (all-gather)                 +-> process 1: last rows' gradients  --> last rows
                                                     (reduce-scatter, mean)
 
-Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which works on every parameter by itself.
+With `TrainConfig.replicas` the processes are a mesh of two axes (HSDP): each row of it holds one model in shards, and gradients
+are then averaged over the rows (all-reduce of the shards).
+
+Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which works on every parameter by itself; hybrid
+sharding, section 3.2.2.
 Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may go on from them.
 The rest of the loop knows it by `process_group` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 
+from tapetum.core.errors import BadInput
+from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
 
 
-def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup) -> nn.Module:
-    """Shard the module's parameters over the processes, in place.
+def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup, config: TrainConfig) -> nn.Module:
+    """Shard the module's parameters over the processes, in place; single numbers (a learned temperature) stay whole.
 
-    `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first.
+    `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first. Raises BadInput where
+    `config.replicas` does not divide the number of processes.
     """
     for parameter in module.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP2 knows no other memory layout
-    mesh = init_device_mesh(processes.device.type, (processes.size,))
+    if config.replicas == 1:
+        mesh = init_device_mesh(processes.device.type, (processes.size,), mesh_dim_names=("shard",))
+    else:
+        if processes.size % config.replicas:
+            raise BadInput(f"replicas is {config.replicas} of {processes.size} processes; give a divisor of their number")
+        sizes = config.replicas, processes.size // config.replicas
+        mesh = init_device_mesh(processes.device.type, sizes, mesh_dim_names=("replicate", "shard"))
+    policy = MixedPrecisionPolicy()
+    if config.gather_bf16:
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    whole = {parameter for parameter in module.parameters() if parameter.dim() == 0}  # no rows: FSDP2 refuses them
     for part in (*parts, module):
-        fully_shard(part, mesh=mesh)
+        fully_shard(part, mesh=mesh, mp_policy=policy, ignored_params=whole)
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
     return module
+
+
+@contextmanager
+def without_exchange(module: nn.Module) -> Iterator[None]:
+    """Keep the gradients of the block in this process, whole; they are exchanged with those of the next pass outside."""
+    assert isinstance(module, FSDPModule)
+    module.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        module.set_requires_gradient_sync(True)
 
 
 class _AllGather(DefaultAllGather):

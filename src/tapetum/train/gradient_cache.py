@@ -62,9 +62,9 @@ class CachedAccumulation(GradientAccumulation):
         refuse_batch_statistics(objective.model)
         super().__init__(objective, config, processes)
 
-    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float]:
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float | Tensor]:
         """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
-        sums: dict[str, float] = {}
+        sums: dict[str, float | Tensor] = {}
         batches = [stream.next() for _ in range(self.config.accumulation)]
         for name, own in gradients.items():
             with own:

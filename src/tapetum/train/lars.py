@@ -12,7 +12,7 @@ nor is a weight where |w| or |g| + beta * |w| is zero. The rate is inside the mo
 differs where the rate changes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,17 +49,24 @@ class Lars(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move the weights once."""
         learning = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        adapted = [p for p, _ in learning if p.dim() >= 2]
-        norms = full_norms([*adapted, *(p.grad for p in adapted)])
-        of = dict(zip(adapted, zip(norms[: len(adapted)], norms[len(adapted) :], strict=True), strict=True))
+        locals_ = self._local_rates([(p, group) for p, group in learning if p.dim() >= 2])
         for p, group in learning:
+            assert p.grad is not None
             decay, momentum = group["weight_decay"], group["momentum"]
-            weight, gradient = of.get(p, (0.0, 0.0))
-            below = gradient + decay * weight
-            local = group["trust_coefficient"] * weight / below if weight > 0 and below > 0 else 1.0
-            move: Tensor = p.grad.add(p, alpha=decay).mul_(group["lr"] * local)
+            move: Tensor = p.grad.add(p, alpha=decay).mul_(group["lr"] * locals_.get(p, 1.0))
             state = self.state[p]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(p)
             velocity = state["momentum_buffer"].mul_(momentum).add_(move)
             p.sub_(move.add_(velocity, alpha=momentum) if group["nesterov"] else velocity)
+
+    def _local_rates(self, adapted: Sequence[tuple[Tensor, Mapping[str, Any]]]) -> dict[Tensor, Tensor]:
+        """Compute each matrix's factor on the rate, which stays on the device: no step waits for it."""
+        if not adapted:
+            return {}
+        weights, gradients = full_norms([*(p for p, _ in adapted), *(p.grad for p, _ in adapted)]).chunk(2)  # type: ignore[misc]
+        settings = [[group["weight_decay"], group["trust_coefficient"]] for _, group in adapted]
+        decay, trust = torch.tensor(settings, dtype=torch.float64, device=weights.device).unbind(1)
+        below = gradients + decay * weights
+        local = torch.where((weights > 0) & (below > 0), trust * weights / below, 1.0)
+        return {p: factor for (p, _), factor in zip(adapted, local, strict=True)}

@@ -15,7 +15,10 @@ RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "w
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Settings of where a run is trained and with what; none changes what is learned. Every training command has them."""
+    """Settings of where a run is trained and with what; but for gather_bf16 none changes what is learned.
+
+    Every training command has them.
+    """
 
     out: Path
     """Folder of the run: checkpoints, logs, and the finished weights."""
@@ -29,6 +32,14 @@ class Launch:
     """Where to learn: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
+    replicas: int = 1
+    """With fsdp: groups of processes that hold the whole model in shards each, such as one a machine (HSDP)."""
+    gather_bf16: bool = False
+    """With fsdp: weights travel as bfloat16, half the bytes."""
+    activation_checkpointing: bool = False
+    """Compute activations block by block anew in the backward pass: less memory, a third more work."""
+    compile: bool = False
+    """Compile the network's forward with torch.compile first."""
     save_every: int | None = None
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
@@ -73,4 +84,8 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         threads=launch.threads,
         device=launch.device,
         parallel=launch.parallel,
+        replicas=launch.replicas,
+        gather_bf16=launch.gather_bf16,
+        activation_checkpointing=launch.activation_checkpointing,
+        compile=launch.compile,
     )

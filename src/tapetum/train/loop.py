@@ -20,11 +20,11 @@ from tapetum.core.devices import check_compiler
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
-from tapetum.train.accumulation import Gradients, Objective, make_accumulation
+from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, record_signal, say
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
-from tapetum.train.process_group import ProcessGroup, alone, clip_gradients, full_tensors, join_process_group
+from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
@@ -103,12 +103,15 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.task, self.config, self.out, self.processes = task, config, out, processes
         objective = Objective(task, new_model(task, config, processes.device), config, processes.device)
+        if config.activation_checkpointing:
+            checkpoint_activations(task.shards(objective.model))
         self.identity = identity(task, config, processes.size, objective.model)
-        self.passes = make_accumulation(objective, config, processes)
         self.sharded = processes.size > 1 and config.parallel == "fsdp"
+        teachers = self._new_teachers()
+        objective.set_teachers(teachers)
+        self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP
         self.state = new_state(task, config, objective.model)
-        self.teachers = self._new_teachers()
-        objective.set_teachers(self.teachers)
+        self._share_tensors(teachers)
         self.newest: Path | None = processes.broadcast(checkpoint.latest(out / "checkpoints") if processes.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         self._saved, self._saving = time.monotonic(), 0.0
@@ -120,16 +123,25 @@ class _Run:
             self.state.model.compile()
 
     def _new_teachers(self) -> dict[str, nn.Module]:
-        """Models with the averages that the task asks for, whose tensors are the averages' own."""
-        teachers = {}
+        """Make the models that will hold the averages that the task learns from."""
+        averages = [average.name for average in self.config.every_average]
         for name in self.task.teachers:
-            if name not in self.state.averages:
+            if name not in averages:
                 setting = "an ema_decay" if name == "ema" else f"averages with one named {name}"
                 raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {setting}")
-            teachers[name] = new_model(self.task, self.config, self.processes.device)
-            if not self.sharded:
-                teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
-        return teachers
+        return {name: new_model(self.task, self.config, self.processes.device) for name in self.task.teachers}
+
+    def _share_tensors(self, teachers: Mapping[str, nn.Module]) -> None:
+        """Make the averages' tensors those of the teachers, so that an update of an average is one of its teacher."""
+        for name, teacher in teachers.items():
+            average = self.state.averages[name]
+            if self.sharded:  # a sharded module keeps its own tensors
+                own = teacher.state_dict()
+                for key, value in average.average.items():
+                    own[key].copy_(value)
+                average.average = own
+            else:
+                teacher.load_state_dict(average.average, assign=True)
 
     def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; ends with a checkpoint."""
@@ -155,16 +167,15 @@ class _Run:
                 requests = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
                 requests |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
                 requests |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
-                shared = self.processes.mean({**requests, **record["metrics"]})
+                shared = self.processes.mean(requests)
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
                 cpu_seconds = shared.pop("/cpu") * self.processes.size
                 number, signalled = shared.pop("/signal"), shared.pop("/signalled")
                 self.signal = round(number / signalled) if signalled else None
                 state.seconds += time.perf_counter() - began
-                self.loss = shared.pop("loss")
+                self.loss = record["loss"]
                 throughput = config.batch_size / (time.perf_counter() - began)
-                record = {"step": state.step, "loss": self.loss, **record, "metrics": shared}
-                record |= {"time": state.seconds, "samples_per_s": throughput}
+                record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
                 ends = stop or state.step == config.steps
                 if self._evaluation_due:
                     record |= self._evaluate()
@@ -177,24 +188,27 @@ class _Run:
                     return
 
     def _step(self, stream: Stream) -> dict[str, Any]:
-        """One optimiser step; the record has this process's own loss (under metrics)."""
+        """Make one optimiser step; the record has loss and metrics, averaged over the processes.
+
+        Loss, metrics and the norm of the gradients come from the device in one transfer, the only one of the step.
+        """
         state, config = self.state, self.config
         lr = learning_rate(state.step, config)
-        if self.sharded:
-            for name, teacher in self.teachers.items():
-                teacher.load_state_dict(full_tensors(state.averages[name].average, self.processes, everywhere=True))
         gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
-        sums = self.passes.run(stream, state.step, gradients)
-        norms = {}
+        values = self.passes.run(stream, state.step, gradients)
         for name, own in gradients.items():
             with own:
-                norms[name] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.processes)
-        norm = math.hypot(*norms.values()) if len(norms) > 1 else norms.popitem()[1]
+                if self.sharded:
+                    average_whole(own.parameters, self.processes)
+                values[f"/norm {name}"] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.processes)
+        shared = self.processes.mean_on_device(values)
+        norms = [shared.pop(f"/norm {name}") for name in gradients]
+        norm = math.hypot(*norms) if len(norms) > 1 else norms[0]
         if self.processes.size > 1:
             self.processes.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
         self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
-        return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
+        return {"loss": shared.pop("loss"), "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": shared}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
         """Moves the weights, or leaves them where a gradient is not finite."""

@@ -1,7 +1,6 @@
 """The processes of a run, alone or started by torchrun; and tensors of which each may hold a shard, some rows (see `fsdp`)."""
 
 import gc
-import math
 import pickle
 import re
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from tapetum.core.devices import find_device
@@ -52,12 +52,27 @@ class ProcessGroup:
             dist.all_reduce(self.register(total))
         return total
 
-    def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Average each named number over the processes; all processes must pass the same names."""
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Average each named number of the host over the processes, which does not wait for the device.
+
+        All processes must pass the same names.
+        """
         if self.size == 1:
             return dict(values)
         names = sorted(values)
-        vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
+        vector = torch.tensor([values[name] for name in names], dtype=torch.float64)
+        return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
+
+    def mean_on_device(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """Average each named number over the processes: those on the device come in one transfer, the step's only one.
+
+        All processes must pass the same names.
+        """
+        names = sorted(values)
+        kind = torch.float32 if self.device.type == "mps" else torch.float64
+        vector = torch.stack(
+            [torch.as_tensor(values[name]).to(self.device, kind, non_blocking=True).reshape(()) for name in names]
+        )
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
     def concatenate(self, tensor: Tensor) -> Tensor:
@@ -78,9 +93,12 @@ class ProcessGroup:
         dist.reduce_scatter_tensor(self.register(own), self.register(rows))
         return own
 
-    def join_rows(self, rows: Tensor, count: int) -> Tensor:
-        """Join the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
-        most = -(-count // self.size)
+    def join_rows(self, rows: Tensor, count: int, shards: int | None = None) -> Tensor:
+        """Join the tensor of `count` rows that processes hold: the first as many as fit, the last the rest.
+
+        `shards` is the number of processes that hold all rows together, by default all; else each run of so many.
+        """
+        most = -(-count // (shards or self.size))
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
         return self.concatenate(padded)[:count].clone()
@@ -90,21 +108,24 @@ class ProcessGroup:
         if self.size == 1:
             return value
         text = pickle.dumps(value) if self.main else b""
-        length = torch.tensor([len(text)], device=self.device)
+        length = torch.tensor([len(text)])
         dist.broadcast(self.register(length), src=0)
         content = torch.zeros(int(length), dtype=torch.uint8)
         if self.main:
             content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        content = content.to(self.device)
         dist.broadcast(self.register(content), src=0)
-        return pickle.loads(content.cpu().numpy().tobytes())
+        return pickle.loads(content.numpy().tobytes())
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Copy the main process's values into each of these tensors, in every process."""
+        """Copy the main process's values into each of these tensors, in every process: one exchange for each type of number."""
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for tensor in tensors:
-            copy = tensor.detach().clone()
-            dist.broadcast(self.register(copy), src=0)
-            tensor.detach().copy_(copy)
+            by_dtype.setdefault(tensor.dtype, []).append(tensor.detach())
+        for same in by_dtype.values():
+            joint = torch.cat([tensor.reshape(-1) for tensor in same])
+            dist.broadcast(self.register(joint), src=0)
+            for tensor, values in zip(same, joint.split([tensor.numel() for tensor in same]), strict=True):
+                tensor.copy_(values.view(tensor.shape))
 
     def barrier(self, timeout: timedelta = TIMEOUT) -> None:
         """Wait until all processes have come here, so long; TapetumError (by `join_process_group`) where one is lost."""
@@ -194,7 +215,7 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
     with _explain_lost_peers():
         if mine:
             store, rank, size = _rendezvous()
-            backend = "nccl" if device.type == "cuda" else "gloo"
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"  # numbers of the host go by gloo in both
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
             c10d._set_pg_timeout(TIMEOUT)
         processes = ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
@@ -246,6 +267,12 @@ def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
     return hasattr(tensor, "to_local")
 
 
+def shards_of(tensor: Tensor) -> int:
+    """Count the shards of a sharded tensor: one for each process, or for each of a row of them (`TrainConfig.replicas`)."""
+    assert is_sharded(tensor)
+    return tensor.device_mesh.size(-1)  # the last axis is the one over which weights are sharded
+
+
 def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
     """Cut from a full tensor what this process holds of `like`: all of it, unless that is sharded."""
     if not is_sharded(like):
@@ -263,32 +290,44 @@ def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywh
     result = {}
     for name, tensor in tensors.items():
         if is_sharded(tensor):
-            tensor = processes.join_rows(tensor.to_local().detach(), tensor.shape[0])
+            tensor = processes.join_rows(tensor.to_local().detach(), tensor.shape[0], shards_of(tensor))
             tensor = tensor.cpu() if processes.main or everywhere else tensor
         if processes.main or everywhere:
             result[name] = tensor
     return result
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup) -> float:
-    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was."""
-    shards = [p.grad.to_local() for p in parameters if p.grad is not None and is_sharded(p.grad)]
-    if not shards:
-        return float(nn.utils.clip_grad_norm_(parameters, longest))
-    mean = processes.mean({"square": float(nn.utils.get_total_norm(shards)) ** 2})["square"]
-    norm = math.sqrt(mean * processes.size) if math.isfinite(mean) else math.nan
-    if norm > longest:
-        for shard in shards:
-            shard.mul_(longest / (norm + 1e-6))
+def clip_gradients(parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup) -> Float[Tensor, ""]:
+    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was, on the device."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    sharded = [gradient for gradient in gradients if is_sharded(gradient)]
+    if not sharded:
+        return nn.utils.clip_grad_norm_(parameters, longest)
+    square = processes.sum(nn.utils.get_total_norm([gradient.to_local() for gradient in sharded]).double().square())
+    square = square * (shards_of(sharded[0]) / processes.size)
+    if whole := [gradient for gradient in gradients if not is_sharded(gradient)]:
+        square = square + nn.utils.get_total_norm(whole).double().square()
+    norm = square.sqrt()
+    scale = (longest / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        (gradient.to_local() if is_sharded(gradient) else gradient).mul_(scale)
     return norm
 
 
-def full_norms(tensors: Sequence[Tensor]) -> list[float]:
-    """Find the norm of each tensor, sharded ones put together, in one exchange; of one kind all or none are sharded."""
-    if not tensors:
-        return []
+def average_whole(parameters: Sequence[nn.Parameter], processes: ProcessGroup) -> None:
+    """Average the gradients of parameters that are not sharded among those that are, in one exchange."""
+    whole = [p.grad for p in parameters if p.grad is not None and not is_sharded(p)]
+    if whole:
+        mean = processes.sum(torch.cat([gradient.reshape(-1) for gradient in whole])) / processes.size
+        for gradient, values in zip(whole, mean.split([gradient.numel() for gradient in whole]), strict=True):
+            gradient.copy_(values.view(gradient.shape))
+
+
+def full_norms(tensors: Sequence[Tensor]) -> Float64[Tensor, " n"]:
+    """Compute the norm of each tensor, sharded ones put together, in one exchange; of one kind all or none are sharded."""
     locals_ = [t.to_local() if is_sharded(t) else t for t in tensors]
     squares = torch.stack([local.detach().double().square().sum() for local in locals_])
     if is_sharded(tensors[0]):
-        squares = current_process_group().sum(squares)
-    return squares.sqrt().tolist()
+        processes = current_process_group()
+        squares = processes.sum(squares) * (shards_of(tensors[0]) / processes.size)
+    return squares.sqrt()

@@ -23,7 +23,7 @@ from tapetum.train.optim import (
     restore_optimizer,
     ruled_groups,
 )
-from tapetum.train.process_group import ProcessGroup, full_tensors, shard_of
+from tapetum.train.process_group import ProcessGroup, full_tensors, is_sharded, shard_of
 from tapetum.train.task import JointTask, Task
 
 
@@ -121,8 +121,15 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
     """Build the state of a run with its new model, which may be sharded already."""
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
+    groups = [part for group in groups for part in _by_sharding(group)]
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
     return State(model, optimizers, new_averages(model, config.every_average, config.steps))
+
+
+def _by_sharding(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Split a group where some of its parameters are sharded and others whole, which no kernel moves together."""
+    parts = [[p for p in group["params"] if is_sharded(p) == sharded] for sharded in (True, False)]
+    return [{**group, "params": part} for part in parts if part]
 
 
 def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module) -> dict[str, Any]:

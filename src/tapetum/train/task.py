@@ -1,6 +1,7 @@
 """Interface of the tasks that `fit` trains."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -35,8 +36,29 @@ class StepContext:
         return self.step / max(self.steps - 1, 1)
 
 
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """Find the blocks that a network is a chain of: the outermost modules with weights in lists, of a kind that comes again.
+
+    Layers of torch itself and nested lists (stages) are no blocks, but may hold some.
+
+    >>> class Block(nn.Linear): ...
+    >>> model = nn.Sequential(nn.Linear(1, 2), nn.Sequential(Block(2, 2), Block(2, 2)), nn.Linear(2, 1), nn.Linear(1, 1))
+    >>> len(repeated_blocks(model))
+    2
+    """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList | nn.Sequential)]
+    listed = [child for module in lists for child in module if not type(child).__module__.startswith("torch.nn.")]
+    kinds = Counter(type(child) for child in listed)
+    blocks = {id(child) for child in listed if kinds[type(child)] > 1 and any(True for _ in child.parameters())}
+
+    def outermost(module: nn.Module) -> list[nn.Module]:
+        return [module] if id(module) in blocks else [block for child in module.children() for block in outermost(child)]
+
+    return outermost(model)
+
+
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the three flags and of the last six methods.
+    """A model, its data and its loss. Subclass it to get the defaults of the flags and of the last seven methods.
 
     With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
     """
@@ -98,11 +120,12 @@ class Task(Protocol):
         return ()
 
     def shards(self, model: nn.Module) -> Sequence[nn.Module]:
-        """List, for FSDP, parts whose weights are gathered for their own forward and backward only, inner ones first.
+        """List parts whose weights FSDP gathers for their own forward and backward only; by default `repeated_blocks`.
 
-        What is in none of them is gathered once for the whole loss. A part's weights may be used in its forward alone.
+        Inner ones come first. What is in none of them is gathered once for the whole loss. A part's weights may be used in its
+        forward alone. Activation checkpointing works part by part too.
         """
-        return ()
+        return repeated_blocks(model)
 
     def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
         """List parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from support.networks import HIP
+from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.classes import ClassTask, HipClassifier, Standardize
 from tapetum.systems.hip.config import Masked, Modality
@@ -205,3 +206,9 @@ def test_other_settings_do_not_go_on(tmp_path: Path) -> None:
     fit(MaskedTask(HIP, examples(), examples(), Masked()), config(2), tmp_path)
     with pytest.raises(BadInput):
         fit(MaskedTask(replace(HIP, embedding=16), examples(), examples(), Masked()), config(4), tmp_path)
+
+
+def test_in_shards_it_is_the_same() -> None:
+    data = examples(16)
+    check_shards(MaskedTask(HIP, data, data, Masked()), data.plain(0, 4), dtype=torch.float32)
+    check_shards(ClassTask(HIP, data, data, 2), data.plain(0, 4), dtype=torch.float32)

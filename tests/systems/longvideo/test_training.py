@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tapetum
+from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo
@@ -258,3 +259,8 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert model.config.video.mask_always
     with pytest.raises(BadInput, match="video-to-text wants --encoder, or --start"):
         train_longvideo(narrow(recipe("video-to-text", str(place), **small), monkeypatch), launch(tmp_path / "x"), silent)
+
+
+def test_in_shards_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = VideoTextTask(narrow(recipe("short", "ordered-events", **TINY, mask_ratio=0.5), monkeypatch))
+    check_shards(task, task.collate([task.dataset()[k] for k in range(2)]), least=0.3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
@@ -174,3 +175,8 @@ def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too
     torch.testing.assert_close(found[there], model.projector(rows[there]))
     with pytest.raises(BadInput, match="1 masks are in the views of a batch of 2; give a larger batch_size"):
         model.project(rows, torch.zeros_like(there).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(True)))
+
+
+def test_in_shards_it_is_the_same() -> None:
+    task = OdinTask(small(), ImageSource(Squares()))
+    check_shards(task, batch_of(task))

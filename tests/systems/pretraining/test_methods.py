@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from support.forks import Forks
+from support.sharding import check_shards
 from systems.pretraining.conftest import JOINT, RESNET, VIT, tiny
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining import captions
@@ -294,3 +295,9 @@ def test_two_processes_are_one_with_the_joint_batch(forks: Forks, data: Path, tm
             ours, theirs = (load_file(next(folder.rglob(f"{file}.safetensors"))) for folder in reversed(folders))
             for name, value in theirs.items():
                 torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=f"{method}: {name}")
+
+
+@EVERY
+def test_in_shards_it_is_the_same(method: Method, network: dict, data: Path) -> None:
+    task, _, _, batch = begun(method, data, **network)
+    check_shards(task, batch, least=0.2)  # heads and stems are most of networks so small

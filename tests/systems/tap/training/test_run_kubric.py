@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
+from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.tap.training.clips import TrackedClip
@@ -134,3 +135,8 @@ def test_ddp_and_fsdp_equal_one_process_from_the_command_line(data: Path, tiny: 
     for other in tensors[1:]:
         for name in tensors[0].keys() - {"matching.position.bias"}:  # added to logits before a softmax: all gradient is noise
             torch.testing.assert_close(tensors[0][name], other[name], rtol=1e-5, atol=1e-5)
+
+
+def test_in_shards_it_is_the_same(run: TapKubric) -> None:
+    task = KubricTask(run)
+    check_shards(task, task.collate([task.dataset()[0]]), least=0.3, dtype=torch.float32)
