@@ -4,7 +4,6 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Contacts, Material
-from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import Ground, Shape
 from tapetum.scenes.physics.props import PHYSICS_MATERIALS
 from tapetum.scenes.physics.simulate import Simulation
@@ -13,7 +12,7 @@ MOMENTS = 240
 
 
 def body(name: str, shape: Shape, material: Material = "wood", **rest: object) -> Body:
-    mass = PHYSICS_MATERIALS[material].density * mass_properties(shape)[0]
+    mass = PHYSICS_MATERIALS[material].density * shape.mass_properties[0]
     return Body(**{"name": name, "noun": name, "shape": shape, "material": material, "mass": mass, **rest})
 
 

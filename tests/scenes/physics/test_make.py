@@ -17,7 +17,6 @@ from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere
 from tapetum.scenes.physics import STORIES, episode_parts, make_episode, resimulate
 from tapetum.scenes.physics.containment import containment
-from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.hand_primitives import RELAXED
@@ -172,7 +171,7 @@ def test_hands_stay_out_of_things(story: str) -> None:
             assert isinstance(shape, Capsule)
             line = quaternions.place(poses[f][None], np.linspace(-0.5, 0.5, 7)[:, None] * np.array([0, 0, shape.length]))
             for j in things:
-                gap = distance(episode.bodies[j].shape, quaternions.unplace(poses[j][None], line)).min() - shape.radius
+                gap = episode.bodies[j].shape.distance(quaternions.unplace(poses[j][None], line).T).min() - shape.radius
                 worst, touched = min(worst, gap), touched or gap < 1e-3
     assert touched
     assert worst > -2.5e-3
@@ -193,7 +192,7 @@ def test_cloth_covers_without_cutting_through() -> None:
     assert stretch.max() < 1.25
     assert stretch.min() > 0.4
     local = quaternions.unplace(episode.poses[moment, cover.body][None, None], points[moment])
-    assert distance(episode.bodies[cover.body].shape, local, filled=True).min() > 0
+    assert episode.bodies[cover.body].shape.distance(np.moveaxis(local, -1, 0), filled=True).min() > 0
 
 
 def test_containment_by_hand() -> None:

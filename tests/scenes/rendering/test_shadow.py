@@ -6,12 +6,23 @@ import pytest
 from support.scripts import script
 from tapetum.scenes.bodies.episode import Body, Surface
 from tapetum.scenes.bodies.quaternions import matrices
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
+from tapetum.scenes.bodies.shapes import (
+    Bowl,
+    Capsule,
+    Cone,
+    Cup,
+    Cylinder,
+    Ellipsoid,
+    Ground,
+    RoundedBox,
+    Sheet,
+    Sphere,
+    triangles,
+)
 from tapetum.scenes.rendering import quadrics
 from tapetum.scenes.rendering.camera import view_at
-from tapetum.scenes.rendering.distance import distance
 from tapetum.scenes.rendering.shadow import Blocks, casters, sun_visibility
-from tapetum.scenes.rendering.sheets import ShadowMap, triangles
+from tapetum.scenes.rendering.sheets import ShadowMap
 
 still_life = script("benchmarks/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
@@ -56,7 +67,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
     surface = quadrics.quadric_patches(shape)
     if isinstance(shape, Cup | Bowl):
         inner = np.random.default_rng(1).uniform(-0.1, 0.1, (40000, 3))
-        near = (abs(distance(shape, inner.T)) < 1e-4) & (distance(shape, inner.T * 0.985, filled=True) < -0.004)
+        near = (abs(shape.hull_distance(inner.T)) < 1e-4) & (shape.hull_distance(inner.T * 0.985, filled=True) < -0.004)
         inner = inner[near & (inner[:, 2] < 0.05)] @ rotation.T + [0, 0, 0.15]
         assert len(inner) > 20
         points, owner = np.concatenate([points, inner]), np.concatenate([owner, np.zeros(len(inner), int)])

@@ -1,8 +1,9 @@
 """The record of a physical episode: bodies, where they were, what touched what, who did what. Numpy alone.
 
-    shapes      what a body looks like to a ray and to a simulator
-    body        a shape with a name, a material and a surface
-    episode     everything that happened: poses at moments, camera, light, contacts, actions, containment
+    faces       the surfaces of which shapes are made
+    shapes      the geometry of a shape, one class each: faces, distance, mass, bounds, cavity
+    episode     a body (shape, material, surface), and everything that happened: poses, camera, light, contacts, actions
+    files       episodes as files
 
 `physics` writes such a record, `rendering` makes images and truth of it, `sound` and `words` tell of it. Units are metres,
 kilograms, seconds and newtons; the world is right-handed with z up; a quaternion is (w, x, y, z).

@@ -90,7 +90,8 @@ def _describe(episode: Episode) -> dict[str, Any]:
 
 def _body_to_json(body: Body) -> dict[str, Any]:
     plain = {f.name: getattr(body, f.name) for f in fields(Body) if f.name not in ("shape", "surface")}
-    return plain | {"shape": {"kind": type(body.shape).__name__, **vars(body.shape)}, "surface": asdict(body.surface)}
+    shape = {f.name: getattr(body.shape, f.name) for f in fields(body.shape)}  # pyright: ignore[reportArgumentType]
+    return plain | {"shape": {"kind": type(body.shape).__name__, **shape}, "surface": asdict(body.surface)}
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

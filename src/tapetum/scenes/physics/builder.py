@@ -6,7 +6,6 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Camera, Light, Rgb, Surface
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics.hand_model import hand_bodies
 from tapetum.scenes.physics.hand_primitives import RELAXED
@@ -62,7 +61,7 @@ class SceneBuilder:
         q = quaternions.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
         if turn is None and noun in LYING:
             q = quaternions.multiply(q, quaternions.about((1, 0, 0), np.pi / 2))
-        points = quaternions.rotate(q[None], outline(body.shape))
+        points = quaternions.rotate(q[None], body.shape.outline)
         radius = float(np.linalg.norm(points[:, :2], axis=1).max())
         spot = self.free_spot(radius, region) if at is None else np.array(at, float)
         if spot is None:
@@ -107,7 +106,7 @@ class SceneBuilder:
 
     def height(self, body: int) -> float:
         """Compute how high a body is, from its lowest to its highest point as it stands."""
-        points = quaternions.rotate(self.poses[body][None, 3:], outline(self.bodies[body].shape))
+        points = quaternions.rotate(self.poses[body][None, 3:], self.bodies[body].shape.outline)
         return float(np.ptp(points[:, 2]))
 
     def _support(self) -> None:

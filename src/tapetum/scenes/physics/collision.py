@@ -5,7 +5,7 @@
     RoundedBox: three crossed boxes and        Cylinder, Cone: the shape, and small beads in its edge: a
          eight beads in the corners                 disc on a box touches in one point only, beads in several
 
-A bead is a small sphere, flush with the surface. Masses and inertias come from `bodies.geometry`, never from the pieces.
+A bead is a small sphere, flush with the surface. Masses and inertias come from the shape, never from the pieces.
 """
 
 from dataclasses import dataclass, field

@@ -10,8 +10,7 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body
-from tapetum.scenes.bodies.geometry import cup_radius, mass_properties, outline
-from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
+from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.types import F64, I64, Bool
 
 
@@ -20,7 +19,8 @@ def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | 
 
     Poses (k, n, 7); sheets: (k, rows, columns, 3) by body. Fixed bodies and hands are never inside.
     """
-    holders = sorted((j for j, b in enumerate(bodies) if isinstance(b.shape, Cup | Bowl)), key=lambda j: -_room(bodies[j]))
+    room = {j: b.shape.filled_volume for j, b in enumerate(bodies) if b.shape.opening}
+    holders = sorted(room, key=lambda j: -room[j])
     movable = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
     holder_of = np.full(poses.shape[:2], -1, np.int64)
     for sheet, points in (sheets or {}).items():
@@ -28,40 +28,19 @@ def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | 
             holder_of[_under(points, poses[:, j], bodies[j]), j] = sheet
     for holder in holders:
         for j in movable:
-            if j == holder or (j in holders and _room(bodies[j]) > _room(bodies[holder])):
+            if j == holder or (j in holders and room[j] > room[holder]):
                 continue
-            inside = in_cavity(bodies[holder].shape, quaternions.unplace(poses[:, holder], poses[:, j, :3]))
-            if j in holders and _room(bodies[j]) == _room(bodies[holder]):
-                inside &= quaternions.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
+            place = quaternions.unplace(poses[:, holder], poses[:, j, :3])
+            inside = bodies[holder].shape.in_cavity(place.T)
+            if j in holders and room[j] == room[holder]:
+                inside &= place[:, 2] > 0
             holder_of[inside, j] = holder
     return holder_of
 
 
-def in_cavity(shape: object, points: F64) -> Bool:
-    """Check whether points (..., 3) in a hollow shape's coordinates are in its cavity."""
-    around = np.hypot(points[..., 0], points[..., 1])
-    match shape:
-        case Cup(height=h, wall=w):
-            z = points[..., 2]
-            return (z > -h / 2 + w) & (z < h / 2) & (around < cup_radius(shape, z) - w)
-        case Bowl(radius=r, wall=w):
-            return (points[..., 2] < 0) & (np.linalg.norm(points, axis=-1) < r - w)
-    return np.zeros(points.shape[:-1], bool)
-
-
-def _room(body: Body) -> float:
-    """Volume of a hollow body, filled."""
-    match body.shape:
-        case Bowl(radius=r):
-            return 2 / 3 * np.pi * r**3
-        case Cup(radius_bottom=a, radius_top=b, height=h):
-            return np.pi * h * (a * a + a * b + b * b) / 3
-    return mass_properties(body.shape)[0]
-
-
 def _under(points: F64, pose: F64, body: Body, chunk: int = 240) -> Bool:
     """Check for each moment (k,) whether a sheet's points (k, r, c, 3) cover a body at poses (k, 7)."""
-    size = float(np.linalg.norm(outline(body.shape), axis=1).max())
+    size = float(np.linalg.norm(body.shape.outline, axis=1).max())
     spacing = float(np.linalg.norm(points[0, 0, 1] - points[0, 0, 0])) * 1.1
     angles = np.arange(8) * (np.pi / 4)
     ring = np.concatenate([[[0, 0]], np.stack([np.cos(angles), np.sin(angles)], 1) * size * 0.8])

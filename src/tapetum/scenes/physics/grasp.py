@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.types import F64, I64
@@ -167,4 +166,4 @@ def from_side(points: F64, yaws: Sequence[float]) -> Iterable[F64]:
 
 def world_outline(sim: Simulation, body: int, poses: F64) -> F64:
     """List points (m, 3) of a body's hull in the world."""
-    return quaternions.place(poses[body][None], outline(sim.bodies[body].shape))
+    return quaternions.place(poses[body][None], sim.bodies[body].shape.outline)

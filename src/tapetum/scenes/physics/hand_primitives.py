@@ -8,7 +8,6 @@ from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Action
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import hand_model
-from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.grasp import Grasp, GraspPlanner, from_above, from_side, world_outline
 from tapetum.scenes.physics.script import Grip
 from tapetum.scenes.physics.scripted import ScriptedSimulation
@@ -58,7 +57,7 @@ class HandPrimitives:
         )
         poses = stage.sim.poses_now()
         return all(
-            distance(other.shape, quaternions.unplace(poses[j][None, None], points)).min() > 0.03
+            other.shape.distance(np.moveaxis(quaternions.unplace(poses[j][None, None], points), -1, 0)).min() > 0.03
             for j, other in enumerate(stage.bodies)
             if j not in (body, stage.sim.carried) and other.group != "hand"
         )

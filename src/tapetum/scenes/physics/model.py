@@ -13,7 +13,6 @@ import numpy as np
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.episode import Body
-from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import collision
 from tapetum.scenes.physics.hand_model import FINGERS, HandParts
@@ -117,7 +116,7 @@ def _body(number: int, body: Body, pose: F64, assets: list[str]) -> str:
 
 
 def _inertial(body: Body) -> str:
-    _, centre, inertia = mass_properties(body.shape)
+    _, centre, inertia = body.shape.mass_properties
     spread = _numbers([body.mass * i for i in inertia])
     return f'<inertial pos="0 0 {centre!r}" mass="{body.mass!r}" diaginertia="{spread}"/>'
 

@@ -12,7 +12,6 @@ from math import atan2, exp, pi, sqrt
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Material, Rgb, Surface
-from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.bodies.shapes import (
     Bowl,
     Capsule,
@@ -251,7 +250,7 @@ def make_body(
         material=made,
         surface=surface,
         colour_name="" if kind == "photo" else name,
-        mass=PHYSICS_MATERIALS[made].density * mass_properties(form)[0],
+        mass=PHYSICS_MATERIALS[made].density * form.mass_properties[0],
     )
 
 

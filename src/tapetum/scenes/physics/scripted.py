@@ -4,7 +4,6 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Action, Body
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import hand_model
 from tapetum.scenes.physics.containment import containment
@@ -195,13 +194,13 @@ class ScriptedSimulation:
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
         carried = self.sim.carried
         if carried is not None and self.hand:
-            points = quaternions.place(poses[carried][None], outline(self.bodies[carried].shape))
+            points = quaternions.place(poses[carried][None], self.bodies[carried].shape.outline)
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
         top, inside = 0.0, containment(self.bodies, poses[None])[0]
         for j, body in enumerate(self.bodies):
             if j == carried or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
                 continue
-            points = quaternions.place(poses[j][None], outline(body.shape))
+            points = quaternions.place(poses[j][None], body.shape.outline)
             middle, radius = points.mean(0), float(np.ptp(points[:, :2], axis=0).max()) / 2
             if carried is not None and inside[j] == carried:
                 continue
@@ -226,7 +225,7 @@ class ScriptedSimulation:
         """Compute how far the held body's lowest point will be below its origin."""
         assert self.sim.carried is not None
         q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.carried_pose()[3:])
-        return float(-quaternions.rotate(q[None], outline(self.bodies[self.sim.carried].shape))[:, 2].min())
+        return float(-quaternions.rotate(q[None], self.bodies[self.sim.carried].shape.outline)[:, 2].min())
 
 
 def _near(point: F64, start: F64, end: F64) -> float:

@@ -14,9 +14,7 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
-from tapetum.scenes.physics.distance import gradient
 from tapetum.scenes.physics.hand_model import HandParts, pinch_point
 from tapetum.scenes.physics.model import GRAVITY
 from tapetum.scenes.physics.script import HandScript
@@ -34,9 +32,7 @@ DRAG = 1.2
 
 def flat(shape: Sheet, pose: F64) -> F64:
     """Compute a flat sheet at a pose (7,): points (rows, columns, 3)."""
-    rows, columns = shape.grid
-    x, y = np.meshgrid(np.linspace(-0.5, 0.5, columns) * shape.size[0], np.linspace(-0.5, 0.5, rows) * shape.size[1])
-    return quaternions.place(pose[None, None], np.stack([x, y, np.zeros_like(x)], -1))
+    return quaternions.place(pose[None, None], np.pad(shape.flat_places, ((0, 0), (0, 0), (0, 1))))
 
 
 def drape(
@@ -85,7 +81,7 @@ class _ClothSimulation:
         self.holds = [(g.on // per_moment, g.off // per_moment if g.off >= 0 else len(poses), g.points) for g in grips
                       if g.body == name and g.points]  # fmt: skip
         self.solid = [
-            (j, isinstance(b.shape, Ground) or b.noun == "table", float(np.linalg.norm(outline(b.shape), axis=1).max()))
+            (j, isinstance(b.shape, Ground) or b.noun == "table", float(np.linalg.norm(b.shape.outline, axis=1).max()))
             for j, b in enumerate(bodies)
             if b.group != "hand" and not isinstance(b.shape, Sheet)
         ]
@@ -210,7 +206,12 @@ def _outward(shape: Shape, points: F64) -> tuple[F64, F64]:
     if plain:
         top = shape.size[2] / 2 if isinstance(shape, RoundedBox) else 0.0
         return points[:, 2] - top, np.broadcast_to(np.array([0.0, 0.0, 1.0]), points.shape)
-    return gradient(shape, points, filled=True)
+    # four samples in a tetrahedron around each point
+    corners = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], float)
+    samples = np.concatenate([points[None], points + 2e-5 * corners[:, None]])
+    near = shape.distance(np.moveaxis(samples, -1, 0), filled=True)
+    way = near[1:].T @ corners
+    return near[0], way / np.maximum(np.sqrt((way * way).sum(-1, keepdims=True)), 1e-12)
 
 
 _Index = tuple[slice, slice]

@@ -12,7 +12,6 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Contacts
-from tapetum.scenes.bodies.geometry import mass_properties
 from tapetum.scenes.physics.hand_model import HandParts
 from tapetum.scenes.physics.model import GRAVITY, Model, build, mujoco
 from tapetum.scenes.types import F64, I64
@@ -166,7 +165,7 @@ def energy(bodies: Sequence[Body], free: I64, poses: F64, pixel_motion: F64) -> 
     """Compute kinetic and potential energy (k,) in joules of the floating bodies, from poses (k, n, 7) and speeds (k, f, 6)."""
     if not len(free):
         return np.zeros(len(poses))
-    known = [mass_properties(bodies[j].shape) for j in free]
+    known = [bodies[j].shape.mass_properties for j in free]
     mass = np.array([bodies[j].mass for j in free])
     inertia = mass[:, None] * np.array([m[2] for m in known])
     centre = np.array([[0, 0, m[1]] for m in known])

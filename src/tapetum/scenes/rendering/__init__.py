@@ -1,16 +1,16 @@
 """Images and exact truth of a physical episode (`scenes.bodies.Episode`), on one core of a CPU.
 
-Episode ──► film ───► Frame, Frame, ...      rgb, depth, instances; float32, a generator: memory flat in the frames
-   └──────► Truth ──► pick, follow, masks, boxes     float64, its own formulas: the two check each other
+Episode ──► render_episode ──► RenderedFrame, ...            rgb, depth, instances; float32, memory flat in the frames
+   └──────► GroundTruth ─────► pick, follow, masks, boxes    float64, its own equations: the two check each other
 
-view        where bodies are in camera coordinates at any moment, and in which window of the image
-cast        where a pixel's ray meets a shape (float32); sheets: the same for bent sheets
-trace       a whole frame of rays, with finer rays where two surfaces meet in a pixel
-surface     colours of surface points; paint: photographs and text made ready for it
-distance    distance to a shape, for shadows and dark corners; light: all the light on a point
-lens        motion blur and depth of field; sensor: exposure, noise, compression
-film        the whole chain for each frame
-pieces      shapes as cut quadrics, and Truth on top of them in `truth`
+camera        where bodies are in camera coordinates at any moment, and in which window of the image
+rays          where a pixel's ray meets the faces of a shape (float32); sheets: the same for bent sheets
+trace         a whole frame of rays, with finer rays where two surfaces meet in a pixel
+texturing     colours of surface points; atlas: photographs and text made ready for it
+shadow        light that bodies take from a point; shading: all the light on it
+blur          motion blur and depth of field; sensor: exposure, noise, compression
+frames        the whole chain for each frame
+quadrics      the faces as cut quadrics (float64), and `ground_truth` on top of them
 """
 
 from tapetum.scenes.rendering.frames import RenderedFrame, render_episode

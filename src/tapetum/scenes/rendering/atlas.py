@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from tapetum.scenes.bodies.geometry import bounds
 from tapetum.scenes.bodies.shapes import RoundedBox, Shape, Sheet
 from tapetum.scenes.textures import Textures, smooth_noise
 from tapetum.scenes.types import F32, F64, U8
@@ -176,6 +175,6 @@ def printed_sides(shape: Shape) -> tuple[Side, ...]:
         case RoundedBox(size=(a, b, c)):
             ways = ((y, x * a / 2, b), (-y, -x * a / 2, b), (-x, y * b / 2, a), (x, -y * b / 2, a))
             return tuple(Side(across=way, up=z, middle=m, room=(0.86 * wide, 0.7 * c)) for way, m, wide in ways)
-    low, high = bounds(shape)
+    low, high = shape.bounds
     extent = high - low
     return (Side(across=y, up=z, middle=x * high[0], room=(0.65 * extent[1], 0.6 * extent[2])),)

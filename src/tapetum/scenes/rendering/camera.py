@@ -6,7 +6,6 @@ import numpy as np
 
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.bodies.geometry import bounds
 from tapetum.scenes.bodies.shapes import Ground, Shape, Sheet
 from tapetum.scenes.types import F64
 
@@ -70,7 +69,7 @@ def window(view: CameraView, body: int, shape: Shape, size: tuple[int, int]) -> 
     if isinstance(shape, Sheet):
         corners = view.sheets[body].reshape(-1, 3)
     else:
-        low, high = bounds(shape)
+        low, high = shape.bounds
         corners = np.array([(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
         corners = corners @ view.rotation[body].T + view.origin[body]
     z = corners[:, 2]

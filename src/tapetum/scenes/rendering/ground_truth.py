@@ -12,10 +12,9 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.balanced import choose_by_instance
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.bodies.shapes import Ground, Sheet
+from tapetum.scenes.bodies.shapes import Ground, Sheet, triangles
 from tapetum.scenes.rendering import quadrics
 from tapetum.scenes.rendering.camera import NEAR, CameraView, view_at, window
-from tapetum.scenes.rendering.sheets import flat_places, triangles
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 SEEN, OCCLUDED, OUTSIDE, CONTAINED = range(4)
@@ -224,7 +223,7 @@ class GroundTruth:
         assert isinstance(body.shape, Sheet)
         corner = triangles(*body.shape.grid)[which]
         place, normal = np.zeros((len(t), 3)), np.zeros((len(t), 3))
-        place[:, :2] = np.einsum("nk,nkj->nj", fraction, flat_places(body.shape)[corner])
+        place[:, :2] = np.einsum("nk,nkj->nj", fraction, body.shape.flat_places.reshape(-1, 2)[corner])
         a, b, c = np.moveaxis(view.sheets[i].reshape(-1, 3)[corner], 1, 0)
         normal[:, 2] = -np.sign((np.cross(b - a, c - a) * rays).sum(-1))
         return place, normal

@@ -1,4 +1,4 @@
-"""Shapes as cut quadrics, float64: the truth's own description of them, apart from the renderer's (`cast`).
+"""Shapes as cut quadrics, float64: the ground truth's own equations of their faces, apart from the renderer's (`rays`).
 
 Every surface here is made of pieces {p : (p, 1) Q (p, 1) = 0} with Q symmetric, cut by a box and by a ring around the z axis. A
 ball, a cylinder's side, a cone's side and a plane differ only in Q, so one solver meets them all. Sheets are triangles, met by
@@ -10,8 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from tapetum.scenes.bodies.geometry import Cap, Disc, Face, Lateral, faces
-from tapetum.scenes.bodies.shapes import Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
+from tapetum.scenes.bodies.faces import BoxSides, Cap, Disc, Face, Lateral, Oval
+from tapetum.scenes.bodies.shapes import Shape, Sheet
 from tapetum.scenes.types import F64, I64
 
 FREE = np.full(3, np.inf)
@@ -34,29 +34,22 @@ class QuadricPatch:
 
 
 def quadric_patches(shape: Shape) -> list[QuadricPatch]:
-    """List the patches of a shape's surface, in its own coordinates."""
-    match shape:
-        case Sphere(radius=r):
-            return [QuadricPatch(_ball(r))]
-        case Ellipsoid(radii=radii):
-            return [QuadricPatch(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
-        case RoundedBox():
-            return _box(np.array(shape.size) / 2, shape.rounding)
-        case Ground():
-            return [QuadricPatch(_plane(2, 0))]
-        case Sheet():
-            raise TypeError("a Sheet is not made of quadrics")
-    return [_patch(face) for face in faces(shape)]
+    """List the patches of a shape's surface, in its own coordinates; a sheet has none."""
+    return [patch for face in shape.faces for patch in _patches(face)]
 
 
-def _patch(face: Face) -> QuadricPatch:
+def _patches(face: Face) -> list[QuadricPatch]:
     match face:
         case Lateral(radius=r, slope=m):
-            return QuadricPatch(_cone(r, m), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)
+            return [QuadricPatch(_cone(r, m), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)]
         case Cap(radius=r, centre=z):
-            return QuadricPatch(_ball(r, (0, 0, z)), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)
+            return [QuadricPatch(_ball(r, z), _z(face.low, -np.inf), _z(face.high), outward=-1.0 if face.inner else 1.0)]
         case Disc(height=z):
-            return QuadricPatch(_plane(2, z), ring=(face.inner_radius, face.radius), outward=1.0 if face.up else -1.0)
+            return [QuadricPatch(_plane(2, z), ring=(face.inner_radius, face.radius), outward=1.0 if face.up else -1.0)]
+        case Oval(radii=radii):
+            return [QuadricPatch(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
+        case BoxSides():
+            return _box(np.array(face.half), face.rounding)
 
 
 def meet(surface: list[QuadricPatch], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
@@ -136,10 +129,11 @@ def _z(value: float, rest: float = np.inf) -> F64:
     return np.array([rest, rest, value])
 
 
-def _ball(r: float, centre: tuple[float, float, float] = (0, 0, 0)) -> F64:
+def _ball(r: float, centre: float) -> F64:
+    """x² + y² + (z - centre)² = r²."""
     q = np.eye(4)
-    q[:3, 3] = q[3, :3] = -np.array(centre)
-    q[3, 3] = np.dot(centre, centre) - r * r
+    q[2, 3] = q[3, 2] = -centre
+    q[3, 3] = centre * centre - r * r
     return q
 
 
@@ -183,7 +177,7 @@ def _box(half: F64, rounding: float) -> list[QuadricPatch]:
 
 def on_sheet(sheet: Sheet, points: F64, flat: F64) -> tuple[F64, F64]:
     """Compute places and directions (n, 3) of the upper side at places (n, 2) on the flat sheet; points (rows, columns, 3)."""
-    rows, columns = points.shape[:2]
+    rows, columns = sheet.grid
     x = np.clip((flat[:, 0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1)
     y = np.clip((flat[:, 1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1)
     j, i = np.minimum(x.astype(int), columns - 2), np.minimum(y.astype(int), rows - 2)

@@ -1,20 +1,17 @@
-"""Intersections of rays from the camera with shapes, and normals there; float32, in the shape's own coordinates.
+"""Intersections of rays from the camera with shapes; float32, in the shape's own coordinates.
 
 All rays start at one point, so that many questions (can the lid be seen at all?) are asked once and not for each ray. Of a
 quadratic a t² + 2 b t + c the discriminant is written as a difference of areas, such as |d|² r² - (o × d)², which loses no
 digits where the camera is far from a small thing. Rounded boxes: Newton's steps from the sharp box around it; the distance to a
 convex body is convex along a ray, so they can't overshoot.
-
-A piece tells sides with a sharp edge between them apart: 0 the outer side, 1 top or tip's cap, 2 bottom, 3 inner side,
-4 inner floor; boxes: 0, 1, 2 for the axis.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from tapetum.scenes.bodies.geometry import Cap, Disc, Lateral, faces, lateral, opening
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
+from tapetum.scenes.bodies.faces import BoxSides, Cap, Disc, Lateral, Oval
+from tapetum.scenes.bodies.shapes import Shape
 from tapetum.scenes.rendering.camera import NEAR
 from tapetum.scenes.types import F32
 
@@ -25,71 +22,38 @@ INF = np.float32(np.inf)
 
 
 def hit(shape: Shape, o: Point, d: Three) -> Hit:
-    """Find the first t > NEAR at which o + t d is on the shape (inf for a miss), and the piece that is met there."""
-    match shape:
-        case Sphere(radius=r):
-            return _ball(o, d, r), 0
-        case Ellipsoid(radii=(x, y, z)):
-            return _ball((o[0] / x, o[1] / y, o[2] / z), (d[0] / x, d[1] / y, d[2] / z), 1.0), 0
-        case Capsule(radius=r, length=length):
-            return _capsule(o, d, r, length / 2), 0
-        case RoundedBox():
-            return _box(o, d, np.array(shape.size) / 2, shape.rounding)
-        case Cylinder() | Cone() | Cup() | Bowl():
-            return _nearest(*_revolved(o, d, shape))
-        case Ground():
-            return (_ahead(-o[2] / d[2]), 0) if o[2] > 0 else (np.full(d[2].shape, INF), 0)
-    raise TypeError(f"{type(shape).__name__} is not met by `hit`")
+    """Find the first t > NEAR at which o + t d is on the shape (inf for a miss), and the part (`bodies.faces`) met there."""
+    best: F32 | None = None
+    part: np.ndarray | int = 0
+    for t, other in _meet_faces(o, d, shape):
+        if best is None:
+            best, part = t, other
+            continue
+        if not (isinstance(part, int) and part == other):
+            part = np.where(t < best, np.int8(other), np.asarray(part, np.int8))
+        best = np.minimum(t, best)
+    return (np.full(np.broadcast_shapes(d[0].shape, d[1].shape), INF) if best is None else best), part
 
 
-def normals(shape: Shape, p: F32, piece: np.ndarray) -> F32:
-    """Compute the outward directions (3, n), unit length, at points (3, n) of the surface."""
-    n = np.zeros_like(p)
-    match shape:
-        case Sphere(radius=r):
-            return p / np.float32(r)
-        case Ellipsoid(radii=radii):
-            return _unit(p / (np.array(radii, np.float32)[:, None] ** 2))
-        case Capsule(length=length):
-            n[:] = p
-            n[2] -= np.clip(p[2], -length / 2, length / 2)
-            return _unit(n)
-        case Ground():
-            n[2] = 1
-            return n
-        case RoundedBox():
-            return _box_normals(shape, p, piece)
-        case Bowl():
-            n[:] = _unit(p) * np.where(piece == 3, np.float32(-1), np.float32(1))
-            rim = piece == 1
-            n[:, rim] = np.array([[0], [0], [1]], np.float32)
-            return n
-        case Cylinder() | Cone() | Cup():
-            slope = lateral(shape).slope
-        case _:
-            raise TypeError(f"{type(shape).__name__} has no normals here")
-    n[0], n[1], n[2] = p[0], p[1], -slope * np.sqrt(p[0] * p[0] + p[1] * p[1])
-    n = _unit(n)
-    n[:, piece == 3] *= -1
-    for flat, up in ((1, 1.0), (2, -1.0), (4, 1.0)):
-        n[:, piece == flat] = np.array([[0], [0], [up]], np.float32)
-    return n
-
-
-def _unit(v: F32) -> F32:
-    return v / np.sqrt(np.maximum(v[0] * v[0] + v[1] * v[1] + v[2] * v[2], np.float32(1e-30)))
+def _meet_faces(o: Point, d: Three, shape: Shape) -> Iterator[Hit]:
+    """Meet the faces that can be seen from the start of the rays."""
+    cavity = shape.shows_cavity(o)
+    for face in shape.faces:
+        match face:
+            case Lateral() if cavity or not face.inner:
+                yield _side(o, d, face), face.part
+            case Cap():
+                yield _cap(o, d, face, hollow=shape.opening is not None), face.part
+            case Disc() if (o[2] > face.height if face.up else o[2] < face.height) and (cavity or face.part != 4):
+                yield _disc(o, d, face), face.part
+            case Oval(radii=(x, y, z)):
+                yield _ball((o[0] / x, o[1] / y, o[2] / z), (d[0] / x, d[1] / y, d[2] / z), 1.0), 0
+            case BoxSides():
+                yield _box(o, d, np.array(face.half), face.rounding)
 
 
 def _ahead(t: F32) -> F32:
     return np.where(t > NEAR, t, INF)
-
-
-def _nearest(*hits: Hit) -> Hit:
-    best, piece = hits[0]
-    for t, other in hits[1:]:
-        nearer = t < best
-        best, piece = np.minimum(t, best), np.where(nearer, np.int8(other), np.asarray(piece, np.int8))
-    return best, piece
 
 
 def _ball(o: Point, d: Three, r: float, keep: slice = slice(0, 1)) -> F32:
@@ -126,49 +90,33 @@ def _cone_roots(o: Point, d: Three, r: float, m: float) -> tuple[F32, F32]:
     return np.where(miss, INF, s / a), np.where(miss, INF, c / s)
 
 
-def _side(o: Point, d: Three, r: float, m: float, low: float, high: float) -> F32:
-    """First meeting with the side of a frustum of radius r + m z between two heights."""
+def _side(o: Point, d: Three, side: Lateral) -> F32:
     best = np.full(np.broadcast_shapes(d[0].shape, d[1].shape), INF)
-    for t in _cone_roots(o, d, r, m):
+    for t in _cone_roots(o, d, side.radius, side.slope):
         z = o[2] + t * d[2]
-        fine = (t > NEAR) & (z >= low) & (z <= high)
+        fine = (t > NEAR) & (z >= side.low) & (z <= side.high)
         best = np.where(fine & (t < best), t, best)
     return best
 
 
+def _cap(o: Point, d: Three, cap: Cap, *, hollow: bool) -> F32:
+    """A hollow ball's far side is seen through its opening."""
+    t = _ball((o[0], o[1], o[2] - cap.centre), d, cap.radius, slice(0, 2 if hollow else 1))
+    if cap.low == -np.inf and cap.high == np.inf:
+        return t
+    z = o[2] + t * d[2]
+    t = np.where((t > NEAR) & (z >= cap.low) & (z <= cap.high), t, INF)
+    return t.min(0) if hollow else t
+
+
 def _disc(o: Point, d: Three, disc: Disc) -> F32:
     t = (disc.height - o[2]) / d[2]
+    if disc.radius == np.inf:
+        return _ahead(t)
     x, y = o[0] + t * d[0], o[1] + t * d[1]
     away = x * x + y * y
     on = (t > NEAR) & (away <= disc.radius * disc.radius)
     return np.where(on & (away >= disc.inner_radius * disc.inner_radius) if disc.inner_radius else on, t, INF)
-
-
-def _revolved(o: Point, d: Three, shape: Cylinder | Cone | Cup | Bowl) -> Iterator[Hit]:
-    """Meet the faces of a solid of revolution that can be seen from the start of the rays."""
-    rim = opening(shape)
-    cavity = rim is not None
-    if isinstance(shape, Cup):
-        outer = lateral(shape)
-        cavity = o[2] > outer.high or np.hypot(o[0], o[1]) < outer.radius + outer.slope * o[2] - shape.wall
-    for face in faces(shape):
-        match face:
-            case Lateral() if cavity or not face.inner:
-                yield _side(o, d, face.radius, face.slope, face.low, face.high), face.part
-            case Cap():
-                t = _ball(o, d, face.radius, slice(0, 2))
-                yield np.where((t > NEAR) & (o[2] + t * d[2] <= face.high), t, INF).min(0), face.part
-            case Disc() if (o[2] > face.height if face.up else o[2] < face.height) and (cavity or face.part != 4):
-                yield _disc(o, d, face), face.part
-
-
-def _capsule(o: Point, d: Three, r: float, half: float) -> F32:
-    best = _side(o, d, r, 0.0, -half, half)
-    for end in (-half, half):
-        t = _ball((o[0], o[1], o[2] - end), d, r)
-        beyond = (o[2] + t * d[2] - end) * end >= 0
-        best = np.where(beyond & (t < best), t, best)
-    return best
 
 
 def _box(o: Point, d: Three, half: np.ndarray, rounding: float) -> Hit:
@@ -215,15 +163,3 @@ def _round_off(o: Point, d: Three, core: np.ndarray, r: float, t: F32) -> None:
         s = np.where(s < 1e6, s, np.inf)
         s = np.where(np.isfinite(s), s, 1e9)
     t[at] = np.where((s < 1e6) & (off < 1e-4 * r + 1e-6), s, np.inf)
-
-
-def _box_normals(box: RoundedBox, p: F32, piece: np.ndarray) -> F32:
-    n = np.zeros_like(p)
-    if box.rounding == 0:
-        columns = np.arange(p.shape[1])
-        n[piece, columns] = np.sign(p[piece, columns])
-        return n
-    for i in range(3):
-        np.maximum(abs(p[i]) - np.float32(box.size[i] / 2 - box.rounding), 0, out=n[i])
-        n[i] *= np.sign(p[i])
-    return _unit(n)

@@ -7,11 +7,9 @@ more so at grazing angles (Schlick's approximation). Metal mirrors in its own co
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.bodies.geometry import bounds
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.rendering import sheets
 from tapetum.scenes.rendering.camera import CameraView
-from tapetum.scenes.rendering.rays import normals
 from tapetum.scenes.rendering.shadow import Blocks, casters, sky_visibility, sun_visibility
 from tapetum.scenes.rendering.sheets import ShadowMap
 from tapetum.scenes.rendering.texturing import SurfaceTexture
@@ -75,7 +73,7 @@ def _surfaces(bodies: tuple[Body, ...], hits: RayHits, view: CameraView, paints:
         else:
             o = view.origin[i].astype(np.float32)
             p = r.T @ np.stack([rx * t - o[0], ry * t - o[1], t - o[2]])
-            own = normals(b.shape, p, hits.piece[at])
+            own = b.shape.normals(p, hits.piece[at])
             n = r @ own
         slant = n[0] * rx + n[1] * ry + n[2]
         if not isinstance(b.shape, Sheet):
@@ -144,8 +142,8 @@ def _haze(bodies: tuple[Body, ...], owner: np.ndarray, depth: F32, sky: F32, col
 
 def _step(bodies: tuple[Body, ...]) -> float:
     """How far from a body it darkens others: half of a usual body's height."""
-    sizes = [float(np.ptp(bounds(b.shape), axis=0).max()) for b in bodies if not b.fixed and not isinstance(b.shape, Sheet)]
-    sizes = sizes or [float(np.ptp(bounds(b.shape), axis=0).min()) for b in bodies if isinstance(b.shape, RoundedBox)]
+    sizes = [float(np.ptp(b.shape.bounds, axis=0).max()) for b in bodies if not b.fixed and not isinstance(b.shape, Sheet)]
+    sizes = sizes or [float(np.ptp(b.shape.bounds, axis=0).min()) for b in bodies if isinstance(b.shape, RoundedBox)]
     return 0.6 * float(np.median(sizes)) if sizes else 0.1
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body
-from tapetum.scenes.bodies.geometry import Disc, bounds, opening
+from tapetum.scenes.bodies.faces import Disc
 from tapetum.scenes.bodies.shapes import Ground, Shape, Sheet, Sphere
 from tapetum.scenes.rendering.camera import CameraView
-from tapetum.scenes.rendering.distance import distance, within
 from tapetum.scenes.types import F32, F64, I64, Bool
 
 GOLDEN = 0.6180339887
@@ -82,13 +81,13 @@ def casters(bodies: tuple[Body, ...], view: CameraView) -> list[Caster]:
     for i, b in enumerate(bodies):
         if isinstance(b.shape, Sheet):
             continue
-        low, high = low_high = bounds(b.shape).astype(np.float32)
+        low, high = low_high = b.shape.bounds.astype(np.float32)
         if isinstance(b.shape, Ground):
             middle, radius, deep, wide = view.origin[i], float("inf"), 0.0, 0.0
         else:
             middle = view.rotation[i] @ ((low + high) / 2) + view.origin[i]
             radius = b.shape.radius if isinstance(b.shape, Sphere) else float(np.linalg.norm(high - low) / 2)
-            deep = -float(distance(b.shape, ((low + high) / 2)[:, None], filled=True)[0])
+            deep = -float(b.shape.hull_distance(((low + high) / 2)[:, None], filled=True)[0])
             wide = float(np.sort(high - low)[1] / 2)
         origin = view.origin[i].astype(np.float32)[:, None]
         out.append(
@@ -113,7 +112,7 @@ def sun_visibility(blocks: Blocks, direct: F32, occluders: list[Caster], sun: F6
     for c in occluders:
         if isinstance(c.shape, Ground):
             continue
-        hollow = opening(c.shape)
+        hollow = c.shape.opening
         off = (axes @ c.middle)[:, None] - placed
         reach = a * (off[2] + blocks.radius + c.radius) + c.radius + blocks.radius
         keep = (off[2] + blocks.radius > -c.radius) & (off[0] * off[0] + off[1] * off[1] < reach * reach)
@@ -135,7 +134,7 @@ def sun_visibility(blocks: Blocks, direct: F32, occluders: list[Caster], sun: F6
         if hollow is None:
             visibility[at] *= _past_hull(c, p, along, middle, float(a))
             continue
-        inner = within(c.shape, p, SLACK)
+        inner = c.shape.in_cavity(p, SLACK)
         fraction = np.ones(len(at), np.float32)
         fraction[inner] = _through_opening(p[:, inner], along, hollow, float(a))
         outer = np.flatnonzero(~inner & (blocks.owner.take(at) != c.body))
@@ -162,7 +161,7 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
     p, low, high, step = p.take(at, 1), low.take(at), high.take(at), along[:, None]
 
     def ratio(t: F32) -> F32:
-        return distance(c.shape, np.asarray(p + step * t, np.float32), filled=True) / t
+        return np.asarray(c.shape.hull_distance(np.asarray(p + step * t, np.float32), filled=True) / t, np.float32)
 
     if isinstance(c.shape, Sphere):
         t = np.clip(middle.take(at), low, high)
@@ -213,8 +212,8 @@ def sky_visibility(blocks: Blocks, normals: F32, occluders: list[Caster], scale:
     """Compute the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
     visibility = np.ones(normals.shape[1], np.float32)
     for c in occluders:
-        solid = opening(c.shape) is None
-        keep = distance(c.shape, c.rotation.T @ (blocks.middle - c.origin)) < np.float32(scale) + blocks.radius
+        solid = c.shape.opening is None
+        keep = c.shape.hull_distance(c.rotation.T @ (blocks.middle - c.origin)) < np.float32(scale) + blocks.radius
         if solid:
             keep &= blocks.alone != c.body
         at = blocks.members(keep)
@@ -228,7 +227,7 @@ def sky_visibility(blocks: Blocks, normals: F32, occluders: list[Caster], scale:
         for step, weight in ((0.12, 0.35), (0.4, 0.35), (1.0, 0.3)):
             h = np.float32(step * scale)
             hidden += np.float32(weight) * np.clip(
-                1 - distance(c.shape, np.asarray(p + n * h, np.float32)) / h, 0, np.float32(1.6)
+                1 - c.shape.hull_distance(np.asarray(p + n * h, np.float32)) / h, 0, np.float32(1.6)
             )
         visibility[at] *= 1 - np.float32(0.58) * hidden
     return visibility

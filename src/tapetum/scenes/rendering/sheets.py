@@ -1,11 +1,5 @@
 """Bent sheets as triangle meshes with smoothed normals: intersections with rays, and a shadow map.
 
-     row r+1  o-----o        the sheet's own coordinates: x along a row from -width/2, y from row to row from -height/2;
-              |2 / /|        its upper side (+z) is the one from which x goes right and y goes up
-              | / 1 |
-     row r    o-----o
-            column c  c+1
-
 With V the three corners of a triangle as columns, V⁻¹ times a ray (x/z, y/z, 1) is the hit's barycentric coordinates over its
 depth: one small inverse a triangle, no clipping, exact perspective. The source of the idea is Olano and Greer, Triangle scan
 conversion using 2D homogeneous coordinates (1997).
@@ -16,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from tapetum.scenes.bodies.shapes import Sheet
+from tapetum.scenes.bodies.shapes import Sheet, triangles
 from tapetum.scenes.rendering.camera import NEAR
 from tapetum.scenes.types import F32, F64, I64
 
@@ -35,19 +29,6 @@ class Mesh:
     """(m, 3, 2) places of the corners on the flat sheet."""
     box: I64
     """(m, 4) pixels x0, x1, y0, y1 of each triangle; the second of each pair is not in it."""
-
-
-def triangles(rows: int, columns: int) -> I64:
-    """Compute the numbers (m, 3) of the points of all triangles, counter-clockwise seen from the upper side."""
-    a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-    return np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
-
-
-def flat_places(sheet: Sheet) -> F64:
-    """Compute the places (rows * columns, 2) of a sheet's points on the flat sheet, in metres."""
-    rows, columns = sheet.grid
-    y, x = np.meshgrid(np.linspace(-0.5, 0.5, rows), np.linspace(-0.5, 0.5, columns), indexing="ij")
-    return np.stack([x.ravel() * sheet.size[0], y.ravel() * sheet.size[1]], 1)
 
 
 def mesh(sheet: Sheet, points: F64, intrinsics: F64, size: tuple[int, int]) -> Mesh:
@@ -73,7 +54,7 @@ def mesh(sheet: Sheet, points: F64, intrinsics: F64, size: tuple[int, int]) -> M
     box = np.clip(box, 0, [w, w, h, h]).astype(np.int64)
     box[z.min(1) <= NEAR] = whole
     box[z.max(1) <= NEAR] = 0
-    places = flat_places(sheet).astype(np.float32)[corner]
+    places = sheet.flat_places.reshape(-1, 2).astype(np.float32)[corner]
     return Mesh(inverse.astype(np.float32), volume < 0, smooth[corner].astype(np.float32), places, box)
 
 

@@ -10,14 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.scenes.bodies.episode import Body
-from tapetum.scenes.bodies.geometry import bounds
-from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground
+from tapetum.scenes.bodies.faces import Lateral
+from tapetum.scenes.bodies.shapes import Ground
 from tapetum.scenes.rendering.atlas import Atlas, Side, photo, printed_sides, word
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
 
-ROUND = (Cup, Cylinder, Cone, Capsule)
-"""Shapes around which a word is wrapped."""
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """How bright red, green and blue light are; words are dark on bright things and bright on dark ones."""
 
@@ -31,7 +29,7 @@ class SurfaceTexture:
         self.body, self.surface = body, surface
         self.first = np.array(surface.colour, np.float32)[:, None]
         self.second = np.array(surface.second, np.float32)[:, None]
-        low, high = bounds(body.shape)
+        low, high = body.shape.bounds
         endless = isinstance(body.shape, Ground)
         extent = np.where(np.isfinite(high - low), high - low, 0)
         rng = np.random.default_rng((surface.seed, 78))
@@ -52,6 +50,7 @@ class SurfaceTexture:
         self.word: Atlas | None = None
         if surface.text:
             self.word, tall = word(surface.text)
+            self.wrapped = any(isinstance(face, Lateral) for face in body.shape.faces)  # around a straight side
             self.prints = [(side, side.fit(tall)) for side in printed_sides(body.shape)]
 
     def colour(self, p: F32, n: F32, pixel: F32) -> F32:
@@ -140,7 +139,7 @@ class SurfaceTexture:
         if len(at) == 0:
             return
         x = across.take(at)
-        if isinstance(self.body.shape, ROUND):
+        if self.wrapped:
             x = np.arctan2(x, p[0].take(at)) * np.hypot(x, p[0].take(at))
         u, v = x / np.float32(wide) + np.float32(0.5), np.float32(0.5) - up.take(at) / np.float32(tall)
         texels = pixel.take(at) * np.float32(256 / wide)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.sound.modes import TIMBRES, Modes
 from tapetum.scenes.types import F64, I64, Bool
 
@@ -131,7 +130,7 @@ def _radius(episode: Episode, body: int) -> float:
     """Half the second largest extent of a body: about the radius on which it would roll; none of what never moves."""
     if episode.bodies[body].fixed:
         return np.inf
-    return float(np.sort(np.ptp(outline(episode.bodies[body].shape), axis=0))[1]) / 2
+    return float(np.sort(np.ptp(episode.bodies[body].shape.outline, axis=0))[1]) / 2
 
 
 GAIN = 1.1

@@ -7,7 +7,6 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.bodies.shapes import Bowl, Cup
 from tapetum.scenes.sound.contacts import (
     DIRECT,
     GAIN,
@@ -74,7 +73,7 @@ def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[
     ]
     for part in pours:
         first = impacts.bodies[part[0]]
-        into = first[0] if isinstance(episode.bodies[first[0]].shape, Cup | Bowl) else first[1]
+        into = first[0] if episode.bodies[first[0]].shape.opening else first[1]
         pair = (int(first.sum() - into), int(into))
         rows.append(_row("pouring", impacts.time[part[0]], ends[part].max(), pair, loudness[part].max(), inside[part[0]]))
     return rows
@@ -124,7 +123,7 @@ def _pours(episode: Episode, impacts: Impacts) -> list[list[int]]:
     """Find rows of blows that are pouring: bodies that come to be inside a hollow one strike it soon after each other."""
     pours: list[list[int]] = []
     for j, body in enumerate(episode.bodies):
-        if not isinstance(body.shape, Cup | Bowl):
+        if not body.shape.opening:
             continue
         other = np.where(
             impacts.bodies[:, 0] == j, impacts.bodies[:, 1], np.where(impacts.bodies[:, 1] == j, impacts.bodies[:, 0], -1)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Body, Material
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
+from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Shape, Sphere
 from tapetum.scenes.types import F64
 
 BAR = np.array([4.730, 7.853, 10.996, 14.137]) ** 2
@@ -59,8 +59,6 @@ def modes(body: Body, rate: float) -> Modes:
 def frequencies(shape: Shape, speed: float) -> F64:
     """Compute the natural frequencies (m,) in hertz of a shape whose material carries sound at `speed` along a bar."""
     match shape:
-        case Ground() | Sheet():
-            return np.zeros(0)
         case Sphere(radius=r):
             return _ball(r, speed)
         case Ellipsoid(radii=radii):
@@ -78,6 +76,7 @@ def frequencies(shape: Shape, speed: float) -> F64:
             return np.concatenate([_bar(max(h, 2 * r), 0.87 * min(h, 2 * r), speed), _bar(2 * r, 0.87 * min(h, 2 * r), speed)])
         case Capsule(radius=r, length=length):
             return _bar(length + 2 * r, 1.73 * r, speed)
+    return np.zeros(0)
 
 
 def _bar(length: float, thickness: float, speed: float) -> F64:

@@ -17,7 +17,6 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies import quaternions
 from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
 from tapetum.scenes.rendering.atlas import printed_sides, word_height
 from tapetum.scenes.rendering.ground_truth import GroundTruth, SurfacePoints
@@ -206,7 +205,7 @@ def scene_graph(episode: Episode, frame: int, look: int = PROBE_SIZE) -> SceneGr
                 colour=body.colour_name,
                 material=body.material,
                 form=form(body),
-                size_m=float(np.ptp(outline(body.shape), axis=0).max()),
+                size_m=float(np.ptp(body.shape.outline, axis=0).max()),
                 place=(float(place[0]), float(place[1]), float(place[2])),
                 side=float(right @ place[:2]),
                 far=float(ahead @ place[:2]),
@@ -228,7 +227,7 @@ def _upturned(episode: Episode, body: int, moment: int) -> bool:
     if isinstance(shape, Sheet):
         return True
     up = quaternions.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
-    return isinstance(shape, Cup | Bowl) and bool(up < -0.5)
+    return shape.opening is not None and bool(up < -0.5)
 
 
 def _supports(episode: Episode, moment: int) -> dict[int, int]:

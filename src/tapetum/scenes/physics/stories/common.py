@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.physics.builder import SceneBuilder, rolling
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import COMMON
@@ -29,7 +28,7 @@ def empty_spot(scene: SceneBuilder, hand: Hand, radius: float = 0.05) -> tuple[f
     """Find a place away from all that stands now; the emptiest of some."""
     poses = hand.stage.sim.poses_now()
     near = [
-        (poses[j, :2], float(np.linalg.norm(outline(b.shape)[:, :2], axis=1).max()))
+        (poses[j, :2], float(np.linalg.norm(b.shape.outline[:, :2], axis=1).max()))
         for j, b in enumerate(scene.bodies)
         if not b.fixed and b.group != "hand" and j != hand.stage.sim.carried
     ]

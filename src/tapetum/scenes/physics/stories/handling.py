@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.geometry import outline
 from tapetum.scenes.bodies.shapes import Cup, Sphere
 from tapetum.scenes.physics.builder import SceneBuilder
 from tapetum.scenes.physics.hand import Hand
@@ -14,7 +13,7 @@ from tapetum.scenes.physics.stories.common import Act, aim, distract, empty_spot
 
 
 def _flat(scene: SceneBuilder, body: int) -> np.ndarray:
-    return quaternions.place(scene.poses[body][None], outline(scene.bodies[body].shape))[:, :2]
+    return quaternions.place(scene.poses[body][None], scene.bodies[body].shape.outline)[:, :2]
 
 
 def stack(scene: SceneBuilder) -> Act:
@@ -40,7 +39,7 @@ def stack(scene: SceneBuilder) -> Act:
         below = blocks[state["level"] - 1]
         poses = hand.stage.sim.poses_now()
         if hand.pick(thing):
-            points = quaternions.place(hand.stage.sim.poses_now()[below][None], outline(scene.bodies[below].shape))
+            points = quaternions.place(hand.stage.sim.poses_now()[below][None], scene.bodies[below].shape.outline)
             x, y = poses[below, :2] + rng.normal(0, 0.002, 2)
             hand.place(float(x), float(y), height=float(points[:, 2].max()), target=below)
         state["level"] += 1
