@@ -2,7 +2,7 @@
 
 Unit vectors of 512 channels in 1,000 clusters (--clusters 0: in none) are written as an index has them; then queries are made,
 one at a time, in a process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what
-the process holds more than before it opened the index; the mapped file, which the system may drop at any time, is counted on its
+the process holds more than before it opened the index; the mapped file, which the system may drop at any time, is counted by
 own. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
 machine's load average when the measurement ends.
 
@@ -51,7 +51,13 @@ def prepare(folder: Path) -> dict[str, object]:
         cpu = time.process_time()
     size = (folder / approximate_search.LISTS).stat().st_size
     took = round(time.perf_counter() - begun, 1)
-    return {"lists": line, "built_s": took, "built_cpu_s": round(cpu, 1), "lists_mb": size >> 20, "peak_grew_mb": (held()["VmHWM"] - before) >> 20}
+    return {
+        "lists": line,
+        "built_s": took,
+        "built_cpu_s": round(cpu, 1),
+        "lists_mb": size >> 20,
+        "peak_grew_mb": (held()["VmHWM"] - before) >> 20,
+    }
 
 
 def held() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`tapetum.index`: an index of a library of images and films, made once and renewed."""
+"""`tapetum.index`: an index of images and films, made once and renewed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.library_model import LibraryModel, better_model, default_model, portable, stored_reference
+from tapetum.app.media_model import MediaModel, better_model, default_model, portable, stored_reference
 from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
@@ -28,7 +28,7 @@ _TOGETHER = 16
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """Make an index of a library of images and films for `tapetum search`, or renew it.
+    """Make an index of images and films for `tapetum search`, or renew it.
 
     Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
     of what it sees. The same command again looks at files that are new or whose content has changed, and drops those that are
@@ -111,10 +111,10 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     from tapetum.transfer.vector_index import VectorIndex
 
     out = Path(options.out) if options.out is not None else Path(next(iter(options.folders))) / HIDDEN
-    files = library_files(options.folders, listener)
-    model: LibraryModel | None = None
+    files = media_files(options.folders, listener)
+    model: MediaModel | None = None
     if not (out / DATABASE).is_file():
-        model = LibraryModel(options.model or default_model(), options.device)
+        model = MediaModel(options.model or default_model(), options.device)
         reference = portable(model.reference)
         VectorIndex.create(
             out, model.identity, model.channels, reference=reference, words="yes" if model.reads_words else ""
@@ -122,10 +122,10 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
-            model = LibraryModel(options.model, options.device)
+            model = MediaModel(options.model, options.device)
         changes = _Changes(opened, files, options, listener)
         if model is None and changes.to_look_at:
-            model = LibraryModel(reference, options.device)
+            model = MediaModel(reference, options.device)
         if model is not None and model.identity != opened.model:
             raise BadInput(
                 f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
@@ -150,7 +150,7 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
         )
 
 
-def library_files(folders: Sequence[File], listener: Listener) -> list[Path]:
+def media_files(folders: Sequence[File], listener: Listener) -> list[Path]:
     """List images and films, by their whole paths; hidden ones and other files are passed over.
 
     Raises BadInput where there are none, or a name is none.
@@ -208,7 +208,7 @@ class _Changes:
         self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
-    def look(self, model: LibraryModel, reference: str) -> None:
+    def look(self, model: MediaModel, reference: str) -> None:
         """Look at all files whose content the index has not; each is in the index as soon as it is done."""
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
@@ -283,11 +283,11 @@ def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield images
 
 
-def _make_model(reference: str, device: str | None) -> LibraryModel:
-    return LibraryModel(reference, device)
+def _make_model(reference: str, device: str | None) -> MediaModel:
+    return MediaModel(reference, device)
 
 
-def _look_at(item: Sequence[tuple[str, str]], model: LibraryModel) -> list[_Looked]:
+def _look_at(item: Sequence[tuple[str, str]], model: MediaModel) -> list[_Looked]:
     looked = []
     for path, mark in item:
         try:

@@ -21,7 +21,7 @@ _OF_OLD_TABLES = "mcvit-nano"
 """What made tables that record no reference: once only models of long videos recorded anything."""
 
 
-class Library(Protocol):
+class MediaIndex(Protocol):
     """Vectors of pieces of files, in rows; see `tapetum.transfer.vector_index.VectorIndex`, which is one."""
 
     model: str
@@ -128,7 +128,7 @@ class Table:
 
 
 @contextmanager
-def open_library(place: str | Path) -> "Iterator[Library]":
+def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
     """Open an index, a folder that has one, or a table.
 
     Raises BadInput for what is none of these, an index that another process is changing, and damage wherever it is met.

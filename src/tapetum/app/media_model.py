@@ -1,4 +1,4 @@
-"""The model of a library of images and films: one set of weights makes vectors of files, images and words, and tags."""
+"""The model of an index of images and films: one set of weights makes vectors of files, images and words, and tags."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def default_model() -> str:
 
 
 def better_model(reads_words: bool) -> str | None:
-    """Say how to get a better model for a library; None where it reads words already."""
+    """Say how to get a better model for an index; None where it reads words already."""
     return None if reads_words else f"this model reads no words; for search in words {fetch_command()}"
 
 
@@ -64,7 +64,7 @@ def identity_of(model: Any) -> str:
     return digest.hexdigest()
 
 
-class LibraryModel:
+class MediaModel:
     """Weights that make vectors of files; some also of words, and some name what they see.
 
     Raises BadInput for weights that make no vectors.
