@@ -3,7 +3,7 @@
 Unit vectors of 512 channels in 1,000 clusters (--clusters 0: in none) are written as an index has them; then queries are made,
 one at a time, in a process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what
 the process holds more than before it opened the index; the mapped file, which the system may drop at any time, is counted by
-own. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
+itself. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
 machine's load average when the measurement ends.
 
 With --approximate the lists of `tapetum.transfer.approximate_search` are built first, whatever the number of vectors, and each
