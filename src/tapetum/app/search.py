@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.media_files import on_disk
 from tapetum.app.media_index import MediaIndex, open_media_index
 from tapetum.app.media_model import stored_reference
 from tapetum.app.search_results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.app.word_models import fetch_command
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 
@@ -36,7 +38,7 @@ class SearchOptions:
     """
 
     place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
-    """Folder with an index, folder of an index, or a table, .parquet or .npz."""
+    """Folder with an index, folder of an index, or a table, .parquet or .npz; or the address of one, such as s3://bucket/index."""
     query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")] = ""
     """What to look for."""
     _: KW_ONLY
@@ -45,7 +47,7 @@ class SearchOptions:
     index: Annotated[File, tyro.conf.arg(metavar="INDEX")] = ""
     """The index, where the first word is what to look for."""
     image: Annotated[Any, one_text("FILE")] = None
-    """An image that is like what is looked for."""
+    """An image that is like what is looked for; a file or an address."""
     moment: Annotated[str | None, tyro.conf.arg(metavar="FILE@SECONDS")] = None
     """A moment of a film that is like it, such as film.mp4@75 or film.mp4@1:15."""
     model: Annotated[File | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -215,6 +217,9 @@ def _of_image(image: Any, index: MediaIndex, models: _Models) -> "tuple[np.ndarr
         return None, []
     from tapetum.video.read import in_memory, read_image
 
+    if is_address(image):
+        with on_disk(image) as path:
+            return models().embed_image(read_image(path)), index.rows_of(image).tolist()
     vector = models().embed_image(read_image(image, "--image" if in_memory(image) else str(image)))
     return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
