@@ -95,7 +95,7 @@ def on_disk(name: str) -> Iterator[Path]:
             raise BadInput(str(error).replace(str(path), name)) from error
 
 
-def _endings() -> set[str]:
+def _endings() -> frozenset[str]:
     from tapetum.video.folders import IMAGES, VIDEOS
 
     return IMAGES | VIDEOS

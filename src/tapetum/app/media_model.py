@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.word_models import fetch_command, installed_word_model, is_here
+from tapetum.app.word_models import fetch_command, installed_word_model, is_here, script_remark
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 
@@ -101,6 +101,10 @@ class MediaModel:
         if not self.reads_words:
             raise BadInput(f"{self.reference} reads no words; give --image or --moment, or {fetch_command()}")
         return self._model.embed_texts(texts)
+
+    def script_remark(self, words: str) -> str | None:
+        """Write a line where words are in a script that the model cannot read; None where it reads them."""
+        return script_remark(self.reference, self._model, [words])
 
     def embed_image(self, frame: "np.ndarray") -> "np.ndarray":
         """Compute the vector of an image, uint8 (h, w, 3): float32 (channels)."""
