@@ -57,7 +57,8 @@ def _places(vectors: "np.ndarray", listener: "Listener") -> "tuple[np.ndarray, s
         except ImportError:
             listener.note("the map is made of principal components; pip install umap-learn makes one that parts things better")
         else:
-            made = umap.UMAP(n_neighbors=min(15, len(vectors) - 1), metric="cosine", random_state=0).fit_transform(vectors)
+            near = min(15, len(vectors) - 1)
+            made = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1).fit_transform(vectors)
             places, how = np.asarray(made, np.float32), "UMAP"
     places = principal_components(vectors) if places is None else places
     low, high = places.min(0), places.max(0)
