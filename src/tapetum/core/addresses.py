@@ -120,11 +120,11 @@ def list_files(address: str) -> list[RemoteFile]:
         system, path = _open_system(address)
         if urlsplit(address).scheme in ("http", "https"):
             return sorted(_linked_files(system, path), key=lambda file: file.address)
-        found = system.find(path, detail=True)
+        listed = system.find(path, detail=True)
         scheme, root = address.partition("://")[0], path.rstrip("/")
         return [
             _remote_file(f"{scheme}://{name}", about)
-            for name, about in sorted(found.items())
+            for name, about in sorted(listed.items())
             if about.get("type") == "file" and _is_visible(name.removeprefix(root))
         ]
 
@@ -213,9 +213,9 @@ def _copy(address: str, path: Path) -> None:
     with _reaching(address):
         system, name = _open_system(address)
         about = system.info(name)
-        size, room = about.get("size"), shutil.disk_usage(path.parent).free - _RESERVE
-        if size is not None and size > room:
-            raise BadInput(f"{address} has {size:,} bytes, and {path.parent} has room for {max(room, 0):,}; free some")
+        size, free = about.get("size"), shutil.disk_usage(path.parent).free - _RESERVE
+        if size is not None and size > free:
+            raise BadInput(f"{address} has {size:,} bytes, and {path.parent} has room for {max(free, 0):,}; make some")
         system.get_file(name, str(path))
         if not path.is_file() or (size is not None and path.stat().st_size != size):
             raise BadInput(f"{address} broke off before its {size:,} bytes were there; try again")
