@@ -107,6 +107,8 @@ def test_what_is_not_there_or_too_large(web: tuple[str, list[str]], monkeypatch:
     with pytest.raises(BadInput, match="there is nothing at"), local_copy(f"{web[0]}/none.bin"):
         pass
     assert describe(f"{web[0]}/none.bin") is None
+    with pytest.raises(BadInput, match="Connect call failed"):
+        cached_files("http://127.0.0.1:1", ["a"])
     with pytest.raises(BadInput, match="there is none of a, b at"):
         cached_files(web[0], ["a", "b"])
     monkeypatch.setattr(addresses, "_RESERVE", 1 << 60)

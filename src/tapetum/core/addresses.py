@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ files of a web server may be the same."""
 _LIBRARIES = "aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "httpx", "requests", "urllib3", "huggingface_hub"
 """Packages that raise classes of their own where a server refuses, or cannot be reached."""
 _SERVER_ANSWERS_S, _PIECE_COMES_S = 20, 60
-_RECORD = "files.json"
+_RECORD, _NEW = "files.json", ".new-"
+_BEING_MADE_S = 86400
+"""Seconds after which a folder of copies that is not whole belongs to a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def describe(address: str) -> RemoteFile | None:
         system, path = _open_system(address)
         try:
             about = system.info(path)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _is_unreachable(error):
+                raise
             return None
     return None if about.get("type") == "directory" else _remote_file(address, about)
 
@@ -156,7 +161,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
     if not (all(file.mark for file in there.values()) and _is_whole(place, there)):
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as folder:
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=_NEW) as folder:
             inside = Path(folder, place.name)
             inside.mkdir()
             for name, file in there.items():
@@ -197,12 +202,13 @@ def _cache() -> Path:
 
 def _make_room(newest: Path) -> None:
     """Remove what was used longest ago until the cache has at most `MOST_CACHED` bytes; the newest stays."""
-    folders = sorted((each for each in newest.parent.iterdir() if each != newest), key=lambda each: -each.stat().st_mtime)
-    size = _size_of(newest)
-    for folder in folders:
-        size += _size_of(folder)
-        if size > MOST_CACHED:
-            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # another process makes room too
+        ages = {each: time.time() - each.stat().st_mtime for each in newest.parent.iterdir() if each != newest}
+        size = _size_of(newest)
+        for folder in sorted(ages, key=lambda each: ages[each]):
+            size += _size_of(folder)
+            if size > MOST_CACHED and (ages[folder] > _BEING_MADE_S or not folder.name.startswith(_NEW)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _size_of(folder: Path) -> int:
@@ -274,8 +280,8 @@ def _reaching(address: str) -> Iterator[None]:
         package = PACKAGES[address.partition("://")[0].lower()]
         raise BadInput(f"{address} is read with the package {package}: pip install 'tapetum[addresses]'") from error
     except FileNotFoundError as error:
-        if type(cause := error.__cause__).__name__.startswith("ClientConnect"):  # so fsspec says it of web servers
-            raise BadInput(f"cannot read {address}: {_one_line(cause or error)}") from error
+        if _is_unreachable(error):
+            raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error
         raise BadInput(f"there is nothing at {address}; check the address") from error
     except PermissionError as error:
         raise BadInput(f"{address} may not be read with the keys that are here; check AWS_ACCESS_KEY_ID or the like") from error
@@ -285,6 +291,11 @@ def _reaching(address: str) -> Iterator[None]:
         if type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
         raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
+
+
+def _is_unreachable(error: FileNotFoundError) -> bool:
+    """Whether a web server cannot be reached, of which fsspec says that the file is not there."""
+    return type(error.__cause__).__name__.startswith("ClientConnect")
 
 
 def _one_line(error: BaseException) -> str:
