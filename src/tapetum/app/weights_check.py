@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.encoders import Encoder
+    from tapetum.encoders.reference_values import ReferenceValues
 
 
 @dataclass(frozen=True)
 class WeightsCheckOptions:
     """Check weights that were fetched: the SHA-256 of each file, that they load, and published values where there are some.
 
-    The values are of one photograph of COCO, which is not fetched: give it with --image.
+    The values are of one photograph of COCO, which is not fetched: give it with --image. Those of siglip2-base-16-naflex are of
+    images that are drawn, and need none.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|OWNER/NAME")]
@@ -86,20 +88,16 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
     files = check_files(path) if path.is_dir() else 0
     network = load(options.name)
     parameters = getattr(getattr(network, "model", network), "parameters", lambda: ())()
-    values: list[tuple[str, float, float]] = []
     expected = REFERENCE_VALUES.get(entry.name if entry is not None else "")
-    if expected is not None and options.image is None:
+    if options.image is not None and (expected is None or expected.drawn):
+        raise BadInput(f"no published values of {options.name} on the photograph are known; leave --image out")
+    values: list[tuple[str, float, float]] = []
+    if expected is not None and expected.drawn:
+        values = _drawn(network, expected)
+    elif expected is not None and options.image is None:
         listener.line(f"published values are known: give --image with {PHOTOGRAPH}")
-    elif expected is None and options.image is not None:
-        raise BadInput(f"no published values of {options.name} are known; leave --image out")
     elif expected is not None:
-        from tapetum.video.read import read_image
-
-        image = read_image(Path(str(options.image)), str(options.image))
-        if expected.texts:
-            values += zip(expected.texts, expected.logits, network.logits([image], expected.texts)[0].tolist(), strict=True)
-        numbers = _pooled(network, image, expected.size) if expected.pooled else ()
-        values += [(f"pooled[{k}]", value, ours) for k, (value, ours) in enumerate(zip(expected.pooled, numbers, strict=False))]
+        values = _of_photograph(network, expected, Path(str(options.image)))
     return WeightsChecked(
         name=options.name,
         path=path,
@@ -110,6 +108,29 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
         values=tuple(values),
         tolerance=0.0 if expected is None else expected.tolerance,
     )
+
+
+def _drawn(network: Any, expected: "ReferenceValues") -> list[tuple[str, float, float]]:
+    from tapetum.encoders.reference_values import draw_circles
+
+    images = draw_circles()
+    logits = network.logits(images, expected.texts)
+    return [
+        (f"{text}, drawn on {image.shape[1]} x {image.shape[0]}", published, float(logits[i, t]))
+        for t, (text, row) in enumerate(zip(expected.texts, expected.drawn, strict=True))
+        for i, (image, published) in enumerate(zip(images, row, strict=True))
+    ]
+
+
+def _of_photograph(network: Any, expected: "ReferenceValues", path: Path) -> list[tuple[str, float, float]]:
+    from tapetum.video.read import read_image
+
+    image, values = read_image(path, str(path)), list[tuple[str, float, float]]()
+    if expected.texts:
+        values += zip(expected.texts, expected.logits, network.logits([image], expected.texts)[0].tolist(), strict=True)
+    numbers = _pooled(network, image, expected.size) if expected.pooled else ()
+    values += [(f"pooled[{k}]", value, ours) for k, (value, ours) in enumerate(zip(expected.pooled, numbers, strict=False))]
+    return values
 
 
 def _pooled(encoder: "Encoder", image: "np.ndarray", size: tuple[int, int] | None) -> list[float]:

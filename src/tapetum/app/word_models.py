@@ -1,12 +1,15 @@
 """Which models that read words are on this machine, and how one gets there. Imports no torch."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import Weights, known, resolve
 
 _VERBS = frozenset(("classify", "search"))
 """What encoders of images and words can do, and no other weights."""
+_MANY_LANGUAGES = "siglip2-base-32"
 
 
 def word_models() -> tuple[Weights, ...]:
@@ -41,3 +44,24 @@ def fetch_command() -> str:
     first = models[0]
     size = f"{first.size / 1e9:.1f} GB, " if first.size else ""
     return f"run: tapetum weights fetch {first.name} ({size}{first.licence})"
+
+
+def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
+    """Write a line where texts are in a script that a model's text encoder cannot read; None where it reads all.
+
+    Args:
+        name: of the model, for the line.
+        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, and nothing is said of it.
+        texts: what it is to read.
+    """
+    from tapetum.encoders.scripts import unread_scripts
+    from tapetum.encoders.tokenizers import Tokenizer
+
+    tokenizer = getattr(model, "tokenizer", None)
+    scripts = unread_scripts(tokenizer, texts) if isinstance(tokenizer, Tokenizer) else ()
+    if not scripts:
+        return None
+    return (
+        f"{name} cannot read the {' or the '.join(scripts)} script, so that these words mean next to nothing to it; say it in "
+        f"English, or take a model of many languages: tapetum weights fetch {_MANY_LANGUAGES}"
+    )

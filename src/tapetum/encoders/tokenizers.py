@@ -53,8 +53,16 @@ class _Format:
 class Tokenizer:
     """Turns texts into ids, all of one length."""
 
-    def __init__(self, encode: Callable[[str], Sequence[int]], kind: TokenizerKind, form: _Format, size: int, content: bytes):
-        self.kind, self.size, self.content = kind, size, content
+    def __init__(
+        self,
+        encode: Callable[[str], Sequence[int]],
+        kind: TokenizerKind,
+        form: _Format,
+        size: int,
+        content: bytes,
+        unknown: Callable[[str], list[bool]] = lambda _: [],
+    ):
+        self.kind, self.size, self.content, self._unknown = kind, size, content, unknown
         """Kind of the steps; number of pieces: ids are below it; the file that it was made of, for `from_content`."""
         self._encode, self._form = encode, form
 
@@ -74,6 +82,14 @@ class Tokenizer:
         if isinstance(texts, str):
             raise BadInput(f"texts is one text, {texts[:40]!r}; give a list of texts")
         return np.array([self._row(text) for text in texts], np.int64).reshape(len(texts), self.length)
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text of any length, without begin, end and padding."""
+        return len(self._encode(self._form.normalise(text)))
+
+    def unknown(self, text: str) -> list[bool]:
+        """Check for each token of a text whether it is unknown, or a single byte; byte pairs have no unknown tokens: []."""
+        return self._unknown(self._form.normalise(text))
 
     def _row(self, text: str) -> list[int]:
         if not isinstance(text, str):
@@ -175,7 +191,12 @@ def _sentencepiece(model: bytes, kind: TokenizerKind, form: _Format) -> Tokenize
         raise BadInput(
             f"the tokenizer ends texts with id {pieces.eos_id()}, and that of {kind} with {form.end}; it is another model's"
         )
-    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size(), model)
+
+    def unknown(text: str) -> list[bool]:
+        ids = [k for k in pieces.encode(text) if pieces.id_to_piece(k) != "▁"]  # the space before a word
+        return [pieces.is_unknown(k) or pieces.is_byte(k) for k in ids]
+
+    return Tokenizer(pieces.encode, kind, form, pieces.get_piece_size(), model, unknown)
 
 
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"

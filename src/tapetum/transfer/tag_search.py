@@ -60,7 +60,7 @@ def find_meanings(
     if not meanings:
         near = difflib.get_close_matches(" ".join(unknown), [*groups, *names], n=3)
         advice = f"; near are {', '.join(near)}" if near else ""
-        raise BadInput(f"no name of the classifier's classes is meant by {words[:80]!r}{advice}; try a common noun")
+        raise BadInput(f"no name of the classifier's classes is meant by {words[:80]!r}{advice}; try a common noun in English")
     return tuple(meanings), tuple(unknown)
 
 

@@ -17,7 +17,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.tables.rows import check_whole
 from tapetum.hub.state_dicts import INDEX
 from tapetum.systems.paligemma import PaliGemma, load, named, resized, save, to_state
-from tapetum.systems.paligemma.config import NAMED
+from tapetum.systems.paligemma.config import NAMED, siglip
 from tapetum.systems.paligemma.official import big_vision, huggingface
 
 PIXELS = torch.rand(2, 1, 3, 28, 28, generator=torch.Generator().manual_seed(3)) * 2 - 1
@@ -129,6 +129,14 @@ def test_big_vision_files_are_read(family, before, tmp_path):
     state = to_state(model, "big_vision")
     assert state["llm/layers/attn/kv_einsum/w"].shape == (3, 2, model.config.language.key_value_heads, 24, 8)
     assert state["img/pos_embedding"].shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("source", ["huggingface", "big_vision"])
+def test_a_stem_of_convolutions_has_no_other_names(source):
+    vision_encoder = siglip(32, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1)
+    model = PaliGemma(replace(TINY_2, vision_encoder=vision_encoder))
+    with pytest.raises(BadInput, match=f"begins with convolutions, which {source}'s has not"):
+        to_state(model, source)
 
 
 def test_one_layout_against_the_notes_by_hand():

@@ -63,7 +63,7 @@ VERBS = {
     "detect": Entry("see", "find things that words name, or follow them through a video", "detect._detect_or_follow"),
     "segment": Entry("see", "outline things that words name"),
     "answer": Entry("see", "say which of several answers fits a video, however long", "answer_live._answer"),
-    "index": Entry("see", "make an index of a library of images and films, or renew it"),
+    "index": Entry("see", "make an index of images and films, or renew it"),
     "search": Entry("see", "find images and moments by words or by an example; near duplicates, clusters, a map"),
     "discover": Entry("see", "find objects in images without labels"),
     "embed": Entry("see", "make vectors of images, recordings and videos", "embed._embed_or_plan"),

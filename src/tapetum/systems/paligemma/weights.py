@@ -110,11 +110,16 @@ def save(
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
-    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision".
+
+    Raises BadInput for another source, a model that was rounded to 8 bits, and a vision encoder that begins with convolutions.
+    """
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
     if is_quantised(model):
         raise BadInput("this model was rounded to 8 bits, for which there are no other names; give it as it was before that")
+    if model.config.vision_encoder.stem != "patch":
+        raise BadInput(f"its vision encoder begins with convolutions, which {source}'s has not; give a model that cuts patches")
     return to_official(model, _TABLES[source](model.config))
 
 

@@ -1,4 +1,4 @@
-"""The model of a library of images and films: one set of weights makes vectors of files, images and words, and tags."""
+"""The model of an index of images and films: one set of weights makes vectors of files, images and words, and tags."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.word_models import fetch_command, installed_word_model, is_here
+from tapetum.app.word_models import fetch_command, installed_word_model, is_here, script_remark
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 
@@ -32,7 +32,7 @@ def default_model() -> str:
 
 
 def better_model(reads_words: bool) -> str | None:
-    """Say how to get a better model for a library; None where it reads words already."""
+    """Say how to get a better model for an index; None where it reads words already."""
     return None if reads_words else f"this model reads no words; for search in words {fetch_command()}"
 
 
@@ -64,7 +64,7 @@ def identity_of(model: Any) -> str:
     return digest.hexdigest()
 
 
-class LibraryModel:
+class MediaModel:
     """Weights that make vectors of files; some also of words, and some name what they see.
 
     Raises BadInput for weights that make no vectors.
@@ -101,6 +101,10 @@ class LibraryModel:
         if not self.reads_words:
             raise BadInput(f"{self.reference} reads no words; give --image or --moment, or {fetch_command()}")
         return self._model.embed_texts(texts)
+
+    def script_remark(self, words: str) -> str | None:
+        """Write a line where words are in a script that the model cannot read; None where it reads them."""
+        return script_remark(self.reference, self._model, [words])
 
     def embed_image(self, frame: "np.ndarray") -> "np.ndarray":
         """Compute the vector of an image, uint8 (h, w, 3): float32 (channels)."""

@@ -1,16 +1,16 @@
-"""Near duplicates in a library, and clusters with names."""
+"""Near duplicates in an index of images and films, and clusters with names."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.library import Library
+from tapetum.app.media_index import MediaIndex
 from tapetum.app.search_results import Group, Grouped, MomentMatch
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.library_model import LibraryModel
+    from tapetum.app.media_model import MediaModel
     from tapetum.app.search import SearchOptions
     from tapetum.app.verb import Listener
     from tapetum.transfer.vector_index import IndexedPiece
@@ -23,25 +23,25 @@ _NAMES = 2
 
 
 def find_groups(
-    options: "SearchOptions", library: Library, models: "Callable[[], LibraryModel] | Any", listener: "Listener"
+    options: "SearchOptions", index: MediaIndex, models: "Callable[[], MediaModel] | Any", listener: "Listener"
 ) -> Grouped:
     """Group near duplicates, or divide all into clusters with names: of the tags, or of words if the model reads some."""
     model = models.reference
     if options.duplicates:
-        return Grouped(what="duplicates", groups=_duplicates(library, options.alike, options.count), model=model)
+        return Grouped(what="duplicates", groups=_duplicates(index, options.alike, options.count), model=model)
     assert options.clusters is not None
-    rows, belongs = library.rows(), divide(library, min(options.clusters, len(library)))
+    rows, belongs = index.rows(), divide(index, min(options.clusters, len(index)))
     parts = [rows[belongs == k] for k in range(int(belongs.max()) + 1)]
-    names = _names(library, parts, models, listener)
+    names = _names(index, parts, models, listener)
     groups = []
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
-        shown = tuple(_moment(piece) for piece in library.pieces(_central(library, part, options.count)))
+        shown = tuple(_moment(piece) for piece in index.pieces(_central(index, part, options.count)))
         groups.append(Group(name=name or f"cluster {number}", pieces=len(part), shown=shown))
     groups.sort(key=lambda group: -group.pieces)
     return Grouped(what="clusters", groups=tuple(groups), model=model)
 
 
-def divide(library: Library, count: int) -> "np.ndarray":
+def divide(index: MediaIndex, count: int) -> "np.ndarray":
     """Divide all pieces into at most `count` clusters by spherical k-means (k-means++); int64, in the order of rows.
 
     Centres are computed of a sample, and all pieces go to the nearest.
@@ -51,28 +51,28 @@ def divide(library: Library, count: int) -> "np.ndarray":
 
     from tapetum.systems.odin.sources import kmeans
 
-    rows = library.rows()
+    rows = index.rows()
     chosen = rows if len(rows) <= _SAMPLE else np.sort(np.random.default_rng(0).choice(rows, _SAMPLE, replace=False))
-    some = torch.from_numpy(library.vectors(chosen))
+    some = torch.from_numpy(index.vectors(chosen))
     generator = torch.Generator().manual_seed(0)
     belongs = kmeans(some[None], count, _ROUNDS, generator=generator, seeds="spread")[0]
     sums = torch.zeros(count, some.shape[1]).index_add(0, belongs, some)
     centres = torch.nn.functional.normalize(sums, dim=1).numpy()
-    parts = [(library.vectors(rows[k : k + _BLOCK]) @ centres.T).argmax(1) for k in range(0, len(rows), _BLOCK)]
+    parts = [(index.vectors(rows[k : k + _BLOCK]) @ centres.T).argmax(1) for k in range(0, len(rows), _BLOCK)]
     return np.unique(np.concatenate(parts), return_inverse=True)[1]
 
 
-def _central(library: Library, rows: "np.ndarray", count: int) -> "np.ndarray":
+def _central(index: MediaIndex, rows: "np.ndarray", count: int) -> "np.ndarray":
     """The rows that are most like the mean of all of them."""
-    vectors = library.vectors(rows)
+    vectors = index.vectors(rows)
     return rows[(-vectors @ vectors.mean(0)).argsort(kind="stable")[:count]]
 
 
-def _duplicates(library: Library, alike: float, count: int) -> tuple[Group, ...]:
+def _duplicates(index: MediaIndex, alike: float, count: int) -> tuple[Group, ...]:
     """Groups of pieces of several files; seconds of one film are alike by nature."""
     groups = []
-    for rows in library.duplicates(alike):
-        pieces = library.pieces(rows)
+    for rows in index.duplicates(alike):
+        pieces = index.pieces(rows)
         by_file: dict[str, IndexedPiece] = {}
         for piece in pieces:
             by_file.setdefault(piece.path, piece)
@@ -87,18 +87,18 @@ def _moment(piece: "IndexedPiece") -> MomentMatch:
     return MomentMatch(path=piece.path, start_s=piece.start_s, stop_s=piece.stop_s, thumbnails=thumbnails)
 
 
-def _names(library: Library, parts: "Sequence[np.ndarray]", models: Any, listener: "Listener") -> list[str]:
+def _names(index: MediaIndex, parts: "Sequence[np.ndarray]", models: Any, listener: "Listener") -> list[str]:
     """Names of clusters: what is in each more than in all."""
-    tags = dict(library.tags())
+    tags = dict(index.tags())
     if tags:
-        return _tag_names(parts, tags, len(library))
+        return _tag_names(parts, tags, len(index))
     if models.reads_words():
-        return _word_names(library, parts, models(), listener)
+        return _word_names(index, parts, models(), listener)
     return [""] * len(parts)
 
 
 def _tag_names(parts: "Sequence[np.ndarray]", tags: dict[int, tuple[tuple[str, float], ...]], pieces: int) -> list[str]:
-    """The names whose probability is most above that in the whole library."""
+    """The names whose probability is most above that in the whole index."""
     overall: Counter[str] = Counter()
     for each in tags.values():
         overall.update(dict(each))
@@ -113,7 +113,7 @@ def _tag_names(parts: "Sequence[np.ndarray]", tags: dict[int, tuple[tuple[str, f
     return names
 
 
-def _word_names(library: Library, parts: "Sequence[np.ndarray]", model: "LibraryModel", listener: "Listener") -> list[str]:
+def _word_names(index: MediaIndex, parts: "Sequence[np.ndarray]", model: "MediaModel", listener: "Listener") -> list[str]:
     """The common nouns that are more like a cluster than like the others."""
     import numpy as np
 
@@ -124,7 +124,7 @@ def _word_names(library: Library, parts: "Sequence[np.ndarray]", model: "Library
     for done, noun in enumerate(nouns, 1):
         words.append(model.embed_words([f"a photo of a {noun}"])[0])
         listener.progress("reading names", done, len(nouns))
-    centres = np.stack([library.vectors(part).mean(0) for part in parts])
+    centres = np.stack([index.vectors(part).mean(0) for part in parts])
     alike = centres @ np.stack(words).T
     above = alike - alike.mean(0)
     return [", ".join(nouns[k] for k in (-row).argsort(kind="stable")[:_NAMES]) for row in above]

@@ -1,11 +1,11 @@
-"""A map of a library: a page where pieces that are alike lie together, by UMAP or by the first two principal components."""
+"""A map of an index: a page where pieces that are alike lie together, by UMAP or by the first two principal components."""
 
 import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tapetum.app.library import Library
+from tapetum.app.media_index import MediaIndex
 from tapetum.app.neighbours import image_tag
 from tapetum.core.files import whole_file, write_text
 
@@ -18,15 +18,15 @@ SHOWN = 2000
 """Pieces of a map, evenly chosen of all."""
 
 
-def write_map(library: Library, path: Path, listener: "Listener") -> Path:
+def write_map(index: MediaIndex, path: Path, listener: "Listener") -> Path:
     """Write a page with a thumbnail of each piece, all in the one file. Raises BadInput where it cannot be written."""
     import numpy as np
 
-    rows = library.rows()
+    rows = index.rows()
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, SHOWN).round().astype(int))]
-    places, how = _places(library.vectors(rows), listener)
+    places, how = _places(index.vectors(rows), listener)
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_page(library, rows, places, how)))
+        write_text(temporary, "\n".join(_page(index, rows, places, how)))
     return path
 
 
@@ -57,14 +57,15 @@ def _places(vectors: "np.ndarray", listener: "Listener") -> "tuple[np.ndarray, s
         except ImportError:
             listener.note("the map is made of principal components; pip install umap-learn makes one that parts things better")
         else:
-            made = umap.UMAP(n_neighbors=min(15, len(vectors) - 1), metric="cosine", random_state=0).fit_transform(vectors)
+            near = min(15, len(vectors) - 1)
+            made = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1).fit_transform(vectors)
             places, how = np.asarray(made, np.float32), "UMAP"
     places = principal_components(vectors) if places is None else places
     low, high = places.min(0), places.max(0)
     return (places - low) / np.maximum(high - low, 1e-9), how
 
 
-def _page(library: Library, rows: "np.ndarray", places: "np.ndarray", how: str) -> Iterator[str]:
+def _page(index: MediaIndex, rows: "np.ndarray", places: "np.ndarray", how: str) -> Iterator[str]:
     yield "<!doctype html><meta charset='utf-8'><title>a map by likeness</title>"
     yield (
         "<style>:root{color-scheme:light dark}body{font:14px sans-serif;margin:1em}main{position:relative;height:82vh;"
@@ -74,9 +75,9 @@ def _page(library: Library, rows: "np.ndarray", places: "np.ndarray", how: str) 
         "figure:hover>*{width:160px;height:160px;object-fit:contain;background:#fff;box-shadow:0 0 6px #888;font-size:12px}"
         "</style>"
     )
-    note = "" if len(rows) == len(library) else f", {len(rows):,} of {len(library):,} pieces"
+    note = "" if len(rows) == len(index) else f", {len(rows):,} of {len(index):,} pieces"
     yield f"<p>What is alike lies together: {how} of the vectors{note}. Point at one to see it larger.</p><main>"
-    for piece, (x, y) in zip(library.pieces(rows), places.tolist(), strict=True):
+    for piece, (x, y) in zip(index.pieces(rows), places.tolist(), strict=True):
         when = "" if piece.start_s is None else f" {piece.start_s:g} s"
         title = html.escape(piece.path + when, quote=True)
         shown = image_tag(piece.thumbnail) if piece.thumbnail else f"<b>{html.escape(Path(piece.path).name)}</b>"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tapetum.app.embedding_table import read_table
 from tapetum.app.index import HIDDEN
+from tapetum.core.addresses import cached_files, check_address, describe, is_address, join_address, name_at
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _OF_OLD_TABLES = "mcvit-nano"
 """What made tables that record no reference: once only models of long videos recorded anything."""
 
 
-class Library(Protocol):
+class MediaIndex(Protocol):
     """Vectors of pieces of files, in rows; see `tapetum.transfer.vector_index.VectorIndex`, which is one."""
 
     model: str
@@ -128,16 +129,17 @@ class Table:
 
 
 @contextmanager
-def open_library(place: str | Path) -> "Iterator[Library]":
-    """Open an index, a folder that has one, or a table.
+def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
+    """Open an index, a folder that has one, or a table; what lies at an address is copied into a cache first.
 
     Raises BadInput for what is none of these, an index that another process is changing, and damage wherever it is met.
     """
-    path = Path(place)
+    from tapetum.transfer.index_database import DATABASE, refusing_damage
+
+    path = _fetched(place) if isinstance(place, str) and is_address(place) else Path(place)
     if not path.is_dir():
         yield _table(path)
         return
-    from tapetum.transfer.index_database import DATABASE, refusing_damage
     from tapetum.transfer.vector_index import VectorIndex
 
     inner = path / HIDDEN
@@ -145,6 +147,21 @@ def open_library(place: str | Path) -> "Iterator[Library]":
         if not len(index):
             raise BadInput(f"the index {place} is empty; make it again: tapetum index FOLDER")
         yield index
+
+
+def _fetched(address: str) -> Path:
+    """Copy an index, or a table, at an address into the cache of `tapetum.core.addresses`."""
+    from tapetum.transfer.approximate_search import LISTS
+    from tapetum.transfer.index_database import DATABASE, OTHER_VECTORS, VECTORS
+
+    check_address(address)
+    name = name_at(address)
+    if name.endswith((".npz", ".parquet")):
+        return cached_files(address.removesuffix("/").rpartition("/")[0], [name]) / name
+    for folder in (join_address(address, HIDDEN), address.rstrip("/")):
+        if describe(join_address(folder, DATABASE)) is not None:
+            return cached_files(folder, [DATABASE, f"{DATABASE}-journal", VECTORS, OTHER_VECTORS, LISTS])
+    raise BadInput(f"there is no index at {address}; make one here with tapetum index FOLDER --out INDEX, and copy it there")
 
 
 def _table(path: Path) -> Table:

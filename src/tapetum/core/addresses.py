@@ -1,0 +1,302 @@
+"""Files at addresses, read through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
+
+    list_files      what lies at and below an address
+    describe        one file: its size, and a mark that changes when its content does
+    local_copy      one file for as long as a block runs, in a temporary folder
+    cached_files    some files of a folder, kept in a cache of bounded size for later calls
+
+What reads media reads files on the disk; so a file is copied whole before it is opened, one at a time. Keys and endpoints are
+those that fsspec and the package of a scheme find by themselves: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import open_file, read_json
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
+"""Schemes of addresses that are read, and the package that fsspec needs for each."""
+MOST_CACHED = 20 << 30
+"""Bytes that `cached_files` keeps; what was used longest ago goes first."""
+_RESERVE = 512 << 20
+"""Bytes that stay free on the disk."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_OF_CONTENT = "md5Hash", "Content-MD5", "blob_id"
+_OF_CHANGES = "ETag", "etag", "generation", "LastModified", "Last-Modified", "updated"
+"""Under which names the file systems of fsspec have a digest of the content, or something that changes with it; that of two
+files of a web server may be the same."""
+_LIBRARIES = "aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "httpx", "requests", "urllib3", "huggingface_hub"
+"""Packages that raise classes of their own where a server refuses, or cannot be reached."""
+_SERVER_ANSWERS_S, _PIECE_COMES_S = 20, 60
+_RECORD, _NEW = "files.json", ".new-"
+_BEING_MADE_S = 86400
+"""Seconds after which a folder of copies that is not whole belongs to a process that was killed."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at an address."""
+
+    address: str
+    size: int | None
+    """Bytes; None where the server does not say."""
+    mark: str
+    """Changes when the content does, and is another for other content; "" where the server says nothing of that kind."""
+
+
+def is_address(source: object) -> bool:
+    """Check whether this is an address, such as s3://bucket/photos, and no path.
+
+    >>> is_address("s3://bucket/photos"), is_address("photos/a.jpg")
+    (True, False)
+    """
+    return isinstance(source, str) and bool(_ADDRESS.match(source))
+
+
+def check_address(address: str) -> None:
+    """Raise BadInput for an address of a scheme that is not read, without a place, or with a password in it.
+
+    >>> check_address("ftp://example.org/photos")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: 'ftp://example.org/photos' has the scheme ftp; give s3://, gs://, http://, https:// or hf://
+    """
+    scheme = address.partition("://")[0].lower()
+    if scheme not in PACKAGES:
+        *others, last = (f"{name}://" for name in PACKAGES)
+        raise BadInput(f"{address[:200]!r} has the scheme {scheme}; give {', '.join(others)} or {last}")
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit(f"{scheme}://")
+    if not parts.netloc or "::" in address or not address.isprintable():
+        raise BadInput(f"{address[:200]!r} is no address of files; give one such as s3://bucket/folder")
+    if "@" in parts.netloc:
+        raise BadInput(f"{scheme}://...@{parts.netloc.rpartition('@')[2]} has a user or a password in it; leave them out")
+
+
+def name_at(address: str) -> str:
+    """Find the name of the file at an address.
+
+    >>> name_at("https://example.org/photos/a%20dog.JPG?size=2")
+    'a dog.JPG'
+    """
+    path = urlsplit(address).path if address.startswith(("http://", "https://")) else address
+    return PurePosixPath(unquote(path)).name
+
+
+def join_address(address: str, name: str) -> str:
+    """Compute the address of `name` in the folder at an address."""
+    return f"{address.rstrip('/')}/{name}"
+
+
+def describe(address: str) -> RemoteFile | None:
+    """Ask for size and mark of a file; None where there is none. Raises BadInput where the server cannot be asked."""
+    with _reaching(address):
+        system, path = _open_system(address)
+        try:
+            about = system.info(path)
+        except FileNotFoundError as error:
+            if _is_unreachable(error):
+                raise
+            return None
+    return None if about.get("type") == "directory" else _remote_file(address, about)
+
+
+def list_files(address: str) -> list[RemoteFile]:
+    """List the files below an address, sorted, without hidden ones and those in hidden folders.
+
+    A web server must answer with a page of links, as those of plain folders do; only links to what lies below are followed.
+    Raises BadInput where the address cannot be listed.
+    """
+    with _reaching(address):
+        system, path = _open_system(address)
+        if urlsplit(address).scheme in ("http", "https"):
+            return sorted(_linked_files(system, path), key=lambda file: file.address)
+        listed = system.find(path, detail=True)
+        scheme, root = address.partition("://")[0], path.rstrip("/")
+        return [
+            _remote_file(f"{scheme}://{name}", about)
+            for name, about in sorted(listed.items())
+            if about.get("type") == "file" and _is_visible(name.removeprefix(root))
+        ]
+
+
+@contextmanager
+def local_copy(address: str) -> Iterator[Path]:
+    """Copy a file into a temporary folder, under its own name, for as long as the block runs.
+
+    Raises BadInput where it cannot be read, or is larger than the disk has room for.
+    """
+    check_address(address)
+    with tempfile.TemporaryDirectory(prefix="tapetum-") as folder:
+        path = Path(folder, name_at(address) or "file")
+        _copy(address, path)
+        yield path
+
+
+def cached_files(address: str, names: Sequence[str]) -> Path:
+    """Copy those of some files of the folder at an address that are there into a cache; returns the folder of the copies.
+
+    A later call copies nothing where the server still has the same files (size and mark) and the copies still have the
+    SHA-256 that they had. Raises BadInput where none is there, one cannot be read, or they change while they are copied.
+    """
+    there = _described(address, names)
+    if not there:
+        raise BadInput(f"there is none of {', '.join(names)} at {address}; check the address")
+    stamp = [[name, file.size, file.mark] for name, file in there.items()]
+    place = _cache() / hashlib.sha256(json.dumps([address, stamp]).encode()).hexdigest()[:32]
+    if not (all(file.mark for file in there.values()) and _is_whole(place, there)):
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=_NEW) as folder:
+            inside = Path(folder, place.name)
+            inside.mkdir()
+            for name, file in there.items():
+                _copy(file.address, inside / name)
+            if _described(address, names) != there:
+                raise BadInput(f"the files at {address} changed while they were copied; try again when that is done")
+            with whole_file(inside / _RECORD, own=True) as temporary:
+                sums = {name: _sum_of(inside / name) for name in there}
+                temporary.write_bytes(json.dumps({"address": address, "sha256": sums}).encode())
+            with suppress(OSError):  # another process was faster
+                inside.rename(place)
+        _make_room(place)
+    os.utime(place)
+    return place
+
+
+def _described(address: str, names: Sequence[str]) -> dict[str, RemoteFile]:
+    files = {name: describe(join_address(address, name)) for name in names}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _is_whole(place: Path, there: dict[str, RemoteFile]) -> bool:
+    try:
+        sums = read_json(place / _RECORD)["sha256"]
+        return sums.keys() == there.keys() and all(_sum_of(place / name) == sums[name] for name in there)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _sum_of(path: Path) -> str:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "addresses"
+
+
+def _make_room(newest: Path) -> None:
+    """Remove what was used longest ago until the cache has at most `MOST_CACHED` bytes; the newest stays."""
+    with suppress(OSError):  # another process makes room too
+        ages = {each: time.time() - each.stat().st_mtime for each in newest.parent.iterdir() if each != newest}
+        size = _size_of(newest)
+        for folder in sorted(ages, key=lambda each: ages[each]):
+            size += _size_of(folder)
+            if size > MOST_CACHED and (ages[folder] > _BEING_MADE_S or not folder.name.startswith(_NEW)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _copy(address: str, path: Path) -> None:
+    with _reaching(address):
+        system, name = _open_system(address)
+        about = system.info(name)
+        size, free = about.get("size"), shutil.disk_usage(path.parent).free - _RESERVE
+        if size is not None and size > free:
+            raise BadInput(f"{address} has {size:,} bytes, and {path.parent} has room for {max(free, 0):,}; make some")
+        system.get_file(name, str(path))
+        if not path.is_file() or (size is not None and path.stat().st_size != size):
+            raise BadInput(f"{address} broke off before its {size:,} bytes were there; try again")
+
+
+def _linked_files(system: Any, root: str) -> Iterator[RemoteFile]:
+    """Files of a web server that pages of links lead to, all of them below `root`."""
+    root = root.rstrip("/") + "/"
+    waiting, known = [root], {root}
+    while waiting:
+        for entry in system.ls(waiting.pop(), detail=True):
+            name = entry["name"]
+            below = name.removeprefix(root)
+            if name in known or below == name or "?" in name or "#" in name or ".." in below or not _is_visible(below):
+                continue
+            known.add(name)
+            if name.endswith("/"):
+                waiting.append(name)
+            else:
+                yield RemoteFile(name, None, "")
+
+
+def _is_visible(path: str) -> bool:
+    return not any(part.startswith(".") for part in path.split("/"))
+
+
+def _remote_file(address: str, about: dict[str, Any]) -> RemoteFile:
+    digests = (*_OF_CONTENT, "ETag") if address.startswith("s3://") else _OF_CONTENT
+    name = next((name for name in (*digests, *_OF_CHANGES) if about.get(name)), None)
+    mark = "" if name is None else str(about[name]) if name in digests else f"{about[name]} of {address}"
+    return RemoteFile(address, about.get("size"), mark)
+
+
+def _open_system(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it. What was listed before is asked for again."""
+    check_address(address)
+    import fsspec
+
+    settings: dict[str, Any] = {}
+    if urlsplit(address).scheme in ("http", "https"):
+        import aiohttp
+
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_SERVER_ANSWERS_S, sock_read=_PIECE_COMES_S)
+        settings["client_kwargs"] = {"timeout": limits}
+    system, path = fsspec.url_to_fs(address, **settings)
+    system.invalidate_cache()
+    return system, path
+
+
+@contextmanager
+def _reaching(address: str) -> Iterator[None]:
+    """Raise BadInput for what servers and their packages raise."""
+    try:
+        yield
+    except ImportError as error:
+        package = PACKAGES[address.partition("://")[0].lower()]
+        raise BadInput(f"{address} is read with the package {package}: pip install 'tapetum[addresses]'") from error
+    except FileNotFoundError as error:
+        if _is_unreachable(error):
+            raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error
+        raise BadInput(f"there is nothing at {address}; check the address") from error
+    except PermissionError as error:
+        raise BadInput(f"{address} may not be read with the keys that are here; check AWS_ACCESS_KEY_ID or the like") from error
+    except OSError as error:
+        raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+            raise
+        raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
+
+
+def _is_unreachable(error: FileNotFoundError) -> bool:
+    """Whether a web server cannot be reached, of which fsspec says that the file is not there."""
+    return type(error.__cause__).__name__.startswith("ClientConnect")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:200]

@@ -1,0 +1,63 @@
+"""Object storage and a web server on 127.0.0.1."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    requests: list[str]
+
+    def do_GET(self) -> None:
+        self.requests.append(f"GET {self.path}")
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder with pages of links; yields its address, and the requests that come, but HEAD."""
+    requests: list[str] = []
+    handler = type("Own", (_Quiet,), {"requests": requests})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requests
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def object_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Run moto's S3 with a bucket named bucket; yields a client of boto3. Skips where moto or s3fs is not installed."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    try:
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        yield client
+    finally:
+        with urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")):  # the next server has the same state
+            server.stop()
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
