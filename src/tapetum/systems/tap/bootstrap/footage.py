@@ -98,7 +98,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
 
     try:
         reader = open_video(str(video))
-        step = max(1, round(reader.rate / config.fastest))
+        step = max(1, round(reader.frame_rate / config.fastest))
     except BadInput as error:
         record["trouble"] = str(error)
     else:
