@@ -84,7 +84,7 @@ def draw_episode(folder, name):
             if frame.number in track["frame_ids"] and track["parent_objects"]:
                 y, x = np.array(track["points"])[:, track["frame_ids"].index(frame.number)] * FILM
                 draw.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill="yellow")
-        time = 1e6 * frame.number / episode.rate
+        time = 1e6 * frame.number / episode.frame_rate
         for place, (task, mark) in enumerate((("action_localisation", "does: "), ("sound_localisation", "heard: "))):
             now = {s["label"] for s in item[task] if s["timestamps"][0] <= time <= s["timestamps"][1]}
             draw.text((3, FILM + 1 + 13 * place), mark + ", ".join(sorted(now)), fill="black")

@@ -158,7 +158,7 @@ def command(verb: str, dice: Dice) -> list[str]:
                 "convert",
                 d.file("tracks.npz", "tracks.csv", "words.csv"),
                 d.out("out.json"),
-                *d.options(rate=lambda: n("10")),
+                *d.options(frame_rate=lambda: n("10")),
             ]
         case "classify":
             return [

@@ -233,13 +233,13 @@ def read(path: Path, truth: frozenset[str] = frozenset()) -> Outcome:
                 assert middle >= len(video), "IndexError for a frame that is there"  # the read found the video shorter
             report = video.check()
             digests = [_digest(frame) for frame in video]
-            times, rate, last = video.timestamps, video.rate, video[-1]
+            times, frame_rate, last = video.timestamps, video.frame_rate, video[-1]
             counts = (len(video), len(digests), len(times), report.decoded)
             honest = {
                 "one length everywhere": len(set(counts)) == 1 and report.complete,
                 "what is missing is damaged": 0 <= report.promised - report.decoded <= report.damaged <= report.promised,
                 "times are finite": bool(np.isfinite(times).all()),
-                "a rate that can be used": np.isfinite(rate) and 0 < rate < 1e6,
+                "a rate that can be used": np.isfinite(frame_rate) and 0 < frame_rate < 1e6,
                 "frames have one size": last.shape == (video.height, video.width, 3),
             }
     except BadInput as error:
@@ -248,7 +248,7 @@ def read(path: Path, truth: frozenset[str] = frozenset()) -> Outcome:
         return Outcome("error", f"{type(error).__name__}: {error}")
     wrong = [claim for claim, true in honest.items() if not true]
     if wrong:
-        return Outcome("dishonest", f"not so: {', '.join(wrong)} (lengths {counts}, rate {rate}, {report})")
+        return Outcome("dishonest", f"not so: {', '.join(wrong)} (lengths {counts}, rate {frame_rate}, {report})")
     if report.damaged:
         return Outcome("told", f"{report.damaged} of {report.promised} damaged or missing")
     strange = sum(digest not in truth for digest in digests)

@@ -33,7 +33,9 @@ LEAST = 0.003
 
 def episode(number: int, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Make frames (t, h, w, 3) and instances (t, h, w) of an episode."""
-    made = make_episode(7_000_000 + number, seconds=options.frames / 6, rate=6, size=(options.size, options.size * 4 // 3))
+    made = make_episode(
+        7_000_000 + number, seconds=options.frames / 6, frame_rate=6, size=(options.size, options.size * 4 // 3)
+    )
     frames = list(render_episode(made, frames=range(min(options.frames, made.frames))))
     return np.stack([frame.rgb for frame in frames]), np.stack([frame.instances for frame in frames])
 

@@ -53,16 +53,16 @@ def clip(number: int) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
     return frames, episode.frames / SECONDS, boxes, shares
 
 
-def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray, tracker) -> dict[str, float]:
+def score(frames: np.ndarray, frame_rate: float, truth: np.ndarray, shares: np.ndarray, tracker) -> dict[str, float]:
     """Follow what the truth finds, and compare."""
-    video = open_video(frames, rate=rate)
+    video = open_video(frames, frame_rate=frame_rate)
 
     def look(frame: int) -> Boxes:
         some = np.flatnonzero(shares[:, frame] >= SEEN_BY_MODEL)
         return Boxes(xyxy=truth[some, frame], labels=[str(k) for k in some])
 
     began = time.process_time()
-    follower = BoxTracker(video, tracker, look, every=max(1, round(rate / 2)))
+    follower = BoxTracker(video, tracker, look, every=max(1, round(frame_rate / 2)))
     boxes = to_box_tracks(follower.run(), video)
     seconds = time.process_time() - began
     values, ghosts, hidden = [], 0, 0

@@ -42,12 +42,12 @@ from tapetum.tracks.boxes import BoxTracks
 from tapetum.train.launch_config import Launch
 from tapetum.types import Segments
 
-HELD_OUT = {"n": 56, "seed": 71, "size": 128, "seconds": 6.0, "rate": 12.0, "points": 16}
+HELD_OUT = {"n": 56, "seed": 71, "size": 128, "seconds": 6.0, "frame_rate": 12.0, "points": 16}
 LEARNED_FROM = (
-    {"n": 17, "seed": 11, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
-    {"n": 20, "seed": 12, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
-    {"n": 17, "seed": 13, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
-    {"n": 14, "seed": 72, "size": 128, "seconds": 6.0, "rate": 6.0, "points": 16},
+    {"n": 17, "seed": 11, "size": 96, "seconds": 8.0, "frame_rate": 4.0, "points": 4},
+    {"n": 20, "seed": 12, "size": 96, "seconds": 8.0, "frame_rate": 4.0, "points": 4},
+    {"n": 17, "seed": 13, "size": 96, "seconds": 8.0, "frame_rate": 4.0, "points": 4},
+    {"n": 14, "seed": 72, "size": 128, "seconds": 6.0, "frame_rate": 6.0, "points": 16},
 )
 """Episodes, by the options of `tapetum scenes episodes`; half of what a second has to show is enough to learn from."""
 RUNS = 5
@@ -171,7 +171,7 @@ class Study:
             videos=str(self.folder / "train"),
             task=task,  # pyright: ignore[reportArgumentType]
             features=LOCALISERS[task],
-            rate=1.5,
+            frame_rate=1.5,
             network=NETWORK,
             steps=250,
             batch_size=8,

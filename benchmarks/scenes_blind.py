@@ -36,24 +36,24 @@ LATE = ("put-and-take", "mixture", "pour")
 
 def make_image(number: int) -> list[Candidate]:
     """Candidates of one image, early in a story."""
-    made = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
+    made = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, frame_rate=12.0)
     return image_candidates(scene_graph(made, 0 if number % 2 else 5), number)
 
 
 def late(number: int) -> list[Candidate]:
     """Candidates of one image at the end of a story."""
-    made = make_episode(30_000 + number, LATE[number % len(LATE)], seconds=7.0, rate=12.0)
+    made = make_episode(30_000 + number, LATE[number % len(LATE)], seconds=7.0, frame_rate=12.0)
     return image_candidates(scene_graph(made, made.frames - 1), number)
 
 
 def episode(number: int) -> list[Candidate]:
     """Candidates of one episode."""
-    return episode_candidates(make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, rate=12.0), number)
+    return episode_candidates(make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, frame_rate=12.0), number)
 
 
 def cups(number: int) -> list[Candidate]:
     """Candidates of one longer cup game about the cups."""
-    made = make_episode(70_000 + number, "cups-shuffle", seconds=8.0, rate=12.0)
+    made = make_episode(70_000 + number, "cups-shuffle", seconds=8.0, frame_rate=12.0)
     return [c for c in episode_candidates(made, number, counterfactual=False) if c.template == "which-cup"]
 
 

@@ -20,7 +20,7 @@ from tapetum.app.scenes import episodes
 import tapetum.app.episode.recording
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder, seconds, size, rate, story = sys.argv[1:]
-made = episodes(folder, n=1, seconds=float(seconds), size=int(size), rate=float(rate), story=story, points=16)
+made = episodes(folder, n=1, seconds=float(seconds), size=int(size), frame_rate=float(rate), story=story, points=16)
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(made.frames, made.questions, before / 1024, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
 """

@@ -63,7 +63,7 @@ def episode(bodies, pose, size=(256, 256), frames=12, per_frame=4, eye=None, tar
     return Episode(
         seed=more.pop("seed", 0),
         size=size,
-        rate=24.0,
+        frame_rate=24.0,
         frames=frames,
         moments_per_frame=per_frame,
         bodies=tuple(bodies),

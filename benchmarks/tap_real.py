@@ -25,7 +25,7 @@ def load(path, frames):
     with open_video(path) as video:
         count = min(frames, len(video))
         width = round(video.width * HEIGHT / video.height / 2) * 2
-        return np.stack([np.asarray(Image.fromarray(video[i]).resize((width, HEIGHT))) for i in range(count)]), video.rate
+        return np.stack([np.asarray(Image.fromarray(video[i]).resize((width, HEIGHT))) for i in range(count)]), video.frame_rate
 
 
 def main():
@@ -45,7 +45,7 @@ def main():
     print(f"{'video':<16}{'tracker':<14}{'median px':>10}{'mean px':>9}{'judged':>8}{'back <4px':>11}")
     total = {}
     for path in args.videos:
-        video, rate = load(path, args.frames)
+        video, frame_rate = load(path, args.frames)
         queries = grid(video.shape[1:], args.grid)
         for name, track in ((args.model, ours), ("lucas-kanade", lucas_kanade)):
             errors = cycle_errors(track, video, queries)
@@ -54,7 +54,7 @@ def main():
             if args.overlays:
                 args.overlays.mkdir(parents=True, exist_ok=True)
                 xy, visible = track(video, queries)
-                write_video(args.overlays / f"{path.stem}-{name}.mp4", draw_tracks(video, xy, visible), rate)
+                write_video(args.overlays / f"{path.stem}-{name}.mp4", draw_tracks(video, xy, visible), frame_rate)
     for name, errors in total.items():
         row("all", name, CycleErrors(np.concatenate(errors)))
 

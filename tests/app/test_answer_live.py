@@ -40,7 +40,7 @@ def test_passages_are_those_of_a_file_and_memory_is_constant(place: Path) -> Non
     assert (made.passages, made.frames) == (13, 100)
     model: Any = tapetum.load(place / "longvideo.safetensors")
     with open_video(place / "a.mp4") as video:
-        wanted = [*stream_passages(model, video, FrameSelection(rate=1))]
+        wanted = [*stream_passages(model, video, FrameSelection(frame_rate=1))]
     for live, each in zip(told, wanted, strict=True):
         assert live.start_s == each.start_s
         assert live.stop_s == pytest.approx(each.stop_s, abs=0.5)  # the last one ends with the last frame that was looked at

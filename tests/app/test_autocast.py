@@ -46,7 +46,7 @@ def embedded(folder: Path) -> Any:
 def watched(folder: Path) -> Any:
     model = longvideo.load(folder / "v.safetensors")
     found = tapetum.answer(folder / "v.npy", "what?", options=("a", "b"), model=folder / "v.safetensors")
-    return found.cosines, [each.vector for each in stream_passages(model, tapetum.video.open_video(VIDEO, rate=2))]
+    return found.cosines, [each.vector for each in stream_passages(model, tapetum.video.open_video(VIDEO, frame_rate=2))]
 
 
 def asked() -> Any:

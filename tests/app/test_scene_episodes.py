@@ -30,7 +30,7 @@ NAME = "episode_00000"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("episodes") / "out"
-    done = episodes(folder, n=1, seed=3, size=SIZE, rate=RATE, seconds=FRAMES / RATE, points=8, story="put-and-take")
+    done = episodes(folder, n=1, seed=3, size=SIZE, frame_rate=RATE, seconds=FRAMES / RATE, points=8, story="put-and-take")
     assert (done.episodes, done.frames, done.annotations) == (1, FRAMES, folder / "all_train.json")
     return folder
 
@@ -46,8 +46,8 @@ def test_video_and_sound(made: Path) -> None:
         assert len(video) == meta["num_frames"] == FRAMES
         assert video[0].shape == (*meta["resolution"], 3) == (SIZE, SIZE, 3)
     assert has_sound(made / "videos" / f"{NAME}.mp4")
-    rate, samples = wavfile.read(made / "audios" / f"{NAME}.wav")
-    assert (rate, len(samples)) == (meta["audio_sample_rate"], meta["audio_samples"]) == (16000, FRAMES * 16000 // RATE)
+    sample_rate, samples = wavfile.read(made / "audios" / f"{NAME}.wav")
+    assert (sample_rate, len(samples)) == (meta["audio_sample_rate"], meta["audio_samples"]) == (16000, FRAMES * 16000 // RATE)
 
 
 def test_tracks_agree_with_each_other_and_the_annotations(made: Path) -> None:
@@ -110,14 +110,14 @@ def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
         area="semantics",
         span=(0.0, 1.2),
     )
-    [ahead, open_end] = mc_questions([ask, replace(ask, span=(0.0, 2.5))], rate=10, frames=25)
+    [ahead, open_end] = mc_questions([ask, replace(ask, span=(0.0, 2.5))], frame_rate=10, frames=25)
     assert (ahead["cut_frame"], ahead["answer_id"], ahead["tag"]) == (12, 1, ["action recognition", "task completion"])
     assert "cut_frame" not in open_end
 
 
 @pytest.mark.slow
 def test_the_same_again_from_another_process(made: Path, tmp_path: Path) -> None:
-    options = {"seed": 3, "size": SIZE, "rate": RATE, "seconds": FRAMES / RATE, "points": 8, "story": "put-and-take"}
+    options = {"seed": 3, "size": SIZE, "frame_rate": RATE, "seconds": FRAMES / RATE, "points": 8, "story": "put-and-take"}
     episodes(tmp_path / "out", n=2, workers=2, **options)
     for path in ("audios/{}.wav", "tapvid/{}.pkl", "tapvid3d/{}.npz", "episodes/{}.npz", "truth/{}.json"):
         name = path.format(NAME)
@@ -132,15 +132,15 @@ def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(recording, "CLIP_FRAMES", 4)
     for folder in ("videos", "audios", "episodes", "tapvid", "tapvid3d"):
         (tmp_path / folder).mkdir()
-    wanted = recording.EpisodeRequest(seed=4, size=32, seconds=3.0, rate=8.0, points=4, story="roll", split="valid")
+    wanted = recording.EpisodeRequest(seed=4, size=32, seconds=3.0, frame_rate=8.0, points=4, story="roll", split="valid")
     truth = recording.Recording(wanted, tmp_path, 0, NAME, procedural).make()
     parts = [load_episode(p) for p in sorted((tmp_path / "episodes").iterdir())]
     assert len(parts) > 1
     assert sum(part.frames for part in parts) == 24
     with open_video(tmp_path / "videos" / f"{NAME}.mp4") as video:
         assert len(video) == 24
-    rate, samples = wavfile.read(tmp_path / "audios" / f"{NAME}.wav")
-    assert len(samples) == 3 * rate
+    sample_rate, samples = wavfile.read(tmp_path / "audios" / f"{NAME}.wav")
+    assert len(samples) == 3 * sample_rate
     [entry] = read_entries(tmp_path / "tapvid")
     assert entry.video.shape == (4, 32, 32, 3)
     told = truth["item"]
@@ -160,7 +160,7 @@ def test_one_frame_and_bad_requests(tmp_path: Path) -> None:
     for match, more in (
         ("one frame or more", {"seconds": 0}),
         ("one frame or more", {"seconds": float("inf")}),
-        ("--rate from 1", {"rate": 0.5}),
+        ("--frame-rate from 1", {"frame_rate": 0.5}),
         ("--points 1", {"points": 0}),
         ("--story one of fall", {"story": "party"}),
         ("--n 1", {"n": 0}),

@@ -45,7 +45,7 @@ def box_at(frame: int, corner: float = 20) -> np.ndarray:
 def video():
     frames = np.zeros((FRAMES, 256, 256, 3), np.uint8)
     frames[:, 0, 0, 0] = np.arange(FRAMES)
-    return open_video(frames, rate=10)
+    return open_video(frames, frame_rate=10)
 
 
 def test_a_thing_is_followed_both_ways_and_found_again():

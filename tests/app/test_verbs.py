@@ -90,7 +90,7 @@ def test_importing_the_package_or_a_verb_imports_no_torch() -> None:
 def test_track_gives_what_the_command_line_writes(clip: Path, tmp_path: Path, run: Run) -> None:
     done = tapetum.track(clip, grid=3, polish="no")
     assert isinstance(done, Tracked)
-    assert (done.video, done.width, done.height, done.rate, done.out) == (str(clip), 64, 48, 10, None)
+    assert (done.video, done.width, done.height, done.frame_rate, done.out) == (str(clip), 64, 48, 10, None)
     code, out, _ = run("track", clip, "--grid", 3, "--polish", "no", "--out", tmp_path / "out", "--json")
     assert code == 0
     written = Tracks.load(tmp_path / "out" / "tracks.npz")

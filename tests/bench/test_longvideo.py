@@ -140,7 +140,7 @@ def test_rows_of_other_options_videos_weights_or_settings_are_made_again(tmp_pat
     code, out, err = run(*how, "--data", places[0], "--save", kept)
     assert (code, json.loads(out)) == (0, again)
     assert err.count("2 results that were kept there differ in weights; they are computed again") == 1
-    _, _, err = run(*how, "--data", places[0], "--save", kept, "--rate", "2")
+    _, _, err = run(*how, "--data", places[0], "--save", kept, "--frame-rate", "2")
     assert "in rate" in err
     own.write_bytes((towers / "longvideo.safetensors").read_bytes())  # what was made with other weights is still there
     size = kept.stat().st_size
@@ -155,7 +155,7 @@ def test_blind_answers_are_those_of_grey_frames(tmp_path: Path, towers: Path) ->
 
     asked = read_egoschema(egoschema(tmp_path))[:1]
     model: Any = tapetum.load(towers / "longvideo.safetensors")
-    found = answer_questions(model, asked, Rows(None, {}), rate=1.0)["a"]
+    found = answer_questions(model, asked, Rows(None, {}), frame_rate=1.0)["a"]
     words = embed_words(model, [f"What is a? {option}" for option in asked[0].options])
     with torch.no_grad():
         grey = model.embed_videos(torch.zeros(1, 6, 16, 16, 3))[0].numpy()
@@ -238,11 +238,11 @@ def test_the_perception_test_is_cut_where_its_answer_is_shown(tmp_path: Path, to
     about = metadata(
         video_id="a",
         split="valid",
-        rate=2,
+        frame_rate=2,
         frames=12,
         size=(16, 16),
         audio_samples=0,
-        audio_rate=1,
+        audio_sample_rate=1,
         cup_game=True,
         moving=False,
     )
@@ -280,7 +280,7 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
         ({"measure": "captions"}, "not measured by captions; by options"),
         ({"data": tmp_path / "no"}, "there is no folder"),
         ({"limit": 0}, "give 1 or more"),
-        ({"rate": 0.0}, "more than 0"),
+        ({"frame_rate": 0.0}, "more than 0"),
         ({"split": "val"}, "no split 'val'"),
         ({"by": "likelihood"}, "it answers --by similarity"),
         ({"task": "msrvtt"}, "cannot read"),

@@ -65,20 +65,23 @@ def test_pycocotools_reads_instances_and_captions(tmp_path: Path) -> None:
 
 
 def item() -> dict:
-    size, rate = (100, 200), 25.0
+    size, frame_rate = (100, 200), 25.0
     boxes = np.array([[20.0, 10, 40, 60], [-5, 10, 40, 110]])
     return {
         "metadata": perception.metadata(
-            video_id="v", split="train", rate=rate, frames=60, size=size, audio_samples=38400, audio_rate=16000,
-            cup_game=False, moving=True,
+            video_id="v", split="train", frame_rate=frame_rate, frames=60, size=size, audio_samples=38400,
+            audio_sample_rate=16000, cup_game=False, moving=True,
         ),
         "object_tracking": [
-            perception.object_track(0, "red ball", boxes, np.array([5, 30]), np.array([False, True]), size=size, rate=rate)
+            perception.object_track(0, "red ball", boxes, np.array([5, 30]), np.array([False, True]), size=size,
+                                    frame_rate=frame_rate)
         ],
         "point_tracking": [
             perception.point_track(0, "ball", [0], np.array([[100.0, 25], [150, 50]]), np.array([3, 9]), size=size)
         ],
-        "sound_localisation": [perception.segment(0, "impact", 1, [0, -1], 0.5, 2.6, rate=rate, frames=60, visible=False)],
+        "sound_localisation": [
+            perception.segment(0, "impact", 1, [0, -1], 0.5, 2.6, frame_rate=frame_rate, frames=60, visible=False)
+        ],
         "mc_question": [
             perception.mc_question(
                 0, "What?", ["a", "b", "c"], 2, area="memory", reasoning="predictive", tags=["motion"], cut_frame=9

@@ -168,7 +168,7 @@ def test_images_and_sounds(tmp_path: Path) -> None:
     assert sample["rgba.png"].shape == sample["jpg"].shape == (4, 4, 3)
     assert sample["grey.jpg"].shape == (8, 8, 3)
     for name, wanted in (("wav", numbers), ("24.wav", numbers24), ("flac", numbers)):
-        assert sample[name].rate == 8000
+        assert sample[name].sample_rate == 8000
         assert_equal(sample[name].samples, wanted.astype(np.float32))
 
 

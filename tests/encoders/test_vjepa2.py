@@ -112,7 +112,7 @@ def test_a_folder_and_vectors_of_films(theirs, ours, tmp_path):
     assert ours.preprocessing.mean == pytest.approx(loaded.preprocessing.mean)
     frames = np.random.default_rng(0).integers(0, 255, (26, 40, 48, 3), dtype=np.uint8)  # of 2.6 s, and pieces are of 2 s
     embedder = loaded.embedder()
-    pieces = list(embedder.pieces(open_video(frames, rate=10.0)))
+    pieces = list(embedder.pieces(open_video(frames, frame_rate=10.0)))
     assert [(piece.start, piece.stop) for piece in pieces] == [(0.0, 2.0), (2.0, pytest.approx(2.6))]
     vectors = embedder.embed(pieces)
     for vector, numbers in zip(vectors, ([0, 2, 5, 7, 10, 12, 15, 17], [20, 22, 25, 25]), strict=True):

@@ -148,5 +148,5 @@ def test_an_absurd_rate_is_not_passed_on(corpus: Corpus, tmp_path: Path, number:
     data[at : at + 8] = unit.to_bytes(4, "little") + number.to_bytes(4, "little")
     video = open_video(_written(tmp_path / "a.avi", bytes(data)))
     assert len(list(video)) == FRAMES
-    assert video.rate == 25
+    assert video.frame_rate == 25
     assert np.isfinite(video.timestamps).all()

@@ -22,13 +22,13 @@ def make_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] =
     Image.new("RGB", size, colour).save(path)
 
 
-def sound(path: Path, value: int, seconds: float = 0.2, rate: int = 4000) -> None:
+def sound(path: Path, value: int, seconds: float = 0.2, sample_rate: int = 4000) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.full(round(seconds * rate), value, "<i2").tobytes())
+        file.setframerate(sample_rate)
+        file.writeframes(np.full(round(seconds * sample_rate), value, "<i2").tobytes())
 
 
 def film(path: Path) -> None:
@@ -39,7 +39,7 @@ def film(path: Path) -> None:
         for k in range(5):
             out.mux(shown.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 25 * k, np.uint8))))
             part = av.AudioFrame.from_ndarray(np.zeros((1, 400), np.int16), "s16", "mono")
-            part.rate, part.pts = 4000, 400 * k
+            part.sample_rate, part.pts = 4000, 400 * k
             out.mux(heard.encode(part))
         out.mux(shown.encode(None))
         out.mux(heard.encode(None))

@@ -264,4 +264,4 @@ def fill(examples: list[TransferExample]) -> None:
 
         assert path is not None
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, rng.integers(0, 256, (12, 32, 32, 3), np.uint8), rate=10)
+        write_video(path, rng.integers(0, 256, (12, 32, 32, 3), np.uint8), frame_rate=10)

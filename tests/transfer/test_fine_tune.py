@@ -132,11 +132,11 @@ def test_crops_move_images_and_truths_alike() -> None:
 
 @pytest.mark.slow
 def test_segmentation_is_learned_at_every_rate_of_the_sweep(tmp_path: Path) -> None:
-    config = FineTuneConfig(rates=(1e-6, 1e-2), steps=25, batch_size=8, size=(16, 16), layer_decay=0.9)
+    config = FineTuneConfig(learning_rates=(1e-6, 1e-2), steps=25, batch_size=8, size=(16, 16), layer_decay=0.9)
     task = SegmentationTask(resnet, Halves(30, 0), Halves(6, 1), config)
     found = fine_tune(task, tmp_path, tensorboard=False)
-    assert [rate for rate, _ in found.tried] == [1e-6, 1e-2]
-    assert found.rate == 1e-2
+    assert [learning_rate for learning_rate, _ in found.tried] == [1e-6, 1e-2]
+    assert found.learning_rate == 1e-2
     assert found.score > 0.75
     assert {path.name for path in tmp_path.iterdir()} == {"rate-1e-06", "rate-0.01"}
     assert fine_tune(task, tmp_path, tensorboard=False).score == found.score  # finished runs are not run again
@@ -153,6 +153,6 @@ def test_classes_are_learned(tmp_path: Path) -> None:
         images = [np.clip(rng.normal(60 + 100 * y, 30, (16, 16, 3)), 0, 255).astype(np.uint8) for y in labels]
         return images, labels
 
-    config = FineTuneConfig(rates=(3e-3,), steps=20, batch_size=8)
+    config = FineTuneConfig(learning_rates=(3e-3,), steps=20, batch_size=8)
     task = ClassesTask(vit, some(40), some(20), 2, config)
     assert fine_tune(task, tmp_path, tensorboard=False).score > 0.9

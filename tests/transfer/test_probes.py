@@ -82,7 +82,7 @@ def test_attention_finds_the_token_that_tells() -> None:
         return Labelled(tokens, labels)
 
     train, test = some(256), some(128)
-    config = ProbeConfig(optimizer="sgd", rates=(0.03,), epochs=20, batch_size=32)
+    config = ProbeConfig(optimizer="sgd", learning_rates=(0.03,), epochs=20, batch_size=32)
     assert attentive_probe(train, test, 2, config).accuracy > 0.9
     with pytest.raises(BadInput, match="give tokens"):
         attentive_probe(clouds(9, 0), clouds(9, 1), 3)

@@ -80,7 +80,7 @@ def test_variable_rate_keeps_true_times(clip, name):
     times = np.cumsum(np.random.default_rng(1).integers(5, 90, 30)).tolist()
     video = open_video(clip(name, options=CLOSED, pts=times))
     assert np.allclose(video.timestamps, np.array(times) / 1000, atol=1e-9)
-    assert video.rate == pytest.approx(29 / (times[-1] - times[0]) * 1000, rel=0.02)
+    assert video.frame_rate == pytest.approx(29 / (times[-1] - times[0]) * 1000, rel=0.02)
     assert np.array_equal(video[20], list(open_video(video._path))[20])
 
 

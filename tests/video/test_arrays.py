@@ -19,8 +19,8 @@ def frames(image) -> np.ndarray:
 
 
 def test_array(frames):
-    video = open_video(frames, rate=10)
-    assert (len(video), video.height, video.width, video.rate) == (12, 12, 20, 10.0)
+    video = open_video(frames, frame_rate=10)
+    assert (len(video), video.height, video.width, video.frame_rate) == (12, 12, 20, 10.0)
     assert np.array_equal(np.stack(list(video)), frames)
     assert np.allclose(video.timestamps, np.arange(12) / 10)
     video[3][:] = 0
@@ -103,8 +103,8 @@ def test_folder_in_natural_order(tmp_path, frames, suffix):
         Image.fromarray(frame).save(tmp_path / f"f{number}.{suffix}", **how)
     (tmp_path / "notes.txt").write_text("not a frame")
     (tmp_path / ".hidden.png").write_text("not a frame")
-    video = open_video(tmp_path, rate=50)
-    assert (len(video), video.name, video.rate) == (12, tmp_path.name, 50.0)
+    video = open_video(tmp_path, frame_rate=50)
+    assert (len(video), video.name, video.frame_rate) == (12, tmp_path.name, 50.0)
     assert np.abs(video[:].astype(int) - frames).max() <= (12 if suffix == "jpg" else 0)
     assert np.array_equal(video[[10, 2]], np.stack([video[10], video[2]]))
     assert video.report.complete

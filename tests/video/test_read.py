@@ -15,7 +15,7 @@ LUMA = {"bt601": (0.299, 0.114, 5), "bt709": (0.2126, 0.0722, 1), "bt2020": (0.2
 
 def test_behaves_like_a_list(clip):
     video = open_video(clip("a.mp4"))
-    assert (len(video), video.height, video.width, video.rate, video.name) == (30, 64, 96, 25.0, "a.mp4")
+    assert (len(video), video.height, video.width, video.frame_rate, video.name) == (30, 64, 96, 25.0, "a.mp4")
     assert video[3].shape == (64, 96, 3)
     assert video[3].dtype == np.uint8
     assert video[4:11:3].shape == (3, 64, 96, 3)
@@ -161,7 +161,7 @@ def test_rotation_is_applied(clip, image, degrees, mirrored, expected):
 
 def test_one_frame(clip):
     video = open_video(clip("one.mp4", n=1))
-    assert (len(video), video.rate) == (1, 25.0)
+    assert (len(video), video.frame_rate) == (1, 25.0)
     assert video[0].shape == (64, 96, 3)
 
 

@@ -13,18 +13,18 @@ from tapetum.video import write_video
 from tapetum.video.sound import read_sound
 
 
-def written(path: Path, samples: np.ndarray, rate: int) -> Path:
+def written(path: Path, samples: np.ndarray, sample_rate: int) -> Path:
     """int16 (n, channels) as a wav file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(samples.shape[1])
         file.setsampwidth(2)
-        file.setframerate(rate)
+        file.setframerate(sample_rate)
         file.writeframes(samples.astype("<i2").tobytes())
     return path
 
 
-def tone(seconds: float, rate: int, channels: int = 1, pitch: float = 440.0) -> np.ndarray:
-    wave_ = 12000 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)
+def tone(seconds: float, sample_rate: int, channels: int = 1, pitch: float = 440.0) -> np.ndarray:
+    wave_ = 12000 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * sample_rate)) / sample_rate)
     return np.repeat(wave_[:, None], channels, 1).astype(np.int16)
 
 
@@ -64,7 +64,7 @@ def test_the_sound_of_a_video(tmp_path: Path) -> None:
         for k in range(10):
             out.mux(image.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * k, np.uint8))))
             part = av.AudioFrame.from_ndarray(samples[None, 4800 * k : 4800 * (k + 1), 0], "s16", "mono")
-            part.rate, part.pts = 48000, 4800 * k
+            part.sample_rate, part.pts = 48000, 4800 * k
             out.mux(sound.encode(part))
         out.mux(image.encode(None))
         out.mux(sound.encode(None))
@@ -73,7 +73,7 @@ def test_the_sound_of_a_video(tmp_path: Path) -> None:
 
 def test_what_is_no_sound(tmp_path: Path) -> None:
     path = tmp_path / "silent.mp4"
-    write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 3, rate=10)
+    write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 3, frame_rate=10)
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "list.wav").write_text("ffconcat version 1.0\nfile silent.mp4\n")
     with pytest.raises(BadInput, match=r"silent\.mp4 has no sound"):

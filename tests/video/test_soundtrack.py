@@ -49,8 +49,8 @@ def test_stereo_and_refusals(tmp_path: Path) -> None:
     with wav_file(tmp_path / "a.wav", RATE, 2) as file:
         file.write(both[:100])
         file.write(both[100:])
-    rate, read = wavfile.read(tmp_path / "a.wav")
-    assert rate == RATE
+    sample_rate, read = wavfile.read(tmp_path / "a.wav")
+    assert sample_rate == RATE
     assert np.array_equal(read, np.round(both * 32767).astype(np.int16))
     frames = [np.zeros((16, 16, 3), np.uint8)] * 3
     assert has_sound(write_video(tmp_path / "a.mp4", frames, 10, sound=SoundTrack([both], RATE, 2)))

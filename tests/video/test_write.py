@@ -28,7 +28,7 @@ def test_round_trip(tmp_path, frames, suffix):
     path = write_video(tmp_path / f"a.{suffix}", (frame for frame in frames), 20)
     video = open_video(path)
     assert (len(video), video.width, video.height) == (12, 96, 64)
-    assert video.rate == pytest.approx(20, rel=0.01)
+    assert video.frame_rate == pytest.approx(20, rel=0.01)
     assert np.abs(_blocks(video[:]) - _blocks(frames)).mean() < 3
     assert video.check().damaged == 0
     assert os.listdir(tmp_path) == [path.name]
@@ -88,7 +88,7 @@ def test_a_video_can_be_written_over_itself(tmp_path, frames):
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "rate", "words"),
+    ("name", "given", "frame_rate", "words"),
     [
         ("a.mp4", [], 25, "no frames"),
         ("a.gif", [], 25, "no frames"),
@@ -103,9 +103,9 @@ def test_a_video_can_be_written_over_itself(tmp_path, frames):
         ("no/such/a.mp4", [np.zeros((4, 4, 3), np.uint8)], 25, "no folder"),
     ],
 )
-def test_bad_input_leaves_nothing(tmp_path, name, given, rate, words):
+def test_bad_input_leaves_nothing(tmp_path, name, given, frame_rate, words):
     with pytest.raises(BadInput, match=words) as caught:
-        write_video(tmp_path / name, iter(given), rate)
+        write_video(tmp_path / name, iter(given), frame_rate)
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == []
 

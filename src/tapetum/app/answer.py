@@ -36,7 +36,7 @@ class AnswerOptions:
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
-    rate: float = 1.0
+    frame_rate: float = 1.0
     """Frames looked at in a second of video."""
 
     def check(self) -> None:
@@ -45,8 +45,8 @@ class AnswerOptions:
             raise BadInput("one of --options is empty; give answers with words")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
             raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
-        if not 0 < self.rate < float("inf"):
-            raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
+        if not 0 < self.frame_rate < float("inf"):
+            raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +105,13 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
-            latents = encode_video(model, video, FrameSelection(rate=options.rate), lambda done: tell(done, None))
+            latents = encode_video(model, video, FrameSelection(frame_rate=options.frame_rate), lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
         words = embed_answers(model, options.question, options.options)
         vector: Any = None
         passages: list[np.ndarray] = []
-        for number, passage in enumerate(stream_passages(model, video, FrameSelection(rate=options.rate))):
+        for number, passage in enumerate(stream_passages(model, video, FrameSelection(frame_rate=options.frame_rate))):
             listener.progress("watching", number, None)
             vector = passage.so_far
             passages.append(words @ passage.vector)

@@ -107,7 +107,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
     state = model.video.start(1)
     means = model.cell_means() if isinstance(model, Captioner) else None
     with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
-        for start, stop, part in _segments(live, model, options.rate):
+        for start, stop, part in _segments(live, model, options.frame_rate):
             state, features = model.video.step(state, preprocess_frames(model, part))
             if isinstance(model, Captioner):
                 assert means is not None
@@ -158,8 +158,8 @@ def _with_video(config: Any, video: Any) -> Any:
     return replace(config, video=video)
 
 
-def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
-    """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
+def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
+    """Collect `frame_rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
     import numpy as np
 
     from tapetum.video.subset import resize_frame
@@ -172,12 +172,12 @@ def _segments(live: "LiveVideo", model: "StreamingModel", rate: float) -> "Itera
             continue
         part.append(resize_frame(moment.frame, columns, rows))
         times.append(moment.time_s)
-        due = max(due + 1 / rate, moment.time_s)  # what was missed is not made up for
+        due = max(due + 1 / frame_rate, moment.time_s)  # what was missed is not made up for
         if len(part) == model.config.video.segment_frames:
             yield times[0], due, np.stack(part)
             part, times = [], []
     if part:
-        yield times[0], times[-1] + 1 / rate, np.stack(part)
+        yield times[0], times[-1] + 1 / frame_rate, np.stack(part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class AnswerCommandOptions(AnswerOptions):
 def _answer(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
     """Do what `tapetum answer` does, with --plan, with --online, or with neither."""
     if options.plan:
-        return plan_watching((options.video,), options.model, options.rate)
+        return plan_watching((options.video,), options.model, options.frame_rate)
     if options.online:
         return answer_live.run(narrowed(AnswerLiveOptions, options, each=listener.part), listener)
     return answer.run(options, listener)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tapetum.app.options import options
 from tapetum.app.recipes import RecipeOptions, recipe_command
 from tapetum.app.verb import Listener, Result
+from tapetum.core.jobs import Engine
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.bootstrap.config import FootageConfig
     from tapetum.systems.tap.bootstrap.footage import FootageDataset
     from tapetum.systems.tap.bootstrap.run import Outcome
-
-Engine = Literal["local", "ray"]
 
 
 @guarding_data
@@ -30,23 +30,22 @@ def bootstrap(
     *,
     engine: Engine = "local",
     say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int, str], None] = lambda done, count, video: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> "Outcome | None":
     """Teach a tracker on the videos in `folder`, in the folder `launch.out`; the same call goes on after a stop.
 
     Args:
         engine: what prepares the videos: this process, one after the other, or Ray, many at a time.
         say: is told what is going on, and what became of the videos, a line at a time.
-        progress: is told how many videos of how many are prepared, and which is next; at the end that all are.
+        progress: is told how many videos of how many are prepared, before the first and after each.
 
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
     from tapetum.systems.tap.bootstrap import run
-    from tapetum.systems.tap.bootstrap.footage import prepare_all, prepare_on_ray, write_report
+    from tapetum.systems.tap.bootstrap.footage import prepare_all, write_report
 
     def prepare(source: Path, out: Path, config: "FootageConfig") -> "FootageDataset":
-        footage = (prepare_on_ray if engine == "ray" else prepare_all)(source, out, config, progress)
-        progress(len(footage.records), len(footage.records), "all")
+        footage = prepare_all(source, out, config, progress, engine)
         for line in write_report(footage, out.parent / "footage.txt"):
             say(line)
         return footage
@@ -125,11 +124,15 @@ def _compared(before: float, after: float) -> str:
 
 
 def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
-    def show(done: int, count: int, name: str) -> None:
-        listener.progress("cutting clips", done, count)
-
     recipe = without(given.recipe, given.without)
-    outcome = bootstrap(given.folder, recipe, launch, engine=given.engine, say=listener.note, progress=show)
+    outcome = bootstrap(
+        given.folder,
+        recipe,
+        launch,
+        engine=given.engine,
+        say=listener.note,
+        progress=partial(listener.progress, "cutting clips"),
+    )
     return outcome and Bootstrapped(outcome, launch.out)
 
 

@@ -1,7 +1,8 @@
 """`tapetum.classify`: what is in images, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,9 @@ import tyro
 
 from tapetum.app.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import Listener, Result, one_text, verb
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
+from tapetum.core.jobs import run_jobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,21 +128,26 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
         return fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener)
     encoder = _classifier(options.model or DEFAULT)
-    classified: list[Classes] = []
     failed: list[str] = []
-    waiting: list[tuple[str, Any]] = []
-    for done, (name, source) in enumerate(files, 1):
+
+    def read(file: tuple[str, Any], _: Any) -> Iterator[tuple[str, Any]]:
+        name, source = file
         try:
-            waiting.append((name, encoder.prepare(read_image(source, name)[None])))
+            yield name, encoder.prepare(read_image(source, name)[None])
         except BadInput as error:
             if len(files) == 1:
                 raise
             listener.note(str(error))
             failed.append(name)
-        if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
-            classified += _look(encoder, waiting, options.top)
-            waiting.clear()
-        listener.progress("classifying", done, len(files))
+
+    work = BatchedWork(
+        read=read,
+        compute=lambda images, _: _look(encoder, images, options.top),
+        finish=lambda _, outputs, __: outputs,
+        size=_AT_A_TIME,
+    )
+    done = dict(run_jobs(work, files, progress=partial(listener.progress, "classifying")))
+    classified = [each for number in range(len(files)) for each in done[number]]
     if not classified:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
     return Classified(images=tuple(classified), failed=tuple(failed))

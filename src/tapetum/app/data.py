@@ -127,13 +127,13 @@ class ShownField:
     """Type of the decoded value."""
     shape: tuple[int, ...] | None
     """Shape of the decoded value, if it is an array; of sound that of its samples."""
-    rate: int | None
+    sample_rate: int | None
     """Samples of sound per second."""
 
     def as_json(self) -> dict[str, Any]:
         """Write what is known of it as JSON values."""
         shape = None if self.shape is None else list(self.shape)
-        known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.rate}
+        known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.sample_rate}
         return {key: value for key, value in known.items() if value is not None}
 
 
@@ -193,11 +193,11 @@ def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
 
 
 def _field(name: str, size: int, value: Any) -> ShownField:
-    rate = getattr(value, "rate", None)
-    array = value if rate is None else value.samples
+    sample_rate = getattr(value, "sample_rate", None)
+    array = value if sample_rate is None else value.samples
     if hasattr(array, "dtype"):
-        return ShownField(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
-    return ShownField(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
+        return ShownField(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), sample_rate=sample_rate)
+    return ShownField(name=name, bytes=size, type=type(array).__name__, shape=None, sample_rate=sample_rate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """`tapetum.embed`: vectors for files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,9 @@ from tapetum.app.embed_files import NO_MEDIA, files_below
 from tapetum.app.embedding_table import check_table, write_table
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
+from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
@@ -143,13 +146,17 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     embedder, identity = _embedder(options.model)
     files = _files(options, listener)
     unread: list[Any] = []
-    pieces: list[EmbeddedPiece] = []
-    vectors: list[np.ndarray] = []
     with _unfinished(embedder, options.out, listener) as unfinished:
-        each = _pieces(embedder, unfinished, files, unread, listener)
-        for batch in _batches(each, options.batch_size):
-            vectors += [embedder.embed(batch)]
-            pieces += [_without_inputs(piece) for piece in batch]
+        work = BatchedWork(
+            read=partial(_pieces, unfinished, unread, listener),
+            compute=_embed_batch,
+            finish=lambda file, outputs, _: outputs,
+            size=options.batch_size,
+            key=_modalities,
+        )
+        done = dict(run_jobs(work, files, lambda: embedder, progress=partial(listener.progress, "embedding")))
+    pieces = [piece for number in range(len(files)) for piece, _ in done[number]]
+    vectors = [vector for number in range(len(files)) for _, vector in done[number]]
     if not pieces:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
@@ -158,7 +165,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         start_s=tuple(piece.start for piece in pieces),
         stop_s=tuple(piece.stop for piece in pieces),
         modalities=tuple(tuple(piece.inputs) for piece in pieces),
-        vectors=np.concatenate(vectors),
+        vectors=np.stack(vectors),
         files=len(files),
         failed=len(unread),
         model=identity,
@@ -237,39 +244,30 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
 
 
 def _pieces(
-    embedder: "Embedder", unfinished: "Unfinished | None", files: "list[Path | Video]", unread: list[Any], listener: Listener
+    unfinished: "Unfinished | None", unread: list[Any], listener: Listener, file: "Path | Video", embedder: "Embedder"
 ) -> "Iterator[EmbeddedPiece]":
-    """The pieces of files that can be read; the others go into `unread`."""
-    for done, file in enumerate(files):
-        listener.progress("embedding", done, len(files))
-        task = f"seconds of {file.name}"
-        try:
-            kept = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
-            for piece in embedder.pieces(file) if kept is None else kept.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
-                listener.progress(task, int(piece.stop or 0), None)
-                yield piece
-        except BadInput as error:
-            listener.note(str(error))
-            unread.append(file)
-        listener.progress(task, 1, 1)
-    listener.progress("embedding", len(files), len(files))
+    """The pieces of a file; one that cannot be read to its end goes into `unread`."""
+    task = f"seconds of {file.name}"
+    try:
+        stored = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
+        for piece in embedder.pieces(file) if stored is None else stored.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
+            listener.progress(task, int(piece.stop or 0), None)
+            yield piece
+    except BadInput as error:
+        listener.note(str(error))
+        unread.append(file)
+    listener.progress(task, 1, 1)
 
 
-def _batches(pieces: "Iterable[EmbeddedPiece]", size: int) -> "Iterator[list[EmbeddedPiece]]":
-    """Pieces that are looked at together: at most `size`, of the same modalities."""
-    batch: list[EmbeddedPiece] = []
-    for piece in pieces:
-        if batch and (len(batch) == size or piece.inputs.keys() != batch[0].inputs.keys()):
-            yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
+def _modalities(piece: "EmbeddedPiece") -> tuple[str, ...]:
+    """What is the same in all pieces of a batch."""
+    return tuple(sorted(piece.inputs))
 
 
-def _without_inputs(piece: "EmbeddedPiece") -> "EmbeddedPiece":
-    """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
-    return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
+def _embed_batch(batch: "list[EmbeddedPiece]", embedder: "Embedder") -> "list[tuple[EmbeddedPiece, np.ndarray]]":
+    """The pieces, without the numbers that were looked at, and their vectors."""
+    pieces = [replace(piece, inputs=dict.fromkeys(_modalities(piece))) for piece in batch]
+    return list(zip(pieces, embedder.embed(batch), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ class TrackedLive(Result):
     width: int
     """Width of the frames in pixels."""
     height: int
-    rate: float
+    frame_rate: float
     """Frames per second, as the source says."""
     model: str
     """Name or file of the tracker."""
@@ -98,7 +98,7 @@ class TrackedLive(Result):
             "video": self.source,
             "width": self.width,
             "height": self.height,
-            "rate": self.rate,
+            "rate": self.frame_rate,
             "model": self.model,
             "points": self.tracks.points,
             "visible_share": float(self.tracks.visible.mean()),
@@ -187,7 +187,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             source=options.source,
             width=run.size[0],
             height=run.size[1],
-            rate=live.rate,
+            frame_rate=live.frame_rate,
             model=model,
             tracks=tracks,
             frames_dropped=live.dropped,
@@ -213,7 +213,7 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
 
     if written is not None and not run.options.no_overlay:
         try:
-            write_video(written.folder / OVERLAY, frames(), live.rate)
+            write_video(written.folder / OVERLAY, frames(), live.frame_rate)
             return OVERLAY
         except Exception as error:
             if own or not run.frame_results:  # it is not the overlay that failed

@@ -78,7 +78,7 @@ class PlannedWork(Result):
         return "\n".join([head, *rows, *total])
 
 
-def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> PlannedWork:
+def plan_watching(files: Sequence[Any], model: File, frame_rate: float = 1.0) -> PlannedWork:
     """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
     see how long that takes.
 
@@ -94,13 +94,13 @@ def plan_watching(files: Sequence[Any], model: File, rate: float = 1.0) -> Plann
     watcher = load_watcher(model, None)
     config, planned = watcher.config.video, []
     with open_video(files[0]) as video:
-        few = min(config.segment_frames, config.frames, len(FrameSelection(rate=rate).numbers(video)))
+        few = min(config.segment_frames, config.frames, len(FrameSelection(frame_rate=frame_rate).numbers(video)))
         seconds_per_flop = (
-            _look_seconds(watcher, video, FrameSelection(rate=rate, frames=few)) / compute_cost(config, few).flops
+            _look_seconds(watcher, video, FrameSelection(frame_rate=frame_rate, frames=few)) / compute_cost(config, few).flops
         )
     for file in files:
         with open_video(file) as video:
-            frames = len(FrameSelection(rate=rate).numbers(video))
+            frames = len(FrameSelection(frame_rate=frame_rate).numbers(video))
         frames = min(frames, config.frames) if config.memory == "joint" else frames
         cost = compute_cost(config, frames)
         name = Path(str(file)).name if isinstance(file, File) else "video"

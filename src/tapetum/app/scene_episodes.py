@@ -41,7 +41,7 @@ class EpisodesOptions(ItemOptions):
 
     seconds: float = 8.0
     """Length of each; one of more than a minute is made in parts, so that memory does not grow."""
-    rate: float = 24.0
+    frame_rate: float = 24.0
     """Frames per second."""
     points: int = 32
     """Tracks of points in each."""
@@ -106,7 +106,7 @@ def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     def videos() -> Iterator[tuple[str, dict[str, Any]]]:
         nonlocal questions
         for name, choices in zip(names, questions_of(out, names, options.seed, OPTIONS), strict=True):
-            rows = mc_questions(choices, options.rate, frames)
+            rows = mc_questions(choices, options.frame_rate, frames)
             questions += len(rows)
             yield name, {**read_truth(out, name)["item"], "mc_question": rows}
 
@@ -121,11 +121,11 @@ def _check(options: EpisodesOptions) -> int:
     """Return the frames of an episode. Raises BadInput where there would be none, or no such story."""
     from tapetum.scenes.physics import STORIES
 
-    frames = round(options.seconds * options.rate) if options.rate > 0 and options.seconds < float("inf") else 0
-    if frames < 1 or not 1 <= options.rate <= 120:
+    frames = round(options.seconds * options.frame_rate) if options.frame_rate > 0 and options.seconds < float("inf") else 0
+    if frames < 1 or not 1 <= options.frame_rate <= 120:
         raise BadInput(
-            f"episodes of {options.seconds} s at {options.rate} frames a second; give --rate from 1 to 120, and --seconds for "
-            "one frame or more"
+            f"episodes of {options.seconds} s at {options.frame_rate} frames a second; give --frame-rate from 1 to 120, and "
+            "--seconds for one frame or more"
         )
     if options.points < 1:
         raise BadInput(f"asked for {options.points} tracks of points; give --points 1 or more")

@@ -9,12 +9,13 @@ Words are about all frames of a video together; boxes and masks are sought in ea
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
-from tapetum.app.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
+from tapetum.app.see_jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
@@ -48,13 +49,13 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
         if place is not None:
             check(place)
     outdated.say(folder)
-    listener.progress("images", len(done), len(jobs))
+    progress = partial(listener.progress, "images")
+    progress(len(done), len(jobs))
     if waiting:
         _introduce(settings.model, listener)
-        answered = ask_on_ray if settings.engine == "ray" else ask_here
-        for k, rows in answered(settings, [jobs[k] for k in waiting], request, together):
+        chosen = [jobs[k] for k in waiting]
+        for k, rows in answer_jobs(settings, chosen, request, together, len(done), progress):
             done[waiting[k]] = rows
-            listener.progress("images", len(done), len(jobs))
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
     if answers is not None:

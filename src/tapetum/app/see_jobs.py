@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.replies import ImageReply, failed_row
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
 from tapetum.app.verb import narrowed
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
 from tapetum.core.finished import read_finished, write_finished
@@ -19,8 +21,9 @@ from tapetum.hub.registry import weights_fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
+    from jaxtyping import UInt8
 
-    from tapetum.systems.paligemma.answers import Answerer
+    from tapetum.systems.paligemma.answers import Answerer, Reply
 
 _AT_A_TIME = 8
 """Examples that the network answers together."""
@@ -122,72 +125,98 @@ def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
     return None if content is None else content["rows"]
 
 
-def ask_here(
-    settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
+@dataclass(frozen=True)
+class _Shown:
+    """Frames that the model is shown together."""
+
+    frames: "UInt8[np.ndarray, 't h w 3']"
+    number: int | None
+    """Of a single frame in its video."""
+
+
+class _Unreadable(BadInput):
+    """A source cannot be read."""
+
+
+def answer_jobs(
+    settings: SeeSettings,
+    jobs: Sequence[Job],
+    request: Request,
+    together: bool,
+    finished: int,
+    progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield the rows of each job with its number; the model is asked about several at a time."""
+    """Yield number and rows of each job, as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
+    on_ray = settings.engine == "ray"
+    if on_ray:
+        model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
+        settings, jobs = replace(settings, model=model), [_absolute(job) for job in jobs]
+    work = BatchedWork(
+        read=partial(_read, settings, request, together),
+        compute=partial(_ask, settings, request),
+        finish=partial(_write, request),
+        size=_AT_A_TIME,
+        key=_frame_count,
+    )
+    yield from run_jobs(
+        work,
+        jobs,
+        partial(_checked_answerer, settings, request),
+        engine=settings.engine,
+        gpus=1 if on_ray and (settings.device or "cpu").startswith("cuda") else 0,
+        failure=_failed,
+        finished=finished,
+        progress=progress,
+    )
+
+
+def _absolute(job: Job) -> Job:
+    """A job whose paths hold in any working directory."""
+
+    def absolute(path: Any) -> Any:
+        return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
+
+    return replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved))
+
+
+def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer":
+    """The model, once the prompt is known to be one that it can answer."""
     answerer = load_answerer(settings)
-    answerer.prefix(
-        request.prompt, max_new_tokens=settings.tokens or request.tokens
-    )  # what is wrong with it is said before any image
-    pending: list[tuple[int, np.ndarray, list[int | None]]] = []
-    for k, job in enumerate(jobs):
-        try:
-            frames, numbers = _read(job, settings.frames, together)
-        except BadInput as error:
-            yield k, [failed_row(job.path, str(error))]
-            continue
-        each = len(frames) if request.kind == "words" else 1
-        if pending and each != (len(pending[0][1]) if request.kind == "words" else 1):
-            yield from _flush(answerer, settings, jobs, request, pending)
-        pending.append((k, frames, numbers))
-        if sum(len(f) for _, f, _ in pending) // each >= _AT_A_TIME:
-            yield from _flush(answerer, settings, jobs, request, pending)
-    yield from _flush(answerer, settings, jobs, request, pending)
+    answerer.prefix(request.prompt, max_new_tokens=settings.tokens or request.tokens)
+    return answerer
 
 
-def _flush(
-    answerer: "Answerer", settings: SeeSettings, jobs: Sequence[Job], request: Request, pending: list[tuple[int, Any, list]]
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Asks about what is pending, and empties it."""
-    from tapetum.layers.generate import SamplingConfig
-    from tapetum.systems.paligemma.labels import requested_objects
-
-    words, things = request.kind == "words", requested_objects(request.prompt)
-    examples = [
-        (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
-    ]
-    replies: list[Any] = []
-    for start in range(0, len(examples), _AT_A_TIME):
-        some = [part for _, part, _ in examples[start : start + _AT_A_TIME]]
-        most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
-        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, sampling=sampling)
-    for k, frames, _ in pending:
-        image_replies = []
-        for (owner, part, number), reply in zip(examples, replies, strict=True):
-            if owner == k:
-                height, width = part.shape[1:3]
-                masks = request.kind == "masks"
-                regions = None if words else answerer.find(reply, width, height, masks=masks, things=things)
-                several = len(frames) > 1
-                frame = number if several and not words else None
-                image_replies.append(
-                    ImageReply.of(jobs[k].path, request.prompt, reply, regions, (width, height), len(part), frame)
-                )
-        yield k, _written(jobs[k], frames, image_replies)
-    pending.clear()
-
-
-def _split(frames: "np.ndarray", numbers: list[int | None], words: bool) -> Iterator[tuple[Any, int | None]]:
-    """Frames that are shown together."""
-    if words:
-        yield frames, None
+def _read(settings: SeeSettings, request: Request, together: bool, job: Job, _: Any) -> Iterator[_Shown]:
+    """What the model is shown of a job: all frames together for words, each by itself for boxes and masks."""
+    try:
+        frames, numbers = _read_frames(job, settings.frames, together)
+    except BadInput as error:
+        raise _Unreadable(str(error)) from error
+    if request.kind == "words":
+        yield _Shown(frames, None)
         return
     for frame, number in zip(frames, numbers, strict=True):
-        yield frame[None], number
+        yield _Shown(frame[None], number)
 
 
-def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", list[int | None]]:
+def _frame_count(shown: _Shown) -> int:
+    """The number of frames, which is the same in all of a batch."""
+    return len(shown.frames)
+
+
+def _ask(
+    settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer"
+) -> list[tuple[_Shown, "Reply"]]:
+    """What was shown, and the replies."""
+    from tapetum.layers.generate import SamplingConfig
+
+    most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
+    prompts = [request.prompt] * len(batch)
+    replies = answerer.ask([each.frames for each in batch], prompts, most, resize=settings.resize, sampling=sampling)
+    return list(zip(batch, replies, strict=True))
+
+
+def _read_frames(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", list[int | None]]:
     """The frames of a source, and their numbers in it."""
     import numpy as np
 
@@ -207,39 +236,35 @@ def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", l
     return shown, [None] * len(shown)
 
 
-def _written(job: Job, frames: "np.ndarray", replies: list[ImageReply]) -> list[dict[str, Any]]:
+def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer") -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
+    import numpy as np
+
+    from tapetum.systems.paligemma.labels import requested_objects
+
+    words, things = request.kind == "words", requested_objects(request.prompt)
+    images = []
+    for shown, reply in replies:
+        count, height, width = shown.frames.shape[:3]
+        masks = request.kind == "masks"
+        regions = None if words else answerer.find(reply, width, height, masks=masks, things=things)
+        frame = shown.number if len(replies) > 1 else None
+        images.append(ImageReply.of(job.path, request.prompt, reply, regions, (width, height), count, frame))
     if job.drawn is not None:
         from tapetum.app.replies import draw
 
-        draw(job.drawn, frames, replies)
-        replies = [replace(each, drawn=job.drawn) for each in replies]
-    rows = [each.as_json() for each in replies]
+        draw(job.drawn, np.concatenate([shown.frames for shown, _ in replies]), images)
+        images = [replace(each, drawn=job.drawn) for each in images]
+    rows = [each.as_json() for each in images]
     if job.saved is not None:
         write_finished(job.saved, {"identity": job.identity, "rows": rows})
     return rows
 
 
-def ask_on_ray(
-    settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    def absolute(path: Any) -> Any:
-        return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
-
-    model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
-    placed = [replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved)) for job in jobs]
-    local = replace(settings, model=model, engine="local")
-
-    def work(job: Job, tool: None) -> list[dict[str, Any]]:
-        [(_, rows)] = ask_here(local, [job], request, together)
-        return rows
-
-    gpus = 1 if (settings.device or "cpu").startswith("cuda") else 0
-    yield from run_jobs(work, placed, engine="ray", gpus=gpus, failure=_failed)
-
-
 def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
-    """The rows of a job whose worker met an error of its own, such as no memory for this one."""
+    """The rows of a job that cannot be read, or met an error of its own, such as no memory for this one."""
+    if isinstance(error, _Unreadable):
+        return [failed_row(job.path, str(error))]
     if isinstance(error, TapetumError):
         raise error
     return [failed_row(job.path, f"{type(error).__name__}: {error}")]

@@ -219,10 +219,10 @@ def write_overlay(
 
     def counted() -> Iterator["Frame"]:
         for number, frame in enumerate(drawn):
-            yield from [frame] * copies_of(number, video.rate, how.fps)
+            yield from [frame] * copies_of(number, video.frame_rate, how.fps)
             listener.progress("drawing", number + 1, tracks.frames)
 
-    write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
+    write_video(path, counted(), how.fps or video.frame_rate, dither=how.dither == "yes")
 
 
 def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:

@@ -130,7 +130,7 @@ def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> 
     if view == "html":
         from tapetum.systems.tapvid3d.views.html import write_html
 
-        write_html(tracks, path, video=video, rate=video.rate)
+        write_html(tracks, path, video=video, frame_rate=video.frame_rate)
     elif view == "still":
         from tapetum.systems.tapvid3d.views.still import write_still
 
@@ -138,5 +138,5 @@ def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> 
     else:
         from tapetum.systems.tapvid3d.views.rerun_view import write_rerun
 
-        write_rerun(tracks, path, video=video, rate=video.rate)
+        write_rerun(tracks, path, video=video, frame_rate=video.frame_rate)
     return path.name

@@ -143,7 +143,7 @@ class Tracked(Result):
     width: int
     """Width of the video in pixels."""
     height: int
-    rate: float
+    frame_rate: float
     """Frames per second."""
     frames_damaged: int
     """Frames of the video that are damaged or missing."""
@@ -172,7 +172,7 @@ class Tracked(Result):
             "frames": tracks.frames,
             "width": self.width,
             "height": self.height,
-            "rate": self.rate,
+            "rate": self.frame_rate,
             "frames_damaged": self.frames_damaged,
             "model": self.model,
             "points": tracks.points,
@@ -272,7 +272,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         video=str(options.video) if isinstance(options.video, str | Path) else video.name,
         width=video.width,
         height=video.height,
-        rate=video.rate,
+        frame_rate=video.frame_rate,
         frames_damaged=report.damaged,
         model=options.model or MODEL,
         seconds=seconds,

@@ -59,7 +59,7 @@ class Things(Result):
     """What was given, or the name of an array."""
     width: int
     height: int
-    rate: float
+    frame_rate: float
     """Frames per second."""
     model: str
     tracker: str
@@ -85,7 +85,7 @@ class Things(Result):
             "frames": self.boxes.frames,
             "width": self.width,
             "height": self.height,
-            "rate": self.rate,
+            "rate": self.frame_rate,
             "model": self.model,
             "tracker": self.tracker,
             "things": [{"label": label, "frames_shown": n, "times_found": k} for label, n, k in objects],
@@ -139,7 +139,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         count_frames(video, options.video, listener)
         detector = _Detector(options, prompt, video)
         tracker = load_tracker(options.tracker, options.device, "float32")
-        every = options.look_every or max(1, round(video.rate / 2))
+        every = options.look_every or max(1, round(video.frame_rate / 2))
         follower = BoxTracker(video, tracker, detector.look, every, progress=listener.counting("following"))
         boxes = to_box_tracks(follower.run(), video)
         if detector.malformed:
@@ -160,7 +160,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             video=str(options.video) if isinstance(options.video, str | Path) else video.name,
             width=video.width,
             height=video.height,
-            rate=video.rate,
+            frame_rate=video.frame_rate,
             model=options.model,
             tracker=options.tracker,
             boxes=boxes,
@@ -229,4 +229,4 @@ def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) ->
             yield draw_regions(frame, boxes.at(number), colours=APART[which % len(APART)])
             listener.progress("drawing", number + 1, boxes.frames)
 
-    write_video(path, drawn(), video.rate)
+    write_video(path, drawn(), video.frame_rate)

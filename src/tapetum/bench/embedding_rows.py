@@ -35,7 +35,7 @@ class Unfinished:
         self.path, self.embedder = out.with_name(f"{out.name}.unfinished"), embedder
         self.state = out.with_name(f"{out.name}.unfinished.state")
         self.stopped = load_state(self.state, embedder.device)
-        self.settings = {"weights": embedder.identity, "rate": embedder.rate}
+        self.settings = {"weights": embedder.identity, "rate": embedder.frame_rate}
         self.rows = Rows(self.path, self.settings, note)
 
     def __enter__(self) -> "Unfinished":

@@ -50,7 +50,7 @@ def answer_questions(
     questions: Sequence[Question],
     rows: Rows,
     *,
-    rate: float = 1.0,
+    frame_rate: float = 1.0,
     blind: bool = True,
     progress: Progress = _silent,
 ) -> dict[Any, dict[str, list[float]]]:
@@ -69,12 +69,12 @@ def answer_questions(
         stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
         waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
-            view = FrameSelection(rate=rate, stop_s=float(until) if until else None)
+            view = FrameSelection(frame_rate=frame_rate, stop_s=float(until) if until else None)
             with open_video(path) as video:
                 views = {"scores": _encode(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _encode(model, video, FrameSelection(rate=rate, stop_s=view.stop_s, grey=True))
+                    grey[count] = _encode(model, video, FrameSelection(frame_rate=frame_rate, stop_s=view.stop_s, grey=True))
             if blind:
                 views["blind"] = grey[count]
             for each in waiting:
@@ -132,10 +132,10 @@ def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, S
     return float(np.mean(gain)), [float(end) for end in interval]
 
 
-def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> FrameSelection:
+def view_of(each: CaptionedVideo, measure: Measure, frame_rate: float) -> FrameSelection:
     """Choose the frames of a clip: the first 16, or for a summary 256."""
     return FrameSelection(
-        rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
+        frame_rate=frame_rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
     )
 
 
@@ -144,7 +144,7 @@ def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
 
 
 def retrieve(
-    model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
+    model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
 ) -> Table:
     """Score how well texts find their videos, and videos their texts: each caption is a query, and an item."""
     vectors: list[Sequence[float]] = []
@@ -153,7 +153,7 @@ def retrieve(
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                row = {"vector": embed_video(model, video, view_of(each, "retrieval", rate)).tolist()}
+                row = {"vector": embed_video(model, video, view_of(each, "retrieval", frame_rate)).tolist()}
             rows.add(str(each.key), about, row)
         vectors.append(row["vector"])
         progress(done, len(clips))
@@ -174,7 +174,7 @@ def describe(
     rows: Rows,
     measure: Measure,
     *,
-    rate: float = 1.0,
+    frame_rate: float = 1.0,
     progress: Progress = _silent,
 ) -> Table:
     """Caption clips or whole videos, and score the captions: CIDEr, BLEU-4, ROUGE-L."""
@@ -184,7 +184,7 @@ def describe(
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                row = {"text": model.generate(encode_video(model, video, view_of(each, measure, rate)))[0]}
+                row = {"text": model.generate(encode_video(model, video, view_of(each, measure, frame_rate)))[0]}
             rows.add(str(each.key), about, row)
         texts[each.key] = row["text"]
         progress(done, len(clips))
@@ -193,7 +193,7 @@ def describe(
 
 
 def answer_freely(
-    model: Captioner, questions: Sequence[Question], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
+    model: Captioner, questions: Sequence[Question], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
 ) -> Table:
     """Generate answers to questions, and score them: the same words as one that people gave, and ROUGE-L."""
     texts: dict[Any, str] = {}
@@ -203,7 +203,7 @@ def answer_freely(
         row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
-                latents = encode_video(model, video, FrameSelection(rate=rate))
+                latents = encode_video(model, video, FrameSelection(frame_rate=frame_rate))
             row = {"text": model.generate(latents, f"{each.question} ", max_new_tokens=32)[0]}
             rows.add(str(each.key), about, row)
         texts[each.key] = row["text"]
@@ -219,7 +219,7 @@ def probe(
     test: Listing,
     rows: Rows,
     *,
-    rate: float = 1.0,
+    frame_rate: float = 1.0,
     config: ProbeConfig | None = None,
     progress: Progress = _silent,
 ) -> Table:
@@ -229,7 +229,7 @@ def probe(
     total, parts = len(train) + len(test), []
     for name, part in (("train", train), ("test", test)):
         vectors = []
-        for k, vector in enumerate(_pooled(model, part, rows, name, rate)):
+        for k, vector in enumerate(_pooled(model, part, rows, name, frame_rate)):
             vectors.append(vector)
             progress(k + 1 + (len(train) if name == "test" else 0), total)
         assert part.truth is not None
@@ -247,14 +247,14 @@ def probe(
     }
 
 
-def _pooled(model: StreamingModel, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
+def _pooled(model: StreamingModel, part: Listing, rows: Rows, name: str, frame_rate: float) -> Iterator[list[float]]:
     for k in range(len(part)):
         file = part.files["video"][k]
         about = rows.stamp(video=file.content)
         row = rows.get(f"{name} {k}", about)
         if row is None:
             with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
-                *_, (_, _, features) = stream_features(model, video, FrameSelection(rate=rate, frames=CLIP))
+                *_, (_, _, features) = stream_features(model, video, FrameSelection(frame_rate=frame_rate, frames=CLIP))
             row = {"vector": features.pooled[0].float().tolist()}
             rows.add(f"{name} {k}", about, row)
         yield row["vector"]

@@ -48,7 +48,7 @@ class VideoBenchmark:
     """Read by default."""
     measures: tuple[Measure, ...]
     """The first one is the default."""
-    rate: float = 1.0
+    frame_rate: float = 1.0
     """Frames a second that the model sees."""
 
 
@@ -89,7 +89,7 @@ BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "egoschema": VideoBenchmark(read=read_egoschema, split="subset", measures=("options",)),
     "nextqa": VideoBenchmark(read=read_nextqa, split="val", measures=("options",)),
     "nextqa-open": VideoBenchmark(read=read_nextqa_open, split="val", measures=("free",)),
-    "perception-test": VideoBenchmark(read=read_perception, split="valid", measures=("options",), rate=4.0),
+    "perception-test": VideoBenchmark(read=read_perception, split="valid", measures=("options",), frame_rate=4.0),
     "episodes": VideoBenchmark(read=read_episode_questions, split="all", measures=("options",)),
     "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
     "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),

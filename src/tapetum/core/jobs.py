@@ -6,7 +6,7 @@
 `engine` "local" with one worker does one item after the other in this process; with more it starts so many processes; "ray"
 takes the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, and `items` may be many more than it has processors. A
 tool, such as a network, is made once in each process. Results come in the order in which items are done, with the number of the
-item.
+item. Where a network computes several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
 
 A job that can be interrupted writes what it has made whole, under a name that is the item's own, and last what says that the
 item is done (`tapetum.core.finished`): then it is there once however often the work was done, and the next call gives to
@@ -26,6 +26,7 @@ from multiprocessing import active_children, get_context
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.threads import threads_each
@@ -62,6 +63,7 @@ def run_jobs(
 
     Args:
         work: what is done with an item. With several workers it is pickled, as are `make_tool`, `failure`, items and results.
+            In one process a `BatchedWork` computes several items together.
         items: those that are not done yet.
         make_tool: makes what the work needs, in each process once, before its first item.
         engine: local or ray.
@@ -85,7 +87,13 @@ def run_jobs(
     total = finished + len(items)
     progress(finished, total)
     each = work if failure is None else _Forgiving(work, failure)
-    results = _on_ray(each, items, make_tool, gpus) if engine == "ray" else _over_processes(each, items, make_tool, workers)
+    if engine == "ray":
+        results = _on_ray(each, items, make_tool, gpus)
+    elif isinstance(work, BatchedWork) and (workers <= 1 or len(items) < 2):
+        check_workers(workers)
+        results = work.run(items, make_tool() if items else None, failure)
+    else:
+        results = _over_processes(each, items, make_tool, workers)
     for done, result in enumerate(results, finished + 1):
         progress(done, total)
         yield result

@@ -41,7 +41,7 @@ class Sound(NamedTuple):
 
     samples: Float32[np.ndarray, "n channels"]
     """In -1..1; integers are divided by the magnitude of their least value."""
-    rate: int
+    sample_rate: int
     """Samples a second."""
 
 

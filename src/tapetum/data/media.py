@@ -87,7 +87,7 @@ class SoundFiles:
     """Recordings, or the sound of videos, as samples -1..1; silence follows where they are too short."""
 
     files: Files
-    rate: int
+    sample_rate: int
     """Samples per second."""
     samples: int
 
@@ -98,7 +98,7 @@ class SoundFiles:
 
     def read(self, k: int, rng: np.random.Generator | None) -> Float32[np.ndarray, "n 1"]:
         """Read samples of recording k, padded with zeros. Raises BadInput for a file without sound."""
-        sound = read_sound(self.files[k].content, self.rate, name=self.files[k].name)
+        sound = read_sound(self.files[k].content, self.sample_rate, name=self.files[k].name)
         first = begin(len(sound), self.samples, rng)
         part = sound[first : first + self.samples]
         return np.pad(part, (0, self.samples - len(part)))[:, None]
@@ -111,7 +111,7 @@ class VideoFiles:
     files: Files
     frames: int
     size: tuple[int, int]
-    rate: float
+    frame_rate: float
     """Frames per second."""
     area: float = 0.08
 
@@ -127,9 +127,9 @@ class VideoFiles:
             raise BadInput(f"{file.name} is in memory; videos are read from files")
         with open_video(file.content) as video:
             times = video.timestamps - video.timestamps[0]
-            lasts = float(times[-1]) + 1 / video.rate
-            start = begin(round(lasts * 1000), round(1000 * self.frames / self.rate), rng) / 1000
-            times_s = start + np.arange(self.frames) / self.rate
+            lasts = float(times[-1]) + 1 / video.frame_rate
+            start = begin(round(lasts * 1000), round(1000 * self.frames / self.frame_rate), rng) / 1000
+            times_s = start + np.arange(self.frames) / self.frame_rate
             shown = video[np.searchsorted(times, times_s + 1e-6, side="right") - 1]
             box = window(video.height, video.width, self.size, rng, self.area)
         height, width = self.size

@@ -29,18 +29,18 @@ Size = tuple[int, int]
 
 
 def metadata(
-    *, video_id: str, split: str, rate: float, frames: int, size: Size, audio_samples: int, audio_rate: int,
+    *, video_id: str, split: str, frame_rate: float, frames: int, size: Size, audio_samples: int, audio_sample_rate: int,
     cup_game: bool, moving: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Describe a video; `moving` says whether the camera moves."""
     return {
         "split": split,
         "video_id": video_id,
-        "frame_rate": float(rate),
+        "frame_rate": float(frame_rate),
         "num_frames": int(frames),
         "resolution": [int(n) for n in size],
         "audio_samples": int(audio_samples),
-        "audio_sample_rate": float(audio_rate),
+        "audio_sample_rate": float(audio_sample_rate),
         "is_cup_game": bool(cup_game),
         "is_camera_moving": bool(moving),
     }
@@ -48,7 +48,7 @@ def metadata(
 
 def object_track(
     number: int, label: str, boxes: Float[np.ndarray, "n 4"], frames: Int[np.ndarray, " n"], masked: Bool[np.ndarray, " n"],
-    *, size: Size, rate: float, occluder: bool = False,
+    *, size: Size, frame_rate: float, occluder: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Describe where an object is: boxes x1, y1, x2, y2 in raster pixels at some frames; tracking begins at the first.
 
@@ -63,7 +63,7 @@ def object_track(
         "bounding_boxes": [[round(v, 6) for v in box] for box in shares.tolist()],
         "initial_tracking_box": [int(i == 0) for i in range(len(boxes))],
         "frame_ids": [int(f) for f in frames],
-        "timestamps": [_micro(f / rate) for f in frames.tolist()],
+        "timestamps": [_micro(f / frame_rate) for f in frames.tolist()],
         "is_masked": [int(m) for m in masked],
     }
 
@@ -79,11 +79,11 @@ def point_track(
 
 
 def segment(
-    number: int, label: str, label_id: int, parents: Sequence[int], start_s: float, end_s: float, *, rate: float, frames: int,
-    visible: bool | None = None,
+    number: int, label: str, label_id: int, parents: Sequence[int], start_s: float, end_s: float, *, frame_rate: float,
+    frames: int, visible: bool | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Describe an action, or a sound where `visible` says whether its cause is in the image, of a video of so many frames."""
-    ids = [min(max(round(s * rate), 0), frames - 1) for s in (start_s, end_s)]
+    ids = [min(max(round(s * frame_rate), 0), frames - 1) for s in (start_s, end_s)]
     fields = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
     fields |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
     return fields if visible is None else fields | {"is_visible": bool(visible)}

@@ -28,7 +28,7 @@ class VJEPA2Config(EncoderConfig):
     """Rows and columns of the frames that the network learned from; positions are whole numbers, and others will do."""
     frames: int = 64
     """Frames of the videos that the network learned from."""
-    rate: float = 4.0
+    frame_rate: float = 4.0
     """Frames a second of these."""
     norm_eps: float = 1e-6
     qkv_bias: bool = True
@@ -37,7 +37,7 @@ class VJEPA2Config(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = "width", "depth", "heads", "mlp_width", "patch", "tubelet", "image_size", "frames"
-        check_fields(self, **dict.fromkeys(sizes, "[1, inf)"), rate="(0, inf)", norm_eps="(0, inf)")
+        check_fields(self, **dict.fromkeys(sizes, "[1, inf)"), frame_rate="(0, inf)", norm_eps="(0, inf)")
         if self.width % self.heads or self.width // self.heads < 6:
             raise BadInput(
                 f"{self.heads} heads of a width of {self.width}; they divide it, into 6 or more channels: two for each axis"

@@ -39,11 +39,11 @@ class ClipEmbedder(EncoderEmbedder):
         config = self.encoder.config
         with open_video(path) as video:
             times = video.timestamps - video.timestamps[0]
-            lasts, start = float(times[-1]) + 1 / video.rate, 0.0
+            lasts, start = float(times[-1]) + 1 / video.frame_rate, 0.0
             while start < lasts - 1e-6:
-                stop = min(lasts, start + config.frames / config.rate)
-                filled = math.ceil((stop - start) * config.rate / config.tubelet - 1e-6)  # tubelets
-                moments = start + np.arange(filled * config.tubelet) / config.rate
+                stop = min(lasts, start + config.frames / config.frame_rate)
+                filled = math.ceil((stop - start) * config.frame_rate / config.tubelet - 1e-6)  # tubelets
+                moments = start + np.arange(filled * config.tubelet) / config.frame_rate
                 frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
                 vector = self._look(torch.stack([self.prepare(frame) for frame in frames]))
                 yield EmbeddedPiece(label_of(path), start, stop, {"video": vector})

@@ -15,7 +15,20 @@ TENSORS |= {"halve": "downsample", "branch": "pyramid", "measure": "regress"}
 PAIRS = {"language.table": "language.token_embedding", "decoder.table": "decoder.token_embedding"}
 """Two parts of a dotted name, each with its names of today."""
 FIELDS = {"eye": "vision_encoder", "picture": "image", "picture_size": "image_size", "second_look": "second_pass"}
+FIELDS |= {"rate": "frame_rate"}
 """Fields of configs, each with its name of today."""
+INSIDE = {"preparations": {"rate": "sample_rate"}}
+"""Fields that have another name of today anywhere below one of these."""
+OPTIONS = {"rate": ("base-lr", "frame-rate"), "trust": ("trust-coefficient",)}
+"""Options in files of settings, each with its names of today in the recipes that have it."""
+SETTINGS = (
+    ("drops", "milestones"),
+    ("trust", "trust_coefficient"),
+    ("task.rate", "task.base_lr"),
+    ("task.rate", "task.frame_rate"),
+    ("task.trust", "task.trust_coefficient"),
+)
+"""Settings of runs in checkpoints, each with a name of today; which of several, the run that goes on says."""
 VALUES = {"pictures": "images"}
 """Values of fields that choose among names, each with its name of today."""
 
@@ -37,14 +50,18 @@ def current_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {current_name(name): tensor for name, tensor in tensors.items()}
 
 
-def current_config(config: Any) -> Any:
+def current_config(config: Any, fields: Mapping[str, str] = FIELDS) -> Any:
     """Rename the fields of a config that was read as JSON to the names that they have today, at every depth.
 
     >>> current_config({"eye": {"picture_size": [8, 8]}, "prefix_mask": "pictures"})
     {'vision_encoder': {'image_size': [8, 8]}, 'prefix_mask': 'images'}
+    >>> current_config({"rate": 4.0, "preparations": {"audio": {"rate": 8000.0}}})
+    {'frame_rate': 4.0, 'preparations': {'audio': {'sample_rate': 8000.0}}}
     """
     if isinstance(config, dict):
-        return {FIELDS.get(name, name): current_config(value) for name, value in config.items()}
+        return {
+            fields.get(name, name): current_config(value, {**fields, **INSIDE.get(name, {})}) for name, value in config.items()
+        }
     if isinstance(config, list):
-        return [current_config(value) for value in config]
+        return [current_config(value, fields) for value in config]
     return VALUES.get(config, config) if isinstance(config, str) else config

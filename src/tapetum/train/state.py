@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
+from tapetum.hub.renamed import SETTINGS
 from tapetum.train import checkpoint
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.optim import (
@@ -81,15 +82,6 @@ class MovingAverage:
 def new_averages(model: nn.Module, configs: Sequence[Average], steps: int) -> dict[str, MovingAverage]:
     """Build the averages, each a copy of the weights, by name."""
     return {config.name: MovingAverage(model, config, steps) for config in configs}
-
-
-_RENAMED = {
-    "drops": "milestones",
-    "trust": "trust_coefficient",
-    "task.rate": "task.base_lr",
-    "task.trust": "task.trust_coefficient",
-}
-"""Names of settings in checkpoints of earlier versions, and those of today."""
 
 
 @dataclass
@@ -200,8 +192,8 @@ def _file(part: str) -> str:
 
 def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, now = _flat(old), _flat(new)
-    for was, name in _RENAMED.items():
-        if was in before and was not in now:
+    for was, name in SETTINGS:
+        if was in before and was not in now and name in now:
             before[name] = before.pop(was)
     if before.get("schedule") == "drops":
         before["schedule"] = "milestones"

@@ -36,12 +36,12 @@ def attentive_probe(train: Labelled, test: Labelled, classes: int, config: Probe
     """Sweep rates of SGD, and score the best head on tokens (n, t, c). Raises BadInput for vectors."""
     if train.features.ndim != 3:
         raise BadInput(f"features are {tuple(train.features.shape)}; give tokens (n, t, c), of features_of(..., tokens=True)")
-    config = replace(config or ProbeConfig(rates=(0.003, 0.01, 0.03)), optimizer="sgd")
+    config = replace(config or ProbeConfig(learning_rates=(0.003, 0.01, 0.03)), optimizer="sgd")
 
-    def learned(examples: Labelled, rate: float) -> nn.Module:
+    def learned(examples: Labelled, learning_rate: float) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             head = AttentiveHead(examples.features.shape[-1], classes)
-        return learn(Standardised(examples.features, head, config.standardise), examples, rate, config)
+        return learn(Standardised(examples.features, head, config.standardise), examples, learning_rate, config)
 
     return swept(train, test, config, learned)

@@ -32,7 +32,7 @@ class ProbeConfig:
     """lbfgs: logistic regression to its minimum (linear probe alone); sgd: epochs over the features, any head."""
     decays: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     """lbfgs: strengths of half the squared norm of the weights beside the mean cross entropy; all are tried."""
-    rates: tuple[float, ...] = (0.01, 0.1, 1.0)
+    learning_rates: tuple[float, ...] = (0.01, 0.1, 1.0)
     """sgd: learning rates; all are tried."""
     epochs: int = 30
     """sgd: how often each feature is seen."""
@@ -58,14 +58,14 @@ class ProbeConfig:
     @property
     def tried(self) -> tuple[float, ...]:
         """The settings that are tried."""
-        return self.decays if self.optimizer == "lbfgs" else self.rates
+        return self.decays if self.optimizer == "lbfgs" else self.learning_rates
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
     """The whole network learns on."""
 
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     """Learning rates; all are tried."""
     layer_decay: float = 0.75
     """Factor on the rate for each layer between a weight and the output (BEiT, arXiv 2106.08254)."""
@@ -83,9 +83,10 @@ class FineTuneConfig:
     """Of order, crops and heads."""
 
     def __post_init__(self) -> None:
-        if not self.rates or min(self.rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
+        rates = self.learning_rates
+        if not rates or min(rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
             raise BadInput(
-                f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
+                f"fine-tuning at rates {rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
                 "rates above 0, 1 or more steps and images, and a share below 1"
             )
 

@@ -89,7 +89,7 @@ class FineTuneTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings."""
-        return {name: value for name, value in asdict(self.config).items() if name != "rates"}
+        return {name: value for name, value in asdict(self.config).items() if name != "learning_rates"}
 
     def chosen(self, numbers: Sequence[int]) -> list[int]:
         """Load the examples that are shown as these samples."""
@@ -259,7 +259,7 @@ class FineTuned:
 
     score: float
     """On the test part, by the rate that was best on the held-out part."""
-    rate: float
+    learning_rate: float
     """That rate."""
     tried: tuple[tuple[float, float], ...]
     """Every rate with its score on the held-out part."""
@@ -267,12 +267,12 @@ class FineTuned:
     """With the weights of that run."""
 
 
-def fine_tune_config(config: FineTuneConfig, rate: float, **settings: Any) -> TrainConfig:
+def fine_tune_config(config: FineTuneConfig, learning_rate: float, **settings: Any) -> TrainConfig:
     """Make the loop's config of fine-tuning at one rate; `settings` are further fields of it."""
     return TrainConfig(
         steps=config.steps,
         batch_size=config.batch_size,
-        lr=rate,
+        lr=learning_rate,
         layer_decay=config.layer_decay,
         weight_decay=config.weight_decay,
         warmup_steps=min(round(config.warmup * config.steps), config.steps - 1),
@@ -288,10 +288,12 @@ def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | Non
     `TrainConfig`, such as device or workers.
     """
     config, tried = task.config, []
-    for rate in config.rates:
-        result = fit(task, fine_tune_config(config, rate, **settings), out / f"rate-{rate:g}")
+    for learning_rate in config.learning_rates:
+        result = fit(task, fine_tune_config(config, learning_rate, **settings), out / f"rate-{learning_rate:g}")
         if result.state == "stopped":
             return None
-        tried.append((task.score(result.model, "validation"), rate, result.model))
+        tried.append((task.score(result.model, "validation"), learning_rate, result.model))
     best = max(tried, key=lambda entry: entry[0])
-    return FineTuned(task.score(best[2], "test"), best[1], tuple((rate, score) for score, rate, _ in tried), best[2])
+    return FineTuned(
+        task.score(best[2], "test"), best[1], tuple((learning_rate, score) for score, learning_rate, _ in tried), best[2]
+    )

@@ -21,7 +21,6 @@ from tapetum.core.reading import no_pipe
 from tapetum.data.labelled import LabelledImages
 from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.train.config import TrainConfig
-from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig
 
 
@@ -160,11 +159,11 @@ def accuracy(head: nn.Module, examples: Labelled, together: int = 1024) -> float
     return right / len(examples.labels)
 
 
-def learn(head: nn.Module, examples: Labelled, rate: float, config: ProbeConfig) -> nn.Module:
+def learn(head: nn.Module, examples: Labelled, lr: float, config: ProbeConfig) -> nn.Module:
     """Teach a head by SGD with momentum 0.9 and a cosine to zero; features fit the memory, so this is no run of `fit`."""
     steps = config.epochs * -(-len(examples.labels) // config.batch_size)
-    plan = TrainConfig(steps=steps, batch_size=1, lr=rate) if rate > 0 else None
-    optimizer = torch.optim.SGD(head.parameters(), lr=rate, momentum=0.9)
+    plan = TrainConfig(steps=steps, batch_size=1, lr=lr) if lr > 0 else None
+    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
     head.train()
     with torch.enable_grad():
         for step, which in zip(range(steps), _batches(len(examples.labels), config), strict=False):

@@ -19,7 +19,7 @@ class ArrayVideo(Video):
 
     clocked = False
 
-    def __init__(self, array: Any, *, rate: float, name: str = "array"):
+    def __init__(self, array: Any, *, frame_rate: float, name: str = "array"):
         array = to_numpy(array, name)
         if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
             raise BadInput(f"{name} has numbers of type {array.dtype}; {_WANTED}")
@@ -35,14 +35,14 @@ class ArrayVideo(Video):
         self.name = name
         self.height, self.width = array.shape[1:3]
         self._array = array
-        self._rate = float(rate)
+        self._rate = float(frame_rate)
         self._frame(0)
 
     def __len__(self) -> int:
         return self._array.shape[0]
 
     @property
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         return self._rate
 
     @property

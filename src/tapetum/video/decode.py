@@ -202,13 +202,13 @@ class FileDecoder:
         Only where the others follow each other evenly: the last frame of a video of variable rate may well stand for long.
         Frames shown after the last packet is decoded (at `last_dts`) need not be even: others between them were still to come.
         """
-        rate = usable_rate(self.stream.average_rate)
-        if not self.container.format.name.startswith("matroska") or rate is None or not pts:
+        frame_rate = usable_rate(self.stream.average_rate)
+        if not self.container.format.name.startswith("matroska") or frame_rate is None or not pts:
             return 0
         times = np.sort(pts)
-        gaps = np.diff(times * float(self.time_base), append=self._duration()) * rate - 1
+        gaps = np.diff(times * float(self.time_base), append=self._duration()) * frame_rate - 1
         open_end = np.append(times[1:] > last_dts, True)
-        wide = np.abs(gaps) > 2 * _MATROSKA_TICK * rate
+        wide = np.abs(gaps) > 2 * _MATROSKA_TICK * frame_rate
         if np.any(wide & ~open_end):
             return 0
         return int(np.rint(gaps[wide & (gaps > 0)]).sum())

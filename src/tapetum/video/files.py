@@ -104,7 +104,7 @@ class FileVideo(Video):
         return np.arange(index.count, dtype=np.float64) / (self._nominal or DEFAULT_RATE)
 
     @property
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         times = self.timestamps
         span = times[-1] - times[0]
         measured = usable_rate((len(times) - 1) / span) if span > 0 else None

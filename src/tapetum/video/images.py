@@ -31,9 +31,9 @@ class ImageVideo(Video):
 
     clocked = False
 
-    def __init__(self, paths: list[Path], *, name: str, rate: float):
+    def __init__(self, paths: list[Path], *, name: str, frame_rate: float):
         self.name = name
-        self._rate = float(rate)
+        self._rate = float(frame_rate)
         self._decoded: set[int] = set()
         self._cache: FrameCache[Frame] | None = None
         self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(_pages(paths[0]))]
@@ -52,7 +52,7 @@ class ImageVideo(Video):
         return len(self._pages)
 
     @property
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         return self._rate
 
     @property

@@ -73,7 +73,7 @@ class LiveVideo:
         self.dropped = 0
         """Frames that came and were not handed out."""
         self.drop = is_live(self.name) if drop is None else drop
-        self.rate = 30.0
+        self.frame_rate = 30.0
         """Frames per second, as far as the source tells; 30 if it does not."""
         self._waiting: deque[CapturedFrame] = deque()
         self._changed = threading.Condition()
@@ -133,7 +133,7 @@ class LiveVideo:
             if stream.codec_context is None:
                 raise BadInput(f"{self.name} is coded in a way that this build of FFmpeg cannot decode; send h264")
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            self.rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.rate
+            self.frame_rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.frame_rate
             self._signal(opened=True)
             self._decode(container, stream)
         except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
@@ -155,7 +155,7 @@ class LiveVideo:
         for number, image in enumerate(_images(container, stream)):
             if display is None:
                 display = read_display_matrix(image)
-            seconds = number / self.rate if image.time is None else float(image.time)
+            seconds = number / self.frame_rate if image.time is None else float(image.time)
             captured = CapturedFrame(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
             with self._changed:
                 while self._waiting and not self.drop and not self._closed:

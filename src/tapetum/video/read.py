@@ -23,39 +23,39 @@ from tapetum.video.types import DEFAULT_RATE, Frame, Video, check_rate
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
+def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
     """Open `source` as a `Video`.
 
     Args:
         source: a path to a video file or a still image; a folder of images (in natural order: f2 before f10); an
             .npy or .npz file; an array or torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray,
             (t, h, w); or a `Video`, which is returned as it is.
-        rate: frames per second of a source that has no clock of its own (a folder, an array, an image).
+        frame_rate: frames per second of a source that has no clock of its own (a folder, an array, an image).
 
     Raises:
         BadInput: nothing there, nothing that can be decoded, or a source that is not what was asked for. Addresses of
             the network are refused, and no file can make the reader open another file or a connection.
 
     >>> import numpy as np
-    >>> video = open_video(np.zeros((5, 8, 9, 3), np.uint8), rate=10)
+    >>> video = open_video(np.zeros((5, 8, 9, 3), np.uint8), frame_rate=10)
     >>> len(video), video.height, video.width, video[-1].shape, video.timestamps[-1]
     (5, 8, 9, (8, 9, 3), np.float64(0.4))
     """
     if isinstance(source, Video):
         return source
-    check_rate(rate)
+    check_rate(frame_rate)
     if not isinstance(source, (str, os.PathLike)):
-        return ArrayVideo(source, rate=rate)
+        return ArrayVideo(source, frame_rate=frame_rate)
     if isinstance(source, str) and _URL.match(source) and not os.path.exists(source):
         raise BadInput(f"{source} is an address; only local files are opened: download it first and give its path")
     path = named_path(source)
     _must_be_readable(path)
     if path.is_dir():
-        return ImageVideo(folder_of_images(path), name=os.path.basename(os.path.realpath(path)), rate=rate)
+        return ImageVideo(folder_of_images(path), name=os.path.basename(os.path.realpath(path)), frame_rate=frame_rate)
     if path.suffix.lower() in (".npy", ".npz"):
-        return ArrayVideo(load_array(path), rate=rate, name=path.name)
+        return ArrayVideo(load_array(path), frame_rate=frame_rate, name=path.name)
     if path.suffix.lower() in IMAGES:
-        return ImageVideo([path], name=path.name, rate=rate)
+        return ImageVideo([path], name=path.name, frame_rate=frame_rate)
     return FileVideo(path)
 
 
@@ -121,10 +121,10 @@ def read_image(source: Any, name: str = "the image") -> Frame:
 
     if isinstance(source, PATH):
         path = Path(source)
-        return ImageVideo([path], name=path.name, rate=1.0)[0]
+        return ImageVideo([path], name=path.name, frame_rate=1.0)[0]
     if isinstance(source, Image.Image):
         return image_rgb(source, name)
-    frames = source if isinstance(source, Video) else ArrayVideo(_stacked(source, name), rate=1.0, name=name)
+    frames = source if isinstance(source, Video) else ArrayVideo(_stacked(source, name), frame_rate=1.0, name=name)
     if len(frames) != 1:
         raise BadInput(f"{name} is a video of {len(frames)} frames; give one of them: {_IMAGE}")
     return frames[0]
@@ -139,7 +139,7 @@ def open_source(source: Any, name: str) -> Video:
     if isinstance(source, Video):
         return source
     image = getattr(source, "ndim", 3) != 4
-    return ArrayVideo(read_image(source, name)[None] if image else source, rate=DEFAULT_RATE, name=name)
+    return ArrayVideo(read_image(source, name)[None] if image else source, frame_rate=DEFAULT_RATE, name=name)
 
 
 def label_of(source: Path | Video) -> str:

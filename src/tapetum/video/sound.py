@@ -24,13 +24,13 @@ from tapetum.video.decode import SAFE_OPTIONS
 
 def read_sound(
     source: str | os.PathLike[str] | bytes,
-    rate: int,
+    sample_rate: int,
     *,
     start: float = 0.0,
     seconds: float | None = None,
     name: str | None = None,
 ) -> Float32[np.ndarray, " n"]:
-    """Read samples -1..1 at `rate` per second, channels averaged, from `start` seconds on, `seconds` of them or to the end.
+    """Read samples -1..1, `sample_rate` a second, channels averaged, from `start` seconds on, `seconds` of them or to the end.
 
     `source` is a file or its bytes, which are then called `name` in errors. What lies beyond the end is not there: fewer
     samples come back, or none. Raises BadInput: not there, nothing that can be decoded, or a video without sound.
@@ -38,16 +38,18 @@ def read_sound(
     what = name or ("the recording" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise BadInput(f"there is no file {source}; give a recording or a video with sound")
-    if rate < 1 or start < 0 or (seconds is not None and seconds <= 0):
-        raise BadInput(f"rate {rate}, start {start}, seconds {seconds}: rate and seconds must be above 0, start 0 or more")
-    stop = None if seconds is None else round((start + seconds) * rate)
+    if sample_rate < 1 or start < 0 or (seconds is not None and seconds <= 0):
+        raise BadInput(
+            f"rate {sample_rate}, start {start}, seconds {seconds}: rate and seconds must be above 0, start 0 or more"
+        )
+    stop = None if seconds is None else round((start + seconds) * sample_rate)
     parts, have = [], 0
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else os.path.abspath(source)
         with av.open(file, mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise BadInput(f"{what} has no sound; give a recording or a video with sound")
-            resampler = av.AudioResampler(format="fltp", rate=rate)
+            resampler = av.AudioResampler(format="fltp", rate=sample_rate)
             for frame in container.decode(container.streams.audio[0]):
                 for piece in resampler.resample(frame):
                     parts.append(piece.to_ndarray().mean(0))
@@ -59,7 +61,7 @@ def read_sound(
     except (av.error.FFmpegError, ValueError) as error:
         raise BadInput(f"{what} cannot be decoded as sound ({' '.join(str(error).split())[:100]}); get it again") from error
     samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    return np.nan_to_num(samples[round(start * rate) : stop].astype(np.float32, copy=False), posinf=0, neginf=0)
+    return np.nan_to_num(samples[round(start * sample_rate) : stop].astype(np.float32, copy=False), posinf=0, neginf=0)
 
 
 def has_sound(path: str | os.PathLike[str]) -> bool:
@@ -92,11 +94,13 @@ class SoundTrack:
     next frame, so pieces may be made together with frames.
     """
 
-    def __init__(self, pieces: Iterable[np.ndarray], rate: int, channels: int = 1):
+    def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int, channels: int = 1):
         """Prepare. Raises BadInput for other than one or two channels."""
-        if channels not in _LAYOUTS or rate < 1:
-            raise BadInput(f"sound of {channels} channels at {rate} samples a second; wanted 1 or 2 channels, a rate above 0")
-        self.rate, self.channels = rate, channels
+        if channels not in _LAYOUTS or sample_rate < 1:
+            raise BadInput(
+                f"sound of {channels} channels at {sample_rate} samples a second; wanted 1 or 2 channels, a rate above 0"
+            )
+        self.sample_rate, self.channels = sample_rate, channels
         self._pieces: Iterator[np.ndarray] = iter(pieces)
         self._samples = 0
         self._container: Any = None
@@ -104,19 +108,19 @@ class SoundTrack:
 
     def begin(self, container: Any) -> None:
         """Add the stream to a container of PyAV that is open for writing."""
-        stream = container.add_stream("aac", rate=self.rate, layout=_LAYOUTS[self.channels])
+        stream = container.add_stream("aac", rate=self.sample_rate, layout=_LAYOUTS[self.channels])
         assert isinstance(stream, AudioStream)
         self._container, self._stream = container, stream
 
     def encode(self, until_s: float) -> None:
         """Encode pieces until so many seconds are coded, or there are no more."""
-        while self._samples < until_s * self.rate:
+        while self._samples < until_s * self.sample_rate:
             piece = next(self._pieces, None)
             if piece is None:
                 return
             planes = _planes(piece, self.channels)
             frame = AudioFrame.from_ndarray(np.ascontiguousarray(planes, np.float32), "fltp", _LAYOUTS[self.channels])
-            frame.sample_rate, frame.pts = self.rate, self._samples
+            frame.sample_rate, frame.pts = self.sample_rate, self._samples
             self._samples += planes.shape[1]
             if planes.shape[1]:
                 self._container.mux(self._stream.encode(frame))
@@ -143,7 +147,7 @@ class WavWriter:
 
 
 @contextmanager
-def wav_file(path: str | Path, rate: int, channels: int = 1) -> Iterator[WavWriter]:
+def wav_file(path: str | Path, sample_rate: int, channels: int = 1) -> Iterator[WavWriter]:
     """Write a wav of 16 bits, whole or not at all; raise BadInput where it cannot be written.
 
     >>> import tempfile
@@ -156,7 +160,7 @@ def wav_file(path: str | Path, rate: int, channels: int = 1) -> Iterator[WavWrit
     with whole_file(path) as temporary, open(temporary, "wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(_BYTES)
-        file.setframerate(rate)
+        file.setframerate(sample_rate)
         yield WavWriter(file, channels)
 
 

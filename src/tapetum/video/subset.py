@@ -24,9 +24,9 @@ class VideoSubset(Video):
         return len(self.numbers)
 
     @property
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         gaps = np.diff(self.numbers)
-        return self._whole.rate / (float(gaps.mean()) if len(gaps) else 1.0)
+        return self._whole.frame_rate / (float(gaps.mean()) if len(gaps) else 1.0)
 
     @property
     def timestamps(self) -> np.ndarray:
@@ -61,8 +61,8 @@ class ResizedVideo(Video):
         return len(self._whole)
 
     @property
-    def rate(self) -> float:
-        return self._whole.rate
+    def frame_rate(self) -> float:
+        return self._whole.frame_rate
 
     @property
     def timestamps(self) -> np.ndarray:
@@ -106,7 +106,7 @@ def parse_frame_range(video: Video, start: str | int | None = None, end: str | i
         BadInput: what is no frame and no time, or nothing is left.
 
     >>> from tapetum.video import open_video
-    >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), rate=10), "1s", 20, 3)
+    >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), frame_rate=10), "1s", 20, 3)
     [10, 13, 16, 19]
     """
     frames = len(video)
@@ -132,7 +132,7 @@ def _frame_of(video: Video, option: str, moment: str | int) -> int:
 
 
 def _seconds(video: Video) -> float:
-    return float(video.timestamps[-1]) + 1 / video.rate
+    return float(video.timestamps[-1]) + 1 / video.frame_rate
 
 
 def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:

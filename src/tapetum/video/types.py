@@ -90,10 +90,12 @@ def usable_rate(*stated: object) -> float | None:
     return next((rate for rate in rates if SLOWEST <= rate <= FASTEST), None)
 
 
-def check_rate(rate: float) -> None:
+def check_rate(frame_rate: float) -> None:
     """Raise `BadInput` for a rate, given by the user, that no video can have."""
-    if usable_rate(rate) is None:
-        raise BadInput(f"a rate of {rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}")
+    if usable_rate(frame_rate) is None:
+        raise BadInput(
+            f"a rate of {frame_rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class Video(ABC):
     width: int
     """Columns of a frame, after rotation."""
     clocked: bool = True
-    """Whether the source says when its frames are; else `rate` and `timestamps` are what was given, or `DEFAULT_RATE`."""
+    """Whether the source says when its frames are; else `frame_rate` and `timestamps` are what was given, or `DEFAULT_RATE`."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -136,7 +138,7 @@ class Video(ABC):
 
     @property
     @abstractmethod
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         """Average frames per second."""
 
     @property
@@ -217,4 +219,4 @@ class Video(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {len(self)} frames, {self.width}x{self.height}, {self.rate:g}/s>"
+        return f"<{type(self).__name__} {self.name}: {len(self)} frames, {self.width}x{self.height}, {self.frame_rate:g}/s>"

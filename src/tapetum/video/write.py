@@ -44,7 +44,12 @@ _FORMATS = {
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: Iterable[Frame], rate: float, *, dither: bool = True, sound: SoundTrack | None = None
+    path: str | os.PathLike[str],
+    frames: Iterable[Frame],
+    frame_rate: float,
+    *,
+    dither: bool = True,
+    sound: SoundTrack | None = None,
 ) -> Path:
     """Encode `frames` to `path`; the extension chooses mp4 (h264), webm (VP9) or gif.
 
@@ -56,7 +61,7 @@ def write_video(
 
     Args:
         frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may be longer than memory.
-        rate: frames per second.
+        frame_rate: frames per second.
         sound: of an mp4; its pieces are taken as the frames go on, so they may be longer than memory too.
         dither: mix colours that a gif lacks of those that it has; without it files are smaller and skies have steps.
 
@@ -67,7 +72,7 @@ def write_video(
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")
-    check_rate(rate)
+    check_rate(frame_rate)
     if sound is not None and suffix != ".mp4":
         raise BadInput(f"{path.name} cannot have sound; write an .mp4")
     if not path.parent.is_dir():
@@ -78,7 +83,7 @@ def write_video(
     temporary: str | None = None
     try:
         temporary = str(temporary_file(path))
-        _encode(temporary, checked, rate, suffix, dither, sound)
+        _encode(temporary, checked, frame_rate, suffix, dither, sound)
         record(path.parent, {path.name: Path(temporary)})
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
@@ -112,13 +117,15 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         raise BadInput("there are no frames to write; give at least one")
 
 
-def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, dither: bool, sound: SoundTrack | None) -> None:
+def _encode(
+    temporary: str, frames: Iterator[Frame], frame_rate: float, suffix: str, dither: bool, sound: SoundTrack | None
+) -> None:
     """Write the container `temporary`; frames are drawn, encoded and let go one by one."""
     style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
-    clock = Fraction(_GIF_CLOCK) if gif else Fraction(rate).limit_denominator(100_000)
+    clock = Fraction(_GIF_CLOCK) if gif else Fraction(frame_rate).limit_denominator(100_000)
     palettes = Palettes(dither=dither)
-    step = max(_GIF_CLOCK / rate, _GIF_SHORTEST) if gif else 1
+    step = max(_GIF_CLOCK / frame_rate, _GIF_SHORTEST) if gif else 1
     with av.open(temporary, "w", format=suffix[1:], options=style.muxer) as container:
         stream = container.add_stream(style.codec, rate=clock, options=style.options)
         assert isinstance(stream, VideoStream)
@@ -136,7 +143,7 @@ def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, d
             image.pts, image.time_base = round(number * step), 1 / clock
             container.mux(stream.encode(image))
             if sound is not None:
-                sound.encode(until_s=(number + 1) / rate)
+                sound.encode(until_s=(number + 1) / frame_rate)
         container.mux(stream.encode(None))
         if sound is not None:
             sound.end()

@@ -32,10 +32,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     videos: list[np.ndarray] = []
     write = tapetum.video.write_video
 
-    def spy(path: Path, frames: Iterable[np.ndarray], rate: float, *, dither: bool = True) -> Path:
-        assert rate == 10
+    def spy(path: Path, frames: Iterable[np.ndarray], frame_rate: float, *, dither: bool = True) -> Path:
+        assert frame_rate == 10
         videos.append(np.array(list(frames)))
-        return write(path, videos[-1], rate)
+        return write(path, videos[-1], frame_rate)
 
     monkeypatch.setattr(tapetum.video, "write_video", spy)
     return videos
@@ -54,7 +54,7 @@ def test_shows_what_track_drew(run: Run, clip: Path, tmp_path: Path, drawn: list
         assert str(out) in stdout
         np.testing.assert_array_equal(drawn[-1], drawn[0])
         again, before = open_video(out), open_video(tmp_path / "overlay.mp4")
-        assert (len(again), again.width, again.height, again.rate) == (6, 64, 48, 10)
+        assert (len(again), again.width, again.height, again.frame_rate) == (6, 64, 48, 10)
         assert np.abs(again[:].astype(int) - before[:]).mean() < 4
     assert len(drawn) == 3
 

@@ -27,7 +27,7 @@ def test_writes_overlay_and_tables_and_says_where(run: Run, clip: Path, tmp_path
     assert [file.name for file in out.parent.iterdir()] == ["results"]
     assert all(str(out / name) in stdout for name in ("overlay.mp4", "tracks.csv", "tracks.npz"))
     overlay, video = open_video(out / "overlay.mp4"), open_video(clip)
-    assert (len(overlay), overlay.width, overlay.height, overlay.rate) == (6, 64, 48, 10)
+    assert (len(overlay), overlay.width, overlay.height, overlay.frame_rate) == (6, 64, 48, 10)
     assert np.abs(overlay[0].astype(int) - video[0]).max() > 40, "nothing was drawn"
     with np.load(out / "tracks.npz") as file:
         assert {name: file[name].shape for name in file.files} == {

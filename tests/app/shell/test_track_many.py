@@ -268,7 +268,7 @@ def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path, 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
-    from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, prepare_on_ray, report
+    from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, report
 
     videos = tmp_path / "in"
     videos.mkdir()
@@ -279,8 +279,8 @@ def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
     (videos / "text.mp4").write_text("hello")
     config = FootageConfig(size=32, shortest=6, longest=10)
     made = []
-    for prepare, name in ((prepare_all, "one"), (prepare_on_ray, "ray")):
-        footage = prepare(videos, tmp_path / name, config)
+    for engine in ("local", "ray"):
+        footage = prepare_all(videos, tmp_path / engine, config, engine=engine)
         clips = [(clip.video, clip.begin, clip.frames, int(footage[k].sum())) for k, clip in enumerate(footage.clips)]
         made.append((clips, report(footage)))
     assert made[0] == made[1]

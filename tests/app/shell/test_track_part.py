@@ -121,7 +121,7 @@ def test_overlays_as_they_are_asked_for(run: Run, clip: Path, tmp_path: Path) ->
     options = ["--numbers", "--radius", "2", "--trail", "0", "--rings", "no", "--scale", "2", "--fps", "5"]
     assert run("track", clip, "--model", "static", "--grid", 2, *options, "--out", tmp_path)[0] == 0
     drawn = open_video(tmp_path / "overlay.mp4")
-    assert (len(drawn), drawn.width, drawn.height, drawn.rate) == (3, 128, 96, 5)
+    assert (len(drawn), drawn.width, drawn.height, drawn.frame_rate) == (3, 128, 96, 5)
     source = open_video(clip)
     for number in range(3):  # every other frame, at twice the size
         small = drawn[number].reshape(48, 2, 64, 2, 3).mean((1, 3))

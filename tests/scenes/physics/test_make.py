@@ -92,7 +92,7 @@ def test_without_the_ball_the_tower_stands() -> None:
     stage.close()
     times, rng = moment_times(24, 24, 10), np.random.default_rng(0)
     episode = episode_of(
-        stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=pixel_motion,
+        stage, seed=0, size=(32, 32), frame_rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=pixel_motion,
         camera=draw_camera(rng, times, (32, 32), whole=1.0, azimuth=-1.5, target=np.zeros(3)), light=draw_light(rng, times),
     )  # fmt: skip
     fallen = episode.poses[-1, 1, 2] < 0.04
@@ -211,7 +211,7 @@ def test_files_keep_all_and_refuse_damage(mixture: Episode, tmp_path: Path) -> N
     path = tmp_path / "a.npz"
     save_episode(mixture, path)
     again = load_episode(path)
-    for name in ("seed", "size", "rate", "frames", "moments_per_frame", "bodies", "actions", "settings"):
+    for name in ("seed", "size", "frame_rate", "frames", "moments_per_frame", "bodies", "actions", "settings"):
         assert getattr(again, name) == getattr(mixture, name), name
     np.testing.assert_array_equal(again.poses, mixture.poses)
     np.testing.assert_array_equal(again.contacts.normal, mixture.contacts.normal)
@@ -271,6 +271,6 @@ def test_parts_join_without_a_seam(story: str) -> None:
 @pytest.mark.slow
 def test_all_stories_are_told() -> None:
     for story in STORIES:
-        episode = make_episode(0, story, seconds=0.5, size=(16, 16), rate=10)
+        episode = make_episode(0, story, seconds=0.5, size=(16, 16), frame_rate=10)
         assert episode.settings["story"] == story
         assert episode.frames == 5

@@ -32,7 +32,7 @@ def drawing():
 def simulated(story, seed):
     from tapetum.scenes.physics import make_episode
 
-    return make_episode(seed, story, seconds=1.5, rate=8.0, size=(160, 160))
+    return make_episode(seed, story, seconds=1.5, frame_rate=8.0, size=(160, 160))
 
 
 EPISODES = {

@@ -41,27 +41,27 @@ def blow(moment=120, impulse=0.05, speed=1.0, pair=(0, 1)):
     return (moment, pair, impulse, speed, 0.0, 0.0)
 
 
-def half_life(samples, rate):
+def half_life(samples, sample_rate):
     """Seconds from the loudest moment until the envelope has fallen by 40 dB for good."""
-    envelope = sosfilt(butter(2, 200, fs=rate, output="sos"), np.abs(samples))
+    envelope = sosfilt(butter(2, 200, fs=sample_rate, output="sos"), np.abs(samples))
     peak = int(np.argmax(envelope))
     loud = np.flatnonzero(envelope > envelope[peak] * 0.01)
-    return (loud[-1] - peak) / rate
+    return (loud[-1] - peak) / sample_rate
 
 
 CUP = Cup(radius_bottom=0.03, radius_top=0.04, height=0.09, wall=0.004)
 BLOCK = RoundedBox(size=(0.04, 0.04, 0.04))
 
 
-@pytest.mark.parametrize("rate", [16000, 48000])
-def test_an_impact_is_where_the_contact_is(rate):
-    samples, events = record(scene(BLOCK, [blow(120)]), rate)
-    onset = np.flatnonzero(np.abs(samples) > 1e-4)[0] / rate
+@pytest.mark.parametrize("sample_rate", [16000, 48000])
+def test_an_impact_is_where_the_contact_is(sample_rate):
+    samples, events = record(scene(BLOCK, [blow(120)]), sample_rate)
+    onset = np.flatnonzero(np.abs(samples) > 1e-4)[0] / sample_rate
     assert abs(onset - 120 * STEP) < 0.005
     assert events.labels == ("impact",)
     assert abs(events.start_s[0] - 120 * STEP) < 0.005
     assert events.bodies.tolist() == [[0, 1]]
-    assert samples.shape == (2 * rate,)
+    assert samples.shape == (2 * sample_rate,)
     assert samples.dtype == np.float32
 
 

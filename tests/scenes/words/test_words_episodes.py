@@ -134,7 +134,8 @@ def simulated():
     from tapetum.scenes.physics import make_episode
 
     episodes = [
-        make_episode(s, story, seconds=3.0, rate=8.0, size=(64, 64)) for s, story in ((3, "pour"), (5, "topple"), (2, "roll"))
+        make_episode(s, story, seconds=3.0, frame_rate=8.0, size=(64, 64))
+        for s, story in ((3, "pour"), (5, "topple"), (2, "roll"))
     ]
     return [(e, episode_candidates(e, i)) for i, e in enumerate(episodes)]
 
@@ -189,7 +190,7 @@ def test_the_order_of_hashes_does_not_matter():
     pytest.importorskip("mujoco")
     code = (
         "from tapetum.scenes.physics import make_episode;from tapetum.scenes.words import *;"
-        "e=make_episode(7,'put-and-take',seconds=1.5,rate=8.0,size=(64,64));"
+        "e=make_episode(7,'put-and-take',seconds=1.5,frame_rate=8.0,size=(64,64));"
         "print(repr(balance([episode_candidates(e,1)+image_candidates(scene_graph(e,3),1)]*4,0)),episode_candidates(e,1))"
     )
     said = [

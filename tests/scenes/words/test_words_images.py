@@ -297,7 +297,7 @@ from tapetum.scenes.image import make_image
 from tapetum.scenes.words import EpisodeEvents, episode_candidates, episode_caption
 from tapetum.scenes.words.episodes import grounded_questions
 told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]
-episode = make_episode(3, "mixture", seconds=3.0, rate=12.0)
+episode = make_episode(3, "mixture", seconds=3.0, frame_rate=12.0)
 events = EpisodeEvents(episode)
 told.append((episode_candidates(episode, 3), episode_caption(events), grounded_questions(events)))
 print(sha256(repr(told).encode()).hexdigest())

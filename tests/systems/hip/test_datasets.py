@@ -130,7 +130,7 @@ def test_kinetics(tmp_path: Path) -> None:
         (tmp_path / f"{part}.csv").write_text(head + rows)
     frames = [np.full((16, 24, 3), 25 * k, np.uint8) for k in range(10)]
     for name in ("abcdefghijk_000010_000020", "-bcdefghijk_000000_000010"):
-        write_video(tmp_path / f"{name}.mp4", frames, rate=10)
+        write_video(tmp_path / f"{name}.mp4", frames, frame_rate=10)
     found = data("kinetics", tmp_path)
     assert found.classes == ("abseiling", "zumba")
     assert (found.missing, found.asks) == (1, "class")

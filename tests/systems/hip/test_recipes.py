@@ -135,8 +135,8 @@ def test_average_precision_is_that_of_scikit_learn() -> None:
 def embedder(**modalities: Modality) -> HipEmbedder:
     torch.manual_seed(0)
     model = Hip(HIP, modalities)
-    rates = {"audio": 4000.0, "video": 5.0}
-    model.preparations = {name: Preparation((0.0,), (255.0,), rates.get(name)) for name in modalities}
+    sample_rates = {"audio": 4000.0, "video": 5.0}
+    model.preparations = {name: Preparation((0.0,), (255.0,), sample_rates.get(name)) for name in modalities}
     return HipEmbedder(model)
 
 

@@ -239,7 +239,7 @@ def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
     save(model, tmp_path / "longvideo.safetensors")
     frames = np.random.default_rng(0).integers(0, 255, (44, 16, 16, 3), np.uint8)
     options = ("a red ball", "a cube", "nothing")
-    made = tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, rate=30)
+    made = tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, frame_rate=30)
     video = torch.from_numpy(frames)[None].float() / 127.5 - 1
     wanted = model.score_options(model.encode(video), "what falls ?", options)
     assert made.log_probabilities == pytest.approx(wanted, abs=1e-5)

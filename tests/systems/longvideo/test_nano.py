@@ -45,14 +45,14 @@ def test_captions_find_their_images_and_words_their_moments(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
-    episodes(tmp_path / "e", n=1, seed=3, size=112, seconds=4.0, rate=4.0, points=2)
+    episodes(tmp_path / "e", n=1, seed=3, size=112, seconds=4.0, frame_rate=4.0, points=2)
     film = next((tmp_path / "e" / "videos").glob("*.mp4"))
     asked, answers = "What is the first thing that the hand takes or pushes?", ("a cup", "a book")
-    made = tapetum.answer(film, asked, options=answers, rate=4)
+    made = tapetum.answer(film, asked, options=answers, frame_rate=4)
     assert made.by == "similarity"
     with open_video(film) as video:
         frames = video[list(range(len(video.timestamps)))]
-    grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, rate=4)
+    grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, frame_rate=4)
     assert made.cosines != grey.cosines
     tapetum.embed((film,), model="mcvit-nano", out=tmp_path / "i.npz")
     found = tapetum.search("a hand", index=tmp_path / "i.npz")

@@ -55,7 +55,7 @@ def signed(clip: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("memory", ["joint", "streaming", "consolidated"])
 def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     model, clip = towers(memory=memory), frames(44)
-    video = open_video(clip, rate=2)
+    video = open_video(clip, frame_rate=2)
     found = [*stream_passages(model, video)]
     chosen = list(range(0, 44, 2))  # a frame a second
     assert select_frames(video, 1.0) == chosen
@@ -71,19 +71,21 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
 
 
 def test_a_view_shows_part_of_a_video() -> None:
-    video = open_video(frames(40), rate=4)  # ten seconds
-    assert FrameSelection(rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
-    assert FrameSelection(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
-    assert FrameSelection(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
-    assert FrameSelection(rate=1, stop_s=0).numbers(video) == [0]
-    assert FrameSelection(rate=1, start_s=99).numbers(video) == [39]
-    for rate in (4, 5, 1e3, 1e12):
-        assert FrameSelection(rate=rate).numbers(video) == [*range(40)]
-    assert FrameSelection(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
+    video = open_video(frames(40), frame_rate=4)  # ten seconds
+    assert FrameSelection(frame_rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
+    assert FrameSelection(frame_rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
+    assert FrameSelection(frame_rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
+    assert FrameSelection(frame_rate=1, stop_s=0).numbers(video) == [0]
+    assert FrameSelection(frame_rate=1, start_s=99).numbers(video) == [39]
+    for frame_rate in (4, 5, 1e3, 1e12):
+        assert FrameSelection(frame_rate=frame_rate).numbers(video) == [*range(40)]
+    assert FrameSelection(frame_rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
     model = towers()
-    spans = [(each.start_s, each.stop_s) for each in stream_passages(model, video, FrameSelection(rate=2, start_s=1, stop_s=6))]
+    spans = [
+        (each.start_s, each.stop_s) for each in stream_passages(model, video, FrameSelection(frame_rate=2, start_s=1, stop_s=6))
+    ]
     assert spans == [(1.0, 5.0), (5.0, 6.0)]
-    grey = embed_video(model, video, FrameSelection(rate=1, grey=True))
+    grey = embed_video(model, video, FrameSelection(frame_rate=1, grey=True))
     blank = np.full((10, 16, 16, 3), 127.5)
     with torch.no_grad():
         wanted = model.embed_videos(torch.from_numpy(blank)[None].float() / 127.5 - 1)[0].numpy()
@@ -93,23 +95,23 @@ def test_a_view_shows_part_of_a_video() -> None:
 def test_short_and_very_long_videos_are_watched() -> None:
     model = towers(memory_cap=4)
     for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
-        found = [*stream_passages(model, open_video(frames(count), rate=1))]
+        found = [*stream_passages(model, open_video(frames(count), frame_rate=1))]
         assert len(found) == passages
         assert np.isfinite(found[-1].so_far).all()
 
 
 def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None:
     clip, options = frames(), ("a red ball", "a blue cube", "nothing")
-    made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
+    made = tapetum.answer(clip, "what falls ?", options=options, model=weights, frame_rate=10)
     model: Any = tapetum.load(weights / "longvideo.safetensors")
     wanted = embed_words(model, [f"what falls ? {option}" for option in options])
-    wanted = wanted @ embed_video(model, open_video(clip), FrameSelection(rate=10))
+    wanted = wanted @ embed_video(model, open_video(clip), FrameSelection(frame_rate=10))
     np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
     assert made.answer == options[int(wanted.argmax())]
     best, second, _ = np.argsort(-wanted)
     assert made.lead == pytest.approx(wanted[best] - wanted[second], abs=1e-6)
     words = embed_words(model, [f"what falls ? {option}" for option in options])
-    passages = [words @ each.vector for each in stream_passages(model, open_video(clip), FrameSelection(rate=10))]
+    passages = [words @ each.vector for each in stream_passages(model, open_video(clip), FrameSelection(frame_rate=10))]
     leads = [each[best] - each[second] for each in passages]
     assert made.lead_deviation == (pytest.approx(np.std(leads, ddof=1), abs=1e-6) if len(leads) > 1 else None)
 
@@ -154,7 +156,7 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     with pytest.raises(BadInput, match="there are no WORDS"):
         tapetum.search("a")
     with pytest.raises(BadInput, match="more than 0"):
-        tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
+        tapetum.answer(clip, "what ?", options=two, model=weights, frame_rate=0)
     longvideo.save(towers().video, weights / "plain.safetensors")
     with pytest.raises(BadInput, match="has no text tower"):
         tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")

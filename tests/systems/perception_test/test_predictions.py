@@ -194,12 +194,14 @@ def test_episodes_written_here_are_read_back(tmp_path: Path) -> None:
 
     size = (100, 200)
     boxes, frames = np.array([[10.0, 20, 50, 60], [12, 20, 52, 60]]), np.array([0, 5])
-    about = {"audio_samples": 1, "audio_rate": 16000, "cup_game": True, "moving": False}
+    about = {"audio_samples": 1, "audio_sample_rate": 16000, "cup_game": True, "moving": False}
     item = {
-        "metadata": perception.metadata(video_id="v", split="valid", rate=10, frames=20, size=size, **about),
-        "object_tracking": [perception.object_track(0, "cup", boxes, frames, np.array([False, True]), size=size, rate=10)],
+        "metadata": perception.metadata(video_id="v", split="valid", frame_rate=10, frames=20, size=size, **about),
+        "object_tracking": [
+            perception.object_track(0, "cup", boxes, frames, np.array([False, True]), size=size, frame_rate=10)
+        ],
         "point_tracking": [perception.point_track(0, "p", [0], np.array([[30.0, 40], [31, 41]]), frames, size=size)],
-        "sound_localisation": [perception.segment(0, "hit", 2, [0], 0.5, 1.25, rate=10, frames=20, visible=True)],
+        "sound_localisation": [perception.segment(0, "hit", 2, [0], 0.5, 1.25, frame_rate=10, frames=20, visible=True)],
     }
     video = read_annotations(perception.write_annotations(tmp_path / "a.json", [("v", item)]))["v"]
     np.testing.assert_allclose(video.metadata.to_raster(video.objects[0].boxes), boxes, atol=1e-3)

@@ -99,12 +99,12 @@ def test_more_frames_than_the_annotations_say(tmp_path: Path) -> None:
 def test_numbers_of_frames_are_those_of_the_definition() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        times, frames, rate = np.sort(rng.uniform(0, 5, 40)), int(rng.integers(20, 60)), float(rng.uniform(5, 15))
-        found = frame_numbers(times, frames, rate)
+        times, frames, frame_rate = np.sort(rng.uniform(0, 5, 40)), int(rng.integers(20, 60)), float(rng.uniform(5, 15))
+        found = frame_numbers(times, frames, frame_rate)
         if frames == len(times):
             continue
         for k in range(frames):  # the last frame whose number, by its time, is not above k
-            wanted = max(i for i, t in enumerate(times) if i == 0 or round((t - times[0]) * rate) <= k)
+            wanted = max(i for i, t in enumerate(times) if i == 0 or round((t - times[0]) * frame_rate) <= k)
             assert found[k] == wanted
 
 

@@ -62,9 +62,9 @@ AREA_TAGS = {"memory": "event recall", "abstraction": "event counting", "physics
 class Annotations:
     """Gathers what is known of one video; parts are added in their order."""
 
-    def __init__(self, size: tuple[int, int], rate: float, frames: int):
+    def __init__(self, size: tuple[int, int], frame_rate: float, frames: int):
         """Prepare for a video of `frames` frames of `size` (height, width)."""
-        self.size, self.rate, self.frames = size, rate, frames
+        self.size, self.frame_rate, self.frames = size, frame_rate, frames
         self.moving = self.cup_game = False
         self._first: Episode | None = None
         self._boxes: dict[int, list[tuple[int, np.ndarray, bool]]] = {}
@@ -75,10 +75,10 @@ class Annotations:
     def add(self, part: Episode, truth: GroundTruth, events: SoundEvents, start: int) -> None:
         """Add a part that begins at frame `start` of the video."""
         self._first = self._first or part
-        poses, seconds = part.camera.world_to_camera, start / self.rate
+        poses, seconds = part.camera.world_to_camera, start / self.frame_rate
         self.moving |= bool(np.abs(poses - self._first.camera.world_to_camera[0]).max() > 1e-9)
         self.cup_game |= part.settings.get("story") == "cups-shuffle"
-        step = max(1, round(self.rate))
+        step = max(1, round(self.frame_rate))
         snapshots = [
             *range(-start % step, part.frames, step),
             *([part.frames - 1] if start + part.frames == self.frames else []),
@@ -111,7 +111,7 @@ class Annotations:
         """Build the annotations but for the multiple-choice questions, which are chosen when all videos are there."""
         assert self._first is not None
         tracks = self.tracks()
-        fit = {"rate": self.rate, "frames": self.frames}
+        fit = {"frame_rate": self.frame_rate, "frames": self.frames}
         actions = [
             perception.segment(i, ACTIONS.get(v, v), _place(ACTIONS, v), _parents(bodies, tracks), *times, **fit)
             for i, (v, bodies, *times) in enumerate(self._actions)
@@ -131,7 +131,7 @@ class Annotations:
                 split=split,
                 size=self.size,
                 audio_samples=samples,
-                audio_rate=sound_rate,
+                audio_sample_rate=sound_rate,
                 cup_game=self.cup_game,
                 moving=self.moving,
                 **fit,
@@ -160,14 +160,14 @@ class Annotations:
         hides = self.cup_game and isinstance(self._first.bodies[body].shape, Cup)
         name = _name(self._first, body)
         arrays = np.stack(boxes), np.array(frames), np.array(masked)
-        return perception.object_track(number, name, *arrays, size=self.size, rate=self.rate, occluder=hides)
+        return perception.object_track(number, name, *arrays, size=self.size, frame_rate=self.frame_rate, occluder=hides)
 
 
-def mc_questions(questions: Sequence[SceneQuestion], rate: float, frames: int) -> list[dict[str, Any]]:
+def mc_questions(questions: Sequence[SceneQuestion], frame_rate: float, frames: int) -> list[dict[str, Any]]:
     """Describe multiple-choice questions; `cut_frame` says where the video must end for one that looks ahead."""
     rows = []
     for number, q in enumerate(questions):
-        end = frames if q.span is None else min(frames, max(1, int(q.span[1] * rate + 1e-6)))
+        end = frames if q.span is None else min(frames, max(1, int(q.span[1] * frame_rate + 1e-6)))
         tags = TAGS.get(q.template, (AREA_TAGS[q.area],))
         more = {"cut_frame": end} if end < frames else {}
         row = perception.mc_question(

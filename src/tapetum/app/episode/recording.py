@@ -46,7 +46,7 @@ class EpisodeRequest:
     seed: int
     size: int
     seconds: float
-    rate: float
+    frame_rate: float
     points: int
     story: str | None
     split: str
@@ -70,20 +70,20 @@ class Recording:
     def __init__(self, request: EpisodeRequest, out: Path, number: int, name: str, textures: Textures):
         """Prepare; nothing is made yet."""
         self.request, self.out, self.name, self.textures = request, out, name, textures
-        self.frames = round(request.seconds * request.rate)
+        self.frames = round(request.seconds * request.frame_rate)
         size = (request.size, request.size)
         self.key, self._parts = first_valid_start((request.seed, number), self._begin)
         self._config = random_render_config(np.random.default_rng((self.key, 6)))
         self._sounds = _Pieces()
-        self._annotations = Annotations(size, request.rate, self.frames)
+        self._annotations = Annotations(size, request.frame_rate, self.frames)
         self._clip: list[np.ndarray] = []
         self._first: Episode | None = None
 
     def make(self) -> dict[str, Any]:
         """Write video, sound, record and tracks; returns the truth of the episode."""
-        out, name, rate = self.out, self.name, self.request.rate
+        out, name, frame_rate = self.out, self.name, self.request.frame_rate
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
-            write_video(out / "videos" / f"{name}.mp4", self._film(wav), rate, sound=SoundTrack(self._sounds, SOUND_RATE))
+            write_video(out / "videos" / f"{name}.mp4", self._film(wav), frame_rate, sound=SoundTrack(self._sounds, SOUND_RATE))
         assert self._first is not None
         self._write_tracks(self._first)
         events = EpisodeEvents(self._first)
@@ -99,10 +99,10 @@ class Recording:
 
     def _begin(self, key: int) -> Iterator[Episode]:
         request = self.request
-        size, rate, seconds = (request.size, request.size), request.rate, request.seconds
+        size, frame_rate, seconds = (request.size, request.size), request.frame_rate, request.seconds
         if seconds <= PART_S:
-            return iter([make_episode(key, request.story, seconds=seconds, size=size, rate=rate)])
-        parts = episode_parts(key, request.story, seconds=seconds, part_seconds=PART_S, size=size, rate=rate)
+            return iter([make_episode(key, request.story, seconds=seconds, size=size, frame_rate=frame_rate)])
+        parts = episode_parts(key, request.story, seconds=seconds, part_seconds=PART_S, size=size, frame_rate=frame_rate)
         return chain([next(parts)], parts)
 
     def _film(self, wav: WavWriter) -> Iterator[np.ndarray]:

@@ -38,7 +38,7 @@ class LongVideoEvalOptions:
     """How options are chosen; by default what the weights can do."""
     split: str = ""
     """Part of the data; by default the one that papers report (egoschema: subset; full writes the server's file)."""
-    rate: float | None = None
+    frame_rate: float | None = None
     """Frames looked at in a second; by default as the task has it."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Look at the first so many questions, clips or videos."""
@@ -56,8 +56,8 @@ class LongVideoEvalOptions:
         _, measure = find_benchmark(self.task, self.measure)
         if self.limit is not None and self.limit < 1:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
-        if self.rate is not None and not self.rate > 0:
-            raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
+        if self.frame_rate is not None and not self.frame_rate > 0:
+            raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
         if self.save_predictions is not None and measure != "options":
             raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
         if not Path(self.data).is_dir():
@@ -118,10 +118,10 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     model: Any = load_watcher(options.model, ways.get(measure, options.by))
     by = _way(model) if measure == "options" else ""
     split, folder = options.split or benchmark.split, Path(options.data)
-    rate = benchmark.rate if options.rate is None else options.rate
-    settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}
+    frame_rate = benchmark.frame_rate if options.frame_rate is None else options.frame_rate
+    settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": frame_rate, "blind": options.blind}
     settings["weights"] = _identity(model)
-    how: Any = {"rate": rate, "progress": listener.counting("looking")}
+    how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
     missing = 0
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
         if measure in ("options", "free"):

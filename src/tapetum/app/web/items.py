@@ -125,7 +125,7 @@ def _measured(path: Path) -> tuple[str, int, float, int, int]:
     try:
         with open_video(path) as video:
             kind = "image" if path.suffix.lower() in IMAGES else "video"
-            return kind, len(video), float(video.rate), video.width, video.height
+            return kind, len(video), float(video.frame_rate), video.width, video.height
     except (BadInput, OSError):
         return UNREADABLE, 0, 0.0, 0, 0
 

@@ -136,7 +136,7 @@ class Episode:
     seed: int
     size: tuple[int, int]
     """Height and width of frames in pixels."""
-    rate: float
+    frame_rate: float
     """Frames per second."""
     frames: int
     moments_per_frame: int
@@ -160,7 +160,7 @@ class Episode:
     @property
     def seconds(self) -> float:
         """Compute the length of the episode in seconds."""
-        return self.frames / self.rate
+        return self.frames / self.frame_rate
 
     def moment(self, frame: int) -> int:
         """Compute the moment that a frame shows."""
@@ -168,7 +168,7 @@ class Episode:
 
     def time(self, moment: int) -> float:
         """Compute the time of a moment in seconds."""
-        return moment / (self.rate * self.moments_per_frame)
+        return moment / (self.frame_rate * self.moments_per_frame)
 
     @property
     def instance(self) -> I64:

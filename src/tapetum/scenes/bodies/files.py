@@ -77,7 +77,7 @@ def _describe(episode: Episode) -> dict[str, Any]:
         "version": VERSION,
         "seed": episode.seed,
         "size": list(episode.size),
-        "rate": episode.rate,
+        "rate": episode.frame_rate,
         "frames": episode.frames,
         "moments_per_frame": episode.moments_per_frame,
         "bodies": [_body_to_json(body) for body in episode.bodies],
@@ -109,7 +109,7 @@ def _rebuild(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Episode:
     return Episode(
         seed=header["seed"],
         size=(header["size"][0], header["size"][1]),
-        rate=header["rate"],
+        frame_rate=header["rate"],
         frames=header["frames"],
         moments_per_frame=header["moments_per_frame"],
         bodies=tuple(_body_from_json(b) for b in header["bodies"]),

@@ -160,4 +160,4 @@ def _write_clip(out: Path, name: str, clip: SyntheticClip) -> None:
         np.savez_compressed(temporary, depth=clip.depth)
     with whole_file(out / "truth" / f"{name}.npz") as temporary:
         np.savez_compressed(temporary, instances=clip.instances)
-    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.rate)
+    write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.frame_rate)

@@ -24,7 +24,7 @@ class SceneConfig:
     """Height and width of a frame in pixels."""
     frames: int = 24
     """Frames of a clip."""
-    rate: float = 24.0
+    frame_rate: float = 24.0
     """Frames per second written into files; motion is defined per clip, not per second."""
     objects: tuple[int, int] = (2, 7)
     """Fewest and most objects in front of the background."""

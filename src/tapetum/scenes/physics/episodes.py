@@ -30,7 +30,7 @@ def make_episode(
     *,
     seconds: float = 8.0,
     size: tuple[int, int] = (256, 256),
-    rate: float = 24.0,
+    frame_rate: float = 24.0,
     moments_per_frame: int | None = None,
 ) -> Episode:
     """Simulate the episode of a seed: bit for bit the same at every call on one platform.
@@ -39,8 +39,8 @@ def make_episode(
     about 0.3 MB a second with a hand and ten things; `episode_parts` keeps less. Raises BadInput, and MissingExtra without
     MuJoCo.
     """
-    frames = _frames(seconds, rate, size)
-    return next(_begin(seed, story, frames, size, rate, moments_per_frame).parts(frames))
+    frames = _frames(seconds, frame_rate, size)
+    return next(_begin(seed, story, frames, size, frame_rate, moments_per_frame).parts(frames))
 
 
 def episode_parts(
@@ -50,7 +50,7 @@ def episode_parts(
     seconds: float,
     part_seconds: float = 60.0,
     size: tuple[int, int] = (256, 256),
-    rate: float = 24.0,
+    frame_rate: float = 24.0,
     moments_per_frame: int | None = None,
 ) -> Iterator[Episode]:
     """Simulate a long episode part by part: each starts where the last one ended, so memory is flat in the length.
@@ -58,26 +58,28 @@ def episode_parts(
     A part is an Episode of its own (its times start at 0; `settings["starts_s"]` says when), cut at the first frame after
     `part_seconds` at which the hand holds nothing and no action is under way. After a cut it is not what `make_episode` gives.
     """
-    frames, part = _frames(seconds, rate, size), _frames(part_seconds, rate, size)
-    yield from _begin(seed, story, frames, size, rate, moments_per_frame).parts(part)
+    frames, part = _frames(seconds, frame_rate, size), _frames(part_seconds, frame_rate, size)
+    yield from _begin(seed, story, frames, size, frame_rate, moments_per_frame).parts(part)
 
 
-def _frames(seconds: float, rate: float, size: tuple[int, int]) -> int:
-    frames = round(seconds * rate) if rate > 0 else 0
+def _frames(seconds: float, frame_rate: float, size: tuple[int, int]) -> int:
+    frames = round(seconds * frame_rate) if frame_rate > 0 else 0
     if frames < 1 or min(size) < 1:
-        raise BadInput(f"an episode of {seconds} s at {rate} frames per second and {size} pixels; wanted one frame or more")
+        raise BadInput(
+            f"an episode of {seconds} s at {frame_rate} frames per second and {size} pixels; wanted one frame or more"
+        )
     return frames
 
 
 def _begin(
-    seed: int, story: str | None, frames: int, size: tuple[int, int], rate: float, per_frame: int | None
+    seed: int, story: str | None, frames: int, size: tuple[int, int], frame_rate: float, per_frame: int | None
 ) -> "_EpisodeRun":
     if story is not None and story not in STORIES:
         raise BadInput(f"there is no story {story!r}; take one of {', '.join(STORIES)}")
     names = list(STORIES)
     chosen = story or names[int(np.random.default_rng((seed, 77)).integers(len(names)))]
     for attempt in range(TRIES):
-        run = _EpisodeRun(seed, attempt, chosen, frames, size, rate, per_frame)
+        run = _EpisodeRun(seed, attempt, chosen, frames, size, frame_rate, per_frame)
         if run.stage.overlap() <= OVERLAP:
             return run
     raise BadInput(f"story {chosen!r} found no start for seed {seed} in {TRIES} tries; take another seed")
@@ -87,14 +89,15 @@ class _EpisodeRun:
     """A story being told, part after part."""
 
     def __init__(
-        self, seed: int, attempt: int, story: str, frames: int, size: tuple[int, int], rate: float, per_frame: int | None
+        self, seed: int, attempt: int, story: str, frames: int, size: tuple[int, int], frame_rate: float, per_frame: int | None
     ):
-        self.seed, self.key, self.story, self.size, self.rate = seed, (seed, attempt, *story.encode()), story, size, rate
+        self.seed, self.key, self.story = seed, (seed, attempt, *story.encode()), story
+        self.size, self.frame_rate = size, frame_rate
         self.rng = np.random.default_rng(self.key)
         self.scene = SceneBuilder(self.rng)
         self.act = STORIES[story](self.scene)
         self.home = self.scene.give_hand()
-        self.per_frame, self.per_moment, self.step = fineness(rate, per_frame)
+        self.per_frame, self.per_moment, self.step = fineness(frame_rate, per_frame)
         self.total, self.done = frames, 0
         self.velocities = np.stack(self.scene.velocities)
         self.sheets: dict[int, F64] = {}
@@ -144,14 +147,14 @@ class _EpisodeRun:
         return stage.now // frame
 
     def _episode(self, frames: int) -> Episode:
-        times = moment_times(self.rate, frames, self.per_frame) + self.done / self.rate
-        whole, scene = self.total / self.rate, self.scene
+        times = moment_times(self.frame_rate, frames, self.per_frame) + self.done / self.frame_rate
+        whole, scene = self.total / self.frame_rate, self.scene
         views = np.random.default_rng((*self.key, 1))
         return episode_of(
             self.stage,
             seed=self.seed,
             size=self.size,
-            rate=self.rate,
+            frame_rate=self.frame_rate,
             frames=frames,
             moments_per_frame=self.per_frame,
             camera=draw_camera(views, times, self.size, whole=whole, azimuth=scene.azimuth, target=scene.target, **scene.view),
@@ -159,7 +162,7 @@ class _EpisodeRun:
             velocities=self.velocities,
             story=self.story,
             sheets=self.sheets,
-            extra={"starts_s": self.done / self.rate} if self.done else None,
+            extra={"starts_s": self.done / self.frame_rate} if self.done else None,
         )
 
 
@@ -195,7 +198,7 @@ def resimulate(
     remade = {_number(episode, key) for key in (*(changed or {}), *(moved or {}))}
     steps = int(episode.settings["steps_per_moment"])
     script = episode.settings.get("script")
-    _, _, step = fineness(episode.rate, episode.moments_per_frame)
+    _, _, step = fineness(episode.frame_rate, episode.moments_per_frame)
     stage = ScriptedSimulation(
         [bodies[j] for j in keep],
         poses[keep],
@@ -212,7 +215,7 @@ def resimulate(
         stage,
         seed=episode.seed,
         size=episode.size,
-        rate=episode.rate,
+        frame_rate=episode.frame_rate,
         frames=episode.frames,
         moments_per_frame=episode.moments_per_frame,
         camera=episode.camera,
@@ -246,11 +249,11 @@ STEPS_A_SECOND = 720
 MOMENTS_A_SECOND = 240
 
 
-def fineness(rate: float, moments_per_frame: int | None) -> tuple[int, int, float]:
+def fineness(frame_rate: float, moments_per_frame: int | None) -> tuple[int, int, float]:
     """Choose moments per frame, steps per moment and seconds per step for a frame rate."""
-    moments = moments_per_frame or max(1, round(MOMENTS_A_SECOND / rate))
-    steps = max(1, round(STEPS_A_SECOND / (rate * moments)))
-    return moments, steps, 1.0 / (rate * moments * steps)
+    moments = moments_per_frame or max(1, round(MOMENTS_A_SECOND / frame_rate))
+    steps = max(1, round(STEPS_A_SECOND / (frame_rate * moments)))
+    return moments, steps, 1.0 / (frame_rate * moments * steps)
 
 
 def episode_of(
@@ -258,7 +261,7 @@ def episode_of(
     *,
     seed: int,
     size: tuple[int, int],
-    rate: float,
+    frame_rate: float,
     frames: int,
     moments_per_frame: int,
     camera: Camera,
@@ -280,7 +283,7 @@ def episode_of(
     return Episode(
         seed=seed,
         size=size,
-        rate=rate,
+        frame_rate=frame_rate,
         frames=frames,
         moments_per_frame=moments_per_frame,
         bodies=tuple(stage.bodies),
@@ -303,6 +306,6 @@ def episode_of(
     )
 
 
-def moment_times(rate: float, frames: int, moments_per_frame: int) -> F64:
+def moment_times(frame_rate: float, frames: int, moments_per_frame: int) -> F64:
     """List the times (k,) of all moments: one frame's worth after the last frame's start, for blur and sound."""
-    return np.arange(frames * moments_per_frame + 1) / (rate * moments_per_frame)
+    return np.arange(frames * moments_per_frame + 1) / (frame_rate * moments_per_frame)

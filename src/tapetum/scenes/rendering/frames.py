@@ -44,7 +44,7 @@ def render_episode(
     """Draw the frames of an episode, one at a time; noise depends on the episode's seed and the number of the frame alone."""
     config = config or RenderConfig()
     paints = [SurfaceTexture(b, textures, max(episode.size)) for b in episode.bodies]
-    through = codec(config, episode.size, episode.rate)
+    through = codec(config, episode.size, episode.frame_rate)
     ids = np.append(episode.instance, 0).astype(np.uint8)
     for number in frames if frames is not None else range(episode.frames):
         rng = np.random.default_rng((episode.seed, 79, number))

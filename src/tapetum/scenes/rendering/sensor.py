@@ -69,13 +69,13 @@ def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Gene
     return np.ascontiguousarray(_TONES.take(root.astype(np.int16)).reshape(3, *size).transpose(1, 2, 0))
 
 
-def codec(config: RenderConfig, size: tuple[int, int], rate: float) -> Callable[[U8], U8]:
+def codec(config: RenderConfig, size: tuple[int, int], frame_rate: float) -> Callable[[U8], U8]:
     """Make a function that passes frames, in their order, through the codec of the settings."""
     if config.compress == "no":
         return lambda frame: frame
     if config.compress == "jpeg" or size[0] % 2 or size[1] % 2:
         return lambda frame: _jpeg(frame, config.quality)
-    return _Mpeg4(size, rate, int(np.clip(2 + (95 - config.quality) / 3, 2, 31)))
+    return _Mpeg4(size, frame_rate, int(np.clip(2 + (95 - config.quality) / 3, 2, 31)))
 
 
 def _jpeg(frame: U8, quality: int) -> U8:
@@ -87,7 +87,7 @@ def _jpeg(frame: U8, quality: int) -> U8:
 class _Mpeg4:
     """Encoder and decoder in a row, one frame in, one out (no frame is told from a later one)."""
 
-    def __init__(self, size: tuple[int, int], rate: float, quantiser: int):
+    def __init__(self, size: tuple[int, int], frame_rate: float, quantiser: int):
         import av
 
         self._frame = av.VideoFrame.from_ndarray
@@ -95,7 +95,7 @@ class _Mpeg4:
         self.encoder = av.CodecContext.create("mpeg4", "w")
         self.encoder.height, self.encoder.width = size
         self.encoder.pix_fmt, self.encoder.thread_count, self.encoder.options = "yuv420p", 1, options
-        self.encoder.framerate = Fraction(rate).limit_denominator(60000)
+        self.encoder.framerate = Fraction(frame_rate).limit_denominator(60000)
         self.encoder.time_base = 1 / self.encoder.framerate
         self.decoder = av.CodecContext.create("mpeg4", "r")
         self.decoder.thread_count = 1

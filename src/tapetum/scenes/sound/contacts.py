@@ -60,7 +60,7 @@ class RubbingInterval:
 
 def moment_s(episode: Episode) -> float:
     """Compute the seconds of one moment."""
-    return 1.0 / (episode.rate * episode.moments_per_frame)
+    return 1.0 / (episode.frame_rate * episode.moments_per_frame)
 
 
 def find_impacts(episode: Episode) -> Impacts:
@@ -147,7 +147,7 @@ NEAREST = 0.3
 
 def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bool]:
     """Compute for places (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in the image."""
-    moment = np.clip((time * episode.rate * episode.moments_per_frame).astype(np.int64), 0, episode.poses.shape[0] - 1)
+    moment = np.clip((time * episode.frame_rate * episode.moments_per_frame).astype(np.int64), 0, episode.poses.shape[0] - 1)
     matrix = episode.camera.world_to_camera[moment]
     here = np.einsum("cij,cj->ci", matrix[:, :3, :3], place) + matrix[:, :3, 3]
     far = np.maximum(np.linalg.norm(here, axis=1), NEAREST)

@@ -42,15 +42,15 @@ class Modes:
     """(m,) their share of a blow; the sum of squares is 1."""
 
 
-def modes(body: Body, rate: float) -> Modes:
-    """Compute the modes of a body that a recording of `rate` samples per second can hold; none of sheets and the ground."""
+def modes(body: Body, sample_rate: float) -> Modes:
+    """Compute the modes of a body that a recording of `sample_rate` can hold; none of sheets and the ground."""
     timbre = TIMBRES[body.material]
     natural = np.sort(frequencies(body.shape, timbre.speed))
     heard = natural / (1 + natural / CEILING)
     rng = np.random.default_rng(zlib.crc32(body.name.encode()))
     heard = heard * rng.uniform(0.98, 1.02, len(heard))
     strength = rng.uniform(0.5, 1.0, len(heard)) / np.sqrt(1 + np.arange(len(heard)))
-    kept = (heard > 40) & (heard < 0.45 * rate)
+    kept = (heard > 40) & (heard < 0.45 * sample_rate)
     heard, strength = heard[kept], strength[kept]
     loss = timbre.loss + (0.03 if body.fixed else 0.0)
     return Modes(heard, np.pi * heard * loss + STANDING, strength / max(np.sqrt((strength**2).sum()), 1e-12))

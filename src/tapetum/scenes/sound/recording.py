@@ -44,22 +44,22 @@ SILENT = 1e-6
 """Samples below are written as 0: -120 dB."""
 
 
-def record(episode: Episode, rate: int = 16000, channels: int = 1) -> tuple[F32, SoundEvents]:
+def record(episode: Episode, sample_rate: int = 16000, channels: int = 1) -> tuple[F32, SoundEvents]:
     """Make the sound of an episode: samples (t,), or (t, 2) of left and right, in -1..1, and what is heard in them.
 
     t = round(seconds * rate). The same episode gives the same samples. Raises BadInput for rates outside 8000 to 96000 and for
     other than one or two channels.
     """
-    if not RATES[0] <= rate <= RATES[1] or channels not in (1, 2):
+    if not RATES[0] <= sample_rate <= RATES[1] or channels not in (1, 2):
         raise BadInput(
-            f"a recording at {rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
+            f"a recording at {sample_rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
         )
     struck, rubbed = find_impacts(episode), find_rubbing(episode)
-    rings = [modes(body, rate) for body in episode.bodies]
+    rings = [modes(body, sample_rate) for body in episode.bodies]
     rows = impact_rows(episode, struck, rings) + [rub_row(episode, rub) for rub in rubbed]
-    total = round(episode.seconds * rate)
-    mixer = _Mixer(episode, rate, channels, struck, rubbed, rings)
-    step = round(CHUNK_S * rate)
+    total = round(episode.seconds * sample_rate)
+    mixer = _Mixer(episode, sample_rate, channels, struck, rubbed, rings)
+    step = round(CHUNK_S * sample_rate)
     parts = [mixer.chunk(start, min(step, total - start)) for start in range(0, total, step)]
     samples = np.concatenate(parts, 1).T if parts else np.zeros((0, channels), np.float32)
     return samples[:, 0] if channels == 1 else np.ascontiguousarray(samples), collect(rows, episode.seconds)
@@ -69,27 +69,33 @@ class _Mixer:
     """Makes one chunk after the other; filters keep their state."""
 
     def __init__(
-        self, episode: Episode, rate: int, channels: int, struck: Impacts, rubbed: list[RubbingInterval], rings: list[Modes]
+        self,
+        episode: Episode,
+        sample_rate: int,
+        channels: int,
+        struck: Impacts,
+        rubbed: list[RubbingInterval],
+        rings: list[Modes],
     ):
-        self.episode, self.rate, self.channels, self.rings = episode, rate, channels, rings
+        self.episode, self.sample_rate, self.channels, self.rings = episode, sample_rate, channels, rings
         gain, side, _ = at_microphone(episode, struck.time, struck.place)
         amplitude = GAIN * struck.impulse**POWER * gain
         self.struck = struck
         self.loud = panned(side, channels) * amplitude
         self.touch = contact_s(episode.bodies, struck.bodies, struck.speed)
-        self.sample = np.round(struck.time * rate).astype(np.int64)
-        self.noises = [(rub, round(rub.time[0] * rate)) for rub in rubbed]
+        self.sample = np.round(struck.time * sample_rate).astype(np.int64)
+        self.noises = [(rub, round(rub.time[0] * sample_rate)) for rub in rubbed]
         self.made: dict[int, F64] = {}
         self.state = {j: np.zeros((len(r.frequency), channels, 2)) for j, r in enumerate(rings)}
         self.carried = np.zeros((channels, 0))
 
     def chunk(self, start: int, count: int) -> F32:
         """Make samples (channels, count) from number `start` on."""
-        direct = np.zeros((self.channels, count + self.rate // 20))
+        direct = np.zeros((self.channels, count + self.sample_rate // 20))
         direct[:, : self.carried.shape[1]] += self.carried
         rows = np.flatnonzero((self.sample >= start) & (self.sample < start + count))
         for i in rows:
-            click = _click(self.touch[i], self.rate)
+            click = _click(self.touch[i], self.sample_rate)
             at = self.sample[i] - start
             direct[:, at : at + len(click)] += DIRECT * self.loud[:, i, None] * click
         noise = self._noise(start, count)
@@ -109,14 +115,14 @@ class _Mixer:
         if not len(modes.frequency) or (not len(mine) and noise is None and np.abs(state).max() < SILENT):
             return out
         strength = excited(modes, self.touch[mine])
-        theta = 2 * np.pi * modes.frequency / self.rate
-        radius = np.exp(-modes.decay / self.rate)
+        theta = 2 * np.pi * modes.frequency / self.sample_rate
+        radius = np.exp(-modes.decay / self.sample_rate)
         for k in range(len(modes.frequency)):
             pulses = np.zeros((self.channels, count))
             for c in range(self.channels):
                 np.add.at(pulses[c], self.sample[mine] - start, self.loud[c, mine] * strength[:, k])
             if noise is not None:
-                pulses += RINGING * modes.strength[k] * np.sqrt(4 * modes.decay[k] / self.rate) * noise
+                pulses += RINGING * modes.strength[k] * np.sqrt(4 * modes.decay[k] / self.sample_rate) * noise
             poles = [1.0, -2 * radius[k] * np.cos(theta[k]), radius[k] ** 2]
             rung, state[k] = lfilter([0.0, radius[k] * np.sin(theta[k])], poles, pulses, axis=1, zi=state[k])
             out += rung
@@ -126,11 +132,11 @@ class _Mixer:
         """Mix the noise of rubbing (channels, count) by body."""
         mixed: dict[int, F64] = {}
         for i, (rub, first) in enumerate(self.noises):
-            last = round(rub.time[-1] * self.rate)
+            last = round(rub.time[-1] * self.sample_rate)
             if last <= start or first >= start + count:
                 continue
             if i not in self.made:
-                self.made[i] = _rubbing(self.episode, rub, self.rate, self.channels)
+                self.made[i] = _rubbing(self.episode, rub, self.sample_rate, self.channels)
             a, b = max(first, start), min(first + self.made[i].shape[1], start + count)
             for j in rub.bodies:
                 mixed.setdefault(j, np.zeros((self.channels, count)))[:, a - start : b - start] += self.made[i][
@@ -141,31 +147,33 @@ class _Mixer:
         return mixed
 
 
-def _click(touch_s: float, rate: int) -> F64:
+def _click(touch_s: float, sample_rate: int) -> F64:
     """Make one swing of a sine under a window, twice as long as the touch: what a blow gives off before anything rings."""
-    n = max(4, round(2 * touch_s * rate))
+    n = max(4, round(2 * touch_s * sample_rate))
     share = (np.arange(n) + 0.5) / n
     return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
 
 
-def _rubbing(episode: Episode, rub: RubbingInterval, rate: int, channels: int) -> F64:
+def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int, channels: int) -> F64:
     """Make the noise (channels, n) of one stretch of rubbing, each band as loud as speed says."""
     gain, side, _ = at_microphone(episode, rub.time, rub.place)
     loud = rub_amplitude(episode, rub) * gain
-    n = max(2, round(rub.time[-1] * rate) - round(rub.time[0] * rate))
-    time = rub.time[0] + np.arange(n) / rate
+    n = max(2, round(rub.time[-1] * sample_rate) - round(rub.time[0] * sample_rate))
+    time = rub.time[0] + np.arange(n) / sample_rate
     rng = np.random.default_rng((episode.seed & 0xFFFFFFFF, *rub.bodies, round(rub.time[0] * 1e4), len(rub.kind)))
     white = rng.standard_normal(n)
     middle = (600 + 3000 * rub.speed) if rub.kind == "sliding" else (120 + 700 * rub.speed)
     total = np.zeros(n)
     for low, high in BANDS:
-        if low >= 0.4 * rate:
+        if low >= 0.4 * sample_rate:
             continue
-        high = min(high, 0.45 * rate)
+        high = min(high, 0.45 * sample_rate)
         share = np.exp(-0.5 * (np.log(np.sqrt(low * high) / middle) / 0.8) ** 2)
-        band = sosfilt(butter(1, (low, high), "bandpass", fs=rate, output="sos"), white) / np.sqrt(2 * (high - low) / rate)
+        band = sosfilt(butter(1, (low, high), "bandpass", fs=sample_rate, output="sos"), white) / np.sqrt(
+            2 * (high - low) / sample_rate
+        )
         total += band * np.interp(time, rub.time, loud * share)
-    ramp = min(n // 2, rate // 200)
+    ramp = min(n // 2, sample_rate // 200)
     total[:ramp] *= np.linspace(0, 1, ramp)
     total[n - ramp :] *= np.linspace(1, 0, ramp)
     gains = panned(side, channels)

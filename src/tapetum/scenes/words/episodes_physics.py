@@ -45,14 +45,14 @@ def become(view: QuestionContext) -> Iterator[CandidateFields]:
     start = episode.moment(middle)
     for body, phrase, key in view.each():
         busy = any(
-            body in (d.body, d.target) and d.start_s < middle / episode.rate < d.end_s for d in view.events.manipulations
+            body in (d.body, d.target) and d.start_s < middle / episode.frame_rate < d.end_s for d in view.events.manipulations
         )
         outcome, handled = view.events.outcome(body, start), view.events.handled(body, start)
         if busy or not outcome or (handled and outcome in ("stays", "leaves")):
             continue
         answer = "hand" if handled else outcome
         text = f"What will happen to {phrase} after this?"
-        yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **chosen(WILL, answer)}
+        yield {"text": text, "key": key, "span": (0.0, middle / episode.frame_rate), **chosen(WILL, answer)}
 
 
 def without_other(view: QuestionContext) -> Iterator[CandidateFields]:

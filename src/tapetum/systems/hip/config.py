@@ -36,7 +36,7 @@ class Preparation:
     mean: tuple[float, ...] = (0.0,)
     """One a channel, or one."""
     std: tuple[float, ...] = (1.0,)
-    rate: float | None = None
+    sample_rate: float | None = None
     """Samples, or frames of a video, per second."""
 
 

@@ -51,7 +51,7 @@ class ModalityField:
     @property
     def preparation(self) -> Preparation:
         """Describe mean, standard deviation and rate, as a network's file stores them."""
-        rate = getattr(self.values, "rate", None)
+        rate = getattr(self.values, "sample_rate", None) or getattr(self.values, "frame_rate", None)
         mean, std = (tuple(float(x) for x in np.atleast_1d(v)) for v in (self.mean, self.std))
         return Preparation(mean, std, None if rate is None else float(rate))
 

@@ -87,14 +87,14 @@ class HipEmbedder:
 
     def _sounds(self, path: Path) -> Iterator[EmbeddedPiece]:
         modality, preparation = self._known("audio")
-        rate, count = round(preparation.rate or 0), modality.length
-        samples = read_sound(path, rate)
+        sample_rate, count = round(preparation.sample_rate or 0), modality.length
+        samples = read_sound(path, sample_rate)
         if not len(samples):
             raise BadInput(f"{path} holds no sound that can be decoded; get it again")
         for start in range(0, len(samples), count):
             part = samples[start : start + count]
-            stop = (start + len(part)) / rate
-            yield EmbeddedPiece(str(path), start / rate, stop, {"audio": self._sound(part)})
+            stop = (start + len(part)) / sample_rate
+            yield EmbeddedPiece(str(path), start / sample_rate, stop, {"audio": self._sound(part)})
 
     def _sound(self, samples: np.ndarray) -> Tensor:
         modality, preparation = self._known("audio")
@@ -102,25 +102,25 @@ class HipEmbedder:
 
     def _clips(self, path: Path | Video, sound: bool) -> Iterator[EmbeddedPiece]:
         modality, preparation = self._known("video")
-        rate, count = preparation.rate or 1.0, modality.shape[0]
+        frame_rate, count = preparation.sample_rate or 1.0, modality.shape[0]
         with open_video(path) as video:
             times = video.timestamps - video.timestamps[0]
-            lasts, start = float(times[-1]) + 1 / video.rate, 0.0
+            lasts, start = float(times[-1]) + 1 / video.frame_rate, 0.0
             heard, hertz = np.zeros(0, np.float32), 0
             if sound and isinstance(path, Path):
-                hertz = round(self._known("audio")[1].rate or 0)
+                hertz = round(self._known("audio")[1].sample_rate or 0)
                 heard = read_sound(path, hertz)
             while start < lasts:
-                stop = min(lasts, start + count / rate)
-                inputs = {"video": self._clip(video, times, start, rate, count)}
+                stop = min(lasts, start + count / frame_rate)
+                inputs = {"video": self._clip(video, times, start, frame_rate, count)}
                 if sound:
                     first = round(start * hertz)
                     inputs["audio"] = self._sound(heard[first : first + self._known("audio")[0].length])
                 yield EmbeddedPiece(label_of(path), start, stop, inputs)
-                start += count / rate
+                start += count / frame_rate
 
-    def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
-        moments = start + np.arange(count) / rate
+    def _clip(self, video: Video, times: np.ndarray, start: float, frame_rate: float, count: int) -> Tensor:
+        moments = start + np.arange(count) / frame_rate
         frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
         return torch.cat([self.prepare(frame, "video") for frame in frames])
 

@@ -181,13 +181,13 @@ class FileClips:
             times = video.timestamps - video.timestamps[0]
             if until_s is not None:
                 times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
-            at = sample_frames(times, self.run.frames, self.run.rate, rng)
+            at = sample_frames(times, self.run.frames, self.run.frame_rate, rng)
             frames = video[at]
         return np.stack([resize_frame(frame, self.run.size, self.run.size) for frame in frames])
 
 
-def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
-    """Choose at most `count` frames, `rate` a second, from a random place on where there are more.
+def sample_frames(times: np.ndarray, count: int, frame_rate: float, rng: np.random.Generator) -> list[int]:
+    """Choose at most `count` frames, `frame_rate` a second, from a random place on where there are more.
 
     >>> sample_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
     [4, 8, 12]
@@ -196,9 +196,9 @@ def sample_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Gen
     """
     times = times - times[0]
     step = np.diff(times).mean() if len(times) > 1 else 0.0
-    available = max(int((times[-1] + step) * rate + 1e-6), 1)
+    available = max(int((times[-1] + step) * frame_rate + 1e-6), 1)
     first = int(rng.integers(max(available - count, 0) + 1))
-    times_s = np.arange(first, first + min(count, available)) / rate
+    times_s = np.arange(first, first + min(count, available)) / frame_rate
     return np.minimum(np.searchsorted(times, times_s - 1e-6), len(times) - 1).tolist()
 
 

@@ -51,7 +51,7 @@ class VideoTextRun:
     """Rows and columns of a frame."""
     frames: int = 16
     """Of a clip, at most."""
-    rate: float = 1.0
+    frame_rate: float = 1.0
     """Frames looked at in a second of video."""
     event_frames: int = 8
     """Frames of an event, where videos are made up."""
@@ -83,7 +83,7 @@ class VideoTextRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        check_fields(self, batch_size="[2, inf)", steps="[1, inf)", checks="[1, inf)", rate="(0, inf)")
+        check_fields(self, batch_size="[2, inf)", steps="[1, inf)", checks="[1, inf)", frame_rate="(0, inf)")
         if self.encoder and (self.start or self.stage == "language"):
             reason = "the stage language has no encoder" if self.stage == "language" else "--start has an encoder of its own"
             raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")

@@ -44,17 +44,17 @@ class Passage:
     """Of length 1, of the whole video up to here."""
 
 
-def select_frames(video: Video, rate: float) -> list[int]:
-    """Choose `rate` frames a second, or all where there are fewer."""
-    return _frames_at_rate(video.timestamps - video.timestamps[0], rate)
+def select_frames(video: Video, frame_rate: float) -> list[int]:
+    """Choose `frame_rate` frames a second, or all where there are fewer."""
+    return _frames_at_rate(video.timestamps - video.timestamps[0], frame_rate)
 
 
-def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
-    if not rate > 0:
-        raise BadInput(f"rate is {rate}; give frames a second, more than 0")
-    if rate >= _ALL or 1 / rate <= np.diff(times).min(initial=np.inf):
+def _frames_at_rate(times: np.ndarray, frame_rate: float) -> list[int]:
+    if not frame_rate > 0:
+        raise BadInput(f"frame_rate is {frame_rate}; give frames a second, more than 0")
+    if frame_rate >= _ALL or 1 / frame_rate <= np.diff(times).min(initial=np.inf):
         return [*range(len(times))]
-    grid = np.arange(0, times[-1] - times[0] + 1e-6, 1 / rate) + times[0]
+    grid = np.arange(0, times[-1] - times[0] + 1e-6, 1 / frame_rate) + times[0]
     return sorted(set(np.minimum(np.searchsorted(times, grid - 1e-6), len(times) - 1).tolist()))
 
 
@@ -62,7 +62,7 @@ def _frames_at_rate(times: np.ndarray, rate: float) -> list[int]:
 class FrameSelection:
     """Selection of the frames of a video that are encoded."""
 
-    rate: float = 1.0
+    frame_rate: float = 1.0
     """In a second."""
     start_s: float | None = None
     """From here on; None: from the beginning."""
@@ -82,7 +82,7 @@ class FrameSelection:
             inside &= times < max(self.stop_s, first + 1e-3) - 1e-6
         begin = int(inside.argmax()) if inside.any() else int(np.searchsorted(times, first).clip(max=len(times) - 1))
         part = times[begin : begin + max(int(inside.sum()), 1)]
-        return [begin + k for k in _frames_at_rate(part, self.rate)][: self.frames]
+        return [begin + k for k in _frames_at_rate(part, self.frame_rate)][: self.frames]
 
     def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:
         """Decode and prepare frames, or grey ones."""
@@ -108,7 +108,7 @@ def stream_features(
     at = selection.numbers(video)
     times = video.timestamps - video.timestamps[0]
     to_the_end = selection.frames is None and selection.stop_s is None
-    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / selection.rate
+    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / selection.frame_rate
     if config.memory == "joint":
         chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
         with full_precision():
@@ -204,8 +204,8 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
 class VideoEmbedder:
     """Computes a vector for every segment of videos, and for images: the embedder of `tapetum embed`."""
 
-    def __init__(self, model: VideoText, rate: float = 1.0):
-        self.model, self.rate = speed_up(model.eval()), rate
+    def __init__(self, model: VideoText, frame_rate: float = 1.0):
+        self.model, self.frame_rate = speed_up(model.eval()), frame_rate
         self.identity = model.identity()
 
     @property
@@ -222,7 +222,7 @@ class VideoEmbedder:
             if len(video) == 1:
                 yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
                 return
-            for each in stream_passages(self.model, video, FrameSelection(rate=self.rate), store):
+            for each in stream_passages(self.model, video, FrameSelection(frame_rate=self.frame_rate), store):
                 yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()

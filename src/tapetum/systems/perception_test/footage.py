@@ -57,7 +57,7 @@ class AlignedVideo(Video):
         return len(self.numbers)
 
     @property
-    def rate(self) -> float:
+    def frame_rate(self) -> float:
         return self.metadata.frame_rate
 
     @property

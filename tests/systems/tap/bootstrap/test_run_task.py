@@ -152,10 +152,10 @@ def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe
     loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without in ([], ["matching.position.bias"])  # added to logits before a softmax
-    rates = {id(p): group["lr_scale"] for group in task.parameter_groups(model) for p in group["params"]}
-    assert {rates[id(p)] for p in model.mixer.parameters()} == {0.2}
-    assert {rates[id(p)] for p in model.backbone.parameters()} == {1.0}
-    assert len(rates) == len(list(model.parameters()))
+    learning_rates = {id(p): group["lr_scale"] for group in task.parameter_groups(model) for p in group["params"]}
+    assert {learning_rates[id(p)] for p in model.mixer.parameters()} == {0.2}
+    assert {learning_rates[id(p)] for p in model.backbone.parameters()} == {1.0}
+    assert len(learning_rates) == len(list(model.parameters()))
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def embedded(path: Path) -> dict[str, Any]:
 
 def test_page_holds_the_tracks(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Path) -> None:
     tracks, video = filmed
-    data = embedded(write_html(tracks, tmp_path / "a.html", iter(video), rate=12))
+    data = embedded(write_html(tracks, tmp_path / "a.html", iter(video), frame_rate=12))
     extent = np.ptp(tracks.world, axis=1).max(axis=1)
     assert (np.abs(data["world"] - tracks.world).max(axis=(1, 2)) <= 0.5001 * extent / LEVELS + 1e-12).all()
     assert np.array_equal(data["visible"], tracks.visible)
@@ -239,7 +239,7 @@ def test_stills_of_a_point_that_flies_off_and_of_no_extent() -> None:
 def test_recording_reads_back(filmed: tuple[Tracks3D, np.ndarray], tmp_path: Path) -> None:
     reader = pytest.importorskip("rerun.chunk")
     tracks, video = filmed
-    path = write_rerun(tracks, tmp_path / "a.rrd", iter(video), rate=10)
+    path = write_rerun(tracks, tmp_path / "a.rrd", iter(video), frame_rate=10)
     found: dict[str, dict[str, list[Any]]] = {}
     for chunk in reader.RrdReader(path).stream():
         for name, column in chunk.to_record_batch().drop_columns(["log_time"] * (not chunk.is_static)).to_pydict().items():
@@ -307,9 +307,9 @@ def test_wrong_videos_and_rates(write: Any, tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match=words):
             write(tracks, tmp_path / "a", video)
-    for rate in (0, -1, float("nan"), float("inf")):
+    for frame_rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(BadInput, match="give a rate above 0"):
-            write(tracks, tmp_path / "a", None, rate)
+            write(tracks, tmp_path / "a", None, frame_rate)
     with pytest.raises(BadInput, match="at most 0 points cannot be shown"):
         write(tracks, tmp_path / "a", most_points=0)
     assert not list(tmp_path.iterdir())

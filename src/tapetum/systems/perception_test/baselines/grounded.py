@@ -95,7 +95,7 @@ class GroundedWords:
 
     def follow(self, words: tuple[str, ...], video: AnnotatedVideo, content: VideoContent) -> BoxTracks:
         """Find things in some frames, and follow them through all."""
-        clip = open_video(content.frames, rate=video.metadata.frame_rate)
+        clip = open_video(content.frames, frame_rate=video.metadata.frame_rate)
         every = -(-content.count // DETECTION_FRAMES)
         follower = BoxTracker(clip, self.tracker, lambda frame: self.detector.find_boxes(content.frames[frame], words), every)
         return to_box_tracks(follower.run(), clip)

@@ -66,7 +66,7 @@ class TrackedPlaces:
         if not sum(map(len, query_groups)):
             return {task: [] for task in tasks}
         queries = np.concatenate(query_groups).astype(np.float32)
-        tracks = self.tracker.track(open_video(content.frames, rate=video.metadata.frame_rate), queries)
+        tracks = self.tracker.track(open_video(content.frames, frame_rate=video.metadata.frame_rate), queries)
         ends = np.cumsum([len(part) for part in query_groups])
         xy, visible = np.split(tracks.xy, ends[:-1]), np.split(tracks.visible, ends[:-1])
         predictions: dict[str, Any] = {}

@@ -76,7 +76,7 @@ class LocaliserRun:
     commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
-    rate: float = 4.0
+    frame_rate: float = 4.0
     """Frames of a second that an encoder sees."""
     network: LocaliserConfig = field(default_factory=LocaliserConfig)
     """The network."""
@@ -97,7 +97,7 @@ class LocaliserRun:
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("steps", "batch_size", "micro_batch"), "[1, inf)")
-        check_fields(self, **counts, grid="[0, inf)", rate="(0, inf)", crop="[0, 1]")
+        check_fields(self, **counts, grid="[0, inf)", frame_rate="(0, inf)", crop="[0, 1]")
 
 
 RECIPES: Mapping[str, LocaliserRun] = {"small": LocaliserRun()}

@@ -60,16 +60,16 @@ class LogMel:
 class EncoderFeatures:
     """An encoder's last map, pooled to a small grid, of every so many frames."""
 
-    def __init__(self, encoder: "Encoder", grid: int, rate: float):
+    def __init__(self, encoder: "Encoder", grid: int, frame_rate: float):
         """`grid` 0 takes the pooled vector."""
-        self.encoder, self.grid, self.rate = encoder.eval(), grid, rate
+        self.encoder, self.grid, self.frame_rate = encoder.eval(), grid, frame_rate
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Compute the features of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        frames, rows = content.frames[:: max(1, round(content.metadata.frame_rate / self.rate))], []
+        frames, rows = content.frames[:: max(1, round(content.metadata.frame_rate / self.frame_rate))], []
         device = next(self.encoder.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(frames), TOGETHER):
@@ -93,7 +93,9 @@ class JoinedFeatures:
         return first
 
 
-def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> FeatureSource:
+def load_source(
+    names: str, grid: int, frame_rate: float, folder: Path | None = None, device: str | None = None
+) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
     Raises BadInput for what is neither an encoder nor a folder.
@@ -108,7 +110,7 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
         elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
             sources.append(FeatureFiles(folder or Path(name)))
         else:
-            sources.append(EncoderFeatures(load(name, device), grid, rate))
+            sources.append(EncoderFeatures(load(name, device), grid, frame_rate))
     if not sources:
         raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
     return sources[0] if len(sources) == 1 else JoinedFeatures(sources)

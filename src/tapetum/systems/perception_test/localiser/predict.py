@@ -31,7 +31,7 @@ class LocaliserPredictor:
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
             )
         trained = load(name_or_path, device)
-        return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
+        return cls(trained, load_source(trained.features, trained.grid, trained.frame_rate, folder, device))
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Predict the segments of a video. Raises BadInput for another task than its own, and features of another width."""

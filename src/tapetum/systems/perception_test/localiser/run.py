@@ -39,11 +39,13 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
-    source = load_source(run.features, run.grid, run.rate, device=None)
+    source = load_source(run.features, run.grid, run.frame_rate, device=None)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
-    made_by = stamp(features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, rate=run.rate)
+    made_by = stamp(
+        features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, frame_rate=run.frame_rate
+    )
     outdated, examples = Outdated(say), []
     for name, video in annotations.items():
         content = VideoContent(video.metadata, *paths.get(name, (None, None)))

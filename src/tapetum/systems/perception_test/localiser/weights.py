@@ -26,12 +26,12 @@ class TrainedLocaliser:
     features: str
     """As `LocaliserRun.features`."""
     grid: int
-    rate: float
+    frame_rate: float
 
 
 def save(model: Localiser, run: LocaliserRun, classes: tuple[int, ...], path: str | os.PathLike[str]) -> None:
     """Write weights and what they are for, or nothing."""
-    about = {name: getattr(run, name) for name in ("task", "features", "grid", "rate")}
+    about = {name: getattr(run, name) for name in ("task", "features", "grid", "frame_rate")}
     save_headed(
         model, path, "localiser", {**about, "config": asdict(run.network), "classes": classes, "channels": len(model.mean)}
     )
@@ -47,7 +47,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
         channels = int(about["channels"])
         with blueprint({**about, "classes": len(classes)}, len(tensors), path):
             expected = Localiser(config, channels, len(classes)).state_dict()
-        about_run = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["rate"])
+        about_run = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["frame_rate"])
     except (BadInput, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
     check_fit(expected, tensors, path)

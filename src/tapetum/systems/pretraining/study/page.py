@@ -200,9 +200,9 @@ def _notes(results: StudyResults) -> str:
         own = results.settings.own_deviation or 0.0
         seeds = f"Between seeds mIoU deviates by {100 * deviation:.2f} points, by {100 * own:.2f} once what a seed does to all "
         seeds += "points of a size is taken away; intervals know of that and of the test images."
-    rates = "1 rate" if len(pixels.rates) == 1 else f"{len(pixels.rates)} rates"
+    tried = "1 rate" if len(pixels.learning_rates) == 1 else f"{len(pixels.learning_rates)} rates"
     return (
-        f"FLOP = 2 x multiply-add, forward and backward, of pre-training alone. Fine-tuning is the same for all: {rates}, "
+        f"FLOP = 2 x multiply-add, forward and backward, of pre-training alone. Fine-tuning is the same for all: {tried}, "
         f"{pixels.steps} steps of {pixels.batch_size} images. Energy and CO2 are estimated from CPU seconds unless a ledger "
         f"says that they were measured. {seeds} Neighbours and the linear probe have no intervals here. Of points with "
         "several seeds means are shown."

@@ -60,7 +60,7 @@ class PixelsPlan:
     """Rows and columns of images in memory, of which crops are made; 0 and 0: they are read from their files each time."""
     head: str = "linear"
     """linear or upernet."""
-    rates: tuple[float, ...] = (1e-3,)
+    learning_rates: tuple[float, ...] = (1e-3,)
     """Learning rates; all are tried for every network, and the best on a held-out tenth counts."""
     layer_decay: float = 0.75
     """Factor on the rate for each layer between a weight and the output."""
@@ -216,6 +216,8 @@ class PlanSource:
         parsed["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in parsed["sizes"].items()}
         if "asked" in (probes := parsed.get("probes", {})):  # the name in plans of earlier versions
             parsed["probes"] = {**{k: v for k, v in probes.items() if k != "asked"}, "queries": probes["asked"]}
+        if "rates" in (pixels := parsed.get("pixels", {})):
+            parsed["pixels"] = {**{k: v for k, v in pixels.items() if k != "rates"}, "learning_rates": pixels["rates"]}
         parsed["grids"] = tuple(_made(Grid, value, "grids") for value in parsed["grids"])
         return _made(StudyPlan, parsed, "")
 

@@ -102,7 +102,7 @@ def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None
     tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
     if tuned is None:
         return None
-    rates = [_costs(folder / _TRANSFER / f"rate-{lr:g}") for lr in plan.pixels.rates]
+    transfers = [_costs(folder / _TRANSFER / f"rate-{lr:g}") for lr in plan.pixels.learning_rates]
     row = {
         "name": point.name,
         **asdict(point),
@@ -116,10 +116,10 @@ def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None
         "knn": neighbours,
         "linear": linear,
         "miou": tuned.score,
-        "rate": tuned.rate,
+        "rate": tuned.learning_rate,
         "tried": [list(entry) for entry in tuned.tried],
-        "transfer_flops": sum(cost["flops_spent"] for cost in rates),
-        "transfer_cpu_seconds": sum(cost["cpu_seconds"] for cost in rates),
+        "transfer_flops": sum(each["flops_spent"] for each in transfers),
+        "transfer_cpu_seconds": sum(each["cpu_seconds"] for each in transfers),
     }
     np.savez_compressed(folder / COUNTS, counts=task.counts)
     write_json_atomic(folder / ROW, row)
@@ -147,7 +147,7 @@ class PixelTask(SegmentationTask):
         if settings.head not in ("linear", "upernet"):
             raise BadInput(f"the plan has the head {settings.head!r}; it is linear or upernet")
         config = FineTuneConfig(
-            rates=settings.rates,
+            learning_rates=settings.learning_rates,
             layer_decay=settings.layer_decay,
             steps=settings.steps,
             batch_size=settings.batch_size,
@@ -250,7 +250,7 @@ def _transfer_flops(plan: StudyPlan, size: str) -> int:
     train, test, batch = pixels(config, "train"), pixels(config, "test"), config.batch_size
     step, forward = _counted(_architecture(plan, size), batch, config.size, len(train.classes), config.head)
     validation = forward * len(train) // 10 // batch
-    return len(config.rates) * (config.steps * step + validation) + forward * len(test) // batch
+    return len(config.learning_rates) * (config.steps * step + validation) + forward * len(test) // batch
 
 
 def _forward_flops(plan: StudyPlan, size: str) -> int:

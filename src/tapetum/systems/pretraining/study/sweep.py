@@ -139,7 +139,8 @@ def _check(out: Path, source: PlanSource) -> None:
     """Refuse a folder of something else."""
     if (out / STUDY).is_file():
         before = read_plan_source(out)
-        if replace(before, contents=source.contents) != source:
+        same = replace(before, contents=source.contents, plan=source.plan) == source
+        if not same or (before.plan != source.plan and before.read() != source.read()):
             raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
         if before.contents not in ("", source.contents):
             raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")

@@ -6,7 +6,8 @@
                                        OUT/footage.json          the settings that all were made with
 
 Each video is prepared on its own and its json is written last and whole, so preparation may be killed at any moment, goes on
-where it was, and may be done by many machines (`prepare_on_ray`). Frames are squashed to squares, as TAPIR sees all its videos.
+where it was, and may be done by many machines (`prepare_all` on Ray). Frames are squashed to squares, as TAPIR sees all its
+videos.
 
 A clip is a stretch of one shot (`shots`). Left out, and counted, are shots too short for a clip, clips in which
 nothing moves, and dark or blank ones.
@@ -29,7 +30,7 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
@@ -97,7 +98,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
 
     try:
         reader = open_video(str(video))
-        step = max(1, round(reader.rate / config.fastest))
+        step = max(1, round(reader.frame_rate / config.fastest))
     except BadInput as error:
         record["trouble"] = str(error)
     else:
@@ -154,37 +155,26 @@ class FootageDataset:
 
 
 def prepare_all(
-    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+    source: Path,
+    out: Path,
+    config: FootageConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
-    videos = find_videos(source)
-    claim(out, config)
-    keys = []
-    for number, video in enumerate(videos):
-        name = relative_name(video, source)
-        if progress:
-            progress(number, len(videos), name)
-        keys.append(prepare(video, name, out, config)["key"])
-    return collected(keys, source, out, config)
+    """Make clips of all videos of a folder, here or on Ray, where all machines must see `source` and `out`.
 
-
-def prepare_on_ray(
-    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
-) -> FootageDataset:
-    """Run `prepare_all` with many videos at a time, on Ray; all machines must see `source` and `out`."""
-    source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    `progress` as in `run_jobs`. Raises BadInput if there is not a single clip.
+    """
+    if engine == "ray":
+        source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
 
     def work(video: Path, _: None) -> str:
         return prepare(video, relative_name(video, source), out, config)["key"]
 
-    keys = [""] * len(videos)
-    for done, (number, key) in enumerate(run_jobs(work, videos, engine="ray")):
-        keys[number] = key
-        if progress:
-            progress(done + 1, len(videos), relative_name(videos[number], source))
-    return collected(keys, source, out, config)
+    keys = dict(run_jobs(work, videos, engine=engine, progress=progress))
+    return collected([keys[number] for number in range(len(videos))], source, out, config)
 
 
 def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:

@@ -21,6 +21,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe, read_json
+from tapetum.hub.renamed import current_config
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
@@ -138,6 +139,8 @@ def claim(folder: Path, settings: dict) -> None:
     file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
         stored = read_json(file)
+        if "scene" in stored:
+            stored["scene"] = current_config(stored["scene"])
         if stored != label:
             raise BadInput(f"{folder} keeps clips of other settings ({stored}): choose another cache folder")
         return
@@ -210,10 +213,12 @@ class EpisodeClips:
             episode = load_episode(self.files[k % len(self.files)])
             start = int(rng.integers(max(1, episode.frames - self.frames + 1)))
             return episode, range(start, min(start + self.frames, episode.frames))
-        rate = float(rng.choice(RATES))
-        start = int(rng.integers(round(LATEST_S * rate) + 1))
+        frame_rate = float(rng.choice(RATES))
+        start = int(rng.integers(round(LATEST_S * frame_rate) + 1))
         end = start + self.frames
-        return make_episode(key, seconds=end / rate, size=(self.size, self.size), rate=rate), range(start, end)
+        return make_episode(key, seconds=end / frame_rate, size=(self.size, self.size), frame_rate=frame_rate), range(
+            start, end
+        )
 
 
 @lru_cache

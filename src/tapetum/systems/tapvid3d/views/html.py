@@ -43,27 +43,27 @@ def write_html(
     tracks: Tracks3D,
     path: str | os.PathLike[str],
     video: Iterable[np.ndarray] | None = None,
-    rate: float = 15.0,
+    frame_rate: float = 15.0,
     *,
     most_points: int | None = POINTS,
     most_frames: int | None = FRAMES,
 ) -> Path:
-    """Write a page that plays the tracks in space, `rate` frames per second.
+    """Write a page that plays the tracks in space, `frame_rate` frames per second.
 
     Args:
         tracks: n tracks of t frames.
         path: of the page, which appears whole or not at all.
         video: the t frames, uint8 (h, w, 3), for small images in the page.
-        rate: frames per second.
+        frame_rate: frames per second.
         most_points: tracks shown, chosen at random but always the same; all where None.
         most_frames: frames shown, the first ones; all where None.
 
     Raises:
         BadInput: no tracks or no frames, a video of fewer frames or of no images, a place that cannot be written.
     """
-    check_rate(rate)
+    check_rate(frame_rate)
     path = Path(path)
-    data = json.dumps(_data(choose(tracks, most_points, most_frames), video, rate), separators=(",", ":"))
+    data = json.dumps(_data(choose(tracks, most_points, most_frames), video, frame_rate), separators=(",", ":"))
     here = files("tapetum.systems.tapvid3d.views")
     page = here.joinpath("page.html").read_text("utf-8")
     for mark, text in (("/*script*/", here.joinpath("orbit.js").read_text("utf-8")), ("/*data*/", data)):
@@ -73,13 +73,13 @@ def write_html(
     return path
 
 
-def _data(scene: TrackScene, video: Iterable[np.ndarray] | None, rate: float) -> dict[str, Any]:
+def _data(scene: TrackScene, video: Iterable[np.ndarray] | None, frame_rate: float) -> dict[str, Any]:
     size, every, small = _images(scene, video)
     offset, step, places = _quantised(scene.world)
     return {
         "points": len(scene.rows),
         "frames": scene.frames,
-        "rate": rate,
+        "rate": frame_rate,
         "unit": scene.unit,
         "world": scene.tracks.extrinsics_w2c is not None,
         "ids": scene.rows.tolist(),

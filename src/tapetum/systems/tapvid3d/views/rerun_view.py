@@ -35,7 +35,7 @@ def write_rerun(
     tracks: Tracks3D,
     path: str | os.PathLike[str],
     video: Iterable[np.ndarray] | None = None,
-    rate: float = 15.0,
+    frame_rate: float = 15.0,
     *,
     most_points: int | None = None,
     most_frames: int | None = None,
@@ -46,7 +46,7 @@ def write_rerun(
         tracks: n tracks of t frames.
         path: of the recording, which appears whole or not at all.
         video: the t frames, uint8 (h, w, 3), stored as JPEG.
-        rate: frames per second.
+        frame_rate: frames per second.
         most_points: tracks shown, chosen at random but always the same; all where None.
         most_frames: frames shown, the first ones; all where None.
 
@@ -54,19 +54,19 @@ def write_rerun(
         BadInput: no tracks or no frames, a video of fewer frames or of no images, a place that cannot be written.
         MissingExtra: rerun is not installed.
     """
-    check_rate(rate)
+    check_rate(frame_rate)
     scene, path = choose(tracks, most_points, most_frames), Path(path)
     rr = _rerun()
     with rr.RecordingStream("tapetum", recording_id=str(uuid4())) as recording:
         stream = recording.binary_stream()
-        _log(rr, recording, scene, video, rate)
+        _log(rr, recording, scene, video, frame_rate)
         data = stream.read()
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
     return path
 
 
-def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray] | None, rate: float) -> None:
+def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray] | None, frame_rate: float) -> None:
     shown = images(scene, video if video is not None else ())
     image = next(shown) if video is not None else None
     h, w = size = scene.size(image)
@@ -93,7 +93,7 @@ def _log(rr: Any, recording: Any, scene: TrackScene, video: Iterable[np.ndarray]
         recording.log("world/way", rr.LineStrips3D([way], colors=[200, 200, 200], radii=0.001 * extent), static=True)
     for frame in range(scene.frames):
         recording.set_time("frame", sequence=frame)
-        recording.set_time("time", duration=frame / rate)
+        recording.set_time("time", duration=frame / frame_rate)
         recording.log("world/camera", _pose(rr, scene.camera_to_world[frame]))
         is_visible = visible[:, frame]
         points = rr.Points3D(

@@ -97,10 +97,10 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
     return TrackScene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
 
 
-def check_rate(rate: float) -> None:
+def check_rate(frame_rate: float) -> None:
     """Raise `BadInput` for frames per second that no clock can go by."""
-    if not (np.isfinite(rate) and rate > 0):
-        raise BadInput(f"{rate} frames per second cannot be played; give a rate above 0")
+    if not (np.isfinite(frame_rate) and frame_rate > 0):
+        raise BadInput(f"{frame_rate} frames per second cannot be played; give a rate above 0")
 
 
 def images(scene: TrackScene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:

@@ -1,0 +1,135 @@
+"""Work of which the middle is done on parts of several items together, such as the pass of images through a network.
+
+    item -- read --> parts -- compute, up to `size` parts of any items together --> outputs -- finish --> result of the item
+
+`tapetum.core.jobs.run_jobs` takes it in place of a function: in this process it fills batches across items; on Ray, and over
+processes, every item is a task of its own, and its parts alone make the batches. Parts are read one after the other and
+forgotten once they are computed, so that an item may be longer than memory.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchedWork:
+    """Work on items by batches of their parts.
+
+    >>> double = BatchedWork(
+    ...     read=lambda item, tool: item,
+    ...     compute=lambda parts, tool: [tool * part for part in parts],
+    ...     finish=lambda item, outputs, tool: sum(outputs),
+    ...     size=2,
+    ... )
+    >>> list(double.run([[1, 2, 3], [], [4]], 2)), double([5, 6], 2)
+    ([(1, 0), (0, 12), (2, 8)], 22)
+    """
+
+    read: Callable[[Any, Any], Iterable[Any]]
+    """Makes the parts of (item, tool): none, one or more."""
+    compute: Callable[[list[Any], Any], Sequence[Any]]
+    """Computes of (parts, tool) an output for each part."""
+    finish: Callable[[Any, list[Any], Any], Any]
+    """Makes of (item, outputs of its parts, tool) the result of the item."""
+    size: int
+    """The most parts that are computed together."""
+    key: Callable[[Any], Hashable] = lambda part: None
+    """Which parts can be computed together: those of an equal key."""
+
+    def __call__(self, item: Any, tool: Any) -> Any:
+        """Compute the result of one item."""
+        [(_, result)] = self.run([item], tool)
+        return result
+
+    def run(
+        self, items: Sequence[Any], tool: Any, failure: Callable[[Any, Exception], Any] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield number and result of each item, as soon as all its parts are computed; `failure` as in `run_jobs`.
+
+        Where a batch fails, its items are done again one by one, so that one of them does not cost the others their results.
+        """
+        opened: list[_Item] = []
+        batch: list[tuple[_Item, Any]] = []
+        for item, part in self._parts(items, opened, tool, failure is not None):
+            if part is _END:
+                batch[:] = [(owner, each) for owner, each in batch if owner.error is None]
+            else:
+                if batch and self.key(part) != self.key(batch[0][1]):
+                    self._compute(batch, tool, failure is not None)
+                if not item.alone:
+                    batch.append((item, part))
+                if len(batch) == self.size:
+                    self._compute(batch, tool, failure is not None)
+            yield from self._finished(opened, batch, tool, failure)
+        self._compute(batch, tool, failure is not None)
+        yield from self._finished(opened, batch, tool, failure)
+
+    def _parts(self, items: Sequence[Any], opened: "list[_Item]", tool: Any, forgive: bool) -> "Iterator[tuple[_Item, Any]]":
+        """The parts of all items, and _END after those of each."""
+        for number, content in enumerate(items):
+            opened.append(item := _Item(number, content))
+            try:
+                for part in self.read(content, tool):
+                    yield item, part
+                    if item.alone:  # its parts are read again
+                        break
+            except Exception as error:
+                if not forgive:
+                    raise
+                item.error = error
+            item.whole = True
+            yield item, _END
+
+    def _compute(self, batch: "list[tuple[_Item, Any]]", tool: Any, forgive: bool) -> None:
+        """Compute what is in the batch, and empty it."""
+        try:
+            outputs = self.compute([part for _, part in batch], tool) if batch else []
+        except Exception:
+            if not forgive:
+                raise
+            for item, _ in batch:
+                item.alone = True
+        else:
+            for (item, _), output in zip(batch, outputs, strict=True):
+                item.outputs.append(output)
+        batch.clear()
+
+    def _finished(
+        self,
+        opened: "list[_Item]",
+        batch: "list[tuple[_Item, Any]]",
+        tool: Any,
+        failure: Callable[[Any, Exception], Any] | None,
+    ) -> Iterator[tuple[int, Any]]:
+        """The results of the items of which nothing is in the batch any more."""
+        for item in [each for each in opened if each.whole and all(owner is not each for owner, _ in batch)]:
+            opened.remove(item)
+            try:
+                if item.error is not None:
+                    raise item.error
+                result = self(item.content, tool) if item.alone else self.finish(item.content, item.outputs, tool)
+            except Exception as error:
+                if failure is None:
+                    raise
+                result = failure(item.content, error)
+            yield item.number, result
+
+
+_END = object()
+"""Stands after the last part of an item."""
+
+
+@dataclass(eq=False)
+class _Item:
+    """An item that is being worked on."""
+
+    number: int
+    content: Any
+    outputs: list[Any] = field(default_factory=list)
+    whole: bool = False
+    """All its parts are read."""
+    alone: bool = False
+    """A batch with a part of it failed."""
+    error: Exception | None = None
+    """What reading it raised."""
