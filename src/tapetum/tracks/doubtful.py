@@ -2,8 +2,8 @@
 
     low confidence                  the point counts as visible, and the tracker is hardly sure
     jump                            it moves much farther from one frame to the next than it and the others do
-    forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was; the place
-                                    is the last frame on which the two paths are apart (Kalal et al. 2010)
+    forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was; the
+                                    place is the last frame on which the two paths are apart (Kalal et al. 2010)
 
 Frames that somebody clicked are left out.
 """
@@ -85,7 +85,7 @@ def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
 
 
 def last_visible(tracks: Tracks, point: int, direction: int, width: int, height: int) -> int | None:
-    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all of them, where it is visible in the image.
+    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image.
 
     >>> tracks = Tracks(xy=[[[1, 1], [1, 1], [9, 1], [1, 1]]], visible=[[1, 1, 1, 0]], confidence=np.ones((1, 4)),
     ...                 queries=[[0, 1, 1]])

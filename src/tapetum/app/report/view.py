@@ -59,6 +59,7 @@ def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
 
     if not tracks.points or not tracks.frames:
         raise BadInput(f"there is nothing to show: the tracks have {tracks.points} points in {tracks.frames} frames")
+    title = f"{tracks.points} points in {tracks.frames} frames"
     video = open_video(source)
     try:
         if not isinstance(source, Video):
@@ -69,17 +70,11 @@ def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
         limits = _LIMITS
         while True:
             film = film_data(part, tracks, places, limits)
-            shown = len(film["frames"])
-            view = TrackView(
-                report_html(
-                    Report(title=f"{tracks.points} points in {tracks.frames} frames", lines=_lines(film, tracks), film=film)
-                )
-            )
+            view = TrackView(report_html(Report(title=title, lines=_lines(film, tracks), film=film)))
             if len(view._repr_html_().encode()) <= MOST_BYTES:
                 return view
-            limits = replace(
-                limits, image_bytes=limits.image_bytes * 3 // 4, track_bytes=limits.track_bytes * 3 // 4, frames=shown
-            )
+            image_bytes, track_bytes = limits.image_bytes * 3 // 4, limits.track_bytes * 3 // 4
+            limits = replace(limits, image_bytes=image_bytes, track_bytes=track_bytes)
     finally:
         if video is not source:
             video.close()
