@@ -96,7 +96,8 @@ class Discovered(Result):
     def as_text(self) -> str:
         """Count the objects, and say where they are."""
         count = f"{sum(self.objects)} objects in {len(self.images)} images"
-        return f"{count}\npage      {self.page}\nmasks     {self.instances}\nhow good  {self.measured}"
+        report = "" if self.report is None else f"\nreport    {self.report}"
+        return f"{count}\npage      {self.page}{report}\nmasks     {self.instances}\nhow good  {self.measured}"
 
     def failure(self) -> str | None:
         """Count the images that could not be read."""

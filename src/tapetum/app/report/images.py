@@ -46,9 +46,9 @@ def write_classes_report(
         columns = "label", "share", "second", "its share"
         order = "What fits none of the labels first, then by the share."
         rows = [_label_row(each, images) for each in classified.images]
-    rows += [_failed_row(name, _FAILED, len(columns)) for name in classified.failed]
+    rows += [_failed_row(name, _FAILED) for name in classified.failed]
     named = [Column("image"), *(Column(name, 3 if k % 2 else None) for k, name in enumerate(columns))]
-    report = Report(title="What is in images", lines=[_counted(rows, "images")], columns=named, rows=rows, order=order)
+    report = Report(title="What is in images", lines=[_counted(rows)], columns=named, rows=rows, order=order)
     return write_report(path, report, partial(listener.progress, "report: images"))
 
 
@@ -90,8 +90,8 @@ def write_replies_report(
         columns = Column("image"), Column("answer"), Column("probability", 3), Column("remark")
         order = "The least probable answers first."
         rows = [_words_row(each, sources, frames) for each in replies.images]
-    rows += [_failed_row(each["path"], each["trouble"], len(columns) - 1) for each in replies.failed]
-    lines = [f"The model was told: {replies.images[0].prompt}", _counted(rows, "replies")]
+    rows += [_failed_row(each["path"], each["trouble"]) for each in replies.failed]
+    lines = [f"The model was told: {replies.images[0].prompt}", _counted(rows)]
     report = Report(title=title, lines=lines, columns=columns, rows=rows, order=order)
     return write_report(path, report, partial(listener.progress, "report: images"))
 
@@ -177,7 +177,7 @@ def objects_report(
         best = max(scores, default=None)
         cells = (Path(path).name, len(scores), best, min(scores, default=None))
         rows.append(Row(cells=cells, doubt=2.0 if best is None else 1 - best, image=drawn))
-    rows += [_failed_row(name, _FAILED, 3) for name in failed]
+    rows += [_failed_row(name, _FAILED) for name in failed]
     columns = Column("image"), Column("objects", 0), Column("best score", 3), Column("least score", 3)
     order = "Left the image, right what was discovered. The lowest best score first."
     return Report(title="Objects discovered without labels", lines=lines, columns=columns, rows=rows, order=order)
@@ -203,10 +203,10 @@ def _side_by_side(images: Sequence[Frame | None]) -> Frame | None:
     return np.concatenate([np.asarray(Image.fromarray(i).resize(s)) for i, s in zip(there, sizes, strict=True)], axis=1)
 
 
-def _failed_row(path: str, trouble: str, columns: int) -> Row:
-    return Row(cells=(path, trouble, *(None,) * (columns - 1)), doubt=np.inf, trouble=True)
+def _failed_row(path: str, trouble: str) -> Row:
+    return Row(cells=(path,), doubt=np.inf, trouble=trouble)
 
 
-def _counted(rows: Sequence[Row], what: str) -> str:
-    failed = sum(row.trouble for row in rows)
-    return f"{len(rows) - failed} {what}{f', and {failed} images that could not be read' if failed else ''}."
+def _counted(rows: Sequence[Row]) -> str:
+    failed = sum(row.trouble is not None for row in rows)
+    return f"Rows: {len(rows)}; could not be read: {failed}." if failed else f"Rows: {len(rows)}."

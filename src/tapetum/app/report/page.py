@@ -42,13 +42,13 @@ class Row:
     """A row of the table: an image, a video or a point."""
 
     cells: Sequence[str | float | None]
-    """A value for each column."""
+    """A value for each column; of what failed the first alone."""
     doubt: float
     """The rows with the largest come first."""
     image: Callable[[], "UInt8[np.ndarray, 'h w 3'] | None"] | None = None
     """Draws what stands beside the cells; None where there is nothing to show any more."""
-    trouble: bool = False
-    """It failed."""
+    trouble: str | None = None
+    """Why it failed, in place of the other cells."""
     goes_to: tuple[int, int] | None = None
     """Point and frame of the film that the row leads to."""
 
@@ -115,17 +115,19 @@ def _table(report: Report, progress: Callable[[int, int], None]) -> dict[str, An
         room -= len(jpeg)
         images.append(base64.b64encode(jpeg).decode() if jpeg and room >= 0 else None)
         progress(done, len(rows))
+    used = [k for k in range(len(report.columns)) if any(k < len(row.cells) and row.cells[k] is not None for row in rows)]
+    columns = [report.columns[k] for k in used]
     return {
-        "columns": [{"name": column.name, "digits": column.digits} for column in report.columns],
-        "rows": [_row(row) for row in rows],
+        "columns": [{"name": column.name, "digits": column.digits} for column in columns],
+        "rows": [_row(row, used) for row in rows],
         "images": images if any(images) else None,
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    made: dict[str, Any] = {"cells": [_cell(value) for value in row.cells]}
-    if row.trouble:
-        made["trouble"] = True
+def _row(row: Row, columns: Sequence[int]) -> dict[str, Any]:
+    made: dict[str, Any] = {"cells": [_cell(row.cells[k]) if k < len(row.cells) else None for k in columns]}
+    if row.trouble is not None:
+        made["trouble"] = writable(row.trouble)
     return made if row.goes_to is None else {**made, "goes_to": row.goes_to}
 
 

@@ -3,7 +3,7 @@ const PART = 100;
 
 function startTable(table) {
   const body = element("rows"), more = element("more"), search = element("search"), count = element("count");
-  const texts = table.rows.map((row) => row.cells.join(" ").toLowerCase());
+  const texts = table.rows.map((row) => [...row.cells, row.trouble].join(" ").toLowerCase());
   let order = table.rows.map((_, k) => k), sorted = null, down = true, filled = 0;
 
   function compare(a, b, column) {
@@ -47,11 +47,12 @@ function startTable(table) {
         cell.append(image);
       }
     }
-    row.cells.forEach((value, column) => {
+    row.cells.slice(0, row.trouble ? 1 : undefined).forEach((value, column) => {
       const cell = made.insertCell(), digits = table.columns[column].digits;
       cell.className = digits === null ? "text" : "number";
       cell.textContent = value === null ? "" : typeof value === "number" ? value.toFixed(digits ?? 0) : value;
     });
+    if (row.trouble) Object.assign(made.insertCell(), { colSpan: table.columns.length, textContent: row.trouble });
     if (row.goes_to) {
       made.classList.add("link");
       made.tabIndex = 0;

@@ -139,7 +139,7 @@ def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders
     Raises BadInput where the page cannot be written.
     """
     rows = [_video_row(summary, folder) for summary, folder in zip(summaries, folders, strict=True)]
-    failed = sum(row.trouble for row in rows)
+    failed = sum(row.trouble is not None for row in rows)
     lines = [f"{len(rows) - failed} of {len(rows)} videos were tracked."]
     report = Report(title="Tracks of many videos", lines=lines, columns=VIDEO_COLUMNS, rows=rows)
     return write_report(path, report, partial(listener.progress, "report: videos"))
@@ -147,13 +147,12 @@ def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders
 
 def _video_row(summary: dict[str, Any], folder: Path) -> Row:
     name = summary["video"]
-    empty = (None,) * (len(VIDEO_COLUMNS) - 2)
     if "trouble" in summary:
-        return Row(cells=(name, *empty, summary["trouble"]), doubt=np.inf, trouble=True)
+        return Row(cells=(name,), doubt=np.inf, trouble=summary["trouble"])
     try:
         tracks = Tracks.load(folder / "tracks.npz")
     except TapetumError as error:
-        return Row(cells=(name, *empty, str(error)), doubt=np.inf, trouble=True)
+        return Row(cells=(name,), doubt=np.inf, trouble=str(error))
     places = find_doubtful_places(tracks, (summary["width"], summary["height"]))
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     worst = ", ".join(f"point {p.point} in frame {numbers[p.frame]}: {p.reason}" for p in places[:1])
