@@ -145,9 +145,9 @@ def _body(report: Report) -> Sequence[str]:
         checks = report.film["doubtful"]
         lines += ["<section id='film' class='checks'>" if checks else "<section id='film'>", _STAGE]
         lines += [_CHECKS if checks else "", "</section>"]
-    lines += [f"<section>{chart}</section>" for chart in report.charts]
     if report.columns:
         lines.append(_TABLE.format(order=escaped(report.order)))
+    lines += [f"<section>{chart}</section>" for chart in report.charts]
     return [*lines, "</main>"]
 
 
