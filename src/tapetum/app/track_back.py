@@ -46,5 +46,6 @@ def track_back(
     for (point, direction, end), path in zip(ends, back.xy, strict=True):
         first, last = click_range(tracks, point)
         between = slice(int(last), end + 1) if direction > 0 else slice(end, int(np.ceil(first)) + 1)
-        distances[point, between] = np.linalg.norm(path - tracks.xy[point], axis=1)[between]
+        apart = np.linalg.norm(path - tracks.xy[point], axis=1)[between]
+        distances[point, between] = np.fmax(distances[point, between], apart)  # a click is the end of both ways
     return distances
