@@ -54,7 +54,7 @@ def test_the_plot_marks_the_frame_and_draws_the_curve(file: Path, tmp_path: Path
 
 
 def test_one_frame_and_one_point_can_be_plotted(tmp_path: Path, run: Run) -> None:
-    one = Tracks(xy=np.ones((1, 1, 2)), visible=np.ones((1, 1)), confidence=np.ones((1, 1)), queries=[[0, 1, 1]])
+    one = Tracks(xy=np.ones((1, 1, 2)), visible=np.ones((1, 1), bool), confidence=np.ones((1, 1)), queries=[[0, 1, 1]])
     file = one.save(tmp_path / "one.npz")
     code, out, _ = run("show", file, "--plot", "--out", tmp_path / "p.png")
     assert (code, "no frame is doubtful" in out) == (0, True)
@@ -63,7 +63,9 @@ def test_one_frame_and_one_point_can_be_plotted(tmp_path: Path, run: Run) -> Non
 def test_what_is_no_png_or_has_no_points_is_refused(file: Path, tmp_path: Path, run: Run) -> None:
     code, _, err = run("show", file, "--plot", "--out", tmp_path / "p.mp4")
     assert (code, "ends in .png" in err) == (2, True)
-    empty = Tracks(xy=np.zeros((0, 3, 2)), visible=np.zeros((0, 3)), confidence=np.zeros((0, 3)), queries=np.zeros((0, 3)))
+    empty = Tracks(
+        xy=np.zeros((0, 3, 2)), visible=np.zeros((0, 3), bool), confidence=np.zeros((0, 3)), queries=np.zeros((0, 3))
+    )
     code, _, err = run("show", empty.save(tmp_path / "none.npz"), "--plot", "--out", tmp_path / "p.png")
     assert (code, "nothing to plot" in err) == (2, True)
     assert not (tmp_path / "p.png").exists()
