@@ -10,7 +10,8 @@ import tyro
 
 from tapetum.app.options import options
 from tapetum.app.recipes import RecipeOptions, recipe_command
-from tapetum.app.verb import Listener, Result
+from tapetum.app.report import check_report
+from tapetum.app.verb import File, Listener, Result
 from tapetum.core.jobs import Engine
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
@@ -72,6 +73,9 @@ class BootstrapOptions(RecipeOptions):
     stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
     engine: Engine = "local"
     """What prepares the videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """When the run has ended, write a page that needs no network: its curves, and clips that were left out, tracked before and
+    after, those with the largest error first."""
     recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers=_MARKERS)]
 
 
@@ -81,11 +85,15 @@ class Bootstrapped(Result):
 
     outcome: "Outcome"
     out: Path
+    report: Path | None = None
+    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         outcome = self.outcome
+        pages = {} if self.report is None else {"report": str(self.report)}
         return {
+            **pages,
             "tracker": str(self.out),
             "step": outcome.step,
             "better": outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better",
@@ -113,6 +121,7 @@ class Bootstrapped(Result):
             f"back within 4 px {outcome.cycle_before['back_within_4px']:.2f} before, "
             f"{outcome.cycle_after['back_within_4px']:.2f} after",
             f"tracker  {self.out}    tapetum track clip.mp4 --model {self.out}",
+            *([] if self.report is None else [f"report   {self.report}"]),
         ]
         return "\n".join(rows)
 
@@ -124,7 +133,7 @@ def _compared(before: float, after: float) -> str:
 
 
 def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
-    recipe = without(given.recipe, given.without)
+    recipe, report = without(given.recipe, given.without), check_report(given.report)
     outcome = bootstrap(
         given.folder,
         recipe,
@@ -133,7 +142,17 @@ def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootst
         say=listener.note,
         progress=partial(listener.progress, "cutting clips"),
     )
-    return outcome and Bootstrapped(outcome, launch.out)
+    if outcome is None:
+        return None
+    done = Bootstrapped(outcome, launch.out, report)
+    if report is not None:
+        from tapetum.app.report.bootstrap import write_bootstrap_report
+        from tapetum.train.process_group import pick_device
+
+        lines, models = done.as_text().split("\n")[:2], (recipe.model, outcome.file)
+        progress = listener.counting("report: clips")
+        write_bootstrap_report(report, given.folder, lines, launch.out, models, pick_device(launch.device, 0), progress)
+    return done
 
 
 COMMAND = recipe_command("bootstrap", BootstrapOptions, _work, product="tracker")

@@ -1,7 +1,7 @@
 """`tapetum.classify`: what is in images, by name."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
-from tapetum.app.verb import Listener, Result, one_text, verb
+from tapetum.app.report import check_report
+from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import run_jobs
@@ -55,6 +56,8 @@ class ClassifyOptions:
     none_below: Annotated[Literal["auto"] | float, tyro.conf.arg(metavar="auto|NUMBER")] = "auto"
     """With --labels, when it is none of these: auto, where more than 3 % of other names of things fit the image as well; or
     where the probability of the best label (its share, for models with a softmax) is below a number."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page that needs no network: a row an image, the least sure first."""
 
     def check(self) -> None:
         """Raise BadInput for what cannot be, before anything is done."""
@@ -88,6 +91,8 @@ class Classified(Result):
     """Those that could be read, in their order."""
     failed: tuple[str, ...]
     """Paths of those that could not."""
+    report: Path | None = None
+    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
@@ -97,7 +102,8 @@ class Classified(Result):
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
 
         images = [{"path": image.path, "classes": rows(image)} for image in self.images]
-        return {"images": images, "failed": list(self.failed)}
+        content: dict[str, Any] = {"images": images, "failed": list(self.failed)}
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """List the classes of each image with their probabilities."""
@@ -105,6 +111,7 @@ class Classified(Result):
         for image in self.images:
             lines.append(image.path)
             lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.probabilities, strict=True)]
+        lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
 
     def failure(self) -> str | None:
@@ -120,13 +127,25 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
-    from tapetum.video.read import read_image
-
     files = image_sources(options.images)
     options.check()
+    report = check_report(options.report)
     if options.labels:
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
-        return fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener)
+        made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener)
+    else:
+        made = _classify(options, files, listener)
+    if report is None:
+        return made
+    from tapetum.app.report.images import write_classes_report
+
+    return replace(made, report=write_classes_report(report, made, files, listener))
+
+
+def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listener: Listener) -> Classified:
+    """The classes of a network's own."""
+    from tapetum.video.read import read_image
+
     encoder = _classifier(options.model or DEFAULT)
     failed: list[str] = []
 

@@ -51,10 +51,14 @@ class LabelsFitted(Result):
     """Those that could be read, in their order."""
     failed: tuple[str, ...]
     """Paths of those that could not."""
+    report: Path | None = None
+    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it for other programs."""
-        return {"model": self.model, "images": [_row(image) for image in self.images], "failed": list(self.failed)}
+        rows = [_row(image) for image in self.images]
+        content: dict[str, Any] = {"model": self.model, "images": rows, "failed": list(self.failed)}
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """List the labels of each image with their shares."""
@@ -65,6 +69,7 @@ class LabelsFitted(Result):
                 reason = "" if image.others is None else f": {image.others:.0%} of other names fit as well"
                 lines.append(f"  none of these{reason}")
             lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.shares, strict=True)]
+        lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
 
     def failure(self) -> str | None:

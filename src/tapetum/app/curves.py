@@ -41,14 +41,20 @@ def write_curves(log: Path, path: Path) -> Path:
     if not curves:
         raise BadInput(f"{log} has no steps yet; train first")
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_drawing(curves)))
+        write_text(temporary, curves_svg(curves))
     return path
+
+
+def curves_svg(curves: dict[str, list[tuple[float, float]]]) -> str:
+    """Draw curves of (step, value) by name as one SVG; of long ones pale what was measured, dark its running mean."""
+    return "\n".join(_drawing(curves))
 
 
 def _drawing(curves: dict[str, list[tuple[float, float]]]) -> Iterator[str]:
     rows = -(-len(curves) // 2)
     yield (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{2 * _WIDTH}' height='{rows * _HEIGHT}' "
+        f"viewBox='0 0 {2 * _WIDTH} {rows * _HEIGHT}' "
         "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
     )
     for number, (name, points) in enumerate(curves.items()):

@@ -1,18 +1,16 @@
 """`tapetum.discover`: unsupervised object discovery in images."""
 
-import base64
-import html
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
-from tapetum.core.files import write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 PAGE, INSTANCES = "objects.html", "instances.json"
 """What a folder of results has, beside a drawn image for each: a page of all, and COCO's file of masks."""
-_SHOWN = 320
 _STREETS = "on 51 street scenes of CamVid, whose cars, pedestrians and bicyclists are known, "
 MEASURED = {
     "colours": _STREETS + "its best masks cover these by 0.23 (k-means of positions alone: 0.29), what it shows by 0.11 "
@@ -54,6 +51,8 @@ class DiscoverOptions:
     """Clusters of an image; more of them split objects, fewer join them."""
     most: Annotated[int, tyro.conf.arg(metavar="N")] = 12
     """Objects of an image at most."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write the page objects.html to another place too."""
     seed: int = 0
     """The same seed finds the same objects."""
 
@@ -79,22 +78,26 @@ class Discovered(Result):
     instances: Path
     measured: str
     """How good what looked is on real images, in words."""
+    report: Path | None = None
+    """Where the page is too."""
 
     def as_json(self) -> dict[str, Any]:
         """Write all of it as JSON values."""
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
-        return {
+        content: dict[str, Any] = {
             "images": images,
             "failed": list(self.failed),
             "page": str(self.page),
             "instances": str(self.instances),
             "measured": self.measured,
         }
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """Count the objects, and say where they are."""
         count = f"{sum(self.objects)} objects in {len(self.images)} images"
-        return f"{count}\npage      {self.page}\nmasks     {self.instances}\nhow good  {self.measured}"
+        report = "" if self.report is None else f"\nreport    {self.report}"
+        return f"{count}\npage      {self.page}{report}\nmasks     {self.instances}\nhow good  {self.measured}"
 
     def failure(self) -> str | None:
         """Count the images that could not be read."""
@@ -110,13 +113,17 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     Raises BadInput: there are no images or none can be read, the model is unknown, or the folder cannot be written.
     """
     options.check()
+    report = check_report(options.report)
     from tapetum.app.classify import image_sources
     from tapetum.app.image_features import image_features_of
-    from tapetum.core.files import whole_folder
+    from tapetum.core.files import whole_file, whole_folder, write_text
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
-        images, failed = _discover_all(options, files, look, folder, listener)
+        images, failed, page = _discover_all(options, files, look, folder, listener)
+    if report is not None:
+        with whole_file(report) as temporary:
+            write_text(temporary, page)
     return Discovered(
         images=tuple(image.file_name for image in images),
         objects=tuple(len(image.instances) for image in images),
@@ -124,22 +131,26 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
         page=out / PAGE,
         instances=out / INSTANCES,
         measured=MEASURED.get(options.model, _NOT_MEASURED),
+        report=report,
     )
 
 
 def _discover_all(
     options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
-) -> "tuple[list[CocoImage], tuple[str, ...]]":
-    """Find the objects of all images and write what there is to see into the folder."""
+) -> "tuple[list[CocoImage], tuple[str, ...], str]":
+    """Find the objects of all images and write what there is to see into the folder; the page is given too."""
     import numpy as np
     from PIL import Image
 
+    from tapetum.app.report.images import objects_report
+    from tapetum.app.report.page import report_html
+    from tapetum.core.files import write_text
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.systems.odin.objects import find_objects
     from tapetum.video.read import read_image
 
     images: list[CocoImage] = []
-    cells: list[str] = []
+    shown: list[tuple[str, list[float], Callable[[], np.ndarray | None]]] = []
     failed: list[str] = []
     for done, (name, source) in enumerate(files, 1):
         try:
@@ -154,17 +165,24 @@ def _discover_all(
         finally:
             listener.progress("discovering", done, len(files))
         number, drawn = len(images) + 1, _drawn(image, masks)
-        Image.fromarray(drawn).save(folder / f"{number:05d}-{Path(name).stem}.jpg", quality=90)
-        cells.append(_cell(image, drawn, Path(name).name, len(masks)))
-        scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
+        file = folder / f"{number:05d}-{Path(name).stem}.jpg"
+        Image.fromarray(drawn).save(file, quality=90)
+        scores = np.asarray(masks.scores).tolist()
+        shown.append((name, scores, partial(_pair, source, name, file)))
+        scored = zip(masks.masks, scores, strict=True)
         instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
         height, width = image.shape[:2]
         images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
     if not images:
         raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
-    write_text(folder / PAGE, "\n".join(_page(cells, options)))
+    lines = [
+        f"By {options.model}, {options.clusters} clusters. Colours tell objects of one image apart and mean nothing else.",
+        f"How good that is: {MEASURED.get(options.model, _NOT_MEASURED)}.",
+    ]
+    page = report_html(objects_report(shown, failed, lines), partial(listener.progress, "page"))
+    write_text(folder / PAGE, page)
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
-    return images, tuple(failed)
+    return images, tuple(failed), page
 
 
 def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
@@ -176,30 +194,14 @@ def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
     return draw_regions(larger, masks=Regions(masks=whole, labels=masks.labels, scores=masks.scores))
 
 
-def _page(cells: Sequence[str], options: DiscoverOptions) -> Iterator[str]:
-    yield "<!doctype html><meta charset='utf-8'><title>objects found without labels</title>"
-    yield (
-        "<style>body{font:13px sans-serif;margin:1em}figure{display:inline-block;margin:0 12px 12px 0;vertical-align:top}"
-        f"img{{max-width:{_SHOWN}px;max-height:{_SHOWN}px;margin-right:2px}}figcaption{{max-width:{2 * _SHOWN}px}}</style>"
-    )
-    yield (
-        f"<p>Left: an image. Right: what was found in it without labels, by {html.escape(options.model)}, "
-        f"{options.clusters} clusters. Colours tell objects of one image apart and mean nothing else.</p>"
-        f"<p>How good that is: {html.escape(MEASURED.get(options.model, _NOT_MEASURED))}.</p>"
-    )
-    yield from cells
+def _pair(source: Any, name: str, file: Path) -> "np.ndarray | None":
+    """An image beside what was discovered in it; None where it is gone."""
+    import numpy as np
 
+    from tapetum.video.draw_regions import enlarged
+    from tapetum.video.read import read_image
 
-def _cell(image: "np.ndarray", drawn: "np.ndarray", name: str, count: int) -> str:
-    words = f"{html.escape(name)}: {count} object{'' if count == 1 else 's'}"
-    return f"<figure>{_image(image)}{_image(drawn)}<figcaption>{words}</figcaption></figure>"
-
-
-def _image(frame: "np.ndarray") -> str:
-    from PIL import Image
-
-    image = Image.fromarray(frame)
-    image.thumbnail((_SHOWN, _SHOWN))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=82)
-    return f"<img src='data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}'>"
+    try:
+        return np.concatenate([enlarged(read_image(source, name))[0], read_image(file, name)], axis=1)
+    except BadInput:
+        return None

@@ -36,6 +36,7 @@ EXTRAS = {
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
     "web": (("starlette", "uvicorn"), "tapetum serve, the page in the browser"),
+    "napari": (("napari",), "tracking and correcting points in napari, as its plugin"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: Mask R-CNN on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),

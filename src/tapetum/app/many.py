@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.report import check_report
 from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
@@ -48,6 +49,9 @@ class TrackManyOptions(TrackSettings):
     those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
     engine: Literal["local", "ray"] = "local"
     """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page that needs no network: of one video the film with its points, which are tracked back to tell where they may
+    be lost; of several a row each; what to look at first on top."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class TrackedMany(Result):
     """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
     no_overlay: bool = False
     """None was asked for."""
+    report: Path | None = None
+    """The page that was asked for."""
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -78,13 +84,15 @@ class TrackedMany(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
-        return {"videos": list(self.videos)}
+        content: dict[str, Any] = {"videos": list(self.videos)}
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """Summarise, with the files."""
         places = sum(summary["points"] * summary["frames"] for summary in self.done)
         lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
-        return "\n".join([*lines, f"results  {self.out}", f"table    {self.out / TABLE}"])
+        lines += [f"results  {self.out}", f"table    {self.out / TABLE}"]
+        return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
 
     def failure(self) -> str | None:
         """List the videos that could not be tracked."""
@@ -112,6 +120,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     (2, [], 4)
     """
     options.check()
+    report = check_report(options.report)
     named = find_sources(options.videos)
     if options.correct:
         raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
@@ -153,7 +162,11 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         remove_unfinished((out / name).glob(".*.tmp"))
     with whole_file(out / TABLE) as temporary:
         write_text(temporary, json.dumps(results, indent=1))
-    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
+    if report is not None:
+        from tapetum.app.report.tracks import write_videos_report
+
+        write_videos_report(report, results, [out / name for name, _ in named], listener)
+    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay, report=report)
     if undrawn := tracked.undrawn:
         few = ", ".join(summary["video"] for summary in undrawn[:3])
         listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")

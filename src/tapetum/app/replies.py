@@ -169,6 +169,8 @@ class ImageReplies(Result):
     """The folder with what was drawn and said, if there is one."""
     regions: bool = False
     """It was about boxes or masks, not about words."""
+    report: Path | None = None
+    """The page that was asked for."""
 
     @property
     def text(self) -> str:
@@ -177,7 +179,8 @@ class ImageReplies(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Write all of it as JSON values."""
-        return {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
+        content: dict[str, Any] = {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """List words, or boxes with corners, score and label, of each image."""
@@ -189,6 +192,7 @@ class ImageReplies(Result):
             content = _region_lines(each) if self.regions else [each.answer.text or "(nothing)"]
             lines += [f"  {line}" if several else line for line in content]
         lines += [f"drawn    {drawn}" for drawn in dict.fromkeys(each.drawn for each in self.images if each.drawn)]
+        lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
 
     def failure(self) -> str | None:
@@ -206,7 +210,7 @@ def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
     from tapetum.video.draw_regions import contact_sheet, draw_words, enlarged
 
     if len(replies) == len(frames):
-        drawn = [_with_regions(enlarged(frame), each) for frame, each in zip(frames, replies, strict=True)]
+        drawn = [draw_reply(frame, each) for frame, each in zip(frames, replies, strict=True)]
     else:
         drawn = [enlarged(frame)[0] for frame in frames]
     sheet = drawn[0] if len(drawn) == 1 else contact_sheet(np.stack(drawn))
@@ -218,10 +222,11 @@ def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
         )
 
 
-def _with_regions(large: tuple["np.ndarray", int], each: ImageReply) -> "np.ndarray":
-    from tapetum.video.draw_regions import draw_regions
+def draw_reply(frame: "np.ndarray", each: ImageReply) -> "np.ndarray":
+    """Draw boxes and masks of a reply on its image; small images are enlarged."""
+    from tapetum.video.draw_regions import draw_regions, enlarged
 
-    frame, times = large
+    frame, times = enlarged(frame)
     boxes = replace(each.boxes, xyxy=each.boxes.xyxy * times)
     masks = replace(each.masks, masks=each.masks.masks.repeat(times, 1).repeat(times, 2))
     return draw_regions(frame, boxes, masks)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
+from tapetum.app.report import check_report
 from tapetum.app.see_jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
 from tapetum.app.verb import Listener
@@ -34,6 +35,7 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     can be read, the model is not there, or the prompt is empty or too long.
     """
     settings.check()
+    report = check_report(settings.report)
     jobs = find_jobs(settings, images, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     answers = None if folder is None else folder / ANSWERS
@@ -64,9 +66,15 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     replies = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
-    return ImageReplies(
-        images=replies, failed=tuple(row for row in rows if "trouble" in row), out=folder, regions=request.kind != "words"
-    )
+    failed = tuple(row for row in rows if "trouble" in row)
+    made = ImageReplies(images=replies, failed=failed, out=folder, regions=request.kind != "words", report=report)
+    if report is not None:
+        from tapetum.app.report.images import write_replies_report
+
+        sources = {job.path: job.source for job in jobs}
+        title = {"words": "Answers", "boxes": "Boxes", "masks": "Masks"}[request.kind] + f" of {settings.model}"
+        write_replies_report(report, made, sources, settings.frames, title, listener)
+    return made
 
 
 def _free(answers: Path, jobs: Sequence[Job]) -> Path:

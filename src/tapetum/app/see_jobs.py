@@ -109,7 +109,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
         return job
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png or .json, or one that is free")
-    kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "engine", "device")}
+    kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "report", "engine", "device")}
     sources = job.source if isinstance(job.source, tuple) else (job.source,)
     images = [Path(each) if isinstance(each, str | Path) else each for each in sources]
     weights = [weights_fingerprint(name) for name in (settings.model, settings.masks) if name]

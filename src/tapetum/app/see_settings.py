@@ -40,6 +40,8 @@ class SeeSettings:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.png|FILE.json|DIR")] = None
     """Draw what was said: a file for one image, a folder for several; a folder also gets NAME.json of each, and what is there
     is not done again. A file .json gets what was said of all, and nothing is drawn."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page that needs no network: a row an image, drawn, the least sure first."""
     engine: Literal["local", "ray"] = "local"
     """What works on several images: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None

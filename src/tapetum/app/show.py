@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.plot_tracks import PlottedTracks, plot_tracks
+from tapetum.app.show_frame import ShownFrame, show_frame
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
@@ -155,6 +157,44 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
     return DrawnTracks(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowCommandOptions(ShowOptions):
+    """Draw saved tracks on the video that they come from; or plot them, or write a frame of a video.
+
+    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded. TRACKS --plot needs no video, VIDEO --frame no tracks.
+    """
+
+    plot: bool = False
+    """Plot path, speed and confidence of each point as a PNG, and list the frames to check: where confidence is low or a point
+    jumps."""
+    frame: int | None = None
+    """Of a video in place of tracks, write this frame as an image, to click on or to read pixels from."""
+    ruler: bool = False
+    """With --frame, put numbers of pixels along two edges of the image."""
+
+
+@verb(ShowCommandOptions)
+def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | PlottedTracks | ShownFrame:
+    """Do what `tapetum show tracks` does with these options."""
+    out = None if options.out is None else Path(options.out)
+    if options.frame is None and options.ruler:
+        raise BadInput("--ruler belongs to --frame; add that, or leave it out")
+    if options.frame is not None:
+        if options.plot or options.video is not None:
+            raise BadInput("--frame shows a video and no tracks: tapetum show VIDEO --frame 43 --out frame.png")
+        return show_frame(options.tracks, options.frame, out, options.ruler, listener)
+    if not options.plot:
+        return show.run(options, listener)
+    size = None
+    if options.video is not None:
+        from tapetum.video import open_video
+
+        with open_video(options.video) as video:
+            size = video.width, video.height
+    return plot_tracks(Path(options.tracks), out, options.name, size)
 
 
 def _both(options: ShowOptions) -> tuple[Path, Any]:

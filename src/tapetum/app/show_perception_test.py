@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.app.commands import Group
-from tapetum.app.show import show
+from tapetum.app.show import _show
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
@@ -101,10 +101,10 @@ def _find_video(options: ShowPerceptionTestOptions, name: str) -> tuple[Path, Pa
 
 
 COMMANDS = Group(
-    """Draw saved tracks on their video, or write a video of a benchmark as a page.
+    """Draw saved tracks on their video, or plot them; write a frame of a video, or a video of a benchmark as a page.
 
     `tapetum show TRACKS VIDEO` is short for `tapetum show tracks TRACKS VIDEO`.
     """,
-    {"tracks": show, "perception-test": show_perception_test},
+    {"tracks": _show, "perception-test": show_perception_test},
     default="tracks",
 )

@@ -11,15 +11,26 @@ import tyro
 
 from tapetum.app.cut import CutSettings
 from tapetum.app.point_tasks import find_point_task
+from tapetum.app.report import check_report
 from tapetum.app.show import DrawSettings, View, write_overlay
 from tapetum.app.space import SPACE, Lifting, View3D, write_space
-from tapetum.app.track_files import FEATURES, FILES, check_file, finish_features, one_file, open_features, write_file
+from tapetum.app.track_files import (
+    FEATURES,
+    FILES,
+    check_file,
+    finish_features,
+    one_file,
+    open_features,
+    write_file,
+    write_report_page,
+)
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.devices import check_compiler
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
 
 if TYPE_CHECKING:
+    from tapetum.app.report.view import TrackView
     from tapetum.bench.baselines import Tracker
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
@@ -127,6 +138,8 @@ class TrackOptions(TrackSettings):
     out: File | None = None
     """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
     .mp4, .webm or .gif is one file: the tracks, or the overlay."""
+    report: File | None = None
+    """HTML page with the film, the points drawn over it, and what to look at first; each point is tracked back for it."""
 
     @property
     def file(self) -> Path | None:
@@ -163,6 +176,16 @@ class Tracked(Result):
     """Another file to look at the points in space."""
     file: Path | None = None
     """The one file that was asked for, in place of a folder."""
+    report: Path | None = None
+    """The page that was asked for."""
+    source: Any = field(default=None, repr=False)
+    """The video, as it was given."""
+
+    def show(self) -> "TrackView":
+        """Build a view of the tracks over the video, which a notebook shows. Raises BadInput as `Tracks.show`."""
+        from tapetum.app.report.view import view_tracks
+
+        return view_tracks(self.tracks, self.source)
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
@@ -187,7 +210,8 @@ class Tracked(Result):
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
-        return content if self.view is None else {**content, "view": str(self.view)}
+        pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
+        return {**content, **pages}
 
     def as_text(self) -> str:
         """Summarise, with the files."""
@@ -201,6 +225,7 @@ class Tracked(Result):
             unit = "metres" if self.tracks3d.metric else "an unknown unit, the same everywhere"
             lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
             lines += [f"view     {content['view']}"] if "view" in content else []
+        lines += [f"report   {self.report}"] if self.report is not None else []
         return "\n".join(lines)
 
 
@@ -227,6 +252,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
     from tapetum.video import open_video
 
     options.check()
+    report_file = check_report(options.report)
     if file is not None:
         check_file(file, options)
     out = None if options.out is None or file is not None else Path(options.out)
@@ -265,6 +291,8 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
                     trouble = error
                 if written is not None and all((written.folder / name).exists() for name in SPACE):
                     written.commit()
+            if report_file is not None:
+                write_report_page(report_file, task.part, tracker, tracks, listener, out)
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -282,6 +310,8 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         overlay=overlay,
         view=None if out is None or view is None else out / view,
         file=file,
+        report=report_file,
+        source=options.video,
     )
 
 

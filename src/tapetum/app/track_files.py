@@ -1,8 +1,8 @@
-"""Further outputs of `tapetum.track`: a single file in place of a folder, or the network's features of the frames."""
+"""Further outputs of `tapetum.track`: a single file in place of a folder, the network's features of the frames, a report."""
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tapetum.app.show import write_overlay
 from tapetum.app.verb import File, Listener
@@ -10,6 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import Results, same_place, second_name
 
 if TYPE_CHECKING:
+    from tapetum.app.cut import Cut
     from tapetum.app.track import TrackOptions
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks
@@ -83,3 +84,20 @@ def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackOpti
         write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
     else:
         tracks.save(file)
+
+
+def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks", listener: Listener, out: Path | None) -> None:
+    """Write the report of the tracks, which are tracked back for it; features of the frames that lie in `out` are used."""
+    from tapetum.app.report.tracks import write_track_report
+    from tapetum.app.track_back import track_back
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+    features = FeatureFile(None if out is None else out / FEATURES, None, 0)
+    backward = track_back(tracker, part, tracks, listener.counting("tracking back"), features)
+    features.close()
+    video = part.video
+    lines = [
+        f"{tracks.points} points through {tracks.frames} frames of {video.width}x{video.height} pixels; "
+        f"{tracks.visible.mean():.0%} of the places are visible.",
+    ]
+    write_track_report(report, video, tracks, listener, lines, backward)

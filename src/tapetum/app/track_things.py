@@ -11,6 +11,7 @@ import tyro
 
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.replies import labels_of
+from tapetum.app.report import check_report
 from tapetum.app.see_settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.core.errors import BadInput
@@ -75,6 +76,8 @@ class Things(Result):
     """Folder of boxes.npz, boxes.csv and overlay.mp4; None where nothing is written."""
     file: Path | None = None
     """The one file that was asked for, in place of a folder: .csv or .npz of boxes, or an overlay."""
+    report: Path | None = None
+    """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
@@ -98,7 +101,7 @@ class Things(Result):
         if self.file is not None:
             suffix = self.file.suffix.lower()
             content["overlay" if suffix in VIDEOS else "table" if suffix == ".csv" else "boxes"] = str(self.file)
-        return content
+        return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
         """List the things, and the files."""
@@ -108,7 +111,7 @@ class Things(Result):
             for row in content["things"]
         ] or ["(nothing)"]
         lines += filter(None, (describe_model(self.model), next_step(self.model)))
-        return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table") if k in content)])
+        return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table", "report") if k in content)])
 
 
 @verb(ThingsOptions)
@@ -127,6 +130,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
     if options.look_every is not None and options.look_every < 1:
         raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
+    report = check_report(options.report)
     prompt = prompts.detect(options.things)
     began = time.perf_counter()
     with ExitStack() as cleanup:
@@ -156,7 +160,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             written.commit()
             _draw(written.folder / OVERLAY, video, boxes, listener)
             written.commit()
-        return Things(
+        things = Things(
             video=str(options.video) if isinstance(options.video, str | Path) else video.name,
             width=video.width,
             height=video.height,
@@ -169,7 +173,13 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             seconds=time.perf_counter() - began,
             out=out,
             file=file,
+            report=report,
         )
+        if report is not None:
+            from tapetum.app.report.images import write_things_report
+
+            write_things_report(report, things, video, listener)
+        return things
 
 
 def _one_file(options: ThingsOptions) -> Path | None:

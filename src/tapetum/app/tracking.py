@@ -56,6 +56,8 @@ def _track(options: TrackCommandOptions, listener: Listener) -> Tracked | Tracke
 def _track_live(options: TrackCommandOptions, listener: Listener) -> TrackedLive | None:
     if len(options.videos) != 1:
         raise BadInput(f"{len(options.videos)} videos were given; --online takes one")
+    if options.report is not None:
+        raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")
     source = options.videos[0]
     if options.json and options.preview == "-":
         raise BadInput("--json and --preview - would both write to stdout; give --preview a file or a window")

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,16 @@ class Tracks:
         except ImportError as error:
             raise MissingExtra("pandas", "tables", "a data frame of tracks") from error
         return pandas.DataFrame(columns_of(self))
+
+    def show(self, video: Any) -> Any:
+        """Build a view of the tracks over their video that plays, of at most 2 MB, which a notebook shows inline.
+
+        Args:
+            video: path, array (t, h, w, 3) or open `tapetum.video.Video` that they come from.
+
+        The result has `_repr_html_` and `save(path)`. Raises `BadInput` where the video cannot be opened or is another one.
+        """
+        return import_module("tapetum.app.report.view").view_tracks(self, video)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":

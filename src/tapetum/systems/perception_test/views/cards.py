@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tapetum.core.pages import escaped
 from tapetum.systems.perception_test.types import ChoiceQuestion, GroundedQuestion
 from tapetum.systems.perception_test.views.contents import Contents
-from tapetum.systems.perception_test.views.template import escaped
 
 
 def question_cards(contents: Contents) -> Iterator[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.pages import embedded_json, escaped, resource, write_filled
 from tapetum.systems.perception_test.views.cards import grounded_cards, question_cards
 from tapetum.systems.perception_test.views.contents import Contents, drawn_tracks
 from tapetum.systems.perception_test.views.panel import panel
-from tapetum.systems.perception_test.views.template import embedded_json, escaped, resource, write_filled
 from tapetum.systems.perception_test.views.time_line import segment_table, time_line
 
 COLOURS = (
@@ -51,12 +51,12 @@ def write_page(path: Path, contents: Contents, film: str, sound: np.ndarray) -> 
     }
     parts = {
         "title": escaped(f"{contents.name}, Perception Test"),
-        "css": resource("page.css"),
-        "script": resource("page.js"),
+        "css": resource(__package__, "page.css"),
+        "script": resource(__package__, "page.js"),
         "data": embedded_json(data),
         "body": "\n".join(_body(contents, tracks, film, sound)),
     }
-    return write_filled(path, "page.html", parts)
+    return write_filled(path, __package__, "page.html", parts)
 
 
 def _body(contents: Contents, tracks: Sequence[Mapping[str, Any]], film: str, sound: np.ndarray) -> Iterator[str]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.pages import escaped
 from tapetum.systems.perception_test.views.contents import Contents
-from tapetum.systems.perception_test.views.template import escaped
 
 
 def panel(contents: Contents, tracks: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from tapetum.systems.perception_test.views.template import escaped
+from tapetum.core.pages import escaped
 
 FEWEST = 3
 """Axes of a radar at least."""

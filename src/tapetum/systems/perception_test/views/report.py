@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tapetum.core.pages import escaped, write_filled
 from tapetum.systems.perception_test.predictions import has_task
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.systems.perception_test.views.radar import draw_values
-from tapetum.systems.perception_test.views.template import escaped, write_filled
 
 TITLES = {
     "object": "Object tracking", "point": "Point tracking", "action": "Action localisation", "sound": "Sound localisation",
@@ -48,7 +48,9 @@ def write_report(path: Path, parts: Sequence[ReportPart], annotations: Mapping[s
     body = [f"<h1>Perception Test: {escaped(titles)}</h1><p class='soft'>{escaped(name)}, {len(annotations)} videos</p>"]
     for part in parts:
         body += _part(part, annotations)
-    return write_filled(path, "report.html", {"title": escaped(f"Perception Test: {titles}"), "body": "\n".join(body)})
+    return write_filled(
+        path, __package__, "report.html", {"title": escaped(f"Perception Test: {titles}"), "body": "\n".join(body)}
+    )
 
 
 def _part(part: ReportPart, annotations: Mapping[str, AnnotatedVideo]) -> Iterator[str]:

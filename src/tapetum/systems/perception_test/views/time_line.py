@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tapetum.core.pages import escaped
 from tapetum.systems.perception_test.views.contents import Contents
 from tapetum.systems.perception_test.views.segments import SHORTEST, ClassRow, SegmentBar, class_rows, segments, waveform
-from tapetum.systems.perception_test.views.template import escaped
 
 _TRUE, _PREDICTED, _LOW, _GAP = 18, 12, 9, 3
 """Pixels of bars, of many bars one above the other, and between them."""

@@ -1,0 +1,182 @@
+"""`tapetum show TRACKS --plot`: path, speed and confidence of each point as one image, and the frames to check."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.verb import Result
+from tapetum.core.errors import BadInput
+from tapetum.core.files import plain_name, whole_file
+from tapetum.core.provenance import check
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import ImageDraw
+
+    from tapetum.tracks.doubtful import Place
+    from tapetum.types import Tracks
+
+MOST = 24
+"""Points that have panels; of more, the most doubtful."""
+_LISTED = 20
+"""Places that the text lists."""
+_WIDE, _HIGH, _MARGIN, _PAD = 340, 120, 110, 14
+_INK, _SOFT, _LINE, _DOUBT = (29, 39, 48), (105, 118, 130), (211, 218, 224), (157, 42, 22)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlottedTracks(Result):
+    """Tracks that were plotted."""
+
+    tracks_file: Path
+    """Where the tracks were read from."""
+    tracks: "Tracks"
+    """The points."""
+    plot: Path
+    """The image."""
+    places: "tuple[Place, ...]"
+    """Doubtful places, the most doubtful first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the doubtful places, with frames as the video counts them."""
+        rows = []
+        for place in self.places:
+            about = {"frame": self._frame(place), "reason": place.reason, "score": place.score}
+            rows.append({"point": place.point, "name": _name(self.tracks, place.point), **about})
+        return {"tracks": str(self.tracks_file), "plot": str(self.plot), "frames_to_check": rows}
+
+    def as_text(self) -> str:
+        """List the doubtful places."""
+        lines = [f"plot     {self.plot}"]
+        lines += [f"frame {self._frame(p):5d}  {_name(self.tracks, p.point):12}  {p.reason}" for p in self.places[:_LISTED]]
+        if not self.places:
+            lines.append("no frame is doubtful: confidence is high wherever points are visible, and none jumps")
+        if (more := len(self.places) - _LISTED) > 0:
+            lines.append(f"and {more} more; --json lists all")
+        return "\n".join(lines)
+
+    def _frame(self, place: "Place") -> int:
+        return place.frame if self.tracks.numbers is None else int(self.tracks.numbers[place.frame])
+
+
+def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[int, int] | None) -> PlottedTracks:
+    """Plot the tracks of a file; the image is `out`, by default the name of the file with -plot.png.
+
+    `name` is the video of a TAP-Vid pickle that holds several, `size` width and height of the video, if it is at hand. Raises
+    BadInput for a file that cannot be read, tracks without a point or frame, and where the image cannot be written.
+    """
+    from tapetum.tracks.doubtful import find_doubtful_places
+    from tapetum.tracks.exchange import read_tracks
+
+    out = out or Path(f"{plain_name(source)}-plot.png")
+    if out.suffix.lower() != ".png":
+        raise BadInput(f"--out {out}: a plot is a PNG; give a name that ends in .png")
+    check(out)
+    tracks = read_tracks(source, name=name)
+    if not tracks.points or not tracks.frames:
+        raise BadInput(f"{source} has {tracks.points} points in {tracks.frames} frames; there is nothing to plot")
+    places = find_doubtful_places(tracks, size)
+    image = _draw(tracks, places)
+    with whole_file(out) as temporary:
+        from PIL import Image
+
+        Image.fromarray(image).save(temporary, "PNG")
+    return PlottedTracks(tracks_file=source, tracks=tracks, plot=out, places=tuple(places))
+
+
+def _name(tracks: "Tracks", point: int) -> str:
+    name = "" if tracks.names is None else tracks.names[point]
+    return name or f"point {point}"
+
+
+def _draw(tracks: "Tracks", places: "Sequence[Place]") -> "np.ndarray":
+    """A row a point: path, speed in pixels a frame, confidence; hidden stretches are pale, doubtful frames are marked."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    order = list(dict.fromkeys([place.point for place in places]))
+    order = sorted([*order, *(point for point in range(tracks.points) if point not in set(order))][:MOST])
+    head = 40
+    image = Image.new("RGB", (_MARGIN + 3 * (_WIDE + _PAD), head + len(order) * (_HIGH + _PAD)), (255, 255, 255))
+    pen = ImageDraw.Draw(image)
+    pen.font = ImageFont.load_default(13)
+    left_out = f" ({len(order)} of {tracks.points} points, the most doubtful)" if len(order) < tracks.points else ""
+    for k, title in enumerate((f"path{left_out}", "speed, pixels a frame", "confidence")):
+        pen.text((_MARGIN + k * (_WIDE + _PAD), 12), title, fill=_INK)
+    numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
+    steps = np.linalg.norm(np.diff(tracks.xy, axis=1), axis=2) / np.diff(numbers)
+    for row, point in enumerate(order):
+        top = head + row * (_HIGH + _PAD)
+        pen.text((8, top + 4), _name(tracks, point)[:14], fill=_INK)
+        panels = [(_MARGIN + k * (_WIDE + _PAD), top, _WIDE, _HIGH) for k in range(3)]
+        marks = [place.frame for place in places if place.point == point]
+        _path(pen, panels[0], tracks.xy[point], tracks.visible[point], marks)
+        visible = tracks.visible[point]
+        _curve(pen, panels[1], numbers[1:], steps[point], visible[1:] & visible[:-1], numbers[marks], None)
+        _curve(pen, panels[2], numbers, tracks.confidence[point], visible, numbers[marks], 1.0)
+    return np.asarray(image)
+
+
+Panel = tuple[int, int, int, int]
+"""Left, top, width and height."""
+
+
+def _path(pen: "ImageDraw.ImageDraw", panel: Panel, xy: "np.ndarray", visible: "np.ndarray", marks: Sequence[int]) -> None:
+    """The path in the image, both axes to one scale; y goes down."""
+    import numpy as np
+
+    left, top, width, height = _frame(pen, panel)
+    shown = xy[visible] if visible.any() else xy
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    scale = min((width - 12) / max(high[0] - low[0], 1), (height - 12) / max(high[1] - low[1], 1))
+    at = (xy - (low + high) / 2) * scale + (left + width / 2, top + height / 2)
+    at = at.clip((left, top), (left + width, top + height))
+    places = [(float(x), float(y)) for x, y in np.round(at, 2)]
+    for k in range(len(places) - 1):
+        pen.line([places[k], places[k + 1]], fill=_INK if visible[k] and visible[k + 1] else _LINE, width=2)
+    _dot(pen, places[0], (31, 95, 168))
+    for mark in marks:
+        _dot(pen, places[mark], _DOUBT)
+    pen.text((left + 4, top + height - 17), f"x {low[0]:.0f}-{high[0]:.0f}, y {low[1]:.0f}-{high[1]:.0f}", fill=_SOFT)
+
+
+def _curve(
+    pen: "ImageDraw.ImageDraw",
+    panel: Panel,
+    frames: "np.ndarray",
+    values: "np.ndarray",
+    visible: "np.ndarray",
+    marks: "np.ndarray",
+    most: float | None,
+) -> None:
+    """Values over frames, from 0 to `most`, or to the largest of the visible places."""
+    left, top, width, height = _frame(pen, panel)
+    if not len(frames):
+        return
+    most = most or max(float(values[visible].max(initial=0)), 1e-3)
+    first, span = int(frames[0]), max(int(frames[-1] - frames[0]), 1)
+
+    def place(frame: float, value: float) -> tuple[float, float]:
+        return left + (frame - first) / span * width, top + height - min(value / most, 1) * height
+
+    for mark in marks.tolist():
+        x, _ = place(mark, 0)
+        pen.line([(x, top), (x, top + height)], fill=_DOUBT, width=1)
+    points = [place(frame, value) for frame, value in zip(frames.tolist(), values.tolist(), strict=True)]
+    for k in range(len(points) - 1):
+        pen.line([points[k], points[k + 1]], fill=_INK if visible[k] and visible[k + 1] else _LINE, width=2)
+    pen.text((left + 4, top + 2), f"{most:.3g}", fill=_SOFT)
+    pen.text((left + 4, top + height - 17), f"frame {first}", fill=_SOFT)
+    last = f"{int(frames[-1])}"
+    pen.text((left + width - 4 - pen.textlength(last), top + height - 17), last, fill=_SOFT)
+
+
+def _frame(pen: "ImageDraw.ImageDraw", panel: Panel) -> Panel:
+    left, top, width, height = panel
+    pen.rectangle((left, top, left + width, top + height), outline=_LINE)
+    return panel
+
+
+def _dot(pen: "ImageDraw.ImageDraw", at: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    pen.ellipse((at[0] - 3, at[1] - 3, at[0] + 3, at[1] + 3), fill=colour)

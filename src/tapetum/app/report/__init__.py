@@ -1,0 +1,27 @@
+"""Reports of verbs, `--report FILE.html`: one HTML file that needs no network, with what to look at first on top.
+
+page        the file: a head, a film with tracks, a table that sorts and filters
+film        some frames of a video as JPEG, and tracks over them
+images      rows of classify, caption, ask, detect, segment and discover
+tracks      a video with its points, or many videos
+bootstrap   what a tracker learned from, before and after
+view        the film alone, for notebooks
+"""
+
+from pathlib import Path
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import refuse_folder
+
+
+def check_report(report: str | Path | None) -> Path | None:
+    """Convert the option --report to a path. Raises BadInput, before any work, where no page can be written there."""
+    if report is None:
+        return None
+    path = Path(report)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"--report {path} would be a web page; give a name that ends in .html")
+    refuse_folder(path)
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"--report {path}: there is no folder {path.parent}; make it first")
+    return path

@@ -1,0 +1,151 @@
+"""Doubtful places of tracks: where a person should look first, by what the tracks say of themselves.
+
+    low confidence                  the point counts as visible, and the tracker is hardly sure
+    jump                            it moves much farther from one frame to the next than it and the others do
+    forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was; the
+                                    place is the last frame on which the two paths are apart (Kalal et al. 2010)
+
+Frames that somebody clicked are left out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tapetum.types import Tracks
+
+UNSURE = 0.75
+"""Confidence below which the place of a visible point is doubtful; a point counts as visible from 0.5 on."""
+APART = 0.03
+"""Share of the image's shorter side from which on the paths forward and backward disagree."""
+JUMP = 0.06
+"""Share of the image's shorter side by which a point departs from its motion where it jumps."""
+_WORST = 1 / 3
+"""Share of the image's shorter side at which jumps and disagreements have the score 1."""
+_RUNS = 3
+"""Places of low confidence that are listed of a point, the most doubtful."""
+
+
+class Place(NamedTuple):
+    """A doubtful place."""
+
+    point: int
+    frame: int
+    """Counted among the frames of the tracks."""
+    reason: str
+    score: float
+    """0..1, 1 the most doubtful."""
+
+
+def find_doubtful_places(
+    tracks: Tracks, size: tuple[int, int] | None = None, backward: Float[np.ndarray, "n t"] | None = None
+) -> list[Place]:
+    """List the doubtful places of all points, the most doubtful first.
+
+    Args:
+        tracks: n points through t frames.
+        size: width and height of the video in pixels; by default what the visible places span.
+        backward: how far the path tracked back is from the track, in pixels; NaN where it is not known.
+
+    >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
+    ...                 queries=[[0, 1, 1]])
+    >>> find_doubtful_places(tracks)
+    [Place(point=0, frame=1, reason='low confidence', score=0.6)]
+    """
+    if not tracks.points or not tracks.frames:
+        return []
+    shorter = max(min(size or _span(tracks)), 1.0)
+    apart = departures(tracks.xy) / shorter
+    beyond = apart - np.median(apart, axis=0)  # of the camera's motion all points have a part
+    clicked = np.zeros(tracks.visible.shape, bool) if tracks.clicked is None else tracks.clicked
+    first = np.rint(tracks.queries[:, 0]).astype(int).clip(0, tracks.frames - 1)
+    places = []
+    for point, visible in enumerate(tracks.visible):
+        clicks = np.union1d(np.flatnonzero(clicked[point]), first[point])
+        open_to_doubt = visible.copy()
+        open_to_doubt[clicks] = False
+        hits = _unsure(tracks.confidence[point], open_to_doubt) + _jump(beyond[point], open_to_doubt, visible)
+        if backward is not None:
+            hits += _parting(backward[point] / shorter, open_to_doubt, clicks)
+        places += [Place(point, frame, reason, round(score, 4)) for frame, reason, score in hits]
+    return sorted(places, key=lambda place: -place.score)
+
+
+def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
+    """Compute how far each place is from the line that the two before it lead to, in pixels; 0 for the first two frames.
+
+    >>> departures(np.array([[[0.0, 0], [1, 0], [2, 0], [9, 0]]])).tolist()
+    [[0.0, 0.0, 0.0, 6.0]]
+    """
+    out = np.zeros(xy.shape[:2])
+    if xy.shape[1] > 2:
+        out[:, 2:] = np.linalg.norm(xy[:, 2:].astype(np.float64) - 2 * xy[:, 1:-1] + xy[:, :-2], axis=-1)
+    return out
+
+
+def last_visible(tracks: Tracks, point: int, direction: int, width: int, height: int) -> int | None:
+    """Find the frame farthest from the clicks of a point, after (1) or before (-1) all, where it is visible in the image.
+
+    >>> tracks = Tracks(xy=[[[1, 1], [1, 1], [9, 1], [1, 1]]], visible=[[1, 1, 1, 0]], confidence=np.ones((1, 4)),
+    ...                 queries=[[0, 1, 1]])
+    >>> last_visible(tracks, 0, 1, 8, 8), last_visible(tracks, 0, -1, 8, 8)
+    (1, None)
+    """
+    xy = tracks.xy[point]
+    inside = ((xy >= 0) & (xy <= (width, height))).all(axis=1) & tracks.visible[point]
+    first, last = click_range(tracks, point)
+    frames = np.flatnonzero(inside)
+    beyond = frames[frames > last] if direction > 0 else frames[frames < first]
+    return None if not len(beyond) else int(beyond[-1] if direction > 0 else beyond[0])
+
+
+def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
+    """Find the first and the last frame in which somebody clicked the point; that of its query where nobody says more."""
+    if tracks.clicked is not None and len(frames := np.flatnonzero(tracks.clicked[point])):
+        return float(frames[0]), float(frames[-1])
+    query = float(tracks.queries[point, 0])
+    return query, query
+
+
+def _span(tracks: Tracks) -> tuple[float, float]:
+    xy = tracks.xy[tracks.visible]
+    width, height = np.ptp(xy, axis=0).tolist() if len(xy) else (1.0, 1.0)
+    return width, height
+
+
+_Hit = tuple[int, str, float]
+"""Frame, reason, score."""
+
+
+def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Hit]:
+    """The least sure frame of each stretch of doubtful ones; the score is 1 where the point only just counts as visible."""
+    doubtful = open_to_doubt & (confidence < UNSURE)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], doubtful, [False]]).astype(np.int8)))
+    lowest = [int(first + confidence[first:end].argmin()) for first, end in edges.reshape(-1, 2).tolist()]
+    scores = [float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1)) for frame in lowest]
+    hits = [(frame, "low confidence", score) for frame, score in zip(lowest, scores, strict=True)]
+    return sorted(hits, key=lambda hit: -hit[2])[:_RUNS]
+
+
+def _jump(
+    beyond: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], visible: Bool[np.ndarray, " t"]
+) -> list[_Hit]:
+    both = open_to_doubt & visible & np.concatenate([[False], visible[:-1]])
+    if not both.any():
+        return []
+    values = np.where(both, beyond, 0.0)
+    frame = int(values.argmax())
+    return [(frame, "jump", min(float(values[frame]) / _WORST, 1.0))] if values[frame] > JUMP else []
+
+
+def _parting(apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicks: np.ndarray) -> list[_Hit]:
+    """Where the two paths part, after the last click and before the first one."""
+    hits, number = [], np.arange(len(apart))
+    far = open_to_doubt & (np.nan_to_num(apart) > APART)
+    for side, pick in ((number > clicks.max(), -1), (number < clicks.min(), 0)):
+        frames = np.flatnonzero(far & side)
+        if len(frames):
+            score = min(float(np.nanmax(apart[side])) / _WORST, 1.0)
+            hits.append((int(frames[pick]), "forward and backward disagree", score))
+    return hits

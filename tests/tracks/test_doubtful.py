@@ -1,0 +1,71 @@
+"""Doubtful places: each reason fires where it should, by hand-made tracks, and nowhere else."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from tapetum.tracks.doubtful import click_range, find_doubtful_places, last_visible
+from tapetum.types import Tracks
+
+SIZE = 200, 100
+
+
+def still(points: int = 3, frames: int = 10) -> Tracks:
+    xy = np.full((points, frames, 2), 50.0)
+    shape = points, frames
+    queries = np.tile([0.0, 50, 50], (points, 1))
+    return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.full(shape, 0.99), queries=queries)
+
+
+def test_nothing_is_doubtful_in_sure_and_still_tracks() -> None:
+    assert find_doubtful_places(still(), SIZE) == []
+
+
+def test_low_confidence_is_listed_at_its_lowest_frame_and_where_visible_alone() -> None:
+    tracks = still()
+    tracks.confidence[1, 3:6] = 0.7, 0.55, 0.72
+    tracks.confidence[2, 4] = 0.2
+    tracks.visible[2, 4] = False
+    assert find_doubtful_places(tracks, SIZE) == [(1, 4, "low confidence", 0.8)]
+
+
+def test_a_jump_of_one_point_is_one_of_the_camera_is_none() -> None:
+    tracks = still()
+    tracks.xy[:, 5:] += 40
+    assert find_doubtful_places(tracks, SIZE) == []
+    tracks.xy[0, 7:] += 20
+    [place] = find_doubtful_places(tracks, SIZE)
+    assert place == (0, 7, "jump", round(20 * 2**0.5 / 100 * 3, 4))
+
+
+def test_paths_part_at_the_last_frame_that_is_far_after_the_click() -> None:
+    backward = np.full((3, 10), np.nan)
+    backward[1] = [50, 40, 30, 20, 10, 2, 1, 0, 0, 0]
+    tracks = still()
+    [place] = find_doubtful_places(tracks, SIZE, backward)
+    assert place == (1, 4, "forward and backward disagree", 1.0)
+    clicked = np.zeros((3, 10), bool)
+    clicked[1, [0, 4]] = True
+    assert find_doubtful_places(replace(tracks, clicked=clicked), SIZE, backward) == []
+
+
+def test_the_most_doubtful_is_first() -> None:
+    tracks = still()
+    tracks.confidence[0, 2], tracks.confidence[1, 2], tracks.confidence[2, 2] = 0.6, 0.51, 0.7
+    assert [place.point for place in find_doubtful_places(tracks, SIZE)] == [1, 0, 2]
+
+
+def test_where_a_point_was_last_visible_before_and_after_its_clicks() -> None:
+    tracks = still()
+    clicked = np.zeros((3, 10), bool)
+    clicked[0, [3, 5]] = True
+    tracks = replace(tracks, clicked=clicked)
+    tracks.visible[0, [0, 9]] = False
+    tracks.xy[0, 8] = 500, 50  # outside of the image
+    assert click_range(tracks, 0) == (3, 5)
+    assert [last_visible(tracks, 0, way, *SIZE) for way in (1, -1)] == [7, 1]
+    assert click_range(tracks, 1) == (0, 0)
+
+
+def test_no_points_have_no_places() -> None:
+    assert find_doubtful_places(still(0)) == []
