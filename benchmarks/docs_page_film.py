@@ -28,7 +28,7 @@ SIZE = 1280, 760
 """Of the window in pixels; the line below it is LINE high."""
 LINE, RATE = 40, 10
 FILM_BYTES, IMAGE_BYTES = 2_000_000, 200_000
-POINTS = ((0.25, 0.35), (0.62, 0.3), (0.45, 0.62))
+POINTS = ((0.25, 0.35), (0.62, 0.3), (0.45, 0.62), (0.41, 0.43), (0.51, 0.57), (0.08, 0.3))
 """Where points are put, as shares of the frame."""
 POINTER = """([x, y]) => {
   let dot = document.querySelector('#film-pointer');
@@ -139,7 +139,7 @@ def act(film: Film) -> bytes:
     for number, (x, y) in enumerate(POINTS):
         film.click(*stage.spot(x * width, y * height))
         page.locator("li.point").nth(number).wait_for()
-        film.show(0.8)
+        film.show(0.3)
     film.say("t: tracks appear while they are computed, with progress and time left")
     page.keyboard.press("t")
     page.wait_for_timeout(500)
@@ -150,6 +150,7 @@ def act(film: Film) -> bytes:
         page.get_by_role("slider", name="Frame").fill(str(frame))
         stage.shown(frame)
         film.show(0.2)
+    page.evaluate("document.activeElement.blur()")
     film.show(0.5)
     places = stage.ask("check")["places"]
     film.say("n: look here next, where a track is most likely wrong")
