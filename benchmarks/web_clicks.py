@@ -99,6 +99,10 @@ class Course:
         """Clicks until then; `most` where it never was."""
         return self.clicks[-1] if self.reached else self.most
 
+    def score_after(self, clicks: int) -> float:
+        """The score after so many clicks; once the goal is reached it stays."""
+        return [score for count, score in zip(self.clicks, self.scores, strict=True) if count <= clicks][-1]
+
 
 class Session:
     """The page with one clip in its folder, as a person uses it."""
@@ -239,7 +243,8 @@ def run(given: argparse.Namespace) -> list[Course]:
 
 
 def summarise(courses: Sequence[Course]) -> dict[str, Any]:
-    """Compute means and 95 % intervals (bootstrap over clips): clicks for each point, and shares of clips that are good."""
+    """Compute means and 95 % intervals (bootstrap over clips): clicks for each point until the goal, the share of clips that
+    reach it, and the average Jaccard after so many clicks for each point."""
 
     def mean(values: Sequence[float], clips: Sequence[str]) -> dict[str, Any]:
         interval = bootstrap_interval(np.array(values, float), groups=clips)
@@ -263,6 +268,17 @@ def summarise(courses: Sequence[Course]) -> dict[str, Any]:
             "listed": round(sum(course.listed for course in each) / max(sum(len(course.clicks) - 1 for course in each), 1), 4),
         }
     pairs = list(zip(ways["look"], ways["random"], strict=True))
+    each_point = range(1, max(course.most // course.points for course in courses) + 1)
+    for way, each in ways.items():
+        result[way]["average_jaccard"] = {
+            count: mean([course.score_after(count * course.points) for course in each], clips) for count in each_point
+        }
+    result["higher_average_jaccard_by_look"] = {
+        count: mean(
+            [look.score_after(count * look.points) - random.score_after(count * look.points) for look, random in pairs], clips
+        )
+        for count in each_point
+    }
     fewer = [(random.needed - look.needed) / look.points for look, random in pairs]
     result["fewer_clicks_a_point_by_look"] = mean(fewer, clips)
     result["better_same_worse"] = [sum(int(np.sign(value)) == sign for value in fewer) for sign in (1, 0, -1)]

@@ -71,6 +71,10 @@ def test_clicks_are_summed_up_by_clip() -> None:
     assert result["look"]["reached"]["mean"] == 0.6667
     assert result["fewer_clicks_a_point_by_look"]["mean"] == 0.3333
     assert result["better_same_worse"] == [1, 2, 0]
+    assert result["look"]["average_jaccard"][1]["mean"] == pytest.approx((0.95 + 0.1 + 0.92) / 3, abs=1e-4)
+    assert result["random"]["average_jaccard"][1]["mean"] == pytest.approx((0.5 + 0.1 + 0.92) / 3, abs=1e-4)
+    assert result["look"]["average_jaccard"][4]["mean"] == pytest.approx((0.95 + 0.2 + 0.92) / 3, abs=1e-4)
+    assert result["higher_average_jaccard_by_look"][1]["mean"] == 0.15
 
 
 @pytest.mark.slow

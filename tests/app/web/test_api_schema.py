@@ -29,6 +29,7 @@ def test_the_description_has_each_address(page: TestClient) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Process]:
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     folder = folder_with(clip, tmp_path_factory.mktemp("api") / "videos")
     with server_process(folder, "--model", "static", "--jobs", "1") as server:
         edit(server.client, first_item(server.client), "add_grid", frame=0, rows=2, columns=2)
@@ -57,8 +58,9 @@ def description(server: Process) -> dict[str, Any]:
 def test_whatever_is_sent_the_answer_is_as_described(
     server: Process, description: dict[str, Any], operation: tuple[str, str]
 ) -> None:
-    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-    api = pytest.importorskip("schemathesis.specs.openapi.checks")
+    import schemathesis
+    from schemathesis.specs.openapi import checks as api
+
     checks = [schemathesis.checks.not_a_server_error, api.status_code_conformance, api.content_type_conformance,
               api.response_schema_conformance]  # fmt: skip
     method, path = operation
