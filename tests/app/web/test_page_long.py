@@ -10,7 +10,8 @@ from support.page import CHROMIUM, Tab, made_server
 from support.scripts import script
 
 long = script("benchmarks/web_browser.py")
-MOST_MB = 500
+MORE_MB = 150
+"""That going through a film may add to what Chromium has once it is open; the goal for all of it is in docs/evidence/serve.md."""
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +34,10 @@ def test_long_films_open_and_the_browser_stays_small(playwright: Any, tmp_path: 
         browser = long.Browser(playwright, tmp_path / "profile", address)
         try:
             browser.open("film.mp4")
-            assert browser.measure() > 50  # its processes are found
+            opened = browser.measure()
+            assert opened > 50  # its processes are found
             long.go_through(browser, 4000, 40, 10)
-            assert browser.most_mb < MOST_MB
+            assert browser.most_mb - opened < MORE_MB
             browser.open("ten-minutes.mp4")
             for frame in (17_999, 9_000):
                 browser.seek(frame)
