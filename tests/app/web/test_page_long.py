@@ -11,7 +11,7 @@ from support.scripts import script
 
 long = script("benchmarks/web_browser.py")
 MORE_MB = 150
-"""That going through a film may add to what Chromium has once it is open; the goal for all of it is in docs/evidence/serve.md."""
+"""What going through a film may add to the memory of Chromium with the film open; docs/evidence/serve.md has all of it."""
 
 pytestmark = pytest.mark.slow
 
