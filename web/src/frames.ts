@@ -4,7 +4,7 @@ import { fail, path } from "./state";
 import type { Item } from "./types";
 
 const WIDTHS = [320, 640, 960, 1280, 1920, 2560, 3840];
-const KEPT_PIXELS = 60e6;
+const KEPT_PIXELS = 10e6; // 40 MB
 const AHEAD = 10;
 const BEHIND = 3;
 const AT_ONCE = 3;

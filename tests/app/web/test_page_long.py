@@ -1,0 +1,70 @@
+"""The page over long films, and reloaded while it tracks: what the browser keeps in memory, and what it finds again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.page import CHROMIUM, Tab, made_server
+from support.scripts import script
+
+long = script("benchmarks/web_browser.py")
+MORE_MB = 150
+"""What going through a film may add to the memory of Chromium with the film open; docs/evidence/serve.md has all of it."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def playwright() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    with api.sync_playwright() as playwright:
+        yield playwright
+
+
+def test_long_films_open_and_the_browser_stays_small(playwright: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    long.make_film(folder / "film.mp4", 4000, (640, 360), key_every=10)
+    long.make_film(folder / "ten-minutes.mp4", 10 * 60 * long.RATE, (320, 180), key_every=10)
+    with long.served(folder) as address:
+        browser = long.Browser(playwright, tmp_path / "profile", address)
+        try:
+            browser.open("film.mp4")
+            opened = browser.measure()
+            assert opened > 50  # its processes are found
+            long.go_through(browser, 4000, 40, 10)
+            assert browser.most_mb - opened < MORE_MB
+            browser.open("ten-minutes.mp4")
+            for frame in (17_999, 9_000):
+                browser.seek(frame)
+        finally:
+            browser.context.close()
+
+
+def test_a_film_is_its_piece_again_and_again(tmp_path: Path) -> None:
+    from tapetum.video import open_video
+
+    long.make_film(tmp_path / "film.mp4", 600, (64, 48))
+    with open_video(tmp_path / "film.mp4") as video:
+        assert (len(video), video.rate) == (600, long.RATE)
+        assert (video[599] == video[99]).all()
+        assert (video[599] != video[98]).any()
+
+
+def test_a_reload_while_it_tracks_shows_the_job_and_its_end(playwright: Any) -> None:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with made_server() as address:
+        tab = Tab(browser.new_page(viewport={"width": 1280, "height": 860}), address)
+        tab.click(100, 50)
+        tab.press("t")
+        tab.page.get_by_label("Progress").wait_for()
+        tab.page.reload()
+        tab.page.get_by_label("Progress").wait_for()
+        assert tab.page.get_by_role("button", name="Cancel").is_visible()
+        tab.says("All points are tracked.")
+        assert tab.problems == []
+    browser.close()
