@@ -92,7 +92,7 @@ def film_data(
         "indices": indices.tolist(),
         "labels": numbers[indices].tolist(),
         "times": None if tracks.times is None else np.round(tracks.times[indices], 4).tolist(),
-        "seconds_a_frame": round(max(span, 1) / video.rate, 4),
+        "seconds_a_frame": round(max(span, 1) / video.frame_rate, 4),
         "numbers": points.tolist(),
         "names": list(shown.names or [""] * len(points)),
         "colours": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in point_colours(first, width, height).tolist()],
