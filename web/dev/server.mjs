@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { lookAt } from "./models.mjs";
+import { answering, lookAt, searching } from "./models.mjs";
 import { readRun, runs } from "./runs.mjs";
 import { colorOf, makeFrame, trackFrom } from "./world.mjs";
 
@@ -156,9 +156,13 @@ function search(query) {
     throw new Refused(409, "the folder has no index yet; it is being made", { job });
   }
   const results = [0, 12, 24, 36].map((frame, k) => {
-    return { item: k === 3 ? "v2" : "v1", start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine: 0.31 - 0.04 * k };
+    const item = items[k === 3 ? 1 : 0];
+    const thumbnails = [`data:image/png;base64,${makeFrame(item, frame, 128).toString("base64")}`];
+    const [cosine, probability] = [0.31 - 0.04 * k, null];
+    return { item: item.id, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine, probability, thumbnails };
   });
-  return { model: "made-up: compares colours", results: query.get("text") === "nothing" ? [] : results };
+  const { name, remarks } = searching.find((each) => each.name === query.get("model")) ?? searching[0];
+  return { model: name, remarks, results: query.get("text") === "nothing" ? [] : results };
 }
 
 async function answer(request, response, url) {
@@ -202,6 +206,7 @@ async function answer(request, response, url) {
     }
     return send({ ...entry.shown, ...entry.result });
   }
+  if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [answering[0]] });
   if (kind === "search") return send(search(url.searchParams));
   if (kind === "runs") {
     const found = id ? readRun(id) : { runs };

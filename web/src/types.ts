@@ -66,7 +66,11 @@ export interface Moment {
   start_s: number | null;
   stop_s: number | null;
   frame: number;
-  cosine: number;
+  cosine: number | null;
+  /** Of what was found by names that a classifier gave. */
+  probability: number | null;
+  /** Addresses of small images: of one second, or of the beginning, the best second and the end. */
+  thumbnails: string[];
 }
 
 export interface Curve {

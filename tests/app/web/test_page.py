@@ -227,7 +227,7 @@ def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
     tab.page.click("#tab-search")
     tab.page.fill(".long", "ball")
     tab.press("Enter")
-    tab.says("4 moments, the most alike first")
+    tab.says("4 found, the most alike first")
     tab.page.locator(".moment").nth(1).click()
     tab.shown(12)
     tab.page.click("#tab-runs")

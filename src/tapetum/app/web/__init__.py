@@ -5,7 +5,7 @@
     projects.py    points on a video: edits.py says what an edit does; undo and redo; database.py where all is saved
     jobs.py        long work, each in a process of its own (job_process.py): track_job.py, look_job.py, index_job.py
     tracks.py      what was tracked; check.py where to look next; exports.py files for other programs
-    search.py      moments that words describe; runs.py ledgers and curves of training
+    search.py      moments by words or like a frame; models.py models of this machine; runs.py ledgers and curves of training
 
 What it keeps lies in `.tapetum-web` in the folder. starlette and uvicorn (`tapetum[web]`) are imported only when it runs.
 """

@@ -19,9 +19,10 @@ from tapetum.app.web.frames import Frames
 from tapetum.app.web.items import Item, Items
 from tapetum.app.web.jobs import FINAL, Jobs
 from tapetum.app.web.look_job import read_look
+from tapetum.app.web.models import describe_models
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.runs import Runs
-from tapetum.app.web.search import find_moments
+from tapetum.app.web.search import Search
 from tapetum.app.web.tracks import Tracked, TrackStore
 from tapetum.app.web.uploads import upload
 from tapetum.core.errors import BadInput
@@ -58,6 +59,7 @@ class Page:
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
         self.jobs = Jobs(self.place / "jobs", jobs_at_once, self._job_changed)
+        self.searching = Search(self.items, self.jobs, folder, device)
 
     def close(self) -> None:
         """Let go of all; jobs go on."""
@@ -198,7 +200,13 @@ class Page:
             if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
                 raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
             like = item, int(frame)
-        return find_moments(self.items, self.jobs, self.place, query.get("text", ""), like)
+        return self.searching.find(query.get("text", ""), like, query.get("model"))
+
+    def models(self, request: Request) -> dict[str, Any]:
+        """List the models of this machine, by what they are for."""
+        models = describe_models()
+        order = self.searching.models()
+        return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
 
     def list_runs(self, request: Request) -> dict[str, Any]:
         """List the training runs in the folder."""

@@ -31,6 +31,7 @@ def routes(page: Page) -> list[Route]:
         item + "/check": page.check,
         item + "/export": page.export,
         "/api/jobs/{job}": page.job,
+        "/api/models": page.models,
         "/api/search": page.search,
         "/api/runs": page.list_runs,
         "/api/runs/{run}": page.run,
