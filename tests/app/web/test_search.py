@@ -100,7 +100,8 @@ def test_names_that_a_classifier_gave_are_searched(
     assert [(row["start_s"], row["cosine"]) for row in found["results"]] == [(0, None)]
     assert found["results"][0]["probability"] == pytest.approx(0.7)
     assert "the model reads no words" in " ".join(found["remarks"])
-    assert ok(page.get("/api/search?text=unicorn"))["results"] == []
+    assert ok(page.get("/api/search?text=banana"))["results"] == []
+    assert "try a common noun" in error_of(page.get("/api/search?text=unicorn"), 400)
 
 
 def test_searches_that_cannot_be(page: TestClient, item: str) -> None:
@@ -139,6 +140,6 @@ def test_frames_and_seconds_of_an_item_agree(page: TestClient, item: str, folder
 
 
 def test_a_server_finds_its_indexes_again(folder: Path) -> None:
-    with VectorIndex.create(folder / ".tapetum-index", "identity", 2, reference="resnet-nano", words=""):
-        with serving(folder) as client:  # another process changes the index
-            assert ok(client.get("/api/models"))["search"][0]["name"] == "resnet-nano"
+    changing = VectorIndex.create(folder / ".tapetum-index", "identity", 2, reference="resnet-nano", words="")
+    with changing, serving(folder) as client:
+        assert ok(client.get("/api/models"))["search"][0]["name"] == "resnet-nano"
