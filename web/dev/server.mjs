@@ -130,6 +130,30 @@ function beginTracking(item) {
   return job;
 }
 
+function beginSpace(item) {
+  const project = projects.get(item.id);
+  const job = begin("space", item.id, 5, () => {
+    project.space = true;
+  });
+  project.spaceJob = job.id;
+  return job;
+}
+
+/** 3D tracks at a depth of 2, or 3 for every other point, before a camera that stands still. */
+function tracks3d(item, project) {
+  const f = item.width;
+  const rows = points(project).map((point, k) => {
+    const track = project.tracks.get(point.id) ?? new Float32Array(item.frames * 4).fill(NaN);
+    const z = 2 + (k % 2);
+    return Float32Array.from(track, (_, i) => {
+      const [x, y, visible] = track.subarray(i - (i % 4));
+      return [((x - f / 2) / f) * z, ((y - item.height / 2) / f) * z, z, visible][i % 4];
+    });
+  });
+  const still = new Float32Array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
+  return Buffer.concat([...rows, ...Array(item.frames).fill(still)].map((each) => Buffer.from(each.buffer)));
+}
+
 function places(item) {
   const project = projects.get(item.id);
   const found = [];
@@ -239,7 +263,18 @@ async function answer(request, response, url) {
     changed(item.id);
     return send(shown(project));
   }
-  if (what === "jobs") return send(beginTracking(item));
+  if (what === "jobs") return send(body.kind === "space" ? beginSpace(item) : beginTracking(item));
+  if (what === "space") {
+    const { width, height, frames } = item;
+    const intrinsics = [width, width, width / 2, height / 2];
+    const about = { depth: "adjust", metric: false, moving: false, frames, intrinsics, notes: [] };
+    const job = project.spaceJob ? jobs.get(project.spaceJob).shown : null;
+    return send({ space: project.space ? about : null, depth_file: null, job });
+  }
+  if (what === "tracks3d.bin") {
+    const names = points(project).map((point) => point.id);
+    return response.writeHead(200, { "X-Points": names.join(",") }).end(tracks3d(item, project));
+  }
   if (what === "look") return send(look(item, body));
   if (what === "check") return send({ places: places(item) });
   if (what === "tracks.bin") {

@@ -222,6 +222,25 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
 
 
+def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "moving-depth.npz", depth=np.full((24, 120, 160), 3, np.float32))
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.click(35, 55)
+        tab.track()
+        tab.page.click("#tab-space")
+        tab.says("Over time: the first frame on the left")
+        assert tab.page.get_by_label("Source of depth").input_value() == "file"
+        tab.page.get_by_role("button", name="Compute depth").click()
+        tab.says("Depth from moving-depth.npz, in metres as these say, before the camera of each frame.")
+        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
+        tab.page.get_by_role("button", name="Over time").click()
+        tab.page.get_by_role("application", name="Tracks of 1 points over time").wait_for()
+        tab.page.reload()
+        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
+        assert tab.problems == []
+
+
 def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-search")
@@ -270,6 +289,9 @@ def test_each_tab_fits_and_axe_finds_nothing_serious(made: Open, scheme: str, si
     for name in TABS:
         tab.page.click(f"#tab-{name}")
         tab.page.locator(f"#content.tab-{name}").wait_for()
+        if name == "space":
+            tab.page.get_by_role("button", name="Compute depth").click()
+            tab.page.get_by_role("button", name="Compute depth again").wait_for()
         if name == "runs":
             tab.page.locator(".runs button").first.click()
             tab.page.locator("figure").first.wait_for()

@@ -28,6 +28,8 @@ def routes(page: Page) -> list[Route]:
         item + "/frames/{number:int}.jpg": page.frame,
         item + "/project": page.project,
         item + "/tracks.bin": page.tracks,
+        item + "/space": page.space,
+        item + "/tracks3d.bin": page.tracks3d,
         item + "/check": page.check,
         item + "/export": page.export,
         "/api/jobs/{job}": page.job,
