@@ -223,6 +223,8 @@ async function answer(request, response, url) {
   }
   if (kind === "jobs") {
     const entry = jobs.get(id);
+    if (what === "file" && entry)
+      return response.writeHead(200, { "Content-Disposition": 'attachment; filename="made-overlay.mp4"' }).end("film");
     if (!entry) throw new Refused(404, "there is no such job; reload the page");
     if (request.method === "DELETE" && entry.shown.state === "running") {
       entry.shown = { ...entry.shown, state: "cancelled", seconds_left: null };
@@ -263,6 +265,7 @@ async function answer(request, response, url) {
     changed(item.id);
     return send(shown(project));
   }
+  if (what === "jobs" && body.kind === "export") return send(begin("export", item.id, 4, () => {}));
   if (what === "jobs") return send(body.kind === "space" ? beginSpace(item) : beginTracking(item));
   if (what === "space") {
     const { width, height, frames } = item;

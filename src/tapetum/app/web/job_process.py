@@ -13,7 +13,7 @@ from tapetum.app.web.answers import hide_paths
 from tapetum.app.web.job_files import FINAL, Progress
 from tapetum.core.errors import TapetumError
 
-_WORK = {"track": "track_job", "space": "space_job", "look": "look_job", "index": "index_job"}
+_WORK = {kind: f"{kind}_job" for kind in ("track", "space", "export", "look", "index")}
 """Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
 
 

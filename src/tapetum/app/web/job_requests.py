@@ -5,11 +5,13 @@ from typing import Any
 
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.edits import Points
+from tapetum.app.web.exports import DRAWN
 from tapetum.app.web.items import Item
 from tapetum.app.web.space import ADJUST, FILE, depth_beside
 
 BUSY = {
     "track": "this video is being tracked; wait for that, or cancel it",
+    "export": "a film of this video is being drawn; wait for that, or cancel it",
     "space": "these tracks are being put into space; wait for that, or cancel it",
 }
 """What is said where a job of the kind is under way for the same video."""
@@ -27,7 +29,7 @@ def read_job(content: dict[str, Any], item: Item, points: Points, folder: Path) 
         raise Refused(400, f"{item.name} is an image; points are tracked through videos")
     if not points:
         raise Refused(409, "there are no points; add some first")
-    return kind, {"track": _track, "space": _space}[kind](content, item, points, folder)
+    return kind, {"track": _track, "space": _space, "export": _export}[kind](content, item, points, folder)
 
 
 def _track(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
@@ -46,3 +48,11 @@ def _space(content: dict[str, Any], item: Item, points: Points, folder: Path) ->
     if depth == FILE and depth_beside(item, folder) is None:
         raise Refused(409, f"there are no depth maps beside {item.name}; put {item.path.stem}-depth.npz there")
     return {"depth": depth}
+
+
+def _export(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
+    if content.get("format") not in DRAWN:
+        raise Refused(
+            400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(content.get('format'))[:40]!r}; ask for one of them"
+        )
+    return {"format": content["format"]}

@@ -12,9 +12,11 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 import tapetum
 from tapetum.app.web.answers import Refused, answer_json
 from tapetum.app.web.check import find_places
+from tapetum.app.web.cleanup import remove_features
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.events import Events
-from tapetum.app.web.exports import export
+from tapetum.app.web.export_job import PLACE
+from tapetum.app.web.exports import export, send_once
 from tapetum.app.web.frames import Frames
 from tapetum.app.web.items import Item, Items
 from tapetum.app.web.job_requests import BUSY, read_job
@@ -62,6 +64,7 @@ class Page:
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
         self.jobs = Jobs(self.place / "jobs", jobs_at_once, self._job_changed)
+        remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
 
     def close(self) -> None:
@@ -127,6 +130,8 @@ class Page:
         """Edit the points of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
+        if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
+            remove_features(self.place, self.database, self.folder, self.jobs)
         self.events.send(project={"item": item.id, "revision": revision})
         return self._project(item)
 
@@ -165,6 +170,15 @@ class Page:
         """Describe a job, with its result if it is done."""
         self.jobs.poll()
         return self.jobs.get(request.path_params["job"], result=True)
+
+    def job_file(self, request: Request) -> Response:
+        """Answer with the file that a job has made, once."""
+        number = request.path_params["job"]
+        job = self.jobs.get(number, result=True)
+        path = self.jobs.folder / number / PLACE / str((job.get("result") or {}).get("file"))
+        if job["kind"] != "export" or not path.is_file():
+            raise Refused(404, "there is no file of this job; it may have been sent already: export again")
+        return send_once(path)
 
     def cancel(self, request: Request) -> dict[str, Any]:
         """Cancel a job."""

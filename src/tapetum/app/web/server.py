@@ -33,6 +33,7 @@ def routes(page: Page) -> list[Route]:
         item + "/check": page.check,
         item + "/export": page.export,
         "/api/jobs/{job}": page.job,
+        "/api/jobs/{job}/file": page.job_file,
         "/api/models": page.models,
         "/api/search": page.search,
         "/api/runs": page.list_runs,
