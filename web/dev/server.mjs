@@ -232,7 +232,7 @@ async function answer(request, response, url) {
     }
     return send({ ...entry.shown, ...entry.result });
   }
-  if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [answering[0]] });
+  if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
   if (kind === "search") return send(search(url.searchParams));
   if (kind === "runs") {
     const found = id ? readRun(id) : { runs };

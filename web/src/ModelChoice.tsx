@@ -23,7 +23,7 @@ export function ModelChoice({ models, chosen, choose }: Props) {
   );
 }
 
-export function Remarks({ lines }: { lines: string[] | undefined }) {
+export function Remarks({ lines }: { lines: string[] | null | undefined }) {
   if (!lines?.length) return null;
   return (
     <ul class="remarks soft small" aria-label="About the model">

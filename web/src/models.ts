@@ -14,7 +14,9 @@ export interface Model {
 
 export type Use = "search" | "answer" | "classify" | "words";
 
-const models = new Cell<Record<Use, Model[]> | null>(null);
+type Models = Record<Use, Model[]> & { missing: Partial<Record<Use, string>> };
+
+const models = new Cell<Models | null>(null);
 let reading = false;
 
 /** The models for a use, the default first; null until the server has said. */
@@ -23,10 +25,17 @@ export function useModels(use: Use): Model[] | null {
   useEffect(() => {
     if (models.value || reading) return;
     reading = true;
-    void attempt(() => get<Record<Use, Model[]>>("/api/models")).then((read) => {
+    void attempt(() => get<Models>("/api/models")).then((read) => {
       reading = false;
       models.value = read ?? null;
     });
   }, []);
   return known?.[use] ?? null;
+}
+
+/** What is said where no model for a use is on the machine. */
+export function useLacking(use: Use): string[] {
+  const known = useCell(models);
+  const line = known && !known[use].length ? known.missing[use] : undefined;
+  return line ? [line] : [];
 }

@@ -81,7 +81,7 @@ export interface Curve {
 
 export type Edit =
   | { type: "add_point"; frame: number; x: number; y: number; name?: string; color?: string }
-  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number] }
+  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number]; name?: string }
   | { type: "move_point"; point: string; frame: number; x: number; y: number }
   | { type: "hide_point"; point: string; frame: number }
   | { type: "delete_point"; point: string }

@@ -39,8 +39,8 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     mask[0, 10:20, 5:30] = True
     seen = []
 
-    def replies(verb: str, image: np.ndarray, text: str, listener: Listener) -> ImageReplies:
-        seen.append((verb, image.shape, text))
+    def replies(verb: str, image: np.ndarray, text: str, model: str, listener: Listener) -> ImageReplies:
+        seen.append((verb, image.shape, text, model))
         reply = ImageReply(
             path="image-0",
             prompt="segment box",
@@ -59,7 +59,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     monkeypatch.setattr(look_job, "_replies", replies)
     job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}
     made = json.loads(json.dumps(look_job.work(job, folder, Listener())))
-    assert seen == [("segment", (48, 64, 3), "box")]
+    assert seen == [("segment", (48, 64, 3), "box", "paligemma-nano")]
     [drawn] = made["result"]["masks"]
     with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))) as image:
         np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
@@ -78,6 +78,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
         {"verb": "detect", "frame": "0", "text": "x"},
         {"verb": "segment", "frame": 0, "text": 5},
         {"verb": "ask", "frame": 0, "text": "x" * 10_001},
+        {"verb": "ask", "frame": 0, "text": "x", "model": "../nobody"},
         {"verb": "classify", "frame": 0, "labels": "cat"},
         {"verb": "classify", "frame": 0, "labels": [1]},
         {"verb": "classify", "frame": 0, "labels": ["x"] * 1001},

