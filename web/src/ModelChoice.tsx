@@ -26,7 +26,7 @@ export function ModelChoice({ models, chosen, choose }: Props) {
 export function Remarks({ lines }: { lines: string[] | null | undefined }) {
   if (!lines?.length) return null;
   return (
-    <ul class="remarks soft small" aria-label="About the model">
+    <ul class="remarks soft small" aria-label="What it knows">
       {lines.map((line) => (
         <li key={line}>{line}</li>
       ))}

@@ -267,4 +267,5 @@ def test_films_have_the_colours_of_the_points(page: TestClient, item: str, tmp_p
     assert red > 150
     assert blue > 150
     assert green < 110
-    assert "jobs draw gif and mp4, not 'csv'" in error_of(page.post(f"{item}/jobs", json={"kind": "export", "format": "csv"}), 400)
+    error = error_of(page.post(f"{item}/jobs", json={"kind": "export", "format": "csv"}), 400)
+    assert "jobs draw gif and mp4, not 'csv'" in error
