@@ -1,11 +1,11 @@
 """Removal of features of frames that serve nothing any more; they are large, and are computed again where they are missing."""
 
-import json
 from pathlib import Path
 
 from tapetum.app.web.database import Database
 from tapetum.app.web.edits import replay
 from tapetum.app.web.jobs import Jobs
+from tapetum.core.reading import parse_json
 
 
 def remove_features(place: Path, database: Database, folder: Path, jobs: Jobs) -> None:
@@ -23,4 +23,4 @@ def _has_points(database: Database, item: str) -> bool:
         "SELECT edit FROM edits WHERE item = ? AND position < (SELECT position FROM projects WHERE item = ?) ORDER BY position",
         *(item, item),
     )
-    return bool(replay(json.loads(each["edit"]) for each in edits))
+    return bool(replay(parse_json(each["edit"]) for each in edits))

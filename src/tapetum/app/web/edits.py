@@ -155,10 +155,10 @@ def free_names(points: Points, base: str, count: int) -> list[str]:
     >>> free_names(points, "point", 2), free_names(points, "ball", 1), free_names(points, "box", 1)
     (['point 5', 'point 6'], ['ball 1'], ['box'])
     """
-    taken = {point.name for point in points.values()}
-    if count == 1 and base not in (POINT, *taken):
+    used = {point.name for point in points.values()}
+    if count == 1 and base not in (POINT, *used):
         return [base]
-    numbers = [name.removeprefix(f"{base} ") for name in taken if name.startswith(f"{base} ")]
+    numbers = [name.removeprefix(f"{base} ") for name in used if name.startswith(f"{base} ")]
     last = max((int(number) for number in numbers if number.isascii() and number.isdecimal() and len(number) < 7), default=0)
     return [f"{base} {last + 1 + k}" for k in range(count)]
 
