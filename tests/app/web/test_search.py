@@ -68,7 +68,7 @@ def test_the_index_of_the_folder_is_used_and_others_lie_beside_it(page: TestClie
     first = ok(page.get("/api/state"))["items"]
     [chosen] = [each["id"] for each in first if each["name"] == "0.png"]
     found = find(page, item=chosen, frame=0)
-    command = search.run(SearchOptions(library=folder, image=str(folder / "0.png"), count=60), Listener())
+    command = search.run(SearchOptions(place=folder, image=str(folder / "0.png"), count=60), Listener())
     names = {each["id"]: each["name"] for each in first}
     assert [names[row["item"]] for row in found["results"]] == [Path(each.path).name for each in command.moments]
     np.testing.assert_allclose([row["cosine"] for row in found["results"]], [each.cosine for each in command.moments])

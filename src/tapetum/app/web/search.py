@@ -55,7 +55,7 @@ class Search:
             busy = self._running(model)
             if busy is not None or not (place / DATABASE).is_file():
                 raise Refused(409, "the index of the folder is being made", job=busy or self._begin(model), **about)
-            options = SearchOptions(library=place, query=text, count=COUNT, **_example(like))
+            options = SearchOptions(place=place, query=text, count=COUNT, **_example(like))
             with open_media_index(place) as index:
                 models = SearchModel(index, model, place, self._loaded)
                 result = find_moments(options, index, text, models)
