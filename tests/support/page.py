@@ -44,7 +44,7 @@ def made_server(port: int = 0) -> Any:
     return running([NODE, WEB / "dev" / "server.mjs", port])
 
 
-def real_server(folder: Path) -> Any:
+def real_server(folder: Path, *options: str) -> Any:
     """Run tapetum serve over a folder with a small video."""
     pytest.importorskip("tapetum.app.web.server", reason="the server of the page is not here")
     from tapetum.video.write import write_video
@@ -54,7 +54,7 @@ def real_server(folder: Path) -> Any:
         frame[40:70, 20 + 3 * number : 50 + 3 * number] = 220, 60, 40
     write_video(folder / "moving.mp4", frames, 12)
     main = "from tapetum.app.shell.main import main; raise SystemExit(main())"
-    return running([sys.executable, "-uc", main, "serve", folder, "--port", 0])
+    return running([sys.executable, "-uc", main, "serve", folder, "--port", 0, *options])
 
 
 class Tab:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tapetum.video import open_video
+from tapetum.video.decode import FileDecoder
 from tapetum.video.files import FileVideo
 
 X265 = "keyint=10:log-level=none:pools=1:frame-threads=1"
@@ -46,6 +47,19 @@ def test_random_access_equals_sequential(clip, name, codec, options, pix_fmt):
         assert np.array_equal(video[int(index)], sequential[index]), index
     assert np.array_equal(open_video(path)[::-4], sequential[::-4])
     assert video.check().damaged == 0
+
+
+def test_frames_to_which_none_refers_are_not_decoded_on_the_way(clip, monkeypatch):
+    path = clip("b.mp4", options={"bf": "3", "g": "30", "x264-params": "b-adapt=0:b-pyramid=normal:scenecut=0"})
+    decoded, decode = [], FileDecoder._decode
+    monkeypatch.setattr(FileDecoder, "_decode", lambda *given: decoded.append(decode(*given)) or decoded[-1])
+    sequential = list(open_video(path))
+    video = open_video(path)
+    assert len(video) == 30
+    decoded.clear()
+    assert np.array_equal(video[26], sequential[26])
+    assert sum(map(len, decoded)) <= 18  # of every four frames two are referred to
+    assert np.array_equal(video[27], sequential[27])
 
 
 def test_frames_are_those_that_were_written(clip, image):

@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { lookAt } from "./models.mjs";
+import { answering, lookAt, searching } from "./models.mjs";
 import { readRun, runs } from "./runs.mjs";
 import { colorOf, makeFrame, trackFrom } from "./world.mjs";
 
@@ -130,6 +130,30 @@ function beginTracking(item) {
   return job;
 }
 
+function beginSpace(item) {
+  const project = projects.get(item.id);
+  const job = begin("space", item.id, 5, () => {
+    project.space = true;
+  });
+  project.spaceJob = job.id;
+  return job;
+}
+
+/** 3D tracks at a depth of 2, or 3 for every other point, before a camera that stands still. */
+function tracks3d(item, project) {
+  const f = item.width;
+  const rows = points(project).map((point, k) => {
+    const track = project.tracks.get(point.id) ?? new Float32Array(item.frames * 4).fill(NaN);
+    const z = 2 + (k % 2);
+    return Float32Array.from(track, (_, i) => {
+      const [x, y, visible] = track.subarray(i - (i % 4));
+      return [((x - f / 2) / f) * z, ((y - item.height / 2) / f) * z, z, visible][i % 4];
+    });
+  });
+  const still = new Float32Array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
+  return Buffer.concat([...rows, ...Array(item.frames).fill(still)].map((each) => Buffer.from(each.buffer)));
+}
+
 function places(item) {
   const project = projects.get(item.id);
   const found = [];
@@ -156,9 +180,13 @@ function search(query) {
     throw new Refused(409, "the folder has no index yet; it is being made", { job });
   }
   const results = [0, 12, 24, 36].map((frame, k) => {
-    return { item: k === 3 ? "v2" : "v1", start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine: 0.31 - 0.04 * k };
+    const item = items[k === 3 ? 1 : 0];
+    const thumbnails = [`data:image/png;base64,${makeFrame(item, frame, 128).toString("base64")}`];
+    const [cosine, probability] = [0.31 - 0.04 * k, null];
+    return { item: item.id, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine, probability, thumbnails };
   });
-  return { model: "made-up: compares colours", results: query.get("text") === "nothing" ? [] : results };
+  const { name, remarks } = searching.find((each) => each.name === query.get("model")) ?? searching[0];
+  return { model: name, remarks, results: query.get("text") === "nothing" ? [] : results };
 }
 
 async function answer(request, response, url) {
@@ -195,6 +223,8 @@ async function answer(request, response, url) {
   }
   if (kind === "jobs") {
     const entry = jobs.get(id);
+    if (what === "file" && entry)
+      return response.writeHead(200, { "Content-Disposition": 'attachment; filename="made-overlay.mp4"' }).end("film");
     if (!entry) throw new Refused(404, "there is no such job; reload the page");
     if (request.method === "DELETE" && entry.shown.state === "running") {
       entry.shown = { ...entry.shown, state: "cancelled", seconds_left: null };
@@ -202,6 +232,7 @@ async function answer(request, response, url) {
     }
     return send({ ...entry.shown, ...entry.result });
   }
+  if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
   if (kind === "search") return send(search(url.searchParams));
   if (kind === "runs") {
     const found = id ? readRun(id) : { runs };
@@ -234,7 +265,19 @@ async function answer(request, response, url) {
     changed(item.id);
     return send(shown(project));
   }
-  if (what === "jobs") return send(beginTracking(item));
+  if (what === "jobs" && body.kind === "export") return send(begin("export", item.id, 4, () => {}));
+  if (what === "jobs") return send(body.kind === "space" ? beginSpace(item) : beginTracking(item));
+  if (what === "space") {
+    const { width, height, frames } = item;
+    const intrinsics = [width, width, width / 2, height / 2];
+    const about = { depth: "adjust", metric: false, moving: false, frames, intrinsics, notes: [] };
+    const job = project.spaceJob ? jobs.get(project.spaceJob).shown : null;
+    return send({ space: project.space ? about : null, depth_file: null, job });
+  }
+  if (what === "tracks3d.bin") {
+    const names = points(project).map((point) => point.id);
+    return response.writeHead(200, { "X-Points": names.join(",") }).end(tracks3d(item, project));
+  }
   if (what === "look") return send(look(item, body));
   if (what === "check") return send({ places: places(item) });
   if (what === "tracks.bin") {

@@ -1,8 +1,12 @@
 /** Tracks as files for other programs. */
 import { useState } from "preact/hooks";
-import { download } from "./api";
+import { cancel, isBusy } from "./actions";
+import { download, post } from "./api";
 import { useCell } from "./cell";
+import { JobProgress } from "./JobPanel";
+import { finished } from "./look";
 import * as state from "./state";
+import type { Job } from "./types";
 
 const FORMATS: [string, string][] = [
   ["csv", "CSV table"],
@@ -17,6 +21,8 @@ const FORMATS: [string, string][] = [
   ["mp4", "Video with tracks (mp4)"],
   ["gif", "Animation (gif)"],
 ];
+/** What a job draws, frame by frame. */
+const DRAWN = new Set(["mp4", "gif"]);
 
 export function Export() {
   const item = useCell(state.item);
@@ -24,14 +30,25 @@ export function Export() {
   const tracked = project?.tracked_revision != null && project.points.length > 0;
   const [busy, setBusy] = useState("");
   const [format, setFormat] = useState("csv");
+  const [job, setJob] = useState<Job | null>(null);
   if (!item || !tracked) return null;
   const save = async () => {
     setBusy("Writing the file");
     const stem = item.name.replace(/\.[^.]*$/, "");
-    const done = await state.attempt(() =>
-      download(state.path(item.id, `export?format=${format}`), `${stem}.${format}`).then(() => true),
-    );
+    const done = await state.attempt(async () => {
+      const from = DRAWN.has(format) ? await draw(item.id) : state.path(item.id, `export?format=${format}`);
+      if (from) await download(from, `${stem}.${format}`);
+      return Boolean(from);
+    });
+    setJob(null);
     setBusy(done ? "Saved." : "");
+  };
+  /** Wait until a film is drawn; the address of it, or nothing where that was cancelled. */
+  const draw = async (id: string): Promise<string | null> => {
+    const begun = await post<Job>(state.path(id, "jobs"), { kind: "export", format });
+    const end = await finished(begun.id, setJob);
+    if (end.state === "failed") throw new Error(end.message || "The film was not drawn.");
+    return end.state === "done" ? `/api/jobs/${encodeURIComponent(end.id)}/file` : null;
   };
   return (
     <section class="panel" aria-label="Export">
@@ -47,7 +64,13 @@ export function Export() {
         <button type="button" class="export" disabled={busy === "Writing the file"} onClick={save}>
           Save
         </button>
+        {job && isBusy(job) && (
+          <button type="button" onClick={() => cancel(job)}>
+            Cancel
+          </button>
+        )}
       </div>
+      {job && isBusy(job) && <JobProgress job={job} />}
       <p class="soft small" role="status">
         {busy}
       </p>

@@ -4,7 +4,9 @@ import { cancel, isBusy } from "./actions";
 import { useCell } from "./cell";
 import { SHADES } from "./draw";
 import { JobProgress } from "./JobPanel";
-import { askModel, look as lookCell, lookResult, type LookResult, modelLine, type Verb } from "./look";
+import { askModel, look as lookCell, lookResult, type LookResult, type Verb } from "./look";
+import { ModelChoice, Remarks } from "./ModelChoice";
+import { useLacking, useModels } from "./models";
 import * as state from "./state";
 import { Transport } from "./TrackTab";
 import { Viewer } from "./Viewer";
@@ -43,12 +45,16 @@ function Form() {
   const [verb, setVerb] = useState<Verb>("ask");
   const [text, setText] = useState("");
   const job = useCell(lookCell)?.job;
-  const models = useCell(state.app)?.models;
+  const [chosen, setChosen] = useState("");
+  const own = verb === "classify" ? (text.trim() ? "words" : "classify") : "answer";
+  const models = useModels(own);
+  const lacking = useLacking(own);
+  const model = models?.find((each) => each.name === chosen) ?? models?.[0];
   const about = VERBS[verb];
   const busy = isBusy(job);
   const send = (event: Event) => {
     event.preventDefault();
-    void askModel(verb, text);
+    void askModel(verb, text, own === "answer" ? chosen : "");
   };
   return (
     <form class="panel" onSubmit={send}>
@@ -78,7 +84,8 @@ function Form() {
         )}
       </div>
       {busy && job && <JobProgress job={job} />}
-      <p class="soft small">{modelLine(verb === "classify" ? models?.[text.trim() ? "words" : "classify"] : models?.answer)}</p>
+      {own === "answer" && <ModelChoice models={models} chosen={chosen} choose={setChosen} />}
+      <Remarks lines={model?.remarks ?? lacking} />
     </form>
   );
 }

@@ -1,17 +1,18 @@
 /** Moments of the folder by words, or by what a frame shows. */
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { cancel, isBusy } from "./actions";
 import { ApiError, get } from "./api";
 import { useCell } from "./cell";
-import { frameUrl } from "./frames";
 import { formatTime } from "./Items";
 import { JobProgress } from "./JobPanel";
-import { finished, modelLine } from "./look";
+import { finished } from "./look";
+import { ModelChoice, Remarks } from "./ModelChoice";
+import { useModels } from "./models";
 import * as state from "./state";
 import type { Job, Moment } from "./types";
 
 interface Found {
-  model?: unknown;
+  remarks?: string[];
   results?: Moment[];
   job?: Job;
 }
@@ -24,15 +25,22 @@ export function SearchTab() {
   const [found, setFound] = useState<Found | null>(null);
   const [said, setSaid] = useState("");
   const [job, setJob] = useState<Job | null>(null);
+  const [chosen, setChosen] = useState("");
+  const latest = useRef(0);
+  const models = useModels("search");
+  const model = models?.find((each) => each.name === chosen) ?? models?.[0];
 
-  const search = async (query: string) => {
+  const search = async (about: Record<string, string>) => {
+    const query = new URLSearchParams({ ...about, ...(chosen && { model: chosen }) }).toString();
+    const number = ++latest.current;
     setFound(null);
     setSaid("Searching");
     const answer = await state.attempt(() => ask(query));
+    if (number !== latest.current) return; // another search has begun meanwhile
     setJob(null);
     setFound(answer ?? null);
     const count = answer?.results?.length ?? 0;
-    setSaid(answer ? (count ? `${count} moments, the most alike first` : "Nothing was found.") : "");
+    setSaid(answer ? (count ? `${count} found, the most alike first` : "Nothing was found.") : "");
   };
   const ask = async (query: string, again = true): Promise<Found> => {
     let answer: Found;
@@ -59,14 +67,14 @@ export function SearchTab() {
         role="search"
         onSubmit={(event) => {
           event.preventDefault();
-          void search(new URLSearchParams({ text: text.trim() }).toString());
+          void search({ text: text.trim() });
         }}
       >
         <input
           type="search"
           class="long"
           aria-label="What to look for"
-          placeholder="a dog runs over grass"
+          placeholder={model?.words ? "a dog runs over grass" : "dog"}
           value={text}
           onInput={(event) => setText(event.currentTarget.value)}
         />
@@ -76,10 +84,11 @@ export function SearchTab() {
         <button
           type="button"
           disabled={!item || isBusy(job)}
-          onClick={() => search(new URLSearchParams({ item: item!.id, frame: String(frame) }).toString())}
+          onClick={() => search({ item: item!.id, frame: String(frame) })}
         >
-          {item ? `Like frame ${frame} of ${item.name}` : "Like this frame"}
+          {item?.kind === "image" ? `Like ${item.name}` : item ? `Like frame ${frame} of ${item.name}` : "Like this frame"}
         </button>
+        <ModelChoice models={models} chosen={chosen} choose={setChosen} />
       </form>
       <p class="soft" role="status">
         {said}
@@ -96,7 +105,9 @@ export function SearchTab() {
         {found?.results?.map((each) => {
           const source = names.get(each.item);
           if (!source) return null;
-          const time = each.start_s === null ? "" : `${formatTime(each.start_s)} – ${formatTime(each.stop_s ?? each.start_s)}`;
+          const { start_s, stop_s } = each;
+          const time = start_s === null ? "" : `${formatTime(start_s)} – ${formatTime(stop_s ?? start_s)}`;
+          const score = each.cosine === null ? `probability ${each.probability?.toFixed(2)}` : `cosine ${each.cosine.toFixed(2)}`;
           return (
             <li key={`${each.item}/${each.frame}`}>
               <button
@@ -107,15 +118,19 @@ export function SearchTab() {
                   state.tab.value = "track";
                 }}
               >
-                <img src={frameUrl(source, each.frame, 320)} alt="" loading="lazy" />
+                <span class="thumbnails">
+                  {each.thumbnails.map((url, k) => (
+                    <img key={k} src={url} alt="" />
+                  ))}
+                </span>
                 <span class="name">{source.name}</span>
-                <span class="soft">{[time, `cosine ${each.cosine.toFixed(2)}`].filter(Boolean).join(", ")}</span>
+                <span class="soft">{[time, score].filter(Boolean).join(", ")}</span>
               </button>
             </li>
           );
         })}
       </ul>
-      <p class="soft small">{modelLine(found?.model ?? app?.models.words)}</p>
+      <Remarks lines={found?.remarks ?? model?.remarks} />
     </section>
   );
 }

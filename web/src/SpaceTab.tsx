@@ -1,16 +1,14 @@
-/** A turning view of the tracks: over time, as a track has no depth of its own here. */
-import { useEffect, useRef } from "preact/hooks";
+/** A turning view of the tracks: in space where they have depth, else over time. */
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { cancel, isBusy } from "./actions";
 import { useCell, watchAll } from "./cell";
+import { type Angles, drawSpace } from "./drawSpace";
+import { JobProgress } from "./JobPanel";
+import { finished } from "./look";
+import { computeSpace, describeDepth, inSpace, loadSpace, overTime, placedCount, space, spaceJob } from "./space";
 import * as state from "./state";
-import { color, prepare, scheme } from "./theme";
-import { trackAt } from "./tracks";
+import { scheme } from "./theme";
 import { Transport } from "./TrackTab";
-
-interface Angles {
-  turn: number;
-  tilt: number;
-  zoom: number;
-}
 
 const START: Angles = { turn: -0.6, tilt: 0.35, zoom: 1 };
 const KEYS: Record<string, [number, number] | undefined> = {
@@ -28,6 +26,19 @@ export function SpaceTab() {
   const angles = useRef<Angles>({ ...START });
   const soon = useRef(() => {});
   const ready = points.length > 0 && project?.tracked_revision != null;
+  const now = useCell(space);
+  const [flat, setFlat] = useState(false);
+  const placed = placedCount(now);
+  const deep = placed > 0 && !flat;
+  const view = useMemo(() => (deep && now ? inSpace(now) : null), [deep, now]);
+  useEffect(() => {
+    space.value = null;
+    spaceJob.value = null;
+    setFlat(false);
+  }, [item?.id]);
+  useEffect(() => {
+    if (ready) void state.attempt(loadSpace);
+  }, [item?.id, ready, project?.revision]);
   useEffect(() => {
     const canvas = ref.current;
     if (!canvas) return;
@@ -35,7 +46,7 @@ export function SpaceTab() {
     soon.current = () => {
       waiting ||= requestAnimationFrame(() => {
         waiting = 0;
-        draw(canvas, angles.current);
+        if (state.item.value) drawSpace(canvas, angles.current, view ?? overTime());
       });
     };
     const sizes = new ResizeObserver(() => soon.current());
@@ -45,13 +56,14 @@ export function SpaceTab() {
       zoomBy(Math.exp(-event.deltaY * 0.002));
     };
     canvas.addEventListener("wheel", wheel, { passive: false });
-    const end = watchAll([state.frame, state.project, state.tracks, state.selected, scheme], () => soon.current());
+    const watched = [state.frame, state.project, state.tracks, state.selected, scheme];
+    const end = watchAll(watched, () => soon.current());
     soon.current();
     return () => {
       sizes.disconnect();
       end();
     };
-  }, [ready, item]);
+  }, [ready, item, view]);
   const turnBy = (turn: number, tilt: number) => {
     const now = angles.current;
     angles.current = { ...now, turn: now.turn + turn, tilt: Math.max(-1.5, Math.min(1.5, now.tilt + tilt)) };
@@ -79,9 +91,12 @@ export function SpaceTab() {
   return (
     <section class="centre" aria-label="Tracks in space">
       <p class="note">
-        These tracks have no depth: they are shown over time instead, the first frame on the left. With depth:{" "}
-        <code>tapetum track --3d</code>
+        {deep
+          ? describeDepth(now!.about!)
+          : "Over time: the first frame on the left, as these tracks have no depth here. Compute depth to see them in space."}
+        {deep && placed < points.length && ` ${points.length - placed} of ${points.length} points changed since: compute again.`}
       </p>
+      <Depth flat={flat} setFlat={setFlat} placed={placed} />
       <div class="stage">
         <canvas
           ref={ref}
@@ -89,7 +104,7 @@ export function SpaceTab() {
           tabIndex={0}
           role="application"
           aria-roledescription="turning view"
-          aria-label={`Tracks of ${points.length} points over time; arrow keys turn the view, plus and minus zoom`}
+          aria-label={`Tracks of ${points.length} points ${deep ? "in space" : "over time"}; arrow keys turn the view, plus and minus zoom`}
           onKeyDown={press}
           onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
           onPointerMove={(event) => event.buttons === 1 && turnBy(event.movementX * 0.008, event.movementY * 0.008)}
@@ -106,65 +121,53 @@ export function SpaceTab() {
   );
 }
 
-type Project = (x: number, y: number, frame: number) => [number, number];
-
-function draw(canvas: HTMLCanvasElement, angles: Angles): void {
-  const { c, width, height } = prepare(canvas);
-  const item = state.item.value;
-  if (!item) return;
-  const { frames } = state.tracks.value;
-  const size = Math.max(item.width, item.height);
-  const scale = 0.62 * Math.min(width, height) * angles.zoom;
-  const [ct, st, ci, si] = [Math.cos(angles.turn), Math.sin(angles.turn), Math.cos(angles.tilt), Math.sin(angles.tilt)];
-  const project: Project = (x, y, frame) => {
-    const [u, v, w] = [
-      (x - item.width / 2) / size,
-      (y - item.height / 2) / size,
-      1.6 * (frame / Math.max(1, frames - 1) - 0.5),
-    ];
-    const right = u * ct - w * st;
-    const away = u * st + w * ct;
-    return [width / 2 + scale * right, height / 2 + scale * (v * ci - away * si)];
-  };
-  for (const frame of [0, frames - 1]) drawFrame(c, project, frame, color("soft"), 1);
-  drawFrame(c, project, state.frame.value, color("accent"), 2);
-  for (const point of state.project.value?.points ?? []) {
-    c.strokeStyle = c.fillStyle = point.color;
-    c.lineWidth = point.id === state.selected.value ? 3.5 : 1.8;
-    let before: [number, number] | null = null;
-    for (let frame = 0; frame < frames; frame++) {
-      const at = trackAt(state.tracks.value, point.id, frame);
-      const now = at && project(at.x, at.y, frame);
-      if (now && before) {
-        c.globalAlpha = at!.visible ? 1 : 0.3;
-        c.beginPath();
-        c.moveTo(...before);
-        c.lineTo(...now);
-        c.stroke();
-      }
-      before = now;
-    }
-    c.globalAlpha = 1;
-    const at = trackAt(state.tracks.value, point.id, state.frame.value);
-    if (!at) continue;
-    c.beginPath();
-    c.arc(...project(at.x, at.y, state.frame.value), 5, 0, 2 * Math.PI);
-    c.fill();
-  }
-}
-
-function drawFrame(c: CanvasRenderingContext2D, project: Project, frame: number, style: string, wide: number): void {
-  const { width, height } = state.item.value!;
-  c.strokeStyle = style;
-  c.lineWidth = wide;
-  c.beginPath();
-  for (const [x, y] of [
-    [0, 0],
-    [width, 0],
-    [width, height],
-    [0, height],
-  ])
-    c.lineTo(...project(x, y, frame));
-  c.closePath();
-  c.stroke();
+/** Begins the job that computes depth, and chooses the view. */
+function Depth({ flat, setFlat, placed }: { flat: boolean; setFlat: (flat: boolean) => void; placed: number }) {
+  const now = useCell(space);
+  const job = useCell(spaceJob);
+  const tracked = useCell(state.project);
+  const [source, setSource] = useState("");
+  const busy = isBusy(job);
+  const current = tracked?.tracked_revision === tracked?.revision;
+  const chosen = source || (now?.depthFile ? "file" : "adjust");
+  useEffect(() => {
+    if (!job || !isBusy(job)) return;
+    void state.attempt(async () => {
+      await finished(job.id, (next) => {
+        if (spaceJob.value?.id === next.id) spaceJob.value = next;
+      });
+      await loadSpace();
+      setFlat(false);
+    });
+  }, [job?.id]);
+  return (
+    <>
+      <div class="bar" role="toolbar" aria-label="Depth">
+        {now?.depthFile && (
+          <select aria-label="Source of depth" value={chosen} onChange={(event) => setSource(event.currentTarget.value)}>
+            <option value="file">{`Depth from ${now.depthFile}`}</option>
+            <option value="adjust">Depth from the tracks themselves</option>
+          </select>
+        )}
+        <button type="button" class="primary" disabled={busy || !now || !current} onClick={() => computeSpace(chosen)}>
+          {placed ? "Compute depth again" : "Compute depth"}
+        </button>
+        {busy && job && (
+          <button type="button" onClick={() => cancel(job)}>
+            Cancel
+          </button>
+        )}
+        {placed > 0 && (
+          <button type="button" aria-pressed={flat} onClick={() => setFlat(!flat)}>
+            Over time
+          </button>
+        )}
+        {!current && <span class="soft">Track the points first: some have changed.</span>}
+      </div>
+      {busy && job && <JobProgress job={job} />}
+      <p class="soft small" role="status">
+        {busy ? "Depth is being computed." : job?.state === "failed" ? `No depth: ${job.message}` : (now?.about?.notes ?? []).join("; ")}
+      </p>
+    </>
+  );
 }

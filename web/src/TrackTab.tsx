@@ -9,6 +9,7 @@ import { Points } from "./Points";
 import * as state from "./state";
 import { Timeline } from "./Timeline";
 import { Viewer } from "./Viewer";
+import { Words } from "./Words";
 
 export function TrackTab() {
   const item = useCell(state.item);
@@ -17,6 +18,7 @@ export function TrackTab() {
     <>
       <section class="centre" aria-label="Frame">
         <Tools />
+        <Words />
         <Viewer overlay="tracks" />
         <Transport />
         <Timeline />
@@ -42,6 +44,9 @@ function Tools() {
       </button>
       <button type="button" aria-pressed={tool === "grid"} aria-keyshortcuts="g" onClick={() => (state.tool.value = "grid")}>
         Grid
+      </button>
+      <button type="button" aria-pressed={tool === "words"} aria-keyshortcuts="w" onClick={() => (state.tool.value = "words")}>
+        Words
       </button>
       {tool === "grid" && (
         <button type="button" onClick={() => (state.gridBox.value = "whole")}>

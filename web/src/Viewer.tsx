@@ -124,7 +124,7 @@ class Stage {
       return;
     }
     state.playing.value = false;
-    const id = this.overlay === "tracks" && event.button === 0 && state.tool.value === "point" ? this.pointAt(x, y) : null;
+    const id = this.overlay === "tracks" && event.button === 0 && state.tool.value !== "grid" ? this.pointAt(x, y) : null;
     if (id) {
       state.selected.value = id;
       this.gesture = { kind: "point", id, x, y, moved: false };
@@ -157,7 +157,7 @@ class Stage {
     const g = this.gesture;
     if (!g || !finger) {
       if (event.pointerType === "mouse" && this.overlay === "tracks") {
-        this.canvas.classList.toggle("over-point", state.tool.value === "point" && this.pointAt(x, y) !== null);
+        this.canvas.classList.toggle("over-point", state.tool.value !== "grid" && this.pointAt(x, y) !== null);
       }
       return;
     }

@@ -14,6 +14,7 @@ export const KEYS: [string, string][] = [
   ["Delete", "delete the selected point"],
   ["Ctrl Z", "undo; with Shift redo"],
   ["g", "grid of points: draw a box, or press g again for the whole frame"],
+  ["w", "words: put points on the things that they name"],
   ["c", "cross, moved by the arrow keys (Shift: ten pixels); Enter puts a point there, m moves the selected one there"],
   ["+ − 0", "zoom in, out, fit; so does the wheel, and dragging pans"],
   ["Esc", "leave the cross, the grid, the selection"],
@@ -82,13 +83,14 @@ const EDITING: Record<string, Work | undefined> = {
     if (state.tool.value === "grid") state.gridBox.value = "whole";
     else state.tool.value = "grid";
   },
+  w: () => (state.tool.value = "words"),
   c: () => {
     const { width, height } = state.item.value!;
     state.crosshair.value = state.crosshair.value ? null : (view.value.centre ?? { x: width / 2, y: height / 2 });
   },
   Escape: () => {
     if (state.crosshair.value) state.crosshair.value = null;
-    else if (state.tool.value === "grid") state.tool.value = "point";
+    else if (state.tool.value !== "point") state.tool.value = "point";
     else state.selected.value = null;
   },
 };

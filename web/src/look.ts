@@ -24,7 +24,7 @@ export interface LookResult {
 export const look = new Cell<{ job: Job; verb: Verb; item: string; frame: number } | null>(null);
 export const lookResult = new Cell<LookResult | null>(null);
 
-export async function askModel(verb: Verb, text: string): Promise<void> {
+export async function askModel(verb: Verb, text: string, model: string): Promise<void> {
   const at = item.value;
   if (!at) return;
   const words = text.trim();
@@ -32,7 +32,7 @@ export async function askModel(verb: Verb, text: string): Promise<void> {
     .split(",")
     .map((each) => each.trim())
     .filter(Boolean);
-  const body: Record<string, unknown> = { verb, frame: frame.value };
+  const body: Record<string, unknown> = { verb, frame: frame.value, ...(model && { model }) };
   if (verb === "classify") {
     if (labels.length) body.labels = labels;
   } else if (verb !== "caption") body.text = words;

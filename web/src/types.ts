@@ -66,7 +66,11 @@ export interface Moment {
   start_s: number | null;
   stop_s: number | null;
   frame: number;
-  cosine: number;
+  cosine: number | null;
+  /** Of what was found by names that a classifier gave. */
+  probability: number | null;
+  /** Addresses of small images: of one second, or of the beginning, the best second and the end. */
+  thumbnails: string[];
 }
 
 export interface Curve {
@@ -77,7 +81,7 @@ export interface Curve {
 
 export type Edit =
   | { type: "add_point"; frame: number; x: number; y: number; name?: string; color?: string }
-  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number] }
+  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number]; name?: string }
   | { type: "move_point"; point: string; frame: number; x: number; y: number }
   | { type: "hide_point"; point: string; frame: number }
   | { type: "delete_point"; point: string }

@@ -113,28 +113,28 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
     place, words = options.place_and_words()
     with open_media_index(place) as index:
         reference = str(options.model or stored_reference(index.about))
-        models = _Models(index, reference, place)
+        models = SearchModel(index, reference, place)
         if options.duplicates or options.clusters is not None:
             from tapetum.app.media_groups import find_groups
 
             result: Searched | Grouped = find_groups(options, index, models, listener)
         elif words.strip() or options.image is not None or options.moment is not None:
-            result = _find(options, index, words, models)
+            result = find_moments(options, index, words, models)
         else:
             result = Searched(moments=(), model=reference)
         return _with_pages(result, options, index, words, listener)
 
 
-class _Models:
-    """The model of an index, loaded when it is first asked for."""
+class SearchModel:
+    """The model of an index, loaded when it is first asked for; `loaded` saves that where it is the same."""
 
-    def __init__(self, index: MediaIndex, reference: str, place: File):
+    def __init__(self, index: MediaIndex, reference: str, place: File, loaded: "MediaModel | None" = None):
         self.index, self.reference, self.place = index, reference, place
-        self._model: MediaModel | None = None
+        self.loaded = loaded
 
     def __call__(self) -> "MediaModel":
         """Load it. Raises BadInput where it is not the one that made the index's vectors."""
-        if self._model is None:
+        if self.loaded is None or (self.loaded.reference, self.loaded.identity) != (self.reference, self.index.model):
             from tapetum.app.media_model import MediaModel
 
             model = MediaModel(self.reference)
@@ -143,8 +143,8 @@ class _Models:
                     f"{self.place} is the index of another model than {self.reference}, whose words and images mean nothing in "
                     "it; give that one with --model, or make the index again"
                 )
-            self._model = model
-        return self._model
+            self.loaded = model
+        return self.loaded
 
     def reads_words(self) -> bool:
         """Whether it has a text tower; an index says so itself."""
@@ -152,8 +152,8 @@ class _Models:
         return self().reads_words if noted is None else bool(noted)
 
 
-def _find(options: SearchOptions, index: MediaIndex, words: str, models: _Models) -> Searched:
-    """What is most like a query."""
+def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
+    """Find what is most like a query in an index that is open. Raises BadInput as `search`."""
     import numpy as np
 
     alone = options.image is None and options.moment is None
@@ -183,7 +183,7 @@ def _find(options: SearchOptions, index: MediaIndex, words: str, models: _Models
     return Searched(moments=moments, model=models.reference, sure=sure, notes=(remark,) if remark else ())
 
 
-def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: _Models) -> Searched:
+def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
     """What a classifier's names say, where no text tower is there."""
     import numpy as np
 
@@ -212,7 +212,7 @@ def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models:
     return Searched(moments=moments, model=models.reference, notes=tuple(notes))
 
 
-def _of_image(image: Any, index: MediaIndex, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
+def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of an example, and its own rows, which are not worth finding."""
     if image is None:
         return None, []
@@ -225,7 +225,7 @@ def _of_image(image: Any, index: MediaIndex, models: _Models) -> "tuple[np.ndarr
     return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
 
 
-def _of_moment(moment: str | None, index: MediaIndex, models: _Models) -> "tuple[np.ndarray | None, list[int]]":
+def _of_moment(moment: str | None, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
     """The vector of a moment, from the index where it is there, and its own row."""
     if moment is None:
         return None, []

@@ -231,9 +231,15 @@ def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
 
 
 def write_overlay(
-    path: Path, video: "Video", tracks: "Tracks", view: View, listener: Listener, settings: DrawSettings | None = None
+    path: Path,
+    video: "Video",
+    tracks: "Tracks",
+    view: View,
+    listener: Listener,
+    settings: DrawSettings | None = None,
+    colours: "np.ndarray | None" = None,
 ) -> None:
-    """Write the video with its tracks drawn on it. Raises `BadInput` as `write_video`."""
+    """Write the video with its tracks drawn on it, in `colours`, uint8 (n, 3), if given. Raises `BadInput` as `write_video`."""
     from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
     from tapetum.video.subset import ResizedVideo
@@ -245,6 +251,7 @@ def write_overlay(
         shown = _some(tracks.points)
         tracks = tracks.select(shown)
         labels = None if labels is None else [labels[number] for number in shown.tolist()]
+        colours = None if colours is None else colours[shown]
     if how.scale != 1:
         width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
@@ -253,7 +260,14 @@ def write_overlay(
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"
         else draw_tracks(
-            video, tracks.xy, tracks.visible, trail=how.trail, radius=how.radius, rings=how.rings == "yes", labels=labels
+            video,
+            tracks.xy,
+            tracks.visible,
+            trail=how.trail,
+            radius=how.radius,
+            rings=how.rings == "yes",
+            labels=labels,
+            colours=colours,
         )
     )
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
@@ -79,6 +79,22 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
         database.close()
         raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
     return database
+
+
+def read_about(folder: Path) -> dict[str, str]:
+    """Read what an index says of itself, which never changes, also while another process changes the rest.
+
+    Raises BadInput where there is none, or it is damaged.
+    """
+    path = folder / DATABASE
+    try:
+        with open_file(path) as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise BadInput(f"{path} is no index, or is damaged; remove it, and make it again")
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            return dict(database.execute("select name, value from about"))
+    except (sqlite3.Error, OSError) as error:
+        raise BadInput(f"{path} is no index, or is damaged ({error}); remove it, and make it again") from error
 
 
 @contextmanager

@@ -70,6 +70,8 @@ class FileDecoder:
         self.path = path
         self.errors = 0
         self.place = -1
+        self.unneeded_before: int | None = None
+        """Presentation time before which no frame is needed but as a reference for others; None: all are."""
         self.process = os.getpid()
         try:
             self.container: InputContainer = av.open(
@@ -129,8 +131,12 @@ class FileDecoder:
         yield from self._decode(None)
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        context = self.stream.codec_context
+        if self.unneeded_before is not None and packet is not None:
+            unneeded = packet.pts is not None and packet.pts < self.unneeded_before
+            context.skip_frame = "NONREF" if unneeded else "DEFAULT"
         try:
-            return self.stream.codec_context.decode(packet)  # pyright: ignore[reportReturnType]
+            return context.decode(packet)  # pyright: ignore[reportReturnType]
         except av.error.EOFError:
             return []
         except (av.error.FFmpegError, ValueError, MemoryError):
@@ -234,8 +240,12 @@ class Cursor:
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
-        """Decode up to the frame of time `pts`; None where it does not come."""
+        """Decode up to the frame of time `pts`; None where it does not come.
+
+        Frames before it to which no others refer, as half of those of H.264 commonly are, are passed over undecoded.
+        """
         self.counted = None
+        self.decoder.unneeded_before = pts
         for frame in self.frames:
             if frame.pts is None:
                 continue

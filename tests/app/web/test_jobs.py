@@ -101,6 +101,24 @@ def test_a_job_is_cancelled_whether_it_waits_or_runs(slow: Path) -> None:
     until(jobs, lambda: not jobs.busy())
 
 
+def test_a_new_server_removes_what_is_old_and_over(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Jobs(slow, at_once=1)
+    over = [jobs.submit("sleep", "a"), jobs.submit("sleep", "a"), jobs.submit("sleep", "b")]
+    for each in over:
+        jobs.cancel(each["id"])
+    until(jobs, lambda: not jobs.busy())
+    assert {path.name for path in slow.iterdir()} == {each["id"] for each in over}
+    assert not Jobs(slow).at_work_on("a")
+    assert len(list(slow.iterdir())) == 3  # they are not old
+    monkeypatch.setattr("tapetum.app.web.jobs._OLD_S", 0.0)
+    waiting = jobs.submit("sleep", "a")
+    new = Jobs(slow)
+    assert new.at_work_on("a")
+    assert {path.name for path in slow.iterdir()} == {over[2]["id"], waiting["id"]}
+    new.cancel(waiting["id"])
+    until(new, lambda: not new.busy())
+
+
 def test_a_job_that_is_killed_has_failed(slow: Path) -> None:
     jobs = Jobs(slow)
     job = jobs.submit("sleep", None)

@@ -1,4 +1,4 @@
-"""Questions about a frame, search in the folder, and runs of training."""
+"""Questions about a frame, and runs of training."""
 
 import base64
 import io
@@ -12,13 +12,11 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from support.files import make_image
 from support.web_page import error_of, finished, ok, serving
 from tapetum.account.ledger import Ledger
 from tapetum.app.replies import ImageReplies, ImageReply
 from tapetum.app.verb import Listener
-from tapetum.app.web import look_job, search
-from tapetum.app.web.index_job import MODEL
+from tapetum.app.web import look_job
 from tapetum.types import Answer, Boxes, Masks
 
 
@@ -41,8 +39,8 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     mask[0, 10:20, 5:30] = True
     seen = []
 
-    def replies(verb: str, image: np.ndarray, text: str, listener: Listener) -> ImageReplies:
-        seen.append((verb, image.shape, text))
+    def replies(verb: str, image: np.ndarray, text: str, model: str, listener: Listener) -> ImageReplies:
+        seen.append((verb, image.shape, text, model))
         reply = ImageReply(
             path="image-0",
             prompt="segment box",
@@ -61,7 +59,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     monkeypatch.setattr(look_job, "_replies", replies)
     job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}
     made = json.loads(json.dumps(look_job.work(job, folder, Listener())))
-    assert seen == [("segment", (48, 64, 3), "box")]
+    assert seen == [("segment", (48, 64, 3), "box", "paligemma-nano")]
     [drawn] = made["result"]["masks"]
     with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))) as image:
         np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
@@ -80,6 +78,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
         {"verb": "detect", "frame": "0", "text": "x"},
         {"verb": "segment", "frame": 0, "text": 5},
         {"verb": "ask", "frame": 0, "text": "x" * 10_001},
+        {"verb": "ask", "frame": 0, "text": "x", "model": "../nobody"},
         {"verb": "classify", "frame": 0, "labels": "cat"},
         {"verb": "classify", "frame": 0, "labels": [1]},
         {"verb": "classify", "frame": 0, "labels": ["x"] * 1001},
@@ -88,56 +87,6 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
 def test_what_is_no_question(page: TestClient, item: str, content: dict[str, Any]) -> None:
     error_of(page.post(f"{item}/look", json=content), 400)
     assert not page.app.state.page.jobs.busy()
-
-
-@pytest.mark.slow
-def test_moments_are_found_in_an_index_that_a_job_makes(page: TestClient, item: str, folder: Path) -> None:
-    make_image(folder / "a.png", (250, 200, 40), (64, 48))
-    answer = page.get("/api/search?text=a box")
-    assert "being made" in error_of(answer, 409)
-    assert page.get("/api/search?text=a box").json()["job"]["id"] == answer.json()["job"]["id"]
-    job = finished(page, answer.json()["job"])
-    assert (job["state"], job["result"]["files"]) == ("done", 2)
-    found = ok(page.get("/api/search?text=a box"))
-    assert found["model"] == MODEL
-    assert "job" not in found
-    ids = {each["id"]: each for each in ok(page.get("/api/state"))["items"]}
-    assert {row["item"] for row in found["results"]} == set(ids)
-    assert [row["cosine"] for row in found["results"]] == sorted((row["cosine"] for row in found["results"]), reverse=True)
-    for row in found["results"]:
-        assert 0 <= row["frame"] < ids[row["item"]]["frames"]
-    like = ok(page.get(f"/api/search?item={item.rsplit('/', 1)[1]}&frame=2"))["results"]
-    assert like[0]["item"] == item.rsplit("/", 1)[1]
-    assert like[0]["cosine"] > like[1]["cosine"]
-    (folder / "a.png").unlink()
-    renewed = ok(page.get("/api/search?text=a box"))
-    assert len(renewed["results"]) == 2
-    assert finished(page, renewed["job"])["state"] == "done"
-    assert len(ok(page.get("/api/search?text=a box"))["results"]) == 1
-
-
-def test_searches_that_cannot_be(page: TestClient, item: str) -> None:
-    number = item.rsplit("/", 1)[1]
-    error_of(page.get("/api/search"), 400)
-    error_of(page.get("/api/search?text=%20"), 400)
-    error_of(page.get(f"/api/search?text={'x' * 1001}"), 400)
-    error_of(page.get("/api/search?item=gone&frame=0"), 404)
-    for frame in ("6", "-1", "x", "9" * 20):
-        error_of(page.get(f"/api/search?item={number}&frame={frame}"), 400)
-    assert not page.app.state.page.jobs.busy()
-
-
-def test_an_image_in_an_index_has_one_frame(page: TestClient, item: str, folder: Path) -> None:
-    make_image(folder / "a.png", (1, 2, 3))
-    page.get("/api/state")
-    items = page.app.state.page.items
-    image, video = items.by_path(folder / "a.png"), items.by_path(folder / "clip.mp4")
-    assert search._as_json(items, str(folder / "a.png"), None, None, 0.5) == {
-        "item": image.id, "start_s": None, "stop_s": None, "frame": 0, "cosine": 0.5,
-    }  # fmt: skip
-    assert search._as_json(items, str(folder / "clip.mp4"), 0.2, 0.4, 0.5)["frame"] == 3
-    assert search._as_json(items, str(folder / "clip.mp4"), 5.0, 9.0, 0.5)["frame"] == video.frames - 1
-    assert search._as_json(items, str(folder / "gone.mp4"), 5.0, 9.0, 0.5) is None
 
 
 def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The page of tapetum serve, driven in Chromium as somebody uses it: over the made server of web/dev, and over the real one."""
 
+import base64
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -222,12 +223,91 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
 
 
+def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "moving-depth.npz", depth=np.full((24, 120, 160), 3, np.float32))
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.click(35, 55)
+        tab.track()
+        tab.page.click("#tab-space")
+        tab.says("Over time: the first frame on the left")
+        assert tab.page.get_by_label("Source of depth").input_value() == "file"
+        tab.page.get_by_role("button", name="Compute depth").click()
+        tab.says("Depth from moving-depth.npz, in metres as these say, before the camera of each frame.")
+        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
+        tab.page.get_by_role("button", name="Over time").click()
+        tab.page.get_by_role("application", name="Tracks of 1 points over time").wait_for()
+        tab.page.reload()
+        tab.page.get_by_role("application", name="Tracks of 1 points in space").wait_for()
+        assert tab.problems == []
+
+
+def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
+    tab = made()
+    tab.press("w")
+    tab.page.get_by_label("Things to put points on").fill("ball")
+    tab.says("model: made-balls; it knows three balls and nothing else")
+    tab.press("Enter")
+    tab.says("2 found on frame 0; 2 added.")
+    places = [(point["queries"][0]["x"], point["queries"][0]["y"]) for point in tab.project["points"]]
+    np.testing.assert_allclose(places, [(0.25 * 640, 0.45 * 360), (0.65 * 640, 0.45 * 360)])
+    assert {point["name"] for point in tab.project["points"]} == {"ball"}
+    tab.page.get_by_label("Points on each").select_option("2")
+    tab.page.get_by_label("Model").select_option("made-boxes")
+    tab.page.get_by_role("button", name="Find").click()
+    tab.says("2 found on frame 0; 8 added.")
+    assert tab.rows().count() == 10
+    tab.page.get_by_label("Things to put points on").press("Escape")
+    tab.page.get_by_label("Things to put points on").wait_for(state="detached")
+    assert tab.problems == []
+
+
+def test_what_labels_need_is_said_where_no_model_reads_them(made: Open) -> None:
+    tab = made()
+    tab.page.click("#tab-image")
+    tab.page.get_by_label("Classify", exact=True).check(force=True)
+    tab.page.fill(".field input", "a dog, a cat")
+    tab.says("no model reads labels; fetch one")
+
+
+def test_a_film_is_drawn_with_progress_and_saved(made: Open) -> None:
+    tab = made()
+    tab.click(100, 50)
+    tab.track()
+    tab.page.get_by_label("Format").select_option("mp4")
+    with tab.page.expect_download() as coming:
+        tab.page.click("button.export")
+        tab.page.get_by_label("Progress").wait_for()
+    assert coming.value.suggested_filename == "made-overlay.mp4"
+    tab.says("Saved.")
+
+
+DROP = """([name, text]) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([bytes], name));
+  document.querySelector("nav.items").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+}"""
+
+
+def test_a_video_that_is_dropped_is_opened_and_a_text_is_refused(context: Any, tmp_path: Path, clip: Path) -> None:
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.page.evaluate(DROP, ["dropped.mp4", base64.b64encode(clip.read_bytes()).decode()])
+        tab.page.locator(".item[aria-current]", has_text="dropped.mp4").wait_for()
+        tab.shown(0)
+        assert (tmp_path / "dropped.mp4").read_bytes() == clip.read_bytes()
+        assert tab.problems == []
+        tab.page.evaluate(DROP, ["notes.txt", base64.b64encode(b"no video").decode()])
+        tab.page.get_by_role("alert").get_by_text("notes.txt has the ending of neither a video nor an image").wait_for()
+
+
 def test_search_opens_a_moment_and_runs_show_their_curves(made: Open) -> None:
     tab = made()
     tab.page.click("#tab-search")
     tab.page.fill(".long", "ball")
     tab.press("Enter")
-    tab.says("4 moments, the most alike first")
+    tab.says("4 found, the most alike first")
     tab.page.locator(".moment").nth(1).click()
     tab.shown(12)
     tab.page.click("#tab-runs")
@@ -270,6 +350,9 @@ def test_each_tab_fits_and_axe_finds_nothing_serious(made: Open, scheme: str, si
     for name in TABS:
         tab.page.click(f"#tab-{name}")
         tab.page.locator(f"#content.tab-{name}").wait_for()
+        if name == "space":
+            tab.page.get_by_role("button", name="Compute depth").click()
+            tab.page.get_by_role("button", name="Compute depth again").wait_for()
         if name == "runs":
             tab.page.locator(".runs button").first.click()
             tab.page.locator("figure").first.wait_for()

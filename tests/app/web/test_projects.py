@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from support.web_page import edit, error_of, first_item, ok, serving
+from support.web_page import edit, error_of, first_item, ok, serving, track
 from tapetum.app.web import database
 from tapetum.app.web.database import FILE, HIDDEN, MIGRATIONS, Database
 from tapetum.app.web.edits import Points, apply, replay
@@ -258,3 +258,19 @@ def test_a_newer_database_is_refused_and_a_damaged_one_too(folder: Path) -> None
     file.write_bytes(b"no database" * 100)
     with pytest.raises(BadInput, match="cannot be used"), serving(folder):
         pass
+
+
+def test_points_of_grids_have_names_of_their_own(page: TestClient, item: str) -> None:
+    edit(page, item, "add_point", frame=0, x=1, y=1, name="point 7")
+    made = edit(page, item, "add_grid", frame=0, rows=1, columns=2)["points"]
+    assert [each["name"] for each in made] == ["point 7", "point 8", "point 9"]
+    edit(page, item, "delete_point", point=made[1]["id"])
+    named = edit(page, item, "add_grid", frame=0, rows=1, columns=1, name="red ball", box=[2, 4, 6, 8])["points"]
+    assert [each["name"] for each in named] == ["point 7", "point 9", "red ball"]
+    assert (named[-1]["queries"][0]["x"], named[-1]["queries"][0]["y"]) == (4, 6)
+    again = edit(page, item, "add_grid", frame=0, rows=1, columns=1, name="red ball")["points"]
+    assert again[-1]["name"] == "red ball 1"
+    track(page, item)
+    table = page.get(f"{item}/export?format=csv").text
+    assert all(name in table for name in ("point 7", "point 9", "red ball", "red ball 1"))
+    error_of(page.post(f"{item}/edits", json={"type": "add_grid", "frame": 0, "rows": 1, "columns": 1, "name": 5}), 400)

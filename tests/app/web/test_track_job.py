@@ -12,14 +12,14 @@ from starlette.testclient import TestClient
 from support.networks import TAPIR_NANO, save_tapir
 from support.web_page import edit, error_of, finished, first_item, folder_with, ok, read_tracks, serving, track
 from tapetum.app.web.check import departures
-from tapetum.app.web.exports import FORMATS
+from tapetum.app.web.exports import DRAWN, FORMATS
 from tapetum.app.web.track_job import last_visible
 from tapetum.app.web.tracks import TrackStore, signature
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
 Run = Callable[..., tuple[int, str, str]]
-PLACES = [("nose", 0, 16.0, 22.0), ("tail", 2, 30.0, 40.0), ("", 5, 50.0, 30.0)]
+PLACES = [("nose", 0, 16.0, 22.0), ("tail", 2, 30.0, 40.0), ("ear", 5, 50.0, 30.0)]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,12 @@ def add_places(client: TestClient, item: str) -> list[str]:
 
 def exported(client: TestClient, item: str, kind: str, folder: Path) -> Path:
     answer = client.get(f"{item}/export?format={kind}")
+    if kind in DRAWN:
+        assert "begin one of the kind export" in error_of(answer, 400)
+        job = finished(client, ok(client.post(f"{item}/jobs", json={"kind": "export", "format": kind})))
+        assert job["state"] == "done", job
+        answer = client.get(f"/api/jobs/{job['id']}/file")
+        assert "sent already" in error_of(client.get(f"/api/jobs/{job['id']}/file"), 404)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-disposition"].startswith("attachment;")
     path = folder / f"exported-{kind}{Path(FORMATS[kind][0]).suffix or FORMATS[kind][0]}"
@@ -78,7 +84,7 @@ def test_tracks_corrections_and_exports_are_those_of_the_command_line(run: Run, 
             assert exported(client, item, kind, tmp_path).read_bytes() == (tmp_path / name).read_bytes()
         for kind in ("parquet", "sleap"):
             exported(client, item, kind, tmp_path)
-        assert Tracks.load(tmp_path / "exported-parquet.parquet").names == ("nose", "tail", "")
+        assert Tracks.load(tmp_path / "exported-parquet.parquet").names == ("nose", "tail", "ear")
         assert run("show", source, folder / "clip.mp4", "--out", tmp_path / "drawn.gif")[0] == 0
         assert exported(client, item, "gif", tmp_path).read_bytes() == (tmp_path / "drawn.gif").read_bytes()
         assert len(open_video(exported(client, item, "mp4", tmp_path))) == 6
@@ -251,3 +257,15 @@ def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -
             assert np.isnan(apart[last + 1 :]).all()
             assert apart[last] < 1 or last == 0
         assert json.dumps(ok(client.get(f"{item}/check")))
+
+
+def test_films_have_the_colours_of_the_points(page: TestClient, item: str, tmp_path: Path) -> None:
+    edit(page, item, "add_point", frame=0, x=32, y=24, color="#ff00ff", name="a")
+    track(page, item)
+    with open_video(exported(page, item, "gif", tmp_path)) as video:
+        red, green, blue = video[3][24, 32].tolist()
+    assert red > 150
+    assert blue > 150
+    assert green < 110
+    error = error_of(page.post(f"{item}/jobs", json={"kind": "export", "format": "csv"}), 400)
+    assert "jobs draw gif and mp4, not 'csv'" in error

@@ -1,8 +1,11 @@
 """Bodies of requests and answers: JSON within limits, and each error as one line of JSON with its status."""
 
 import json
+import os
+import re
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +18,8 @@ from tapetum.core.reading import parse_json
 
 JSON_BYTES = 1 << 20
 """The most bytes of a body of JSON."""
+_PATH = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/:;,'"()]+/)+([^\s/:;,'"()]+)""")
+"""An absolute path of two parts or more."""
 
 
 class Refused(TapetumError):
@@ -64,9 +69,24 @@ def answer_error(status: int, message: str, **content: Any) -> Response:
     return answer_json({"error": " ".join(message.split()), **content}, status)
 
 
-def _refused(_: Request, error: Exception) -> Response:
+def hide_paths(text: str, folder: Path) -> str:
+    """Write a text with names in place of absolute paths: below the served folder from there on, of others the last part.
+
+    >>> hide_paths("cannot read /srv/clips/a/b.mp4; see /home/me/x.log or https://example.org/x/y", Path("/srv/clips"))
+    'cannot read a/b.mp4; see x.log or https://example.org/x/y'
+    """
+    for path, name in ((f"{folder}{os.sep}", ""), (str(folder), folder.name)):
+        text = text.replace(path, name)
+    return _PATH.sub(r"\1", text)
+
+
+def _text(request: Request, error: Exception) -> str:
+    return hide_paths(str(error), request.app.state.page.folder)
+
+
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return answer_error(error.status, str(error), **error.content)
+    return answer_error(error.status, _text(request, error), **error.content)
 
 
 def _http_error(_: Request, error: Exception) -> Response:
@@ -81,7 +101,7 @@ def _unforeseen(_: Request, error: Exception) -> Response:
 
 ERRORS: dict[Any, Any] = {
     Refused: _refused,
-    TapetumError: lambda request, error: answer_error(400, str(error)),
+    TapetumError: lambda request, error: answer_error(400, _text(request, error)),
     HTTPException: _http_error,
     Exception: _unforeseen,
 }

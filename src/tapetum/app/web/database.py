@@ -35,6 +35,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE items ADD COLUMN times BLOB",
         "CREATE TABLE runs (id TEXT PRIMARY KEY, path TEXT NOT NULL UNIQUE)",
     ),
+    (
+        "CREATE TABLE spaces (item TEXT PRIMARY KEY, about TEXT NOT NULL, signatures TEXT NOT NULL, frames INTEGER NOT NULL, "
+        "places BLOB NOT NULL, poses BLOB NOT NULL)",
+    ),
 )
 """Statements that lead from each version of the schema to the next; those that were released never change."""
 

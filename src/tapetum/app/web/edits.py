@@ -22,6 +22,8 @@ from tapetum.app.web.items import Item
 from tapetum.video.colours import APART, position_colours
 
 MOST_POINTS = 4096
+POINT = "point"
+"""Points that nobody has named are called so, with a number."""
 _LONGEST_NAME = 200
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -88,7 +90,8 @@ def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, 
     kind = content.get("type")
     if kind == "add_point":
         place = {"frame": _frame(content, item), **_place(content, item)}
-        return {"type": "add", "points": [_new(points, 0, content.get("name", ""), content.get("color"), place)]}
+        name = _name(content.get("name", "")) or free_names(points, POINT, 1)[0]
+        return {"type": "add", "points": [_new(points, 0, name, content.get("color"), place)]}
     if kind == "add_grid":
         return _grid(content, item, points)
     if kind == "clear":
@@ -140,7 +143,24 @@ def _grid(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]
     else:
         colours = position_colours([(place["x"], place["y"]) for place in places], item.width, item.height)  # type: ignore[arg-type]
         colors = [_hexadecimal(colour) for colour in colours]
-    return {"type": "add", "points": [_new(points, k, "", colors[k], place) for k, place in enumerate(places)]}
+    names = free_names(points, _name(content.get("name", "")) or POINT, len(places))
+    new = zip(names, colors, places, strict=True)
+    return {"type": "add", "points": [_new(points, k, *each) for k, each in enumerate(new)]}
+
+
+def free_names(points: Points, base: str, count: int) -> list[str]:
+    """Choose names for new points: base and a number beyond all that there are; of one alone the base, where that is free.
+
+    >>> points = {"a": Point("a", "point 4", "#ff0000"), "b": Point("b", "ball", "#ff0000")}
+    >>> free_names(points, "point", 2), free_names(points, "ball", 1), free_names(points, "box", 1)
+    (['point 5', 'point 6'], ['ball 1'], ['box'])
+    """
+    used = {point.name for point in points.values()}
+    if count == 1 and base not in (POINT, *used):
+        return [base]
+    numbers = [name.removeprefix(f"{base} ") for name in used if name.startswith(f"{base} ")]
+    last = max((int(number) for number in numbers if number.isascii() and number.isdecimal() and len(number) < 7), default=0)
+    return [f"{base} {last + 1 + k}" for k in range(count)]
 
 
 def _new(points: Points, further: int, name: Any, color: Any, place: dict[str, Any]) -> dict[str, Any]:

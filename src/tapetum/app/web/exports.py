@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
@@ -29,11 +30,13 @@ FORMATS: dict[str, tuple[str, Layout | None]] = {
     "gif": ("-overlay.gif", None),
 }
 """Ending of the file of each format, and its layout; None for the video with the tracks drawn on it."""
+DRAWN = frozenset(kind for kind, (_, layout) in FORMATS.items() if layout is None)
+"""Formats that take long, for each frame is drawn: jobs make them."""
 _NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
 
 
-def write_export(tracked: Tracked, kind: str, folder: Path) -> Path:
-    """Write the tracks of a project into a folder, in a format of `FORMATS`.
+def write_export(tracked: Tracked, kind: str, folder: Path, listener: Listener | None = None) -> Path:
+    """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; those that are drawn have colours too.
 
     Raises Refused with 400 for another format, with 409 where points are not tracked; BadInput and MissingExtra as
     `write_tracks` and `write_overlay`.
@@ -46,14 +49,19 @@ def write_export(tracked: Tracked, kind: str, folder: Path) -> Path:
         return write_tracks(tracks, path, layout)
     with open_video(tracked.item.path) as video:
         if layout is None:
-            write_overlay(path, video, tracks, "tracks", Listener())
+            colours = np.array([list(bytes.fromhex(point.color[1:])) for point in tracked.points], np.uint8)
+            write_overlay(path, video, tracks, "tracks", listener or Listener(), colours=colours)
             return path
         return write_tracks(tracks, path, layout, video=video)
 
 
 def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
-    """Build the answer with the file as an attachment; it is made in `place`, and removed when it is sent. Raises as
-    `write_export`."""
+    """Build the answer with the file as an attachment; it is made in `place`, and removed when it is sent.
+
+    Raises as `write_export`, and Refused with 400 for what a job makes.
+    """
+    if kind in DRAWN:
+        raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
     place.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=place))
     try:
@@ -61,5 +69,10 @@ def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    task = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return send_once(path)
+
+
+def send_once(path: Path) -> FileResponse:
+    """Build the answer with a file as an attachment; its folder is removed when it is sent."""
+    task = BackgroundTask(shutil.rmtree, path.parent, ignore_errors=True)
     return FileResponse(path, filename=path.name, content_disposition_type="attachment", background=task)

@@ -1,36 +1,61 @@
-"""Index of the folder for search: `tapetum embed` of all its videos and images, as a table."""
+"""Index of the folder for search, as `tapetum index` makes it: one for each model that is chosen on the page.
+
+The first is that of the folder (`.tapetum-index`), which `tapetum search FOLDER` looks in too; those of other models lie in
+the hidden folder of the page.
+"""
 
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.index import HIDDEN as OWN
 from tapetum.app.verb import Listener
 from tapetum.app.web import job_files
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.items import Item, Items
 from tapetum.core.errors import BadInput
-
-TABLE, CONTENTS = "index.npz", "index.json"
-MODEL = "mcvit-nano"
-"""What looks at videos and images, and reads words; it comes with the package."""
+from tapetum.transfer.index_database import DATABASE, read_about
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Make the index anew. Raises BadInput where nothing can be read."""
-    from tapetum.app.embed import EmbedOptions, embed
+    """Make the index of a model, or renew it. Raises BadInput where nothing can be read."""
+    from tapetum.app.index import IndexOptions, index
 
-    place = folder / HIDDEN
-    database = Database(place / FILE)
+    model, device = job["settings"]["model"], job["settings"].get("device")
+    database = Database(folder / HIDDEN / FILE)
     try:
         items = Items(database, folder).look()
     finally:
         database.close()
     if not items:
         raise BadInput("the folder has no videos and images; put some in it")
-    made = embed.run(EmbedOptions(tuple(item.path for item in items), out=place / TABLE, model=MODEL), listener)
-    job_files.write(place / CONTENTS, contents_of(items))
-    return {"result": {"pieces": len(made.paths), "files": made.files, "failed": made.failed}, "model": MODEL}
+    made = index.run(IndexOptions((folder,), out=index_folder(folder, model), model=model, device=device), listener)
+    contents_file(folder, model).parent.mkdir(exist_ok=True)
+    job_files.write(contents_file(folder, model), contents_of(items))
+    return {"result": {"pieces": made.pieces, "files": made.files, "failed": len(made.failed)}, "model": model}
+
+
+def own_model(folder: Path) -> str | None:
+    """Read which model the index of the folder was made with; None where there is no index, or no name in it."""
+    return read_about(folder / OWN).get("reference") if (folder / OWN / DATABASE).is_file() else None
+
+
+def index_folder(folder: Path, model: str) -> Path:
+    """Choose where the index of a model lies: that of the folder if it is of this model, or there is none yet."""
+    own = folder / OWN
+    if not (own / DATABASE).is_file() and not (_elsewhere(folder, model) / DATABASE).is_file():
+        return own
+    return own if own_model(folder) == model else _elsewhere(folder, model)
+
+
+def contents_file(folder: Path, model: str) -> Path:
+    """The file that says what the index of a model is of."""
+    return folder / HIDDEN / "indexes" / f"{model}.json"
 
 
 def contents_of(items: list[Item]) -> list[list[str]]:
     """List what an index is of: path and content of each file."""
     return sorted([str(item.path), item.content] for item in items)
+
+
+def _elsewhere(folder: Path, model: str) -> Path:
+    return folder / HIDDEN / "indexes" / model

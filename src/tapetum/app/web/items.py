@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import Database
 from tapetum.core.errors import BadInput
@@ -48,6 +50,18 @@ class Item:
     def as_json(self) -> dict[str, Any]:
         """Describe it for the page."""
         return {name: getattr(self, name) for name in ("id", "name", "kind", "frames", "fps", "width", "height")}
+
+    def seconds_of(self, frame: int) -> float:
+        """Compute the seconds of a frame since the first: exactly where tracking has settled the times, else by the rate."""
+        if self.times is not None and frame < len(times := np.frombuffer(self.times, "<f8")):
+            return float(times[frame] - times[0])
+        return frame / self.fps if self.fps else 0.0
+
+    def frame_at(self, seconds: float) -> int:
+        """Find the frame that is shown at a time, seconds since the first frame."""
+        if self.times is not None and len(times := np.frombuffer(self.times, "<f8")):
+            return max(int(np.searchsorted(times - times[0], seconds + 1e-6)) - 1, 0)
+        return min(max(int(seconds * self.fps + 1e-6), 0), max(self.frames - 1, 0))
 
 
 class Items:

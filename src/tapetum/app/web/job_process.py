@@ -9,29 +9,30 @@ from typing import Any
 
 from tapetum.app.verb import Listener
 from tapetum.app.web import job_files
+from tapetum.app.web.answers import hide_paths
 from tapetum.app.web.job_files import FINAL, Progress
 from tapetum.core.errors import TapetumError
 
-_WORK = {"track": "track_job", "look": "look_job", "index": "index_job"}
+_WORK = {kind: f"{kind}_job" for kind in ("track", "space", "export", "look", "index")}
 """Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
 
 
 class ProgressListener(Listener):
     """Writes what a verb says of its progress into the folder of the job."""
 
-    def __init__(self, progress: Progress):
-        self.file = progress
+    def __init__(self, progress: Progress, folder: Path):
+        self.file, self.folder = progress, folder
         self.notes: list[str] = []
         """Remarks, which stay when the job is done."""
 
     def note(self, text: str) -> None:
         """Show a remark."""
-        self.notes.append(text)
-        self.file.say(message=text)
+        self.notes.append(hide_paths(text, self.folder))
+        self.file.say(message=self.notes[-1])
 
     def status(self, text: str) -> None:
         """Show what is being done."""
-        self.file.say(message=text)
+        self.file.say(message=hide_paths(text, self.folder))
 
     def progress(self, task: str, done: int, total: int | None) -> None:
         """Show how far a task is."""
@@ -44,19 +45,20 @@ def main(folder: Path) -> None:
         if not locked or job_files.read(folder / "progress.json", {}).get("state") in FINAL or (folder / "cancel").exists():
             return
         job: dict[str, Any] = job_files.read(folder / "job.json")
-        progress = Progress(folder)
+        progress, served = Progress(folder), folder.parents[2]
         try:
             warnings.simplefilter("ignore")
             module = import_module(f"tapetum.app.web.{_WORK[job['kind']]}")
-            listener = ProgressListener(progress)
-            result = module.work(job, folder.parents[2], listener)
+            listener = ProgressListener(progress, served)
+            result = module.work(job, served, listener)
             job_files.write(folder / "result.json", result)
         except TapetumError as error:
-            progress.end("failed", " ".join(str(error).split()))
+            progress.end("failed", " ".join(hide_paths(str(error), served).split()))
         except Exception as error:
             traceback.print_exc()
-            text = " ".join(str(error).split())[:300]
-            progress.end("failed", f"unforeseen {type(error).__name__}: {text}; {folder / 'log.txt'} shows more")
+            text = " ".join(hide_paths(str(error), served).split())[:300]
+            log = (folder / "log.txt").relative_to(served)
+            progress.end("failed", f"unforeseen {type(error).__name__}: {text}; {log} in the folder shows more")
         else:
             progress.end("done", "; ".join(listener.notes))
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from tapetum.core.threads import threads_each
 AT_ONCE = 2
 _KEPT = 200
 """Jobs whose folders are kept, the last ones."""
+_OLD_S = 86400.0
+"""A new server removes jobs that were begun longer ago and are over, but for the last of each kind and item."""
 _GRACE_S = 3.0
 """Between asking a process to end and making it end."""
 _KILLED = (
@@ -43,6 +45,9 @@ class Jobs:
         saved = [job for path in folder.iterdir() if (job := job_files.read(path / "job.json"))]
         saved.sort(key=lambda job: (job["created"], job["id"]))
         self._jobs = {job["id"]: {**job, **job_files.read(folder / job["id"] / "progress.json", WAITING)} for job in saved}
+        last = {(job["kind"], job["item"]): number for number, job in self._jobs.items()}
+        old = time.time() - _OLD_S
+        self._forget(each["id"] for each in saved if each["created"] < old and each["id"] != last[each["kind"], each["item"]])
 
     def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
         """Enter a job, which begins as soon as fewer than `at_once` run."""
@@ -53,7 +58,7 @@ class Jobs:
             job_files.write(place / "job.json", job)
             self._jobs[job["id"]] = {**job, **WAITING}
             self._changed(self.get(job["id"]))
-            self._forget_old()
+            self._forget(list(self._jobs)[: max(len(self._jobs) - _KEPT, 0)])
             self.poll()
             return self.get(job["id"])
 
@@ -92,6 +97,11 @@ class Jobs:
         """Check whether a job waits or runs."""
         with self._lock:
             return any(job["state"] not in FINAL for job in self._jobs.values())
+
+    def at_work_on(self, item: str) -> bool:
+        """Check whether a job of an item waits or runs."""
+        with self._lock:
+            return any(job["item"] == item and job["state"] not in FINAL for job in self._jobs.values())
 
     def poll(self) -> None:
         """Look what has become of the jobs, and begin those that wait as far as there is room."""
@@ -144,11 +154,11 @@ class Jobs:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process, how)
 
-    def _forget_old(self) -> None:
+    def _forget(self, numbers: Iterable[str]) -> None:
+        """Remove those of some jobs that are over, with their folders."""
         import shutil
 
-        over = [number for number, job in self._jobs.items() if job["state"] in FINAL]
-        for number in over[: max(len(self._jobs) - _KEPT, 0)]:
+        for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
             del self._jobs[number]
             self._children.pop(number, None)
             shutil.rmtree(self.folder / number, ignore_errors=True)

@@ -5,10 +5,13 @@ import io
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.model_remarks import describe_model
+from tapetum.app.see_settings import MODEL, is_bundled
 from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.items import Item, Items
+from tapetum.app.web.models import answer_models, choose
 from tapetum.video import open_video
 
 VERBS = ("ask", "caption", "detect", "segment", "classify")
@@ -36,7 +39,9 @@ def read_look(content: dict[str, Any], item: Item) -> dict[str, Any]:
         raise Refused(400, f"{verb} needs a text: {'a question' if verb == 'ask' else 'what to look for'}")
     if not isinstance(labels, list) or len(labels) > _MOST_LABELS or not all(isinstance(each, str) for each in labels):
         raise Refused(400, f"labels are no list of at most {_MOST_LABELS} texts; give such a list")
-    return {"verb": verb, "frame": frame, "text": text, "labels": [each for each in labels if each.strip()]}
+    model = None if verb == "classify" or not content.get("model") else choose(content["model"], answer_models())
+    labels = [each for each in labels if each.strip()]
+    return {"verb": verb, "frame": frame, "text": text, "labels": labels, "model": model}
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
@@ -51,22 +56,23 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         image = video[settings["frame"]]
     if settings["verb"] == "classify":
         return _classify(image, settings["labels"], listener)
-    replies = _replies(settings["verb"], image, settings["text"], listener)
+    model = settings.get("model") or MODEL
+    replies = _replies(settings["verb"], image, settings["text"], model, listener)
     content = replies.as_json()
     content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
-    return {"result": content, "model": _SCENES}
+    return {"result": content, "model": _SCENES if is_bundled(model) else describe_model(model)}
 
 
-def _replies(verb: str, image: Any, text: str, listener: Listener) -> Any:
+def _replies(verb: str, image: Any, text: str, model: str, listener: Listener) -> Any:
     from tapetum.app import ask, caption, detect, segment
 
     if verb == "ask":
-        return ask.ask.run(ask.AskOptions((image,), text), listener)
+        return ask.ask.run(ask.AskOptions((image,), text, model=model), listener)
     if verb == "caption":
-        return caption.caption.run(caption.CaptionOptions((image,)), listener)
+        return caption.caption.run(caption.CaptionOptions((image,), model=model), listener)
     if verb == "detect":
-        return detect.detect.run(detect.DetectOptions((image,), text), listener)
-    return segment.segment.run(segment.SegmentOptions((image,), text), listener)
+        return detect.detect.run(detect.DetectOptions((image,), text, model=model), listener)
+    return segment.segment.run(segment.SegmentOptions((image,), text, model=model), listener)
 
 
 def _classify(image: Any, labels: list[str], listener: Listener) -> dict[str, Any]:

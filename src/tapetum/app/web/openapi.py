@@ -4,8 +4,10 @@ from typing import Any
 
 from tapetum.app.web.answers import JSON_BYTES
 from tapetum.app.web.edits import MOST_POINTS
-from tapetum.app.web.exports import FORMATS
+from tapetum.app.web.exports import DRAWN, FORMATS
 from tapetum.app.web.look_job import VERBS
+from tapetum.app.web.models import search_models
+from tapetum.app.web.space import ADJUST, FILE
 
 Schema = dict[str, Any]
 
@@ -31,7 +33,7 @@ _ITEM = _object(
      "width": _FRAME, "height": _FRAME}
 )  # fmt: skip
 _JOB = _object(
-    {"id": _ID, "kind": {"enum": ["track", "look", "index"]}, "item": {"type": ["string", "null"]},
+    {"id": _ID, "kind": {"enum": ["track", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
      "state": {"enum": ["waiting", "running", "done", "failed", "cancelled"]}, "done": _NUMBER, "total": _NUMBER,
      "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
     result={"type": "object"}, model=_TEXT,
@@ -43,7 +45,16 @@ _PROJECT = _object(
      "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
 )  # fmt: skip
 _PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
-_MOMENT = _object({"item": _ID, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER})
+_MOMENT = _object(
+    {"item": _ID, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
+     "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
+)  # fmt: skip
+_MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT), "words": {"type": "boolean"}})
+_MODELS = _object({**{use: _list(_MODEL) for use in ("search", "answer", "classify", "words")}, "missing": {"type": "object"}})
+_SPACE = _object(
+    {"space": {"type": ["object", "null"]}, "depth_file": {"type": ["string", "null"]},
+     "job": {"anyOf": [_JOB, {"type": "null"}]}}
+)  # fmt: skip
 _RUN = _object({"id": _ID, "name": _TEXT, "ledger": {"type": ["object", "null"]}}, trouble=_TEXT)
 _CURVE = _object({"name": _TEXT, "x": _list(_MAYBE_NUMBER), "y": _list(_MAYBE_NUMBER)})
 
@@ -113,10 +124,20 @@ def describe_api() -> Schema:
                 "the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
             )
         },
+        on_item + "/space": {
+            "get": _operation("Depth and camera of the 3D tracks, if there are any; their job", _SPACE, item, errors=step)
+        },
+        on_item + "/tracks3d.bin": {
+            "get": _operation(
+                "float32 (points, frames, 4): X, Y, Z, visible; then (frames, 3, 4) from the camera of each frame to the first; "
+                "ids of the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
+            )
+        },
         on_item + "/check": {"get": _operation("Where to look next", _object({"places": _list(_PLACE)}), item, errors=step)},
         on_item + "/export": {
             "get": _operation(
-                "Tracks as a file", None, item, _parameter("format", {"enum": list(FORMATS)}), media="*/*", errors=step
+                "Tracks as a file; mp4 and gif are drawn by a job", None, item,
+                _parameter("format", {"enum": [name for name in FORMATS if name not in DRAWN]}), media="*/*", errors=step,
             )
         },
         on_item + "/edits": {"post": _operation("Edit points", _PROJECT, item, body=_EDIT, errors=(*step, 413))},
@@ -124,7 +145,12 @@ def describe_api() -> Schema:
         on_item + "/redo": {"post": _operation("Redo an edit", _PROJECT, item, errors=step)},
         on_item + "/jobs": {
             "post": _operation(
-                "Track points, all or some", _JOB, item, body=_object({"kind": {"const": "track"}}, points=_list(_TEXT)),
+                "Track points, all or some; put them into space; draw a film of them", _JOB, item,
+                body={"oneOf": [
+                    _object({"kind": {"const": "track"}}, points=_list(_TEXT)),
+                    _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
+                    _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}),
+                ]},
                 errors=(*step, 413),
             )
         },
@@ -133,10 +159,17 @@ def describe_api() -> Schema:
             "get": _operation("Progress of a job, and its result", _JOB, job, errors=step),
             "delete": _operation("Cancel a job", _JOB, job, errors=step),
         },
+        "/api/jobs/{job}/file": {
+            "get": _operation("The film that a job has drawn, once", None, job, media="*/*", errors=step)
+        },
+        "/api/models": {"get": _operation("Models of this machine, by what they are for", _MODELS)},
         "/api/search": {
             "get": _operation(
-                "Moments by words, or like a frame", _object({"results": _list(_MOMENT), "model": _TEXT}, job=_JOB),
-                _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME), errors=step,
+                "Moments by words, or like a frame", _object(
+                    {"results": _list(_MOMENT), "model": _TEXT, "remarks": _list(_TEXT)}, job=_JOB
+                ),
+                _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME),
+                _parameter("model", {"enum": search_models()}), errors=step,
             )
         },
         "/api/runs": {"get": _operation("Training runs", _object({"runs": _list(_RUN)}))},

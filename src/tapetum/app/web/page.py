@@ -12,16 +12,21 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 import tapetum
 from tapetum.app.web.answers import Refused, answer_json
 from tapetum.app.web.check import find_places
+from tapetum.app.web.cleanup import remove_features
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.events import Events
-from tapetum.app.web.exports import export
+from tapetum.app.web.export_job import PLACE
+from tapetum.app.web.exports import export, send_once
 from tapetum.app.web.frames import Frames
 from tapetum.app.web.items import Item, Items
+from tapetum.app.web.job_requests import BUSY, read_job
 from tapetum.app.web.jobs import FINAL, Jobs
 from tapetum.app.web.look_job import read_look
+from tapetum.app.web.models import describe_models
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.runs import Runs
-from tapetum.app.web.search import find_moments
+from tapetum.app.web.search import Search
+from tapetum.app.web.space import SpaceStore, depth_beside
 from tapetum.app.web.tracks import Tracked, TrackStore
 from tapetum.app.web.uploads import upload
 from tapetum.core.errors import BadInput
@@ -55,9 +60,12 @@ class Page:
             raise
         self.items, self.projects = Items(self.database, folder), Projects(self.database)
         self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
+        self.spaces = SpaceStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
         self.jobs = Jobs(self.place / "jobs", jobs_at_once, self._job_changed)
+        remove_features(self.place, self.database, folder, self.jobs)
+        self.searching = Search(self.items, self.jobs, folder, device)
 
     def close(self) -> None:
         """Let go of all; jobs go on."""
@@ -122,6 +130,8 @@ class Page:
         """Edit the points of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
+        if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
+            remove_features(self.place, self.database, self.folder, self.jobs)
         self.events.send(project={"item": item.id, "revision": revision})
         return self._project(item)
 
@@ -140,26 +150,16 @@ class Page:
         return self._project(item)
 
     def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Begin to track the points of a video."""
+        """Begin a job on the points of a video: track, space or export."""
         item = self._item(request)
-        if content.get("kind") != "track":
-            raise Refused(400, f"there are no jobs of the kind {str(content.get('kind'))[:40]!r}; give track")
-        if item.kind != "video":
-            raise Refused(400, f"{item.name} is an image; points are tracked through videos")
         project, points = self.projects.read(item)
-        chosen = content.get("points") or list(points)
-        if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
-            raise Refused(400, "points are no list of ids; give ids of points of this video")
-        if lacking := [each for each in chosen if each not in points]:
-            raise Refused(404, f"{len(lacking)} of these points are no longer there; somebody may have deleted them")
-        if not chosen:
-            raise Refused(409, "there are no points; add some first")
         with self._beginning:  # of two requests at the same moment one is refused
-            latest = self.jobs.latest("track", item.id)
+            kind, settings = read_job(content, item, points, self.folder)
+            latest = self.jobs.latest(kind, item.id)
             if latest is not None and latest["state"] not in FINAL:
-                raise Refused(409, "this video is being tracked; wait for that, or cancel it", job=latest)
-            settings = {"revision": project["revision"], "model": self.model, "device": self.device}
-            return self.jobs.submit("track", item.id, clicks=[points[each].clicks for each in chosen], **settings)
+                raise Refused(409, BUSY[kind], job=latest)
+            more = {"revision": project["revision"], "model": self.model, "device": self.device}
+            return self.jobs.submit(kind, item.id, **more, **settings)
 
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         """Begin to ask a model about a frame."""
@@ -171,6 +171,15 @@ class Page:
         self.jobs.poll()
         return self.jobs.get(request.path_params["job"], result=True)
 
+    def job_file(self, request: Request) -> Response:
+        """Answer with the file that a job has made, once."""
+        number = request.path_params["job"]
+        job = self.jobs.get(number, result=True)
+        path = self.jobs.folder / number / PLACE / str((job.get("result") or {}).get("file"))
+        if job["kind"] != "export" or not path.is_file():
+            raise Refused(404, "there is no file of this job; it may have been sent already: export again")
+        return send_once(path)
+
     def cancel(self, request: Request) -> dict[str, Any]:
         """Cancel a job."""
         return self.jobs.cancel(request.path_params["job"])
@@ -181,6 +190,25 @@ class Page:
         ids = ",".join(point.id for point in tracked.points)
         data = tracked.array().astype("<f4", copy=False).tobytes()
         return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
+
+    def space(self, request: Request) -> dict[str, Any]:
+        """Describe the 3D tracks of a video, the job that makes them, and the depth maps beside it."""
+        item, beside = self._item(request), None
+        space = self.spaces.read(item.id)
+        if item.kind == "video":
+            beside = depth_beside(item, self.folder)
+        depth_file = None if beside is None else beside.name
+        about = None if space is None else {**space.about, "frames": space.places.shape[1]}
+        return {"space": about, "depth_file": depth_file, "job": self.jobs.latest("space", item.id)}
+
+    def tracks3d(self, request: Request) -> Response:
+        """Answer with the 3D tracks of a video as numbers."""
+        tracked = self._tracked(request)
+        space = self.spaces.read(tracked.item.id)
+        if space is None:
+            raise Refused(404, "there are no 3D tracks; begin a job of the kind space")
+        ids = ",".join(point.id for point in tracked.points)
+        return Response(space.rows_of(tracked), media_type="application/octet-stream", headers={"X-Points": ids})
 
     def check(self, request: Request) -> dict[str, Any]:
         """List doubtful places of a video's tracks."""
@@ -198,7 +226,13 @@ class Page:
             if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
                 raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
             like = item, int(frame)
-        return find_moments(self.items, self.jobs, self.place, query.get("text", ""), like)
+        return self.searching.find(query.get("text", ""), like, query.get("model"))
+
+    def models(self, request: Request) -> dict[str, Any]:
+        """List the models of this machine, by what they are for."""
+        models = describe_models()
+        order = self.searching.models()
+        return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
 
     def list_runs(self, request: Request) -> dict[str, Any]:
         """List the training runs in the folder."""

@@ -8,7 +8,7 @@ from typing import Any
 from tapetum.app.curves import read_curves
 from tapetum.app.ledger import FILE, LedgerOptions, ledger
 from tapetum.app.verb import Listener
-from tapetum.app.web.answers import Refused
+from tapetum.app.web.answers import Refused, hide_paths
 from tapetum.app.web.database import Database
 from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
@@ -64,7 +64,7 @@ class Runs:
         try:
             [content] = ledger.run(LedgerOptions((path / FILE,)), Listener()).ledgers.values()
         except BadInput as error:
-            return {"ledger": None, "trouble": str(error).replace(str(self._folder) + os.sep, "")}
+            return {"ledger": None, "trouble": hide_paths(str(error), self._folder)}
         return {"ledger": content}
 
 

@@ -1,86 +1,100 @@
 """Search in the folder: moments that words describe, or that are like a frame, in an index that a job makes."""
 
+import base64
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapetum.app.embedding_table import read_table
-from tapetum.app.search import SearchOptions, search
-from tapetum.app.search_results import Searched
-from tapetum.app.verb import Listener
+from tapetum.app.media_index import open_media_index
+from tapetum.app.search import SearchModel, SearchOptions, find_moments
+from tapetum.app.search_results import MomentMatch
 from tapetum.app.web import job_files
 from tapetum.app.web.answers import Refused
-from tapetum.app.web.index_job import CONTENTS, MODEL, TABLE, contents_of
+from tapetum.app.web.index_job import contents_file, contents_of, index_folder, own_model
 from tapetum.app.web.items import Item, Items
 from tapetum.app.web.jobs import Jobs
+from tapetum.app.web.models import choose, remarks_on, search_models
 from tapetum.core.reading import check_length
+from tapetum.transfer.index_database import DATABASE
+
+if TYPE_CHECKING:
+    from tapetum.app.media_model import MediaModel
 
 COUNT = 60
 """Moments that are found."""
 _LONGEST = 1000
 
-_one_at_a_time = threading.Lock()
-"""The model of words takes memory."""
+
+class Search:
+    """Search in a folder; the model that read the last words stays loaded."""
+
+    def __init__(self, items: Items, jobs: Jobs, folder: Path, device: str | None = None):
+        self._items, self._jobs, self._folder, self._device = items, jobs, folder, device
+        self._lock = threading.Lock()
+        """One search at a time: a model takes memory."""
+        self._loaded: MediaModel | None = None
+
+    def models(self) -> list[str]:
+        """List the names of models on this machine, the one of the folder's own index first, if there is one."""
+        names, own = search_models(), own_model(self._folder)
+        return sorted(names, key=lambda name: name != own)
+
+    def find(self, text: str, like: tuple[Item, int] | None, model: str | None) -> dict[str, Any]:
+        """Find moments, the best first: item, start_s, stop_s, frame, cosine or probability, thumbnails (addresses of JPEGs).
+
+        Where the folder has changed since the index was made, a job renews it, and is named beside the results. Raises Refused
+        with 409, and the job, where there is no index yet or it is being changed.
+        """
+        check_length(text, "the text", _LONGEST)
+        if not text.strip() and like is None:
+            raise Refused(400, "say what to look for: text, or item and frame")
+        with self._lock:
+            model = choose(model, self.models())
+            place, about = index_folder(self._folder, model), {"model": model, "remarks": remarks_on(model)}
+            renewed = job_files.read(contents_file(self._folder, model)) != contents_of(self._items.look())
+            busy = self._running(model)
+            if busy is not None or not (place / DATABASE).is_file():
+                raise Refused(409, "the index of the folder is being made", job=busy or self._begin(model), **about)
+            options = SearchOptions(place=place, query=text, count=COUNT, **_example(like))
+            with open_media_index(place) as index:
+                models = SearchModel(index, model, place, self._loaded)
+                result = find_moments(options, index, text, models)
+                self._loaded = models.loaded
+            answer: dict[str, Any] = {**about, "remarks": [*result.remarks(), *about["remarks"][1:]]}
+            if renewed:
+                answer["job"] = self._begin(model)
+        return {**answer, "results": [row for each in result.moments if (row := _as_json(self._items, each)) is not None]}
+
+    def _running(self, model: str) -> dict[str, Any] | None:
+        latest = self._jobs.latest("index")
+        busy = latest is not None and latest["state"] in ("waiting", "running")
+        return latest if latest and busy and self._jobs.settings(latest["id"])["model"] == model else None
+
+    def _begin(self, model: str) -> dict[str, Any]:
+        return self._jobs.submit("index", None, model=model, device=self._device)
 
 
-def find_moments(items: Items, jobs: Jobs, place: Path, text: str = "", like: tuple[Item, int] | None = None) -> dict[str, Any]:
-    """Find moments, the best first: item, start_s, stop_s, frame, cosine.
-
-    Where the folder has changed since the index was made, a job makes it anew, and is named beside the results. Raises Refused
-    with 409, and the job, where there is no index yet.
-    """
-    check_length(text, "the text", _LONGEST)
-    if not text.strip() and like is None:
-        raise Refused(400, "say what to look for: text, or item and frame")
-    table, answer = place / TABLE, dict[str, Any](model=MODEL)
-    if job_files.read(place / CONTENTS) != contents_of(items.look()):
-        answer["job"] = _indexing(jobs)
-    if not table.is_file():
-        raise Refused(409, "the folder has no index yet; it is being made", **answer)
+def _example(like: tuple[Item, int] | None) -> dict[str, Any]:
+    """The options of a frame that moments are to be like."""
     if like is None:
-        with _one_at_a_time:
-            results = search.run(SearchOptions(words=text, index=table, count=COUNT), Listener())
-        assert isinstance(results, Searched)
-        moments = [(each.path, each.start_s, each.stop_s, each.score or 0.0) for each in results.moments]
-    else:
-        moments = _like(table, *like)
-    return {**answer, "results": [row for moment in moments if (row := _as_json(items, *moment)) is not None]}
+        return {}
+    item, frame = like
+    return {"image": str(item.path)} if item.kind == "image" else {"moment": f"{item.path}@{item.seconds_of(frame)}"}
 
 
-def _indexing(jobs: Jobs) -> dict[str, Any]:
-    """The job that makes the index, a new one if none does; one that has failed is not begun again by a search."""
-    latest = jobs.latest("index")
-    if latest is not None and latest["state"] in ("waiting", "running"):
-        return latest
-    return jobs.submit("index", None)
-
-
-def _like(table: Path, item: Item, frame: int) -> list[tuple[str, float | None, float | None, float]]:
-    """Pieces that are like the one that a frame is in."""
-    import numpy as np
-
-    rows = read_table(table)
-    at = frame / item.fps if item.kind == "video" else np.nan
-    own = rows["path"] == str(item.path)
-    if item.kind == "video":
-        starts, stops = rows["start_s"].astype(float), rows["stop_s"].astype(float)
-        own &= (starts <= at) & (at <= stops)
-    if not own.any():
-        raise Refused(409, f"the index has nothing of {item.name}; it is being made anew")
-    vectors = rows["embedding"]
-    cosines = vectors @ vectors[int(own.argmax())]
-    best = np.argsort(-cosines, kind="stable")[:COUNT]
-    return [(str(rows["path"][k]), _seconds(rows["start_s"][k]), _seconds(rows["stop_s"][k]), float(cosines[k])) for k in best]
-
-
-def _seconds(value: Any) -> float | None:
-    return None if value is None or value != value else float(value)
-
-
-def _as_json(items: Items, path: str, start: float | None, stop: float | None, cosine: float | None) -> dict[str, Any] | None:
-    item = items.by_path(path)
-    if item is None:
+def _as_json(items: Items, moment: MomentMatch) -> dict[str, Any] | None:
+    """Describe a moment for the page; None where its file is no longer there."""
+    item = items.by_path(moment.path)
+    if item is None or not item.path.is_file():
         return None
+    start, stop = moment.start_s, moment.stop_s
     middle = 0.0 if start is None else (start + (start if stop is None else stop)) / 2
-    frame = min(max(int(middle * item.fps), 0), max(item.frames - 1, 0))
-    return {"item": item.id, "start_s": start, "stop_s": stop, "frame": frame, "cosine": cosine}
+    return {
+        "item": item.id,
+        "start_s": start,
+        "stop_s": stop,
+        "frame": item.frame_at(middle),
+        "cosine": moment.cosine,
+        "probability": moment.probability,
+        "thumbnails": [f"data:image/jpeg;base64,{base64.b64encode(each).decode()}" for each in moment.thumbnails],
+    }

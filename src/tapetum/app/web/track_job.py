@@ -78,7 +78,7 @@ class _Tracking:
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
-                with self._features(tracker) as features:
+                with open_features(self.features, tracker) as features:
                     request = _request([clicks for _, clicks in block])
                     tracks = NewPoints(part, request).track(tracker, [], self._counting(len(video)), features)
                 columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
@@ -104,7 +104,7 @@ class _Tracking:
             distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
             if ends:
                 queries = [(float(end), *stored[name].track[end, :2].tolist()) for name, _, end in ends]
-                with self._features(tracker) as features:
+                with open_features(self.features, tracker) as features:
                     request = PointRequest(queries)
                     back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
                 for (name, way, end), places in zip(ends, back.xy, strict=True):
@@ -122,24 +122,25 @@ class _Tracking:
 
         return count
 
-    @contextmanager
-    def _features(self, tracker: Any) -> "Iterator[FeatureFile | None]":
-        """Features of the frames that were kept; those that are new are put beside, and take their place."""
-        if not hasattr(tracker, "correct"):  # it looks at no frames
-            yield None
-            return
-        from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-        self.features.parent.mkdir(exist_ok=True)
-        there = self.features.is_file()
-        new = self.features.with_suffix(".new") if there else self.features  # killed, it has the frames that were done
-        file = FeatureFile(self.features if there else None, new, FEATURES_MIB << 20)
-        try:
-            yield file
-        finally:
-            file.close()
-            if there and new.exists():
-                os.replace(new, self.features)
+@contextmanager
+def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
+    """Open the features of the frames that were kept; those that are new are put beside, and take their place."""
+    if not hasattr(tracker, "correct"):  # it looks at no frames
+        yield None
+        return
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+    path.parent.mkdir(exist_ok=True)
+    there = path.is_file()
+    new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
+    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20)
+    try:
+        yield file
+    finally:
+        file.close()
+        if there and new.exists():
+            os.replace(new, path)
 
 
 def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:

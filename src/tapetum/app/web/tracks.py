@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32
 
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import Database
-from tapetum.app.web.edits import MOST_POINTS, Point, Points
+from tapetum.app.web.edits import MOST_POINTS, POINT, Point, Points
 from tapetum.app.web.items import Item
 from tapetum.types import Tracks
 
@@ -120,13 +120,13 @@ class Tracked:
             clicked = np.zeros(whole.shape[:2], np.bool_)
             for row, each in zip(clicked, clicks, strict=True):
                 row[[frame for frame, _, _ in each]] = True
-        names = tuple(point.name for point in self.points)
+        names = tuple(point.name or f"{POINT} {number}" for number, point in enumerate(self.points, 1))
         return Tracks(
             xy=whole[..., :2],
             visible=whole[..., 2] > 0.5,
             confidence=whole[..., 3],
             queries=np.array([each[0] for each in clicks]),
-            names=names if any(names) else None,
+            names=names,
             clicked=clicked,
             times=None if self.item.times is None else np.frombuffer(self.item.times, "<f8"),
         )

@@ -1,0 +1,28 @@
+"""Films with the tracks drawn on them, for download: mp4 and gif."""
+
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.verb import Listener
+from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.exports import write_export
+from tapetum.app.web.items import Items
+from tapetum.app.web.projects import Projects
+from tapetum.app.web.tracks import Tracked, TrackStore
+
+PLACE = "file"
+"""Folder in that of the job with the one file."""
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Draw the tracks of a project. Raises Refused where points are not tracked, BadInput as `write_overlay`."""
+    place, settings = folder / HIDDEN / "jobs" / job["id"] / PLACE, job["settings"]
+    place.mkdir(exist_ok=True)
+    database = Database(folder / HIDDEN / FILE)
+    try:
+        item = Items(database, folder).get(job["item"])
+        tracked = Tracked(item, Projects(database).points(item), settings["model"], TrackStore(database))
+        path = write_export(tracked, settings["format"], place, listener)
+        return {"result": {"file": path.name, "bytes": path.stat().st_size}}
+    finally:
+        database.close()
