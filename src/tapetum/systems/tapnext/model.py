@@ -67,8 +67,13 @@ class TapNextPredictions:
     """Above 0 where a point is visible."""
     xy: Float[Tensor, "b q t 2"]
     """Raster pixels of the video."""
-    certainty: Float[Tensor, "b q t"]
-    """Probability, by the logits of both coordinates, that the point is within 8 pixels of `image_size` around `xy`."""
+    image_xy: Float[Tensor, "b q t 2"]
+    """The same in raster pixels of `image_size`."""
+
+    @property
+    def certainty(self) -> Float[Tensor, "b q t"]:
+        """Compute the probability, by the logits of both coordinates, that a point is within 8 pixels of `image_xy`."""
+        return compute_certainty(self.logits.detach(), self.image_xy.detach())
 
     @property
     def visible(self) -> Bool[Tensor, "b q t"]:
@@ -172,6 +177,22 @@ class TapNext(nn.Module):
         expected = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
         if tuple(frames.shape) != expected:
             raise BadInput(f"frames have shape {tuple(frames.shape)}; this state takes (b, t, h, w, 3) such as {expected}")
+        state, layers = self._run(state, frames)
+        return state, self._predict(self.norm(layers[-1]), state.size)
+
+    def predict_layers(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> list[TapNextPredictions]:
+        """Predict by the tokens after each block: what training learns from (2504.05579; the public JAX tracker).
+
+        The last predictions are those of `forward`; the heads see the other blocks' tokens as they are, without the last norm.
+        """
+        state = self.start(queries, (video.shape[2], video.shape[3]))
+        _, layers = self._run(state, video)
+        return [self._predict(points, state.size) for points in (*layers[:-1], self.norm(layers[-1]))]
+
+    def _run(
+        self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]
+    ) -> tuple[TapNextState, list[Float[Tensor, "b q t c"]]]:
+        """The state after further frames, and the tokens of points after each block."""
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
         images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
         images = images + self._position_embedding(self._grid_of(state.size))
@@ -179,14 +200,12 @@ class TapNext(nn.Module):
         mask = None
         if state.spare:
             mask = (torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1)[None, None, None]
-        states = []
+        states, layers = [], []
         for block, before in zip(self.blocks, state.blocks, strict=True):
             x, after = block(x, before, state.step == 0, mask)
             states.append(after)
-        points = x[:, :, images.shape[2] : -1 if state.spare else None]
-        points = self.norm(points).transpose(1, 2)  # (b, q, t, width)
-        state = replace(state, step=state.step + frames.shape[1], blocks=tuple(states))
-        return state, self._predict(points.to(self.coordinate_head[0].weight.dtype), state.size)
+            layers.append(x[:, :, images.shape[2] : -1 if state.spare else None].transpose(1, 2))
+        return replace(state, step=state.step + frames.shape[1], blocks=tuple(states)), layers
 
     def embed_points(self, xy: Float[Tensor, "b q 2"], size: tuple[int, int]) -> Float[Tensor, "b q c"]:
         """Embed positions of queries, raster pixels of a video of (height, width) `size`."""
@@ -203,13 +222,14 @@ class TapNext(nn.Module):
 
     def _predict(self, points: Float[Tensor, "b q t c"], size: tuple[int, int]) -> TapNextPredictions:
         # The head gives y first.
+        points = points.to(self.coordinate_head[0].weight.dtype)
         logits = self.coordinate_head(points).float().unflatten(-1, (2, self.config.bins)).flip(-2)
         xy = decode_positions(logits, self.config.soft_argmax_radius, TEMPERATURE)
         return TapNextPredictions(
             logits=logits,
             visible_logits=self.visible_head(points)[..., 0].float(),
             xy=scale_xy(xy, self.config.image_size, size),
-            certainty=compute_certainty(logits.detach(), xy.detach()),
+            image_xy=xy,
         )
 
     def _grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
