@@ -89,11 +89,11 @@ NANO_RUN = TapNextRun(
             size=64,
             frames=8,
             steps=3000,
-            batch_size=8,
-            micro_batch=8,
+            batch_size=4,
+            micro_batch=4,
             lr=1e-3,
-            clips=150,
-            image_clips=450,
+            clips=60,
+            image_clips=180,
             points=32,
             motion=0.3,
         ),
@@ -127,5 +127,30 @@ NANO_RUN = TapNextRun(
 )
 """A network that a processor learns: short clips of 64 pixels, then longer and larger ones."""
 
-RECIPES: Mapping[str, TapNextRun] = {"nano": NANO_RUN, "paper": PAPER}
+TINY_RUN = TapNextRun(
+    name="tapnext-tiny",
+    model=TapNextConfig(
+        video_size=(32, 32),
+        width=32,
+        depth=2,
+        heads=2,
+        mlp_width=64,
+        lru_width=32,
+        gate_blocks=2,
+        gated_mlp_width=64,
+        head_width=32,
+    ),
+    occluded_weight=0.2,
+    sine_positions=True,
+    checks=1,
+    phases=tuple(
+        ClipPhase(
+            name=name, size=32, frames=frames, steps=2, batch_size=2, micro_batch=2, lr=1e-3, clips=1, image_clips=1, points=6
+        )
+        for name, frames in (("1-short", 3), ("2-long", 6))
+    ),
+)
+"""A run of some seconds, to see that all of it works; it learns nothing."""
+
+RECIPES: Mapping[str, TapNextRun] = {"nano": NANO_RUN, "paper": PAPER, "tiny": TINY_RUN}
 """Runs by name."""

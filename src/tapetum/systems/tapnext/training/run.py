@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.core.reading import no_pipe
-from tapetum.systems.tapnext import weights
+from tapetum.systems.tapnext import tracker, weights
 from tapetum.systems.tapnext.model import TapNext
 from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, TapNextRun
 from tapetum.systems.tapnext.training.task import TapNextTask
@@ -34,17 +36,19 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
     check_fields(run, occluded_weight="[0, 1]", weight_decay="[0, inf)")
     config = run.model
     if run.start is not None:
-        from tapetum.systems.tapnext.tracker import load
-
-        config = load(run.start).model.config
+        try:
+            config = tracker.load(run.start).model.config
+        except BadInput as error:
+            raise BadInput(f"training cannot start from {run.start}: {error}") from error
     last = phases[-1].size
     config = replace(config, video_size=(last, last))
-    clips_of, checks = (_scenes if run.data is None else _sequences)(run, phases)
+    clips_of, checks, scored = (_scenes if run.data is None else _sequences)(run, phases)
 
     def task(phase: ClipPhase, start: Path | None) -> TapNextTask:
         return TapNextTask(run, phase, config, clips_of(phase), checks, start)
 
-    finished = fit_phases(phases, task, launch, run.seed, weight_decay=run.weight_decay, bf16=run.bf16)
+    settings = {"weight_decay": run.weight_decay, "bf16": run.bf16} | ({} if scored else {"eval_every": 0})
+    finished = fit_phases(phases, task, launch, run.seed, **settings)
     if finished is None:
         return None
     target = launch.out / f"{run.name}.safetensors"
@@ -59,8 +63,9 @@ ClipsOf = Callable[[ClipPhase], ClipDataset]
 Checks = Callable[[], Sequence[TrackedClip]]
 
 
-def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks]:
-    """Clips of scenes to train on in a phase, and those to be scored on, all of one size and length, so that a cache helps."""
+def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
+    """Clips of scenes to train on in a phase, and those to be scored on, all of one size and length, so that a cache helps;
+    and whether there are any of these."""
     size, frames = max(DRAWN_SIZE, *(phase.size for phase in phases)), max(24, *(phase.frames for phase in phases))
 
     def clips(phase: ClipPhase) -> ClipDataset:
@@ -76,19 +81,18 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
         )
         return Joined(*scenes, images)
 
-    return clips, lambda: held_out_clips(run, size=size, frames=frames)
+    return clips, partial(held_out_clips, run, size=size, frames=frames), True
 
 
-def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks]:
+def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
     """Kubric's sequences, the same in all phases, and the beginnings of those that are kept for scores, a tenth at most."""
     folder = Path(str(run.data))
     names = kubric_sequences(folder)
     count = len(names) - min(run.checks, len(names) // 10)
     clips, held_out = KubricClips(folder, tuple(names[:count])), KubricClips(folder, tuple(names[count:]))
-    part = slice(phases[-1].frames)
+    return lambda phase: clips, partial(_beginnings, held_out, phases[-1].frames), len(held_out) > 0
 
-    def checks() -> list[TrackedClip]:
-        every = (held_out[k] for k in range(len(held_out)))
-        return [TrackedClip(clip.video[part], clip.xy[:, part], clip.visible[:, part]) for clip in every]
 
-    return lambda phase: clips, checks
+def _beginnings(clips: ClipDataset, frames: int) -> list[TrackedClip]:
+    every = (clips[k] for k in range(len(clips)))
+    return [TrackedClip(clip.video[:frames], clip.xy[:, :frames], clip.visible[:, :frames]) for clip in every]

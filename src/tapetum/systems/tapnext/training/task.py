@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.core.reading import no_pipe
 from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tapnext import tracker
 from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.model import TapNext
 from tapetum.systems.tapnext.positions import embed_positions
@@ -51,9 +52,7 @@ class TapNextTask(Task):
         if self.start is not None:
             network.load_state_dict(load_file(no_pipe(self.start)))
         elif self.run.start is not None:
-            from tapetum.systems.tapnext.tracker import load
-
-            network.load_state_dict(load(self.run.start).model.state_dict())
+            network.load_state_dict(tracker.load(self.run.start).model.state_dict())
         return network
 
     def dataset(self) -> TapSamples:
