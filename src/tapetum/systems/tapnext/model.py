@@ -98,11 +98,26 @@ class SpaceTimeBlock(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool, mask: Bool[Tensor, "1 1 1 n"] | None = None
-    ) -> tuple[Float[Tensor, "b t n c"], RecurrentState]:
-        """Run over t frames, of which the `first` has no past; `mask`: which tokens of a frame are attended to."""
+        self,
+        x: Float[Tensor, "b t n c"],
+        state: RecurrentState,
+        first: bool,
+        mask: Bool[Tensor, "1 1 1 n"] | None = None,
+        rows: slice | None = None,
+    ) -> tuple[Float[Tensor, "b t m c"], RecurrentState]:
+        """Run over t frames, of which the `first` has no past.
+
+        `mask`: which tokens of a frame are attended to. `rows`: those whose result is of use, by default all; to the others of
+        the last block nobody looks, so that they need keys and values only.
+        """
         x, state = self.temporal(x, state, first)
-        return self.spatial(x.flatten(0, 1), mask=mask).unflatten(0, x.shape[:2]), state
+        tokens = x.flatten(0, 1)
+        if rows is None:
+            return self.spatial(tokens, mask=mask).unflatten(0, x.shape[:2]), state
+        block, used = self.spatial, tokens[:, rows]
+        normed = block.attention_norm(tokens)
+        used = used + block.attention(normed[:, rows], normed, mask=mask)
+        return (used + block.mlp(block.mlp_norm(used))).unflatten(0, x.shape[:2]), state
 
 
 class TapNext(nn.Module):
@@ -200,11 +215,12 @@ class TapNext(nn.Module):
         mask = None
         if state.spare:
             mask = (torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1)[None, None, None]
-        states, layers = [], []
-        for block, before in zip(self.blocks, state.blocks, strict=True):
-            x, after = block(x, before, state.step == 0, mask)
+        states, layers, points = [], [], slice(images.shape[2], -1 if state.spare else None)
+        for number, (block, before) in enumerate(zip(self.blocks, state.blocks, strict=True), 1):
+            last = number == len(self.blocks)
+            x, after = block(x, before, state.step == 0, mask, points if last else None)
             states.append(after)
-            layers.append(x[:, :, images.shape[2] : -1 if state.spare else None].transpose(1, 2))
+            layers.append((x if last else x[:, :, points]).transpose(1, 2))
         return replace(state, step=state.step + frames.shape[1], blocks=tuple(states)), layers
 
     def embed_points(self, xy: Float[Tensor, "b q 2"], size: tuple[int, int]) -> Float[Tensor, "b q c"]:
