@@ -86,3 +86,9 @@ def test_boxes_are_carried_by_it(folder: Path) -> None:
     box = Boxes(xyxy=np.array([[5, 5, 30, 30]], np.float32), labels=("ball",), scores=np.ones(1, np.float32))
     carried = BoxTracker(open_video(folder / "clip.mp4"), tapetum.load(folder / "tiny.safetensors"), lambda frame: box, 8).run()
     assert carried[0].xyxy[0].tolist() == [5, 5, 30, 30]
+
+
+def test_its_cost_is_counted(run, folder: Path) -> None:
+    code, out, _ = run("account", str(folder / "tiny.safetensors"))
+    assert code == 0
+    assert "1 frame of 64x64, 64 points" in out
