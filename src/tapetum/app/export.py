@@ -102,7 +102,7 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     from tapetum.tracks.programs import export
 
     out, tracker = Path(options.out), tapetum.load(options.model)
-    system = tapnext if isinstance(tracker, TapNextTracker) else tap
+    system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
     if options.online:
         start, step = system.online_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}

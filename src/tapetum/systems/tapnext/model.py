@@ -238,7 +238,7 @@ class TapNext(nn.Module):
 
     def _predict(self, points: Float[Tensor, "b q t c"], size: tuple[int, int]) -> TapNextPredictions:
         # The head gives y first.
-        points = points.to(self.coordinate_head[0].weight.dtype)
+        points = points.to(next(self.coordinate_head.parameters()).dtype)
         logits = self.coordinate_head(points).float().unflatten(-1, (2, self.config.bins)).flip(-2)
         xy = decode_positions(logits, self.config.soft_argmax_radius, TEMPERATURE)
         return TapNextPredictions(
