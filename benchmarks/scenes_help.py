@@ -26,10 +26,11 @@ from tap_real import load
 from tapetum.bench.tapvid import evaluate
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.config import NANO
-from tapetum.systems.tap.training.clips import EpisodeClips, SceneClips
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
-from tapetum.systems.tap.training.run_scenes import train_tap_nano, world_clips
+from tapetum.systems.tap.training.run_scenes import train_tap_nano
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
+from tapetum.tracks.training.clips import EpisodeClips, SceneClips
+from tapetum.tracks.training.worlds import world_clips
 from tapetum.train.launch_config import Launch
 
 WORLDS = "facets", "both"

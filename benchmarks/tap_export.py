@@ -22,7 +22,8 @@ import torch
 import tapetum
 from tapetum.hub.registry import known
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.systems.tap.export import clip_program, export, online_programs
+from tapetum.systems.tap.export import clip_program, online_programs
+from tapetum.tracks.programs import export
 
 SIZE = (256, 256)
 OFFICIAL = ["tapir", "causal-tapir", "bootstapir", "causal-bootstapir"]

@@ -24,8 +24,8 @@ from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.network.types import TrackEstimate
-from tapetum.systems.tap.training.image_clips import ImageClips
-from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
+from tapetum.tracks.training.image_clips import ImageClips
+from tapetum.tracks.training.warping import jpeg, moving_window, warp_frames
 
 SIZE = 256
 CASES = [(c, within, polish) for polish in (False, True) for within in (4.0, 16.0, None) for c in (0.0, 0.7, 0.9)]

@@ -34,8 +34,8 @@ def make_data(folder):
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import NANO
     from tapetum.systems.tap.network.model import Tapir
-    from tapetum.systems.tap.training.clips import TrackedClip
-    from tapetum.systems.tap.training.kubric import write_sequence
+    from tapetum.tracks.training.clips import TrackedClip
+    from tapetum.tracks.training.kubric import write_sequence
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)

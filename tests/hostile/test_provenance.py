@@ -16,7 +16,7 @@ from tapetum.core.finished import Rows
 from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import RECORD, guarded
 from tapetum.systems.tap.bootstrap.run_task import claim_run, remove_scenes
-from tapetum.systems.tap.training.clips import claim
+from tapetum.tracks.training.clips import claim
 from tapetum.train.checkpoint import lock_folder
 from tapetum.train.log import JsonLines
 

@@ -51,6 +51,14 @@ def _tapir(model: Any, batch: int, side: int | None) -> Pass:
     return f"{many(batch, 'clip')} of {_CLIP} frames of {side}x{side}, {_POINTS} points", lambda: model(video, queries)
 
 
+def _tapnext(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    rows, columns = (side, side) if side else model.config.video_size
+    video, queries = torch.zeros(batch, 1, rows, columns, 3), torch.zeros(batch, _POINTS, 3)
+    return f"{many(batch, 'frame')} of {columns}x{rows}, {_POINTS} points", lambda: model(video, queries)
+
+
 def _hip(model: Any, batch: int, side: int | None) -> Pass:
     import torch
 
@@ -95,6 +103,7 @@ def _video_text(model: Any, batch: int, side: int | None) -> Pass:
 
 _PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
     "tapetum.systems.tap.network.model.Tapir": _tapir,
+    "tapetum.systems.tapnext.model.TapNext": _tapnext,
     "tapetum.systems.hip.model.Hip": _hip,
     "tapetum.systems.paligemma.model.PaliGemma": _paligemma,
     "tapetum.systems.paligemma.masks.codec.MaskCodec": _mask_codec,

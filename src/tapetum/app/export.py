@@ -56,7 +56,8 @@ class Exported(Result):
     programs: tuple[ExportedProgram, ...]
     """One for clips; for frames one by one that for the first and that for all."""
     left_out: tuple[str, ...] = ()
-    """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches, or nothing."""
+    """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches; of TAPNext the
+    frames before that of a query; or nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
@@ -75,7 +76,8 @@ class Exported(Result):
             inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in program.inputs.items())
             lines.append(f"{program.file}: {inputs} -> {', '.join(program.outputs)}")
         if self.left_out:
-            lines.append(f"not in it: {', '.join(self.left_out)}; tapetum track --polish no gives the same tracks")
+            same = "; tapetum track --polish no gives the same tracks" if "polish" in self.left_out else ""
+            lines.append(f"not in it: {', '.join(self.left_out)}{same}")
         return "\n".join(lines)
 
 
@@ -94,14 +96,18 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
     width, height = (int(number) for number in sizes.groups())
     import tapetum
-    from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
+    from tapetum.systems.tap import export as tap
+    from tapetum.systems.tapnext import export as tapnext
+    from tapetum.systems.tapnext.tracker import TapNextTracker
+    from tapetum.tracks.programs import export
 
     out, tracker = Path(options.out), tapetum.load(options.model)
+    system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
     if options.online:
-        start, step = online_programs(tracker, size=(height, width), points=options.points)
+        start, step = system.online_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
     else:
-        programs = {out: clip_program(tracker, frames=options.frames, size=(height, width), points=options.points)}
+        programs = {out: system.clip_program(tracker, frames=options.frames, size=(height, width), points=options.points)}
     for path in programs:
         check(path)
     for done, (path, program) in enumerate(programs.items()):
@@ -112,4 +118,4 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         ExportedProgram(file=path, inputs={k: tuple(v.shape) for k, v in p.inputs.items()}, outputs=tuple(p.outputs))
         for path, p in programs.items()
     ]
-    return Exported(programs=tuple(made), left_out=left_out(tracker))
+    return Exported(programs=tuple(made), left_out=system.left_out(tracker, online=options.online))

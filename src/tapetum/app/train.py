@@ -14,6 +14,7 @@ from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.training.recipes import TapKubric, TapNano
+from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
 
@@ -24,6 +25,7 @@ Recipe = (
     LocaliserRun
     | TapNano
     | TapKubric
+    | TapNextRun
     | HipRun
     | MaskCodecRun
     | OdinRun
@@ -96,6 +98,10 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.systems.tap.training.run_kubric import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
+    elif isinstance(recipe, TapNextRun):
+        from tapetum.systems.tapnext.training.run import train_tapnext
+
+        weights = train_tapnext(recipe, launch)
     else:
         from tapetum.systems.tap.training.run_scenes import train_tap_nano
 

@@ -25,11 +25,14 @@ from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
+from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
+from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
 
 _DATA = ("data",)
-_FLAGS: dict[str, Any] = dict.fromkeys(("bf16", "checkpointing", "freeze", "masks"), tyro.conf.FlagConversionOff)
+_SWITCHES = "bf16", "checkpointing", "freeze", "masks", "public_losses", "sine_positions"
+_FLAGS: dict[str, Any] = dict.fromkeys(_SWITCHES, tyro.conf.FlagConversionOff)
 _START = {"start": tyro.conf.arg(name="weights")}
 _SIZE = tyro.constructors.PrimitiveConstructorSpec(
     nargs=(1, 2),
@@ -83,6 +86,14 @@ _OPTIONS: dict[str, type] = {
                 markers=_START,
             ),
         ],
+    ),
+    "tapnext": recipe_options(
+        """Train TAPNext, the recurrent point tracker, on synthetic scenes or on Kubric's point tracks.
+
+        --preset nano is some hours of one processor; paper has what is published of the authors' run. Under torchrun it runs on
+        several processes.
+        """,
+        Annotated[TapNextRun, options(TAPNEXT, by="preset", hidden=("name", "model", "phases"), markers=_FLAGS | _START)],
     ),
     "hip": recipe_options(
         """Train HiP on raw images, sound, video or points: masked auto-encoding, then classes.

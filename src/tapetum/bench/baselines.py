@@ -111,9 +111,7 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
         if depth is not None:
             raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
         return Static3D()
-    from tapetum.systems.tap.tracking import tracker
-
-    find_device(device)
+    tracker = load_tracker(name, device)
     if depth == "adjust":
-        return AdjustedTracker(tracker.load(name, device=device))
-    return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))
+        return AdjustedTracker(tracker)
+    return Lifted(tracker, None if depth is None else load_depth(depth, device))

@@ -10,9 +10,10 @@ import torch
 
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
+from tapetum.systems.tap.export import clip_program, left_out, online_programs
 from tapetum.systems.tap.network.second_pass import track_passes, track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.tracks.programs import export
 
 TINY = replace(
     TAPIR, extra_convs=1, initial_resolution=(32, 32), antialias=True, refine_at_least=(48, 48), iterations=1, mixer_blocks=1

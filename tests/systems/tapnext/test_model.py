@@ -182,3 +182,15 @@ def test_sizes_of_the_published_network() -> None:
     with torch.device("meta"):
         network = TapNext(TapNextConfig())
     assert sum(parameter.numel() for parameter in network.parameters()) == 194_202_881
+
+
+@torch.no_grad()
+def test_rows_of_the_last_block_are_those_of_the_whole(network: TapNext) -> None:
+    block, draw = network.blocks[1], torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 9, TINY.width, generator=draw)
+    state = block.temporal.start(2, 9)
+    for mask in (None, (torch.arange(9) < 8)[None, None, None]):
+        whole, after = block(x, state, True, mask)
+        part, same = block(x, state, True, mask, slice(5, -1))
+        assert (part - whole[:, :, 5:-1]).abs().max() < 1e-6
+        assert torch.equal(after.hidden, same.hidden)

@@ -19,41 +19,18 @@ A program does both looks of a network that has two (`tap.network.second_pass`).
 (`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` says so of a tracker.
 """
 
-import importlib.util
-import logging
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.core.files import whole_file
+from tapetum.core.errors import BadInput
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_with_fixed_shapes
 from tapetum.systems.tap.network.types import QueryFeatures, Size, State
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-
-OPSET = 20
-"""Version of the ONNX operators."""
-
+from tapetum.tracks.programs import Program, check_sizes, spread_queries
 
 POLISH = "polish"
 """What `left_out` calls the alignment of patches."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """A network to be exported, with example inputs of its sizes."""
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: tuple[str, ...]
 
 
 class _Clip(nn.Module):
@@ -98,29 +75,31 @@ class _Step(nn.Module):
         return out.tracks, out.occlusion, out.expected_dist, *after
 
 
-def left_out(tracker: TapirTracker) -> tuple[str, ...]:
+def left_out(tracker: TapirTracker, *, online: bool = False) -> tuple[str, ...]:
     """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
     return (POLISH,) if tracker.model.config.polish else ()
 
 
 def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int) -> Program:
     """Make the program that tracks `points` points through `frames` frames of (height, width) `size`."""
-    _check(tracker, frames, size, points)
+    check_sizes(tracker.model, frames, size, points)
     video = torch.zeros(1, frames, *size, 3)
     return Program(
-        _Clip(tracker.model), {"video": video, "queries": _spread(size, points)}, ("tracks", "occlusion", "expected_dist")
+        _Clip(tracker.model),
+        {"video": video, "queries": spread_queries(size, points)},
+        ("tracks", "occlusion", "expected_dist"),
     )
 
 
 def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[Program, Program]:
     """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
-    _check(tracker, 1, size, points)
+    check_sizes(tracker.model, 1, size, points)
     config = tracker.model.config
     if not config.causal:
         raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
     frame = torch.zeros(1, 1, *size, 3)
     start = Program(
-        _Start(tracker.model), {"frame": frame, "points": _spread(size, points)[..., 1:]}, ("matched", "hires", "lowres")
+        _Start(tracker.model), {"frame": frame, "points": spread_queries(size, points)[..., 1:]}, ("matched", "hires", "lowres")
     )
     resolutions = len(tracker.model.refinements(size))
     state_shape = (resolutions * config.iterations, config.mixer_blocks, points, 2)
@@ -135,62 +114,3 @@ def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[
     }
     outputs = ("tracks", "occlusion", "expected_dist", "narrow_after", "wide_after")
     return start, Program(_Step(tracker.model), inputs, outputs)
-
-
-def export(program: Program, path: str | os.PathLike[str]) -> Path:
-    """Write a program: ONNX to .onnx, torch.export to .pt2.
-
-    The file appears whole or not at all. Raises BadInput for another extension or a place that cannot be written, and
-    MissingExtra where ONNX is asked for without the packages onnx and onnxscript.
-    """
-    path = Path(path)
-    if path.suffix not in (".onnx", ".pt2"):
-        raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; give .onnx, or .pt2 for torch.export")
-    if path.suffix == ".onnx":
-        for package in ("onnx", "onnxscript"):
-            if importlib.util.find_spec(package) is None:
-                raise MissingExtra(package, "export", "writing ONNX")
-    with whole_file(path) as temporary, torch.no_grad(), _quiet():
-        temporary.touch()  # a place that cannot be written is told before the work
-        made = torch.export.export(program.module.eval(), tuple(program.inputs.values()))
-        if path.suffix == ".pt2":
-            torch.export.save(made, temporary)
-        else:
-            onnx: Any = torch.onnx.export(
-                made,
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=list(program.inputs),
-                output_names=list(program.outputs),
-            )
-            onnx.save(temporary)
-    return path
-
-
-def _check(tracker: TapirTracker, frames: int, size: Size, points: int) -> None:
-    if min(frames, points, *size) < 1:
-        raise BadInput(f"{frames} frames of {size[0]}x{size[1]} with {points} points; each must be 1 or more")
-    dtype = next(tracker.model.parameters()).dtype
-    if tracker.device.type != "cpu" or dtype != torch.float32:
-        raise BadInput(f"the network is {dtype} on {tracker.device}; export it in float32 on the cpu")
-
-
-def _spread(size: Size, points: int) -> Tensor:
-    """Queries (1, n, 3) on frame 0, on the image's diagonal."""
-    fraction = (torch.arange(points) + 0.5) / points
-    return torch.stack([torch.zeros(points), fraction * size[1], fraction * size[0]], -1)[None]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters speak of packages that are not needed here."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)

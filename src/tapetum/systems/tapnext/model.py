@@ -67,8 +67,13 @@ class TapNextPredictions:
     """Above 0 where a point is visible."""
     xy: Float[Tensor, "b q t 2"]
     """Raster pixels of the video."""
-    certainty: Float[Tensor, "b q t"]
-    """Probability, by the logits of both coordinates, that the point is within 8 pixels of `image_size` around `xy`."""
+    image_xy: Float[Tensor, "b q t 2"]
+    """The same in raster pixels of `image_size`."""
+
+    @property
+    def certainty(self) -> Float[Tensor, "b q t"]:
+        """Compute the probability, by the logits of both coordinates, that a point is within 8 pixels of `image_xy`."""
+        return compute_certainty(self.logits.detach(), self.image_xy.detach())
 
     @property
     def visible(self) -> Bool[Tensor, "b q t"]:
@@ -93,11 +98,26 @@ class SpaceTimeBlock(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool, mask: Bool[Tensor, "1 1 1 n"] | None = None
-    ) -> tuple[Float[Tensor, "b t n c"], RecurrentState]:
-        """Run over t frames, of which the `first` has no past; `mask`: which tokens of a frame are attended to."""
+        self,
+        x: Float[Tensor, "b t n c"],
+        state: RecurrentState,
+        first: bool,
+        mask: Bool[Tensor, "1 1 1 n"] | None = None,
+        rows: slice | None = None,
+    ) -> tuple[Float[Tensor, "b t m c"], RecurrentState]:
+        """Run over t frames, of which the `first` has no past.
+
+        `mask`: which tokens of a frame are attended to. `rows`: those whose result is of use, by default all; to the others of
+        the last block nobody looks, so that they need keys and values only.
+        """
         x, state = self.temporal(x, state, first)
-        return self.spatial(x.flatten(0, 1), mask=mask).unflatten(0, x.shape[:2]), state
+        tokens = x.flatten(0, 1)
+        if rows is None:
+            return self.spatial(tokens, mask=mask).unflatten(0, x.shape[:2]), state
+        block, used = self.spatial, tokens[:, rows]
+        normed = block.attention_norm(tokens)
+        used = used + block.attention(normed[:, rows], normed, mask=mask)
+        return (used + block.mlp(block.mlp_norm(used))).unflatten(0, x.shape[:2]), state
 
 
 class TapNext(nn.Module):
@@ -172,6 +192,22 @@ class TapNext(nn.Module):
         expected = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
         if tuple(frames.shape) != expected:
             raise BadInput(f"frames have shape {tuple(frames.shape)}; this state takes (b, t, h, w, 3) such as {expected}")
+        state, layers = self._run(state, frames)
+        return state, self._predict(self.norm(layers[-1]), state.size)
+
+    def predict_layers(self, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b q 3"]) -> list[TapNextPredictions]:
+        """Predict by the tokens after each block: what training learns from (2504.05579; the public JAX tracker).
+
+        The last predictions are those of `forward`; the heads see the other blocks' tokens as they are, without the last norm.
+        """
+        state = self.start(queries, (video.shape[2], video.shape[3]))
+        _, layers = self._run(state, video)
+        return [self._predict(points, state.size) for points in (*layers[:-1], self.norm(layers[-1]))]
+
+    def _run(
+        self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]
+    ) -> tuple[TapNextState, list[Float[Tensor, "b q t c"]]]:
+        """The state after further frames, and the tokens of points after each block."""
         images = self.patches(frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.patches.weight.dtype))
         images = images.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])  # (b, t, patches, width)
         images = images + self._position_embedding(self._grid_of(state.size))
@@ -179,14 +215,13 @@ class TapNext(nn.Module):
         mask = None
         if state.spare:
             mask = (torch.arange(x.shape[2], device=x.device) < x.shape[2] - 1)[None, None, None]
-        states = []
-        for block, before in zip(self.blocks, state.blocks, strict=True):
-            x, after = block(x, before, state.step == 0, mask)
+        states, layers, points = [], [], slice(images.shape[2], -1 if state.spare else None)
+        for number, (block, before) in enumerate(zip(self.blocks, state.blocks, strict=True), 1):
+            last = number == len(self.blocks)
+            x, after = block(x, before, state.step == 0, mask, points if last else None)
             states.append(after)
-        points = x[:, :, images.shape[2] : -1 if state.spare else None]
-        points = self.norm(points).transpose(1, 2)  # (b, q, t, width)
-        state = replace(state, step=state.step + frames.shape[1], blocks=tuple(states))
-        return state, self._predict(points.to(self.coordinate_head[0].weight.dtype), state.size)
+            layers.append((x if last else x[:, :, points]).transpose(1, 2))
+        return replace(state, step=state.step + frames.shape[1], blocks=tuple(states)), layers
 
     def embed_points(self, xy: Float[Tensor, "b q 2"], size: tuple[int, int]) -> Float[Tensor, "b q c"]:
         """Embed positions of queries, raster pixels of a video of (height, width) `size`."""
@@ -203,13 +238,14 @@ class TapNext(nn.Module):
 
     def _predict(self, points: Float[Tensor, "b q t c"], size: tuple[int, int]) -> TapNextPredictions:
         # The head gives y first.
+        points = points.to(next(self.coordinate_head.parameters()).dtype)
         logits = self.coordinate_head(points).float().unflatten(-1, (2, self.config.bins)).flip(-2)
         xy = decode_positions(logits, self.config.soft_argmax_radius, TEMPERATURE)
         return TapNextPredictions(
             logits=logits,
             visible_logits=self.visible_head(points)[..., 0].float(),
             xy=scale_xy(xy, self.config.image_size, size),
-            certainty=compute_certainty(logits.detach(), xy.detach()),
+            image_xy=xy,
         )
 
     def _grid_of(self, size: tuple[int, int]) -> tuple[int, int]:

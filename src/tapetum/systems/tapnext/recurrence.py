@@ -160,8 +160,9 @@ class RecurrentBlock(nn.Module):
     def start(self, batch: int, tokens: int) -> RecurrentState:
         """Build the state before the first frame."""
         taps, width = self.conv_weight.shape
-        hidden = self.conv_weight.new_zeros(batch, tokens, width, dtype=torch.float32)
-        return RecurrentState(hidden, self.conv_weight.new_zeros(batch, taps - 1, tokens, width))
+        device = self.conv_weight.device  # no new_zeros of the weight, which under FSDP would be in shards as the weight is
+        hidden = torch.zeros(batch, tokens, width, device=device)
+        return RecurrentState(hidden, torch.zeros(batch, taps - 1, tokens, width, device=device, dtype=self.conv_weight.dtype))
 
     def forward(
         self, x: Float[Tensor, "b t n c"], state: RecurrentState, first: bool

@@ -152,9 +152,9 @@ def to_official(network: TapNext, *, table: bool = True) -> dict[str, Tensor]:
     return state
 
 
-def save(network: TapNext, path: str | os.PathLike[str]) -> None:
-    """Write weights and config to a safetensors file; all of it or nothing."""
-    save_headed(network, path, HEADER, asdict(network.config))
+def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+    """Write weights, rounded to `dtype`, and config to a safetensors file; all of it or nothing."""
+    save_headed(network, path, HEADER, asdict(network.config), dtype)
 
 
 def convert(source: Path, target: Path, architecture: str | None = None) -> None:

@@ -23,9 +23,9 @@ from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.data import TapSamples
 from tapetum.systems.tap.training.task import TrackingTask
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.data import TapSamples
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 

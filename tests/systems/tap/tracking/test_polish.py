@@ -14,7 +14,7 @@ from tapetum.systems.tap.config import CAUSAL_NANO, NANO
 from tapetum.systems.tap.tracking import polish
 from tapetum.systems.tap.tracking.polish import Anchors, _slopes, grey, polished
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-from tapetum.systems.tap.training.warping import warp_frames
+from tapetum.tracks.training.warping import warp_frames
 
 FRAMES, H, W = 9, 120, 160
 

@@ -16,10 +16,10 @@ import tapetum
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.kubric import write_sequence
 from tapetum.systems.tap.training.recipes import TapKubric, tap_kubric
 from tapetum.systems.tap.training.run_kubric import KubricTask, train_tap_kubric
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.kubric import write_sequence
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 

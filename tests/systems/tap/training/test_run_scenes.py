@@ -12,7 +12,8 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.training.recipes import Phase, TapNano
-from tapetum.systems.tap.training.run_scenes import changed_phase, train_tap_nano
+from tapetum.systems.tap.training.run_scenes import train_tap_nano
+from tapetum.tracks.training.recipes import changed_phases
 from tapetum.train.launch_config import Launch
 
 TINY = TapNano(
@@ -70,8 +71,8 @@ def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
 
 def test_each_phase_takes_steps_batch_and_size_of_the_run() -> None:
     a, _ = TINY.phases
-    assert changed_phase(TINY, a) == a
-    changed = changed_phase(replace(TINY, steps=7, batch_size=6, size=128), replace(a, micro_batch=4))
+    assert changed_phases(TINY, TINY.phases) == list(TINY.phases)
+    [changed] = changed_phases(replace(TINY, steps=7, batch_size=6, size=128), [replace(a, micro_batch=4)])
     assert (changed.steps, changed.batch_size, changed.micro_batch, changed.size) == (7, 6, 2, 128)
     with pytest.raises(BadInput, match="--size is 60"):
-        changed_phase(replace(TINY, size=60), a)
+        changed_phases(replace(TINY, size=60), [a])

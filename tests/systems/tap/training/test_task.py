@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
-from tapetum.systems.tap.training.data import TapSample
 from tapetum.systems.tap.training.losses import estimate_losses, matching_loss
 from tapetum.systems.tap.training.task import TrackingTask
+from tapetum.tracks.training.data import TapSample
 from tapetum.train import StepContext
 
 POINTS, FRAMES, SIZE = 4, 5, 32

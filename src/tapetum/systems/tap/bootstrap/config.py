@@ -192,7 +192,7 @@ class BootstrapRun:
     scenes: int = 240
     """Different synthetic scenes."""
     image_clips: int = 480
-    """Clips of cut-outs over moving images (`systems.tap.training.image_clips`) beside the scenes, each shown as often."""
+    """Clips of cut-outs over moving images (`tracks.training.image_clips`) beside the scenes, each shown as often."""
     textures: str | None = None
     """Folder or parquet file of images of which scenes and image clips are made; by default frames of the footage."""
     part: str = "all"

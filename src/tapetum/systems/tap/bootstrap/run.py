@@ -35,7 +35,7 @@ from tapetum.systems.tap.bootstrap.run_task import (
     write_stills,
 )
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
-from tapetum.systems.tap.training.clips import open_textures
+from tapetum.tracks.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import lock_folder
 from tapetum.train.launch import is_main, world_size

@@ -39,10 +39,10 @@ from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import Joined, SceneClips, TrackedClip
-from tapetum.systems.tap.training.data import FEW_CLIPS, TapSamples
-from tapetum.systems.tap.training.image_clips import ImageClips
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
+from tapetum.tracks.training.clips import Joined, SceneClips, TrackedClip
+from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
+from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.train.checkpoint import checkpoints
 from tapetum.train.optim import decay_groups
 

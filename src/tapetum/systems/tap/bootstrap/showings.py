@@ -18,8 +18,8 @@ from torch import Tensor
 from tapetum.data.samples import Shuffle
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.training.data import TapSample
-from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
+from tapetum.tracks.training.data import TapSample
+from tapetum.tracks.training.warping import jpeg, moving_window, warp_frames
 
 CELL = 8
 """Side in pixels of the squares in which change is measured."""

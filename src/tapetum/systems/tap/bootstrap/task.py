@@ -33,10 +33,10 @@ from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
 from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
 from tapetum.systems.tap.training.task import TrackingTask
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.data import TapSample, collate
 from tapetum.train import StepContext
 
 

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.image_clips import image_clip
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.image_clips import image_clip
 
 Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Video (t, h, w, 3) and queries (n, 3), as (t, x, y), to xy (n, t, 2) and visible (n, t)."""

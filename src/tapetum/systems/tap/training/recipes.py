@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.systems.tap.config import CAUSAL_NANO, NANO, TapirConfig
+from tapetum.tracks.training.recipes import ClipPhase, SceneRun
 
 MATCHING_WEIGHT = 5.0
 """Weight of `matching_loss` beside the losses of the paper."""
@@ -22,39 +23,15 @@ Architecture = Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
+class Phase(ClipPhase):
     """A part of a run at one image size."""
 
-    name: str
-    """Name of the folder in that of the run."""
-    size: int
-    """Height and width in pixels of the clips shown."""
-    steps: int
-    """Optimiser steps."""
-    batch_size: int
-    """Clips of an optimiser step, over all processes."""
-    micro_batch: int
-    """Clips that one process works on at a time; batch_size must divide by it and by the processes."""
-    lr: float
-    """Peak learning rate."""
-    clips: int
-    """Different scenes; each is shown several times, altered."""
-    points: int
-    """Queries per clip."""
-    frames: int = 24
-    """Frames of the parts of clips that are shown."""
-    first: float = 0.5
-    """Fraction of the queries that are on the first frame in which their point is visible."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
-    motion: float = 0.0
-    """Fraction of the showings in which the image rotates, grows and drifts (`warping.random_motion`)."""
-    image_clips: int = 0
-    """Clips of cut-outs over moving images (`image_clips`) shown beside those of scenes, each as often."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TapNano:
+class TapNano(SceneRun):
     """The run that made `tapir-nano-synthetic`, from which `tapetum bootstrap` then made `tapir-nano`."""
 
     name: str = "tapir-nano-synthetic"
@@ -94,26 +71,6 @@ class TapNano:
         ),
     )
     """Parts of the run, each of which begins with the averaged weights of the one before."""
-    steps: int | None = None
-    """Optimiser steps of each phase; by default those of the recipe."""
-    batch_size: int | None = None
-    """Clips of an optimiser step, over all processes; by default those of the recipe, of each phase its own."""
-    size: int | None = None
-    """Height and width in pixels of the clips shown in each phase; by default those of the recipe."""
-    textures: str | None = None
-    """Folder or parquet file of images to paint surfaces with, of which every tenth is held out; by default patterns that are
-    made up."""
-    cache: str | None = None
-    """Folder that keeps drawn scenes (4.8 MB each), so that no scene is drawn twice."""
-    world: Literal["facets", "bodies", "both"] = "facets"
-    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or half of each."""
-    episodes: str | None = None
-    """Folder that `tapetum scenes episodes` wrote, to take bodies from, of which every tenth is held out; by default they are
-    simulated when they are needed."""
-    checks: int = 16
-    """Scenes that are never trained on, with held-out textures, scored along the way."""
-    seed: int = 1
-    """The same seed gives the same run."""
 
 
 TAP_NANO = {

@@ -20,11 +20,11 @@ from torch import nn
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.data import PAPER, TapSamples
-from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences
 from tapetum.systems.tap.training.recipes import TapKubric
 from tapetum.systems.tap.training.task import TrackingTask, save_finished
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.data import PAPER, TapSamples
+from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch_config import Launch, train_config
 

@@ -6,7 +6,6 @@ Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 221
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,15 +15,12 @@ from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_passes
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.data import TapSample, collate
 from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
-from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.data import TapSample, collate
+from tapetum.tracks.training.scores import score_clips
 from tapetum.train import StepContext, Task
 from tapetum.train.launch import is_main
-
-CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
-"""Above which a point may be called visible; 0.5 is the paper's."""
 
 
 class TrackingTask(Task):
@@ -74,39 +70,16 @@ class TrackingTask(Task):
         return total, logs
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute TAP-Vid scores (query-first) on the clips that are kept for it.
-
-        `best_average_jaccard` is with the threshold of visibility that suits the network best: one that only calls more
-        points visible does not gain by it.
-        """
+        """Compute TAP-Vid scores (query-first) on the clips that are kept for it."""
         if self._checks is None:
             self._checks = self.checks()
-        rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in CONFIDENCES}
-        for clip in self._checks:
-            for threshold, scores in self._scores(model, clip).items():
-                rows[threshold].append(scores)
-        means = {threshold: mean_metrics(row)[0] for threshold, row in rows.items()}
-        return {
-            **{k: means[0.5][k] for k in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")},
-            "best_average_jaccard": max(scores["average_jaccard"] for scores in means.values()),
-        }
+        device = next(model.parameters()).device
 
-    def _scores(self, model: nn.Module, clip: TrackedClip) -> dict[float, dict[str, float]]:
-        """TAP-Vid scores of one clip, by the confidence above which a point is called visible."""
-        size, device, frames = self.size, next(model.parameters()).device, clip.video[:]
-        visible_rows = np.flatnonzero(clip.visible.any(1))[: self.points]
-        scale = size / np.array([frames.shape[2], frames.shape[1]], np.float32)
-        xy, visible = clip.xy[visible_rows] * scale, clip.visible[visible_rows]
-        frame = visible.argmax(1)
-        queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-        video = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-        out = track_passes(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
-        confidence, tracks = out.confidence[0].float().cpu().numpy(), out.tracks[0].cpu().numpy()
-        return {
-            threshold: tapvid_metrics(queries, ~visible, xy, confidence <= threshold, tracks, "first")
-            for threshold in CONFIDENCES
-        }
+        def track(video: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+            out = track_passes(model, video.to(device), queries.to(device))[-1]
+            return out.tracks[0], out.confidence[0]
+
+        return score_clips(track, self._checks, size=self.size, points=self.points)
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:

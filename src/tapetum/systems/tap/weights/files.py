@@ -204,7 +204,8 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(no_pipe(path), "pt") as file:
-                text = (file.metadata() or {}).get("tapir_config")
+                header = file.metadata() or {}
+                text = header.get("tapir_config")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
@@ -213,6 +214,8 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
                 f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
                 "header, without which they would be used wrongly; give the file as it was"
             )
+        if text is None and "tapnext" in header:
+            raise BadInput(f"{path} holds a TAPNext network, and TAPIR is wanted here; give weights such as tapir-nano")
         tensors = ours(tensors)
         return (None if text is None else _config(text, tensors, path)), tensors
     if path.suffix == ".npy":

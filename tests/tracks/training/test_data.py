@@ -6,8 +6,8 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig
-from tapetum.systems.tap.training.clips import SceneClips, TrackedClip
-from tapetum.systems.tap.training.data import TapSamples, augment, collate, shorten
+from tapetum.tracks.training.clips import SceneClips, TrackedClip
+from tapetum.tracks.training.data import TapSamples, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 

@@ -2,7 +2,7 @@
 
 An affine map of raster pixels for every frame brings an image, or the frames of a clip, elsewhere; points go along exactly.
 Training shows clips so (`random_motion`), BootsTAP's student sees them so (`moving_window`), and single images become clips
-with known tracks (`tapetum.systems.tap.training.image_clips`).
+with known tracks (`tapetum.tracks.training.image_clips`).
 
 Source: `moving_window` and `jpeg` are those of BootsTAP (arXiv 2402.00847, the student's view), `random_motion` is ours.
 """

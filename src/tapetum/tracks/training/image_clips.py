@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
+from tapetum.core.identity import source_label
 from tapetum.scenes.facets.shapes import outline
-from tapetum.systems.tap.training.clips import TrackedClip, open_textures
-from tapetum.systems.tap.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
+from tapetum.tracks.training.clips import TrackedClip, claim, kept, open_textures
+from tapetum.tracks.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
 
@@ -55,20 +56,40 @@ def image_clip(
 
 
 class ImageClips:
-    """`count` clips of three to six images each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
+    """`count` clips of three to six images each, by number, of size x size pixels.
 
-    def __init__(self, count: int, *, seed: int = 0, source: str | Path | None = None, part: str = "all", frames: int = 24):
-        self.count, self.seed, self.frames = count, seed, frames
+    They are drawn when first asked for, in about 0.3 s, then kept in `cache` if one is given.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        source: str | Path | None = None,
+        part: str = "all",
+        size: int = 256,
+        frames: int = 24,
+        cache: str | Path | None = None,
+    ):
+        self.count, self.seed, self.size, self.frames = count, seed, size, frames
         self.source, self.part = source, part
+        self.cache = None if cache is None else Path(cache)
+        if self.cache is not None:
+            label = {"seed": seed, "size": size, "frames": frames, "images": str(source_label(source)), "part": part}
+            claim(self.cache, label)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, k: int) -> TrackedClip:
+        return kept(self.cache, k, self._draw)
+
+    def _draw(self, k: int) -> TrackedClip:
         rng = np.random.default_rng((self.seed, 2, k))
         draw = open_textures(self.source, self.part)
         images = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
-        return image_clip(rng, images, frames=self.frames, points=128)
+        return image_clip(rng, images, size=self.size, frames=self.frames, points=128)
 
 
 def _background(rng: np.random.Generator, image: ImageArray, size: int, frames: int) -> Layer:

@@ -27,7 +27,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_npy
-from tapetum.systems.tap.training.clips import TrackedClip
+from tapetum.tracks.training.clips import TrackedClip
 
 IMAGES = (".png", ".jpg", ".jpeg")
 """Endings of the files of frames."""

@@ -9,9 +9,9 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, SyntheticClip, make_clip
-from tapetum.systems.tap.training.clips import TrackedClip
-from tapetum.systems.tap.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
-from tapetum.systems.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.tracks.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
+from tapetum.tracks.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.scenes.textures import procedural
-from tapetum.systems.tap.training.clips import EpisodeClips, Joined, check_episodes, records
 from tapetum.systems.tap.training.recipes import Phase, TapNano
-from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano, world_clips
+from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano
+from tapetum.tracks.training.clips import EpisodeClips, Joined, check_episodes, records
+from tapetum.tracks.training.worlds import world_clips
 from tapetum.train.launch_config import Launch
 
 PHASE = Phase(name="a", size=64, steps=1, batch_size=2, micro_batch=1, lr=1e-3, clips=3, points=6, iterations=1, frames=4)

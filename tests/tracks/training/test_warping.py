@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.systems.tap.training.clips import Joined, TrackedClip
-from tapetum.systems.tap.training.data import FEW_CLIPS, Alterations, augment
-from tapetum.systems.tap.training.image_clips import ImageClips, image_clip
-from tapetum.systems.tap.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
+from tapetum.tracks.training.clips import Joined, TrackedClip
+from tapetum.tracks.training.data import FEW_CLIPS, Alterations, augment
+from tapetum.tracks.training.image_clips import ImageClips, image_clip
+from tapetum.tracks.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
 
 
 def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:

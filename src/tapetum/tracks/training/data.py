@@ -24,8 +24,8 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle
-from tapetum.systems.tap.training.clips import ClipDataset, TrackedClip
-from tapetum.systems.tap.training.warping import random_motion, warp_frames, warp_points
+from tapetum.tracks.training.clips import ClipDataset, TrackedClip
+from tapetum.tracks.training.warping import random_motion, warp_frames, warp_points
 
 
 @dataclass(frozen=True, kw_only=True)

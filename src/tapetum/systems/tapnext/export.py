@@ -1,0 +1,106 @@
+"""Export of TAPNext for other runtimes: torch.export (.pt2) and ONNX (.onnx).
+
+Sizes are fixed when a program is made: frames, height and width (those for which the network was trained), points. Images are
+float32 in -1..1, channels last; queries are (t, x, y) in raster pixels. visible_logits are above 0 where a point is visible.
+
+    clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), visible_logits (1, n, t)
+
+What a clip's program says before the frame of a query means nothing (`left_out`). Of frames that come one by one the first has
+no past, and a program of its own; all points are asked for in it:
+
+    start   frame (1, 1, h, w, 3), points (1, n, 2) -> tracks (1, n, 1, 2), visible_logits (1, n, 1), hidden, conv
+    step    frame, hidden, conv                     -> tracks, visible_logits, hidden_after, conv_after
+
+for d blocks hidden (d, 1, tokens, c) and conv (d, 1, taps - 1, tokens, c), of which tokens of patches come first.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.tapnext.model import TapNext, TapNextState
+from tapetum.systems.tapnext.recurrence import RecurrentState
+from tapetum.systems.tapnext.tracker import TapNextTracker
+from tapetum.tracks.programs import Program, check_sizes, spread_queries
+
+BEFORE = "frames before that of a query"
+"""What `left_out` calls the tracks of a point before its query."""
+_PREDICTED = "tracks", "visible_logits"
+
+
+class _Clip(nn.Module):
+    def __init__(self, model: TapNext):
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
+        out = self.model(video, queries)
+        return out.xy, out.visible_logits
+
+
+class _Start(nn.Module):
+    def __init__(self, model: TapNext):
+        super().__init__()
+        self.model = model
+
+    def forward(self, frame: Tensor, points: Tensor) -> tuple[Tensor, ...]:
+        queries = torch.cat([torch.zeros_like(points[..., :1]), points], -1)
+        state = self.model.start(queries, self.model.config.video_size)
+        return _step(self.model, state, frame)
+
+
+class _Step(nn.Module):
+    def __init__(self, model: TapNext, points: int):
+        super().__init__()
+        self.model, self.points = model, points
+
+    def forward(self, frame: Tensor, hidden: Tensor, conv: Tensor) -> tuple[Tensor, ...]:
+        blocks = tuple(RecurrentState(*pair) for pair in zip(hidden.unbind(), conv.unbind(), strict=True))
+        times = torch.zeros(1, self.points, dtype=torch.long)
+        embeddings = torch.zeros(1, self.points, self.model.config.width)  # of queries, whose frame is over
+        state = TapNextState(self.model.config.video_size, 1, times, embeddings, blocks)
+        return _step(self.model, state, frame)
+
+
+def _step(model: TapNext, state: TapNextState, frame: Tensor) -> tuple[Tensor, ...]:
+    after, out = model.step(state, frame)
+    hidden = torch.stack([block.hidden for block in after.blocks])
+    return out.xy, out.visible_logits, hidden, torch.stack([block.conv for block in after.blocks])
+
+
+def left_out(tracker: TapNextTracker, *, online: bool = False) -> tuple[str, ...]:
+    """List what the tracker does by itself and a program made of it does not: `BEFORE` of a clip's, nothing `online`."""
+    return () if online else (BEFORE,)
+
+
+def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:
+    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`.
+
+    Raises BadInput for another size than that for which the network was trained.
+    """
+    _check(tracker, frames, size, points)
+    inputs = {"video": torch.zeros(1, frames, *size, 3), "queries": spread_queries(size, points)}
+    return Program(_Clip(tracker.model), inputs, _PREDICTED)
+
+
+def online_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int) -> tuple[Program, Program]:
+    """Make the programs `start` and `step` of frames that come one by one; raises BadInput as `clip_program`."""
+    _check(tracker, 1, size, points)
+    frame, first = torch.zeros(1, 1, *size, 3), spread_queries(size, points)
+    state = tracker.model.start(first, size)
+    start = Program(_Start(tracker.model), {"frame": frame, "points": first[..., 1:]}, (*_PREDICTED, "hidden", "conv"))
+    inputs = {
+        "frame": frame,
+        "hidden": torch.stack([block.hidden for block in state.blocks]),
+        "conv": torch.stack([block.conv for block in state.blocks]).detach(),
+    }
+    step = Program(_Step(tracker.model, points), inputs, (*_PREDICTED, "hidden_after", "conv_after"))
+    return start, step
+
+
+def _check(tracker: TapNextTracker, frames: int, size: tuple[int, int], points: int) -> None:
+    check_sizes(tracker.model, frames, size, points)
+    if size != (trained := tracker.model.config.video_size):
+        raise BadInput(
+            f"images of {size[1]}x{size[0]} pixels were asked for; this network was trained for {trained[1]}x{trained[0]}"
+        )

@@ -1,0 +1,1 @@
+"""Training of TAPNext on exact tracks: losses, task and recipes."""

@@ -1,0 +1,78 @@
+"""Runs of several phases, such as short clips before long ones; each starts with the averaged weights of the one before."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tapetum.train.config import TrainConfig
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.loop import fit
+from tapetum.train.process_group import join_process_group
+from tapetum.train.task import Task
+
+
+class Phase(Protocol):
+    """What the loop has to know of a phase."""
+
+    @property
+    def name(self) -> str:
+        """Get the name of its folder in that of the run."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Get the number of optimiser steps."""
+        ...
+
+    @property
+    def micro_batch(self) -> int:
+        """Get the number of samples that a process works on at a time."""
+        ...
+
+    @property
+    def lr(self) -> float:
+        """Get the peak learning rate."""
+        ...
+
+
+PhaseT = TypeVar("PhaseT", bound=Phase)
+
+
+def phase_config(phase: Phase, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
+    """Make the config of one phase; `settings` win over those that are usual for small trackers."""
+    usual: dict[str, Any] = {
+        "final_lr": phase.lr / 100,
+        "warmup_steps": min(100, phase.steps // 10),
+        "betas": (0.9, 0.95),
+        "weight_decay": 1e-2,
+        "clip_norm": 1.0,
+        "ema_decay": max(0.0, min(0.998, 1 - 5 / max(1, phase.steps))),
+        "prefetch": 4,
+        "log_every": 5,
+        "eval_every": 250,
+        "checkpoint_every": 100,
+    }
+    return train_config(phase, launch, micro_batch=phase.micro_batch, seed=seed, **{**usual, **settings})
+
+
+def fit_phases(
+    phases: Sequence[PhaseT],
+    task_of: Callable[[PhaseT, Path | None], Task],
+    launch: Launch,
+    seed: int,
+    **settings: Any,
+) -> Path | None:
+    """Train through all phases in the folder `launch.out`; the same call goes on after a stop.
+
+    `task_of` makes the task of a phase from it and the file of the averaged weights of the phase before (None for the first).
+    Returns the file of the last averaged weights, or None if there is more to do.
+    """
+    configs = [phase_config(phase, launch, seed, **settings) for phase in phases]  # refused before anything is done
+    start: Path | None = None
+    with join_process_group(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
+        for phase, config in zip(phases, configs, strict=True):
+            result = fit(task_of(phase, start), config, launch.out / phase.name, began=launch.began)
+            if result.state == "stopped":
+                return None
+            start = result.checkpoint / "ema.safetensors"
+    return start
