@@ -23,6 +23,9 @@ from tapetum.tracks.inputs import check_frame, check_queries
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
 
+_POINTS = 256
+"""Points worked on at a time in one frame, which bounds memory."""
+
 
 @dataclass(frozen=True)
 class OnlineState:
@@ -114,7 +117,7 @@ class OnlineTracker:
             )
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
-        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
+        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True, query_chunk=_POINTS)
         xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
         if anchors is not None:
             small = reduced(*stream.size)
@@ -172,8 +175,7 @@ class OnlineTracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
-        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
-        return self.model.features(images[None], resolutions)
+        return self.model.features(torch.from_numpy(frames).to(self.device)[None], resolutions)
 
     def _points_on(
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
