@@ -6,7 +6,7 @@ A textured image drifts below a frame of that size. Both get the same frames and
 slows both. First every frame is worked on (`each`): median, 95th and 99th percentile in ms, and milliseconds of the processor.
 Then (`camera`) frames come at `--rate` into a `LiveTracker`, whose queue has room for one: frames dropped, and latency from the
 arrival of a frame to its points. Memory is that of the process after a tenth of the frames, and the most until the end.
-Lucas-Kanade is pyramidal with a check backwards, as in benchmarks/tap_cutouts.py; it takes gray frames, whose conversion counts.
+Lucas-Kanade is pyramidal with a check backwards, as in benchmarks/tap_cutouts.py; the conversion to gray counts.
 """
 
 import argparse

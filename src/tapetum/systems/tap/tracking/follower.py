@@ -140,8 +140,13 @@ class OnlineTracker:
         if frame[::8, ::8].std() < _FLAT:
             confidence = torch.zeros_like(confidence)
         covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
-        numbers = (part.cpu().numpy() for part in (xy, confidence > 0.5, confidence))
-        result = FrameTracks(*numbers, np.array(stream.ids, np.int64), covariance.cpu().numpy())
+        result = FrameTracks(
+            xy.cpu().numpy(),
+            (confidence > 0.5).cpu().numpy(),
+            confidence.cpu().numpy(),
+            np.array(stream.ids, np.int64),
+            covariance.cpu().numpy(),
+        )
         return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
 
     @full_precision()
