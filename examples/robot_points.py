@@ -78,7 +78,7 @@ def main() -> None:
         node.on_points([[video.width * place, video.height / 2] for place in places])
         begin = time.monotonic()
         for number, frame in enumerate(video):
-            stamp = number / video.rate
+            stamp = number / video.frame_rate
             time.sleep(max(0.0, begin + stamp - time.monotonic()))
             height, width = frame.shape[:2]
             node.on_image(Image(stamp, height, width, "rgb8", 3 * width, np.ascontiguousarray(frame).tobytes()))

@@ -206,7 +206,8 @@ class OnlineTracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
-        return self.model.features(torch.from_numpy(frames).to(self.device)[None], resolutions)
+        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)  # as exported programs are given them
+        return self.model.features(images[None], resolutions)
 
     def _points_on(
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
