@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from tapetum.bench.baselines import Static
-from tapetum.bench.tapvid import as_json, evaluate, read_clips, sample_queries
+from tapetum.bench.tapvid import as_json, compare, evaluate, read_clips, sample_queries
 from tapetum.core.errors import BadInput
+from tapetum.tracks.redetection import PUBLISHED, redetection_metrics
 from tapetum.types import Tracks
 
 T = 7
@@ -202,3 +203,39 @@ def test_queries_just_outside_the_image_are_moved_to_its_edge(tmp_path: Path) ->
     result = evaluate(Spy(), write(tmp_path / "a.pkl", [item]), "first")
     assert asked[0].tolist() == [[0, 0, 0], [0, 256, 256]]
     assert result["average_jaccard"] == 1
+
+
+class Shifted(Static):
+    """Static, off by two pixels and never hidden."""
+
+    def track(self, video: Any, queries: Any, /, **options: Any) -> Tracks:
+        still = super().track(video, queries, **options)
+        return Tracks(xy=still.xy + 2, visible=still.visible, confidence=still.confidence, queries=still.queries)
+
+
+def test_two_trackers_are_compared_video_by_video(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.pkl", {f"v{k}": entry(k) for k in range(6)})
+    one, other = (evaluate(kind(), data, "first") for kind in (Static, Shifted))
+    same = compare(one, one)["average_jaccard"]
+    assert (same["difference"], same["interval"], same["videos"]) == (0.0, (0.0, 0.0), 6)
+    change = compare(one, other)["average_pts_within_thresh"]
+    assert change["difference"] == pytest.approx(other["average_pts_within_thresh"] - one["average_pts_within_thresh"])
+    assert change["interval"][0] <= change["difference"] <= change["interval"][1]
+    low, high = one["intervals"]["average_jaccard"]
+    rows = [row["average_jaccard"] for row in one["per_video"]]
+    assert min(rows) <= low <= one["average_jaccard"] <= high <= max(rows)
+    with pytest.raises(BadInput, match="other videos or another mode"):
+        compare(one, evaluate(Static(), data, "strided"))
+
+
+def test_points_that_come_back_are_scored_where_that_is_asked_for(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.pkl", {"v": entry(3, tracks=5)})
+    result = evaluate(Static(), data, "first", redetection=PUBLISHED)
+    clip = next(read_clips(data))
+    sampled = sample_queries(clip.tracks, clip.occluded, "first")
+    still = np.repeat(sampled.queries[:, None, 1:], T, 1).astype(np.float32)
+    visible = np.zeros(sampled.occluded.shape, bool)
+    wanted = redetection_metrics(sampled.occluded, sampled.tracks, visible, still)
+    assert result["aj_rd"] == pytest.approx(wanted["aj_rd"])
+    assert "aj_rd" in result["intervals"]
+    assert "aj_rd" not in evaluate(Static(), data, "first")

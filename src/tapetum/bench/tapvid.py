@@ -11,7 +11,7 @@ no score and is counted as dropped.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,9 @@ from PIL import Image
 from tapetum.bench.baselines import Tracker
 from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions
 from tapetum.core.errors import BadInput
+from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
+from tapetum.tracks.redetection import RedetectionRules, redetection_metrics
 from tapetum.tracks.tapvid import read_entries
 
 SIZE = 256
@@ -80,6 +82,7 @@ def evaluate(
     mode: Mode,
     *,
     size: int = SIZE,
+    redetection: RedetectionRules | None = None,
     progress: Callable[[str, dict[str, float]], None] | None = None,
     keep: Callable[[str, Prediction], None] | None = None,
 ) -> dict[str, Any]:
@@ -90,13 +93,16 @@ def evaluate(
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
         mode: "first" or "strided".
         size: width and height at which to track; scores are always taken at 256x256.
+        redetection: score reappearing points too (`tapetum.tracks.redetection`), by these conventions.
         progress: called after each video with its name and scores.
         keep: called for each video with its name and what `tapetum.bench.tapvid_predictions` writes of it.
 
     Returns:
-        The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN
-        where no video has a score), `videos` and `queries` (counts), `dropped` (how many videos each headline number
-        had to leave out), `seconds` spent tracking, and `per_video` (a row for each: name, frames, queries, scores).
+        The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN where no
+        video has a score), `aj_rd`, `aj_rd_1` ... with `redetection`, `intervals` (the least and greatest mean at 95 %
+        confidence by the bootstrap over videos, of each headline number that has a score), `videos` and `queries` (counts),
+        `dropped` (how many videos each headline number had to leave out), `seconds` spent tracking, and `per_video` (a row
+        for each: name, frames, queries, scores).
 
     Raises:
         BadInput: a file is missing or damaged, or predictions are; the message names the video and the field.
@@ -119,6 +125,9 @@ def evaluate(
         if keep is not None:
             keep(clip.name, {"tracks": tracks, "occluded": occluded, "queries": queries.astype(np.float32)})
         scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks * scale, occluded, tracks, mode)
+        if redetection is not None:
+            truth = sampled.occluded, sampled.tracks * scale
+            scores |= redetection_metrics(*truth, occluded, tracks, redetection)
         rows.append({"name": clip.name, "frames": t, "queries": n, **scores})
         if progress is not None:
             progress(clip.name, scores)
@@ -129,12 +138,47 @@ def evaluate(
         **{name: mean for name, mean in means.items() if name not in HEADLINES},
         "videos": len(rows),
         "queries": sum(row["queries"] for row in rows),
+        "intervals": _intervals(rows, [*HEADLINES, *(["aj_rd"] if redetection is not None else [])]),
         "dropped": dropped,
         "mode": mode,
         "size": size,
         "seconds": seconds,
         "per_video": rows,
     }
+
+
+def _intervals(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Least and greatest mean of each number by the bootstrap over videos; those without any score are left out."""
+    values = {name: np.array([row[name] for row in rows]) for name in names}
+    finite = {name: column[~np.isnan(column)] for name, column in values.items()}
+    return {name: bootstrap_interval(column) for name, column in finite.items() if len(column)}
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Compare two results of `evaluate` on the same videos: the mean of the second less that of the first, with its interval.
+
+    Videos are drawn in pairs, so what they have in common does not widen the interval. For each headline number, and `aj_rd`
+    where both have it: `difference`, `interval` (95 % confidence) and `videos`, which is how many have a score in both.
+
+    Raises BadInput for results of other videos or another mode.
+    """
+    pairs = list(zip(first["per_video"], second["per_video"], strict=False))
+    same = len(first["per_video"]) == len(second["per_video"]) and all(a["name"] == b["name"] for a, b in pairs)
+    if not same or first["mode"] != second["mode"]:
+        raise BadInput("the two results are of other videos or another mode; score both on the same data in the same mode")
+    compared = {}
+    for name in (*HEADLINES, "aj_rd"):
+        if name not in first or name not in second:
+            continue
+        change = np.array([b[name] - a[name] for a, b in pairs])
+        change = change[~np.isnan(change)]
+        if len(change):
+            compared[name] = {
+                "difference": float(change.mean()),
+                "interval": bootstrap_interval(change),
+                "videos": len(change),
+            }
+    return compared
 
 
 def _tracked(
@@ -174,7 +218,7 @@ def as_json(result: dict[str, Any]) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: plain(item) for name, item in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [plain(item) for item in value]
         return None if isinstance(value, float) and math.isnan(value) else value
 

@@ -32,3 +32,5 @@ class FrameTracks:
     """0..1; above 0.5 a point counts as visible."""
     ids: Int64[np.ndarray, " n"]
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
+    covariance: Float[np.ndarray, "n 2 2"] | None = None
+    """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""

@@ -1,6 +1,7 @@
 """`tapetum.evaluate_tapvid`: the score of a point tracker on TAP-Vid."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,12 @@ class TapVidOptions:
     as --save-predictions writes them."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Write what the tracker predicted: .npz, .pkl, or a new folder with an npz for each video."""
+    beside: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
+    """Score another tracker on the same videos, or predictions (.npz, .pkl or a folder), and print the difference of the two
+    with its confidence interval."""
+    redetection: Literal["no", "published", "strict"] = "no"
+    """Score points that come back too (AJ_RD of TAPNext++): as published, where a distance of exactly the threshold is near
+    enough and a point's first appearance counts; or strict, without both."""
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
@@ -55,25 +62,44 @@ class TapVidScores(Result):
     occlusion_accuracy: float
     table: dict[str, Any]
     """All that `tapetum.bench.tapvid.evaluate` returns, with a row for each video."""
+    beside: "TapVidScores | None" = None
+    """Scores of the other tracker on the same videos."""
+    differences: dict[str, Any] | None = None
+    """What `tapetum.bench.tapvid.compare` returns: the other less this one."""
 
     def as_json(self) -> dict[str, Any]:
         """Write all of it as JSON values, with None in place of NaN."""
         from tapetum.bench.tapvid import as_json
 
-        return {"benchmark": "tapvid", "model": self.model, **as_json(self.table)}
+        content = {"benchmark": "tapvid", "model": self.model, **as_json(self.table)}
+        if self.beside is not None:
+            content |= {"beside": self.beside.as_json(), "differences": as_json(self.differences or {})}
+        return content
 
     def as_text(self) -> str:
-        """Make a table with a row for each video."""
-        names = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
-        width = max(len("mean"), *(len(row["name"]) for row in self.table["per_video"]))
-        lines = [f"{'video':{width}}      AJ   <avg     OA"]
-        lines += [
-            f"{row['name']:{width}}  " + " ".join(f"{row[name]:6.3f}" for name in names)
-            for row in [*self.table["per_video"], {"name": "mean", **self.table}]
-        ]
+        """Make a table with a row for each video, the means with their intervals, and the differences."""
+        columns = {"average_jaccard": "AJ", "average_pts_within_thresh": "<avg", "occlusion_accuracy": "OA", "aj_rd": "AJ_RD"}
+        names = {name: short for name, short in columns.items() if name in self.table}
+        width = max(len("95 % at most"), *(len(row["name"]) for row in self.table["per_video"]))
+        lines = [f"{'video':{width}}  " + " ".join(f"{short:>6}" for short in names.values())]
+        lines += [_row(row["name"], row, names, width) for row in [*self.table["per_video"], {"name": "mean", **self.table}]]
+        nothing = float("nan"), float("nan")
+        for place, what in enumerate(("95 % at least", "95 % at most")):
+            lines.append(_row(what, {n: self.table["intervals"].get(n, nothing)[place] for n in names}, names, width))
         summary = f"{self.table['videos']} videos, {self.table['queries']} queries, mode {self.table['mode']}"
         how = "predictions of a file" if self.model is None else f"tracked in {self.table['seconds']:.1f} s"
-        return "\n".join([*lines, "", f"{summary}, {how}"])
+        lines += ["", f"{summary}, {how}"]
+        if self.beside is not None:
+            lines += ["", f"beside: {self.beside.model or 'predictions of a file'}"]
+            for name, change in (self.differences or {}).items():
+                low, high = change["interval"]
+                mean = f"{self.table[name]:.3f} -> {self.beside.table[name]:.3f}"
+                lines.append(f"{names[name]:5}  {mean}, {change['difference']:+.3f} ({low:+.3f} to {high:+.3f})")
+        return "\n".join(lines)
+
+
+def _row(title: str, values: Mapping[str, float], names: Iterable[str], width: int) -> str:
+    return f"{title:{width}}  " + " ".join(f"{values[name]:6.3f}" for name in names)
 
 
 @verb(TapVidOptions)
@@ -92,18 +118,35 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     (1, True)
     """
     options.check()
-    from tapetum.bench.baselines import load_tracker
-    from tapetum.bench.published import located
-    from tapetum.bench.tapvid import evaluate
-    from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions, check_form, write_predictions
-    from tapetum.core.plugins import reference_label
-    from tapetum.tracks.metrics import HEADLINES
+    from tapetum.bench.tapvid import compare
+    from tapetum.bench.tapvid_predictions import check_form
 
-    data = located(options.data) or options.data
     if options.save_predictions is not None:
         check_form(Path(options.save_predictions))
     model = None if options.predictions is not None else options.model or "tapir-nano"
-    tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(options.predictions or "")
+    scores = _scores(options, model, options.predictions, options.save_predictions, listener)
+    if options.beside is None:
+        return scores
+    path = Path(options.beside)
+    predicted = path if path.suffix in (".npz", ".pkl") or path.is_dir() else None
+    other = _scores(options, options.beside if predicted is None else None, predicted, None, listener)
+    return replace(scores, beside=other, differences=compare(scores.table, other.table))
+
+
+def _scores(
+    options: TapVidOptions, model: str | None, predictions: File | None, save: File | None, listener: Listener
+) -> TapVidScores:
+    """Score one tracker, or predictions where there is no `model`, and `save` what it predicts."""
+    from tapetum.bench.baselines import load_tracker
+    from tapetum.bench.published import located
+    from tapetum.bench.tapvid import evaluate
+    from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions, write_predictions
+    from tapetum.core.plugins import reference_label
+    from tapetum.tracks.metrics import HEADLINES
+    from tapetum.tracks.redetection import PUBLISHED, STRICT
+
+    data = located(options.data) or options.data
+    tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(predictions or "")
     predicted: dict[str, Prediction] = {}
     scored = 0
 
@@ -113,11 +156,18 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
         listener.progress(options.data, scored, None)
 
     listener.progress(options.data, 0, None)
-    keep = None if options.save_predictions is None else predicted.__setitem__
-    result = evaluate(tracker, data, options.mode, size=options.size, progress=show, keep=keep)
-    if options.save_predictions is not None:
+    result = evaluate(
+        tracker,
+        data,
+        options.mode,
+        size=options.size,
+        redetection={"no": None, "published": PUBLISHED, "strict": STRICT}[options.redetection],
+        progress=show,
+        keep=None if save is None else predicted.__setitem__,
+    )
+    if save is not None:
         try:
-            write_predictions(options.save_predictions, predicted)
+            write_predictions(save, predicted)
         except BadInput as error:
             error.add_note("the scores are " + ", ".join(f"{name} {result[name]:.4f}" for name in HEADLINES))
             raise

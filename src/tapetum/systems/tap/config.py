@@ -32,6 +32,8 @@ class TapirConfig:
     """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
     refine_at_least: tuple[int, int] | None = None
     """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
+    refine_at_most: tuple[int, int] | None = None
+    """Height and width at which refinement of tracks ends however large the video is; None goes up to the video's size."""
     second_pass: bool = False
     """Trackers of this network seek each point once more, with what it looks like wherever it was seen
     (`tapetum.systems.tap.network.second_pass`), unless told otherwise; not for causal ones."""
@@ -106,8 +108,9 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning images."""
-CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_pass=False)
-"""`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
+CAUSAL_NANO = replace(NANO, causal=True, iterations=4, refine_at_most=(384, 384), second_pass=False)
+"""`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
+refines at 256 and 384 pixels, so that the network takes the same time for frames of any size."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
 """Configs by the name that `tapetum.systems.tap.build` takes."""

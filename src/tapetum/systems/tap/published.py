@@ -56,7 +56,7 @@ PUBLISHED = (
     _bundled(
         "causal-tapir-nano",
         "causal-tapir-nano",
-        "d793b49e371056d847744646d922e6b2e4c282c7deff8b8dab07c21d025e3398",
+        "dc0d97611a8e6183705905d69aca250811928afb1190d68e7125a65ba070a9bb",
         "small TAPIR for frames one by one, trained on scenes; the default of track --online",
         "the network of arXiv 2306.08637 with a small config",
     ),

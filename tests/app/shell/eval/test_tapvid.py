@@ -55,3 +55,19 @@ def test_text_is_a_table(run: Run, data: Path) -> None:
         [direct["average_jaccard"], direct["average_pts_within_thresh"], direct["occlusion_accuracy"]], abs=6e-4
     )
     assert "2 videos, 4 queries, mode first" in out
+
+
+def test_another_beside_it_and_points_that_come_back(run: Run, data: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "static.npz"
+    asked = ["eval", "tapvid", "--data", data, "--model", "static", "--redetection", "published"]
+    code, out, _ = run(*asked, "--save-predictions", saved, "--beside", "static", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["differences"]["average_jaccard"]["difference"] == 0
+    assert set(content["intervals"]) <= {"average_jaccard", "average_pts_within_thresh", "occlusion_accuracy", "aj_rd"}
+    code, out, _ = run(*asked, "--beside", saved)
+    assert code == 0
+    assert "AJ_RD" in out
+    assert "95 % at least" in out
+    assert "beside: predictions of a file" in out
+    assert "+0.000 (+0.000 to +0.000)" in out

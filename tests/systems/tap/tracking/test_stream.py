@@ -57,3 +57,25 @@ def test_ids_stay_with_their_points(drift: Callable[..., np.ndarray]) -> None:
     assert one.step(stream, frames[3])[1].ids.tolist() == [4, 5], "the id of a point that was let go is not given again"
     with pytest.raises(BadInput, match="truths of shape"):
         one.keep(stream, [True, False, True])
+
+
+def test_a_frame_of_one_colour_shows_no_point(drift: Callable[..., np.ndarray]) -> None:
+    frames = drift(2, 3)
+    one = tracker(causal=True)
+    stream, before = one.step(one.start(frames[0], POINTS), frames[0])
+    assert before.confidence.any()
+    for level in (0, 255):
+        stream, tracks = one.step(stream, np.full_like(frames[0], level))
+        assert not tracks.visible.any()
+        assert not tracks.confidence.any()
+    assert one.step(stream, frames[1])[1].confidence.any()
+
+
+def test_the_stream_of_another_tracker_is_refused(drift: Callable[..., np.ndarray]) -> None:
+    frames = drift(3, 2)
+    one, other = tracker(causal=True), tracker(causal=True, seed=1)
+    stream = one.start(frames[0], POINTS)
+    for ask in (lambda: other.step(stream, frames[0]), lambda: other.add(stream, frames[0], [[10, 10]])):
+        with pytest.raises(BadInput, match="of a tracker of other weights"):
+            ask()
+    assert len(one.step(stream, frames[0])[1].xy) == 3

@@ -28,19 +28,13 @@ def over_time(
         with torch.autocast("cpu", enabled=False):
             return over_time(x.float(), weight.float(), bias.float(), padding)
     groups = x.shape[-1] // weight.shape[1]
-    if x.shape[1] == 3 and not padding:
-        return _single_step(x, weight, bias, groups)
     image = x.transpose(1, 2)[:, :, None]
     return F.conv2d(image, weight[:, :, None], bias, padding=(0, padding), groups=groups).squeeze(2).transpose(1, 2)
 
 
-def _single_step(
-    x: Float[Tensor, "s 3 c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], groups: int
-) -> Float[Tensor, "s 1 o"]:
-    """The same where a single frame comes out, as products and a sum: convolutions of so little are slow."""
-    taps = weight.float().unflatten(0, (groups, -1)).permute(3, 0, 1, 2)
-    products = x.float().unflatten(-1, (groups, 1, -1)) * taps.contiguous()
-    return (products.sum(1, keepdim=True).sum(-1).flatten(2) + bias.float()).to(x.dtype)
+def _taps(layer: nn.Conv1d, copies: int) -> Float[Tensor, "3 e c"]:
+    """The weights of a depthwise convolution, those of one tap and one copy of all channels beside each other."""
+    return layer.weight.float().view(-1, copies, 3).permute(2, 1, 0).contiguous()
 
 
 class MixerBlock(nn.Module):
@@ -66,20 +60,47 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "s t c"], state: BlockState | None) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
         inner = self.time_norm(x.to(self.time_norm.weight.dtype))
-        if state is not None:
-            inner = torch.cat([state[0].to(inner.dtype), inner], 1)
+        if state is not None and x.shape[1] == 1:
+            change, state = self._single_step(inner[:, 0].float(), state)
+        else:
+            change, state = self._over_clip(inner, state)
+        x = x + change
+        inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
+        return x + self.channel_down(self.gelu(self.channel_up(inner))), state
+
+    def _over_clip(
+        self, inner: Float[Tensor, "s t c"], state: BlockState | None
+    ) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
+        """The temporal branch over many frames, as convolutions."""
         up, down = self.time_up, self.time_down
         assert up.bias is not None
         assert down.bias is not None
+        if state is not None:
+            inner = torch.cat([state[0].to(inner.dtype), inner], 1)
         wide = F.gelu(over_time(inner, up.weight, up.bias, self.padding), approximate="tanh")
         if state is not None:
-            wide = torch.cat([state[1].to(wide.dtype), wide], 1)
-            state = inner[:, -2:], wide[:, -2:]
+            before = state[1].unflatten(-1, (self.expansion, -1)).transpose(-1, -2).flatten(2)
+            wide = torch.cat([before.to(wide.dtype), wide], 1)
+            state = inner[:, -2:], wide[:, -2:].unflatten(-1, (-1, self.expansion)).transpose(-1, -2).flatten(2)
         # A depthwise convolution whose copies are summed: one that reads all copies of a channel.
         weight = down.weight.view(-1, self.expansion, down.weight.shape[-1])
-        x = x + over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding)
-        inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
-        return x + self.channel_down(self.gelu(self.channel_up(inner))), state
+        return over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding), state
+
+    def _single_step(self, inner: Float[Tensor, "s c"], state: BlockState) -> tuple[Float[Tensor, "s 1 c"], BlockState]:
+        """The same for the next single frame, as products and sums in float32: convolutions of so little are slow."""
+        up, down, copies = self.time_up, self.time_down, self.expansion
+        assert up.bias is not None
+        assert down.bias is not None
+        taps, bias = _taps(up, copies), up.bias.float().view(-1, copies).T
+        first, second = state[0].float()[:, :, None].unbind(1)
+        wide = torch.addcmul(bias, first, taps[0]).addcmul(second, taps[1]).addcmul(inner[:, None], taps[2])  # s e c
+        wide = F.gelu(wide, approximate="tanh")
+        taps, bias = _taps(down, copies), down.bias.float().view(-1, copies).sum(1)
+        before, last = state[1].float().unflatten(-1, (copies, -1)).unbind(1)
+        change = (before * taps[0]).addcmul(last, taps[1]).addcmul(wide, taps[2]).sum(1)
+        after = torch.stack([state[0][:, 1], inner.to(state[0].dtype)], 1)
+        after_wide = torch.stack([state[1][:, 1], wide.flatten(1).to(state[1].dtype)], 1)
+        return (change + bias)[:, None], (after, after_wide)
 
 
 class Mixer(nn.Module):

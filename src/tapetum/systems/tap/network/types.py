@@ -9,7 +9,8 @@ from torch import Tensor
 
 Size = tuple[int, int]
 BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
-"""The last two inputs of both temporal convolutions of a mixer block, for s = b * n sequences."""
+"""The last two inputs of both temporal convolutions of a mixer block, for s = b * n sequences; of the second one copy of all
+channels after the other."""
 State = tuple[tuple[BlockState, ...], ...]
 """State of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
 

@@ -19,9 +19,15 @@ from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
+from tapetum.systems.tap.tracking.uncertainty import position_covariance
 from tapetum.tracks.inputs import check_frame, check_queries
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
+
+_POINTS = 256
+"""Points worked on at a time in one frame, which bounds memory."""
+_FLAT = 2.0
+"""Grey levels; a frame whose standard deviation is less, such as a black one, shows no point."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class OnlineState:
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int = 0
     """Of the next point that is added."""
+    weights: float = 0.0
+    """Checksum of the network's weights: the state is of no use to another network."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -94,10 +102,10 @@ class OnlineTracker:
             if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
                 raise BadInput(f"a point is outside of the reference, which has {padded.size[1]}x{padded.size[0]} pixels")
             features, _ = self._points_on(padded.frames(0, 1)[0], points, resolutions)
-            return _numbered(OnlineState(size, resolutions, features, None))
+            return _numbered(OnlineState(size, resolutions, features, None, weights=self._weights()))
         features, query_xy = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
-        return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors))
+        return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors, weights=self._weights()))
 
     @full_precision()
     @torch.inference_mode()
@@ -105,23 +113,40 @@ class OnlineTracker:
         """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
-        later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
+        later frame have a past in `track`, and none here. A frame of one colour, such as a black one, shows no point: all are
+        hidden in it, with confidence 0.
+
+        Raises BadInput for a frame of another size, and for the stream of another tracker.
         """
         frame = check_frame(frame, stream.size)
+        self._check_weights(stream)
         if not len(stream):
             return stream, FrameTracks(
-                np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64)
+                np.zeros((0, 2), np.float32),
+                np.zeros(0, bool),
+                np.zeros(0, np.float32),
+                np.zeros(0, np.int64),
+                np.zeros((0, 2, 2), np.float32),
             )
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
-        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
+        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True, query_chunk=_POINTS)
         xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
+        score = None
         if anchors is not None:
             small = reduced(*stream.size)
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        ids = np.array(stream.ids, np.int64)
-        result = FrameTracks(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
+        if frame[::8, ::8].std() < _FLAT:
+            confidence = torch.zeros_like(confidence)
+        covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
+        result = FrameTracks(
+            xy.cpu().numpy(),
+            (confidence > 0.5).cpu().numpy(),
+            confidence.cpu().numpy(),
+            np.array(stream.ids, np.int64),
+            covariance.cpu().numpy(),
+        )
         return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
 
     @full_precision()
@@ -132,6 +157,7 @@ class OnlineTracker:
         Call it before the `step` with the same frame. The new points have no past.
         """
         frame = check_frame(frame, stream.size)
+        self._check_weights(stream)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
         before = query_xy.new_full((1, len(stream), 2), torch.nan) if stream.query_xy is None else stream.query_xy
         mixer = stream.mixer
@@ -163,6 +189,14 @@ class OnlineTracker:
         ids = tuple(stream.ids[place] for place in places.tolist())
         return replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, anchors=anchors, ids=ids)
 
+    def _weights(self) -> float:
+        return float(self.model.mixer.outward.weight.double().sum())
+
+    def _check_weights(self, stream: OnlineState) -> None:
+        """Raise BadInput for a stream that another tracker started."""
+        if stream.weights != self._weights():
+            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
+
     def _polishes(self, chosen: bool | None) -> bool:
         return self.model.config.polish if chosen is None else chosen
 
@@ -172,7 +206,7 @@ class OnlineTracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
-        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
+        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)  # as exported programs are given them
         return self.model.features(images[None], resolutions)
 
     def _points_on(

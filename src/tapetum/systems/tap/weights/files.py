@@ -61,6 +61,7 @@ _NOT_IN_SHAPES = (
     "iterations",
     "average_positions",
     "refine_at_least",
+    "refine_at_most",
     "second_pass",
     "polish",
     "strides",
