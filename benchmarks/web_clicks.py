@@ -225,7 +225,7 @@ def run(given: argparse.Namespace) -> list[Course]:
     """Make the clips, and go through them with each seed; what is in the folder already is not done again."""
     folder = given.data / "episodes"
     tapetum.app.scenes.episodes(
-        folder, n=given.clips, size=given.size, seconds=given.frames / RATE, rate=RATE, points=CANDIDATES, split="valid",
+        folder, n=given.clips, size=given.size, seconds=given.frames / RATE, frame_rate=RATE, points=CANDIDATES, split="valid",
         seed=FIRST_SEED,
     )  # fmt: skip
     done = given.data / "courses.jsonl"

@@ -50,7 +50,7 @@ def test_a_film_is_its_piece_again_and_again(tmp_path: Path) -> None:
 
     long.make_film(tmp_path / "film.mp4", 600, (64, 48))
     with open_video(tmp_path / "film.mp4") as video:
-        assert (len(video), video.rate) == (600, long.RATE)
+        assert (len(video), video.frame_rate) == (600, long.RATE)
         assert (video[599] == video[99]).all()
         assert (video[599] != video[98]).any()
 

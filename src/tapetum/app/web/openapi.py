@@ -129,7 +129,7 @@ def describe_api() -> Schema:
         },
         on_item + "/tracks3d.bin": {
             "get": _operation(
-                "float32 (points, frames, 4): X, Y, Z, visible; then (frames, 3, 4) from the camera of each frame to the first; "
+                "float32 (points, frames, 4): X, Y, Z, visible; then (frames, 3, 4), cameras of the frames to the first one; "
                 "ids of the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
             )
         },
