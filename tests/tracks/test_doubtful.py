@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tapetum.tracks.doubtful import click_range, find_doubtful_places, last_visible
+from tapetum.tracks.doubtful import click_range, departures, find_doubtful_places, last_visible
 from tapetum.types import Tracks
 
 SIZE = 200, 100
@@ -65,6 +65,23 @@ def test_where_a_point_was_last_visible_before_and_after_its_clicks() -> None:
     assert click_range(tracks, 0) == (3, 5)
     assert [last_visible(tracks, 0, way, *SIZE) for way in (1, -1)] == [7, 1]
     assert click_range(tracks, 1) == (0, 0)
+
+
+def test_a_point_that_vanishes_inside_the_image_for_good_is_listed_where_it_does() -> None:
+    tracks = still()
+    tracks.visible[1, 6:] = False
+    tracks.visible[2, 3:5] = False  # and comes back
+    assert find_doubtful_places(tracks, SIZE) == [(1, 6, "does not come back", 0.2)]
+    looked_at = np.zeros((3, 10), bool)
+    looked_at[1, 8] = True
+    assert find_doubtful_places(tracks, SIZE, looked_at=looked_at) == []
+    tracks.xy[1, 5] = 197, 50  # at the border: it has left the image
+    assert [place for place in find_doubtful_places(tracks, SIZE) if place.reason == "does not come back"] == []
+
+
+def test_a_steady_motion_departs_from_nothing() -> None:
+    assert departures(np.arange(12.0).reshape(1, 6, 2)).tolist() == [[0.0] * 6]
+    assert departures(np.zeros((1, 1, 2))).tolist() == [[0.0]]
 
 
 def test_no_points_have_no_places() -> None:

@@ -4,8 +4,9 @@
     jump                            it moves much farther from one frame to the next than it and the others do
     forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was; the
                                     place is the last frame on which the two paths are apart (Kalal et al. 2010)
+    does not come back              from here on it counts as hidden, though it was last seen inside the image
 
-Frames that somebody clicked are left out.
+Frames that somebody looked at are left out.
 """
 
 from typing import NamedTuple
@@ -23,6 +24,8 @@ JUMP = 0.06
 """Share of the image's shorter side by which a point departs from its motion where it jumps."""
 _WORST = 1 / 3
 """Share of the image's shorter side at which jumps and disagreements have the score 1."""
+EDGE = 0.05
+"""Share of the image's shorter side within which of a border a point may have left the image."""
 _RUNS = 3
 """Places of low confidence that are listed of a point, the most doubtful."""
 
@@ -39,7 +42,10 @@ class Place(NamedTuple):
 
 
 def find_doubtful_places(
-    tracks: Tracks, size: tuple[int, int] | None = None, backward: Float[np.ndarray, "n t"] | None = None
+    tracks: Tracks,
+    size: tuple[int, int] | None = None,
+    backward: Float[np.ndarray, "n t"] | None = None,
+    looked_at: Bool[np.ndarray, "n t"] | None = None,
 ) -> list[Place]:
     """List the doubtful places of all points, the most doubtful first.
 
@@ -47,6 +53,7 @@ def find_doubtful_places(
         tracks: n points through t frames.
         size: width and height of the video in pixels; by default what the visible places span.
         backward: how far the path tracked back is from the track, in pixels; NaN where it is not known.
+        looked_at: frames that somebody looked at, beside those of clicks and queries.
 
     >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
     ...                 queries=[[0, 1, 1]])
@@ -55,7 +62,9 @@ def find_doubtful_places(
     """
     if not tracks.points or not tracks.frames:
         return []
-    shorter = max(min(size or _span(tracks)), 1.0)
+    low, high = _span(tracks) if size is None else (np.zeros(2), np.array(size, float))
+    shorter = max(float(min(high - low)), 1.0)
+    inner = low + EDGE * shorter, high - EDGE * shorter
     apart = departures(tracks.xy) / shorter
     beyond = apart - np.median(apart, axis=0)  # of the camera's motion all points have a part
     clicked = np.zeros(tracks.visible.shape, bool) if tracks.clicked is None else tracks.clicked
@@ -63,9 +72,11 @@ def find_doubtful_places(
     places = []
     for point, visible in enumerate(tracks.visible):
         clicks = np.union1d(np.flatnonzero(clicked[point]), first[point])
-        open_to_doubt = visible.copy()
-        open_to_doubt[clicks] = False
+        unknown = np.ones(tracks.frames, bool) if looked_at is None else ~looked_at[point]
+        unknown[clicks] = False
+        open_to_doubt = visible & unknown
         hits = _unsure(tracks.confidence[point], open_to_doubt) + _jump(beyond[point], open_to_doubt, visible)
+        hits += _lost(tracks.xy[point], visible, unknown, *inner)
         if backward is not None:
             hits += _parting(backward[point] / shorter, open_to_doubt, clicks)
         places += [Place(point, frame, reason, round(score, 4)) for frame, reason, score in hits]
@@ -108,10 +119,10 @@ def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
     return query, query
 
 
-def _span(tracks: Tracks) -> tuple[float, float]:
-    xy = tracks.xy[tracks.visible]
-    width, height = np.ptp(xy, axis=0).tolist() if len(xy) else (1.0, 1.0)
-    return width, height
+def _span(tracks: Tracks) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+    """The corners of the box around all visible places."""
+    xy = tracks.xy[tracks.visible].astype(float)
+    return (xy.min(0), xy.max(0)) if len(xy) else (np.zeros(2), np.ones(2))
 
 
 _Hit = tuple[int, str, float]
@@ -149,3 +160,22 @@ def _parting(apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t
             score = min(float(np.nanmax(apart[side])) / _WORST, 1.0)
             hits.append((int(frames[pick]), "forward and backward disagree", score))
     return hits
+
+
+def _lost(
+    xy: Float[np.ndarray, "t 2"],
+    visible: Bool[np.ndarray, " t"],
+    unknown: Bool[np.ndarray, " t"],
+    low: Float[np.ndarray, "2"],
+    high: Float[np.ndarray, "2"],
+) -> list[_Hit]:
+    """The frame after the last visible one, unless somebody looked at the rest; the score grows with the length of that.
+
+    A point that was last seen within `EDGE` of a border, outside of `low` to `high`, may well have left the image.
+    """
+    frames = np.flatnonzero(visible)
+    last = len(visible) - 1 if not len(frames) else int(frames[-1])
+    rest = unknown[last + 1 :]
+    if not len(rest) or not rest.all() or (xy[last] < low).any() or (xy[last] > high).any():
+        return []
+    return [(last + 1, "does not come back", 0.5 * len(rest) / len(visible))]

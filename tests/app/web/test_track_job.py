@@ -11,9 +11,7 @@ from starlette.testclient import TestClient
 
 from support.networks import TAPIR_NANO, save_tapir
 from support.web_page import edit, error_of, finished, first_item, folder_with, ok, read_tracks, serving, track
-from tapetum.app.web.check import departures
 from tapetum.app.web.exports import DRAWN, FORMATS
-from tapetum.app.web.track_job import last_visible
 from tapetum.app.web.tracks import TrackStore, signature
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
@@ -218,21 +216,6 @@ def test_nothing_is_doubtful_where_nothing_is_tracked(page: TestClient, item: st
     assert ok(page.get(f"{item}/check")) == {"places": []}
     add_places(page, item)
     assert ok(page.get(f"{item}/check")) == {"places": []}
-
-
-def test_a_steady_motion_departs_from_nothing() -> None:
-    line = np.arange(12.0).reshape(1, 6, 2)
-    assert departures(line).tolist() == [[0.0] * 6]
-    assert departures(np.zeros((1, 1, 2))).tolist() == [[0.0]]
-
-
-def test_a_track_is_tracked_back_from_where_it_was_last_seen_in_the_image() -> None:
-    track = np.ones((6, 4))
-    track[5, 2] = 0
-    track[4, 0] = 9
-    assert last_visible(track, [(1, 1.0, 1.0), (2, 1.0, 1.0)], 1, 8, 8) == 3
-    assert last_visible(track, [(1, 1.0, 1.0), (2, 1.0, 1.0)], -1, 8, 8) == 0
-    assert last_visible(track, [(3, 1.0, 1.0)], 1, 8, 8) is None
 
 
 def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -> None:

@@ -21,11 +21,13 @@ from jaxtyping import Float
 from tapetum.app.cut import Cut, CutSettings, cut
 from tapetum.app.point_tasks import NewPoints
 from tapetum.app.points import PointRequest
+from tapetum.app.track_back import track_back
 from tapetum.app.track_files import FEATURES_MIB
 from tapetum.app.verb import Listener, count_frames
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.items import Items
 from tapetum.app.web.tracks import TrackStore, signature
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 if TYPE_CHECKING:
@@ -93,27 +95,11 @@ class _Tracking:
         """Track back, and save how far that is from the tracks."""
         stored = self.store.read(self.item.id, self.requested)
         unchecked = [name for name, each in stored.items() if each.backward is None]
-        width, height = part.video.width, part.video.height
         for block in _batches(unchecked):
-            ends = [
-                (name, way, end)
-                for name in block
-                for way in (1, -1)
-                if (end := last_visible(stored[name].track, self.requested[name], way, width, height)) is not None
-            ]
-            distances = {name: np.full(len(stored[name].track), np.nan, np.float32) for name in block}
-            if ends:
-                queries = [(float(end), *stored[name].track[end, :2].tolist()) for name, _, end in ends]
-                with open_features(self.features, tracker) as features:
-                    request = PointRequest(queries)
-                    back = NewPoints(part, request).track(tracker, [], self._counting(len(part.video)), features)
-                for (name, way, end), places in zip(ends, back.xy, strict=True):
-                    times = [t for t, _, _ in self.requested[name]]
-                    begin = max(times) if way > 0 else min(times)
-                    between = slice(begin, end + 1) if way > 0 else slice(end, begin + 1)
-                    apart = np.linalg.norm(places - stored[name].track[:, :2], axis=1)
-                    distances[name][between] = apart[between]
-            self.store.save_backward(self.item.id, distances)
+            tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
+            with open_features(self.features, tracker) as features:
+                distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
+            self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
             self.done_passes += 1
 
     def _counting(self, frames: int) -> Callable[[int, int | None], None]:
@@ -157,15 +143,15 @@ def _request(clicks: Sequence[Clicks]) -> PointRequest:
     return PointRequest(points, [str(number) for number, each in enumerate(clicks) for _ in each])
 
 
-def last_visible(track: Float[np.ndarray, "t 4"], clicks: Clicks, way: int, width: int, height: int) -> int | None:
-    """Find the frame farthest from the clicks, after (1) or before (-1) all of them, in which the point is seen in the image.
-
-    >>> track = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [9, 1, 1, 1], [1, 1, 0, 0]])
-    >>> last_visible(track, [(0, 1.0, 1.0)], 1, 8, 8), last_visible(track, [(0, 1.0, 1.0)], -1, 8, 8)
-    (1, None)
-    """
-    inside = ((track[:, :2] >= 0) & (track[:, :2] <= (width, height))).all(axis=1) & (track[:, 2] > 0.5)
-    frames = np.flatnonzero(inside)
-    times = [t for t, _, _ in clicks]
-    beyond = frames[frames > max(times)] if way > 0 else frames[frames < min(times)]
-    return None if not len(beyond) else int(beyond[-1] if way > 0 else beyond[0])
+def _assemble(rows: Sequence[Float[np.ndarray, "t 4"]], clicks: Sequence[Clicks]) -> Tracks:
+    """The tracks of some points, with the frames of their clicks."""
+    whole, clicked = np.stack(rows), np.zeros((len(rows), len(rows[0])), bool)
+    for row, each in zip(clicked, clicks, strict=True):
+        row[[frame for frame, _, _ in each]] = True
+    return Tracks(
+        xy=whole[..., :2],
+        visible=whole[..., 2] > 0.5,
+        confidence=whole[..., 3],
+        queries=np.array([each[0] for each in clicks]),
+        clicked=clicked,
+    )

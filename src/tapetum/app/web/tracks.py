@@ -8,7 +8,7 @@ track back from where the point was last seen is from it, (t,) in pixels, may st
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -114,13 +114,17 @@ class Tracked:
             raise Refused(409, "there are no points; add some and track them")
         if count := len(self.missing):
             raise Refused(409, f"{count} of {len(self.points)} points are not tracked as they are now; track them first")
-        whole, clicks = self.array(), [point.clicks for point in self.points]
+        return self.assemble(range(len(self.points)))
+
+    def assemble(self, rows: Sequence[int]) -> Tracks:
+        """Assemble the tracks of some of the points, which must be there."""
+        whole, clicks = self.array()[list(rows)], [self.points[row].clicks for row in rows]
         clicked = None
         if any(len(each) > 1 for each in clicks):
             clicked = np.zeros(whole.shape[:2], np.bool_)
             for row, each in zip(clicked, clicks, strict=True):
                 row[[frame for frame, _, _ in each]] = True
-        names = tuple(point.name or f"{POINT} {number}" for number, point in enumerate(self.points, 1))
+        names = tuple(self.points[row].name or f"{POINT} {row + 1}" for row in rows)
         return Tracks(
             xy=whole[..., :2],
             visible=whole[..., 2] > 0.5,
