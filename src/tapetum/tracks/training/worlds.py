@@ -56,7 +56,7 @@ def world_clips(
     return made
 
 
-def held_out_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
+def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
     """Draw `run.checks` scenes that are never trained on, with held-out textures."""
     content = source_label(run.textures), source_label(run.episodes)
     settings = SceneRun(world=run.world, textures=run.textures, episodes=run.episodes, checks=run.checks, seed=run.seed + 1000)

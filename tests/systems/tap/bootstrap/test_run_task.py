@@ -251,7 +251,7 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
 
 
 @pytest.mark.slow
-def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+def test_scored_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
     footage = FootageDataset(tmp_path / "footage")
     learned, held = split(footage)

@@ -22,7 +22,7 @@ from tapetum.tracks.training.clips import Joined, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import changed_phases
-from tapetum.tracks.training.worlds import check_run, held_out_clips, world_clips
+from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
 
@@ -72,7 +72,7 @@ class TapSceneTask(TrackingTask):
 
     def checks(self) -> list[TrackedClip]:
         """Draw scenes with held-out textures."""
-        return held_out_clips(self.run)
+        return scored_clips(self.run)
 
     def describe(self) -> Mapping[str, Any]:
         """Collect all that decides what is learned."""

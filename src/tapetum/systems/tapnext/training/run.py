@@ -19,7 +19,7 @@ from tapetum.tracks.training.clips import ClipDataset, Joined, TrackedClip
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.tracks.training.recipes import ClipPhase, changed_phases
-from tapetum.tracks.training.worlds import check_run, held_out_clips, world_clips
+from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
@@ -81,7 +81,7 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
         )
         return Joined(*scenes, images)
 
-    return clips, partial(held_out_clips, run, size=size, frames=frames), True
+    return clips, partial(scored_clips, run, size=size, frames=frames), True
 
 
 def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
