@@ -21,6 +21,7 @@ from tapetum.core.reading import no_pipe
 from tapetum.data.labelled import LabelledImages
 from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.train.config import TrainConfig
+from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig
 
 

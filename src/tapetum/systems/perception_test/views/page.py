@@ -21,6 +21,7 @@ from tapetum.systems.perception_test.views.contents import Contents, drawn_track
 from tapetum.systems.perception_test.views.panel import panel
 from tapetum.systems.perception_test.views.time_line import segment_table, time_line
 
+_PACKAGE = __name__.rpartition(".")[0]
 COLOURS = (
     "#0068b4", "#c2410c", "#00825a", "#a8328c", "#8a6d00", "#0b7f93", "#5f4bb6", "#b3263e", "#4d7c0f", "#7a4a21",
 )  # fmt: skip
@@ -51,12 +52,12 @@ def write_page(path: Path, contents: Contents, film: str, sound: np.ndarray) -> 
     }
     parts = {
         "title": escaped(f"{contents.name}, Perception Test"),
-        "css": resource(__package__, "page.css"),
-        "script": resource(__package__, "page.js"),
+        "css": resource(_PACKAGE, "page.css"),
+        "script": resource(_PACKAGE, "page.js"),
         "data": embedded_json(data),
         "body": "\n".join(_body(contents, tracks, film, sound)),
     }
-    return write_filled(path, __package__, "page.html", parts)
+    return write_filled(path, _PACKAGE, "page.html", parts)
 
 
 def _body(contents: Contents, tracks: Sequence[Mapping[str, Any]], film: str, sound: np.ndarray) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.systems.perception_test.views.radar import draw_values
 
+_PACKAGE = __name__.rpartition(".")[0]
 TITLES = {
     "object": "Object tracking", "point": "Point tracking", "action": "Action localisation", "sound": "Sound localisation",
     "mcqa": "Multiple-choice questions", "grounded": "Grounded questions", "joint": "Joint tracking",
@@ -49,7 +50,7 @@ def write_report(path: Path, parts: Sequence[ReportPart], annotations: Mapping[s
     for part in parts:
         body += _part(part, annotations)
     return write_filled(
-        path, __package__, "report.html", {"title": escaped(f"Perception Test: {titles}"), "body": "\n".join(body)}
+        path, _PACKAGE, "report.html", {"title": escaped(f"Perception Test: {titles}"), "body": "\n".join(body)}
     )
 
 
