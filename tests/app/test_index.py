@@ -177,17 +177,17 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, classif
 
 
 def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapetum.core import identity
+    from tapetum.app import media_files
 
     assert run("index", photos, "--model", classifier)[0] == 0
-    true = identity.fingerprint
+    true = media_files.fingerprint
 
     def failing(path: Path) -> str:
         if Path(path).name == "red.png":
             raise PermissionError(13, "Permission denied", str(path))
         return true(path)
 
-    monkeypatch.setattr(identity, "fingerprint", failing)
+    monkeypatch.setattr(media_files, "fingerprint", failing)
     code, _, err = run("index", photos)
     assert code == 2
     assert "red.png: Permission denied" in err

@@ -24,7 +24,7 @@ from tapetum.app.shell.parsing import options_of
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
     r"^weights fetch (bootst|paligemma)": "over the network; tests/hub",
-    r"^(data tapvid-davis|data perception-test|eval tapvid --data davis)": "over the network; tests/hub",
+    r"^(data tapvid-davis|data perception-test|eval tapvid --data (davis|robotap))": "over the network; tests/hub",
     r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/app/shell/test_track_live.py",
     r"^serve ": "a server that runs until it is ended; tests/app/web",
     r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",

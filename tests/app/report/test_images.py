@@ -141,7 +141,7 @@ def test_things_that_are_lost_are_first(tmp_path: Path) -> None:
         scores=np.array([[0.9, 0.8, 0.7, 0.9], [0.9, 0.6, 0.1, 0.1]]),
         labels=["cup", NASTY],
     )
-    about = {"video": "v", "width": 64, "height": 48, "rate": 10.0, "model": "m", "tracker": "static"}
+    about = {"video": "v", "width": 64, "height": 48, "frame_rate": 10.0, "model": "m", "tracker": "static"}
     things = Things(**about, boxes=boxes, looked=(0,), malformed=0, seconds=0.0, out=None)
     video = open_video(np.stack([noise(k) for k in range(4)]))
     table = table_of(write_things_report(tmp_path / "r.html", things, video, Listener()))

@@ -135,12 +135,20 @@ def read_plan_source(out: Path) -> PlanSource:
         raise BadInput(f"{out} is no folder of a study; give the --out of tapetum study run") from error
 
 
+def _is_same_plan(before: PlanSource, source: PlanSource) -> bool:
+    """Whether two texts are of one plan, as where an older version named a setting otherwise."""
+    try:
+        return before.read() == source.read()
+    except BadInput:  # what began the study is no plan of today
+        return False
+
+
 def _check(out: Path, source: PlanSource) -> None:
     """Refuse a folder of something else."""
     if (out / STUDY).is_file():
         before = read_plan_source(out)
         same = replace(before, contents=source.contents, plan=source.plan) == source
-        if not same or (before.plan != source.plan and before.read() != source.read()):
+        if not same or (before.plan != source.plan and not _is_same_plan(before, source)):
             raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
         if before.contents not in ("", source.contents):
             raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")
