@@ -52,6 +52,7 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
     path = folder / DATABASE
     if not path.is_file():
         raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
+    database: sqlite3.Connection | None = None
     try:
         with open_file(path) as file:
             if file.read(len(_MAGIC)) != _MAGIC:  # SQLite takes an empty file for a database, and writes into it
@@ -67,12 +68,14 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
         about = dict(database.execute("select name, value from about"))
         if not writes:
             database.execute("pragma query_only = on")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
+        if database is not None:
+            database.close()  # it may hold a lock, for as long as somebody looks at the error
+        if not isinstance(error, sqlite3.OperationalError):
+            raise BadInput(f"{path} is no index, or is damaged ({error}); remove it, and make it again") from error
         if "locked" in str(error) or "busy" in str(error):
             raise BadInput(f"another process is changing the index {folder}; try again when it is done") from error
         raise BadInput(f"the index {folder} cannot be opened ({error}); make it again") from error
-    except sqlite3.Error as error:
-        raise BadInput(f"{path} is no index, or is damaged ({error}); remove it, and make it again") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     if about.get("format") != str(FORMAT) or not str(about.get("channels", "")).isdecimal() or "model" not in about:

@@ -89,9 +89,12 @@ class VectorIndex:
         """
         folder = Path(folder)
         database = open_database(folder, writes)
-        index = cls(folder, database, writes)
-        rows = index._rows()
-        vectors = index._vectors()
+        try:
+            index = cls(folder, database, writes)
+            rows, vectors = index._rows(), index._vectors()
+        except sqlite3.Error:
+            database.close()
+            raise
         if not vectors.is_file() or vectors.stat().st_size < 2 * rows * index.channels:
             database.close()
             raise BadInput(f"{vectors} is shorter than its {rows} rows, or gone; make the index again")
