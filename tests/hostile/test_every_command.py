@@ -22,6 +22,7 @@ WRITING = {
     "show perception-test": "show perception-test v --annotations FILE --out FILE",
     "convert": "convert FILE FILE",
     "ask": "ask FILE what? --out FILE",
+    "classify": "classify FILE --report FILE",
     "caption": "caption FILE --out FILE",
     "detect": "detect FILE cat --out FILE",
     "segment": "segment FILE cat --out FILE",
@@ -55,7 +56,7 @@ WRITING = {
 """A command line of each command that writes; FILE is the user's, and is aimed at as input and as result."""
 INPUTS = """
     annotations beside check checks config correct data depth encoder episodes experiment eye features file files folders
-    folder gt image index labels language libraries library masks model name people images pixels plan points predictions
+    folder gt image index labels language libraries masks model name people images pixels place plan points predictions
     proposals query raw recording reference region runs shards source start textures tokenizer tracker tracks
     train trunk video videos voc what codec
 """
