@@ -75,9 +75,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line; gives exit code, stdout and stderr."""
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line; gives exit code, stdout and stderr, without the lines that a slow machine has time for."""
+    from tapetum.app.shell import output
     from tapetum.app.shell.main import main
+
+    monkeypatch.setattr(output, "EVERY", 600.0)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()
