@@ -64,12 +64,12 @@ class Truth:
     """Points of a clip (n, t): where they are, in raster pixels of the clip, and where they are seen."""
 
     xy: np.ndarray
-    seen: np.ndarray
+    visible: np.ndarray
 
     @property
     def first(self) -> np.ndarray:
         """The first frame in which each is seen (n,)."""
-        return self.seen.argmax(1)
+        return self.visible.argmax(1)
 
 
 @dataclass
@@ -136,16 +136,16 @@ class Session:
 
     def put_right(self, row: int, frame: int) -> int:
         """Mark a point at a frame as the truth says; returns the number of clicks."""
-        seen, point = self.truth.seen[row], self.ids[row]
-        if seen[frame]:
+        visible, point = self.truth.visible[row], self.ids[row]
+        if visible[frame]:
             self._edit(type="move_point", point=point, frame=frame, **self._place(row, frame))
             return 1
         marks = [at for at in self.projects.points(self.item)[point].marks if at > frame]
-        until = min(marks, default=len(seen))
+        until = min(marks, default=len(visible))
         self._edit(type="hide_point", point=point, frame=frame)
-        if not seen[frame:until].any():
+        if not visible[frame:until].any():
             return 1
-        back = frame + int(seen[frame:until].argmax())
+        back = frame + int(visible[frame:until].argmax())
         self._edit(type="move_point", point=point, frame=back, **self._place(row, back))
         return 2
 
@@ -164,24 +164,24 @@ class Session:
         whole = tracked.array()
         queries = np.pad(truth.first[:, None], ((0, 0), (0, 2)))
         visible = whole[..., 2] > 0.5
-        return tapvid_metrics(queries, ~truth.seen, truth.xy * scale, ~visible, whole[..., :2] * scale, "strided")[
+        return tapvid_metrics(queries, ~truth.visible, truth.xy * scale, ~visible, whole[..., :2] * scale, "strided")[
             "average_jaccard"
         ]
 
 
-def choose_points(xy: np.ndarray, seen: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+def choose_points(xy: np.ndarray, visible: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Choose rows of points (n, t) that move and are seen for a while, in any order; xy in shares of the image."""
-    low, high = (np.where(seen[..., None], xy, end) for end in (np.inf, -np.inf))
+    low, high = (np.where(visible[..., None], xy, end) for end in (np.inf, -np.inf))
     extent = (high.max(1) - low.min(1)).max(1)
-    return rng.permutation(np.flatnonzero((extent >= MOVED) & (seen.sum(1) >= LEAST_SEEN)))[:most]
+    return rng.permutation(np.flatnonzero((extent >= MOVED) & (visible.sum(1) >= LEAST_SEEN)))[:most]
 
 
 def read_truth(path: Path, most: int, rng: np.random.Generator) -> Truth:
     """Read the truth of an episode's points, some of those that move."""
     (entry,) = read_entries(path)
-    xy, seen = np.asarray(entry.points, np.float64), ~np.asarray(entry.occluded)
-    rows = choose_points(xy, seen, most, rng)
-    return Truth(xy[rows] * np.array(entry.video.shape[2:0:-1]), seen[rows])
+    xy, visible = np.asarray(entry.points, np.float64), ~np.asarray(entry.occluded)
+    rows = choose_points(xy, visible, most, rng)
+    return Truth(xy[rows] * np.array(entry.video.shape[2:0:-1]), visible[rows])
 
 
 def follow(session: Session, course: Course, rng: np.random.Generator) -> None:
