@@ -129,3 +129,14 @@ def pytest_collection_finish() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_as_before() -> Iterator[None]:
+    """A test leaves Ctrl-C as it was: a later one that presses it would end the whole process, and be blamed."""
+    yield
+    handler, status = signal.getsignal(signal.SIGINT), Path("/proc/self/status")
+    caught = not status.exists() or int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (signal.SIGINT - 1) & 1
+    if handler is not signal.default_int_handler or not caught:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pytest.fail(f"the test leaves Ctrl-C to {handler if caught else 'the system'}")

@@ -244,59 +244,27 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def _swallow() -> None:
-    """Press Ctrl-C where a library takes any failure of an import for an answer."""
-    with contextlib.suppress(BaseException):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, str]:
+    """Run a command in which Ctrl-C is pressed at `place`: in a process of its own, which a test of signals may end."""
+    script = Path(__file__).parents[1] / "support" / "interrupted.py"
+    command = [sys.executable, str(script), place, how, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
 
 
-def _turn_into_another() -> None:
-    """Press Ctrl-C where code in C makes an error of its own of it."""
-    try:
-        _press()
-    except BaseException as error:
-        raise RuntimeError("a callback failed") from error
-
-
-def _press() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(1)
-
-
-class _Ending:
-    """Presses Ctrl-C at the end of an object, whose errors Python cannot raise."""
-
-    def __del__(self) -> None:
-        _press()
-
-
-@pytest.mark.parametrize("meanwhile", [_swallow, _turn_into_another, _Ending])
+@pytest.mark.parametrize("how", ["swallowed", "another_error", "unraisable"])
 @pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.app.track.save", "tapetum.app.shell.parsing.parse"])
-def test_an_interrupt_that_a_library_swallows_is_heeded(
-    run: Run, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, place: str, meanwhile: Callable[[], object]
-) -> None:
-    module, _, name = place.rpartition(".")
-    true = getattr(importlib.import_module(module), name)
-
-    def pressed(*arguments: Any) -> Any:
-        monkeypatch.undo()
-        meanwhile()
-        return true(*arguments)
-
-    monkeypatch.setattr(place, pressed)
-    code, out, err = run("track", clip, "--model", "static", "--out", tmp_path / "out")
-    assert (code, out, err) == (130, "", "tapetum: interrupted\n")
+def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
+    arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
+    assert _interrupted(place, how, *arguments) == (130, "default_int_handler\n", "tapetum: interrupted\n")
     assert not list(tmp_path.iterdir())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_interrupt_clears_away_too(run: Run, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def impatient(*_: Any) -> None:
-        _swallow()
-        _press()
-
-    monkeypatch.setattr("tapetum.app.track.save", impatient)
-    code, out, err = run("track", clip, "--model", "static", "--out", tmp_path / "out")
-    assert (code, out, err) == (130, "", "tapetum: interrupted\n")
+def test_a_second_interrupt_clears_away_too(tmp_path: Path, clip: Path) -> None:
+    arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
+    assert _interrupted("tapetum.app.track.save", "twice", *arguments) == (
+        130,
+        "default_int_handler\n",
+        "tapetum: interrupted\n",
+    )
     assert not list(tmp_path.iterdir())
