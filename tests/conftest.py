@@ -6,6 +6,7 @@ import pickle
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -133,10 +134,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def interrupts_as_before() -> Iterator[None]:
-    """A test leaves Ctrl-C as it was: a later one that presses it would end the whole process, and be blamed."""
+    """Let Ctrl-C be what it was after a test that leaves it otherwise, which a warning names.
+
+    A later test that presses it would end the whole process, and be blamed.
+    """
     yield
     handler, status = signal.getsignal(signal.SIGINT), Path("/proc/self/status")
     caught = not status.exists() or int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (signal.SIGINT - 1) & 1
     if handler is not signal.default_int_handler or not caught:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        pytest.fail(f"the test leaves Ctrl-C to {handler if caught else 'the system'}")
+        warnings.warn(f"the test leaves Ctrl-C to {handler if caught else 'the system'}", stacklevel=1)
