@@ -1,7 +1,5 @@
 """Bad videos, bad points and bad places: one clear line, exit code 2, nothing half-written."""
 
-import contextlib
-import importlib
 import os
 import resource
 import signal
@@ -11,7 +9,6 @@ import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
