@@ -337,18 +337,6 @@ def test_refinement_ends_at_a_size_where_the_config_says_so():
 
 
 @torch.no_grad()
-def test_frames_as_bytes_give_the_features_of_frames_as_numbers():
-    g = torch.Generator().manual_seed(3)
-    coarse = torch.rand(1, 3, 20, 26, generator=g)
-    frame = F.interpolate(coarse, (160, 208), mode="bicubic").clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1)[None]
-    for antialias in (False, True):
-        model = tiny(antialias=antialias)
-        by_bytes, by_numbers = model.features(frame), model.features(frame.float() / 127.5 - 1)
-        for ours, theirs in zip(by_bytes.maps, by_numbers.maps, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=0.02 if antialias else 1e-6, rtol=0)
-
-
-@torch.no_grad()
 def test_positions_of_the_finest_resolution_where_the_config_says_so():
     model, (video, queries) = tiny(), random_case()
     finest = Tapir(replace(TINY, average_positions=False))

@@ -19,7 +19,7 @@ from math import ceil, log2
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -73,17 +73,6 @@ def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> F
     return torch.where(is_query[..., None], queries[:, :, None, 1:].float(), torch.nan)
 
 
-def _in_unit_range(
-    images: Float[Tensor, "f 3 h w"] | UInt8[Tensor, "f 3 h w"], size: Size, antialias: bool
-) -> Float[Tensor, "f 3 h2 w2"]:
-    """Images of (height, width) `size` and of values -1..1, from such images or from bytes."""
-    if images.dtype != torch.uint8:
-        return resize_frames(images, size, antialias)
-    if antialias and images.device.type == "cpu" and size[0] <= images.shape[2] and size[1] <= images.shape[3]:
-        return resize_frames(images, size, antialias).float().div_(127.5).sub_(1)
-    return resize_frames(images.float().div_(127.5).sub_(1), size, antialias)
-
-
 class Tapir(nn.Module):
     """The network; every size comes from its config. `tapetum.systems.tap.build` and `tapetum.load` make one with weights."""
 
@@ -129,16 +118,14 @@ class Tapir(nn.Module):
 
     def features(
         self,
-        video: Float[Tensor, "b t h w 3"] | UInt8[Tensor, "b t h w 3"],
+        video: Float[Tensor, "b t h w 3"],
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
     ) -> FeatureGrids:
-        """Compute features of `video` (values -1..1, or bytes 0..255) at the initial and all refinement resolutions.
+        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions.
 
-        The default resolutions are those of `refinements`. Bytes are filtered and shrunk as bytes where that is fast (on a CPU,
-        by a config that asks for the filter), so they are rounded to whole grey levels there.
-
-        Raises BadInput for a resolution that is not a multiple of 8 pixels or too small for the pyramid.
+        The default resolutions are those of `refinements`. Raises BadInput for a resolution that is not a multiple of 8 pixels
+        or too small for the pyramid.
         """
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
@@ -149,7 +136,7 @@ class Tapir(nn.Module):
         for size in dict.fromkeys((base, *resolutions)):
             if min(size) < least or size[0] % 8 or size[1] % 8:
                 raise BadInput(f"resolution {size[0]}x{size[1]}: both sides must be multiples of 8 and at least {least}")
-            resized = _in_unit_range(images, size, self.config.antialias)
+            resized = resize_frames(images, size, self.config.antialias)
             pair = backbone_in_chunks(self.backbone, resized, frame_chunk)
             pyramid = list(pair)
             for _ in range(self.config.pyramid_level):
