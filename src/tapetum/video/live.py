@@ -7,6 +7,7 @@ Safety is that of `decode`: only demuxers that hold their own data, no playlists
 no other.
 """
 
+import math
 import os
 import sys
 import threading
@@ -56,7 +57,8 @@ class CapturedFrame:
     arrived: float
     """When it had been decoded, by `time.perf_counter`."""
     time_s: float
-    """Seconds, as the source states them; by number and rate where it states none."""
+    """Seconds, as the source states them; by number and rate where it states none. Where the clock of the source goes back, as
+    when it begins anew, this one goes on from the frame before."""
 
 
 class LiveVideo:
@@ -65,7 +67,8 @@ class LiveVideo:
     `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether
     frames that come while the last is being worked on are dropped; None drops for cameras and addresses.
 
-    Raises BadInput if there is no such source, or what it sends is not a video.
+    Raises BadInput if there is no such source, or what it sends is not a video; in the iteration, after the frames that came,
+    where it breaks off or sends frames of another size.
     """
 
     def __init__(self, source: str | int, *, drop: bool | None = None):
@@ -116,6 +119,8 @@ class LiveVideo:
                 self._changed.notify_all()
             any_frame = True
             yield captured
+        if isinstance(self._error, BadInput):
+            raise self._error
         if self._error is not None:
             what = "standard input" if self.name == "-" else self.name
             hint = "; check the source"
@@ -151,12 +156,16 @@ class LiveVideo:
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> None:
         scaler = VideoReformatter()
-        display = None
+        display, size, clock = None, None, _Clock(self.frame_rate)
         for number, image in enumerate(_images(container, stream)):
             if display is None:
                 display = read_display_matrix(image)
-            seconds = number / self.frame_rate if image.time is None else float(image.time)
-            captured = CapturedFrame(upright_rgb(image, display, scaler), number, time.perf_counter(), seconds)
+            frame = upright_rgb(image, display, scaler)
+            size = size or frame.shape
+            if frame.shape != size:
+                sizes = " to ".join(f"{width}x{height}" for height, width, _ in (size, frame.shape))
+                raise BadInput(f"{self.name} changed its frames from {sizes} pixels at frame {number}; start anew")
+            captured = CapturedFrame(frame, number, time.perf_counter(), clock.seconds(number, image.time))
             with self._changed:
                 while self._waiting and not self.drop and not self._closed:
                     self._changed.wait(0.1)
@@ -166,6 +175,22 @@ class LiveVideo:
                 self._waiting.clear()
                 self._waiting.append(captured)
                 self._changed.notify_all()
+
+
+class _Clock:
+    """Times of frames that never go back."""
+
+    def __init__(self, frame_rate: float):
+        self._frame_rate, self._shift, self._last = frame_rate, 0.0, -math.inf
+
+    def seconds(self, number: int, stated: float | None) -> float:
+        """Compute the time of the next frame, of which the source states a time or none."""
+        now = (number / self._frame_rate if stated is None else float(stated)) + self._shift
+        if now < self._last:
+            self._shift += self._last + 1 / self._frame_rate - now
+            now = self._last + 1 / self._frame_rate
+        self._last = now
+        return now
 
 
 def _images(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -201,7 +226,7 @@ def _open(source: str) -> InputContainer:
     elif "://" in source:
         if scheme not in _ADDRESSES:
             raise BadInput(f"{source} begins with {scheme}://; addresses may begin with {', '.join(_ADDRESSES)}")
-        options["format_whitelist"] += ",rtsp,rtp,flv,live_flv"
+        options["format_whitelist"] += ",rtsp,rtp,flv,live_flv,mpjpeg"
         options["protocol_whitelist"] = _ADDRESSES[scheme]
         if scheme.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
@@ -234,4 +259,6 @@ def _camera(number: int) -> tuple[str, str]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, av.error.ExitError):  # how FFmpeg ends where its time is up
+        return f"nothing came for {_PATIENCE} s"
     return " ".join(str(getattr(error, "strerror", None) or error).split())
