@@ -44,6 +44,8 @@ class TrackLiveOptions(TrackSettings):
     """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
     each: Callable[[LiveFrame], None] | None = None
     """Is given the points of each frame as soon as they are known, before anything is painted."""
+    redetect: bool = False
+    """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that do not fit together, or need the whole video."""
@@ -141,6 +143,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
     Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
+    from tapetum.tracks.tracker import check_redetects
     from tapetum.video import LiveVideo
 
     options.check()
@@ -151,6 +154,10 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     network = getattr(tracker, "model", None)
     if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
+    if options.redetect:
+        check_redetects(tracker)
+        if options.reference is not None:
+            raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))

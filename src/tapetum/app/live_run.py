@@ -165,7 +165,7 @@ class LiveRun:
     def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
-            return self.tracker.start(frame, places, **sizes)
+            return self.tracker.start(frame, places, **sizes, **({"redetect": True} if self.options.redetect else {}))
         image, request = self.shown
         return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 

@@ -34,6 +34,9 @@ class TrackCommandOptions(TrackManyOptions):
     addresses that come too fast are dropped."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
+    redetect: bool = False
+    """With --online, seek points that were hidden for long in the whole frame, and show them only once network and images
+    agree."""
     json: JSON = False
 
 
@@ -46,6 +49,8 @@ def _track(options: TrackCommandOptions, listener: Listener) -> Tracked | Tracke
         return _track_live(options, listener)
     if options.preview is not None:
         raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
+    if options.redetect:
+        raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
         return track_many.run(options, listener)

@@ -10,6 +10,9 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
+_FLAT = 2.0
+"""Grey levels; a frame whose standard deviation is less is of one colour."""
+
 
 def check_queries(queries: Any, frames: int, size: tuple[int, int]) -> Float[Tensor, "n 3"]:
     """Check queries (t, x, y) as a float32 tensor.
@@ -43,3 +46,12 @@ def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.nda
     if size is not None and frame.shape[:2] != size:
         raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start anew")
     return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has
+
+
+def is_flat(frame: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Check whether a frame is of one colour, as a black one is, and so shows no point.
+
+    >>> is_flat(np.zeros((16, 16, 3), np.uint8)), is_flat(np.arange(768, dtype=np.uint8).reshape(16, 16, 3))
+    (True, False)
+    """
+    return bool(frame[::8, ::8].std() < _FLAT)

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.tracks.inputs import check_frame, check_queries
-from tapetum.tracks.tracker import FrameTracks
+from tapetum.tracks.tracker import FrameTracks, check_redetects
 
 VELOCITY_FRAMES = 5
 """Positions that a velocity is computed from, at most."""
@@ -71,6 +71,7 @@ class LiveTracker:
         *,
         stale_after_s: float = 1.0,
         longest_gap_s: float = 0.5,
+        redetect: bool = False,
     ):
         """Start the thread.
 
@@ -79,13 +80,18 @@ class LiveTracker:
             on_tracks: is called in the thread with the points of each frame.
             stale_after_s: seconds after the last frame from which on `latest` calls all points hidden.
             longest_gap_s: seconds between two frames above which velocities begin anew.
+            redetect: seek points that were hidden for long in the whole frame, and call them visible only once the tracker is
+                sure in two ways (`start` of a `TapirTracker`).
 
         Raises:
-            BadInput: the tracker needs the whole video.
+            BadInput: the tracker needs the whole video, or has no `redetect`.
         """
         if getattr(tracker, "start", None) is None or getattr(tracker, "step", None) is None:
             kind = type(tracker).__name__
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
+        if redetect:
+            check_redetects(tracker)
+        self._start_options = {"redetect": True} if redetect else {}
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""
         self._tracker, self._on_tracks = tracker, on_tracks
@@ -240,8 +246,10 @@ class LiveTracker:
             self._stream_ids = [self._stream_ids[place] for place in kept]
             self._history = {number: self._history[number] for number in self._stream_ids}
         if waiting.points is not None:
-            begin = self._tracker.start if self._stream is None else lambda *to: self._tracker.add(self._stream, *to)
-            self._stream = begin(waiting.frame, waiting.points)
+            if self._stream is None:
+                self._stream = self._tracker.start(waiting.frame, waiting.points, **self._start_options)
+            else:
+                self._stream = self._tracker.add(self._stream, waiting.frame, waiting.points)
             self._stream_ids += waiting.ids
             self._history |= {number: deque(maxlen=VELOCITY_FRAMES) for number in waiting.ids}
         if self._stream is None:

@@ -1,5 +1,6 @@
 """Interface of point trackers, and what those that take frames one by one find in each."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -7,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Num
 
+from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 
 Progress = Callable[[int, int], None] | None
@@ -34,3 +36,10 @@ class FrameTracks:
     """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
     covariance: Float[np.ndarray, "n 2 2"] | None = None
     """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""
+
+
+def check_redetects(tracker: Any) -> None:
+    """Raise `BadInput` for a tracker of live frames that has no `redetect`."""
+    if "redetect" not in inspect.signature(tracker.start).parameters:
+        kind = type(tracker).__name__
+        raise BadInput(f"{kind} has no redetect; give one of the TAPIR family, such as causal-tapir-nano, or leave it out")

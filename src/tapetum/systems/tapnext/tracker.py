@@ -28,7 +28,7 @@ from tapetum.systems.tapnext import weights
 from tapetum.systems.tapnext.config import ARCHITECTURES
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState
 from tapetum.systems.tapnext.slots import add_points, keep_points
-from tapetum.tracks.inputs import check_frame, check_queries
+from tapetum.tracks.inputs import check_frame, check_queries, is_flat
 from tapetum.tracks.tracker import FrameTracks, Progress
 from tapetum.types import Tracks
 from tapetum.types.checks import unmasked
@@ -51,6 +51,8 @@ class TapNextStream:
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int
     """Of the next point that is added."""
+    weights: float = 0.0
+    """Checksum of the network's weights: the state is of no use to another network."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -147,20 +149,25 @@ class TapNextTracker:
         size = (frame.shape[0], frame.shape[1])
         queries = _queries_at(0, points, size)
         state = self.model.start(self._in_network(torch.from_numpy(queries), size), self.model.config.video_size, spare=True)
-        return TapNextStream(size, state, queries, tuple(range(len(queries))), len(queries))
+        return TapNextStream(size, state, queries, tuple(range(len(queries))), len(queries), self._weights())
 
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
         """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
-        Frame by frame gives what `track` gives for the whole clip. Raises BadInput for a frame of another size.
+        Frame by frame gives what `track` gives for the whole clip. A frame of one colour, such as a black one, shows no point:
+        all are hidden in it, with confidence 0. Raises BadInput for a frame of another size, and for the stream of another
+        tracker.
         """
+        self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         now = stream.queries[:, 0] == stream.state.step
         state, predictions = self.model.step(stream.state, self._frames(frame[None]))
         xy, confidence = (part[:, 0].numpy() for part in self._on_video(predictions, stream.size))
         xy[now], confidence[now] = stream.queries[now, 1:], 1.0
+        if is_flat(frame):
+            confidence = np.zeros_like(confidence)
         return replace(stream, state=state), FrameTracks(xy, confidence > 0.5, confidence, np.array(stream.ids, np.int64))
 
     @full_precision()
@@ -168,8 +175,10 @@ class TapNextTracker:
     def add(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> TapNextStream:
         """Add further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
 
-        Call it before the `step` with the same frame. Raises BadInput for points outside of the frame.
+        Call it before the `step` with the same frame. Raises BadInput for points outside of the frame, and for the stream of
+        another tracker.
         """
+        self._check_weights(stream)
         check_frame(frame, stream.size)
         new = _queries_at(stream.state.step, points, stream.size)
         state = add_points(self.model, stream.state, self._in_network(torch.from_numpy(new), stream.size)[..., 1:])
@@ -192,6 +201,16 @@ class TapNextTracker:
         places = places.astype(np.int64)
         state = keep_points(stream.state, torch.from_numpy(places).to(self.device))
         return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
+
+    def _weights(self) -> float:
+        return float(self.model.mask_token.double().sum())
+
+    def _check_weights(self, stream: TapNextStream) -> None:
+        """Raise BadInput for a stream that another tracker started."""
+        if not isinstance(stream, TapNextStream):
+            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
+        if stream.weights != self._weights():
+            raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
 
     def _pass(
         self, video: Video, queries: Float[Tensor, "n 3"], chunk: int, reverse: bool, report: Callable[[int], None]

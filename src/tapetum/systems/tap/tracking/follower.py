@@ -19,15 +19,14 @@ from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
+from tapetum.systems.tap.tracking.redetection import PointEstimates, Redetection
 from tapetum.systems.tap.tracking.uncertainty import position_covariance
-from tapetum.tracks.inputs import check_frame, check_queries
+from tapetum.tracks.inputs import check_frame, check_queries, is_flat
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
 
 _POINTS = 256
 """Points worked on at a time in one frame, which bounds memory."""
-_FLAT = 2.0
-"""Grey levels; a frame whose standard deviation is less, such as a black one, shows no point."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class OnlineState:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
+    redetection: Redetection | None = None
+    """What is needed to detect points again that were hidden for long, if that is wanted."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int = 0
@@ -77,6 +78,7 @@ class OnlineTracker:
         reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
+        redetect: bool = False,
     ) -> OnlineState:
         """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
@@ -88,7 +90,11 @@ class OnlineTracker:
         With a `reference`, another image of any size, points are in that, and are sought in every frame. Nothing of this
         stream is polished then, as no frame is known to show them.
 
-        Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
+        With `redetect`, points that were hidden for 12 frames are sought in the whole frame, and stay hidden until the network
+        and the images agree (`tracking.redetection`). At most 8 points are sought in a frame.
+
+        Raises BadInput for a network that is not causal, since that needs the future, for points outside of the frame, and for
+        `redetect` with a `reference`, which knows no frame that shows them.
         """
         if not self.model.config.causal:
             raise BadInput(
@@ -98,14 +104,19 @@ class OnlineTracker:
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         if reference is not None:
+            if redetect:
+                raise BadInput("redetect needs points of a frame of the video, and these are of a reference; leave one out")
             padded = Reference(check_frame(reference), size)
             if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
                 raise BadInput(f"a point is outside of the reference, which has {padded.size[1]}x{padded.size[0]} pixels")
             features, _ = self._points_on(padded.frames(0, 1)[0], points, resolutions)
             return _numbered(OnlineState(size, resolutions, features, None, weights=self._weights()))
         features, query_xy = self._points_on(frame, points, resolutions)
-        anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
-        return _numbered(OnlineState(size, resolutions, features, None, query_xy, anchors, weights=self._weights()))
+        polishes = self._polishes(polish)
+        anchors = self._anchors(frame, query_xy) if polishes or redetect else None
+        redetection = Redetection.start(anchors.patches) if anchors is not None and redetect else None
+        stream = OnlineState(size, resolutions, features, None, query_xy, anchors if polishes else None, redetection)
+        return _numbered(replace(stream, weights=self._weights()))
 
     @full_precision()
     @torch.inference_mode()
@@ -118,8 +129,8 @@ class OnlineTracker:
 
         Raises BadInput for a frame of another size, and for the stream of another tracker.
         """
-        frame = check_frame(frame, stream.size)
         self._check_weights(stream)
+        frame = check_frame(frame, stream.size)
         if not len(stream):
             return stream, FrameTracks(
                 np.zeros((0, 2), np.float32),
@@ -131,15 +142,24 @@ class OnlineTracker:
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True, query_chunk=_POINTS)
-        xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
-        score = None
-        if anchors is not None:
+        now, anchors, redetection = PointEstimates.of(out), stream.anchors, stream.redetection
+        image = None if anchors is None and redetection is None else grey(frame[None], self.device)[0]
+        flat = is_flat(frame)
+        if redetection is not None and image is not None and not flat:
+            redetection, found = redetection.seek(self.model, features, stream.points, image, now)
+            now = now.put(found.index, found.estimates)
+            anchors = None if anchors is None else anchors.warped(found.index, found.warp)
+        xy, confidence, score = now.xy, now.confidence, None
+        if anchors is not None and image is not None:
             small = reduced(*stream.size)
-            anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
+            anchors, places, score = anchors.follow(image, scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        if frame[::8, ::8].std() < _FLAT:
+        if flat:
             confidence = torch.zeros_like(confidence)
-        covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
+        if redetection is not None:
+            confidence = torch.where(redetection.lost, confidence.clamp(max=0.5), confidence)
+            redetection = redetection.count(confidence > 0.5)
+        covariance = position_covariance(now.expected_dist, stream.size, anchors, score)
         result = FrameTracks(
             xy.cpu().numpy(),
             (confidence > 0.5).cpu().numpy(),
@@ -147,7 +167,7 @@ class OnlineTracker:
             np.array(stream.ids, np.int64),
             covariance.cpu().numpy(),
         )
-        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
+        return replace(stream, mixer=now.state, query_xy=None, anchors=anchors, redetection=redetection), result
 
     @full_precision()
     @torch.inference_mode()
@@ -156,17 +176,22 @@ class OnlineTracker:
 
         Call it before the `step` with the same frame. The new points have no past.
         """
-        frame = check_frame(frame, stream.size)
         self._check_weights(stream)
+        frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
         before = query_xy.new_full((1, len(stream), 2), torch.nan) if stream.query_xy is None else stream.query_xy
         mixer = stream.mixer
         if mixer is not None:
             blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
-        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
-        points = stream.points.beside(new)
-        stream = replace(stream, points=points, mixer=mixer, query_xy=torch.cat([before, query_xy], 1), anchors=anchors)
+        anchors, redetection = stream.anchors, stream.redetection
+        if anchors is not None or redetection is not None:
+            new_anchors = self._anchors(frame, query_xy)
+            anchors = None if anchors is None else anchors.beside(new_anchors)
+            redetection = None if redetection is None else redetection.beside(Redetection.start(new_anchors.patches))
+        query_xy = torch.cat([before, query_xy], 1)
+        stream = replace(stream, points=stream.points.beside(new), mixer=mixer, query_xy=query_xy)
+        stream = replace(stream, anchors=anchors, redetection=redetection)
         return _numbered(stream)
 
     @full_precision()
@@ -186,14 +211,18 @@ class OnlineTracker:
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
+        redetection = None if stream.redetection is None else stream.redetection.select(chosen)
         ids = tuple(stream.ids[place] for place in places.tolist())
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, anchors=anchors, ids=ids)
+        stream = replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, ids=ids)
+        return replace(stream, anchors=anchors, redetection=redetection)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())
 
     def _check_weights(self, stream: OnlineState) -> None:
         """Raise BadInput for a stream that another tracker started."""
+        if not isinstance(stream, OnlineState):
+            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         if stream.weights != self._weights():
             raise BadInput("this stream is of a tracker of other weights or another precision; start one with this tracker")
 

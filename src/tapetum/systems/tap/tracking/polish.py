@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
@@ -129,11 +129,22 @@ class Patches:
         """Select those of some of the points, by number, mask or slice."""
         return Patches(self.template[index], self.solve[index], self.plain[index])
 
+    def beside(self, *others: "Patches") -> "Patches":
+        """Join these patches, and then others."""
+        return Patches(*(torch.cat([getattr(part, f.name) for part in (self, *others)]) for f in fields(Patches)))
+
     @_exact
     def align(
-        self, image: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
+        self,
+        image: Float[Tensor, "y x"],
+        begun: Float[Tensor, "n c 2"],
+        affine: Float[Tensor, "n 2 2"],
+        reach: tuple[float, ...] = REACH,
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
-        """Find place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
+        """Find place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound.
+
+        `reach` is how many pixels it may move away from each of the c places.
+        """
         weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):
@@ -144,7 +155,7 @@ class Patches:
             xy = xy - (affine @ step[..., :2, None])[..., 0]
         score = (_standard(_sampled(image, xy, affine), weight) * template * weight).sum(-1)
         area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
-        sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(REACH))
+        sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(reach))
         sound &= (area > STRETCH[0]) & (area < STRETCH[1])
         sound &= ((xy > 0) & (xy < xy.new_tensor([image.shape[1], image.shape[0]]))).all(-1)
         score, best = torch.where(sound, score, -1.0).max(1)
@@ -194,8 +205,13 @@ class Anchors:
     def beside(self, *others: "Anchors") -> "Anchors":
         """Join these points, and then others."""
         every = (self, *others)
-        patches = Patches(*(torch.cat([getattr(a.patches, f.name) for a in every]) for f in fields(Patches)))
+        patches = self.patches.beside(*(anchors.patches for anchors in others))
         return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
+
+    def warped(self, index: Int[Tensor, " k"], affine: Float[Tensor, "k 2 2"]) -> "Anchors":
+        """Let some points go on with other warps, from where the network puts them."""
+        affine = self.affine.index_copy(0, index, affine)
+        return replace(self, affine=affine, aligned=self.aligned.index_fill(0, index, False))
 
     @property
     def _state(self) -> tuple[Tensor, ...]:

@@ -1,0 +1,181 @@
+"""Re-detection: live points that were hidden for long are sought in the whole frame, and shown only once two ways agree.
+
+No part of TAPIR. Its causal mixer knows the frames before, so after a long absence it has seen nothing but hidden frames; now
+and then it calls something else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until
+it is accepted again:
+
+    query features --- matched with the whole frame, refined ------> place, confidence of the network
+    query patch ------ aligned with the frame from that place on --> correlation of the images
+
+A place is accepted where the network is confident of it and the patch correlates. The second is evidence of another kind: what
+looks alike to a network of few channels rarely looks alike pixel for pixel. Two places are tried: that of the network in its
+usual step, and that of the network without a past, as in the frame of a query. From there the point goes on as any other, in
+the second case with the state that the network has after this one frame.
+
+    lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
+                             ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
+
+Both thresholds were chosen on made scenes, and are checked on others, by `python benchmarks/live_redetection.py`. A match back
+from the place to the frame of the query (cycle consistency) was tried there too, and told right from wrong hardly at all: what
+is matched wrongly is most often matched back to the query.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, Trajectories, map_states
+from tapetum.systems.tap.tracking.polish import REACH, Patches, reduced
+
+LOST_AFTER = 12
+"""Frames in a row in which a point must be hidden to count as lost: half a second of most cameras."""
+POINTS_PER_FRAME = 8
+"""Lost points that are sought in one frame, at most."""
+CONFIDENCE = 0.5
+"""Of the network with its past: the least that is accepted, which is what calls a point visible."""
+CONFIDENCE_ALONE = 0.4
+"""Of the network without a past: the least that is accepted."""
+CORRELATION = 0.8
+"""Of the patch: the least that is accepted."""
+TURNS, SCALES = (-0.5, 0.0, 0.5), (0.75, 1.0, 1.35)
+"""Radians and factors of the warps that alignment starts from, all pairs of them: a point may come back turned or nearer."""
+
+
+@dataclass(frozen=True)
+class Redetection:
+    """What is needed to detect n points again; never changed in place."""
+
+    patches: Patches
+    """Around the points in the frames in which they were asked for."""
+    hidden: Int[Tensor, " n"]
+    """Frames in a row in which each point was hidden."""
+    turn: int = 0
+    """Place among the lost points of the one that comes first in the next frame."""
+
+    @classmethod
+    def start(cls, patches: Patches) -> "Redetection":
+        """Begin with points that are visible."""
+        return cls(patches, torch.zeros(len(patches.plain), dtype=torch.long, device=patches.plain.device))
+
+    def beside(self, other: "Redetection") -> "Redetection":
+        """Join these points, and then others."""
+        return Redetection(self.patches.beside(other.patches), torch.cat([self.hidden, other.hidden]), self.turn)
+
+    def select(self, index: Int[Tensor, " k"]) -> "Redetection":
+        """Select some of the points."""
+        return Redetection(self.patches.select(index), self.hidden[index], self.turn)
+
+    @property
+    def lost(self) -> Bool[Tensor, " n"]:
+        """Check which points are lost."""
+        return self.hidden >= LOST_AFTER
+
+    def seek(
+        self, model: Tapir, features: FeatureGrids, points: QueryFeatures, image: Float[Tensor, "y x"], now: "PointEstimates"
+    ) -> tuple["Redetection", "Detections"]:
+        """Seek lost points in a frame, given as features and as an image of `polish.grey`; `now` is what the network estimates.
+
+        Returns this with those that were detected no longer lost, and the detections.
+        """
+        size = features.video_size
+        lost = torch.nonzero(self.lost)[:, 0]
+        found = self._accept(lost, now.select(lost), CONFIDENCE, image, size)
+        after, index = replace(self, hidden=self.hidden.index_fill(0, found.index, 0))._take_turns()
+        if len(index):
+            alone = model.trajectories(features, points.select(index), keep_state=True, query_chunk=None)
+            anew = self._accept(index, PointEstimates.of(alone), CONFIDENCE_ALONE, image, size)
+            after = replace(after, hidden=after.hidden.index_fill(0, anew.index, 0))
+            found = found.beside(anew)
+        return after, found
+
+    def _take_turns(self) -> tuple["Redetection", Int[Tensor, " k"]]:
+        """Choose the lost points that are sought without a past in this frame; those after them come first in the next."""
+        lost = torch.nonzero(self.lost)[:, 0]
+        if len(lost) <= POINTS_PER_FRAME:
+            return replace(self, turn=0), lost
+        first = self.turn % len(lost)
+        return replace(self, turn=first + POINTS_PER_FRAME), lost.roll(-first)[:POINTS_PER_FRAME]
+
+    def _accept(
+        self, index: Int[Tensor, " k"], these: "PointEstimates", least: float, image: Float[Tensor, "y x"], size: Size
+    ) -> "Detections":
+        """Accept estimates of the points `index` that are confident by at least `least`, and whose patches correlate."""
+        confident = these.confidence > least
+        index, these = index[confident], these.select(confident)
+        warp, correlation = correlate(self.patches.select(index), image, scale_xy(these.xy, size, reduced(*size)))
+        accepted = correlation > CORRELATION
+        sure = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
+        return Detections(index[accepted], replace(these, confidence=sure).select(accepted), warp[accepted])
+
+    def count(self, visible: Bool[Tensor, " n"]) -> "Redetection":
+        """Count on after a frame in which these points were visible."""
+        return replace(self, hidden=torch.where(visible, 0, self.hidden + 1))
+
+
+@dataclass(frozen=True)
+class PointEstimates:
+    """What the network knows of n points after one frame."""
+
+    xy: Float[Tensor, "n 2"]
+    """Raster pixels."""
+    confidence: Float[Tensor, " n"]
+    expected_dist: Float[Tensor, " n"]
+    state: State
+
+    @classmethod
+    def of(cls, out: Trajectories) -> "PointEstimates":
+        """Take them from what the network gave for one frame, with its state."""
+        assert out.state is not None
+        return cls(out.tracks[0, :, 0].float(), out.confidence[0, :, 0], out.expected_dist[0, :, 0], out.state)
+
+    def select(self, chosen: Bool[Tensor, " n"] | Int[Tensor, " k"]) -> "PointEstimates":
+        """Select those of some points."""
+        state = map_states(lambda x: x[chosen], self.state)
+        return PointEstimates(self.xy[chosen], self.confidence[chosen], self.expected_dist[chosen], state)
+
+    def put(self, index: Int[Tensor, " k"], other: "PointEstimates") -> "PointEstimates":
+        """Put those of k points in the place of what was known of the points `index`."""
+
+        def put(these: Tensor, those: Tensor) -> Tensor:
+            return these.index_copy(0, index, those.to(these.dtype))
+
+        pairs = ((self.xy, other.xy), (self.confidence, other.confidence), (self.expected_dist, other.expected_dist))
+        return PointEstimates(*(put(*pair) for pair in pairs), map_states(put, self.state, other.state))
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Points that were detected again in a frame, by what that frame alone shows."""
+
+    index: Int[Tensor, " k"]
+    """Which of all points they are."""
+    estimates: PointEstimates
+    """Confidence is that of the network, or the correlation of the patch where that is higher."""
+    warp: Float[Tensor, "k 2 2"]
+    """Of the patch."""
+
+    def beside(self, other: "Detections") -> "Detections":
+        """Join these points, and then others."""
+        mine, theirs = self.estimates, other.estimates
+        pairs = ((mine.xy, theirs.xy), (mine.confidence, theirs.confidence), (mine.expected_dist, theirs.expected_dist))
+        state = map_states(lambda *x: torch.cat(x), mine.state, theirs.state)
+        estimates = PointEstimates(*(torch.cat(pair) for pair in pairs), state)
+        return Detections(torch.cat([self.index, other.index]), estimates, torch.cat([self.warp, other.warp]))
+
+
+def correlate(
+    patches: Patches, image: Float[Tensor, "y x"], xy: Float[Tensor, "k 2"]
+) -> tuple[Float[Tensor, "k 2 2"], Float[Tensor, " k"]]:
+    """Align each patch from its place and several warps on: the warp that correlates best, and its correlation."""
+    angle, scale = torch.cartesian_prod(torch.tensor(TURNS), torch.tensor(SCALES)).to(xy).T
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    warps = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    count, each = len(xy), len(warps)
+    rows = torch.arange(count, device=xy.device).repeat_interleave(each)
+    _, warp, score = patches.select(rows).align(image, xy[rows, None], warps.repeat(count, 1, 1), REACH[:1])
+    score, best = score.view(count, each).max(1)
+    return warp.view(count, each, 2, 2)[torch.arange(count, device=xy.device), best], score
