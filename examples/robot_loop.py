@@ -1,6 +1,6 @@
 """A robot arm that follows a point: a camera on its hand, a live tracker, and visual servoing, in MuJoCo.
 
-    python examples/robot_loop.py [--seconds 12] [--out robot-loop.mp4] [--click 150,100]
+    python examples/robot_loop.py [--seconds 12] [--out robot-loop.mp4] [--click 150 100]
 
 A plate with a printed surface slides and turns on a table. The camera on the hand of an arm with three joints looks straight
 down. A person clicks on a point of the plate in the first image; from then on the arm shall stay above that point. In each
@@ -15,13 +15,14 @@ osmesa; by default the first that draws).
 """
 
 import argparse
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
 import tapetum
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.scenes.textures import procedural
 from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
 from tapetum.tracks.live import LiveTracker, LiveTracks
@@ -123,7 +124,7 @@ class Cell:
         hit = np.zeros(1, np.int32)
         depth = self.mujoco.mj_ray(self.model, self.data, self.hand, direction, None, 1, -1, hit)
         if hit[0] != self.model.geom("plate").id:
-            raise BadInput(f"there is no plate at pixel {x:g},{y:g}; click on it")
+            raise BadInput(f"there is no plate at pixel {x:g}, {y:g}; click on it")
         return self.data.body("plate").xmat.reshape(3, 3).T @ (self.hand + depth * direction - self.data.body("plate").xpos)
 
     def place_of(self, point: np.ndarray) -> np.ndarray:
@@ -171,22 +172,22 @@ class Servo:
         return velocity * min(1.0, FASTEST / max(float(np.linalg.norm(velocity)), 1e-9))
 
 
-def main(argv: list[str] | None = None, tracker: object = None) -> np.ndarray:
-    """Run the loop; returns (frames, 2): the distances in metres of this arm and of one that stays, in each frame."""
+def main() -> None:
+    """Run the loop, and print the distances of this arm and of one that stays."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--out", help="film, such as robot-loop.mp4")
     parser.add_argument("--model", default="causal-tapir-nano")
-    parser.add_argument("--click", default="150,100", help="x,y in the first image")
+    parser.add_argument("--click", nargs=2, type=float, default=(150, 100), metavar=("X", "Y"), help="in the first image")
     parser.add_argument("--pixels", type=int, default=240, help="sides of the images")
     parser.add_argument("--seed", type=int, default=0, help="of what is printed on plate and table")
-    given = parser.parse_args(argv)
+    given = parser.parse_args()
     cell = Cell(given.pixels, given.seed)
-    x, y = map(float, given.click.split(","))
+    x, y = given.click
     point, begun = cell.clicked(x, y), cell.hand.copy()
     servo, film, errors = Servo(cell.focal, given.pixels / 2), [], []
     painter = TrackPainter(given.pixels, given.pixels, np.array([[255, 220, 0]], np.uint8))
-    with LiveTracker(tracker or tapetum.load(given.model)) as live:
+    with LiveTracker(tapetum.load(given.model)) as live:
         for number in range(round(given.seconds * FRAME_RATE)):
             seconds = number / FRAME_RATE
             image = cell.camera.render(cell.data)
@@ -211,8 +212,11 @@ def main(argv: list[str] | None = None, tracker: object = None) -> np.ndarray:
         print(f"{name}: {column.mean():.4f} m in the mean after the first second, {column.max():.4f} m at most")
     if given.out is not None:
         print(write_video(given.out, film, FRAME_RATE))
-    return result
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TapetumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

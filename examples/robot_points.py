@@ -1,12 +1,13 @@
 """Points for a robot: a node of plain callbacks, in the shape of ROS 2 but without it.
 
-    python examples/robot_points.py VIDEO [--model causal-tapir-nano] [--points 3]
+    python examples/robot_points.py VIDEO [--model causal-tapir-nano] [--points 3] [--redetect]
 
 plays a video as if it were a camera and prints, for each frame that was tracked, where its points are, how fast they go and how
 sure that is. In ROS 2, `on_image` is the callback of a subscription to sensor_msgs/Image, and `publish` that of a publisher.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tapetum
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.tracks.live import LiveTracker, LiveTracks
 from tapetum.video import open_video
 
@@ -33,20 +35,22 @@ class Image:
 class PointTrackerNode:
     """Tracks points through the images that it is given; `publish` hears of each result, in the tracker's thread."""
 
-    def __init__(self, model: str, publish: Callable[[LiveTracks], None]):
-        self.live = LiveTracker(tapetum.load(model), publish, stale_after_s=0.5)
-        self.wanted: list[list[float]] = []
+    def __init__(self, model: str, publish: Callable[[LiveTracks], None], redetect: bool = False):
+        self.live = LiveTracker(tapetum.load(model), publish, stale_after_s=0.5, redetect=redetect)
+        self.new_points: list[list[float]] = []
 
     def on_points(self, points: list[list[float]]) -> None:
         """Track further points (x, y), which are those of the next image."""
-        self.wanted += points
+        self.new_points += points
 
     def on_image(self, message: Image) -> None:
-        """Take an image; returns at once."""
+        """Take an image; returns at once. Raises BadInput for other encodings than rgb8 and bgr8."""
+        if message.encoding not in ("rgb8", "bgr8"):
+            raise BadInput(f"an image is encoded as {message.encoding}; convert it to rgb8 or bgr8")
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
         frame = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
         frame = frame[..., ::-1] if message.encoding == "bgr8" else frame
-        points, self.wanted = self.wanted, []
+        points, self.new_points = self.new_points, []
         self.live.submit(frame, message.stamp_s, points)
 
     def on_shutdown(self) -> None:
@@ -62,7 +66,8 @@ def show(tracks: LiveTracks) -> None:
             continue
         (x, y), (right, down) = tracks.xy[row], tracks.velocity[row]
         sigma = "" if tracks.covariance is None else f" +- {np.sqrt(np.linalg.eigvalsh(tracks.covariance[row])[-1]):.2f} px"
-        print(f"{tracks.time_s:8.3f} s  point {number}: {x:.1f}, {y:.1f}{sigma}, {right:+.0f}, {down:+.0f} px/s")
+        velocity = f"{right:+.0f}, {down:+.0f} px/s" if np.isfinite(right) else "velocity not known yet"
+        print(f"{tracks.time_s:8.3f} s  point {number}: {x:.1f}, {y:.1f}{sigma}, {velocity}")
 
 
 def main() -> None:
@@ -71,8 +76,9 @@ def main() -> None:
     parser.add_argument("video")
     parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--points", type=int, default=3)
+    parser.add_argument("--redetect", action="store_true", help="seek points that were away for long in the whole frame")
     given = parser.parse_args()
-    node = PointTrackerNode(given.model, show)
+    node = PointTrackerNode(given.model, show, given.redetect)
     with open_video(given.video) as video:
         places = np.linspace(0.2, 0.8, given.points)
         node.on_points([[video.width * place, video.height / 2] for place in places])
@@ -88,4 +94,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TapetumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
