@@ -117,6 +117,22 @@ def test_velocities_are_slopes_by_the_times_of_the_frames() -> None:
     assert [bool(tracks.visible[0]) for tracks in results] == [moment != 0.4 for moment in times]
 
 
+def test_redetect_is_what_the_tracker_starts_with() -> None:
+    class Redetecting(LineTracker):
+        def start(self, frame: np.ndarray, points: Any, redetect: bool = False) -> Line:
+            self.redetects = redetect
+            return super().start(frame, points)
+
+    for redetect in (False, True):
+        tracker = Redetecting()
+        with LiveTracker(tracker, redetect=redetect) as live:
+            live.submit(frame(), 0.0, [[10, 20]])
+            live.wait()
+        assert tracker.redetects == redetect
+    with pytest.raises(BadInput, match="LineTracker has no redetect; give one of the TAPIR family"):
+        LiveTracker(LineTracker(), redetect=True)
+
+
 def test_what_is_stale_is_hidden() -> None:
     with LiveTracker(LineTracker(), stale_after_s=0.5) as live:
         live.submit(frame(), 10.0, [[10, 20]])

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 import tapetum
+from support import networks
 from support.tapnext import TINY, public_state
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import from_official
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.systems.tapnext.weights import save
+from tapetum.tracks.live import LiveTracker
 from tapetum.video import write_video
 
 VIDEO = np.random.default_rng(0).integers(0, 256, (9, 40, 60, 3), dtype=np.uint8)
@@ -101,6 +103,33 @@ def test_points_join_and_leave_a_stream(tracker: TapNextTracker) -> None:
     assert len(stream) == 1
     with pytest.raises(BadInput, match="give one each"):
         tracker.keep(stream, np.array([True, False]))
+
+
+def test_a_frame_of_one_colour_shows_no_point(tracker: TapNextTracker) -> None:
+    stream, first = tracker.step(tracker.start(VIDEO[0], FIRST[:, 1:]), VIDEO[0])
+    assert first.visible.all()
+    for level in (0, 255):
+        stream, tracks = tracker.step(stream, np.full_like(VIDEO[0], level))
+        assert not tracks.visible.any()
+        assert not tracks.confidence.any()
+    assert tracker.step(stream, VIDEO[1])[1].confidence.any()
+
+
+def test_the_stream_of_another_tracker_is_refused(tracker: TapNextTracker) -> None:
+    config = replace(TINY, image_size=(64, 64), video_size=(64, 64))
+    other, tapir = TapNextTracker(from_official(public_state(config, seed=1))), networks.tracker(causal=True)
+    mine, theirs = tracker.start(VIDEO[0], FIRST[:, 1:]), tapir.start(VIDEO[0], FIRST[:, 1:])
+    for one, stream, message in (
+        (other, mine, "of a tracker of other weights"),
+        (tracker, theirs, "is a OnlineState, of another kind of tracker"),
+        (tapir, mine, "is a TapNextStream, of another kind of tracker"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            one.step(stream, VIDEO[0])
+        with pytest.raises(BadInput, match=message):
+            one.add(stream, VIDEO[0], [[10, 10]])
+    with pytest.raises(BadInput, match="TapNextTracker has no redetect"):
+        LiveTracker(tracker, redetect=True)
 
 
 def test_bad_inputs_are_refused(tracker: TapNextTracker) -> None:
