@@ -146,9 +146,9 @@ class OnlineTracker:
         image = None if anchors is None and redetection is None else grey(frame[None], self.device)[0]
         flat = is_flat(frame)
         if redetection is not None and image is not None and not flat:
-            redetection, found = redetection.seek(self.model, features, stream.points, image, now)
-            now = now.put(found.index, found.estimates)
-            anchors = None if anchors is None else anchors.warped(found.index, found.warp)
+            redetection, detections = redetection.seek(self.model, features, stream.points, image, now)
+            now = now.put(detections.index, detections.estimates)
+            anchors = None if anchors is None else anchors.warped(detections.index, detections.warp)
         xy, confidence, score = now.xy, now.confidence, None
         if anchors is not None and image is not None:
             small = reduced(*stream.size)

@@ -83,14 +83,14 @@ class Redetection:
         """
         size = features.video_size
         lost = torch.nonzero(self.lost)[:, 0]
-        found = self._accept(lost, now.select(lost), CONFIDENCE, image, size)
-        after, index = replace(self, hidden=self.hidden.index_fill(0, found.index, 0))._take_turns()
+        detections = self._accept(lost, now.select(lost), CONFIDENCE, image, size)
+        after, index = replace(self, hidden=self.hidden.index_fill(0, detections.index, 0))._take_turns()
         if len(index):
             alone = model.trajectories(features, points.select(index), keep_state=True, query_chunk=None)
             anew = self._accept(index, PointEstimates.of(alone), CONFIDENCE_ALONE, image, size)
             after = replace(after, hidden=after.hidden.index_fill(0, anew.index, 0))
-            found = found.beside(anew)
-        return after, found
+            detections = detections.beside(anew)
+        return after, detections
 
     def _take_turns(self) -> tuple["Redetection", Int[Tensor, " k"]]:
         """Choose the lost points that are sought without a past in this frame; those after them come first in the next."""
