@@ -9,8 +9,9 @@ frames in the same run. Printed for each:
 
     absent       share of (point, frame) in the absence that are said to be visible: all of them are wrong
     back         share of (point, frame) truly visible after it that are said to be visible, within 8 pixels
-    points       share of points truly visible after it that are so in at least one frame
-    wrong        of what is said to be visible after it, the share that is hidden in truth or farther away than 8 pixels
+    points       points that are truly visible after it in some frame, and how many of them are said to be so rightly in one
+    detected     points that are said to be visible again, and how many of them wrongly at first: in the absence, while
+                 hidden, or farther away than 8 pixels
     ms           processor time of a step in the absence, when all points are lost
 """
 
@@ -23,7 +24,10 @@ import torch
 
 import tapetum
 from tapetum.scenes import from_images, make_clip, procedural
+from tapetum.systems.tap.tracking.redetection import LOST_AFTER
 
+NAMES = {False: "without ", True: "redetect"}
+COLUMNS = ("absent", "back", "points", "detected wrongly", "ms")
 MODEL, SIZE, BEFORE, AFTER, NEAR = "causal-tapir-nano", 256, 6, 12, 8.0
 
 
@@ -73,23 +77,30 @@ def main():
                 shown[redetect][:, number] = tracks.visible
                 near[redetect][:, number] = np.linalg.norm(tracks.xy - places[:, number], axis=1) < NEAR
         for redetect, rows in table.items():
-            away, back = slice(BEFORE + 13, -AFTER), slice(-AFTER, None)
+            away, back = slice(BEFORE + LOST_AFTER + 1, -AFTER), slice(-AFTER, None)
             said, right = shown[redetect], shown[redetect] & near[redetect] & truth
-            counts = [
-                (said[:, BEFORE:-AFTER].sum(), said[:, BEFORE:-AFTER].size),
-                (right[:, back].sum(), truth[:, back].sum()),
-                (right[:, back].any(1).sum(), truth[:, back].any(1).sum()),
-                ((said & ~right)[:, back].sum(), said[:, back].sum()),
-                (1000 * np.sum(seconds[redetect][away]), len(seconds[redetect][away])),
-            ]
-            rows.append(counts)
-            texts = [f"{name} {a:.0f}/{b}" for name, (a, b) in zip(("absent", "back", "points", "wrong"), counts, strict=False)]
-            print(seed, "redetect" if redetect else "without ", *texts, flush=True)
+            late, late_right = said[:, BEFORE + LOST_AFTER :], right[:, BEFORE + LOST_AFTER :]
+            first = late.argmax(1)
+            wrong = late.any(1) & ~late_right[np.arange(len(first)), first]
+            rows.append(
+                [
+                    (said[:, BEFORE:-AFTER].sum(), said[:, BEFORE:-AFTER].size),
+                    (right[:, back].sum(), truth[:, back].sum()),
+                    (right[:, back].any(1).sum(), truth[:, back].any(1).sum()),
+                    (wrong.sum(), late.any(1).sum()),
+                    (1000 * np.sum(seconds[redetect][away]), len(seconds[redetect][away])),
+                ]
+            )
+            print(
+                seed,
+                NAMES[redetect],
+                *(f"{name} {a:.0f}/{b}" for name, (a, b) in zip(COLUMNS, rows[-1], strict=True)),
+                flush=True,
+            )
     for redetect, rows in table.items():
-        shares = np.sum(rows, 0)
-        shares = shares[:, 0] / np.maximum(shares[:, 1], 1)
-        text = " ".join(f"{n} {s:.3f}" for n, s in zip(("absent", "back", "points", "wrong"), shares, strict=False))
-        print("redetect" if redetect else "without ", text, f"ms {shares[4]:.0f}")
+        sums = np.sum(rows, 0)
+        texts = [f"{name} {a:.0f}/{b:.0f} {a / max(b, 1):.3f}" for name, (a, b) in zip(COLUMNS[:4], sums, strict=False)]
+        print(NAMES[redetect], *texts, f"ms {sums[4, 0] / sums[4, 1]:.0f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Points that were hidden for long: found again elsewhere, shown only once two ways agree, and at a bounded cost."""
+"""Points that were hidden for long: found again elsewhere, shown only once a second sign confirms it, at a bounded cost."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,14 @@ from support.networks import tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.tracking import redetection
 from tapetum.systems.tap.tracking.polish import Patches
-from tapetum.systems.tap.tracking.redetection import LOST_AFTER, POINTS_PER_FRAME, PointEstimates, Redetection, correlate
+from tapetum.systems.tap.tracking.redetection import (
+    LOST_AFTER,
+    PERSISTENT,
+    POINTS_PER_FRAME,
+    PointEstimates,
+    Redetection,
+    correlate,
+)
 
 POINTS = [[20.0, 15.0], [40.0, 30.0], [50.5, 8.0]]
 Drift = Callable[..., np.ndarray]
@@ -63,7 +70,7 @@ def lose(stream, rows: list[int]):
 
 
 @pytest.mark.parametrize("polish", [False, True])
-def test_a_lost_point_is_shown_where_both_ways_agree_and_else_hidden(
+def test_a_lost_point_is_shown_where_its_patch_agrees_and_else_hidden(
     drift: Drift, polish: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames, one = drift(0, 8), tracker(causal=True)
@@ -99,8 +106,28 @@ def test_a_lost_point_is_shown_where_both_ways_agree_and_else_hidden(
     torch.testing.assert_close(after.mixer[0][0][0][:2], usual.mixer[0][0][0][:2])
 
     monkeypatch.setattr(redetection, "CONFIDENCE", -1.0)
-    after, tracks = one.step(stream, frames[6])
+    after, _ = one.step(stream, frames[6])
     torch.testing.assert_close(after.mixer[0][0][0][2], usual.mixer[0][0][0][2])  # a place with its past keeps that
+
+
+def test_what_the_network_is_confident_of_for_long_needs_no_patch(drift: Drift, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, one = drift(0, 8), tracker(causal=True)
+    stream = lose(one.start(frames[0], POINTS, redetect=True, polish=False), [0, 1, 2])
+    monkeypatch.setattr(redetection, "correlate", lambda patches, image, xy: (torch.eye(2).repeat(len(xy), 1, 1), 0 * xy[:, 0]))
+    for level, hidden in (
+        (-1.0, LOST_AFTER + 1),
+        (2.0, LOST_AFTER + 2),
+        *((-1.0, LOST_AFTER + 2 + k) for k in range(1, PERSISTENT)),
+    ):
+        monkeypatch.setattr(redetection, "CONFIDENCE", level)
+        stream, tracks = one.step(stream, frames[1])
+        assert not tracks.visible.any()
+        assert stream.redetection.hidden.tolist() == [hidden] * 3
+    _, expected = one.step(replace(stream, redetection=None), frames[2])
+    stream, tracks = one.step(stream, frames[2])
+    assert (stream.redetection.hidden <= 1).all(), "they are lost no longer"
+    np.testing.assert_array_equal(tracks.confidence, expected.confidence)
+    np.testing.assert_array_equal(tracks.xy, expected.xy)
 
 
 def test_points_that_are_not_lost_are_tracked_as_without(drift: Drift) -> None:

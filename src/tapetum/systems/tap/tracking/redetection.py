@@ -1,4 +1,4 @@
-"""Re-detection: live points that were hidden for long are sought in the whole frame, and shown only once two ways agree.
+"""Re-detection: live points that were hidden for long are sought in the whole frame, and shown once a second sign confirms it.
 
 No part of TAPIR. Its causal mixer knows the frames before, so after a long absence it has seen nothing but hidden frames; now
 and then it calls something else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until
@@ -8,9 +8,11 @@ it is accepted again:
     query patch ------ aligned with the frame from that place on --> correlation of the images
 
 A place is accepted where the network is confident of it and the patch correlates. The second is evidence of another kind: what
-looks alike to a network of few channels rarely looks alike pixel for pixel. Two places are tried: that of the network in its
-usual step, and that of the network without a past, as in the frame of a query. From there the point goes on as any other, in
-the second case with the state that the network has after this one frame.
+looks alike to a network of few channels rarely looks alike pixel for pixel. Where it does not correlate, as at the edge of a
+thing before another background, the network is believed once it was confident in `PERSISTENT` frames in a row. Two places are
+tried: that of the network in its usual step, and that of the network without a past, as in the frame of a query, which only the
+patch can confirm. From there the point goes on as any other, in the second case with the state that the network has after this
+one frame.
 
     lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
                              ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
@@ -40,7 +42,9 @@ CONFIDENCE = 0.5
 CONFIDENCE_ALONE = 0.4
 """Of the network without a past: the least that is accepted."""
 CORRELATION = 0.8
-"""Of the patch: the least that is accepted."""
+"""Of the patch: the least that is accepted at once."""
+PERSISTENT = 4
+"""Frames in a row in which the network with its past must be confident to be believed without the patch."""
 TURNS, SCALES = (-0.5, 0.0, 0.5), (0.75, 1.0, 1.35)
 """Radians and factors of the warps that alignment starts from, all pairs of them: a point may come back turned or nearer."""
 
@@ -53,21 +57,25 @@ class Redetection:
     """Around the points in the frames in which they were asked for."""
     hidden: Int[Tensor, " n"]
     """Frames in a row in which each point was hidden."""
+    confident: Int[Tensor, " n"]
+    """Frames in a row in which the network was confident of each point that is lost."""
     turn: int = 0
     """Place among the lost points of the one that comes first in the next frame."""
 
     @classmethod
     def start(cls, patches: Patches) -> "Redetection":
         """Begin with points that are visible."""
-        return cls(patches, torch.zeros(len(patches.plain), dtype=torch.long, device=patches.plain.device))
+        none = torch.zeros(len(patches.plain), dtype=torch.long, device=patches.plain.device)
+        return cls(patches, none, none)
 
     def beside(self, other: "Redetection") -> "Redetection":
         """Join these points, and then others."""
-        return Redetection(self.patches.beside(other.patches), torch.cat([self.hidden, other.hidden]), self.turn)
+        counts = ((self.hidden, other.hidden), (self.confident, other.confident))
+        return Redetection(self.patches.beside(other.patches), *(torch.cat(pair) for pair in counts), self.turn)
 
     def select(self, index: Int[Tensor, " k"]) -> "Redetection":
         """Select some of the points."""
-        return Redetection(self.patches.select(index), self.hidden[index], self.turn)
+        return Redetection(self.patches.select(index), self.hidden[index], self.confident[index], self.turn)
 
     @property
     def lost(self) -> Bool[Tensor, " n"]:
@@ -82,12 +90,17 @@ class Redetection:
         Returns this with those that were detected no longer lost, and the detections.
         """
         size = features.video_size
-        lost = torch.nonzero(self.lost)[:, 0]
-        detections = self._accept(lost, now.select(lost), CONFIDENCE, image, size)
-        after, index = replace(self, hidden=self.hidden.index_fill(0, detections.index, 0))._take_turns()
+        confident = torch.where(self.lost & (now.confidence > CONFIDENCE), self.confident + 1, 0)
+        after = replace(self, confident=confident)
+        lost = torch.nonzero(confident)[:, 0]
+        detections = after._accept(lost, now.select(lost), confident[lost] >= PERSISTENT, image, size)
+        after, index = replace(after, hidden=after.hidden.index_fill(0, detections.index, 0))._take_turns()
         if len(index):
-            alone = model.trajectories(features, points.select(index), keep_state=True, query_chunk=None)
-            anew = self._accept(index, PointEstimates.of(alone), CONFIDENCE_ALONE, image, size)
+            out = model.trajectories(features, points.select(index), keep_state=True, query_chunk=None)
+            alone = PointEstimates.of(out)
+            sure = alone.confidence > CONFIDENCE_ALONE
+            index, alone = index[sure], alone.select(sure)
+            anew = after._accept(index, alone, torch.zeros_like(index) > 0, image, size)
             after = replace(after, hidden=after.hidden.index_fill(0, anew.index, 0))
             detections = detections.beside(anew)
         return after, detections
@@ -101,15 +114,18 @@ class Redetection:
         return replace(self, turn=first + POINTS_PER_FRAME), lost.roll(-first)[:POINTS_PER_FRAME]
 
     def _accept(
-        self, index: Int[Tensor, " k"], these: "PointEstimates", least: float, image: Float[Tensor, "y x"], size: Size
+        self,
+        index: Int[Tensor, " k"],
+        these: "PointEstimates",
+        persistent: Bool[Tensor, " k"],
+        image: Float[Tensor, "y x"],
+        size: Size,
     ) -> "Detections":
-        """Accept estimates of the points `index` that are confident by at least `least`, and whose patches correlate."""
-        confident = these.confidence > least
-        index, these = index[confident], these.select(confident)
+        """Accept confident estimates of the points `index` that are `persistent`, or whose patches correlate."""
         warp, correlation = correlate(self.patches.select(index), image, scale_xy(these.xy, size, reduced(*size)))
-        accepted = correlation > CORRELATION
-        sure = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
-        return Detections(index[accepted], replace(these, confidence=sure).select(accepted), warp[accepted])
+        accepted = persistent | (correlation > CORRELATION)
+        confidence = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
+        return Detections(index[accepted], replace(these, confidence=confidence).select(accepted), warp[accepted])
 
     def count(self, visible: Bool[Tensor, " n"]) -> "Redetection":
         """Count on after a frame in which these points were visible."""
