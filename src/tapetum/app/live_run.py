@@ -165,7 +165,8 @@ class LiveRun:
     def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
-            return self.tracker.start(frame, places, **sizes, **({"redetect": True} if self.options.redetect else {}))
+            more: dict[str, Any] = {"redetect": True} if self.options.redetect else {}
+            return self.tracker.start(frame, places, **sizes, **more)
         image, request = self.shown
         return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 

@@ -70,8 +70,8 @@ class Redetection:
 
     def beside(self, other: "Redetection") -> "Redetection":
         """Join these points, and then others."""
-        counts = ((self.hidden, other.hidden), (self.confident, other.confident))
-        return Redetection(self.patches.beside(other.patches), *(torch.cat(pair) for pair in counts), self.turn)
+        hidden, confident = torch.cat([self.hidden, other.hidden]), torch.cat([self.confident, other.confident])
+        return Redetection(self.patches.beside(other.patches), hidden, confident, self.turn)
 
     def select(self, index: Int[Tensor, " k"]) -> "Redetection":
         """Select some of the points."""
@@ -159,8 +159,17 @@ class PointEstimates:
         def put(these: Tensor, those: Tensor) -> Tensor:
             return these.index_copy(0, index, those.to(these.dtype))
 
-        pairs = ((self.xy, other.xy), (self.confidence, other.confidence), (self.expected_dist, other.expected_dist))
-        return PointEstimates(*(put(*pair) for pair in pairs), map_states(put, self.state, other.state))
+        confidence, expected_dist = put(self.confidence, other.confidence), put(self.expected_dist, other.expected_dist)
+        return PointEstimates(put(self.xy, other.xy), confidence, expected_dist, map_states(put, self.state, other.state))
+
+    def beside(self, other: "PointEstimates") -> "PointEstimates":
+        """Join those of these points, and then of others."""
+
+        def join(*both: Tensor) -> Tensor:
+            return torch.cat(both)
+
+        confidence, expected_dist = join(self.confidence, other.confidence), join(self.expected_dist, other.expected_dist)
+        return PointEstimates(join(self.xy, other.xy), confidence, expected_dist, map_states(join, self.state, other.state))
 
 
 @dataclass(frozen=True)
@@ -176,10 +185,7 @@ class Detections:
 
     def beside(self, other: "Detections") -> "Detections":
         """Join these points, and then others."""
-        mine, theirs = self.estimates, other.estimates
-        pairs = ((mine.xy, theirs.xy), (mine.confidence, theirs.confidence), (mine.expected_dist, theirs.expected_dist))
-        state = map_states(lambda *x: torch.cat(x), mine.state, theirs.state)
-        estimates = PointEstimates(*(torch.cat(pair) for pair in pairs), state)
+        estimates = self.estimates.beside(other.estimates)
         return Detections(torch.cat([self.index, other.index]), estimates, torch.cat([self.warp, other.warp]))
 
 
