@@ -93,6 +93,9 @@ class TrackSettings(DrawSettings, CutSettings):
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
+    min_confidence: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Hide points in all results where they are right with less than this chance, 0..1. Of tapir-nano the confidence is
+    calibrated first, so that of places with 0.8 eight of ten are right; of other models it is compared as it is."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
 
@@ -100,6 +103,8 @@ class TrackSettings(DrawSettings, CutSettings):
         """Raise `BadInput` for options that do not fit together."""
         self.check_drawing()
         self._check_corrections()
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise BadInput(f"--min-confidence is {self.min_confidence:g}; give a share from 0 to 1, such as 0.8")
         if self.keep_features is not None and self.keep_features < 0:
             raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
         if self.three_d:
@@ -272,6 +277,10 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
+        if options.min_confidence is not None:
+            from tapetum.systems.tap.tracking.calibration import hide_unsure
+
+            tracks = hide_unsure(tracks, options.model or MODEL, options.min_confidence)
         seconds = time.perf_counter() - start
         if file is not None:
             write_file(file, video, tracks, options, listener)
