@@ -25,7 +25,7 @@ from tapetum.app.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.devices import check_compiler
+from tapetum.core.devices import check_compiler, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
 
@@ -85,8 +85,9 @@ class TrackSettings(DrawSettings, CutSettings):
     not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
+    takes it there, and float32 elsewhere."""
     second_pass: Literal["auto", "yes", "no"] = "auto"
     """Match each point once more, by features averaged over where it was visible; auto: tapir-nano does. Takes a network that
     is not causal."""
@@ -167,6 +168,8 @@ class Tracked(Result):
     """Frames of the video that are damaged or missing."""
     model: str
     """Name or file of the tracker."""
+    dtype: str
+    """Precision of most computation, as `auto` chose it where that was asked for."""
     seconds: float
     """Spent tracking."""
     tracks: "Tracks"
@@ -203,6 +206,7 @@ class Tracked(Result):
             "rate": self.frame_rate,
             "frames_damaged": self.frames_damaged,
             "model": self.model,
+            "dtype": self.dtype,
             "points": tracks.points,
             "visible_share": float(tracks.visible.mean()),
             "seconds": self.seconds,
@@ -312,6 +316,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         frame_rate=video.frame_rate,
         frames_damaged=report.damaged,
         model=options.model or MODEL,
+        dtype=choose_dtype(options.dtype, options.device),
         seconds=seconds,
         tracks=tracks,
         tracks3d=space,
@@ -328,7 +333,8 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     """Load the tracker that is asked for, or the one named `default`. Raises BadInput where there is no such one."""
     from tapetum.bench.baselines import load_tracker
 
-    tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
+    dtype = choose_dtype(settings.dtype, settings.device)
+    tracker = load_tracker(settings.model or default, settings.device, dtype)
     switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if switches and (model := getattr(tracker, "model", None)):
         if missing := [name for name in switches if not hasattr(model.config, name)]:
