@@ -130,8 +130,8 @@ class Health(Result):
     versions: dict[str, str]
     machine: dict[str, Any]
     processor: dict[str, Any]
-    """Its vendor, its instructions for vectors and matrices, whose float32 products linear layers are made of, and the precision
-    that `--dtype auto` stands for."""
+    """Its vendor, its instructions for vectors and matrices, whose float32 products linear layers are made of, and the
+    precision that `--dtype auto` stands for."""
     devices: tuple[Device, ...]
     folders: tuple[Folder, ...]
     extras: tuple[Extra, ...]

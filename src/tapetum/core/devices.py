@@ -97,8 +97,8 @@ def knows_bfloat16(processor: Processor) -> bool:
 def choose_dtype(name: str, device: Any = None) -> str:
     """Choose the precision that "auto" stands for on a device: bfloat16 where it is native, else float32. Other names stay.
 
-    It is native to CPUs with AVX512_BF16 or AMX, where it takes a tracker about half the time (docs/evidence/tap-speed.md), and to
-    NVIDIA's GPUs from capability 8.0 on. Nothing is measured here: every run on a machine is to have the same numbers.
+    It is native to CPUs with AVX512_BF16 or AMX, where it takes a tracker about half the time (docs/evidence/tap-speed.md),
+    and to NVIDIA's GPUs from capability 8.0 on. Nothing is measured here: every run on a machine is to have the same numbers.
 
     Raises BadInput as `find_device`.
 

@@ -57,7 +57,7 @@ def test_unsure_places_are_hidden_and_clicks_are_not() -> None:
 
 def test_track_hides_what_is_unsure() -> None:
     video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
-    done = tapetum.track(video, query=[(0, 9.5, 9.5)], min_confidence=1.0)
+    done = tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=1.0)
     assert done.tracks.visible.tolist() == [[True, False, False]]
     with pytest.raises(BadInput, match="--min-confidence is 80; give a share from 0 to 1"):
-        tapetum.track(video, query=[(0, 9.5, 9.5)], min_confidence=80)
+        tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=80)
