@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tapetum.app.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
     from tapetum.app.evaluate.tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.app.evaluate.votsp import evaluate_votsp as evaluate_votsp
     from tapetum.app.evaluate.zero_shot import evaluate_zero_shot as evaluate_zero_shot
     from tapetum.app.export import export as export
     from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
@@ -94,7 +95,7 @@ _PACKAGES = (
 )
 _BENCHMARKS = (
     *("davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
-    "zero_shot",
+    *("votsp", "zero_shot"),
 )
 _OTHER_HOMES = {
     "track_live": "live",

@@ -130,7 +130,8 @@ class Health(Result):
     versions: dict[str, str]
     machine: dict[str, Any]
     processor: dict[str, Any]
-    """Its vendor, its instructions for vectors and matrices, and whose float32 products linear layers are made of."""
+    """Its vendor, its instructions for vectors and matrices, whose float32 products linear layers are made of, and the
+    precision that `--dtype auto` stands for."""
     devices: tuple[Device, ...]
     folders: tuple[Folder, ...]
     extras: tuple[Extra, ...]
@@ -154,7 +155,8 @@ class Health(Result):
         lines = ["versions  " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
         lines += [f"machine   {host['system']}, {host['cpu']}, {host['cores']} cores{memory}"]
         kinds = ", ".join(self.processor["features"]) or "no instructions for vectors that kernels ask for"
-        lines += [f"processor {self.processor['vendor']}: {kinds}; linear layers by {self.processor['linear']}", "", "devices"]
+        lines += [f"processor {self.processor['vendor']}: {kinds}; linear layers by {self.processor['linear']}"]
+        lines += [f"          --dtype auto is {self.processor['dtype']}", "", "devices"]
         for device in self.devices:
             room = "" if device.memory_gib is None else f", {device.memory_gib:g} GiB"
             lines.append(f"  {device.name:8}  {device.model}{room}")
@@ -186,7 +188,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     (True, 'cpu')
     """
     from tapetum.account.machine import machine, package_versions
-    from tapetum.core.devices import processor
+    from tapetum.core.devices import choose_dtype, processor
     from tapetum.layers import cpu
 
     devices = _devices()
@@ -201,7 +203,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     return Health(
         versions=package_versions(),
         machine=machine([device.model for device in devices if device.name.startswith("cuda")]),
-        processor={**asdict(processor()), "linear": cpu.KERNEL},
+        processor={**asdict(processor()), "linear": cpu.KERNEL, "dtype": choose_dtype("auto")},
         devices=tuple(devices),
         folders=tuple(folders),
         extras=tuple(Extra(name=name, gives=gives, packages=_versions(names)) for name, (names, gives) in EXTRAS.items()),

@@ -56,6 +56,8 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput("--3d needs the whole video; leave --online out")
         if self.view != "tracks":
             raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
+        if self.min_confidence is not None:
+            raise BadInput("--min-confidence needs the whole video; leave --online out")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
         if self.fps is not None:

@@ -21,6 +21,7 @@ from tapetum.app.report import check_report
 from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
+from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.finished import read_finished, remove_unfinished, write_finished
@@ -209,6 +210,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 def _settings(given: TrackSettings) -> dict[str, Any]:
     """What the tracks of a video depend on, as JSON has it: the settings, what is in files that they name, and the weights."""
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
+    fields["dtype"] = choose_dtype(given.dtype, given.device)
     files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
     return json.loads(json.dumps(stamp(**{**fields, **files}, weights=weights_fingerprint(given.model or MODEL))))
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import Listener
+from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
         from tapetum.hub.registry import weights_fingerprint
         from tapetum.systems.paligemma.answers import Answerer
 
-        dtype = getattr(torch, options.dtype)
+        precision = choose_dtype(options.dtype, options.device)
+        dtype = getattr(torch, precision)
         answerer = Answerer.load(
             options.model, config=options.model_config, masks=options.masks, device=options.device, dtype=dtype
         )
@@ -68,7 +70,7 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
                 "weights": weights_fingerprint(options.model),
                 "tokenizer": answerer.tokens.identity,
                 "model_config": options.model_config,
-                "dtype": options.dtype,
+                "dtype": precision,
             },
             batch=options.batch_size,
             longest=options.tokens,

@@ -25,7 +25,7 @@ from tapetum.app.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.devices import check_compiler
+from tapetum.core.devices import check_compiler, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
 
@@ -85,14 +85,18 @@ class TrackSettings(DrawSettings, CutSettings):
     not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
+    takes it there, and float32 elsewhere."""
     second_pass: Literal["auto", "yes", "no"] = "auto"
     """Match each point once more, by features averaged over where it was visible; auto: tapir-nano does. Takes a network that
     is not causal."""
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
+    min_confidence: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Hide points in all results where they are right with less than this chance, 0..1. Of tapir-nano the confidence is
+    calibrated first, so that of places with 0.8 eight of ten are right; of other models it is compared as it is."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
 
@@ -100,6 +104,8 @@ class TrackSettings(DrawSettings, CutSettings):
         """Raise `BadInput` for options that do not fit together."""
         self.check_drawing()
         self._check_corrections()
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise BadInput(f"--min-confidence is {self.min_confidence:g}; give a share from 0 to 1, such as 0.8")
         if self.keep_features is not None and self.keep_features < 0:
             raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
         if self.three_d:
@@ -162,6 +168,8 @@ class Tracked(Result):
     """Frames of the video that are damaged or missing."""
     model: str
     """Name or file of the tracker."""
+    dtype: str
+    """Precision of most computation, as `auto` chose it where that was asked for."""
     seconds: float
     """Spent tracking."""
     tracks: "Tracks"
@@ -198,6 +206,7 @@ class Tracked(Result):
             "rate": self.frame_rate,
             "frames_damaged": self.frames_damaged,
             "model": self.model,
+            "dtype": self.dtype,
             "points": tracks.points,
             "visible_share": float(tracks.visible.mean()),
             "seconds": self.seconds,
@@ -272,6 +281,10 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
+        if options.min_confidence is not None:
+            from tapetum.systems.tap.tracking.calibration import hide_unsure
+
+            tracks = hide_unsure(tracks, options.model or MODEL, options.min_confidence)
         seconds = time.perf_counter() - start
         if file is not None:
             write_file(file, video, tracks, options, listener)
@@ -303,6 +316,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         frame_rate=video.frame_rate,
         frames_damaged=report.damaged,
         model=options.model or MODEL,
+        dtype=choose_dtype(options.dtype, options.device),
         seconds=seconds,
         tracks=tracks,
         tracks3d=space,
@@ -319,7 +333,8 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     """Load the tracker that is asked for, or the one named `default`. Raises BadInput where there is no such one."""
     from tapetum.bench.baselines import load_tracker
 
-    tracker = load_tracker(settings.model or default, settings.device, settings.dtype)
+    dtype = choose_dtype(settings.dtype, settings.device)
+    tracker = load_tracker(settings.model or default, settings.device, dtype)
     switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if switches and (model := getattr(tracker, "model", None)):
         if missing := [name for name in switches if not hasattr(model.config, name)]:

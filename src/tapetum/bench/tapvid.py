@@ -4,7 +4,7 @@ The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) 
 `first` queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ...
 A video's queries are tracked together, each on its own merits; the benchmark's numbers are means over videos.
 
-Unusual: one file is in memory at a time; frames are freed as they are scored. A video without any visible point has
+Unusual: one video of a file is in memory at a time, and is freed when it is scored. A video without any visible point has
 no score and is counted as dropped.
 """
 
@@ -205,7 +205,9 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool =
             if image.shape[:2] != (size, size):
                 image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
             video[index] = image
-        yield TapVidClip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
+        name, tracks, occluded = entry.name, entry.points * np.array([size, size]), entry.occluded
+        del entry  # or the next video would be read while this one is still in memory
+        yield TapVidClip(name=name, video=video, tracks=tracks, occluded=occluded)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:

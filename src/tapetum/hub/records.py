@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.hub.pickle_file import Stored
 
 
 class Recorder:
@@ -50,11 +51,10 @@ class _Dtype:
 class _Array:
     """A recorded array: nothing but its state, which is checked before numpy sees it."""
 
-    __slots__ = ("array", "items", "scalar")
+    __slots__ = ("_state", "scalar")
 
     def __init__(self) -> None:
-        self.array: np.ndarray | None = None
-        self.items: list[Any] | None = None
+        self._state: tuple[tuple[int, ...], np.dtype, Literal["C", "F"], Any] | None = None
         self.scalar = False
 
     def __setstate__(self, state: Any) -> None:
@@ -62,24 +62,32 @@ class _Array:
         self.fill(shape, dtype, "F" if fortran else "C", data)
 
     def fill(self, shape: Any, dtype: Any, order: Literal["C", "F"], data: Any) -> None:
+        """Record the state; `data` may still be in the file."""
         shape = tuple(_size(length) for length in shape)
         if not isinstance(dtype, _Dtype):
             raise BadInput("the pickle holds an array without a dtype; the file is damaged")
+        self._state = shape, dtype.dtype, order, data
+
+    def array(self) -> tuple[np.ndarray, list[Any]]:
+        """Make the array, and the objects that belong into it."""
+        if self._state is None:
+            raise BadInput("the pickle holds an unfinished array; the file is damaged")
+        shape, kind, order, data = self._state
+        if isinstance(data, Stored):
+            data = data.read()
         if isinstance(data, str):
             data = data.encode("latin1")
-        kind = dtype.dtype
         objects = kind.kind == "O"
         given, needed = len(data), math.prod(shape) * (1 if objects else kind.itemsize)
         if given != needed or isinstance(data, list) != objects:
             raise BadInput(f"the pickle holds {given} bytes or items for an array of shape {shape} that needs {needed}")
-        if objects:
-            self.array, self.items = np.empty(shape, kind), data
-        elif not needed:
-            self.array = np.zeros(shape, kind)
-        elif kind.kind == "b":
-            self.array = (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order)
-        else:
-            self.array = np.frombuffer(data, kind).reshape(shape, order=order)
+        if isinstance(data, list):
+            return np.empty(shape, kind), data
+        if not needed:
+            return np.zeros(shape, kind), []
+        if kind.kind == "b":
+            return (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order), []
+        return np.frombuffer(data, kind).reshape(shape, order=order), []
 
 
 def _size(value: Any) -> int:
@@ -109,6 +117,8 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Arr
 
 def _bytes(kind: type) -> Callable[..., Any]:
     def make(data: Any = b"", encoding: str = "latin1") -> Any:
+        if isinstance(data, Stored):
+            return data.then(lambda string: make(string, encoding))
         if isinstance(data, str):
             data = data.encode("latin1" if encoding in ("latin1", "latin-1") else "ascii")
         if not isinstance(data, (bytes, bytearray)):
@@ -167,8 +177,10 @@ class Plain:
             return type(value)(self.of(item) for item in value)
         if isinstance(value, _Dtype):
             return value.dtype
-        if isinstance(value, _Array) and value.array is not None:
-            return self._array(value.array, value.items or [])[() if value.scalar else ...]
+        if isinstance(value, Stored):
+            return value.read()
+        if isinstance(value, _Array):
+            return self._array(*value.array())[() if value.scalar else ...]
         raise BadInput(f"the pickle holds an unfinished {type(value).__name__.strip('_').lower()}; the file is damaged")
 
     def _array(self, array: np.ndarray, items: list[Any]) -> np.ndarray:

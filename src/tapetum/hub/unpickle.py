@@ -4,19 +4,20 @@ A pickle is a program: its GLOBAL opcode names any function on the machine and i
 resolves only the few names that numpy arrays, dtypes, scalars and plain containers are made of, under the names of
 numpy 1 and numpy 2 and for protocols 0 to 5, and refuses every other name.
 
-Unusual: not even numpy's own functions are called while the pickle runs, see `records.py`.
+Unusual: not even numpy's own functions are called while the pickle runs, see `records.py`; and what is large stays in the file
+until it is used, see `pickle_file.py`, so that a file of many videos is read one video at a time.
 
 Differs from `pickle.load`: arrays may be read-only, being views of the data that was read.
 """
 
 import io
 import math
-import mmap
 import os
 import pickle
-import pickletools
 import struct
 import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
+from tapetum.hub.pickle_file import PickleFile, Stored
 from tapetum.hub.records import ADMITTED, Plain
 
 _FAILURES = (
@@ -49,11 +51,41 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
     Raises:
         BadInput: the file is missing, damaged, or names a class or function other than those; the message names it.
     """
-    data = _mapped(Path(path))
-    try:
-        return _load(data, 0)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
+    with _opened(Path(path)) as file, _named(path):
+        return _load(file)
+
+
+class Item:
+    """A part of a pickle file, whose long strings stay in the file until `read`."""
+
+    def __init__(self, record: Any, path: str | os.PathLike[str]):
+        self._record, self._path = record, path
+
+    def read(self) -> Any:
+        """Read this part alone, as `load_pickle` does; the file must still be open."""
+        with _named(self._path), _refused():
+            return Plain().of(self._record)
+
+
+@contextmanager
+def open_pickle(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a pickle file of many large items: a dict, list or tuple of `Item`s, each read from the file when it is asked for.
+
+    Takes the memory of what is short in the file, and of the items in use. Other content comes as a single `Item`.
+
+    Raises:
+        BadInput: as `load_pickle`; of damage within an item, when that is read.
+    """
+    with _opened(Path(path)) as file:
+        with _named(path), _refused():
+            content = _records(file)
+            if isinstance(content, dict):
+                items: Any = {Plain().of(key): Item(value, path) for key, value in content.items()}
+            elif isinstance(content, (list, tuple)):
+                items = type(content)(Item(value, path) for value in content)
+            else:
+                items = Item(content, path)
+        yield items
 
 
 def load_npy(path: str | os.PathLike[str]) -> Any:
@@ -62,11 +94,8 @@ def load_npy(path: str | os.PathLike[str]) -> Any:
     Raises:
         BadInput: as `load_pickle`.
     """
-    data = _mapped(Path(path))
-    try:
-        return _load_npy(data)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
+    with _opened(Path(path)) as file, _named(path):
+        return _load_npy(file)
 
 
 def loads(data: bytes) -> Any:
@@ -78,22 +107,40 @@ def loads(data: bytes) -> Any:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: the pickle names builtins.print; only numpy arrays and plain containers are read
     """
-    return _load(data, 0)
+    return _load(io.BytesIO(data))
 
 
-def _mapped(path: Path) -> "mmap.mmap | bytes":
-    """The file without reading it yet; a read past its end stays short instead of allocating what was promised."""
+def _opened(path: Path) -> io.BufferedReader:
     try:
-        with open_file(path) as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise BadInput(f"{path} is empty; give a pickle or npy file")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        file = open_file(path)
+        if os.fstat(file.fileno()).st_size:
+            return file
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror or error}; give a pickle or npy file") from error
+    file.close()
+    raise BadInput(f"{path} is empty; give a pickle or npy file")
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Names the file in what is said of its damage."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror or error}; give a pickle or npy file") from error
 
 
-def _load_npy(data: "mmap.mmap | bytes") -> Any:
-    file = io.BytesIO(data[:65536])
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        raise BadInput(f"not a whole pickle of arrays and plain containers ({_line(error)})") from error
+
+
+def _load_npy(file: io.BufferedIOBase) -> Any:
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -101,56 +148,39 @@ def _load_npy(data: "mmap.mmap | bytes") -> Any:
     except (*_FAILURES, SyntaxError, tokenize.TokenError) as error:
         raise BadInput(f"not an npy file ({_line(error)})") from error
     if dtype.hasobject:
-        content = _load(data, file.tell())
+        content = _load(file)
         alone = isinstance(content, np.ndarray) and content.dtype == object and content.ndim == 0
         return content.item() if alone else content
-    size = math.prod(shape) * dtype.itemsize
-    if len(data) - file.tell() < size:
+    size, start = math.prod(shape) * dtype.itemsize, file.tell()
+    if file.seek(0, io.SEEK_END) - start < size:
         raise BadInput(f"the npy file ends before the {size} bytes of its array of shape {shape}")
-    raw = data[file.tell() : file.tell() + size]
-    return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+    file.seek(start)
+    return np.frombuffer(file.read(size), dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _load(data: "mmap.mmap | bytes", start: int) -> Any:
-    try:
-        _check_memo(_Window(data, start))
-        return Plain().of(_Unpickler(_Window(data, start), encoding="latin1").load())
-    except _FAILURES as error:
-        raise BadInput(f"not a whole pickle of arrays and plain containers ({_line(error)})") from error
+def _load(file: io.BufferedIOBase) -> Any:
+    with _refused():
+        return Plain().of(_records(file))
+
+
+def _records(file: io.BufferedIOBase) -> Any:
+    """What a pickle holds, its arrays as records and its long strings still in the file."""
+    outline, strings = PickleFile(file).outline()
+    return _Unpickler(outline, strings).load()
 
 
 def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-class _Window:
-    """The reading half of a file over memory that another may share, starting at an offset."""
-
-    def __init__(self, data: "mmap.mmap | bytes", position: int):
-        self._data, self._position = data, position
-
-    def read(self, size: int = -1) -> bytes:
-        end = len(self._data) if size < 0 else min(self._position + size, len(self._data))
-        piece = self._data[self._position : end]
-        self._position = end
-        return piece
-
-    def readline(self) -> bytes:
-        end = self._data.find(b"\n", self._position)
-        return self.read(len(self._data) - self._position if end < 0 else end + 1 - self._position)
-
-    def tell(self) -> int:
-        return self._position
-
-
-def _check_memo(file: _Window) -> None:
-    """Refuse a memo index larger than any honest pickle could reach: the C unpickler would allocate up to it."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):  # pyright: ignore[reportArgumentType]
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count + 1:
-            raise BadInput(f"the pickle asks for memo slot {argument} after {count} steps; the file is damaged or hostile")
-
-
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, outline: bytes, strings: list[Stored]):
+        super().__init__(io.BytesIO(outline), encoding="latin1")
+        self._strings = strings
+
+    def persistent_load(self, pid: Any, /) -> Stored:
+        return self._strings[pid]
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:
             return ADMITTED[f"{module_name}.{global_name}"]

@@ -24,7 +24,6 @@ import csv
 import glob
 import io
 import os
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -157,14 +156,18 @@ def check_video(tracks: Tracks, video: Video) -> None:
 def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a TAP-Vid pickle")
-    entries = {entry.name: entry for entry in read_entries(glob.escape(os.fspath(path)))}
-    if name is None and len(entries) == 1:
-        (name,) = entries
-    if name not in entries:
-        some = ", ".join(islice(entries, 5)) + (", ..." if len(entries) > 5 else "")
-        content = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
+    names, chosen = [], None
+    for entry in read_entries(glob.escape(os.fspath(path))):
+        names.append(entry.name)
+        if entry.name == name or (name is None and len(names) == 1):
+            chosen = entry
+        if entry.name == name:
+            break
+    if chosen is None or (name is None and len(names) > 1):
+        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        content = f"holds {len(names)} videos" if name is None else f"has no video {name}"
         raise BadInput(f"{path} {content}; name one of {some}")
-    entry = entries[name]
+    entry = chosen
     if video is None:
         height, width = next(entry.images()).shape[:2]
     else:

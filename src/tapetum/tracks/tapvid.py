@@ -4,7 +4,8 @@ A pickle holds, for each video, `video` (uint8 frames, or JPEG bytes a frame), `
 height, so that 0 and 1 are the outer edges of the image) and `occluded`. DAVIS and RoboTAP are dicts by name,
 RGB-Stacking is a list, Kinetics is made of several files of either kind.
 
-Unusual: pickles are read without running their code, one file at a time, and frames are decoded when asked for.
+Unusual: pickles are read without running their code, one video at a time whatever the size of the file, and frames are decoded
+when asked for.
 """
 
 import glob
@@ -22,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file
-from tapetum.hub.unpickle import load_pickle
+from tapetum.hub.unpickle import open_pickle
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +52,23 @@ class TapVidEntry:
 def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
 
+    One video at a time is read into memory, when it is asked for.
+
     Raises:
         BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
     """
     files = _files(os.fspath(path))
     for file in files:
-        content = load_pickle(file)
-        if not isinstance(content, (dict, list, tuple)) or not content:
-            given = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
-            raise BadInput(f"{file} holds {given}; a TAP-Vid pickle is a dict or list of videos")
-        if isinstance(content, dict):
-            entries = {str(name): entry for name, entry in content.items()}
-        else:
-            entries = {f"{index:05d}": entry for index, entry in enumerate(content)}
-        del content
-        for name in list(entries):
-            entry = entries.pop(name)
-            yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry)
+        with open_pickle(file) as content:
+            if not isinstance(content, (dict, list, tuple)) or not content:
+                given = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
+                raise BadInput(f"{file} holds {given}; a TAP-Vid pickle is a dict or list of videos")
+            if isinstance(content, dict):
+                items = {str(name): item for name, item in content.items()}
+            else:
+                items = {f"{index:05d}": item for index, item in enumerate(content)}
+            for name, item in items.items():
+                yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
 
 
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:

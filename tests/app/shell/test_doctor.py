@@ -10,6 +10,7 @@ import pytest
 
 from tapetum.app import doctor as module
 from tapetum.app.doctor import EXTRAS, doctor
+from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,6 +36,7 @@ def test_a_healthy_machine(run: Run, own_cache: Path) -> None:
     assert names[0] == "matrix product on cpu"
     assert names[-3:] == ["video written and read", "cache written", "bundled tracker"]
     assert told["processor"]["linear"] in ("onednn", "torch")
+    assert told["processor"]["dtype"] == choose_dtype("auto")
     assert not own_cache.exists()  # nothing is left of the trial
 
 

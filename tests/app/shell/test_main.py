@@ -86,7 +86,10 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
         ("track c.mp4 --grid abc", "--grid: 'abc' is no INT (see: tapetum track --help)"),
         ("train tap-nano --out x --steps 1.5", "--steps: '1.5' is no INT (see: tapetum train tap-nano --help)"),
         ("scenes make x --n z", "--n: 'z' is no INT (see: tapetum scenes make --help)"),
-        ("track c.mp4 --dtype int", "--dtype: 'int' is none of 'float32', 'bfloat16', 'float16' (see: tapetum track --help)"),
+        (
+            "track c.mp4 --dtype int",
+            "--dtype: 'int' is none of 'auto', 'float32', 'bfloat16', 'float16' (see: tapetum track --help)",
+        ),
         ("completion csh", "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see: tapetum completion --help)"),
         ("track --grid", "--grid lacks its value (see: tapetum track --help)"),
         ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),

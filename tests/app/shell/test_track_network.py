@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tapetum
+from tapetum.core.devices import processor
 from tapetum.systems.tap import weights
 from tapetum.types import Tracks
 
@@ -61,6 +62,13 @@ def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: 
         assert stderr.startswith(f"tapetum: there is no device '{device}' to compute on")
         assert stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_auto_is_the_precision_that_the_processor_knows(run: Run, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tracks.npz"
+    code, stdout, _ = run("track", clip, "--model", "static", "--query", "0,2,2", "--out", out, "--dtype", "auto", "--json")
+    native = {"avx512_bf16", "amx_bf16"} & set(processor().features)
+    assert (code, json.loads(stdout)["dtype"]) == (0, "bfloat16" if native else "float32")
 
 
 @pytest.mark.slow

@@ -10,11 +10,12 @@ from tapetum.app.evaluate.perception_test import evaluate_perception_test
 from tapetum.app.evaluate.retrieval import evaluate_retrieval
 from tapetum.app.evaluate.tapvid import evaluate_tapvid
 from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d
+from tapetum.app.evaluate.votsp import evaluate_votsp
 from tapetum.app.evaluate.zero_shot import evaluate_zero_shot
 
 COMMANDS = Group(
-    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
-    long videos, DAVIS, objects found without labels, images named and found by words.
+    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, VOTSp, the Perception Test, questions on
+    scenes, long videos, DAVIS, objects found without labels, images named and found by words.
 
     In place of a benchmark's name, a class of your own may stand: my_benchmark.py:MyBenchmark, package.module:MyBenchmark, or
     the entry point of a package.
@@ -22,6 +23,7 @@ COMMANDS = Group(
     {
         "tapvid": evaluate_tapvid,
         "tapvid3d": evaluate_tapvid3d,
+        "votsp": evaluate_votsp,
         "paligemma": evaluate_paligemma,
         "longvideo": evaluate_longvideo,
         "perception-test": evaluate_perception_test,

@@ -55,8 +55,8 @@ class PaliGemmaEvalOptions:
     neither noise nor the end, and a box's score is how likely it finds the class."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """With --task: precision of the weights."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""

@@ -1,0 +1,104 @@
+"""VOTSp, the point tracking challenge of VOT: d_avg, the share of places within 1, 2, 4, 8 and 16 pixels of the truth.
+
+Distances are taken as if the frame were 256x256. Each point is asked for in the first frame in which its truth has a place, and
+that frame is not scored; nor is a frame in which truth or track has none, so visibility does not count. All frames of all
+points of all sequences weigh the same. Source: github.com/votchallenge/toolkit, `vot/analysis/point.py` (0.9).
+
+Unusual, as in the toolkit: where a point is asked for in frame 0, frame 1 is not scored either. (The toolkit stores no place
+for frame 0, and then leaves out the first frame in which there is one.)
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tapetum.core.errors import BadInput
+from tapetum.tracks.tracker import Tracker
+from tapetum.tracks.votsp import VotspSequence, VotspTask, read_sequence, read_sequences
+
+THRESHOLDS = (1, 2, 4, 8, 16)
+"""Pixels of a frame of 256x256; a distance of exactly that is too far."""
+
+
+def scored_frames(truth: Float[np.ndarray, "t 2"], predicted: Float[np.ndarray, "t 2"]) -> Bool[np.ndarray, " t"]:
+    """Find the frames that count for one point, which was asked for where its `truth` begins; NaN is no place.
+
+    >>> places = np.zeros((4, 2))
+    >>> scored_frames(places, places).tolist(), scored_frames(np.array([[np.nan] * 2, *places[1:]]), places).tolist()
+    ([False, False, True, True], [False, False, True, True])
+    """
+    both = np.array(np.isfinite(np.concatenate([truth, predicted], 1)).all(axis=1))
+    both[0] = False
+    both[both.argmax()] = False
+    return both
+
+
+def point_accuracies(
+    truth: Float[np.ndarray, "t 2"], predicted: Float[np.ndarray, "t 2"], width: int, height: int
+) -> tuple[Float[np.ndarray, "5"], int]:
+    """Compute the share of frames within each threshold, and how many frames count; zeros where none does."""
+    chosen = scored_frames(truth, predicted)
+    if not chosen.any():
+        return np.zeros(len(THRESHOLDS)), 0
+    scale = np.maximum([width - 1, height - 1], 1) / 255
+    distance = np.linalg.norm((predicted[chosen] - truth[chosen]) / scale, axis=1)
+    return (distance[:, None] < THRESHOLDS).mean(0), int(chosen.sum())
+
+
+def task_of(sequence: VotspSequence) -> VotspTask:
+    """Build the queries of a sequence: each point where its truth begins. Raises BadInput for a point without any place."""
+    queries = {}
+    for name, truth in sequence.truth.items():
+        there = ~np.isnan(truth).any(1)
+        if not there.any():
+            raise BadInput(f"point {name} of sequence {sequence.name} has no place in any frame; take its groundtruth away")
+        first = int(there.argmax())
+        queries[name] = (first, float(truth[first, 0]), float(truth[first, 1]))
+    return VotspTask(sequence.video, queries)
+
+
+def track_task(tracker: Tracker, task: VotspTask) -> Float[np.ndarray, "n t 2"]:
+    """Track the points of a task, in raster pixels; each is exactly at its query in its frame."""
+    last = [len(task.video) - 1, task.video.width, task.video.height]
+    queries = np.array(list(task.queries.values()), np.float32)
+    xy = np.array(tracker.track(task.video, queries.clip(0, last)).xy)
+    xy[np.arange(len(queries)), queries[:, 0].astype(int)] = queries[:, 1:]
+    return xy
+
+
+def evaluate(tracker: Tracker, folder: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Score a tracker on the sequences of a data set or workspace of the VOT toolkit.
+
+    Returns:
+        `d_avg` and `d_1` ... `d_16` (0..1), `frames` that count, `seconds` spent tracking, and `sequences`, a row for each with
+        its name, points, and the same numbers.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    rows, seconds = [], 0.0
+    for name, place in read_sequences(folder).items():
+        sequence = read_sequence(place)
+        task = task_of(sequence)
+        begin = time.perf_counter()
+        xy = track_task(tracker, task)
+        seconds += time.perf_counter() - begin
+        size = sequence.video.width, sequence.video.height
+        scores = [point_accuracies(truth, track, *size) for truth, track in zip(sequence.truth.values(), xy, strict=True)]
+        rows.append({"name": name, "points": len(xy), **_weighted([(shares, count) for shares, count in scores])})
+        if progress is not None:
+            progress(name)
+    means = _weighted([(np.array([row[f"d_{limit}"] for limit in THRESHOLDS]), row["frames"]) for row in rows])
+    return {**means, "seconds": seconds, "sequences": rows}
+
+
+def _weighted(parts: list[tuple[Float[np.ndarray, "5"], int]]) -> dict[str, Any]:
+    """Means over all frames that count; 0 where none does."""
+    frames = sum(count for _, count in parts)
+    shares = sum((mean * count for mean, count in parts), np.zeros(len(THRESHOLDS))) / max(frames, 1)
+    each = {f"d_{limit}": float(share) for limit, share in zip(THRESHOLDS, shares, strict=True)}
+    return {"d_avg": float(shares.mean()), **each, "frames": frames}

@@ -1,0 +1,63 @@
+"""The calibrated confidence against values made by hand, and what it hides."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.tracking.calibration import CALIBRATIONS, Calibration, calibrated_confidence, hide_unsure
+from tapetum.types import Tracks
+
+
+def sigmoid(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
+
+
+def test_odds_are_piecewise_linear_in_the_odds_of_the_confidence() -> None:
+    calibration = Calibration(bias=0.5, slopes=(1.0, 2.0, 3.0, 4.0, 5.0), age=0.25)
+    for odds, mapped in ((-3, -3), (-2, -2), (-1, -2 + 2), (0, 2), (1, 2 + 3), (3, 2 + 6 + 4), (5, 2 + 6 + 8 + 5)):
+        chance = calibration.apply(np.array(sigmoid(odds)), np.array(3.0))
+        assert chance == pytest.approx(sigmoid(0.5 + mapped - 0.25 * math.log(4)), rel=1e-4)
+    assert np.isfinite(calibration.apply(np.array([0.0, 1.0]), np.zeros(2))).all()
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_what_is_surer_is_no_less_right_and_time_makes_it_no_better(name: str) -> None:
+    confidence, frames = np.linspace(0, 1, 200), np.arange(200.0)
+    assert (np.diff(CALIBRATIONS[name].apply(confidence, np.full(200, 5.0))) >= 0).all()
+    assert (np.diff(CALIBRATIONS[name].apply(np.full(200, 0.8), frames)) <= 0).all()
+
+
+def tracks(confidence: list[list[float]], clicked: object = None) -> Tracks:
+    sure = np.array(confidence, np.float32)
+    n, t = sure.shape
+    queries = [[1, 0.5, 0.5]] * n
+    return Tracks(xy=np.zeros((n, t, 2)), visible=sure > 0.5, confidence=sure, queries=queries, clicked=clicked)
+
+
+def test_frames_are_counted_from_the_nearest_click() -> None:
+    given = tracks([[0.7] * 6], [[0, 1, 0, 0, 0, 1]])
+    chance = calibrated_confidence(given, "tapir-nano")
+    expected = CALIBRATIONS["tapir-nano"].apply(np.full(6, 0.7), np.array([1.0, 0, 1, 2, 1, 0]))
+    expected[[1, 5]] = 1
+    assert chance is not None
+    np.testing.assert_allclose(chance[0], expected, rtol=1e-6)
+    assert calibrated_confidence(given, "static") is None
+
+
+def test_unsure_places_are_hidden_and_clicks_are_not() -> None:
+    given = tracks([[0.9, 0.1, 0.6, 0.95], [0.4, 0.9, 0.9, 0.9]])
+    assert hide_unsure(given, "tapir", 0.7).visible.tolist() == [[True, False, False, True], [False, True, True, True]]
+    shown = hide_unsure(given, "tapir-nano", 1.0)
+    assert shown.visible.tolist() == [[False] * 4, [False, True, False, False]]
+    assert hide_unsure(given, "tapir-nano", 0.0).visible.tolist() == given.visible.tolist()
+
+
+def test_track_hides_what_is_unsure() -> None:
+    video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    done = tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=1.0)
+    assert done.tracks.visible.tolist() == [[True, False, False]]
+    with pytest.raises(BadInput, match="--min-confidence is 80; give a share from 0 to 1"):
+        tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=80)
