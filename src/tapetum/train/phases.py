@@ -74,5 +74,5 @@ def fit_phases(
             result = fit(task_of(phase, start), config, launch.out / phase.name, began=launch.began)
             if result.state == "stopped":
                 return None
-            start = result.checkpoint / "ema.safetensors"
+            start = result.weights / "ema.safetensors"
     return start

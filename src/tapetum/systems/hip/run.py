@@ -84,7 +84,7 @@ def _train(
         result = fit(task, config, launch.out / folder, began=launch.began)
         if result.state == "stopped":
             return None
-        start = result.checkpoint / "model.safetensors"
+        start = result.weights / "model.safetensors"
         scores |= _scored(task, result)
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
