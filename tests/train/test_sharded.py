@@ -39,7 +39,10 @@ def assert_same_files(one: Path, other: Path) -> None:
     """Two whole checkpoints are the same to the bit."""
     for name in ("model", "slow", "copy", "optimizer"):
         assert (one / f"{name}.safetensors").read_bytes() == (other / f"{name}.safetensors").read_bytes(), name
-    assert json.loads((one / "state.json").read_text()) == json.loads((other / "state.json").read_text())
+    states = [json.loads((folder / "state.json").read_text()) for folder in (one, other)]
+    for clock in ("seconds", "log_position"):  # the log has the time in it
+        states = [{key: value for key, value in state.items() if key != clock} for state in states]
+    assert states[0] == states[1]
 
 
 @pytest.mark.slow
@@ -48,7 +51,7 @@ def test_any_number_of_processes_reads_what_others_wrote_to_the_bit(jobs: Any, t
     fsdp, groups = {"parallel": "fsdp"}, {"parallel": "fsdp", "replicas": 2}
     trained(jobs, tmp_path / "whole", 2, accumulation=2, checkpoint_every=3, **fsdp)
     trained(jobs, tmp_path / "run", 2, accumulation=2, checkpoint_every=3, **fsdp, **SHARDED)
-    hops = [(4, fsdp | SHARDED), (2, fsdp | SHARDED), (2, SHARDED), (1, SHARDED), (4, groups | SHARDED), (1, {})]
+    hops = [(4, fsdp | SHARDED), (2, SHARDED), (4, groups | SHARDED), (1, {})]
     source, whole = tmp_path / "run" / "checkpoints", tmp_path / "whole" / "checkpoints" / "step_00000003"
     shutil.rmtree(source / "step_00000006")
     for number, (processes, config) in enumerate(hops):
@@ -72,13 +75,13 @@ def test_any_number_of_processes_reads_what_others_wrote_to_the_bit(jobs: Any, t
 def test_a_run_goes_on_in_fewer_processes_where_its_batches_can_be_kept(jobs: Any, tmp_path: Path) -> None:
     trained(jobs, tmp_path / "one", accumulation=2)
     out = tmp_path / "two"
-    trained(jobs, out, 2, max_minutes=0, **SHARDED)
+    trained(jobs, out, 2, max_minutes=0, parallel="fsdp", **SHARDED)
     said = trained(jobs, out, 1, codes=(2,), **SHARDED)
     assert said == "step_00000001 is of a run with micro_batch 4 (now 8); give accumulation 2, and it goes on as it was"
     said = trained(jobs, out, 4, codes=(2,), **SHARDED)
     assert said.splitlines()[0] == (
         "step_00000001 is of a run with micro_batch 4, which 4 processes cannot make of batch_size 8; "
-        "start as many as before, or a number that divides 2"
+        "start a number that divides 2 of them"
     )
     said = trained(jobs, out, 1, elastic=True, **SHARDED)
     assert said.count("accumulates 2 micro-batches in each of 1 processes, as batch_size stays") == 1

@@ -121,8 +121,8 @@ def commit(parent: Place, step: int, kind: str, files: Mapping[str, Mapping[str,
         _sync(parent)
 
 
-def cannot_save(parent: Place, step: int, error: Exception) -> BadInput:
-    """Remove what was written of the checkpoint after `step` steps, and write the one line to say."""
+def cannot_save(parent: Place, step: int, error: Exception, who: str = "") -> BadInput:
+    """Remove what was written of the checkpoint after `step` steps, and write the one line to say; `who` failed."""
     with suppress(OSError, BadInput):
         discard(writing_folder(parent, step))
     try:
@@ -134,7 +134,7 @@ def cannot_save(parent: Place, step: int, error: Exception) -> BadInput:
     advice = "run the same command again to resume"
     if not isinstance(error, BadInput):
         advice = f"make room and {advice}"
-    return BadInput(f"cannot save checkpoint {folder_name(step)}: {reason}; {kept}; {advice}")
+    return BadInput(f"cannot save checkpoint {folder_name(step)}: {who}{reason}; {kept}; {advice}")
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

@@ -88,9 +88,8 @@ class ShardedSaver:
             number, (cause, _) = next(iter(error.failures.items()))
             if not isinstance(cause, OSError | BadInput | safetensors.SafetensorError):
                 raise cause from error
-            if self.processes.size > 1:
-                cause = BadInput(f"process {number}: {getattr(cause, 'strerror', None) or cause}")
-            raise checkpoint.cannot_save(self.parent, step, cause) from error
+            who = f"process {number}: " if self.processes.size > 1 else ""
+            raise checkpoint.cannot_save(self.parent, step, cause, who) from error
         return step
 
     def close(self) -> None:

@@ -251,10 +251,13 @@ def continued_config(path: Path, task: Task, config: TrainConfig, processes: Pro
     at_once = before[name] * (1 if name == "joint_batch" else processes.size)
     accumulation = config.batch_size // at_once
     if divide(accumulation) != wanted:
-        says = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        says = " and ".join(f"{key} {value}" for key, value in wanted.items())
+        possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
+        if len(wanted) == 2:
+            possible = str(before["joint_batch"] // before["micro_batch"])
         raise BadInput(
             f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
-            f"{config.batch_size}; start as many as before, or a number that divides {config.batch_size // before[name]}"
+            f"{config.batch_size}; start {possible} of them"
         )
     if not launch.is_elastic():
         says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in wanted.items() if value != now.get(key))
