@@ -1,7 +1,7 @@
 """The settings of a training run, as a frozen config that imports no torch."""
 
 import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
@@ -307,6 +307,15 @@ class TrainConfig:
             return self.averages
         short = Average(name="ema", decay=self.ema_decay, schedule="rising" if self.ema_rising else "constant")
         return (short, *self.averages)
+
+    def of_phase(self, name: str) -> "TrainConfig":
+        """Make the config of one of several phases: where `checkpoint_folder` is given, its checkpoints lie below it.
+
+        >>> TrainConfig(steps=1, batch_size=1, checkpoint="sharded", checkpoint_folder="s3://a/b/").of_phase("c").checkpoint_folder
+        's3://a/b/c'
+        """
+        folder = self.checkpoint_folder
+        return self if folder is None else replace(self, checkpoint_folder=f"{folder.rstrip('/')}/{name}")
 
     @property
     def scored_average(self) -> str | None:

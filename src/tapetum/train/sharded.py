@@ -159,19 +159,16 @@ def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, d
     `like` makes an empty tensor for a name and the size of the whole; of one that is sharded, this process reads its rows. All
     processes must call it alike. Checksums are `checkpoint.verify`'s business.
     """
+    for file in folder.glob("part-*.safetensors"):
+        no_pipe(file)
     reader = HuggingFaceStorageReader(str(folder))
-    tensors: dict[str, Any] = {name: like(name, size) for name, size in sizes(folder).items()}
+    tensors: dict[str, Any] = {}
+    for name, stored in reader.read_metadata().state_dict_metadata.items():
+        assert isinstance(stored, TensorStorageMetadata)
+        tensors[name] = like(name, stored.size)
     load_by_dcp(tensors, storage_reader=reader)
     grouped: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         grouped.setdefault(group, {})[rest] = value
     return grouped
-
-
-def sizes(folder: Path) -> dict[str, torch.Size]:
-    """Read the size of each tensor of a checkpoint in parts; nothing else of them is read."""
-    for file in folder.glob(checkpoint.PART.format(0).replace("0", "?")):
-        no_pipe(file)
-    stored = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    return {name: entry.size for name, entry in stored.items() if isinstance(entry, TensorStorageMetadata)}
