@@ -15,15 +15,13 @@ The files are one for the model, each average and each optimiser, written by the
 (`tapetum.train.sharded`).
 """
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -46,8 +44,6 @@ FORMAT = "tapetum-checkpoint-1"
 MANIFEST, STATE = "manifest.json", "state.json"
 PART = "part-{:05d}.safetensors"
 """Name of what each process wrote of a checkpoint in parts."""
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Numbers of the errors of a disk, a quota or a file size that is used up."""
 
 
 def folder_name(step: int) -> str:
@@ -298,35 +294,3 @@ def _sync(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
-    """Make the folder and lock it, so that no second run writes there; a lock dies with its process.
-
-    Where an error comes before anything else was written, the folders that were made are taken away again.
-    """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("a")
-    except OSError as error:
-        raise BadInput(f"cannot write to {out}: {error.strerror}; choose a folder that can be written") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(f"another run is training in {out}; wait for it, or choose another folder") from error
-        try:
-            yield
-        except BaseException as error:
-            if made and not any(path.name != ".lock" for path in out.iterdir()):
-                (out / ".lock").unlink(missing_ok=True)
-                with suppress(OSError):  # something else is in there
-                    for folder in made:
-                        folder.rmdir()
-            if not isinstance(error, OSError) or error.errno not in DISK_FULL:
-                raise
-            raise BadInput(
-                f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
-            ) from error

@@ -25,6 +25,7 @@ from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, record_signal, say
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
+from tapetum.train.run_folder import lock_folder
 from tapetum.train.saver import Saver, name_of
 from tapetum.train.state import continued_config, evaluation_mode, identity, new_model, new_state, restore
 from tapetum.train.stream import Stream
@@ -84,7 +85,7 @@ def fit(
         request.listen()  # to the world's end: torchrun's SIGTERM after a death must not cut off what there is to say of it
         begun = (out / ".lock").exists()
         if processes.main:
-            stack.enter_context(checkpoint.lock_folder(out))
+            stack.enter_context(lock_folder(out))
         run = _Run(task, config, out, processes)
         stack.callback(run.saver.close)
         if processes.main:
