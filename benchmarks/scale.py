@@ -6,8 +6,8 @@ A stack of linear layers learns for a few steps with FSDP2, AdamW and an average
 processes:
 
     exchanged     bytes that a process receives of weights and gradients in a step, counted where FSDP2 hands them over, beside
-                  the formula 3 (n - 1) / n x bytes of the weights: gathered in the forward and in the backward pass of each
-                  micro-batch, scattered once a step
+                  the formula (2 m + 1) (n - 1) / n x bytes of the weights: gathered in the forward and in the backward pass
+                  of each of its m micro-batches, scattered once a step
     state         bytes of weights, moments and average in a process, and of those of one process the n-th part
     peak          growth of the process's resident memory over what it was before the run
     waits         seconds that training stands still for a checkpoint: whole; in parts; in parts, beside the training
@@ -35,9 +35,10 @@ from torch import Tensor, nn
 
 from tapetum.account.machine import machine
 from tapetum.core.files import whole_file
-from tapetum.train import StepContext, Task, TrainConfig, fit, fsdp, loop
+from tapetum.train import StepContext, Task, TrainConfig, fit, fsdp, loop, sharded
 from tapetum.train.saver import Saver
 
+__all__ = ["sharded"]  # imported before the processes are forked, so that their memory is not that of the import
 STEPS, MICRO_BATCHES = 6, 4
 KINDS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -218,12 +219,16 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 def line(row: dict[str, Any]) -> str:
     """Write one row."""
-    waits = " | ".join(f"{row['waits'][kind]:.2f}" for kind in KINDS)
-    return (
-        f"| {row['processes']} | {row['exchanged']:,} ({row['formula']:,}) | {row['state']:,} "
-        f"({row['state'] * row['processes'] / row['state_of_one']:.3f} / n) | {row['peak'] / 1e6:.0f}, {row['peak_beside'] / 1e6:.0f} "
-        f"| {waits} | {row['resumed_in']}: {row['resumed_s']:.1f} s, {'equal' if row['resumed_equal'] else 'DIFFERENT'} |"
-    )
+    share = row["state"] * row["processes"] / row["state_of_one"]
+    cells = [
+        row["processes"],
+        f"{row['exchanged']:,} ({row['formula']:,})",
+        f"{row['state']:,} ({share:.3f} / n)",
+        f"{row['peak'] / 1e6:.0f}, {row['peak_beside'] / 1e6:.0f}",
+        *(f"{row['waits'][kind]:.2f}" for kind in KINDS),
+        f"in {row['resumed_in']}: {row['resumed_s']:.1f} s, {'equal' if row['resumed_equal'] else 'DIFFERENT'}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -233,9 +238,8 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    print(
-        "| processes | bytes exchanged (formula) | bytes of state | peak MB: whole, beside | wait s: whole | in parts | beside "
-    )
+    columns = "processes", "bytes exchanged (formula)", "bytes of state", "peak MB: whole, beside", *(f"{k} s" for k in KINDS)
+    print(f"| {' | '.join((*columns, 'resumed'))} |\n|{'---|' * (len(columns) + 1)}")
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(args, Path(folder))
     if args.json:
