@@ -10,7 +10,8 @@ processes:
                   of each of its m micro-batches, scattered once a step
     state         bytes of weights, moments and average in a process, and of those of one process the n-th part
     peak          growth of the process's resident memory over what it was before the run
-    waits         seconds that training stands still for a checkpoint: whole; in parts; in parts, beside the training
+    waits         seconds that training stands still for a checkpoint: whole; in parts; in parts, beside the training, where the
+                  one before is written already
     resumed       seconds to load the checkpoint of n processes in another number, and whether weights and average are those
 
 Seconds depend on what else the machine does; bytes do not.
@@ -123,6 +124,7 @@ class Meter:
             tensors += [value for each in state.optimizers[""].state.values() for value in each.values() if value.dim()]
             local = (t.to_local() if hasattr(t, "to_local") else t for t in tensors)
             self.state = sum(t.numel() * t.element_size() for t in local)
+            saver.wait()
             began = time.perf_counter()
             own(saver, state, *arguments)
             self.waits.append(time.perf_counter() - began)

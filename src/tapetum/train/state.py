@@ -244,23 +244,23 @@ def continued_config(path: Path, task: Task, config: TrainConfig, processes: Pro
         now = _flat(identity(task, replace(config, accumulation=accumulation), processes.size, model))
         return {key: now[key] for key in ("joint_batch", "micro_batch") if key in now}
 
-    wanted = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
+    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
     now = divide(config.accumulation)
-    if now == wanted or before.get("batch_size") != config.batch_size:
+    if now == required or before.get("batch_size") != config.batch_size:
         return config
     at_once = before[name] * (1 if name == "joint_batch" else processes.size)
     accumulation = config.batch_size // at_once
-    if divide(accumulation) != wanted:
-        says = " and ".join(f"{key} {value}" for key, value in wanted.items())
+    if divide(accumulation) != required:
+        says = " and ".join(f"{key} {value}" for key, value in required.items())
         possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
-        if len(wanted) == 2:
+        if len(required) == 2:
             possible = str(before["joint_batch"] // before["micro_batch"])
         raise BadInput(
             f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
             f"{config.batch_size}; start {possible} of them"
         )
     if not launch.is_elastic():
-        says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in wanted.items() if value != now.get(key))
+        says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in required.items() if value != now.get(key))
         raise BadInput(f"{path.name} is of a run with {says}; give accumulation {accumulation}, and it goes on as it was")
     if processes.main:
         launch.say(f"accumulates {accumulation} micro-batches in each of {processes.size} processes, as batch_size stays")
