@@ -7,6 +7,7 @@ folder `out`. `conftest.py` has the other side.
 
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -27,6 +28,7 @@ from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
+from tapetum.train.loop import _Run
 from tapetum.train.optim import freeze
 from tapetum.train.process_group import is_sharded, join_process_group
 
@@ -113,17 +115,41 @@ class Taught(Contrast):
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-def train(out: str, task: str, config: dict[str, Any], **options: Any) -> None:
+TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught}
+
+
+def config_of(settings: dict[str, Any]) -> TrainConfig:
     averages = (Average(name="slow", decay=0.9, schedule="cosine"), Average(name="copy", schedule="periodic", every=2))
-    config["rules"] = tuple(ParameterRule(**rule) for rule in config.get("rules", ()))
+    rules = tuple(ParameterRule(**rule) for rule in settings.get("rules", ()))
+    return TrainConfig(**{**CONFIG, "averages": averages, **settings, "rules": rules})
+
+
+def train(
+    out: str, task: str, config: dict[str, Any], elastic: bool = False, most_bytes: int | None = None, **options: Any
+) -> None:
+    if elastic:
+        os.environ["TORCHELASTIC_RUN_ID"] = "test"  # as torchrun does
+    if most_bytes is not None:  # of a file: a disk that is full
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     counts = Counter()
     with counted(counts):
-        fit(
-            {"contrast": Contrast, "cached": Cached, "taught": Taught}[task](**options),
-            TrainConfig(**{**CONFIG, "averages": averages, **config}),
-            out,
-        )
+        fit(TASKS[task](**options), config_of(config), out)
     (Path(out) / f"exchanges-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(counts))
+
+
+def save_again(out: str, source: str, config: dict[str, Any]) -> None:
+    """Load the newest checkpoint of the folder `source` and save it, in these processes, in `out`, without a step."""
+    settings = config_of({"checkpoint_folder": source, **config})
+    with join_process_group("cpu") as processes:
+        run = _Run(Taught(), settings, Path(out), processes)
+        run.saver.parent = Path(out)
+        if run.saver._sharded:
+            run.saver._sharded.parent = Path(out)
+        run.saver.save(run.state, run.identity, run.log_position)
+        run.saver.wait()
+        processes.barrier()
+        run.saver.close()
+        del run
 
 
 @contextmanager

@@ -305,14 +305,19 @@ def _stored_parameters(run: Path) -> dict[str, int]:
 
     from safetensors import SafetensorError, safe_open
 
-    files = {file.stem: file for file in sorted(run.glob("*.safetensors"))}
+    files = sorted(run.glob("*.safetensors"))
     if not files:
-        files = {file.stem: file for file in sorted(run.glob("checkpoints/*/model.safetensors"))[-1:]}
-    counts = {}
-    for name, file in files.items():
+        files = sorted(run.glob("checkpoints/*/model.safetensors"))[-1:]
+    if not files:  # of the newest checkpoint, what each process wrote
+        parts = sorted(run.glob("checkpoints/*/part-*.safetensors"))
+        files = [part for part in parts if part.parent == parts[-1].parent]
+    counts: dict[str, int] = {}
+    for file in files:
+        name, inside = ("model", "model/") if file.stem.startswith("part-") else (file.stem, "")
         try:
             with safe_open(no_pipe(file), "pt") as tensors:
-                counts[name] = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+                keys = [key for key in tensors.keys() if key.startswith(inside)]  # noqa: SIM118
+                counts[name] = counts.get(name, 0) + sum(prod(tensors.get_slice(key).get_shape()) for key in keys)
         except (SafetensorError, OSError):
             continue
     return counts

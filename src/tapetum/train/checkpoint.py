@@ -7,31 +7,43 @@ another name and appears by one rename:
                                      manifest.json written and fsynced, folder fsynced
     checkpoints/step_00000500/       renamed; parent fsynced
 
-So a folder named step_... is whole unless the disk damaged it later, which its checksums tell.
+So a folder named step_... is whole unless the disk damaged it later, which its checksums tell. At an address (a string such as
+s3://bucket/run) nothing is renamed: files have their own names from the start, and the manifest is written last; a folder
+without one does not count.
+
+The files are one for the model, each average and each optimiser, written by the main process (`save`); or one for each process
+(`tapetum.train.sharded`).
 """
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
+from tapetum.core.address_writes import remove_below, write_at
+from tapetum.core.addresses import cached_files, is_address, join_address, list_files, name_at
 from tapetum.core.errors import BadInput, visible
+from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, open_file, read_json
+from tapetum.train.launch import local_rank
+from tapetum.train.process_group import ProcessGroup
 
+Place = Path | str
+"""A folder, or the address of one."""
 FORMAT = "tapetum-checkpoint-1"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Numbers of the errors of a disk, a quota or a file size that is used up."""
+MANIFEST, STATE = "manifest.json", "state.json"
+PART = "part-{:05d}.safetensors"
+"""Name of what each process wrote of a checkpoint in parts."""
 
 
 def folder_name(step: int) -> str:
@@ -43,15 +55,16 @@ def folder_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def step_of(folder: Path) -> int:
+def step_of(folder: Place) -> int:
     """Read the steps done off a checkpoint's name."""
-    return int(folder.name.removeprefix("step_"))
+    return int(PurePosixPath(str(folder)).name.removeprefix("step_"))
 
 
-def checkpoints(parent: Path) -> list[Path]:
-    """List all checkpoint folders, oldest first, whole or damaged; half-written ones have another name."""
-    folders = [f for f in parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()]
-    return sorted(folders, key=step_of)
+def checkpoints(parent: Place) -> list[Place]:
+    """List all checkpoints, oldest first, whole or damaged; half-written ones do not count."""
+    if isinstance(parent, str):
+        return [join_address(parent, name) for name, complete in _folders_at(parent).items() if complete]
+    return sorted((f for f in parent.glob("step_*") if f.is_dir() and _is_name(f.name)), key=step_of)
 
 
 def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
@@ -59,47 +72,99 @@ def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
 
     BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
     """
-    final, temporary = parent / folder_name(step), parent / f"tmp-{folder_name(step)}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        discard(temporary)
-        temporary.mkdir()
+        temporary = begin(parent, step)
+        assert isinstance(temporary, Path)
         for name, content in tensors.items():
             _write_tensors(temporary / f"{name}.safetensors", content)
-        _write_json(temporary / "state.json", dict(state))
+        write_json(temporary, STATE, state)
         files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(temporary.iterdir())}
-        _write_json(temporary / "manifest.json", {"format": FORMAT, "step": step, "files": files})
-        _sync(temporary)
-        discard(final)
-        temporary.rename(final)
-        _sync(parent)
+        commit(parent, step, FORMAT, files)
     except (OSError, safetensors.SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise cannot_save(parent, step, error) from error
+    return parent / folder_name(step)
+
+
+def begin(parent: Place, step: int) -> Place:
+    """Make the empty folder into which the checkpoint after `step` steps is written until `commit`."""
+    folder = writing_folder(parent, step)
+    if isinstance(folder, Path):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        discard(folder)
+        folder.mkdir()
+    else:
+        discard(folder)
+    return folder
+
+
+def writing_folder(parent: Place, step: int) -> Place:
+    """Name the folder into which the checkpoint after `step` steps is written."""
+    if isinstance(parent, str):
+        return join_address(parent, folder_name(step))
+    return parent / f"tmp-{folder_name(step)}"
+
+
+def commit(parent: Place, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make what was written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
+    folder = writing_folder(parent, step)
+    write_json(folder, MANIFEST, {"format": kind, "step": step, "files": files})
+    if isinstance(folder, Path):
+        assert isinstance(parent, Path)
+        final = parent / folder_name(step)
+        _sync(folder)
+        discard(final)
+        folder.rename(final)
+        _sync(parent)
+
+
+def cannot_save(parent: Place, step: int, error: Exception, who: str = "") -> BadInput:
+    """Remove what was written of the checkpoint after `step` steps, and write the one line to say; `who` failed."""
+    with suppress(OSError, BadInput):
+        discard(writing_folder(parent, step))
+    try:
         older = checkpoints(parent)
-        kept = f"the previous one, {older[-1].name}, is intact" if older else "there is no earlier one"
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadInput(
-            f"cannot save checkpoint {final.name}: {reason}; {kept}; make room and run the same command again to resume"
-        ) from error
-    return final
+    except BadInput:
+        older = []
+    kept = f"the previous one, {_name(older[-1])}, is intact" if older else "there is no earlier one"
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    advice = "run the same command again to resume"
+    if not isinstance(error, BadInput):
+        advice = f"make room and {advice}"
+    return BadInput(f"cannot save checkpoint {folder_name(step)}: {who}{reason}; {kept}; {advice}")
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read tensors by file name, and the state, if all checksums hold; BadInput says which file is damaged."""
     verify(folder)
     tensors = {f.stem: safetensors.torch.load_file(no_pipe(f)) for f in sorted(folder.glob("*.safetensors"))}
-    return tensors, read_json(folder / "state.json")
+    return tensors, read_json(folder / STATE)
 
 
-def verify(folder: Path) -> None:
-    """Raise BadInput unless every file of the manifest is there and has its checksum."""
+def is_sharded(folder: Path) -> bool:
+    """Check whether a checkpoint was written in parts."""
+    return (folder / PART.format(0)).is_file()
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write `<name>.safetensors` for each entry of `tensors` into the folder, each file at once."""
+    folder.mkdir(exist_ok=True)
+    for name, content in tensors.items():
+        with whole_file(folder / f"{name}.safetensors", own=True) as temporary:
+            _write_tensors(temporary, content)
+
+
+def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
+    """Raise BadInput unless every file of the manifest is there and has its checksum.
+
+    Of `size` processes each looks at its share of the files.
+    """
     advice = "wanted the checkpoint as it was written; delete the folder to be rid of it"
     try:
-        manifest = read_json(folder / "manifest.json")
+        manifest = read_json(folder / MANIFEST)
         files = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {advice}") from error
-    for name, digest in files.items():
+    for name, digest in list(files.items())[rank::size]:
         path = folder / Path(name).name
         if not path.is_file():
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
@@ -107,40 +172,103 @@ def verify(folder: Path) -> None:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
 
 
-def latest(parent: Path) -> Path | None:
+def latest(parent: Place, processes: ProcessGroup | None = None) -> Place | None:
     """Find the newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
 
-    BadInput when there are checkpoints and all are damaged.
+    All processes must call it alike; each verifies its share of the files. BadInput when there are checkpoints and all are
+    damaged.
     """
-    folders = checkpoints(parent)
+    processes = processes or ProcessGroup(0, 1, torch.device("cpu"))
+    folders = processes.broadcast(checkpoints(parent) if processes.main else None)
     for folder in reversed(folders):
+        damage = None
         try:
-            verify(folder)
+            verify(local_folder(folder, processes), processes.rank, processes.size)
         except BadInput as error:
-            print(visible(f"warning: {error}; looking for an older one"), file=sys.stderr)
-            continue
-        return folder
+            damage = error
+        if not processes.mean({"damaged": float(damage is not None)})["damaged"]:
+            return folder
+        if damage is not None:
+            print(visible(f"warning: {damage}; looking for an older one"), file=sys.stderr)
     if folders:
         raise BadInput(
-            f"none of the {len(folders)} checkpoints in {parent.name} is whole; delete that folder to train from the start"
+            f"none of the {len(folders)} checkpoints in {_name(parent)} is whole; delete that folder to train from the start"
         )
     return None
 
 
-def prune(parent: Path, keep_last: int, keep_every: int) -> None:
+def local_folder(folder: Place, processes: ProcessGroup) -> Path:
+    """Find the checkpoint's files on this machine: of one at an address, copies in the cache, made by one process a machine."""
+    if isinstance(folder, Path):
+        return folder
+    copies, problem = None, None
+    for turn in (True, False):
+        if (local_rank() == 0) == turn:
+            try:
+                copies = cached_files(folder, [name_at(file.address) for file in list_files(folder)])
+            except BadInput as error:
+                problem = error
+        processes.barrier()
+    if copies is None:
+        raise problem or BadInput(f"there is nothing at {folder}; check the address")
+    return copies
+
+
+def prune(parent: Place, keep_last: int, keep_every: int) -> None:
     """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
     for folder in checkpoints(parent)[:-keep_last]:
         if not keep_every or step_of(folder) % keep_every:
             discard(folder)
-    for folder in parent.glob("tmp-*"):
-        discard(folder)
+    if isinstance(parent, str):
+        for name in [name for name, complete in _folders_at(parent).items() if not complete]:
+            discard(join_address(parent, name))
+    else:
+        for folder in parent.glob("tmp-*"):
+            discard(folder)
 
 
-def discard(folder: Path) -> None:
+def discard(folder: Place) -> None:
     """Delete a folder, out of sight first, so that a crash never leaves half of it under its name."""
-    if folder.is_dir():
+    if isinstance(folder, str):
+        remove_below(folder, first=MANIFEST)
+    elif folder.is_dir():
         doomed = folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
         shutil.rmtree(doomed)
+
+
+def write_bytes(folder: Place, name: str, content: bytes) -> dict[str, Any]:
+    """Write a file of a checkpoint, flushed to disk; returns what the manifest says of it."""
+    if isinstance(folder, str):
+        write_at(join_address(folder, name), content)
+    else:
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def write_json(folder: Place, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a file of JSON of a checkpoint; returns what the manifest says of it."""
+    return write_bytes(folder, name, json.dumps(dict(content), indent=1).encode())
+
+
+def _folders_at(address: str) -> dict[str, bool]:
+    """The folders of checkpoints at an address, oldest first, and whether each has its manifest."""
+    folders: dict[str, bool] = {}
+    for file in list_files(address):
+        name, _, rest = file.address.removeprefix(address.rstrip("/") + "/").partition("/")
+        if _is_name(name):
+            folders[name] = folders.get(name, False) or rest == MANIFEST
+    return dict(sorted(folders.items(), key=lambda item: step_of(item[0])))
+
+
+def _is_name(name: str) -> bool:
+    return name.startswith("step_") and name.removeprefix("step_").isdigit()
+
+
+def _name(folder: Place) -> str:
+    return str(folder) if is_address(folder) and not _is_name(name_at(str(folder))) else PurePosixPath(str(folder)).name
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -155,13 +283,6 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(None, f"{path.name} has {path.stat().st_size} of {size} bytes (disk full?)")
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with path.open("w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -173,35 +294,3 @@ def _sync(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
-    """Make the folder and lock it, so that no second run writes there; a lock dies with its process.
-
-    Where an error comes before anything else was written, the folders that were made are taken away again.
-    """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("a")
-    except OSError as error:
-        raise BadInput(f"cannot write to {out}: {error.strerror}; choose a folder that can be written") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(f"another run is training in {out}; wait for it, or choose another folder") from error
-        try:
-            yield
-        except BaseException as error:
-            if made and not any(path.name != ".lock" for path in out.iterdir()):
-                (out / ".lock").unlink(missing_ok=True)
-                with suppress(OSError):  # something else is in there
-                    for folder in made:
-                        folder.rmdir()
-            if not isinstance(error, OSError) or error.errno not in DISK_FULL:
-                raise
-            raise BadInput(
-                f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
-            ) from error

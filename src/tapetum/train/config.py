@@ -1,10 +1,11 @@
 """The settings of a training run, as a frozen config that imports no torch."""
 
 import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 
@@ -12,7 +13,10 @@ RESUMABLE_FIELDS = frozenset(
     {
         "accumulation",
         "activation_checkpointing",
+        "async_checkpoint",
+        "checkpoint",
         "checkpoint_every",
+        "checkpoint_folder",
         "checkpoint_minutes",
         "device",
         "eval_every",
@@ -199,6 +203,13 @@ class TrainConfig:
     checkpoint_minutes: float | None = 2.0
     """Minutes after which there is a checkpoint between those by step; None: only those. It waits where saving would take more
     than a twentieth of the time."""
+    checkpoint: Literal["whole", "sharded"] = "whole"
+    """whole: the main process gathers and writes all; sharded: each process writes its part, and may go on meanwhile."""
+    async_checkpoint: bool = False
+    """With sharded: write beside the training, from a copy of the weights on the host."""
+    checkpoint_folder: str | None = None
+    """Where checkpoints are written: a folder that all machines see, or with sharded an address such as s3://bucket/run. None:
+    the folder checkpoints of the run."""
     keep_last: int = 2
     """Checkpoints kept, the newest ones."""
     keep_every: int = 0
@@ -244,6 +255,7 @@ class TrainConfig:
         for name in ("replicas", "gather_bf16"):
             if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
                 raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
+        self._check_checkpoints()
         if self.workers > 64:
             from tapetum.core.workers import check_workers
 
@@ -265,6 +277,17 @@ class TrainConfig:
         if self.weights_to_score not in ("average", "model", *names):
             raise BadInput(f"weights_to_score is {self.weights_to_score!r}; it must be average, model or one of {names}")
 
+    def _check_checkpoints(self) -> None:
+        if self.checkpoint == "sharded":
+            return
+        if self.async_checkpoint:
+            raise BadInput("async_checkpoint is for checkpoints in parts; give checkpoint sharded with it")
+        if is_address(self.checkpoint_folder):
+            raise BadInput(
+                f"checkpoint_folder is {self.checkpoint_folder}, and at an address checkpoints are in parts; "
+                "give checkpoint sharded with it"
+            )
+
     def _check_schedule(self) -> None:
         if self.cooldown_steps and self.schedule not in ("constant", "inverse_sqrt"):
             raise BadInput(
@@ -284,6 +307,15 @@ class TrainConfig:
             return self.averages
         short = Average(name="ema", decay=self.ema_decay, schedule="rising" if self.ema_rising else "constant")
         return (short, *self.averages)
+
+    def of_phase(self, name: str) -> "TrainConfig":
+        """Make the config of one of several phases: where `checkpoint_folder` is given, its checkpoints lie below it.
+
+        >>> TrainConfig(steps=1, batch_size=1, checkpoint="sharded", checkpoint_folder="s3://a/b/").of_phase("c").checkpoint_folder
+        's3://a/b/c'
+        """
+        folder = self.checkpoint_folder
+        return self if folder is None else replace(self, checkpoint_folder=f"{folder.rstrip('/')}/{name}")
 
     @property
     def scored_average(self) -> str | None:

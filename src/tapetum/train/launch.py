@@ -32,6 +32,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def is_elastic() -> bool:
+    """Check whether torchrun started this process, which starts fewer or more where machines go or come."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def is_main() -> bool:
     """Check whether this is the process that writes files and messages."""
     return rank() == 0

@@ -40,6 +40,14 @@ class Launch:
     """Compute activations block by block anew in the backward pass: less memory, a third more work."""
     compile: bool = False
     """Compile the network's forward with torch.compile first."""
+    accumulation: int | None = None
+    """Micro-batches that each process adds up in a step; by default what the recipe's micro-batch leaves to do."""
+    checkpoint: Literal["whole", "sharded"] = "whole"
+    """How checkpoints are written: whole, by one process; or in parts, by each process its own."""
+    async_checkpoint: bool = False
+    """With sharded: write checkpoints beside the training."""
+    checkpoint_folder: str | None = None
+    """Where checkpoints are written: a folder, or with sharded an address as s3://bucket/run; by default checkpoints in OUT."""
     save_every: int | None = None
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
@@ -76,9 +84,13 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     known |= {"workers": workers, **settings}
     requested = {"workers": launch.workers, "checkpoint_every": launch.save_every}
     known |= {name: value for name, value in requested.items() if value is not None}
+    by_micro_batch = max(1, known["batch_size"] // (micro_batch * environment.world_size()))
     return TrainConfig(
         **known,
-        accumulation=max(1, known["batch_size"] // (micro_batch * environment.world_size())),
+        accumulation=by_micro_batch if launch.accumulation is None else launch.accumulation,
+        checkpoint=launch.checkpoint,
+        async_checkpoint=launch.async_checkpoint,
+        checkpoint_folder=launch.checkpoint_folder,
         checkpoint_minutes=launch.save_minutes,
         max_minutes=launch.minutes,
         threads=launch.threads,

@@ -25,15 +25,14 @@ from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, record_signal, say
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
-from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
+from tapetum.train.run_folder import lock_folder
+from tapetum.train.saver import Saver, name_of
+from tapetum.train.state import continued_config, evaluation_mode, identity, new_model, new_state, restore
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 if TYPE_CHECKING:
     from tapetum.train.log import Report
-
-_SAVING_SHARE = 20
-"""Checkpoints by time lie at least so many times as far apart as one takes to be saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +45,11 @@ class FitResult:
     """Steps done in the whole run."""
     loss: float | None
     """Loss of the last step; None if this call made none."""
-    checkpoint: Path
-    """The newest checkpoint: model.safetensors, one of each average by its name, optimizer.safetensors, state.json."""
+    checkpoint: Path | str
+    """The newest checkpoint, a folder or an address."""
+    weights: Path
+    """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
+    finished, the folder weights of the run."""
     model: nn.Module
     """The model with its own weights."""
     averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -83,8 +85,9 @@ def fit(
         request.listen()  # to the world's end: torchrun's SIGTERM after a death must not cut off what there is to say of it
         begun = (out / ".lock").exists()
         if processes.main:
-            stack.enter_context(checkpoint.lock_folder(out))
+            stack.enter_context(lock_folder(out))
         run = _Run(task, config, out, processes)
+        stack.callback(run.saver.close)
         if processes.main:
             began()
         run.say_start(begun)
@@ -101,8 +104,12 @@ class _Run:
     """The run in this process, from its newest checkpoint on."""
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
-        self.task, self.config, self.out, self.processes = task, config, out, processes
+        self.saver = Saver(config, out, processes)
         objective = Objective(task, new_model(task, config, processes.device), config, processes.device)
+        newest = checkpoint.local_folder(self.saver.newest, processes) if self.saver.newest else None
+        if newest:
+            config = continued_config(newest, task, config, processes, objective.model)
+        self.task, self.config, self.out, self.processes = task, config, out, processes
         if config.activation_checkpointing:
             checkpoint_activations(task.shards(objective.model))
         self.identity = identity(task, config, processes.size, objective.model)
@@ -112,9 +119,7 @@ class _Run:
         self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP
         self.state = new_state(task, config, objective.model)
         self._share_tensors(teachers)
-        self.newest: Path | None = processes.broadcast(checkpoint.latest(out / "checkpoints") if processes.main else None)
-        self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
-        self._saved, self._saving = time.monotonic(), 0.0
+        self.log_position = restore(self.state, newest, self.identity) if newest else 0
         self.loss: float | None = None
         self.signal: int | None = None
         """Number of the signal that asked this process or another to stop."""
@@ -166,8 +171,10 @@ class _Run:
                 record = self._step(stream)
                 requests = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
                 requests |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
-                requests |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
+                requests |= {"/save": float(self.saver.due), "/cpu": stream.cpu_seconds, "/failed": float(self.saver.failed)}
                 shared = self.processes.mean(requests)
+                if shared.pop("/failed") > 0:
+                    self.saver.wait()
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
                 cpu_seconds = shared.pop("/cpu") * self.processes.size
                 number, signalled = shared.pop("/signal"), shared.pop("/signalled")
@@ -184,7 +191,7 @@ class _Run:
                 if ends or save_now or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:
-                    self.newest = self.processes.broadcast(self.newest)
+                    self.saver.wait()
                     return
 
     def _step(self, stream: Stream) -> dict[str, Any]:
@@ -225,7 +232,8 @@ class _Run:
         state.skipped += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.config.max_skips:
-            kept = f"the checkpoint {self.newest.name} is from before" if self.newest else "no checkpoint was written yet"
+            newest = self.saver.newest
+            kept = f"the checkpoint {name_of(newest)} is from before" if newest else "no checkpoint was written yet"
             raise TapetumError(
                 f"gradients were not finite in {state.skipped_in_a_row} steps in a row, up to step {state.step + 1}; {kept}; "
                 "lower the learning rate, or look for a log or division by zero in the loss"
@@ -233,8 +241,8 @@ class _Run:
 
     def say_start(self, begun: bool) -> None:
         """Say what was found in the folder of a run that was `begun` before."""
-        if self.newest and self.processes.main:
-            say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.newest.name}")
+        if self.saver.newest and self.processes.main:
+            say(f"goes on after step {self.state.step} of {self.config.steps}, from {name_of(self.saver.newest)}")
         elif begun and self.processes.main:
             say("nothing was saved, begins anew")
 
@@ -246,19 +254,11 @@ class _Run:
         except TapetumError:
             raise  # says so itself
         except BaseException as error:
-            kept = (
-                f"{self.newest.name} is kept and the same command goes on from it" if self.newest else "nothing was saved yet"
+            newest = self.saver.newest
+            error.add_note(
+                f"{name_of(newest)} is kept and the same command goes on from it" if newest else "nothing was saved yet"
             )
-            error.add_note(kept)
             raise
-
-    @property
-    def _checkpoint_due(self) -> bool:
-        """By time, in the main process."""
-        minutes = self.config.checkpoint_minutes
-        if minutes is None or not self.processes.main:
-            return False
-        return time.monotonic() - self._saved >= max(60 * minutes, _SAVING_SHARE * self._saving)
 
     @property
     def _evaluation_due(self) -> bool:
@@ -287,16 +287,9 @@ class _Run:
         return model
 
     def _save(self, report: "Report | None") -> None:
-        began = time.monotonic()
-        tensors = tensors_of(self.state, self.processes)
-        if report is None:
-            return
-        folder = self.out / "checkpoints"
-        self.newest = save(self.state, tensors, folder, self.identity, report.log.position())
-        checkpoint.prune(folder, self.config.keep_last, self.config.keep_every)
-        report.write_ledger()
-        self._saved = time.monotonic()
-        self._saving = self._saved - began
+        self.saver.save(self.state, self.identity, report.log.position() if report else 0)
+        if report:
+            report.write_ledger()
 
     def result(self) -> FitResult:
         state, processes = self.state, self.processes
@@ -305,11 +298,19 @@ class _Run:
         if self.sharded:
             model = self._model_of(full_tensors(model.state_dict(), processes, everywhere=True))
             averages = {name: full_tensors(average, processes, everywhere=True) for name, average in averages.items()}
+        finished = state.step == self.config.steps
+        newest = self.saver.newest or self.out
+        weights = self.out / "weights" if isinstance(newest, str) or checkpoint.is_sharded(newest) else newest
+        if finished and weights != newest:
+            if processes.main:
+                checkpoint.write_weights(weights, {"model": model.state_dict(), **averages})
+            processes.barrier()
         return FitResult(
-            state="finished" if state.step == self.config.steps else "stopped",
+            state="finished" if finished else "stopped",
             step=state.step,
             loss=self.loss,
-            checkpoint=self.newest or self.out,
+            checkpoint=newest,
+            weights=weights,
             model=model,
             averages=averages,
         )

@@ -71,8 +71,8 @@ def fit_phases(
     start: Path | None = None
     with join_process_group(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
         for phase, config in zip(phases, configs, strict=True):
-            result = fit(task_of(phase, start), config, launch.out / phase.name, began=launch.began)
+            result = fit(task_of(phase, start), config.of_phase(phase.name), launch.out / phase.name, began=launch.began)
             if result.state == "stopped":
                 return None
-            start = result.checkpoint / "ema.safetensors"
+            start = result.weights / "ema.safetensors"
     return start

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.hub.renamed import SETTINGS
-from tapetum.train import checkpoint
+from tapetum.train import checkpoint, launch
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.optim import (
     build_optimizer,
@@ -142,20 +143,25 @@ def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module)
     return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
 
 
+def _tensors(state: State) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors of a checkpoint, by file and name."""
+    optimizers = {_file(name): optimizer_tensors(optimizer, state.model) for name, optimizer in state.optimizers.items()}
+    averages = {name: average.average for name, average in state.averages.items()}
+    return {"model": state.model.state_dict(), **optimizers, **averages}
+
+
 def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
     """Collect the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
-    tensors = {"model": state.model.state_dict()}
-    for name, optimizer in state.optimizers.items():
-        tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
-    for name, average in state.averages.items():
-        tensors[name] = average.average
-    return {name: full_tensors(content, processes) for name, content in tensors.items()}
+    return {name: full_tensors(content, processes) for name, content in _tensors(state).items()}
 
 
-def save(
-    state: State, tensors: Mapping[str, Mapping[str, Tensor]], folder: Path, run: Mapping[str, Any], log_position: int
-) -> Path:
-    """Write the checkpoint of this moment, whose tensors `tensors_of` gave, under `folder`."""
+def flat_tensors(state: State) -> dict[str, Tensor]:
+    """List the tensors of this moment's checkpoint that this process has, or has a shard of, as "file/name"."""
+    return {f"{file}/{name}": value.detach() for file, content in _tensors(state).items() for name, value in content.items()}
+
+
+def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[str, Any]:
+    """Collect what is in a checkpoint beside tensors; `run` is the run's `identity`."""
     numbers: dict[str, Any] = {
         "step": state.step,
         "skipped": state.skipped,
@@ -164,18 +170,21 @@ def save(
         "log_position": log_position,
         "run": run,
     }
-    numbers |= {f"{name}_updates": average.updates for name, average in state.averages.items()}
-    return checkpoint.save(folder, state.step, tensors, numbers)
+    return numbers | {f"{name}_updates": average.updates for name, average in state.averages.items()}
 
 
 def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
-    """Load the checkpoint into a new state; returns the log's position. BadInput where it is of another run."""
-    tensors, numbers = checkpoint.load(path)
+    """Load the checkpoint into a new state; returns the log's position. BadInput where it is of another run.
+
+    One in parts must have been verified (`checkpoint.latest`).
+    """
+    numbers = read_json(path / checkpoint.STATE)
     _check_same_run(path, numbers["run"], run)
+    tensors = _load_sharded(state, path) if checkpoint.is_sharded(path) else checkpoint.load(path)[0]
     own = state.model.state_dict()
     state.model.load_state_dict({name: shard_of(value, own.get(name, value)) for name, value in tensors["model"].items()})
     for name, optimizer in state.optimizers.items():
-        restore_optimizer(optimizer, state.model, tensors[_file(name)])
+        restore_optimizer(optimizer, state.model, tensors.get(_file(name), {}))
     for name, average in state.averages.items():
         for key, value in average.average.items():
             value.copy_(shard_of(tensors[name][key], value))
@@ -183,6 +192,21 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
     for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
         setattr(state, name, numbers[name])
     return numbers["log_position"]
+
+
+def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
+    """Tensors of a checkpoint in parts, of those that are sharded this process's rows."""
+    from tapetum.train.sharded import load
+
+    parameters = dict(state.model.named_parameters())
+    layouts = {f"{file}/{name}": value for file, content in _tensors(state).items() for name, value in content.items()}
+
+    def like(name: str, size: torch.Size) -> Tensor:
+        file, _, rest = name.partition("/")
+        layout = layouts.get(name, parameters.get(rest.rpartition("/")[0]) if file.startswith("optimizer") else None)
+        return torch.empty(size) if layout is None or layout.shape != size else torch.empty_like(layout)
+
+    return load(path, like)
 
 
 def _file(part: str) -> str:
@@ -202,6 +226,45 @@ def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
         says = ", ".join(f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise BadInput(f"{path.name} is of a run with {says}{more}; resume with the old settings, or train in another folder")
+
+
+def continued_config(path: Path, task: Task, config: TrainConfig, processes: ProcessGroup, model: nn.Module) -> TrainConfig:
+    """Find the config with which the run of a checkpoint goes on in another number of processes: its batches stay as they were.
+
+    Where torchrun started the processes, which may be fewer than before, each accumulates as many micro-batches as that takes.
+    Else BadInput says how many, as it does where their number cannot make the run's batches.
+    """
+    before = _flat(read_json(path / checkpoint.STATE)["run"])
+    name = "joint_batch" if "joint_batch" in before else "micro_batch"
+
+    def divide(accumulation: int) -> dict[str, int]:
+        """How a batch is divided with so many micro-batches in each process."""
+        if not accumulation or config.batch_size % (processes.size * accumulation):
+            return {}
+        now = _flat(identity(task, replace(config, accumulation=accumulation), processes.size, model))
+        return {key: now[key] for key in ("joint_batch", "micro_batch") if key in now}
+
+    required = {key: before[key] for key in ("joint_batch", "micro_batch") if key in before}
+    now = divide(config.accumulation)
+    if now == required or before.get("batch_size") != config.batch_size:
+        return config
+    at_once = before[name] * (1 if name == "joint_batch" else processes.size)
+    accumulation = config.batch_size // at_once
+    if divide(accumulation) != required:
+        says = " and ".join(f"{key} {value}" for key, value in required.items())
+        possible = f"a number that divides {before[name] if name == 'joint_batch' else config.batch_size // before[name]}"
+        if len(required) == 2:
+            possible = str(before["joint_batch"] // before["micro_batch"])
+        raise BadInput(
+            f"{path.name} is of a run with {says}, which {processes.size} processes cannot make of batch_size "
+            f"{config.batch_size}; start {possible} of them"
+        )
+    if not launch.is_elastic():
+        says = ", ".join(f"{key} {value} (now {now.get(key)})" for key, value in required.items() if value != now.get(key))
+        raise BadInput(f"{path.name} is of a run with {says}; give accumulation {accumulation}, and it goes on as it was")
+    if processes.main:
+        launch.say(f"accumulates {accumulation} micro-batches in each of {processes.size} processes, as batch_size stays")
+    return replace(config, accumulation=accumulation)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -81,10 +81,10 @@ def _train(
             task = MaskedTask(run.config, *examples, run.masked, images, checkpointing=run.checkpointing)
         else:
             task = _class_task(run, train, checks, start)
-        result = fit(task, config, launch.out / folder, began=launch.began)
+        result = fit(task, config.of_phase(folder), launch.out / folder, began=launch.began)
         if result.state == "stopped":
             return None
-        start = result.checkpoint / "model.safetensors"
+        start = result.weights / "model.safetensors"
         scores |= _scored(task, result)
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 

@@ -62,7 +62,7 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
         start=_start(run, tokens),
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
-    result = fit(task, config, launch.out / f"stage-{run.stage}", began=launch.began)
+    result = fit(task, config.of_phase(f"stage-{run.stage}"), launch.out / f"stage-{run.stage}", began=launch.began)
     return None if result.state == "stopped" else _save(result, launch.out, task)
 
 
@@ -124,7 +124,7 @@ def _train_vision_encoder(
 ) -> TrainedPaliGemma | None:
     start = Path(run.start) if run.start else None
     task = DenseTask(vision_encoder_config(run), train, checks, run.seed, start, run.position_init, run.encoder)
-    result = fit(task, config, launch.out / "stage-0", began=launch.began)
+    result = fit(task, config.of_phase("stage-0"), launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None
     path = launch.out / "vision_encoder.safetensors"

@@ -63,7 +63,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     )
     loop = transfer_config(run, launch, len(samples))
     say(f"{len(samples):,} examples, {loop.steps:,} steps; a step takes {predicted_memory(task, run, config)}")
-    result = fit(task, loop, launch.out / "stage-3", began=launch.began)
+    result = fit(task, loop.of_phase("stage-3"), launch.out / "stage-3", began=launch.began)
     if result.state == "stopped":
         return None
     model = result.model.eval()

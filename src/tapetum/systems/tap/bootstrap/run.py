@@ -37,10 +37,10 @@ from tapetum.systems.tap.bootstrap.run_task import (
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
-from tapetum.train.checkpoint import lock_folder
 from tapetum.train.launch import is_main, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
+from tapetum.train.run_folder import lock_folder
 from tapetum.video.folders import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]

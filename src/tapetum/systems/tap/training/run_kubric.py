@@ -95,4 +95,4 @@ def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
     if result.state == "stopped":
         return None
     target = launch.out / f"{run.model if run.start is None else Path(run.start).stem}.safetensors"
-    return save_finished(task.architecture, result.checkpoint / "model.safetensors", target, torch.float32)
+    return save_finished(task.architecture, result.weights / "model.safetensors", target, torch.float32)

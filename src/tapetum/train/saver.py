@@ -1,0 +1,87 @@
+"""The checkpoints of a run as the loop sees them: whole or in parts, written while training waits or beside it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.address_writes import check_writable
+from tapetum.core.addresses import is_address
+from tapetum.train import checkpoint
+from tapetum.train.checkpoint import Place, folder_name, step_of
+from tapetum.train.config import TrainConfig
+from tapetum.train.process_group import ProcessGroup
+from tapetum.train.state import State, flat_tensors, numbers_of, tensors_of
+
+_SAVING_SHARE = 20
+"""Checkpoints by time lie at least so many times as far apart as training waits for one."""
+
+
+class Saver:
+    """Finds the newest checkpoint of a run and saves further ones; all processes must call it alike."""
+
+    def __init__(self, config: TrainConfig, out: Path, processes: ProcessGroup):
+        self.config, self.processes = config, processes
+        folder = config.checkpoint_folder
+        self.parent: Place = out / "checkpoints" if folder is None else folder if is_address(folder) else Path(folder)
+        if processes.main and isinstance(self.parent, str):
+            check_writable(self.parent)
+        self.newest: Place | None = checkpoint.latest(self.parent, processes)
+        """The newest checkpoint that counts; one that is being saved does not yet."""
+        self._sharded = None
+        if config.checkpoint == "sharded":
+            from tapetum.train.sharded import ShardedSaver  # seconds of imports, which only its runs should pay
+
+            self._sharded = ShardedSaver(self.parent, processes)
+        self._saved, self._waited = time.monotonic(), 0.0
+
+    @property
+    def due(self) -> bool:
+        """Check whether so many minutes have gone by since the last one, in the main process."""
+        minutes = self.config.checkpoint_minutes
+        if minutes is None or not self.processes.main:
+            return False
+        return time.monotonic() - self._saved >= max(60 * minutes, _SAVING_SHARE * self._waited)
+
+    @property
+    def failed(self) -> bool:
+        """Check whether this process knows that what is being saved cannot be written; `wait` says why."""
+        return self._sharded is not None and self._sharded.failed
+
+    def save(self, state: State, run: dict[str, Any], log_position: int) -> None:
+        """Save a checkpoint of this moment, once the one before is written; BadInput where one of them cannot be."""
+        began = time.monotonic()
+        self.wait()
+        numbers = numbers_of(state, run, log_position)
+        if self._sharded is not None:
+            self._sharded.begin(state.step, flat_tensors(state), numbers, self._prune)
+            if not self.config.async_checkpoint:
+                self.wait()
+        else:
+            assert isinstance(self.parent, Path)
+            tensors = tensors_of(state, self.processes)
+            if self.processes.main:
+                checkpoint.save(self.parent, state.step, tensors, numbers)
+                self._prune()
+            self.newest = self.parent / folder_name(state.step)
+        self._saved = time.monotonic()
+        self._waited = self._saved - began
+
+    def wait(self) -> None:
+        """Wait until what is being saved is written; BadInput where it cannot be."""
+        step = self._sharded.wait() if self._sharded is not None else None
+        if step is not None:
+            name = folder_name(step)
+            self.newest = f"{self.parent.rstrip('/')}/{name}" if isinstance(self.parent, str) else self.parent / name
+
+    def close(self) -> None:
+        """End the writing beside the training; an error that led here is not covered by one of the writing."""
+        if self._sharded is not None:
+            self._sharded.close()
+
+    def _prune(self) -> None:
+        checkpoint.prune(self.parent, self.config.keep_last, self.config.keep_every)
+
+
+def name_of(folder: Place) -> str:
+    """Name a checkpoint in a message."""
+    return folder_name(step_of(folder))

@@ -1,0 +1,174 @@
+"""Checkpoints of which each process writes its part, beside the training, by torch.distributed.checkpoint (DCP).
+
+    part-00000.safetensors   process 0: its rows of sharded tensors, its share of those that all have alike
+    part-00001.safetensors   process 1: the same, and in the header where each belongs
+    state.json               process 0, once all parts are there
+    manifest.json            and then this one, without which the checkpoint does not count
+
+DCP decides who writes what, copies it to the host (pinned memory, from a GPU), writes in a thread, and reads from any number of
+parts into any number of processes, each the rows it needs. The format is that of DCP's for Hugging Face, which needs no pickle.
+
+Names in the parts are those of the files of a whole checkpoint and of the tensors in them: model/NAME, ema/NAME,
+optimizer/NAME/exp_avg.
+"""
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint._hf_utils import CUSTOM_METADATA_KEY, SAVED_OFFSETS_KEY
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
+from torch.distributed.checkpoint.state_dict_loader import load as load_by_dcp
+from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.checkpoint.storage import StorageWriter
+from torch.futures import Future as TorchFuture
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
+from tapetum.train import checkpoint
+from tapetum.train.checkpoint import Place
+from tapetum.train.process_group import TIMEOUT, ProcessGroup
+
+FORMAT = "tapetum-sharded-checkpoint-1"
+Files = dict[str, dict[str, Any]]
+"""Bytes and SHA-256 of files, by name, as the manifest has them."""
+
+
+class ShardedSaver:
+    """Saves checkpoints in parts, one at a time; all processes must call it alike."""
+
+    def __init__(self, parent: Place, processes: ProcessGroup):
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # DCP's remark on a process that is alone
+        self.parent, self.processes = parent, processes
+        # of its own: what DCP's thread exchanges must not meet what the training does
+        self._group: Any = dist.new_group(backend="gloo", timeout=TIMEOUT) if processes.size > 1 else None
+        self._stager = BlockingAsyncStager(cache_staged_state_dict=processes.device.type == "cuda")
+        self._pending: tuple[int, Future[Any]] | None = None
+
+    def begin(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], after: Callable[[], None]) -> None:
+        """Copy the tensors to the host and write them in a thread; `after` is called there once the checkpoint counts.
+
+        The one before must have been waited for.
+        """
+        assert self._pending is None
+        writer = _Writer(self.parent, step, state, after)
+        future = async_save(dict(tensors), storage_writer=writer, async_stager=self._stager, process_group=self._group)
+        assert isinstance(future, Future)
+        self._pending = step, future
+
+    @property
+    def failed(self) -> bool:
+        """Check whether what is being saved is known to have failed; `wait` says why."""
+        return self._pending is not None and self._pending[1].done() and self._pending[1].exception() is not None
+
+    def wait(self) -> int | None:
+        """Wait for the checkpoint that is being saved; returns its step, None where there is none.
+
+        Raises BadInput where it could not be written, by whichever process; the older ones are untouched.
+        """
+        if self._pending is None:
+            return None
+        (step, future), self._pending = self._pending, None
+        try:
+            future.result()
+        except CheckpointException as error:
+            number, (cause, _) = next(iter(error.failures.items()))
+            if not isinstance(cause, OSError | BadInput | safetensors.SafetensorError):
+                raise cause from error
+            who = f"process {number}: " if self.processes.size > 1 else ""
+            raise checkpoint.cannot_save(self.parent, step, cause, who) from error
+        return step
+
+    def close(self) -> None:
+        """Wait for the end of what is being saved, whatever it is, and let go of the process group."""
+        if self._pending is not None:
+            self._pending[1].exception()
+        if self._group is not None and dist.is_initialized():
+            dist.destroy_process_group(self._group)
+
+
+class _Writer(StorageWriter):
+    """Writes the parts of one checkpoint as files of safetensors, and what makes it count."""
+
+    def __init__(self, parent: Place, step: int, state: Mapping[str, Any], after: Callable[[], None]):
+        self._parent, self._step, self._state, self._after = parent, step, state, after
+
+    def reset(self, checkpoint_id: Any = None) -> None:
+        """Do nothing: a writer is of one checkpoint."""
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Make the folder, in one process; the others write after it."""
+        if is_coordinator:
+            checkpoint.begin(self._parent, self._step)
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        """Leave a process's own plan as it is."""
+        return plan
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        """Number the processes' plans."""
+        return [dataclasses.replace(plan, storage_data=number) for number, plan in enumerate(plans)]
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> TorchFuture[list[Any]]:
+        """Write this process's part; the future has what the manifest says of it."""
+        tensors: dict[str, Tensor] = {}
+        offsets: dict[str, dict[str, Sequence[int]]] = {}
+        for item in plan.items:
+            assert item.tensor_data is not None
+            value = planner.resolve_data(item)
+            assert isinstance(value, Tensor)
+            tensors[item.index.fqn] = value.detach().contiguous()
+            offsets[item.index.fqn] = {SAVED_OFFSETS_KEY: tuple(item.tensor_data.chunk.offsets)}
+        content = safetensors.torch.save(tensors, {CUSTOM_METADATA_KEY: json.dumps(offsets)})
+        name = checkpoint.PART.format(plan.storage_data)
+        folder = checkpoint.writing_folder(self._parent, self._step)
+        done: TorchFuture[list[Any]] = TorchFuture()
+        done.set_result([(name, checkpoint.write_bytes(folder, name, content))])
+        return done
+
+    def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:
+        """Write the state and the manifest, in one process, after all parts."""
+        files: Files = dict(entry for part in results for entry in part)
+        folder = checkpoint.writing_folder(self._parent, self._step)
+        files[checkpoint.STATE] = checkpoint.write_json(folder, checkpoint.STATE, self._state)
+        checkpoint.commit(self._parent, self._step, FORMAT, files)
+        self._after()
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
+        """Accept any place."""
+        return True
+
+
+def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Read the tensors of a checkpoint in parts, by file name and name as `checkpoint.load` does.
+
+    `like` makes an empty tensor for a name and the size of the whole; of one that is sharded, this process reads its rows. All
+    processes must call it alike. Checksums are `checkpoint.verify`'s business.
+    """
+    for file in folder.glob("part-*.safetensors"):
+        no_pipe(file)
+    reader = HuggingFaceStorageReader(str(folder))
+    tensors: dict[str, Any] = {}
+    for name, stored in reader.read_metadata().state_dict_metadata.items():
+        assert isinstance(stored, TensorStorageMetadata)
+        tensors[name] = like(name, stored.size)
+    load_by_dcp(tensors, storage_reader=reader)
+    grouped: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        group, _, rest = name.partition("/")
+        grouped.setdefault(group, {})[rest] = value
+    return grouped

@@ -1,0 +1,211 @@
+"""Checkpoints of which each process writes its part: read by any number of processes, damaged, cut off, and at an address."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from support.storage import object_storage, reader_alone
+from tapetum.core.address_writes import write_at
+from tapetum.core.addresses import list_files
+from tapetum.core.errors import BadInput
+from tapetum.train import Task, TrainConfig, checkpoint, fit
+
+SHARDED = {"checkpoint": "sharded", "async_checkpoint": True}
+
+
+def log_of(out: Path) -> list[dict]:
+    """The log without what a clock decides."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
+
+
+def trained(jobs: Any, out: Path, processes: int = 1, codes: tuple[int, ...] = (0,), **config: Any) -> str:
+    """Train on with the teacher's task; returns what was said since."""
+    options = {name: config.pop(name) for name in ("elastic", "most_bytes", "deadly") if name in config}
+    (out / "stderr").unlink(missing_ok=True)
+    ended = jobs.run("train", out, processes, task="taught", config={"eval_every": 3, **config}, **options)
+    said = "\n".join(line for line in (out / "stderr").read_text().splitlines() if "Warning" not in line)
+    assert set(ended) == set(codes), said
+    return said
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    """Two whole checkpoints are the same to the bit."""
+    for name in ("model", "slow", "copy", "optimizer"):
+        assert (one / f"{name}.safetensors").read_bytes() == (other / f"{name}.safetensors").read_bytes(), name
+    states = [json.loads((folder / "state.json").read_text()) for folder in (one, other)]
+    for clock in ("seconds", "log_position"):  # the log has the time in it
+        states = [{key: value for key, value in state.items() if key != clock} for state in states]
+    assert states[0] == states[1]
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_reads_what_others_wrote_to_the_bit(jobs: Any, tmp_path: Path) -> None:
+    """A whole checkpoint goes through processes of many kinds and comes out the same; then the run goes on from parts."""
+    fsdp, groups = {"parallel": "fsdp"}, {"parallel": "fsdp", "replicas": 2}
+    trained(jobs, tmp_path / "whole", 2, accumulation=2, checkpoint_every=3, **fsdp)
+    trained(jobs, tmp_path / "run", 2, accumulation=2, checkpoint_every=3, **fsdp, **SHARDED)
+    hops = [(4, fsdp | SHARDED), (2, SHARDED), (4, groups | SHARDED), (1, {})]
+    source, whole = tmp_path / "run" / "checkpoints", tmp_path / "whole" / "checkpoints" / "step_00000003"
+    shutil.rmtree(source / "step_00000006")
+    for number, (processes, config) in enumerate(hops):
+        out = tmp_path / f"hop {number}"
+        config = {"accumulation": 4 // processes, **config}
+        assert jobs.run("save_again", out, processes, source=str(source), config=config) == [0] * processes, (
+            out / "stderr"
+        ).read_text()
+        parts = sorted(file.name for file in (out / "step_00000003").glob("part-*"))
+        assert parts == [f"part-{rank:05d}.safetensors" for rank in range(processes if "checkpoint" in config else 0)]
+        source = out
+    assert_same_files(source / "step_00000003", whole)
+    said = trained(jobs, tmp_path / "run", 1, accumulation=4, checkpoint_every=3)  # and in whole ones from here
+    assert "goes on after step 3" in said
+    for ours, theirs in zip(log_of(tmp_path / "run"), log_of(tmp_path / "whole"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-9)
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_fewer_processes_where_its_batches_can_be_kept(jobs: Any, tmp_path: Path) -> None:
+    trained(jobs, tmp_path / "one", accumulation=2)
+    out = tmp_path / "two"
+    trained(jobs, out, 2, max_minutes=0, parallel="fsdp", **SHARDED)
+    said = trained(jobs, out, 1, codes=(2,), **SHARDED)
+    assert said == "step_00000001 is of a run with micro_batch 4 (now 8); give accumulation 2, and it goes on as it was"
+    said = trained(jobs, out, 4, codes=(2,), **SHARDED)
+    assert said.splitlines()[0] == (
+        "step_00000001 is of a run with micro_batch 4, which 4 processes cannot make of batch_size 8; "
+        "start a number that divides 2 of them"
+    )
+    said = trained(jobs, out, 1, elastic=True, **SHARDED)
+    assert said.count("accumulates 2 micro-batches in each of 1 processes, as batch_size stays") == 1
+    for ours, theirs in zip(log_of(out), log_of(tmp_path / "one"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_a_death_while_saving_beside_the_training_lose_nothing(jobs: Any, tmp_path: Path) -> None:
+    config = {"parallel": "fsdp", "checkpoint_every": 2, **SHARDED}
+    trained(jobs, tmp_path / "whole", 2, **config)
+    out = tmp_path / "run"
+    said = trained(jobs, out, 2, codes=(-9, 2), deadly="open:tmp-step_00000004/part-00000", **config)
+    assert said.count("lost another process of this run (") == 1
+    said = trained(jobs, out, 2, codes=(2,), most_bytes=9000, **config)
+    assert "goes on after step 2" in said
+    for line in said.splitlines()[-2:]:
+        assert line == (
+            "cannot save checkpoint step_00000004: process 0: File too large; the previous one, step_00000002, is intact; "
+            "make room and run the same command again to resume"
+        )
+    assert [folder.name for folder in sorted((out / "checkpoints").iterdir())] == ["step_00000002"]
+    assert "goes on after step 2" in trained(jobs, out, 2, **config)
+    assert log_of(out) == log_of(tmp_path / "whole")
+    for name in ("model", "slow", "copy"):
+        assert (out / "weights" / f"{name}.safetensors").read_bytes() == (
+            tmp_path / "whole" / "weights" / f"{name}.safetensors"
+        ).read_bytes()
+
+
+class Tied(nn.Module):
+    """A convolution in channels-last order that is used twice, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)
+        self.second = self.first
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gain * self.second(self.first(x).relu())
+
+
+class Noise:
+    def __getitem__(self, number: int) -> torch.Tensor:
+        return torch.randn(3, 4, 4)
+
+
+class Restore(Task):
+    def model(self) -> nn.Module:
+        return Tied()
+
+    def dataset(self) -> Noise:
+        return Noise()
+
+    def loss(self, model, batch, context):
+        return (model(batch) - batch).square().mean(), {}
+
+
+CONFIG = TrainConfig(steps=6, batch_size=2, lr=0.01, ema_decay=0.9, checkpoint_every=2, tensorboard=False, **SHARDED)
+
+
+def test_one_process_also_writes_beside_its_training(tmp_path: Path) -> None:
+    whole = fit(Restore(), replace(CONFIG, checkpoint="whole", async_checkpoint=False), tmp_path / "whole")
+    while (cut := fit(Restore(), replace(CONFIG, max_minutes=0), tmp_path / "run")).state == "stopped":
+        assert cut.weights == tmp_path / "run" / "weights"
+        assert not cut.weights.exists()
+    assert whole.weights == whole.checkpoint
+    for name in ("model", "ema"):
+        files = [result.weights / f"{name}.safetensors" for result in (whole, cut)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    names = [folder.name for folder in checkpoint.checkpoints(tmp_path / "run" / "checkpoints")]
+    assert names == ["step_00000005", "step_00000006"]
+    assert sorted(file.name for file in Path(cut.checkpoint).iterdir()) == [
+        "manifest.json",
+        "part-00000.safetensors",
+        "state.json",
+    ]
+
+
+def test_a_missing_or_damaged_part_leads_to_the_checkpoint_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = fit(Restore(), CONFIG, tmp_path)
+    (Path(done.checkpoint) / "part-00000.safetensors").unlink()
+    capsys.readouterr()
+    again = fit(Restore(), CONFIG, tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == (
+        "warning: checkpoint step_00000006 lacks its file part-00000.safetensors; wanted the checkpoint as it was written; "
+        "delete the folder to be rid of it; looking for an older one"
+    )
+    assert said[1] == "goes on after step 4 of 6, from step_00000004"
+    assert torch.equal(again.model.first.weight, done.model.first.weight)
+    for folder in checkpoint.checkpoints(tmp_path / "checkpoints"):
+        assert isinstance(folder, Path)
+        part = folder / "part-00000.safetensors"
+        part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadInput, match="none of the 2 checkpoints in checkpoints is whole"):
+        fit(Restore(), CONFIG, tmp_path)
+    assert capsys.readouterr().err.count("part-00000.safetensors does not match its checksum") == 2
+
+
+@pytest.mark.slow
+def test_checkpoints_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with object_storage(monkeypatch) as client:
+        place = "s3://bucket/runs/a"
+        config = replace(CONFIG, checkpoint_folder=place)
+        fit(Restore(), replace(config, max_minutes=0), tmp_path / "a")
+        write_at(f"{place}/step_00000009/part-00000.safetensors", b"half")  # cut off: it has no manifest
+        done = fit(Restore(), config, tmp_path / "a")
+        assert "goes on after step 1 of 6, from step_00000001" in capsys.readouterr().err
+        assert done.checkpoint == f"{place}/step_00000006"
+        files = [file.address.removeprefix(f"{place}/") for file in list_files(place)]
+        own = "manifest.json", "part-00000.safetensors", "state.json"
+        assert files == [f"step_0000000{step}/{name}" for step in (4, 6) for name in own]
+        unbroken = fit(Restore(), CONFIG, tmp_path / "unbroken")
+        for name in ("model", "ema"):
+            first, second = (result.weights / f"{name}.safetensors" for result in (done, unbroken))
+            assert first.read_bytes() == second.read_bytes()
+        client.put_object(Bucket="bucket", Key="runs/a/step_00000006/part-00000.safetensors", Body=b"damaged")
+        fit(Restore(), config, tmp_path / "b")
+        said = capsys.readouterr().err
+        assert said.count("part-00000.safetensors does not match its checksum") == 1
+        assert "goes on after step 4 of 6" in said
+        with reader_alone(monkeypatch), pytest.raises(BadInput, match=r"^s3://bucket/runs/a/trial may not be written with"):
+            fit(Restore(), config, tmp_path / "c")
+        assert len(list_files(place)) == 6
