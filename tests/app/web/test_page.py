@@ -145,24 +145,27 @@ def test_all_is_done_by_keys_alone(opened: Open) -> None:
     assert tab.problems == []
 
 
-def test_a_box_makes_a_grid_and_the_wheel_zooms(made: Open) -> None:
-    tab = made()
+def test_a_box_makes_a_grid_and_the_wheel_zooms(opened: Open) -> None:
+    tab = opened()
     tab.press("g")
-    tab.drag((100, 100), (300, 200))
+    tab.drag((20, 20), (120, 100))
     tab.page.get_by_label("Rows").fill("2")
     tab.page.get_by_label("Columns").fill("2")
     tab.page.get_by_role("button", name="Add", exact=True).click()
     tab.rows().nth(3).wait_for()
-    places = [(point["queries"][0]["x"], point["queries"][0]["y"]) for point in tab.project["points"]]
-    np.testing.assert_allclose(places, [(150, 125), (250, 125), (150, 175), (250, 175)], atol=1.5)
-    spot = tab.spot(400, 300)
+    points = tab.project["points"]
+    places = [(point["queries"][0]["x"], point["queries"][0]["y"]) for point in points]
+    np.testing.assert_allclose(places, [(45, 40), (95, 40), (45, 80), (95, 80)], atol=1.5)
+    for point, place in zip(points, places, strict=True):
+        tab.has_color(*place, point["color"].lower())
+    spot = tab.spot(140, 110)
     tab.page.mouse.move(*spot)
     tab.page.mouse.wheel(0, -600)
     tab.page.get_by_text("%, fit").wait_for()
     tab.page.mouse.click(*spot)  # what was under the pointer is there still
     tab.rows().nth(4).wait_for()
     query = tab.project["points"][4]["queries"][0]
-    np.testing.assert_allclose((query["x"], query["y"]), (400, 300), atol=1.5)
+    np.testing.assert_allclose((query["x"], query["y"]), (140, 110), atol=1.5)
 
 
 def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -> None:
@@ -217,10 +220,34 @@ def test_models_answer_about_a_frame(made: Open) -> None:
         tab.page.click("button[type=submit]")
         tab.page.locator(".result [role=status]", has_text=said).wait_for()
         tab.says("made-up: knows three balls and nothing else")
+    tab.page.get_by_label("Classify", exact=True).check(force=True)
+    tab.page.fill(".field input", "nothing, a cat")
+    tab.page.click("button[type=submit]")
+    tab.says("None of these labels fits; the closest are:")
+    tab.page.get_by_role("row", name="a cat").get_by_text("30.0 %").wait_for()
     tab.page.get_by_label("Ask", exact=True).check(force=True)
     tab.page.fill(".field input", "fail")
     tab.page.click("button[type=submit]")
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
+
+
+def test_a_point_is_hidden_and_back_with_one_key_each(context: Any, tmp_path: Path) -> None:
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.click(35, 55)
+        tab.track()
+        color = tab.project["points"][0]["color"]
+        tab.has_color(35, 55, color)
+        tab.press("ArrowRight", "ArrowRight", "ArrowRight", "h", "ArrowRight", "ArrowRight")
+        tab.page.get_by_role("button", name="Show from here").wait_for()
+        tab.has_color(35, 55, color, drawn=False)  # a ring
+        tab.press("h")
+        tab.page.get_by_role("button", name="Hide from here").wait_for()
+        tracks = tab.read_tracks()
+        assert tracks[0, :, 2].tolist() == [1, 1, 1, 0, 0, *[1] * 19]
+        tab.has_color(35, 55, color)
+        tab.says("All points are tracked.")
+        assert tab.problems == []
 
 
 def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
@@ -338,29 +365,68 @@ def test_an_error_is_one_line_and_a_lost_server_is_found_again(context: Any) -> 
         tab.rows().first.wait_for(state="detached")  # the made server has forgotten it
 
 
+def states(tab: Tab) -> Iterator[str]:
+    """Bring the page into one state after the other; yields the name of each."""
+    page = tab.page
+    for name in TABS:
+        page.click(f"#tab-{name}")
+        page.locator(f"#content.tab-{name}").wait_for()
+        if name == "track":
+            yield "tracks"
+            tab.press("w")
+            page.get_by_label("Things to put points on").fill("ball")
+            page.get_by_role("button", name="Find").click()
+            tab.says("2 found on frame 0; 2 added.")
+            yield "words"
+            page.get_by_label("Things to put points on").press("Escape")
+            page.locator(".stage canvas").focus()
+            tab.press("t")
+            page.get_by_label("Progress").wait_for()
+            yield "job"
+            tab.says("All points are tracked.")
+            tab.press("?")
+            page.get_by_role("dialog", name="Keys").wait_for()
+            yield "keys"
+            tab.press("Escape")
+        elif name == "space":
+            page.get_by_role("button", name="Compute depth").click()
+            page.get_by_role("button", name="Compute depth again").wait_for()
+            yield "space"
+        elif name == "image":
+            for verb, text, said in (("Detect", "ball", "2 found"), ("Classify", "a dog, a cat", "Most likely")):
+                page.get_by_label(verb, exact=True).check(force=True)
+                page.fill(".field input", text)
+                page.click("button[type=submit]")
+                tab.says(said)
+                yield verb
+        elif name == "search":
+            page.fill(".long", "ball")
+            tab.press("Enter")
+            tab.says("4 found, the most alike first")
+            yield "search"
+        else:
+            page.locator(".runs button").first.click()
+            page.locator("figure").first.wait_for()
+            yield "runs"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1440, 900), (820, 1180), (720, 450), (360, 640)])
-def test_each_tab_fits_and_axe_finds_nothing_serious(made: Open, scheme: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(1280, 860), (820, 1180), (640, 430), (390, 844)], ids=["laptop", "tablet", "200 %", "phone"])
+def test_each_state_fits_and_axe_finds_nothing_serious(made: Open, scheme: str, size: tuple[int, int]) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     tab = made()
-    tab.page.emulate_media(color_scheme=scheme)
+    tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     tab.click(100, 50)
     tab.track()
     tab.page.set_viewport_size({"width": size[0], "height": size[1]})
-    for name in TABS:
-        tab.page.click(f"#tab-{name}")
-        tab.page.locator(f"#content.tab-{name}").wait_for()
-        if name == "space":
-            tab.page.get_by_role("button", name="Compute depth").click()
-            tab.page.get_by_role("button", name="Compute depth again").wait_for()
-        if name == "runs":
-            tab.page.locator(".runs button").first.click()
-            tab.page.locator("figure").first.wait_for()
+    if axe.is_file():
+        tab.page.evaluate(axe.read_text())
+    for name in states(tab):
         assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         if axe.is_file():
-            tab.page.evaluate(axe.read_text())
             found = tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-            assert [(name, each["id"]) for each in found if each["impact"] in ("serious", "critical")] == []
+            serious = [each for each in found if each["impact"] in ("serious", "critical")]
+            assert [(name, each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
     assert tab.problems == []
 
 

@@ -127,7 +127,22 @@ def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: 
     assert whole[0, :, 3].tolist() == [1, 1, 0, 0, 0, 0]
     saved = Tracks.load(exported(page, item, "npz", tmp_path))
     assert saved.visible.tolist() == [[True, True, False, False, False, False]]
-    assert ok(page.get(f"{item}/project"))["tracked_revision"] == 2  # nothing is to be computed
+    edit(page, item, "show_point", point=point, frame=4)
+    _, whole = read_tracks(page, item)
+    assert whole[0, :, 2].tolist() == [1, 1, 0, 0, 1, 1]
+    assert ok(page.get(f"{item}/project"))["tracked_revision"] == 3  # nothing is to be computed
+    refused = page.post(f"{item}/edits", json={"type": "show_point", "point": point, "frame": 4})
+    assert "nobody has hidden the point on frame 4" in error_of(refused, 400)
+
+
+def test_a_point_that_is_back_is_visible_on_that_frame_whatever_the_tracker_says(page: TestClient, item: str) -> None:
+    point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
+    app = page.app.state.page
+    edit(page, item, "hide_point", point=point, frame=2)
+    edit(page, item, "show_point", point=point, frame=3)
+    known = app.items.get(item.rsplit("/", 1)[1])
+    app.store.save(known.id, {signature("static", known.content, [(0, 10, 20)]): np.zeros((6, 4), np.float32)})
+    assert read_tracks(page, item)[1][0, :, 2].tolist() == [0, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +173,26 @@ def test_exports_that_cannot_be(page: TestClient, item: str, monkeypatch: pytest
     assert "pip install 'tapetum[tables]'" in error_of(page.get(f"{item}/export?format=sleap"), 400)
 
 
+def test_a_tracker_that_takes_one_click_has_the_track_of_the_nearest(page: TestClient, item: str) -> None:
+    """Clicks on frames 4, 0 and 5 of six; frame 2 is as far from 0 as from 4, where the point was clicked first."""
+    edit(page, item, "add_point", frame=0, x=50, y=40)
+    point = edit(page, item, "add_point", frame=4, x=10, y=20)["points"][1]["id"]
+    track(page, item)
+    for frame, x in ((0, 30), (5, 40)):
+        edit(page, item, "move_point", point=point, frame=frame, x=x, y=20)
+    assert track(page, item)["result"]["computed"] == 1
+    _, whole = read_tracks(page, item)
+    assert whole[1].tolist() == [[30, 20, 1, 1]] * 2 + [[10, 20, 1, 1]] * 3 + [[40, 20, 1, 1]]
+    assert whole[0].tolist() == [[50, 40, 1, 1]] * 6
+
+
 def test_a_tracker_that_cannot_do_it_fails_in_one_line(page: TestClient, item: str) -> None:
-    point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
-    edit(page, item, "move_point", point=point, frame=4, x=10, y=20)
+    page.app.state.page.model = "nothing.safetensors"
+    edit(page, item, "add_point", frame=0, x=10, y=20)
     job = finished(page, ok(page.post(f"{item}/jobs", json={"kind": "track"})))
     assert job["state"] == "failed"
-    assert "static does not look at images" in job["message"]
+    assert "nothing.safetensors" in job["message"]
+    assert "\n" not in job["message"]
     assert "result" not in job
 
 

@@ -26,9 +26,9 @@ _COLUMNS = (
     Column("video"),
     Column("from frame", 0),
     Column("median error before, px", 2),
-    Column("after", 2),
-    Column("back within 4 px before", 2),
-    Column("after ", 2),
+    Column("median error after, px", 2),
+    Column("share back within 4 px before", 2),
+    Column("share back within 4 px after", 2),
 )
 
 
@@ -72,7 +72,7 @@ def write_bootstrap_report(
         columns=_COLUMNS,
         rows=rows,
         order="Clips that were left out, to their end and back; the largest error after first.",
-        charts=[curves_svg(read_curves(out / "run" / "log.jsonl"))],
+        charts=[curves_svg({name: points}) for name, points in read_curves(out / "run" / "log.jsonl").items()],
     )
     return write_report(report, page)
 
