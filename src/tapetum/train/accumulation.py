@@ -72,12 +72,12 @@ class Objective(nn.Module):
         with self._context(step, seed) as context:
             return self.task.joint_loss(self.model, embeddings, context)
 
-    def _replay(self, batch: Any, step: int, seed: int, replay: "Replay", joint_seed: int) -> Tensor:
-        """A value that has the gradient of the joint loss by way of this micro-batch (`gradient_cache`)."""
+    def _replay(self, batch: Any, step: int, seed: int, replay: "Replay", joint_seed: int) -> tuple[Tensor, Tensor]:
+        """A value that has the gradient of the joint loss by way of this micro-batch, and a count (`gradient_cache`)."""
         from tapetum.train.gradient_cache import replayed_loss
 
-        total = replayed_loss(self._embed(batch, step, seed), replay)
-        return total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]
+        total, others = replayed_loss(self._embed(batch, step, seed), replay)
+        return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
 
     @contextmanager
     def _context(self, step: int, seed: int) -> Iterator[StepContext]:
@@ -180,6 +180,9 @@ class GradientAccumulation:
                     (loss / count).backward()
                 add_metrics(sums, name, loss.detach(), metrics, count)
         return sums
+
+    def check(self, values: dict[str, float]) -> None:
+        """Look at what `run` returned once it has come to the host, averaged over the processes, and take out what is no metric."""
 
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.

@@ -66,7 +66,7 @@ class Lars(torch.optim.Optimizer):
             return {}
         weights, gradients = full_norms([*(p for p, _ in adapted), *(p.grad for p, _ in adapted)]).chunk(2)  # type: ignore[misc]
         settings = [[group["weight_decay"], group["trust_coefficient"]] for _, group in adapted]
-        decay, trust = torch.tensor(settings, dtype=torch.float64, device=weights.device).unbind(1)
+        decay, trust = torch.tensor(settings, dtype=torch.float64).to(weights.device, non_blocking=True).unbind(1)
         below = gradients + decay * weights
         local = torch.where((weights > 0) & (below > 0), trust * weights / below, 1.0)
         return {p: factor for (p, _), factor in zip(adapted, local, strict=True)}

@@ -296,4 +296,4 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
     ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
     for row, numbers in zip(ids, rows, strict=True):
         row[: len(numbers)] = torch.tensor(numbers)
-    return ids.to(device), torch.tensor(lengths, device=device)
+    return ids.to(device, non_blocking=True), torch.tensor(lengths).to(device, non_blocking=True)

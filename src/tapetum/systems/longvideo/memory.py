@@ -161,7 +161,8 @@ class SegmentMemory:
 
     def _consolidate(self, rows: Tensor, count: int, number: int, weights: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
-        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1]).to(rows.device)
+        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1])
+        order = order.to(rows.device, non_blocking=True)
         return consolidate(rows, count, config.consolidation, order, config.kmeans_iterations, config.metric, weights)
 
     def _append(self, number: int, block: Block, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:

@@ -86,8 +86,8 @@ class OdinTask(PretrainTask):
             "views": [x.sub_(mean).div_(std) for x in pixels],  # 3 of (b, 3, size, size)
             "boxes": torch.stack([*(each.box for each in crops), span.box]),  # (3, b, 4)
             "flipped": torch.stack([*(each.flipped for each in crops), span.flipped]),  # (3, b)
-            "number": torch.tensor(numbers),
-            "damaged": torch.tensor([k for item in items for k in item.damaged], dtype=torch.int64),
+            "number": tuple(numbers),
+            "damaged": tuple(k for item in items for k in item.damaged),
         }
         if self.masks is not None:
             batch["given"] = torch.from_numpy(self.masks[[item.index for item in items]].astype(np.int64))
@@ -132,7 +132,7 @@ class OdinTask(PretrainTask):
         if "discovery" in context.teachers:
             discovery = use_batch_statistics(context.teachers["discovery"])
         source = mask_source(self.run.settings(), discovery)
-        seed = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
+        seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(seed))
         ids = source(batch["views"][2], batch.get("given"), generator)
         *crops, span = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
