@@ -244,12 +244,12 @@ def _masks(folder: Path, launch: Launch) -> None:
     from tapetum.systems.paligemma.masks.config import RECIPES
     from tapetum.systems.paligemma.masks.task import train_masks
 
-    (folder / "masks").mkdir()
+    (folder / "masks").mkdir()  # as `tapetum scenes images` makes it
     for k in range(12):
         ids = np.zeros((40, 60), np.uint8)
         ids[5 : 20 + k, 10:50] = 7
         Image.fromarray(ids).save(folder / "masks" / f"{k:03d}.png")
-    run = replace(RECIPES["small"], data=(str(folder / "masks"),), steps=STEPS, batch_size=4)
+    run = replace(RECIPES["small"], data=(str(folder),), steps=STEPS, batch_size=4)
     train_masks(run, launch, lambda text: None)
 
 
@@ -287,8 +287,8 @@ def _adapt(task: Any, **changes: Any) -> Run:
     return run
 
 
-RUNS["adapters, classes"] = _adapt("classes", cache=False, preset="bottom")
-RUNS["adapters, classes, lower features once"] = _adapt("classes", preset="middle-top")
+RUNS["adapters, classes"] = _adapt("classify", cache=False, preset="bottom")
+RUNS["adapters, classes, lower features once"] = _adapt("classify", preset="middle-top")
 RUNS["adapters, policy"] = _adapt("clone", own="concat", preset="middle-top")
 
 

@@ -76,6 +76,10 @@ class SimulatedTensor(Tensor):
             raise TypeError(f"can't convert {NAME}:0 device type tensor to numpy. Use Tensor.cpu() to copy it first.")
         if func is Tensor.data_ptr:
             return args[0].numbers.data_ptr()
+        if func is Tensor.untyped_storage:
+            return args[0].numbers.untyped_storage()
+        if func is Tensor.storage:  # by which safetensors looks for weights that are tied
+            return args[0].numbers.storage()
         if func is Tensor.tolist:
             return args[0].cpu().tolist()
         with torch._C.DisableTorchFunctionSubclass():
@@ -326,6 +330,7 @@ def register() -> torch.device:
         others = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
         others.fallback(torch.library.fallthrough_kernel)
         torch.Generator = Generator  # pyright: ignore[reportAttributeAccessIssue]
+        torch.inference_mode = torch.no_grad  # whose views wrappers can be, unlike those of inference mode
         torch.__future__.set_swap_module_params_on_conversion(True)  # tied weights stay tied
         mode = _SameGenerator()
         mode.__enter__()

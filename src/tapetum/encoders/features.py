@@ -150,7 +150,7 @@ def prepare(
     spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + goal[0], left : left + goal[1]]
-    mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
+    mean, std = (torch.tensor(value).to(x.device, non_blocking=True)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
 
 
