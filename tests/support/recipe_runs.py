@@ -101,7 +101,6 @@ RUNS["video-text, consolidated memory"] = _video_text("consolidated", frames=8, 
 @_recipe("video to text")
 def _captioner(folder: Path, launch: Launch) -> None:
     from systems.longvideo.test_captioner import VIDEO
-    from tapetum.encoders.config import DecoderConfig
     from tapetum.systems import longvideo
     from tapetum.systems.longvideo import captioner_task
 
@@ -305,10 +304,9 @@ def _localiser(folder: Path, launch: Launch) -> None:
 
 @_recipe("fine-tuning, classes")
 def _fine_tune(folder: Path, launch: Launch) -> None:
-    from transfer.test_fine_tune import vit
-
     from tapetum.transfer.config import FineTuneConfig
     from tapetum.transfer.fine_tune import ClassesTask
+    from transfer.test_fine_tune import vit
 
     images, labels = list(_noise(12, 16, 16, 3)), np.arange(12) % 2
     task = ClassesTask(vit, (images, labels), (images, labels), 2, FineTuneConfig(batch_size=4))
@@ -317,10 +315,9 @@ def _fine_tune(folder: Path, launch: Launch) -> None:
 
 @_recipe("fine-tuning, segmentation")
 def _segmentation(folder: Path, launch: Launch) -> None:
-    from transfer.test_fine_tune import Halves, resnet
-
     from tapetum.transfer.config import FineTuneConfig
     from tapetum.transfer.fine_tune import SegmentationTask
+    from transfer.test_fine_tune import Halves, resnet
 
     task = SegmentationTask(resnet, Halves(12, 0), Halves(4, 1), FineTuneConfig(batch_size=4, size=(16, 16)))
     fit(task, _loop(launch), launch.out)

@@ -86,6 +86,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name: str, tmp_path: Pa
     RUNS[name](tmp_path / "data", launch)
     for _ in range(3):  # each call makes one step
         RUNS[name](tmp_path / "data", replace(launch, out=tmp_path / "cut", minutes=0))
-    files = [{f.name: f.read_bytes() for f in sorted((tmp_path / run).rglob("step_00000003/*.safetensors"))} for run in ("whole", "cut")]
+    files = [
+        {f.name: f.read_bytes() for f in sorted((tmp_path / run).rglob("step_00000003/*.safetensors"))}
+        for run in ("whole", "cut")
+    ]
     assert files[0].keys() >= {"model.safetensors", "optimizer.safetensors"}
     assert files[0] == files[1]

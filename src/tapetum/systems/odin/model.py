@@ -72,8 +72,10 @@ def _apply_to_present(layers: nn.Module, rows: Tensor, present: Tensor | None) -
             f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch"
         )
     outputs = layers(inside)
-    return outputs.new_zeros(rows.shape[0] * rows.shape[1], outputs.shape[-1]).index_copy(0, places, outputs).view(
-        *rows.shape[:2], -1
+    return (
+        outputs.new_zeros(rows.shape[0] * rows.shape[1], outputs.shape[-1])
+        .index_copy(0, places, outputs)
+        .view(*rows.shape[:2], -1)
     )
 
 
