@@ -109,7 +109,7 @@ def _captioner(folder: Path, launch: Launch) -> None:
     small: dict[str, Any] = {"width": 16, "depth": 2, "heads": 1, "head_width": 16, "mlp_width": 24}
     captioner_task.BYTE_DECODER = replace(captioner_task.BYTE_DECODER, **small)
     language = launch.out / "language"
-    more = {"size": 64, "frames": 8, "event_frames": 4, "memories": 3}
+    more = {"size": 64, "frames": 8, "event_frames": 4, "memories": 3, "checks": 1}
     _video_text("language", **more)(folder, replace(launch, out=language))
     start = {"start": str(folder / "start.safetensors"), "language": str(language)}
     _video_text("video-to-text", **start, **more)(folder, replace(launch, out=launch.out / "text"))

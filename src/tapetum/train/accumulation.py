@@ -182,7 +182,7 @@ class GradientAccumulation:
         return sums
 
     def check(self, values: dict[str, float]) -> None:
-        """Look at what `run` returned once it has come to the host, averaged over the processes, and take out what is no metric."""
+        """Look at what `run` returned, once it has come to the host as means over the processes; take out what is no metric."""
 
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.
