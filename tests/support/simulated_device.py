@@ -2,7 +2,7 @@
 
 torch's private-use backend, registered from Python. A tensor of the device wraps one of the CPU in which its numbers are. What
 a GPU refuses is refused: an operation on it and a tensor of the CPU of one dimension or more, a generator of another device,
-`numpy()`. `waits` counts what lets the host wait for a GPU until all that was asked for before is computed:
+`numpy()`. `counted` counts what lets the host wait for a GPU until all that was asked for before is computed:
 
     item         `item()`, `tolist()` of a number, `bool()`, `float()`, `int()`, `torch.equal`
     to host      a copy to the CPU
@@ -28,10 +28,18 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = "sim"
 DEVICE = torch.device("privateuseone:0")
-waits: Counter[str] = Counter()
-"""How often the host waited, by kind, since `counted` began."""
-places: Counter[str] = Counter()
-"""The same by the line of the package that let it wait."""
+
+
+class Waits(Counter[str]):
+    """How often the host waited, by kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: Counter[str] = Counter()
+        """The same by the line of the package that let it wait."""
+
+
+_counting: list[Waits] = []
 
 _aten = torch.ops.aten
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
@@ -171,18 +179,23 @@ class _Module:
 
 
 def _count(kind: str) -> None:
-    waits[kind] += 1
+    if not _counting:
+        return
     frames = [frame for frame in traceback.extract_stack(limit=40) if "/tapetum/" in frame.filename]
-    if frames:
-        places[f"{kind}: {frames[-1].filename.rpartition('/tapetum/')[2]}:{frames[-1].lineno} {frames[-1].line}"] += 1
+    place = f"{frames[-1].filename.rpartition('/tapetum/')[2]}:{frames[-1].lineno} {frames[-1].line}" if frames else "elsewhere"
+    for waits in _counting:
+        waits[kind] += 1
+        waits.places[f"{kind}: {place}"] += 1
 
 
 @contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """Count the waits in the block, from 0."""
-    waits.clear()
-    places.clear()
-    yield waits
+def counted() -> Iterator[Waits]:
+    """Count the waits in the block."""
+    _counting.append(Waits())
+    try:
+        yield _counting[-1]
+    finally:
+        _counting.pop()
 
 
 def _is_cpu_array(x: Any) -> bool:

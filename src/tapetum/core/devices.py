@@ -85,6 +85,16 @@ def find_device(name: Any) -> "torch.device":
     raise BadInput(f"there is no device {str(name)!r} to compute on; this machine has {', '.join(devices_here())}")
 
 
+def send_to_device(x: "torch.Tensor", device: "torch.device | str") -> "torch.Tensor":
+    """Copy a tensor of the CPU to a device, where it may, without waiting for what is computed there.
+
+    MPS waits: it reads the CPU's memory later, when that may be another's.
+    """
+    import torch
+
+    return x.to(device, non_blocking=torch.device(device).type != "mps")
+
+
 _unwatched: list[bool] = []
 """Not empty: in a step of a training run."""
 

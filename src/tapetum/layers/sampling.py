@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tapetum.core.devices import send_to_device
+
 
 def constant(numbers: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Put numbers on the device of `like`, for which the host does not wait, in its type unless another is given.
@@ -19,7 +21,7 @@ def constant(numbers: Sequence[float], like: Tensor, dtype: torch.dtype | None =
     >>> constant([1, 2], torch.zeros(3))
     tensor([1., 2.])
     """
-    return torch.tensor(numbers, dtype=dtype or like.dtype).to(like.device, non_blocking=True)
+    return send_to_device(torch.tensor(numbers, dtype=dtype or like.dtype), like.device)
 
 
 def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[int, int]) -> Float[Tensor, "... 2"]:

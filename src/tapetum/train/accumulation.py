@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import LOSS, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
@@ -236,7 +237,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     {'x': tensor([0., 0.]), 'name': 'a'}
     """
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        return send_to_device(batch, device)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tapetum.core.devices import all_finite
+from tapetum.core.devices import all_finite, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.layers.adapter_names import AdapterNames
 from tapetum.layers.lora import add_lora
@@ -239,7 +239,7 @@ class VideoEncoder(nn.Module):
         order = draw_order(config.seed, state.samples, _MASK, state.segment, x.shape[1])  # on the CPU
         late = ~where.valid_on_cpu.gather(1, order)
         rows = order.gather(1, late.long().argsort(dim=1, stable=True))[:, :count].sort(1).values
-        here = rows.to(x.device, non_blocking=True)
+        here = send_to_device(rows, x.device)
         return x.gather(1, here[..., None].expand(-1, -1, x.shape[2])), where.select(rows)
 
     def _pool(self, state: StreamState, x: Tensor, where: TokenPositions) -> tuple[StreamState, Tensor]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp, attend
 from tapetum.systems.longvideo.config import VideoConfig
 
@@ -82,7 +83,7 @@ class TokenPositions:
         """
         self.slots, self.cells, self.grid = slots, cells, grid
         self.valid_on_cpu, self.all_valid = valid, bool(valid.all())
-        self.valid = valid.to(slots.device, non_blocking=True)
+        self.valid = send_to_device(valid, slots.device)
 
     def mask(self) -> Bool[Tensor, "b 1 1 n"] | None:
         """Make the attention mask that hides invalid tokens; None where all are valid."""
@@ -90,7 +91,7 @@ class TokenPositions:
 
     def select(self, rows: Int[Tensor, "b k"]) -> "TokenPositions":
         """Select some tokens, by number, which lies on the CPU."""
-        here = rows.to(self.slots.device, non_blocking=True)
+        here = send_to_device(rows, self.slots.device)
         return TokenPositions(self.slots.gather(1, here), self.cells.gather(1, here), self.valid_on_cpu.gather(1, rows), None)
 
 

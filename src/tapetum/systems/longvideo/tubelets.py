@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import Remark
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, sine_1d
 from tapetum.systems.longvideo.config import VideoConfig
@@ -65,7 +66,7 @@ class Tubelets(nn.Module):
         if valid is not None and not bool(valid.all()):  # a frame beyond the end is the last one again
             at = torch.minimum(torch.arange(frames.shape[1], device="cpu"), (valid.sum(1, keepdim=True) - 1).clamp(min=0))
             rows = torch.arange(len(frames), device=frames.device)[:, None]
-            frames = frames[rows, at.to(frames.device, non_blocking=True)]
+            frames = frames[rows, send_to_device(at, frames.device)]
         if missing:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
         count = frames.shape[1] // step
@@ -115,7 +116,7 @@ class Tubelets(nn.Module):
             tokens.append(x)
             first = torch.arange(len(centres[0]), device="cpu") * stride[0]
             first = first.repeat_interleave(x.shape[1] // len(first))
-            slots.append((first // self.config.tubelet[0]).to(x.device, non_blocking=True).expand(len(x), -1))
+            slots.append(send_to_device(first // self.config.tubelet[0], x.device).expand(len(x), -1))
             valid.append(frames_valid.gather(1, first.clamp(max=frames_valid.shape[1] - 1).expand(len(x), -1)))
         slot = torch.cat(slots, 1)
         return torch.cat(tokens, 1), TokenPositions(slot, torch.zeros_like(slot), torch.cat(valid, 1), None)
