@@ -4,14 +4,14 @@ torch's private-use backend, registered from Python. A tensor of the device wrap
 a GPU refuses is refused: an operation on it and a tensor of the CPU of one dimension or more, a generator of another device,
 `numpy()`. `counted` counts what lets the host wait for a GPU until all that was asked for before is computed:
 
-    item         `item()`, `tolist()` of a number, `bool()`, `float()`, `int()`, `torch.equal`
+    item         `item()`, `tolist()` of a number, `bool()`, `float()`, `int()`, `torch.equal`, a check of torch.linalg
     to host      a copy to the CPU
     from host    a copy from the CPU without non_blocking, such as torch.tensor(numbers, device=...)
     shape        a result whose shape its numbers decide: nonzero, x[mask], unique
 
 Random numbers are those of the CPU's generator of the same seed, so whole runs on it equal those on the CPU.
 
-The registration holds for the process and cannot be undone: only processes of their own import this (`simulated_process`).
+The registration holds for the process and cannot be undone: only processes of their own do it (`support.simulated`).
 """
 
 import traceback
@@ -43,7 +43,12 @@ _counting: list[Waits] = []
 
 _aten = torch.ops.aten
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
-_BY_ITEM = {_aten._local_scalar_dense.default, _aten.equal.default, _aten.is_nonzero.default}
+_BY_ITEM = {
+    _aten._local_scalar_dense.default,
+    _aten.equal.default,
+    _aten.is_nonzero.default,
+    _aten._linalg_check_errors.default,
+}
 _BY_SHAPE = {"nonzero", "nonzero_numpy", "masked_select", "unique_dim", "_unique", "_unique2", "unique_consecutive", "bincount"}
 _FACTORIES = ("empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace", "logspace")
 _MORE_FACTORIES = ("eye", "eye.m", "randperm", "randperm.generator", "tril_indices", "triu_indices", "full", "scalar_tensor")

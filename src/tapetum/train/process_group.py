@@ -71,7 +71,7 @@ class ProcessGroup:
         names = sorted(values)
         kind = torch.float32 if self.device.type == "mps" else torch.float64
         vector = torch.stack(
-            [send_to_device(torch.as_tensor(values[name]), self.device).to(kind).reshape(()) for name in names]
+            [send_to_device(torch.as_tensor(values[name]).to(kind), self.device).reshape(()) for name in names]
         )
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 

@@ -202,9 +202,8 @@ class OnlineTracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
-        images = (
-            send_to_device(torch.from_numpy(frames), self.device).float().div_(127.5).sub_(1)
-        )  # as exported programs are given them
+        images = send_to_device(torch.from_numpy(frames), self.device)
+        images = images.float().div_(127.5).sub_(1)  # as exported programs are given them
         return self.model.features(images[None], resolutions)
 
     def _points_on(
