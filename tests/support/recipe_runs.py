@@ -248,7 +248,7 @@ def _masks(folder: Path, launch: Launch) -> None:
         ids = np.zeros((40, 60), np.uint8)
         ids[5 : 20 + k, 10:50] = 7
         Image.fromarray(ids).save(folder / "masks" / f"{k:03d}.png")
-    run = replace(RECIPES["small"], data=(str(folder),), steps=STEPS, batch_size=4)
+    run = replace(RECIPES["small"], data=(str(folder),), steps=STEPS, batch_size=4, micro_batch=4, warmup_steps=0)
     train_masks(run, launch, lambda text: None)
 
 

@@ -12,10 +12,12 @@ from support.recipe_runs import RUNS
 from support.simulated import on_simulated_device
 from tapetum.train.launch_config import Launch
 
-WAITS: dict[str, int] = {}
-"""Times that the host waits in a step without a line of the log, a score or a checkpoint, of recipes where that isn't once.
+WAITS: dict[str, int] = {"odin": 3, "bootstap": 25}
+"""Times that the host waits in a step, its score and checkpoint left out, of recipes where that is not once.
 
-The one time is the step's own: loss, metrics and the norm of the gradients come in one transfer."""
+The one time is the step's own: loss, metrics and the norm of the gradients come in one transfer. Odin reads the number of masks in
+each of two views; BootsTAP, in each of two micro-batches here, polishes its teacher's tracks on the CPU and reads where the first
+pass is sure."""
 AS_ON_THE_CPU = (
     *("supervised, ResNet", "clip, ViT", "simclr, LARS, accumulated", "byol, ResNet", "dino, ViT", "mae, ViT"),
     *("odin", "recall", "hip, masked", "hip, classes", "localiser"),
@@ -63,7 +65,7 @@ def test_a_recipe_trains_on_the_device_and_waits_for_it_once_a_step(name: str, t
     finally:
         loop._Run._step = before
     values = losses(tmp_path / "sim-run")
-    assert len(values) >= 3
+    assert len(counts) >= 3
     assert np.isfinite(values).all()
     most = max(counts, key=lambda count: count.total())
     assert most.total() == WAITS.get(name, 1), dict(most.places)
