@@ -117,6 +117,48 @@ def choose_dtype(name: str, device: Any = None) -> str:
     return "bfloat16" if native else "float32"
 
 
+def send_to_device(x: "torch.Tensor", device: "torch.device | str") -> "torch.Tensor":
+    """Copy a tensor of the CPU to a device, where it may, without waiting for what is computed there.
+
+    MPS waits: it reads the CPU's memory later, when that may be another's.
+    """
+    import torch
+
+    return x.to(device, non_blocking=torch.device(device).type != "mps")
+
+
+_unwatched: list[bool] = []
+"""Not empty: in a step of a training run."""
+
+
+@contextmanager
+def leave_out_checks() -> Iterator[None]:
+    """Let `all_finite` look at nothing on an accelerator inside the block, which is a step of a training run.
+
+    The run looks at its gradients, which are not finite where what led to them is not.
+    """
+    _unwatched.append(True)
+    try:
+        yield
+    finally:
+        _unwatched.pop()
+
+
+def all_finite(x: "torch.Tensor") -> bool:
+    """Check whether all numbers are finite, for which the host waits until they are computed.
+
+    So those on the meta device pass, and in `leave_out_checks` those on an accelerator.
+    """
+    if x.device.type == "meta" or (_unwatched and x.device.type != "cpu"):
+        return True
+    return bool(x.sum().isfinite()) or bool(x.isfinite().all())  # a sum is cheaper, but may overflow
+
+
+def _kinds(torch: Any) -> set[str]:
+    """Kinds of devices with an autocast of their own: the well-known ones, and the one that a plug-in of torch has added."""
+    return {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Switch the caller's autocast off in a block, or in a function that this decorates.
@@ -125,8 +167,8 @@ def full_precision() -> Iterator[None]:
     """
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
-        for kind in ("cpu", "cuda", "mps", "xpu"):
-            if torch is not None and torch.is_autocast_enabled(kind):
+        for kind in _kinds(torch) if torch is not None else ():
+            if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 

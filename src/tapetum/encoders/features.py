@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 from tapetum.layers.adapter_names import AdapterNames
@@ -150,7 +151,7 @@ def prepare(
     spare = [have - want for have, want in zip(size, goal, strict=True)]
     top, left = (each // 2 if how.crop_offset == "down" else round(each / 2) for each in spare)
     x = x[:, :, top : top + goal[0], left : left + goal[1]]
-    mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
+    mean, std = (send_to_device(torch.tensor(value), x.device)[:, None, None] for value in (how.mean, how.std))
     return ((x.float() - mean) / std).contiguous()
 
 

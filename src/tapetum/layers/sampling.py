@@ -4,12 +4,24 @@ Coordinates are raster coordinates of the map: (0, 0) is the outer corner of the
 (row i, column j) is at x = j + 0.5, y = i + 0.5. Going from one grid to another is therefore one multiplication per axis.
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from tapetum.core.devices import send_to_device
+
+
+def constant(numbers: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Put numbers on the device of `like`, for which the host does not wait, in its type unless another is given.
+
+    >>> constant([1, 2], torch.zeros(3))
+    tensor([1., 2.])
+    """
+    return send_to_device(torch.tensor(numbers, dtype=dtype or like.dtype), like.device)
 
 
 def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[int, int]) -> Float[Tensor, "... 2"]:
@@ -20,7 +32,7 @@ def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[
     """
     if source == target:
         return xy
-    return xy * torch.tensor([target[1] / source[1], target[0] / source[0]], dtype=xy.dtype, device=xy.device)
+    return xy * constant([target[1] / source[1], target[0] / source[0]], xy)
 
 
 def resize_frames(
@@ -39,8 +51,8 @@ def sample_video(maps: Float[Tensor, "b t h w c"], points: Float[Tensor, "b n 3"
     features of a query this way). The result is float32 whatever the precision of the maps.
     """
     frames, height, width = maps.shape[1:4]
-    last = torch.tensor([frames - 1, width - 1, height - 1], device=points.device)
-    index = points.float() - torch.tensor([0.0, 0.5, 0.5], device=points.device)
+    last = constant([frames - 1, width - 1, height - 1], points, torch.long)
+    index = points.float() - constant([0.0, 0.5, 0.5], points, torch.float32)
     index = torch.minimum(index.clamp(min=0), last)
     low = index.floor()
     fraction = index - low
@@ -48,7 +60,7 @@ def sample_video(maps: Float[Tensor, "b t h w c"], points: Float[Tensor, "b n 3"
     batch = torch.arange(maps.shape[0], device=points.device)[:, None]
     total = torch.zeros(())
     for corner in product((0, 1), repeat=3):
-        step = torch.tensor(corner, device=points.device)
+        step = constant(corner, points, torch.long)
         t, x, y = torch.minimum(low + step, last).unbind(-1)
         weight = torch.where(step.bool(), fraction, 1 - fraction).prod(-1, keepdim=True)
         total = total + weight * maps[batch, t, y, x].float()

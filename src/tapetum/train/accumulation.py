@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import LOSS, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
@@ -72,12 +73,12 @@ class Objective(nn.Module):
         with self._context(step, seed) as context:
             return self.task.joint_loss(self.model, embeddings, context)
 
-    def _replay(self, batch: Any, step: int, seed: int, replay: "Replay", joint_seed: int) -> Tensor:
-        """A value that has the gradient of the joint loss by way of this micro-batch (`gradient_cache`)."""
+    def _replay(self, batch: Any, step: int, seed: int, replay: "Replay", joint_seed: int) -> tuple[Tensor, Tensor]:
+        """A value that has the gradient of the joint loss by way of this micro-batch, and a count (`gradient_cache`)."""
         from tapetum.train.gradient_cache import replayed_loss
 
-        total = replayed_loss(self._embed(batch, step, seed), replay)
-        return total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]
+        total, others = replayed_loss(self._embed(batch, step, seed), replay)
+        return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
 
     @contextmanager
     def _context(self, step: int, seed: int) -> Iterator[StepContext]:
@@ -181,6 +182,9 @@ class GradientAccumulation:
                 add_metrics(sums, name, loss.detach(), metrics, count)
         return sums
 
+    def check(self, values: dict[str, float]) -> None:
+        """Look at what `run` returned, once it has come to the host as means over the processes; take out what is no metric."""
+
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.
 
@@ -233,7 +237,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     {'x': tensor([0., 0.]), 'name': 'a'}
     """
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        return send_to_device(batch, device)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -32,6 +32,9 @@ from tapetum.train.stream import Stream
 UNLIKE = 0.02
 """Most that embeddings may differ from pass to pass, as a share of their norm; kernels on a GPU add up in no fixed order."""
 
+_UNLIKE = "/unlike"
+"""Entry of a step's values that counts them, for which the host does not wait before the step's other values come."""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -70,9 +73,18 @@ class CachedAccumulation(GradientAccumulation):
             with own:
                 cached = self.cache([batch[name] if name else batch for batch in batches], step)
                 for part, batch in enumerate(batches):
-                    self.replay(self.parallel, cached, part, batch[name] if name else batch, step)
+                    unlike = self.replay(self.parallel, cached, part, batch[name] if name else batch, step)
+                    sums[_UNLIKE] = sums.get(_UNLIKE, 0.0) + unlike
             add_metrics(sums, name, cached.loss, cached.metrics, 1)
         return sums
+
+    def check(self, values: dict[str, float]) -> None:
+        """Raise TapetumError where a micro-batch was embedded otherwise the second time, in any process."""
+        if values.pop(_UNLIKE) > 0:
+            raise TapetumError(
+                "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
+                "StepContext.generator and the global generators alone, and no buffers that change with use: or accumulation 1"
+            )
 
     def cache(self, batches: Sequence[Any], step: int, seeds: Sequence[int] | None = None) -> Cached:
         """Run steps 1 and 2."""
@@ -83,15 +95,16 @@ class CachedAccumulation(GradientAccumulation):
             len(batches),
         )
 
-    def replay(self, parallel: nn.Module, cached: Cached, part: int, batch: Any, step: int, seed: int | None = None) -> None:
-        """Run step 3 for one micro-batch."""
+    def replay(self, parallel: nn.Module, cached: Cached, part: int, batch: Any, step: int, seed: int | None = None) -> Tensor:
+        """Run step 3 for one micro-batch; returns how many of its tensors were others than the first time."""
         one = cached.replays[part]
         on_device = to_device(batch, self.processes.device)
         with self.exchange(last=one.joint is not None):
             seed = self.seed(step, part) if seed is None else seed
-            value = parallel("replay", on_device, step, seed, replay=one, joint_seed=self.seed(step, 0))
+            value, unlike = parallel("replay", on_device, step, seed, replay=one, joint_seed=self.seed(step, 0))
             if value.requires_grad:  # embeddings of something frozen learn nothing
                 value.backward()
+        return unlike
 
 
 def refuse_batch_statistics(model: nn.Module) -> None:
@@ -132,19 +145,16 @@ def cache_gradients(
     return Cached(loss.detach(), metrics, replays)
 
 
-def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
-    """Build a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
+def replayed_loss(embeddings: Any, replay: Replay) -> tuple[Tensor, Tensor]:
+    """Build a value whose gradient is the joint loss's, by way of these embeddings; and count those that are others now."""
     total: Tensor | None = None
+    others: list[Tensor] = []
     for now, before, gradient in zip(tree_flatten(embeddings)[0], replay.embeddings, replay.gradients, strict=True):
         if gradient is None:
             continue
         off = torch.linalg.vector_norm((now.detach() - before).float())
-        if off > UNLIKE * torch.linalg.vector_norm(before.float()):
-            raise TapetumError(
-                "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
-                "StepContext.generator and the global generators alone, and no buffers that change with use: or accumulation 1"
-            )
+        others.append(off > UNLIKE * torch.linalg.vector_norm(before.float()))
         one = (now * gradient).sum()
         total = one if total is None else total + one
     assert total is not None
-    return total
+    return total, torch.stack(others).sum()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.core.devices import send_to_device
 from tapetum.train.process_group import full_norms
 
 
@@ -66,7 +67,7 @@ class Lars(torch.optim.Optimizer):
             return {}
         weights, gradients = full_norms([*(p for p, _ in adapted), *(p.grad for p, _ in adapted)]).chunk(2)  # type: ignore[misc]
         settings = [[group["weight_decay"], group["trust_coefficient"]] for _, group in adapted]
-        decay, trust = torch.tensor(settings, dtype=torch.float64, device=weights.device).unbind(1)
+        decay, trust = send_to_device(torch.tensor(settings, dtype=torch.float64), weights.device).unbind(1)
         below = gradients + decay * weights
         local = torch.where((weights > 0) & (below > 0), trust * weights / below, 1.0)
         return {p: factor for (p, _), factor in zip(adapted, local, strict=True)}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tapetum.core.devices import check_compiler
+from tapetum.core.devices import check_compiler, leave_out_checks
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
@@ -202,20 +202,24 @@ class _Run:
         state, config = self.state, self.config
         lr = learning_rate(state.step, config)
         gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
-        values = self.passes.run(stream, state.step, gradients)
+        with leave_out_checks():
+            values = self.passes.run(stream, state.step, gradients)
         for name, own in gradients.items():
             with own:
                 if self.sharded:
                     average_whole(own.parameters, self.processes)
                 values[f"/norm {name}"] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.processes)
         shared = self.processes.mean_on_device(values)
+        self.passes.check(shared)
         norms = [shared.pop(f"/norm {name}") for name in gradients]
         norm = math.hypot(*norms) if len(norms) > 1 else norms[0]
         if self.processes.size > 1:
             self.processes.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
         self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
-        return {"loss": shared.pop("loss"), "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": shared}
+        loss = shared.pop("loss")
+        self.task.after_step(state.step - 1, shared)
+        return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": shared}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
         """Moves the weights, or leaves them where a gradient is not finite."""

@@ -18,7 +18,7 @@ import torch.distributed.distributed_c10d as c10d
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from tapetum.core.devices import find_device
+from tapetum.core.devices import find_device, send_to_device
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import launch
 
@@ -71,7 +71,7 @@ class ProcessGroup:
         names = sorted(values)
         kind = torch.float32 if self.device.type == "mps" else torch.float64
         vector = torch.stack(
-            [torch.as_tensor(values[name]).to(self.device, kind, non_blocking=True).reshape(()) for name in names]
+            [send_to_device(torch.as_tensor(values[name]).to(kind), self.device).reshape(()) for name in names]
         )
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 

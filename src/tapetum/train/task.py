@@ -58,7 +58,7 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the flags and of the last seven methods.
+    """A model, its data and its loss. Subclass it to get the defaults of the flags and of the last eight methods.
 
     With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
     """
@@ -103,8 +103,17 @@ class Task(Protocol):
         """
         ...
 
+    def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Look at the metrics of the step just made, numbered from 0: means over micro-batches and processes.
+
+        What needs their values belongs here, in all processes: `loss` would wait for the device.
+        """
+
     def collate(self, items: Sequence[Any]) -> Any:
-        """Make a micro-batch of items; tensors inside dicts, lists, tuples and dataclasses are moved to the device."""
+        """Make a micro-batch of items; tensors inside dicts, lists, tuples and dataclasses are moved to the device.
+
+        What `loss` needs on the host (numbers of samples, lengths) belongs there as numbers, not as tensors.
+        """
         return default_collate(list(items))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from tapetum.app import doctor as module
+from tapetum.app import doctor_systems, doctor_trials
 from tapetum.app.doctor import EXTRAS, doctor
 from tapetum.core.devices import choose_dtype
+from tapetum.app.doctor_systems import SYSTEMS, try_system
 from tapetum.layers import cpu
 
 Run = Callable[..., tuple[int, str, str]]
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TAPETUM_WEIGHTS", raising=False)
-    monkeypatch.setattr(module, "_STRIDED", "")  # a process that imports torch takes seconds
+    monkeypatch.setattr(doctor_trials, "_STRIDED", "")  # a process that imports torch takes seconds
     return tmp_path / "cache"
 
 
@@ -42,7 +44,7 @@ def test_a_healthy_machine(run: Run, own_cache: Path) -> None:
 
 def test_what_does_not_work_is_told_and_is_no_error(run: Run, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_cache.write_text("a file where a folder is wanted")
-    monkeypatch.setattr(module, "_track", lambda: 1 / 0)
+    monkeypatch.setattr(doctor_trials, "_track", lambda: 1 / 0)
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
     assert "FAILED  cache written: " in out
@@ -60,16 +62,52 @@ def test_what_does_not_work_is_told_and_is_no_error(run: Run, own_cache: Path, m
     ],
 )
 def test_a_process_is_told_to_die_or_live(code: str, works: bool, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STRIDED", code)
-    tried = module._tried("strided", module._strided)
+    monkeypatch.setattr(doctor_trials, "_STRIDED", code)
+    tried = doctor_trials.try_out("strided", doctor_trials._strided)
     assert tried.works == works
     assert detail in tried.detail
 
 
 def test_the_kernel_of_linear_layers_is_told_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "KERNEL", "torch")
-    assert module._linear().startswith("torch's float32 products, ")
+    assert doctor_trials._linear().startswith("torch's float32 products, ")
     assert cpu.KERNEL == "torch"
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_is_tried_on_a_device(name: str) -> None:
+    assert re.fullmatch(r"\d+ ms the first time, then [\d.]+ ms; off by 0e\+00 of the CPU's", try_system(name, "cpu"))
+
+
+def test_what_a_device_computes_wrongly_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = iter([torch.tensor([1.0, 2.0]), *[torch.tensor([1.0, 2.1])] * 50])
+    monkeypatch.setitem(SYSTEMS, "hip", lambda: lambda device: next(results))
+    tried = doctor_trials.try_out("hip on cpu", lambda: try_system("hip", "cpu"))
+    assert (tried.works, tried.detail) == (
+        False,
+        "ArithmeticError: the result differs from the CPU's by 5.0% of its largest number",
+    )
+    monkeypatch.setitem(SYSTEMS, "hip", lambda: lambda device: torch.tensor([torch.nan]))
+    with pytest.raises(ArithmeticError, match="not finite"):
+        try_system("hip", "cpu")
+
+
+def test_a_system_takes_two_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that takes long is not made again."""
+    passes: list[int] = []
+    monkeypatch.setitem(SYSTEMS, "hip", lambda: lambda device: passes.append(0) or torch.ones(1))
+    monkeypatch.setattr(doctor_systems, "BUDGET_S", 0.0)
+    try_system("hip", "cpu")
+    assert len(passes) == 2  # the CPU's and the device's
+
+
+@pytest.mark.slow
+def test_systems_are_tried_where_it_is_asked(run: Run) -> None:
+    code, out, _ = run("doctor", "--systems")
+    assert code == 0
+    assert [line.split(": ")[0].strip() for line in out.splitlines() if " on cpu: " in line][1:] == [
+        f"works   {name} on cpu" for name in SYSTEMS
+    ]
 
 
 def test_quick_tries_nothing() -> None:

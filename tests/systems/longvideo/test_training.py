@@ -144,7 +144,7 @@ def test_clips_come_from_episodes_and_from_shards(tmp_path: Path, monkeypatch: p
         assert (shards.count, shards.validation_count) == (2, 1)
     video, lengths = pad_clips([clip(0, 2), clip(1, 3)])
     assert video.shape == (2, 3, 32, 32, 3)
-    assert lengths.tolist() == [2, 3]
+    assert lengths == (2, 3)
     (tmp_path / "videos" / "3.mp4").unlink()
     with pytest.raises(BadInput, match=r"names the video 3\.mp4, which is not there"):
         VideoTextTask(run)

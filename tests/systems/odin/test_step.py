@@ -66,7 +66,7 @@ def task_and_batch(**changes: Any) -> tuple[OdinTask, dict[str, Any]]:
 
 
 def first_draw(batch: dict[str, Any]) -> int:
-    return int(sample_generator(run_of().seed, int(batch["number"][0])).integers(2**32))
+    return int(sample_generator(run_of().seed, batch["number"][0]).integers(2**32))
 
 
 def seen_by(network: Any, view: Tensor) -> Tensor:
@@ -242,7 +242,7 @@ def test_the_spanning_view_is_cut_and_scaled_alone_and_the_others_are_coloured()
     task, batch = task_and_batch()
     how = task.run.architecture.preprocessing
     changed = []
-    for b, number in enumerate(batch["number"].tolist()):
+    for b, number in enumerate(batch["number"]):
         image = Image.fromarray(Patterns()[int(task.dataset().order(number))])
         for v, view in enumerate(batch["views"]):
             top, left, rows, columns = (int(x) for x in batch["boxes"][v][b])

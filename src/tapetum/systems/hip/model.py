@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
 from tapetum.systems.hip.grouping import Grouping, grouping
@@ -290,7 +291,7 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
             )
         if not value.is_floating_point():
             raise BadInput(f"{name!r} is {str(value.dtype).removeprefix('torch.')}; wanted floating-point numbers")
-        if value.device.type != "meta" and not value.isfinite().all():
+        if not all_finite(value):
             raise BadInput(
                 f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; mend or leave them out"
             )

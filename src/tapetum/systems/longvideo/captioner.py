@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput, check_several
 from tapetum.layers.generate import SamplingConfig, generate
 from tapetum.layers.transformer import Attention, Mlp, start_linear
@@ -296,4 +297,4 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
     ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
     for row, numbers in zip(ids, rows, strict=True):
         row[: len(numbers)] = torch.tensor(numbers)
-    return ids.to(device), torch.tensor(lengths, device=device)
+    return send_to_device(ids, device), send_to_device(torch.tensor(lengths), device)

@@ -20,7 +20,7 @@ from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.task import NOT_COMPARED, ShuffledClips, pad_clips, scale_pixels
+from tapetum.systems.longvideo.task import NOT_COMPARED, ShuffledClips, pad_clips, padded_lengths, scale_pixels
 from tapetum.systems.longvideo.video_text_config import BYTE_DECODER, CaptionerConfig
 from tapetum.systems.longvideo.weights import load
 from tapetum.train import StepContext, Task
@@ -109,7 +109,7 @@ class CaptionerTask(Task):
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
         """Make a micro-batch."""
         video, lengths = pad_clips([clip.frames for _, clip in items])
-        numbers = torch.tensor([number for number, _ in items])
+        numbers = tuple(number for number, _ in items)
         return {"number": numbers, "video": video, "length": lengths, "text": [clip.text for _, clip in items]}
 
     def loss(
@@ -117,9 +117,8 @@ class CaptionerTask(Task):
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the mean cross entropy of tokens."""
         assert isinstance(model, Captioner)
-        whole = bool((batch["length"] == batch["video"].shape[1]).all())
-        samples = tuple(batch["number"].tolist())
-        latents = model.encode(scale_pixels(batch["video"]), None if whole else batch["length"], samples)
+        lengths = padded_lengths(batch["video"], batch["length"])
+        latents = model.encode(scale_pixels(batch["video"]), lengths, batch["number"])
         gates = torch.stack([layer.gate.detach().abs() for layer in model.cross_attention])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
         return model.loss(latents, batch["text"]), {"gate": gates.mean()}
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tapetum.core.devices import all_finite, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.layers.adapter_names import AdapterNames
 from tapetum.layers.lora import add_lora
@@ -109,7 +110,7 @@ class VideoEncoder(nn.Module):
         """
         self._check(video)
         frames = video.shape[1]
-        valid = None if lengths is None else _valid_frames(lengths, len(video), frames, video.device)
+        valid = None if lengths is None else _valid_frames(lengths, len(video), frames)
         state = self.start(len(video), frames, samples)
         size = frames if self.config.memory == "joint" else self.config.segment_frames
         parts = []
@@ -184,7 +185,7 @@ class VideoEncoder(nn.Module):
         x = self.tubelets.embed_images(images)
         zeros = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
         cells = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-        where = TokenPositions(zeros, cells, torch.ones_like(zeros, dtype=torch.bool), (1, x.shape[1]))
+        where = TokenPositions(zeros, cells, torch.ones(x.shape[:2], dtype=torch.bool, device="cpu"), (1, x.shape[1]))
         state = self.start(len(images))
         x, _ = self._encode(x, where, state, last=True)
         state, pooled = self._pool(state, x, where)
@@ -235,10 +236,11 @@ class VideoEncoder(nn.Module):
         if not config.mask_ratio or not (self.training or config.mask_always):
             return x, where
         count = max(int((1 - config.mask_ratio) * x.shape[1] + 1e-6), 1)
-        order = draw_order(config.seed, state.samples, _MASK, state.segment, x.shape[1]).to(x.device)
-        late = ~where.valid.gather(1, order)
+        order = draw_order(config.seed, state.samples, _MASK, state.segment, x.shape[1])  # on the CPU
+        late = ~where.valid_on_cpu.gather(1, order)
         rows = order.gather(1, late.long().argsort(dim=1, stable=True))[:, :count].sort(1).values
-        return x.gather(1, rows[..., None].expand(-1, -1, x.shape[2])), where.select(rows)
+        here = send_to_device(rows, x.device)
+        return x.gather(1, here[..., None].expand(-1, -1, x.shape[2])), where.select(rows)
 
     def _pool(self, state: StreamState, x: Tensor, where: TokenPositions) -> tuple[StreamState, Tensor]:
         """Pool all tokens of the stream so far."""
@@ -300,7 +302,7 @@ class VideoEncoder(nn.Module):
             raise BadInput(
                 f"a video is {video.dtype} {tuple(video.shape)}; give floats in -1..1 (videos, frames, {rows}, {columns}, 3)"
             )
-        if not torch.isfinite(video).all():
+        if not all_finite(video):
             raise BadInput("a video holds pixels that are not finite numbers; decode it again, or mend them")
 
 
@@ -317,11 +319,12 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
         return VideoEncoder(config).eval()
 
 
-def _valid_frames(lengths: Tensor, batch: int, frames: int, device: torch.device) -> Tensor:
-    lengths = torch.as_tensor(lengths, device=device)
+def _valid_frames(lengths: Tensor, batch: int, frames: int) -> Tensor:
+    """The frames that count, on the CPU."""
+    lengths = torch.as_tensor(lengths).cpu()
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")
-    return torch.arange(frames, device=device) < lengths[:, None]
+    return torch.arange(frames, device="cpu") < lengths[:, None]
 
 
 def _pad_tokens(x: Tensor, count: int) -> Tensor:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.layers.transformer import Attention, AttentionPooling, Block, Mlp, attend
 from tapetum.systems.longvideo.config import VideoConfig
 
@@ -76,17 +77,22 @@ class TokenPositions:
         valid: Bool[Tensor, "b n"],
         grid: tuple[int, int] | None,
     ):
-        """`grid`: time steps and cells of a time step, if no token was dropped, else None."""
-        self.slots, self.cells, self.valid, self.grid = slots, cells, valid, grid
-        self.all_valid = bool(valid.all())
+        """`valid` lies on the CPU, where looking at it waits for no device.
+
+        `grid`: time steps and cells of a time step, if no token was dropped, else None.
+        """
+        self.slots, self.cells, self.grid = slots, cells, grid
+        self.valid_on_cpu, self.all_valid = valid, bool(valid.all())
+        self.valid = send_to_device(valid, slots.device)
 
     def mask(self) -> Bool[Tensor, "b 1 1 n"] | None:
         """Make the attention mask that hides invalid tokens; None where all are valid."""
         return None if self.all_valid else self.valid[:, None, None]
 
     def select(self, rows: Int[Tensor, "b k"]) -> "TokenPositions":
-        """Select some tokens, by number."""
-        return TokenPositions(self.slots.gather(1, rows), self.cells.gather(1, rows), self.valid.gather(1, rows), None)
+        """Select some tokens, by number, which lies on the CPU."""
+        here = send_to_device(rows, self.slots.device)
+        return TokenPositions(self.slots.gather(1, here), self.cells.gather(1, here), self.valid_on_cpu.gather(1, rows), None)
 
 
 def attend_in_space(attention: nn.Module, x: Float[Tensor, "b n c"], where: TokenPositions) -> Float[Tensor, "b n c"]:

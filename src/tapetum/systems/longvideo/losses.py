@@ -42,8 +42,9 @@ def video_text_loss(
     A task that uses it says `joint_batch = True`. Raises BadInput for a video without text.
     """
     b, m = texts.shape[:2]
-    valid = torch.ones(b, m, dtype=torch.bool, device=texts.device) if valid is None else valid
-    if not bool(valid.any(1).all()):
+    if valid is None:
+        valid = torch.ones(b, m, dtype=torch.bool, device=texts.device)
+    elif not bool(valid.any(1).all()):
         raise BadInput("a video of the batch has no text; leave it out, or give it one")
     videos, texts = unit_rows(videos), unit_rows(texts)
     every_video, every_text, every_valid = all_gather(videos), all_gather(texts), all_gather(valid.byte()).bool()

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.layers.transformer import Block
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.consolidation import Compression, consolidate
@@ -161,7 +162,8 @@ class SegmentMemory:
 
     def _consolidate(self, rows: Tensor, count: int, number: int, weights: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
-        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1]).to(rows.device)
+        order = draw_order(config.seed, self.state.samples, number, self.state.segment, rows.shape[1])
+        order = send_to_device(order, rows.device)
         return consolidate(rows, count, config.consolidation, order, config.kmeans_iterations, config.metric, weights)
 
     def _append(self, number: int, block: Block, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:

@@ -109,13 +109,13 @@ class RecallTask(Task):
     def collate(self, items: Sequence[tuple[int, Tensor, int]]) -> dict[str, Any]:
         """Make a micro-batch."""
         numbers, videos, labels = zip(*items, strict=True)
-        return {"number": torch.tensor(numbers), "video": torch.stack(videos), "label": torch.tensor(labels)}
+        return {"number": numbers, "video": torch.stack(videos), "label": torch.tensor(labels)}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the cross entropy, and how often the value is right."""
-        logits = model(batch["video"].float() / 127.5 - 1, tuple(batch["number"].tolist()))
+        logits = model(batch["video"].float() / 127.5 - 1, batch["number"])
         right = (logits.argmax(1) == batch["label"]).float().mean()
         return F.cross_entropy(logits, batch["label"]), {"accuracy": right}
 

@@ -70,17 +70,17 @@ class VideoTextTask(JointTask):
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
         """Make a micro-batch: images, videos, or both, each with its texts."""
-        batch: dict[str, Any] = {"number": torch.tensor([number for number, _ in items])}
+        batch: dict[str, Any] = {"number": tuple(number for number, _ in items)}
         clips = [each for _, each in items]
         length = self.run.config.text.length
         if self.run.stage in ("images", "short") or self.run.beside:
             texts = [each.image_text for each in clips]
             batch["image"] = torch.from_numpy(np.stack([each.image for each in clips]))
-            batch["image_text"], batch["image_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
+            batch["image_text"], batch["image_name"] = _trim(byte_text.tokens(texts, length)), byte_text.numbers(texts)
         if self.run.stage != "images":
             texts = [each.text for each in clips]
             batch["video"], batch["length"] = pad_clips([each.frames for each in clips])
-            batch["video_text"], batch["video_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
+            batch["video_text"], batch["video_name"] = _trim(byte_text.tokens(texts, length)), byte_text.numbers(texts)
         if self.run.stage == "questions":
             most = max(len(each.wrong) for each in clips)
             rows = [[*each.wrong, *[""] * (most - len(each.wrong))] for each in clips]
@@ -95,13 +95,11 @@ class VideoTextTask(JointTask):
         if "image" in batch:
             embeddings["image"] = model.embed_images(scale_pixels(batch["image"]))
         if "video" in batch:
-            samples = tuple(batch["number"].tolist())
-            lengths = batch["length"]
-            whole = bool((lengths == batch["video"].shape[1]).all())
-            embeddings["video"] = model.embed_videos(scale_pixels(batch["video"]), None if whole else lengths, samples)
+            lengths = padded_lengths(batch["video"], batch["length"])
+            embeddings["video"] = model.embed_videos(scale_pixels(batch["video"]), lengths, batch["number"])
         for kind in ("image", "video"):
             if kind in batch:
-                embeddings[f"{kind}_text"] = model.embed_texts(_trim(batch[f"{kind}_text"]))
+                embeddings[f"{kind}_text"] = model.embed_texts(batch[f"{kind}_text"])
                 embeddings[f"{kind}_name"] = batch[f"{kind}_name"]
         if "hard" in batch:
             embeddings["hard"], embeddings["hard_valid"] = model.embed_texts(batch["hard"]), batch["hard_valid"]
@@ -140,7 +138,7 @@ class VideoTextTask(JointTask):
         if isinstance(self.clips, SyntheticClips) and self.run.stage != "images":
             return self._score_galleries(model, vectors, self.clips)
         texts = [each.image_text if self.run.stage == "images" else each.text for each in clips]
-        text_vectors = model.embed_texts(_trim(byte_text.tokens(texts, length).to(vectors.device)))
+        text_vectors = model.embed_texts(_trim(byte_text.tokens(texts, length)).to(vectors.device))
         right = np.array([[a == b for b in texts] for a in texts])
         scores = (vectors @ text_vectors.T).double().cpu().numpy()
         return {
@@ -174,8 +172,8 @@ class VideoTextTask(JointTask):
         correct = ordered = 0
         for k, row in enumerate(vectors):
             captions = gallery(source.run.seed, validation_number(k), source.config)
-            texts = byte_text.tokens(captions.captions, self.run.config.text.length).to(row.device)
-            scores = model.embed_texts(_trim(texts)) @ row
+            texts = _trim(byte_text.tokens(captions.captions, self.run.config.text.length)).to(row.device)
+            scores = model.embed_texts(texts) @ row
             correct += int(scores.argmax()) == captions.answer
             own = list(captions.orders)
             ordered += own[int(scores[own].argmax())] == captions.answer
@@ -191,13 +189,18 @@ def scale_pixels(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
     """Pad clips to the longest: uint8 (b, t, h, w, 3), and the frames of each that count."""
-    lengths = [len(clip) for clip in clips]
+    lengths = tuple(len(clip) for clip in clips)
     out = torch.zeros(len(clips), max(lengths), *clips[0].shape[1:], dtype=torch.uint8)
     for row, clip in zip(out, clips, strict=True):
         row[: len(clip)] = torch.from_numpy(clip)
-    return out, torch.tensor(lengths)
+    return out, lengths
+
+
+def padded_lengths(video: Tensor, lengths: Sequence[int]) -> Tensor | None:
+    """Make the encoder's `lengths` of padded clips, on the CPU; None where none is padded."""
+    return None if min(lengths) == video.shape[1] else torch.tensor(lengths, device="cpu")
 
 
 def _trim(ids: Tensor) -> Tensor:

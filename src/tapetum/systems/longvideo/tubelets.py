@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import Remark
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, sine_1d
 from tapetum.systems.longvideo.config import VideoConfig
@@ -58,19 +59,18 @@ class Tubelets(nn.Module):
             frames: of the segment; a last tubelet that is not full is filled with the last frame.
             start: slot of its first frame.
             slots: of the whole video, where they are known.
-            valid: frames within the video; all by default. A token is valid if one of its frames is.
+            valid: frames within the video, on the CPU; all by default. A token is valid if one of its frames is.
         """
         step = self.config.tubelet[0]
         missing = -frames.shape[1] % step
         if valid is not None and not bool(valid.all()):  # a frame beyond the end is the last one again
-            at = torch.minimum(
-                torch.arange(frames.shape[1], device=frames.device), (valid.sum(1, keepdim=True) - 1).clamp(min=0)
-            )
-            frames = frames[torch.arange(len(frames), device=frames.device)[:, None], at]
+            at = torch.minimum(torch.arange(frames.shape[1], device="cpu"), (valid.sum(1, keepdim=True) - 1).clamp(min=0))
+            rows = torch.arange(len(frames), device=frames.device)[:, None]
+            frames = frames[rows, send_to_device(at, frames.device)]
         if missing:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
         count = frames.shape[1] // step
-        frames_valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        frames_valid = torch.ones(frames.shape[:2], dtype=torch.bool, device="cpu")
         if valid is not None:
             frames_valid = F.pad(valid, (0, missing))
         if self.kernels:
@@ -114,9 +114,9 @@ class Tubelets(nn.Module):
             centres[0] = centres[0] + start * self.config.tubelet[0]
             x = x.flatten(2).mT + sine_3d(centres, self.config.width).to(x.dtype)
             tokens.append(x)
-            first = torch.arange(len(centres[0]), device=x.device) * stride[0]
+            first = torch.arange(len(centres[0]), device="cpu") * stride[0]
             first = first.repeat_interleave(x.shape[1] // len(first))
-            slots.append((first // self.config.tubelet[0]).expand(len(x), -1))
+            slots.append(send_to_device(first // self.config.tubelet[0], x.device).expand(len(x), -1))
             valid.append(frames_valid.gather(1, first.clamp(max=frames_valid.shape[1] - 1).expand(len(x), -1)))
         slot = torch.cat(slots, 1)
         return torch.cat(tokens, 1), TokenPositions(slot, torch.zeros_like(slot), torch.cat(valid, 1), None)

@@ -11,7 +11,7 @@ Differs from the paper: without a pyramid, the encoder's coarsest map is used, a
 
 from typing import TYPE_CHECKING
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -42,12 +42,17 @@ class Odin(nn.Module):
         maps = self.encoder(images).maps
         return maps[-1] if self.pyramid is None else self.pyramid(maps)[0]
 
-    def project(self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
-        """Project the vectors of masks. Rows that are not `present` become zeros, and no batch norm uses them."""
+    def project(
+        self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | Int[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "b r e"]:
+        """Project the vectors of masks. Rows that are not `present` become zeros, and no batch norm uses them.
+
+        They may be given by their places, counted through the batch, for which the host has waited once (`places_of`).
+        """
         return _apply_to_present(self.projector, rows, present)
 
     def predict(
-        self, projections: Float[Tensor, "b r e"], present: Bool[Tensor, "b r"] | None = None
+        self, projections: Float[Tensor, "b r e"], present: Bool[Tensor, "b r"] | Int[Tensor, " n"] | None = None
     ) -> Float[Tensor, "b r e"]:
         """Predict the target's projections from one's own, as `project`. Form s has no predictor: they stay as they are."""
         return projections if self.predictor is None else _apply_to_present(self.predictor, projections, present)
@@ -60,13 +65,23 @@ class Odin(nn.Module):
 def _apply_to_present(layers: nn.Module, rows: Tensor, present: Tensor | None) -> Tensor:
     if present is None:
         return layers(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    inside = rows[present]  # (number of masks that are present, d)
+    places = places_of(present) if present.ndim == 2 else present
+    inside = rows.flatten(0, 1)[places]  # (number of masks that are present, d)
     if len(inside) < 2 and layers.training:
         raise BadInput(
             f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch"
         )
     outputs = layers(inside)
-    return outputs.new_zeros(*present.shape, outputs.shape[-1]).index_put((present,), outputs)
+    return (
+        outputs.new_zeros(rows.shape[0] * rows.shape[1], outputs.shape[-1])
+        .index_copy(0, places, outputs)
+        .view(*rows.shape[:2], -1)
+    )
+
+
+def places_of(present: Bool[Tensor, "b r"]) -> Int[Tensor, " n"]:
+    """Find the places of the masks that are present, counted through the batch; the host waits for their number."""
+    return present.flatten().nonzero()[:, 0]
 
 
 def perceptron(in_width: int, hidden: int, out_width: int) -> nn.Sequential:

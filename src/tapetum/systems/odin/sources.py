@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.layers.clustering import Metric, move_centres, nearest
 from tapetum.systems.odin.config import OdinConfig
@@ -228,7 +229,7 @@ def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
             f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}, "
             "or features of a finer grid"
         )
-    if not (torch.isfinite(features.sum()) or torch.isfinite(features).all()):  # a sum is cheaper, but may overflow
+    if not all_finite(features):
         raise BadInput("features for k-means hold values that are not finite; mend the images or the network")
     x = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
     return F.normalize(x, dim=-1) if metric == "cosine" else x

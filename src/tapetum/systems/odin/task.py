@@ -27,7 +27,7 @@ from tapetum.data.views.draw import ViewParameters, draw
 from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.model import Odin, places_of
 from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp
 from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
@@ -86,8 +86,8 @@ class OdinTask(PretrainTask):
             "views": [x.sub_(mean).div_(std) for x in pixels],  # 3 of (b, 3, size, size)
             "boxes": torch.stack([*(each.box for each in crops), span.box]),  # (3, b, 4)
             "flipped": torch.stack([*(each.flipped for each in crops), span.flipped]),  # (3, b)
-            "number": torch.tensor(numbers),
-            "damaged": torch.tensor([k for item in items for k in item.damaged], dtype=torch.int64),
+            "number": tuple(numbers),
+            "damaged": tuple(k for item in items for k in item.damaged),
         }
         if self.masks is not None:
             batch["given"] = torch.from_numpy(self.masks[[item.index for item in items]].astype(np.int64))
@@ -103,7 +103,7 @@ class OdinTask(PretrainTask):
         cells = [count for _, count in pooled]  # (b, regions), 0 where a mask is empty in the view
         draws = [sample_regions(each, config.sampled, context.generator) if config.sampled else None for each in cells]
         names = [_name_masks(each, own) for each, own in zip(cells, draws, strict=True)]  # (b, r)
-        present = [each >= 0 for each in names]
+        present = [places_of(each >= 0) for each in names]
         rows = [_select(means, own) for (means, _), own in zip(pooled, draws, strict=True)]  # (b, r, d)
         projections = [model.project(each, own) for each, own in zip(rows, present, strict=True)]
         if config.form == "s":
@@ -132,7 +132,7 @@ class OdinTask(PretrainTask):
         if "discovery" in context.teachers:
             discovery = use_batch_statistics(context.teachers["discovery"])
         source = mask_source(self.run.settings(), discovery)
-        seed = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
+        seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(seed))
         ids = source(batch["views"][2], batch.get("given"), generator)
         *crops, span = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))

@@ -149,6 +149,12 @@ class PackedTexts:
     """The next token, which it predicts; 0 for none."""
     weight: Float[Tensor, "e t"]
     """Weight of the loss on the target."""
+    targeted: Int[Tensor, " m"] | None = None
+    """Places of the tokens that have a target, counted through the batch; found where the batch is made, on the CPU."""
+
+    def __post_init__(self) -> None:
+        if self.targeted is None:
+            object.__setattr__(self, "targeted", (self.target > 0).flatten().nonzero()[:, 0])
 
 
 def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> PackedTexts:
@@ -205,9 +211,9 @@ def packed_loss(
     hidden = model.language(
         x, positions=torch.cat((before, image_tokens + packed.place), 1), mask=packed_mask(packed, image_tokens)
     )
-    at = packed.target > 0
-    target, weight = packed.target[at], packed.weight[at]
-    logits = model.language.logits(hidden[:, image_tokens:][at], capped=model.config.soft_cap == "transformers")
+    at = packed.targeted
+    target, weight = packed.target.flatten()[at], packed.weight.flatten()[at]
+    logits = model.language.logits(hidden[:, image_tokens:].flatten(0, 1)[at], capped=model.config.soft_cap == "transformers")
     losses = token_losses(logits, target, smoothing, model.config.emitted, soft_locations)
     right = (logits.detach().argmax(-1) == target).float()
     return (losses * weight).sum(), {"tokens": right.mean()}

@@ -206,10 +206,10 @@ def rows_loss(
         row_losses = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, soft_locations) * at
         losses.append(row_losses)
         counted.append(at)
-        right.append((logits.detach().argmax(-1) == rows.suffix)[at])
+        right.append(((logits.detach().argmax(-1) == rows.suffix) & at).sum())
     longest = max(rows.shape[1] for rows in losses)
     joined, marks = (torch.cat([nn.functional.pad(r, (0, longest - r.shape[1])) for r in part]) for part in (losses, counted))
-    return mean_loss(joined, marks, learning.mean), {"tokens": torch.cat(right).float().mean()}
+    return mean_loss(joined, marks, learning.mean), {"tokens": sum(right) / marks.sum()}
 
 
 def reference_groups(model: nn.Module) -> list[dict[str, Any]]:

@@ -56,6 +56,8 @@ class PretrainTask(Task):
         self.settings: Any = run.settings()
         self.damaged: set[int] = set()
         """Images that could not be read so far, by number; known in the process that trains."""
+        self._images = 0
+        """Images of the last micro-batch."""
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
         self.check()
@@ -110,26 +112,27 @@ class PretrainTask(Task):
         views = make_views([item.image for item in items], numbers)
         if self._convolutional:
             views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-        batch: dict[str, Any] = {"views": views, "number": torch.tensor(numbers)}
-        batch["damaged"] = torch.tensor([k for item in items for k in item.damaged], dtype=torch.int64)
+        batch: dict[str, Any] = {"views": views, "number": tuple(numbers)}
+        batch["damaged"] = tuple(k for item in items for k in item.damaged)
         return batch | self.labels(np.array(indices))
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
         loss, features, metrics = self.method_loss(model, batch, context)
-        std = feature_std(features)
-        self._warn(batch["damaged"].tolist(), float(std), len(features), context)
-        return loss, {"feature_std": std, **metrics}
-
-    def _warn(self, damaged: Sequence[int], std: float, images: int, context: StepContext) -> None:
-        for k in damaged:
+        self._images = len(features)
+        for k in batch["damaged"]:
             if k not in self.damaged:
                 self.damaged.add(k)
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
-        if std < COLLAPSED and images > 1 and self.collapsed_at is None:
-            self.collapsed_at = context.step
+        return loss, {"feature_std": feature_std(features), **metrics}
+
+    def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Warn once where the features have collapsed; one image alone is like itself."""
+        std = metrics["feature_std"]
+        if std < COLLAPSED and self._images > 1 and self.collapsed_at is None:
+            self.collapsed_at = step
             say(
-                f"step {context.step + 1}: collapse, the features of all images are the same but for {std:.1e} of their "
+                f"step {step + 1}: collapse, the features of all images are the same but for {std:.1e} of their "
                 "length; stop, and try a lower --base-lr or a larger --batch-size"
             )
 

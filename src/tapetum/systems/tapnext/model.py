@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.layers.sampling import scale_xy
+from tapetum.layers.sampling import constant, scale_xy
 from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.positions import compute_certainty, decode_positions, embed_positions
@@ -173,7 +173,7 @@ class TapNext(nn.Module):
         grid = self._grid_of(size)
         queries = queries.detach()
         if spare:
-            queries = torch.cat([queries, queries.new_tensor([NEVER, 0, 0]).expand(len(queries), 1, 3)], 1)
+            queries = torch.cat([queries, constant([NEVER, 0, 0], queries).expand(len(queries), 1, 3)], 1)
         blocks = [block.temporal.start(len(queries), math.prod(grid) + queries.shape[1]) for block in self.blocks]
         return TapNextState(
             size=(size[0], size[1]),

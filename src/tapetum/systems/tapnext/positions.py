@@ -18,12 +18,13 @@ def embed_positions(
     goes on with zeros, or with `edge` with its outer row.
     """
     parts, weights = [], []
+    xy = xy.float().cpu() if xy.device.type == "mps" else xy.float()  # which has no double precision
     for axis, side in enumerate((size[1], size[0])):
         # In this order of operations as torch's grid_sample, for the same roundings.
-        index = ((xy[..., axis].float().cpu() / side * 2 - 1 + 1) * side - 1) / 2
+        index = ((xy[..., axis] / side * 2 - 1 + 1) * side - 1) / 2
         index = index.clamp(0, side - 1) if edge else index.clamp(-2, side + 1)
         low = index.floor()
-        part, total = torch.zeros(*index.shape, width // 2), torch.zeros_like(index)
+        part, total = index.new_zeros(*index.shape, width // 2), torch.zeros_like(index)
         for row, weight in ((low, low + 1 - index), (low + 1, index - low)):
             weight = weight * ((row >= 0) & (row < side))
             part = part + weight[..., None] * _waves(row, width)
@@ -40,7 +41,7 @@ def embed_pixels(xy: Num[Tensor, "*s 2"], width: int) -> Float[Tensor, "*s c"]:
 
 def _waves(index: Num[Tensor, "*s"], width: int) -> Float[Tensor, "*s c"]:
     """Sines and cosines along one axis, half of `width`; in double precision before they are rounded, as the public code."""
-    frequencies = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4 - 1))
+    frequencies = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64, device=index.device) / (width // 4 - 1))
     angles = index.double()[..., None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1).float()
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.layers.sampling import constant
 from tapetum.systems.tapnext.model import TapNext, TapNextState
 from tapetum.systems.tapnext.recurrence import RecurrentState
 
@@ -31,12 +32,12 @@ def add_points(network: TapNext, state: TapNextState, xy: Float[Tensor, "b q 2"]
     )
     total = state.blocks[0].hidden.shape[1]
     rows = [*range(total - 1), *[total - 1] * count, total - 1]
-    return _take_rows(added, torch.tensor(rows, device=state.times.device))
+    return _take_rows(added, constant(rows, state.times, torch.int64))
 
 
 def keep_points(state: TapNextState, index: Int64[Tensor, " k"]) -> TapNextState:
     """Select points of a state, by number, in that order; the others are dropped."""
-    points = torch.cat([index, index.new_tensor([state.times.shape[1] - 1])]) if state.spare else index
+    points = torch.cat([index, constant([state.times.shape[1] - 1], index)]) if state.spare else index
     patches = state.blocks[0].hidden.shape[1] - state.times.shape[1]
     rows = torch.cat([torch.arange(patches, device=index.device), patches + points])
     kept = replace(state, times=state.times[:, points], embeddings=state.embeddings[:, points])

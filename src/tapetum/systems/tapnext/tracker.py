@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from tapetum.core.devices import full_precision
+from tapetum.core.devices import full_precision, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
@@ -199,7 +199,7 @@ class TapNextTracker:
                 raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
             places = np.flatnonzero(places)
         places = places.astype(np.int64)
-        state = keep_points(stream.state, torch.from_numpy(places).to(self.device))
+        state = keep_points(stream.state, send_to_device(torch.from_numpy(places), self.device))
         return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
 
     def _weights(self) -> float:
@@ -230,7 +230,7 @@ class TapNextTracker:
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
         """Frames in -1..1, in the size in which the network sees."""
-        images = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        images = send_to_device(torch.from_numpy(frames), self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         return resize_frames(images, self.model.config.video_size, antialias=True).permute(0, 2, 3, 1)[None]
 
     def _in_network(self, queries: Float[Tensor, "n 3"], size: tuple[int, int]) -> Float[Tensor, "1 n 3"]:
@@ -242,7 +242,8 @@ class TapNextTracker:
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
         """Places in pixels of the video, and how sure it is that each point is visible, on the CPU."""
         xy = scale_xy(predictions.xy[0].float(), self.model.config.video_size, size)
-        return xy.cpu(), predictions.visible_logits[0].sigmoid().cpu()
+        joint = torch.cat([xy, predictions.visible_logits[0].sigmoid()[..., None].float()], -1).cpu()  # in one transfer
+        return joint[..., :2].contiguous(), joint[..., 2].contiguous()
 
     def _frames_at_a_time(self) -> int:
         (h, w), (patch_h, patch_w) = self.model.config.video_size, self.model.config.patch_size

@@ -98,7 +98,7 @@ class MaskCodecTask(Task):
         """Compute the squared error of the reconstruction and the commitment; log both, IoU, and the codes in use."""
         decoded, distance, chosen = model(batch, context.generator)
         error = mse_loss(decoded, 2 * batch - 1)
-        used = torch.bincount(chosen.flatten(), minlength=self.run.config.codes).float()
+        used = one_hot(chosen.flatten(), self.run.config.codes).float().sum(0)
         share = used / used.sum()
         perplexity = (-(share * (share + 1e-10).log()).sum()).exp()
         numbers = {"drawn": error.detach(), "said": distance.detach(), "iou": iou(decoded.detach(), batch).mean()}

@@ -42,6 +42,12 @@ class AttentionTargets:
     """Row of `patches`; -1 where the token may attend to anything."""
     patches: Bool[Tensor, "s n"]
     """For each target the tokens of an image."""
+    supervised: tuple[Int[Tensor, " m"], Int[Tensor, " m"]] | None = None
+    """Example and place of each token that has a target; found where the batch is made, on the CPU."""
+
+    def __post_init__(self) -> None:
+        if self.supervised is None:
+            object.__setattr__(self, "supervised", (self.index >= 0).nonzero(as_tuple=True))
 
 
 def patches_showing(mask: Bool[np.ndarray, "h w"], patch: int) -> Bool[np.ndarray, " n"]:
@@ -137,7 +143,8 @@ def attention_loss(
         targets: what tokens of the texts should attend to.
     """
     config, image_tokens = attention.config, targets.patches.shape[1]
-    example, position = (targets.index >= 0).nonzero(as_tuple=True)
+    assert targets.supervised is not None
+    example, position = targets.supervised
     if not len(example):
         return x.sum() * 0, x.new_zeros(())
     joined = attention.query_key_value(x).unflatten(-1, (-1, config.head_width)).transpose(1, 2)  # e heads n width

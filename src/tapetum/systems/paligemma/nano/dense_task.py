@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -74,7 +74,7 @@ def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.
 def edge_positions(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
     """Compute positions of edges (left, upper, right, lower; over the image's width) from their distances to cells' middles."""
     rows, columns = edges.shape[1:3]
-    y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+    y, x = torch.meshgrid(*(torch.arange(n, device=edges.device) + 0.5 for n in (rows, columns)), indexing="ij")
     middle = torch.stack((x, y), -1).to(edges) / columns
     return torch.cat((middle - edges[..., :2], middle + edges[..., 2:]), -1)
 
@@ -122,15 +122,19 @@ def dense_loss(predicted: Float[Tensor, "b r c k"], batch: CellTargets) -> tuple
         "noun": (F.cross_entropy(noun.movedim(-1, 1), batch.kinds[..., 0], reduction="none") * weight).sum() / weight.sum()
     }
     for number, (name, logits) in enumerate({"colour": tint, "material": matter}.items(), start=1):
-        known = batch.kinds[..., number] > 0
-        parts[name] = F.cross_entropy(logits[known], batch.kinds[..., number][known]) if known.any() else logits.sum() * 0
-    parts["edges"] = 8 * (edges - batch.edges).abs()[there].mean() if there.any() else edges.sum() * 0
-    error = (positions - edge_positions(batch.edges)).abs()[there]
-    parts["places"] = 8 * error.mean() if there.any() else positions.sum() * 0
+        kinds = batch.kinds[..., number]
+        parts[name] = _mean_where(kinds > 0, F.cross_entropy(logits.movedim(-1, 1), kinds, reduction="none"))
+    parts["edges"] = 8 * _mean_where(there, (edges - batch.edges).abs().mean(-1))
+    parts["places"] = 8 * _mean_where(there, (positions - edge_positions(batch.edges)).abs().mean(-1))
     marks = batch.kinds[..., 3].float()
     balance = torch.where(marks > 0, 1.0, 0.2)
     parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(centre[..., 0], marks, reduction="none") * balance).mean()
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
+
+
+def _mean_where(mask: Bool[Tensor, "b r c"], values: Float[Tensor, "b r c"]) -> Float[Tensor, ""]:
+    """The mean of those that the mask marks, 0 where it marks none; by no indexing, which would wait for the device."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def collate_cells(items: Sequence[SceneImage]) -> CellTargets:

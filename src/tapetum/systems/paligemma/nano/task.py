@@ -28,6 +28,7 @@ from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import StepContext
+from tapetum.train.accumulation import to_device
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class AnswerChecks(Checks):
         for start in range(0, len(self.folder), 32):
             images = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
             items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(images)]
-            batch = collate(items, self.tokens)
+            batch = to_device(collate(items, self.tokens), model.projector.weight.device)
             with torch.no_grad():
                 image_tokens = model.embed_images(batch.pixels)
                 [rows] = batch.groups

@@ -103,7 +103,8 @@ class Localiser(nn.Module):
             with torch.no_grad():
                 self.normaliser.mul_(MOMENTUM).add_(positive.sum().clamp(min=1), alpha=1 - MOMENTUM)
         classes = focal_loss(logits, targets).sum() / self.normaliser
-        ends = distance_iou(distances[positive], target_distances[positive]).sum() / self.normaliser
+        each = distance_iou(distances.flatten(0, 1), target_distances.flatten(0, 1)).view(positive.shape)
+        ends = torch.where(positive, each, 0.0).sum() / self.normaliser  # by no indexing, which would wait for the device
         return classes + ends, {"classes": classes.detach(), "ends": ends.detach(), "finding": positive.sum().float()}
 
 

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.layers.sampling import constant
+
 RADIUS = 3
 """Cells on each side: neighbourhoods are 7x7."""
 FEW_CELLS = 32 * 32
@@ -95,7 +97,7 @@ def local_correlation(
     map count as zero. The result is float32.
     """
     height, width = maps.shape[2:4]
-    size = torch.tensor([width, height], device=centre.device)
+    size = constant([width, height], centre, torch.long)
     index = centre.float().transpose(1, 2) - 0.5
     index = torch.minimum(index.clamp(min=-RADIUS - 2.0), size + RADIUS + 1.0)
     low = index.floor()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.layers.sampling import constant
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.correlation import all_correlations
 
@@ -32,11 +33,11 @@ def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
     height, width = heatmap.shape[-2:]
     flat = heatmap.float().flatten(1)
     best = flat.argmax(1)
-    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heatmap.device)
-    dy, dx = (grid.flatten() for grid in torch.meshgrid(reach, reach, indexing="ij"))
-    disc = dx.square() + dy.square() < DISC_RADIUS**2
-    y = (best // width)[:, None] + dy[disc]
-    x = (best % width)[:, None] + dx[disc]
+    reach = range(1 - DISC_RADIUS, DISC_RADIUS)
+    disc = [(dy, dx) for dy in reach for dx in reach if dy**2 + dx**2 < DISC_RADIUS**2]
+    dy, dx = constant(disc, heatmap, torch.long).unbind(1)
+    y = (best // width)[:, None] + dy
+    x = (best % width)[:, None] + dx
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     place = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
     weight = flat.gather(1, place).masked_fill(~inside, -torch.inf).softmax(1)

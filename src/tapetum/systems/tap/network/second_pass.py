@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.layers.sampling import constant
 from tapetum.systems.tap.network.model import Tapir, places_of
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
 
@@ -110,7 +111,7 @@ def _weights(
     query_frame: Float[Tensor, "b n"],
 ) -> Float[Tensor, "b n t"]:
     """Confidence of each position of the first pass where it takes part, and 0 elsewhere."""
-    size = tracks.new_tensor([features.video_size[1], features.video_size[0]])
+    size = constant([features.video_size[1], features.video_size[0]], tracks)
     counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
     counts &= torch.arange(tracks.shape[2], device=query_frame.device) != query_frame[..., None]  # the query has its own
     return torch.where(counts, confidence, 0.0)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from tapetum.core.devices import full_precision
+from tapetum.core.devices import full_precision, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
@@ -160,13 +160,9 @@ class OnlineTracker:
             confidence = torch.where(redetection.lost, confidence.clamp(max=0.5), confidence)
             redetection = redetection.count(confidence > 0.5)
         covariance = position_covariance(now.expected_dist, stream.size, anchors, score)
-        result = FrameTracks(
-            xy.cpu().numpy(),
-            (confidence > 0.5).cpu().numpy(),
-            confidence.cpu().numpy(),
-            np.array(stream.ids, np.int64),
-            covariance.cpu().numpy(),
-        )
+        joint = torch.cat([xy, confidence[:, None], covariance.flatten(1)], 1).cpu().numpy()  # in one transfer
+        at, sure = joint[:, :2].copy(), joint[:, 2].copy()
+        result = FrameTracks(at, sure > 0.5, sure, np.array(stream.ids, np.int64), joint[:, 3:].reshape(-1, 2, 2).copy())
         return replace(stream, mixer=now.state, query_xy=None, anchors=anchors, redetection=redetection), result
 
     @full_precision()
@@ -207,7 +203,7 @@ class OnlineTracker:
                 raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
             places = np.flatnonzero(places)
         places = places.astype(np.int64)
-        chosen = torch.as_tensor(places, device=self.device)
+        chosen = send_to_device(torch.as_tensor(places), self.device)
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
@@ -235,7 +231,8 @@ class OnlineTracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> FeatureGrids:
-        images = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)  # as exported programs are given them
+        images = send_to_device(torch.from_numpy(frames), self.device)
+        images = images.float().div_(127.5).sub_(1)  # as exported programs are given them
         return self.model.features(images[None], resolutions)
 
     def _points_on(

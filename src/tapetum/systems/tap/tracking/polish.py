@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from tapetum.layers.sampling import scale_xy
+from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tap.network.types import Size
 
 SIDE = 256
@@ -120,7 +120,7 @@ class Patches:
             [torch.ones_like(template), template], -1
         )  # brightness and contrast, orthonormal under the weight
         moves = moves - ignored @ ((ignored * weight[:, None]).mT @ moves)
-        stiff = torch.tensor([1, 1, *[RADIUS**2 / 4] * 4], device=image.device) * _STIFF
+        stiff = constant([1, 1, *[RADIUS**2 / 4] * 4], image, torch.float32) * _STIFF
         weighted = (moves * weight[:, None]).mT
         solve = torch.linalg.solve(weighted @ moves + torch.diag(stiff), weighted).mT.contiguous()
         return cls(template, solve, deviation < CONTRAST)
@@ -149,15 +149,15 @@ class Patches:
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
         for _ in range(ITERATIONS):
             step = (_standard(_sampled(image, xy, affine), weight) - template) @ self.solve
-            a, b, c, d = (step[..., 2:] + step.new_tensor([1, 0, 0, 1])).unbind(-1)
+            a, b, c, d = (step[..., 2:] + constant([1, 0, 0, 1], step)).unbind(-1)
             inverse = torch.stack([d, -b, -c, a], -1) / (a * d - b * c).clamp(min=0.1)[..., None]
             affine = affine @ inverse.unflatten(-1, (2, 2))
             xy = xy - (affine @ step[..., :2, None])[..., 0]
         score = (_standard(_sampled(image, xy, affine), weight) * template * weight).sum(-1)
         area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
-        sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(reach))
+        sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < constant(reach, xy))
         sound &= (area > STRETCH[0]) & (area < STRETCH[1])
-        sound &= ((xy > 0) & (xy < xy.new_tensor([image.shape[1], image.shape[0]]))).all(-1)
+        sound &= ((xy > 0) & (xy < constant([image.shape[1], image.shape[0]], xy))).all(-1)
         score, best = torch.where(sound, score, -1.0).max(1)
         row = torch.arange(len(best), device=best.device)
         return xy[row, best], affine[row, best], score
@@ -306,7 +306,7 @@ def _sampled(
     image: Float[Tensor, "y x"], xy: Float[Tensor, "n c 2"], affine: Float[Tensor, "n c 2 2"]
 ) -> Float[Tensor, "n c p"]:
     """Bilinear samples around places, the patch's grid laid by `affine`; beyond the image its border goes on."""
-    unit = xy.new_tensor([2 / image.shape[1], 2 / image.shape[0]])
+    unit = constant([2 / image.shape[1], 2 / image.shape[0]], xy)
     maps = torch.cat([affine * unit[:, None], (xy * unit - 1)[..., None]], -1)  # n c 2 3
     places = (maps.flatten(0, 2) @ _offsets(image.device).T).unflatten(0, (-1, 2)).mT
     samples = F.grid_sample(image[None, None], places[None], padding_mode="border", align_corners=False)

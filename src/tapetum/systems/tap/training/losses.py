@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tapetum.layers.sampling import scale_xy
+from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
 SIZE = (256, 256)
@@ -122,7 +122,7 @@ def matching_loss(
     4.0
     """
     height, width = heatmap.shape[-2:]
-    size = torch.tensor([width, height], device=xy.device)
+    size = constant([width, height], xy, torch.long)
     at = scale_xy(xy.float(), video_size, (height, width)) - 0.5
     at = torch.minimum(at.clamp(min=0), size - 1.0)
     low = at.floor().minimum(size - 2.0).clamp(min=0)

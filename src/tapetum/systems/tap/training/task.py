@@ -64,8 +64,8 @@ class TrackingTask(Task):
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         with torch.no_grad():
-            error = (out.tracks - batch.xy).norm(dim=-1)[~batch.occluded]
-            logs["within_2px"] = (error < 2).float().mean()
+            near = ((out.tracks - batch.xy).norm(dim=-1) < 2) & ~batch.occluded
+            logs["within_2px"] = near.sum() / (~batch.occluded).sum()
             logs["occlusion_accuracy"] = ((out.occlusion > 0) == batch.occluded).float().mean()
         return total, logs
 

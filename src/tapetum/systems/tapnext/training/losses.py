@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tapetum.layers.sampling import scale_xy
+from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tapnext.model import TapNextPredictions
 
 COORDINATE_WEIGHT, POSITION_WEIGHT, VISIBLE_WEIGHT = 1.0, 0.1, 1.0
@@ -84,7 +84,7 @@ def make_targets(
         as_public: weigh as the public file does in fact.
     """
     scaled = scale_xy(xy.float(), video_size, image_size)
-    side = scaled.new_tensor([image_size[1], image_size[0]])
+    side = constant([image_size[1], image_size[0]], scaled)
     inside = ((scaled >= 0) & (scaled < side)).all(-1)
     visible, frame = ~occluded, torch.arange(xy.shape[2], device=xy.device)
     known = (frame >= queries[..., :1].round()).float()
