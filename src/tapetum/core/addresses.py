@@ -56,6 +56,9 @@ class RemoteFile:
     mark: str
     """Changes when the content does, and is another for other content; "" where the server says nothing of that kind."""
 
+    def __str__(self) -> str:
+        return self.address
+
 
 def is_address(source: object) -> bool:
     """Check whether this is an address, such as s3://bucket/photos, and no path.
@@ -104,12 +107,12 @@ def join_address(address: str, name: str) -> str:
 
 def describe(address: str) -> RemoteFile | None:
     """Ask for size and mark of a file; None where there is none. Raises BadInput where the server cannot be asked."""
-    with _reaching(address):
-        system, path = _open_system(address)
+    with reaching(address):
+        system, path = open_system(address)
         try:
             about = system.info(path)
         except FileNotFoundError as error:
-            if _is_unreachable(error):
+            if is_unreachable(error):
                 raise
             return None
     return None if about.get("type") == "directory" else _remote_file(address, about)
@@ -121,8 +124,8 @@ def list_files(address: str) -> list[RemoteFile]:
     A web server must answer with a page of links, as those of plain folders do; only links to what lies below are followed.
     Raises BadInput where the address cannot be listed.
     """
-    with _reaching(address):
-        system, path = _open_system(address)
+    with reaching(address):
+        system, path = open_system(address)
         if urlsplit(address).scheme in ("http", "https"):
             return sorted(_linked_files(system, path), key=lambda file: file.address)
         listed = system.find(path, detail=True)
@@ -216,8 +219,8 @@ def _size_of(folder: Path) -> int:
 
 
 def _copy(address: str, path: Path) -> None:
-    with _reaching(address):
-        system, name = _open_system(address)
+    with reaching(address):
+        system, name = open_system(address)
         about = system.info(name)
         size, free = about.get("size"), shutil.disk_usage(path.parent).free - _RESERVE
         if size is not None and size > free:
@@ -255,8 +258,8 @@ def _remote_file(address: str, about: dict[str, Any]) -> RemoteFile:
     return RemoteFile(address, about.get("size"), mark)
 
 
-def _open_system(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it. What was listed before is asked for again."""
+def open_system(address: str) -> tuple[Any, str]:
+    """Open the file system of fsspec for an address; returns it, and the path in it. What was listed before is asked again."""
     check_address(address)
     import fsspec
 
@@ -272,7 +275,7 @@ def _open_system(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _reaching(address: str) -> Iterator[None]:
+def reaching(address: str) -> Iterator[None]:
     """Raise BadInput for what servers and their packages raise."""
     try:
         yield
@@ -280,7 +283,7 @@ def _reaching(address: str) -> Iterator[None]:
         package = PACKAGES[address.partition("://")[0].lower()]
         raise BadInput(f"{address} is read with the package {package}: pip install 'tapetum[addresses]'") from error
     except FileNotFoundError as error:
-        if _is_unreachable(error):
+        if is_unreachable(error):
             raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error
         raise BadInput(f"there is nothing at {address}; check the address") from error
     except PermissionError as error:
@@ -293,8 +296,8 @@ def _reaching(address: str) -> Iterator[None]:
         raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
 
 
-def _is_unreachable(error: FileNotFoundError) -> bool:
-    """Whether a web server cannot be reached, of which fsspec says that the file is not there."""
+def is_unreachable(error: FileNotFoundError) -> bool:
+    """Check whether a web server cannot be reached, of which fsspec says that the file is not there."""
     return type(error.__cause__).__name__.startswith("ClientConnect")
 
 
