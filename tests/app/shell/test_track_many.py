@@ -266,6 +266,21 @@ def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path, 
 
 
 @pytest.mark.slow
+def test_two_processes_track_as_one(tmp_path: Path, run: Run, clip: Path) -> None:
+    for number in range(2):
+        shutil.copy(clip, tmp_path / f"{number}.mp4")
+    videos = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
+    for name, workers in (("one", 1), ("two", 2)):
+        words = ["--model", "tapir-nano", "--grid", "2", "--no-overlay", "--workers", workers, "--out", tmp_path / name]
+        code, _, errors = run("track", *videos, *words)
+        assert code == 0, errors
+    for video in videos:
+        one, two = (Tracks.load(tmp_path / name / video.name / "tracks.npz") for name in ("one", "two"))
+        np.testing.assert_allclose(one.xy, two.xy, atol=1e-3)
+    assert run("track", *videos, "--workers", 0, "--out", tmp_path / "three")[0] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
     from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all, report
