@@ -18,15 +18,15 @@ class _Quiet(SimpleHTTPRequestHandler):
     cut: dict[str, int]
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.requests.append(" ".join(filter(None, ["GET", self.path, asked])))
+        part = self.headers.get("Range")
+        self.requests.append(" ".join(filter(None, ["GET", self.path, part])))
         path = Path(self.translate_path(self.path))
         if not self.ranges or not path.is_file():
             super().do_GET()
             return
         data, whole = path.read_bytes(), path.stat().st_size
-        if asked:
-            first, last = (int(number) for number in asked.removeprefix("bytes=").split("-"))
+        if part:
+            first, last = (int(number) for number in part.removeprefix("bytes=").split("-"))
             data = data[first : last + 1]
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{first + len(data) - 1}/{whole}")

@@ -78,7 +78,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     the call before the run was done. Raises BadInput for what the user can mend.
     """
     from tapetum.app.curves import write_curves
-    from tapetum.core.remote_cache import RemoteCache
+    from tapetum.core.remote_cache import cache_of
     from tapetum.encoders.factory import load
     from tapetum.systems.pretraining import run as runs
     from tapetum.systems.pretraining.sources import read_sources
@@ -90,7 +90,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
     if is_main():
         write_curves(launch.out / "log.jsonl", curves)
-        show_neighbours(load(finished.encoder), read_sources(run.data, cache=RemoteCache(round(launch.cache_gb * 1e9))), page)
+        show_neighbours(load(finished.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), page)
     return PretrainedEncoder(
         encoder=finished.encoder,
         curves=curves,

@@ -120,12 +120,14 @@ class RemoteCache:
 
     def read(self, file: RemoteFile, offset: int, size: int) -> bytes:
         """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises Unreachable."""
+        if not size:
+            return b""
         if not self.limit:
             return read_part(file, offset, offset + size)
         blocks = _blocks(offset, size)
         self._queue((file, number) for number in blocks[1:])
         data = b"".join(self._part(file, number) for number in blocks)
-        return data[offset - BLOCK * blocks.start :][:size] if blocks else b""
+        return data[offset - BLOCK * blocks.start :][:size]
 
     def read_whole(self, file: RemoteFile) -> bytes:
         """Read all of a file. Raises Unreachable."""
@@ -214,6 +216,18 @@ class RemoteCache:
             with suppress(OSError):
                 os.unlink(path)
             size -= each
+
+
+def cache_of(gigabytes: float) -> RemoteCache:
+    """Open the cache with so many gigabytes of room. Raises BadInput for a number that is no size.
+
+    >>> cache_of(-1)
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: --cache-gb is -1; give gigabytes, or 0 to keep nothing
+    """
+    if not 0 <= gigabytes < float("inf"):
+        raise BadInput(f"--cache-gb is {gigabytes}; give gigabytes, or 0 to keep nothing")
+    return RemoteCache(round(gigabytes * 1e9))
 
 
 def _blocks(offset: int, size: int) -> range:

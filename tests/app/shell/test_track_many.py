@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,10 +169,10 @@ def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run
 def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     work = many.track_into
 
-    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
+    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None, load: Any) -> Tracked:
         if options.video.endswith("a.mp4"):
             raise MemoryError("no room for 9 GB")
-        return work(options, listener, file)
+        return work(options, listener, file, load)
 
     monkeypatch.setattr(many, "track_into", short_of_memory)
     (tmp_path / "out").mkdir()

@@ -45,11 +45,11 @@ class JoinedImages(Joined):
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
         """Begin to read some images in the background, where they lie at addresses."""
-        wanted: list[list[int]] = [[] for _ in self.parts]
+        numbers_of: list[list[int]] = [[] for _ in self.parts]
         for k in numbers:
             part, number = self.place(k)
-            wanted[part].append(number)
-        for images, theirs in zip(self.parts, wanted, strict=True):
+            numbers_of[part].append(number)
+        for images, theirs in zip(self.parts, numbers_of, strict=True):
             if isinstance(images, ReadsAhead):
                 images.read_ahead(theirs)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.remote_cache import RemoteCache
+from tapetum.core.remote_cache import cache_of
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
 from tapetum.systems.pretraining.data import ImageSource
@@ -100,7 +100,7 @@ def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = Fal
     if not run.data:
         raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = read_sources(run.data, run.data_weights, captions=captions, cache=RemoteCache(round(cache_gb * 1e9)))
+    source = read_sources(run.data, run.data_weights, captions=captions, cache=cache_of(cache_gb))
     if not run.enlarge:
         check_sizes(source, run.size, ", ".join(run.data))
     return source
