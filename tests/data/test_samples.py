@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tapetum.data.samples import Shuffle, permuted
+from tapetum.core.errors import BadInput
+from tapetum.data.samples import Mixture, Shuffle, permuted
 
 
 @pytest.mark.parametrize("length", [*range(1, 40), 255, 256, 257, 1000])
@@ -35,3 +36,42 @@ def test_a_shuffle_of_a_billion_stores_nothing() -> None:
     assert len(set(drawn)) > 990
     assert drawn[:3] == [Shuffle(10**9, seed=0)(number) for number in range(3)] != [Shuffle(10**9, seed=1)(n) for n in range(3)]
     assert max(drawn) < 10**9
+
+
+@pytest.mark.parametrize("weights", [(0.7, 0.3), (1, 2, 1e-4), (5.0,)])
+def test_a_mixture_keeps_to_its_weights_and_shows_all_before_any_again(weights: tuple[float, ...]) -> None:
+    lengths = [37, 1000, 5][: len(weights)]
+    order, count = Mixture(lengths, weights, seed=3), 5 * 4096
+    ends = np.cumsum(lengths)
+    places = np.array([order(n) for n in range(count)])
+    for k, weight in enumerate(weights):
+        theirs = places[(places >= ends[k] - lengths[k]) & (places < ends[k])] - (ends[k] - lengths[k])
+        share = weight / sum(weights)
+        assert abs(len(theirs) - count * share) <= 4 * (count * share * (1 - share)) ** 0.5 + 1e-9
+        assert np.ptp(np.bincount(theirs, minlength=lengths[k])) <= 1
+    again = Mixture(lengths, weights, seed=3)
+    assert [again(n) for n in (20_000, 5, 4096)] == [places[20_000], places[5], places[4096]]
+    assert order(10**12) < ends[-1]  # as fast as the first
+
+
+def test_the_shares_of_a_window_are_within_binomial_bounds() -> None:
+    order = Mixture([10, 10], [0.7, 0.3], seed=1)
+    first = np.array([order(n) < 10 for n in range(10_000)])
+    for size in (64, 256):
+        windows = first[: 10_000 // size * size].reshape(-1, size).sum(1)
+        assert (abs(windows - 0.7 * size) < 5 * (0.21 * size) ** 0.5).all()
+        assert windows.std() > 0.5 * (0.21 * size) ** 0.5  # mixed, not dealt in turn
+
+
+@pytest.mark.parametrize(
+    ("lengths", "weights", "message"),
+    [
+        ([3, 4], [1.0], "there are 1 weights for 2 sources"),
+        ([3, 4], [1.0, 0.0], "each must be a number above 0"),
+        ([3, 4], [1.0, float("nan")], "each must be a number above 0"),
+        ([3] * 65, [1.0] * 65, "give 64 or fewer"),
+    ],
+)
+def test_weights_that_are_refused(lengths: list[int], weights: list[float], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Mixture(lengths, weights, seed=0)

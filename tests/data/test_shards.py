@@ -27,7 +27,8 @@ from support.forks import Fork, Forks
 from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
-from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
+from tapetum.data.shards import Shards, write_shards
+from tapetum.data.tar_places import expand_braces, find_tars
 from tapetum.systems.hip.classes import ClassTask
 from tapetum.systems.hip.data import HipExamples, ModalityField
 from tapetum.train import TrainConfig, fit
@@ -336,9 +337,9 @@ def test_cuts_and_flips_are_found_or_harmless(tmp_path: Path) -> None:
 def test_an_index_is_kept_beside_the_tar_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tar_of(tmp_path / "x.tar", {"a.cls": b"1", "b.cls": b"2"})
     index = tmp_path / "x.tar.index"
-    scans: list[Path] = []
+    scans: list[str] = []
     scan = tar_index._scan
-    monkeypatch.setattr(tar_index, "_scan", lambda tar, size: (scans.append(tar), scan(tar, size))[1])
+    monkeypatch.setattr(tar_index, "_scan", lambda tar, *others: (scans.append(tar), scan(tar, *others))[1])
     assert [s["cls"] for s in Shards(path)] == [s["cls"] for s in Shards(path)] == [1, 2]
     assert len(scans) == 1
     for damage in (index.read_bytes()[:-40], b"", b"PK\3\4junk"):

@@ -16,20 +16,43 @@ import pytest
 
 class _Quiet(SimpleHTTPRequestHandler):
     requests: list[str]
+    ranges: bool
+    cut: dict[str, int]
 
     def do_GET(self) -> None:
-        self.requests.append(f"GET {self.path}")
-        super().do_GET()
+        part = self.headers.get("Range")
+        self.requests.append(" ".join(filter(None, ["GET", self.path, part])))
+        path = Path(self.translate_path(self.path))
+        if not self.ranges or not path.is_file():
+            super().do_GET()
+            return
+        data, whole = path.read_bytes(), path.stat().st_size
+        if part:
+            first, last = (int(number) for number in part.removeprefix("bytes=").split("-"))
+            data = data[first : last + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{first + len(data) - 1}/{whole}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.cut.get(self.path, 0):
+            self.cut[self.path] -= 1
+            data, self.close_connection = data[: len(data) // 2], True
+        self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder with pages of links; yields its address, and the requests that come, but HEAD."""
+def web_server(folder: Path, *, ranges: bool = False, cut: dict[str, int] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder with pages of links; yields its address, and the requests that come, but HEAD.
+
+    `ranges`: parts of files are served too; then `cut` says, by path, how often an answer ends in its middle.
+    """
     requests: list[str] = []
-    handler = type("Own", (_Quiet,), {"requests": requests})
+    handler = type("Own", (_Quiet,), {"requests": requests, "ranges": ranges, "cut": {} if cut is None else cut})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,5 +1,6 @@
 """`tapetum.embed`: vectors for files."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
@@ -13,8 +14,9 @@ from tapetum.app.embedding_table import check_table, write_table
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.batched_work import BatchedWork
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ class EmbedOptions:
     with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
     batch_size: int = 16
     """Pieces that are looked at together."""
+    engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
+    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""
@@ -62,6 +70,8 @@ class EmbedOptions:
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if self.batch_size < 1:
             raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
+        if self.workers < 1:
+            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
         if not 0 <= self.neighbours <= 1000:
             raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
 
@@ -143,20 +153,34 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
     from tapetum.app.media_model import portable
 
-    embedder, identity = _embedder(options.model)
+    embedder, identity = _embedder(options.model, options.device)
     files = _files(options, listener)
-    unread: list[Any] = []
-    with _unfinished(embedder, options.out, listener) as unfinished:
+    alone = options.engine == "local" and (options.workers == 1 or len(files) == 1)
+    with _unfinished(embedder, options.out if alone else None, listener) as unfinished:
         work = BatchedWork(
-            read=partial(_pieces, unfinished, unread, listener),
+            read=partial(_pieces, unfinished, listener if alone else Listener()),
             compute=_embed_batch,
-            finish=lambda file, outputs, _: outputs,
+            finish=_outputs,
             size=options.batch_size,
             key=_modalities,
         )
-        done = dict(run_jobs(work, files, lambda: embedder, progress=partial(listener.progress, "embedding")))
-    pieces = [piece for number in range(len(files)) for piece, _ in done[number]]
-    vectors = [vector for number in range(len(files)) for _, vector in done[number]]
+        outputs: dict[int, list[Any]] = {}
+        for number, output in run_jobs(
+            work,
+            files if alone else [_absolute(file) for file in files],
+            (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device),
+            engine=options.engine,
+            workers=options.workers,
+            gpus=gpus_for(options.device),
+            progress=partial(listener.progress, "embedding"),
+        ):
+            outputs[number] = output
+            for problem in filter(lambda each: isinstance(each, _Unread), output):
+                listener.note(problem.message)
+    unread = [number for number, output in outputs.items() if any(isinstance(each, _Unread) for each in output)]
+    done = [(number, *each) for number in range(len(files)) for each in outputs[number] if not isinstance(each, _Unread)]
+    pieces = [piece if alone else replace(piece, file=_name_of(files[number], piece)) for number, piece, _ in done]
+    vectors = [vector for _, _, vector in done]
     if not pieces:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
@@ -188,7 +212,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     return made
 
 
-def _embedder(model: str) -> "tuple[Embedder, str]":
+def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
     """What makes vectors, and the identity of its weights."""
     from tapetum.app.media_model import identity_of
     from tapetum.hub.loading import find_loader, load
@@ -201,11 +225,25 @@ def _embedder(model: str) -> "tuple[Embedder, str]":
             "hip, and give the file"
         )
     find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
-    loaded = load(model)
+    loaded = load(model, choose_device(device))
     if not hasattr(loaded, "embedder"):
         raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
     identity = identity_of(loaded)
     return loaded.embedder(), identity
+
+
+def _embedder_alone(model: str, device: str | None) -> "Embedder":
+    return _embedder(model, device)[0]
+
+
+def _absolute(file: "Path | Video") -> "Path | Video":
+    """A file as processes find it that run in another folder."""
+    return Path(os.path.abspath(file)) if isinstance(file, Path) else file
+
+
+def _name_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
+    """The file of a piece as it was given."""
+    return str(file) if isinstance(file, Path) else piece.file
 
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
@@ -243,10 +281,17 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
     return Unfinished(Path(out), embedder, listener.note)
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """Stands after the pieces of a file that could not be read to its end."""
+
+    message: str
+
+
 def _pieces(
-    unfinished: "Unfinished | None", unread: list[Any], listener: Listener, file: "Path | Video", embedder: "Embedder"
-) -> "Iterator[EmbeddedPiece]":
-    """The pieces of a file; one that cannot be read to its end goes into `unread`."""
+    unfinished: "Unfinished | None", listener: Listener, file: "Path | Video", embedder: "Embedder"
+) -> "Iterator[EmbeddedPiece | _Unread]":
+    """The pieces of a file."""
     task = f"seconds of {file.name}"
     try:
         stored = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
@@ -254,18 +299,23 @@ def _pieces(
             listener.progress(task, int(piece.stop or 0), None)
             yield piece
     except BadInput as error:
-        listener.note(str(error))
-        unread.append(file)
+        yield _Unread(str(error))
     listener.progress(task, 1, 1)
 
 
-def _modalities(piece: "EmbeddedPiece") -> tuple[str, ...]:
+def _modalities(piece: "EmbeddedPiece | _Unread") -> tuple[str, ...]:
     """What is the same in all pieces of a batch."""
-    return tuple(sorted(piece.inputs))
+    return () if isinstance(piece, _Unread) else tuple(sorted(piece.inputs))
 
 
-def _embed_batch(batch: "list[EmbeddedPiece]", embedder: "Embedder") -> "list[tuple[EmbeddedPiece, np.ndarray]]":
-    """The pieces, without the numbers that were looked at, and their vectors."""
+def _outputs(file: "Path | Video", outputs: list[Any], embedder: "Embedder") -> list[Any]:
+    return outputs
+
+
+def _embed_batch(batch: "list[Any]", embedder: "Embedder") -> "list[Any]":
+    """The pieces, without the numbers that were looked at, and their vectors; what stands for unread files as it is."""
+    if isinstance(batch[0], _Unread):
+        return batch
     pieces = [replace(piece, inputs=dict.fromkeys(_modalities(piece))) for piece in batch]
     return list(zip(pieces, embedder.embed(batch), strict=True))
 

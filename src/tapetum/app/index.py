@@ -14,8 +14,9 @@ from tapetum.app.media_model import MediaModel, better_model, default_model, por
 from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.addresses import check_address, is_address
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
-from tapetum.core.jobs import Engine, run_jobs
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +51,8 @@ class IndexOptions:
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
     """Processes that work at a time on this machine."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
 
     def check(self) -> None:
         """Raise BadInput for what cannot be, before anything is done."""
@@ -123,7 +124,7 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     files = list_media(options.folders, listener)
     model: MediaModel | None = None
     if not (out / DATABASE).is_file():
-        model = MediaModel(options.model or default_model(), options.device)
+        model = MediaModel(options.model or default_model(), choose_device(options.device))
         reference = portable(model.reference)
         VectorIndex.create(
             out, model.identity, model.channels, reference=reference, words="yes" if model.reads_words else ""
@@ -131,10 +132,10 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
-            model = MediaModel(options.model, options.device)
+            model = MediaModel(options.model, choose_device(options.device))
         changes = _Changes(opened, files, options, listener)
         if model is None and changes.to_look_at:
-            model = MediaModel(reference, options.device)
+            model = MediaModel(reference, choose_device(options.device))
         if model is not None and model.identity != opened.model:
             raise BadInput(
                 f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
@@ -197,10 +198,11 @@ class _Changes:
         options, items = self.options, list(_items([(paths[0], mark) for mark, paths in alike.items()]))
         alone = options.engine == "local" and options.workers == 1
         make = (lambda: model) if alone else partial(_make_model, reference, options.device)
-        gpus = 1 if (options.device or "cpu").startswith("cuda") else 0
         done, total = self._done, len(self._prints)
         self.listener.progress("indexing", done, total)
-        for _, looked in run_jobs(_look_at, items, make, engine=options.engine, workers=options.workers, gpus=gpus):
+        for _, looked in run_jobs(
+            _look_at, items, make, engine=options.engine, workers=options.workers, gpus=gpus_for(options.device)
+        ):
             for each in looked:
                 paths = alike[each.fingerprint]
                 if each.vectors is None:
@@ -263,7 +265,7 @@ def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 
 
 def _make_model(reference: str, device: str | None) -> MediaModel:
-    return MediaModel(reference, device)
+    return MediaModel(reference, choose_device(device))
 
 
 def _look_at(item: Sequence[tuple[str, str]], model: MediaModel) -> list[_Looked]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.report import check_report
-from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
+from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.devices import choose_dtype
@@ -26,7 +26,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.finished import read_finished, remove_unfinished, write_finished
 from tapetum.core.identity import Outdated, stamp
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import gpus_for, run_jobs
 from tapetum.core.provenance import check
 from tapetum.hub.registry import weights_fingerprint
 
@@ -49,7 +49,9 @@ class TrackManyOptions(TrackSettings):
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
     those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
     engine: Literal["local", "ray"] = "local"
-    """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    """What works on several videos: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine, each on a video."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page that needs no network: of one video the film with its points, which are tracked back to tell where they may
     be lost; of several a row each; what to look at first on top."""
@@ -133,14 +135,12 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     check(out / TABLE)
     given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
     settings = _settings(given)
-    on_ray = options.engine == "ray"
-    if on_ray:
+    if options.workers < 1:
+        raise BadInput(f"--workers is {options.workers}; it must be 1 or more")
+    if options.engine == "ray":
         out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
-    inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
-
-    def work(job: tuple[str, str], _: None) -> dict[str, Any]:
-        return _summary(given, settings, *job, out, inner)
-
+    alone = options.engine == "local" and options.workers == 1
+    work = partial(_summary, given, settings, out, listener if alone else Listener())  # what other processes say, nobody hears
     outdated = Outdated(listener.note)
     results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
     outdated.say(out)
@@ -149,8 +149,10 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     for job, summary in run_jobs(
         work,
         jobs,
+        partial(_OneTracker, given),
         engine=options.engine,
-        gpus=1 if (options.device or "cpu").startswith("cuda") else 0,
+        workers=options.workers,
+        gpus=gpus_for(options.device),
         failure=_trouble,
         finished=len(named) - len(waiting),
         progress=partial(listener.progress, "videos"),
@@ -228,17 +230,35 @@ def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdate
     return {key: value for key, value in before.items() if key != "stamp"}
 
 
+class _OneTracker:
+    """The tracker of a process, which loads it for its first video."""
+
+    def __init__(self, given: TrackSettings):
+        self._given, self._tracker = given, None
+
+    def __call__(self) -> Any:
+        if self._tracker is None:
+            self._tracker = make_tracker(self._given, MODEL)
+        return self._tracker
+
+
 def _summary(
-    given: TrackSettings, settings: dict[str, Any], name: str, source: str, out: Path, listener: Listener
+    given: TrackSettings,
+    settings: dict[str, Any],
+    out: Path,
+    listener: Listener,
+    job: tuple[str, str],
+    load: _OneTracker,
 ) -> dict[str, Any]:
     """The summary of a video that is tracked now."""
+    name, source = job
     folder = out / name
     file = folder / SUMMARY
     about = _stamp(settings, source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     check(file)
     file.unlink(missing_ok=True)
-    summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None).as_json()
+    summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None, load).as_json()
     write_finished(file, {**summary, "stamp": about})
     return summary
 

@@ -78,9 +78,10 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     the call before the run was done. Raises BadInput for what the user can mend.
     """
     from tapetum.app.curves import write_curves
+    from tapetum.core.remote_cache import cache_of
     from tapetum.encoders.factory import load
     from tapetum.systems.pretraining import run as runs
-    from tapetum.systems.pretraining.sources import read_source
+    from tapetum.systems.pretraining.sources import read_sources
     from tapetum.train.launch import is_main
 
     finished = runs.pretrain(run, launch, say)
@@ -89,7 +90,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
     if is_main():
         write_curves(launch.out / "log.jsonl", curves)
-        show_neighbours(load(finished.encoder), read_source(Path(run.data)), page)
+        show_neighbours(load(finished.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), page)
     return PretrainedEncoder(
         encoder=finished.encoder,
         curves=curves,
@@ -172,7 +173,7 @@ def _own_command(reference: str) -> Command | None:
     """Make the command of a method of the user's own, if that is what the word stands for; its code is not run yet."""
     if not is_reference(reference, "method"):
         return None
-    run = PretrainRun(method=reference, data="")
+    run = PretrainRun(method=reference, data=())
     recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
     help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
     return recipe_command(reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder")

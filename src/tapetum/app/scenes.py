@@ -13,6 +13,8 @@ from tapetum.app.commands import Group
 from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
 from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.jobs import Engine
 
 __all__ = [
     "EpisodesMade",
@@ -44,6 +46,10 @@ class MakeOptions:
     """Width and height in pixels."""
     frames: int = 24
     """Frames of each video."""
+    workers: int = 1
+    """Processes that work at a time on this machine."""
+    engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
+    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,8 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     """
     from tapetum.scenes.facets.dataset import finished, make_dataset
 
+    if options.workers < 1:
+        raise BadInput(f"asked for {options.workers} workers; give --workers 1 or more")
     if done := finished(options.out):
         listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
@@ -93,6 +101,8 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
         textures=options.textures,
         size=options.size,
         frames=options.frames,
+        workers=options.workers,
+        engine=options.engine,
         progress=lambda done: listener.progress("rendering", done, options.n),
     )
     return ScenesMade(videos=options.n, frames=options.frames, size=options.size, tapvid=path)

@@ -16,7 +16,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
 from tapetum.core.finished import read_finished, write_finished
 from tapetum.core.identity import Outdated, stamp
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import gpus_for, run_jobs
 from tapetum.hub.registry import weights_fingerprint
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tapetum.systems.paligemma.answers import Answerer, Reply
 
+_WITHOUT_EFFECT = "out", "report", "engine", "workers", "device"
+"""Settings that leave the answers as they are."""
 _AT_A_TIME = 8
 """Examples that the network answers together."""
 ROWS = 2
@@ -109,7 +111,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
         return job
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png or .json, or one that is free")
-    kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "report", "engine", "device")}
+    kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in _WITHOUT_EFFECT}
     sources = job.source if isinstance(job.source, tuple) else (job.source,)
     images = [Path(each) if isinstance(each, str | Path) else each for each in sources]
     weights = [weights_fingerprint(name) for name in (settings.model, settings.masks) if name]
@@ -163,7 +165,8 @@ def answer_jobs(
         jobs,
         partial(_checked_answerer, settings, request),
         engine=settings.engine,
-        gpus=1 if on_ray and (settings.device or "cpu").startswith("cuda") else 0,
+        workers=settings.workers,
+        gpus=gpus_for(settings.device),
         failure=_failed,
         finished=finished,
         progress=progress,

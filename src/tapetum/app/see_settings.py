@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from tapetum.app.verb import File
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 
@@ -43,15 +44,17 @@ class SeeSettings:
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page that needs no network: a row an image, drawn, the least sure first."""
     engine: Literal["local", "ray"] = "local"
-    """What works on several images: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    """What works on several images: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine; each loads the model. Of one process several images make a batch."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
 
     def check(self) -> None:
         """Raise `BadInput` for numbers that make no answer."""
-        for name in ("frames", "tokens", "beams"):
+        for name in ("frames", "tokens", "beams", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"--{name} is {value}; it must be 1 or more")
@@ -82,7 +85,8 @@ def load_answerer(settings: SeeSettings) -> "Answerer":
     """Load the model that is asked for; the last one is kept for the next call."""
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([fingerprint(path) for path in files])
-    return _answerer(settings.model, settings.model_config, settings.masks, settings.device, settings.dtype, stamps)
+    device = choose_device(settings.device)
+    return _answerer(settings.model, settings.model_config, settings.masks, device, settings.dtype, stamps)
 
 
 @lru_cache(maxsize=1)

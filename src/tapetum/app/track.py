@@ -1,7 +1,7 @@
 """`tapetum.track`: point tracking through a video; results are arrays, a video with the tracks drawn on it, and a table."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from tapetum.app.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.devices import check_compiler, choose_dtype
+from tapetum.core.devices import check_compiler, choose_device, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
 
@@ -83,8 +83,8 @@ class TrackSettings(DrawSettings, CutSettings):
     keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
     """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
     not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
     takes it there, and float32 elsewhere."""
@@ -256,8 +256,13 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     return track_into(options, listener, options.file)
 
 
-def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
-    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in."""
+def track_into(
+    options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
+) -> Tracked:
+    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in.
+
+    `load` gives the tracker, where it is there already.
+    """
     from tapetum.video import open_video
 
     options.check()
@@ -274,7 +279,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
         lifting = lifted(options, listener) if options.three_d else None
-        tracker = make_tracker(options, MODEL)
+        tracker = make_tracker(options, MODEL) if load is None else load()
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = open_features(options, written)
@@ -333,8 +338,8 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     """Load the tracker that is asked for, or the one named `default`. Raises BadInput where there is no such one."""
     from tapetum.bench.baselines import load_tracker
 
-    dtype = choose_dtype(settings.dtype, settings.device)
-    tracker = load_tracker(settings.model or default, settings.device, dtype)
+    device = choose_device(settings.device)
+    tracker = load_tracker(settings.model or default, device, choose_dtype(settings.dtype, device))
     switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
     if switches and (model := getattr(tracker, "model", None)):
         if missing := [name for name in switches if not hasattr(model.config, name)]:
@@ -350,7 +355,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
 def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
     """Build the lifting of the tracks into space."""
     static = settings.model == "static"
-    return Lifting(settings.depth, settings.intrinsics, static, settings.device, listener)
+    return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)
 
 
 def save(tracks: "Tracks", folder: Path) -> None:

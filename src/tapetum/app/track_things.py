@@ -14,6 +14,7 @@ from tapetum.app.replies import labels_of
 from tapetum.app.report import check_report
 from tapetum.app.see_settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
 from tapetum.systems.paligemma import prompts
@@ -142,7 +143,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
         detector = _Detector(options, prompt, video)
-        tracker = load_tracker(options.tracker, options.device, "float32")
+        tracker = load_tracker(options.tracker, choose_device(options.device), "float32")
         every = options.look_every or max(1, round(video.frame_rate / 2))
         follower = BoxTracker(video, tracker, detector.look, every, progress=listener.counting("following"))
         boxes = to_box_tracks(follower.run(), video)

@@ -56,6 +56,9 @@ class RemoteFile:
     mark: str
     """Changes when the content does, and is another for other content; "" where the server says nothing of that kind."""
 
+    def __str__(self) -> str:
+        return self.address
+
 
 def is_address(source: object) -> bool:
     """Check whether this is an address, such as s3://bucket/photos, and no path.

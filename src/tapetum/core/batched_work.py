@@ -3,7 +3,7 @@
     item -- read --> parts -- compute, up to `size` parts of any items together --> outputs -- finish --> result of the item
 
 `tapetum.core.jobs.run_jobs` takes it in place of a function: in this process it fills batches across items; on Ray, and over
-processes, every item is a task of its own, and its parts alone make the batches. Parts are read one after the other and
+processes, every item is done by itself, and its parts alone make the batches. Parts are read one after the other and
 forgotten once they are computed, so that an item may be longer than memory.
 """
 

@@ -64,6 +64,17 @@ def devices_here() -> list[str]:
     return devices
 
 
+def choose_device(name: str | None) -> str | None:
+    """Choose the device that an option names: auto is a GPU if there is one, else the CPU; others, and None, stay as they are.
+
+    >>> choose_device("cuda:1")
+    'cuda:1'
+    """
+    import torch
+
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def find_device(name: Any) -> "torch.device":
     """Find the device of a name, None being the CPU, after something was computed there.
 
@@ -107,7 +118,7 @@ def choose_dtype(name: str, device: Any = None) -> str:
     """
     if name != "auto":
         return name
-    place = find_device(device)
+    place = find_device(choose_device(device))
     if place.type == "cuda":
         import torch
 

@@ -29,6 +29,10 @@ class BadInput(TapetumError):
     """A file, array or argument is not what was asked for; the user can mend it."""
 
 
+class Unreachable(TapetumError):
+    """What lies at an address could not be read, also when that was tried again; it is not damaged, and may be there later."""
+
+
 class Remark(UserWarning):
     """Warning of what was taken for granted, or may surprise; the command line prints it as one line, and goes on."""
 

@@ -4,14 +4,13 @@
         ...
 
 `engine` "local" with one worker does one item after the other in this process; with more it starts so many processes; "ray"
-takes the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, and `items` may be many more than it has processors. A
+takes the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, a process for each of its processors. A
 tool, such as a network, is made once in each process. Results come in the order in which items are done, with the number of the
 item. Where a network computes several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
 
 A job that can be interrupted writes what it has made whole, under a name that is the item's own, and last what says that the
 item is done (`tapetum.core.finished`): then it is there once however often the work was done, and the next call gives to
-`run_jobs` the items that are missing. On Ray every item is a task of its own; the item of a worker that is killed goes to
-another worker.
+`run_jobs` the items that are missing. On Ray the item of a process that is killed goes to another (`ray_actors`).
 """
 
 import os
@@ -29,15 +28,13 @@ from uuid import uuid4
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import MissingExtra, TapetumError
 from tapetum.core.provenance import carried
+from tapetum.core.ray_actors import ActorPool
 from tapetum.core.threads import threads_each
 from tapetum.core.workers import ENDING, check_workers, undisturbed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Engine = Literal["local", "ray"]
-
-RETRIES = 20
-"""Times that Ray gives an item out again after its worker died."""
 
 _tools: dict[str, Any] = {}
 """The tool of this process, by the call of `run_jobs` that it belongs to: of the latest alone, since it may be large."""
@@ -54,7 +51,7 @@ def run_jobs(
     *,
     engine: Engine | str = "local",
     workers: int = 1,
-    gpus: float = 0,
+    gpus: float | None = 0,
     failure: Callable[[Item, Exception], Result] | None = None,
     finished: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -67,8 +64,8 @@ def run_jobs(
         items: those that are not done yet.
         make_tool: makes what the work needs, in each process once, before its first item.
         engine: local or ray.
-        workers: processes of this machine, for "local".
-        gpus: graphics cards that an item takes, for "ray"; each takes one processor.
+        workers: processes of this machine, for "local"; for "ray", where it is more than 1, processes of the cluster at most.
+        gpus: graphics cards that a process takes, for "ray", beside one processor; None: one, where the cluster has any.
         failure: makes the result of an item whose work raised an error, so that the other items go on; without it the first
             error ends the work.
         finished: items that were done before this call, counted by `progress`.
@@ -88,7 +85,7 @@ def run_jobs(
     progress(finished, total)
     each = work if failure is None else _Forgiving(work, failure)
     if engine == "ray":
-        results = _on_ray(each, items, make_tool, gpus)
+        results = _on_ray(each, items, make_tool, workers, gpus)
     elif isinstance(work, BatchedWork) and (workers <= 1 or len(items) < 2):
         check_workers(workers)
         results = work.run(items, make_tool() if items else None, failure)
@@ -181,35 +178,34 @@ def _do(item: Any) -> Any:
 
 
 def _on_ray(
-    work: Callable[[Item, Any], Result], items: Sequence[Item], make_tool: Callable[[], Any], gpus: float
+    work: Callable[[Item, Any], Result], items: Sequence[Item], make_tool: Callable[[], Any], workers: int, gpus: float | None
 ) -> Iterator[tuple[int, Result]]:
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
+    if not items:
+        return
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
+        if gpus is None:
+            gpus = min(ray.cluster_resources().get("GPU", 0), 1)
         task = carried(_Task(work, make_tool, uuid4().hex))
+        try:
+            yield from ActorPool(ray, task, items, workers=workers, gpus=gpus).results()
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are reported in one line
+                raise error.cause from None
+            raise
 
-        def work_on(item: Item) -> Result:  # Ray names its processes after it
-            return task(item)
 
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work_on)
-        waiting = {remote.remote(item): number for number, item in enumerate(items)}
-        while waiting:
-            [done], _ = ray.wait(list(waiting), num_returns=1)
-            number = waiting.pop(done)
-            try:
-                yield number, ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are reported in one line
-                    raise error.cause from None
-                raise
-            except ray.exceptions.RayError as error:
-                raise TapetumError(
-                    f"the workers on {items[number]} were lost again and again ({type(error).__name__}), most often killed by "
-                    "the system for want of memory; run the same command again to go on"
-                ) from error
+def gpus_for(device: str | None) -> float | None:
+    """Count the graphics cards that work on a device of this name takes on Ray; None: one, where the cluster has any.
+
+    >>> gpus_for("cuda:1"), gpus_for("cpu"), gpus_for("auto")
+    (1, 0, None)
+    """
+    return None if device == "auto" else int((device or "cpu").startswith("cuda"))
 
 
 @contextmanager

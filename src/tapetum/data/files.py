@@ -1,9 +1,10 @@
 """Files of a data set before they are decoded, by path or as bytes, and images opened from them."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image, ImageOps
 
@@ -37,6 +38,13 @@ class Files(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, k: int, /) -> StoredFile: ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What can begin to read some of its items in the background, before they are asked for."""
+
+    def read_ahead(self, numbers: Iterable[int], /) -> None: ...
 
 
 def opened_image(file: StoredFile, mode: str | None) -> Image.Image:

@@ -1,6 +1,6 @@
 """The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def _largest(masks: Sequence[StoredFile]) -> int:
 
 
 @dataclass(frozen=True)
-class _Members:
+class ShardFiles:
     """One field of all samples of shards, as files."""
 
     shards: Shards
@@ -129,7 +129,11 @@ class _Members:
     def __getitem__(self, k: int) -> StoredFile:
         k = int(self.rows[k])
         tar, key = self.shards.locate(k)
-        return StoredFile(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
+        return StoredFile(f"{tar}: {key}.{self.field}", self.shards.read_field(k, self.field))
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to read some of them in the background, where they lie at addresses."""
+        self.shards.read_ahead((int(self.rows[k]) for k in numbers), self.field)
 
 
 def list_shards(place: Path, split: Split) -> Listing:
@@ -148,7 +152,7 @@ def list_shards(place: Path, split: Split) -> Listing:
         rows = rows[(rows % 10 == 0) == (split == "val")]
     columns: dict[str, Files] = {}
     for name in there:
-        ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
+        ending, members = last(name), ShardFiles(opened, name, rows)
         if ending in IMAGES:
             columns.setdefault("image", members)
         elif ending in ("wav", "flac"):
@@ -157,7 +161,7 @@ def list_shards(place: Path, split: Split) -> Listing:
         raise BadInput(f"{folder} has the fields {', '.join(there)}; wanted jpg, png, webp, wav or flac")
     if "cls" not in there:
         return Listing(columns, None, (), "nothing")
-    column = Shards(folder, fields=["cls"]).column("cls")
+    column = opened.column("cls")
     labels = np.array([int(column[int(k)]) for k in rows])
     try:
         names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()

@@ -4,13 +4,16 @@ All randomness of a run has one root, its seed, from which streams for different
 """
 
 import random
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
-WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION = range(5)
+from tapetum.core.errors import BadInput
+
+WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION, SOURCE = range(6)
 """Independent streams of randomness under one seed."""
 
 
@@ -57,8 +60,60 @@ class Shuffle:
         """Look up which of the `length` samples is sample `number` of the stream."""
         epoch, place = divmod(number, self.length)
         if self.length >= _COMPUTED:
-            return permuted(place, self.length, _key(self.seed, epoch))
+            return permuted(place, self.length, _key(self.seed, ORDER, epoch))
         return int(_permutation(self.length, self.seed, epoch)[place])
+
+
+_BLOCK = 4096
+"""Samples among which the shares of several collections are kept."""
+_MOST_COLLECTIONS = 64
+"""So that the largest share of a block is never less than what rounding takes of it."""
+_WHOLE = 1 << 32
+"""Shares are whole numbers out of this, so that any sample can be counted up to without an error of rounding."""
+
+
+class Mixture:
+    """An endless order over several finite collections by weights, numbered through: each has its own shuffled epochs.
+
+    Nothing is stored. Before block b of B = 4096 samples, a collection of the share w has had floor(b B w) samples, and that of
+    the largest share all others; a keyed permutation mixes those within the block. So at the end of any block each share is
+    right within one sample for each collection, and a collection has shown none of its samples two times more than another.
+
+    >>> order = Mixture([3, 100], [0.5, 0.5], seed=0)
+    >>> places = [order(n) for n in range(4096)]
+    >>> sum(place < 3 for place in places), len({place for place in places if place >= 3})
+    (2048, 100)
+    """
+
+    def __init__(self, lengths: Sequence[int], weights: Sequence[float], seed: int):
+        """Check the weights, which need not sum to 1. Raises BadInput: not one for each, not above 0, too many collections."""
+        if len(weights) != len(lengths):
+            raise BadInput(f"there are {len(weights)} weights for {len(lengths)} sources of data; give one for each")
+        if not all(0 < weight < float("inf") for weight in weights):
+            raise BadInput(f"the weights of data are {', '.join(map(str, weights))}; each must be a number above 0")
+        if len(lengths) > _MOST_COLLECTIONS:
+            raise BadInput(f"there are {len(lengths)} sources of data; give {_MOST_COLLECTIONS} or fewer, or put some together")
+        self.seed = seed
+        self._shares = [round(weight / sum(weights) * _WHOLE) for weight in weights]
+        self._largest = self._shares.index(max(self._shares))
+        self._orders = [Shuffle(length, mix_seed(seed, SOURCE, k)) for k, length in enumerate(lengths)]
+        self._offsets = [sum(lengths[:k]) for k in range(len(lengths))]
+
+    def __call__(self, number: int) -> int:
+        """Look up which sample is sample `number` of the stream: its number among those of all collections, end to end."""
+        block, place = divmod(number, _BLOCK)
+        place = permuted(place, _BLOCK, _key(self.seed, SOURCE, len(self._shares) + block))
+        for collection, (begin, end) in enumerate(zip(self._counts(block), self._counts(block + 1), strict=True)):
+            if place < end - begin:
+                return self._offsets[collection] + self._orders[collection](begin + place)
+            place -= end - begin
+        raise AssertionError  # the counts of a block sum to its length
+
+    def _counts(self, block: int) -> list[int]:
+        """Samples of each collection before a block."""
+        counts = [block * _BLOCK * share // _WHOLE for share in self._shares]
+        counts[self._largest] += block * _BLOCK - sum(counts)
+        return counts
 
 
 def permuted(place: int, length: int, key: int) -> int:
@@ -82,8 +137,8 @@ def permuted(place: int, length: int, key: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _key(seed: int, epoch: int) -> int:
-    return mix_seed(seed, ORDER, epoch)
+def _key(seed: int, stream: int, index: int) -> int:
+    return mix_seed(seed, stream, index)
 
 
 def _scrambled(number: int, key: int) -> int:

@@ -15,7 +15,6 @@ samples must have equal fields; pickles are not loaded; grey images of png stay 
 
 import itertools
 import os
-import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.fields import Sound, decode, encode
 from tapetum.data.tar_index import index_of, split_name
+from tapetum.data.tar_places import Source, find_tars, read_indexes
 
 KEY = "__key__"
 """Name of a sample's key beside its fields."""
-Source = str | Path | Sequence[str | Path]
-"""A tar, a folder of tars, a pattern such as train-{0000..0007}.tar, or a list of these."""
 
 
 class Shards:
@@ -44,13 +44,20 @@ class Shards:
     {'__key__': 'b', 'cls': 5}
     """
 
-    def __init__(self, source: Source, *, fields: Sequence[str] | None = None):
-        """`fields`: the endings to read, which every sample must have; by default all there are.
+    def __init__(self, source: Source, *, fields: Sequence[str] | None = None, cache: RemoteCache | None = None):
+        """Open the shards.
 
-        Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields.
+        Args:
+            source: what `find_tars` finds.
+            fields: the endings to read, which every sample must have; by default all there are.
+            cache: for parts of tars at addresses.
+
+        Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields, and
+        Unreachable for addresses that cannot be read.
         """
         self.tars = find_tars(source)
-        indexes = [index_of(tar) for tar in self.tars]
+        self._cache = cache or RemoteCache()
+        indexes = read_indexes(self.tars, self._cache)
         names = tuple(dict.fromkeys(name for index in indexes for name in index.fields))
         self.fields = names if fields is None else tuple(fields)
         self._keys = [index.keys for index in indexes]
@@ -89,13 +96,23 @@ class Shards:
         """Read the fields of sample k as they are stored."""
         return {name: self._read(k, column) for column, name in enumerate(self.fields)}
 
-    def locate(self, k: int) -> tuple[Path, str]:
+    def read_field(self, k: int, field: str) -> bytes:
+        """Read one field of sample k as it is stored."""
+        return self._read(k, self.fields.index(field))
+
+    def locate(self, k: int) -> tuple[Path | RemoteFile, str]:
         """Locate the tar of sample k, and its key."""
         if not 0 <= k < len(self):
             raise IndexError(f"sample {k} of {len(self)}")
         shard = int(np.searchsorted(self._ends, k, side="right"))
         keys = self._keys[shard]
         return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
+
+    def read_ahead(self, numbers: Iterable[int], field: str) -> None:
+        """Begin to read a field of samples in the background, of tars at addresses (`RemoteCache.read_ahead`)."""
+        column = self.fields.index(field)
+        places = ((self.locate(k)[0], *map(int, self._places[:, k, column])) for k in numbers)
+        self._cache.read_ahead((tar, offset, size) for tar, offset, size in places if isinstance(tar, RemoteFile))
 
     def column(self, field: str) -> "Column":
         """Open one field of all samples, without reading the others."""
@@ -104,6 +121,8 @@ class Shards:
     def _read(self, k: int, column: int) -> bytes:
         tar, key = self.locate(k)
         offset, size = map(int, self._places[:, k, column])
+        if isinstance(tar, RemoteFile):
+            return self._cache.read(tar, offset, size)
         try:
             # Opened for every read: there may be more tars than open files are allowed, and nothing is left to share.
             file = os.open(tar, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -149,44 +168,7 @@ class Column:
         return value
 
 
-def find_tars(source: Source) -> list[Path]:
-    """Find the tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
-    if not isinstance(source, str | Path):
-        listed = [tar for one in source for tar in find_tars(one)]
-        if not listed:
-            raise BadInput("the list of shards is empty; give one tar or more")
-        return listed
-    if Path(source).is_dir():
-        tars = sorted(path for path in Path(source).iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
-        if not tars:
-            packed = next((p.name for p in Path(source).iterdir() if re.search(r"\.tar\.\w+$|\.tgz$", p.name)), None)
-            packed = packed if packed and not packed.endswith(".index") else None
-            hint = f"; {packed} is compressed: unpack it to a plain .tar" if packed else "; give a folder with .tar files"
-            raise BadInput(f"there is no .tar in {source}{hint}")
-        return tars
-    return [Path(source)] if Path(source).exists() else [Path(name) for name in expand_braces(str(source))]
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """Expand the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
-
-    >>> expand_braces("{a,b}-{08..10}.tar")
-    ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
-    """
-    return ["".join(parts) for parts in itertools.product(*map(_choices, re.split(r"(\{[^{}]*\})", pattern)))]
-
-
-def _choices(part: str) -> Sequence[str]:
-    numbers = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
-    if numbers:
-        first, final = numbers.groups()
-        if not 0 <= int(final) - int(first) < 1_000_000:
-            raise BadInput(f"{part} is no range of shards; give the lower number first, such as {{0000..0007}}")
-        return [f"{number:0{len(first)}}" for number in range(int(first), int(final) + 1)]
-    return part[1:-1].split(",") if part.startswith("{") and "," in part else [part]
-
-
-def _several(tars: Sequence[Path]) -> str:
+def _several(tars: Sequence[Path | RemoteFile]) -> str:
     return str(tars[0]) if len(tars) == 1 else f"{tars[0]} and {len(tars) - 1} more"
 
 

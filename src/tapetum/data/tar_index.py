@@ -2,7 +2,8 @@
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
 $XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size or time of the tar have changed. Any number of
-processes may make it at once: each writes a whole file, and all write the same.
+processes may make it at once: each writes a whole file, and all write the same. Of a tar at an address, the index beside it is
+taken where the headers of its first and last member are where it says; without one, the tar is read once from end to end.
 
 Source: the layout of WebDataset. Members are regular files named KEY.ENDING: the key ends at the first dot of the base name
 (folders belong to it, dots and all), and members of one key lie side by side. Directories, links, names without a dot or that
@@ -22,9 +23,11 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Int64
 
+from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import open_file, read_bytes
+from tapetum.core.remote_cache import RemoteCache, RemoteStream
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -72,18 +75,56 @@ def index_of(tar: Path) -> TarIndex:
         kept = _kept(place, stamp)
         if kept is not None:
             return kept
-    index = _scan(tar, state.st_size)
+    with open_file(tar) as file:
+        index = _scan(str(tar), state.st_size, file)
     packed = _packed(stamp, index)
-    for place in places:
-        try:
-            if place.parent != tar.parent:
-                place.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(place, own=True) as temporary:
-                temporary.write_bytes(packed)
-            break
-        except (BadInput, OSError):
-            continue  # the next place, or none: an index saves time and no more
+    any(_wrote(place, packed) for place in places)
     return index
+
+
+def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCache) -> TarIndex:
+    """Read the index of a tar at an address, of which the size is known; `beside` is the file NAME.tar.index, if there is one.
+
+    Raises BadInput as `index_of`, and Unreachable.
+    """
+    stamp = np.array([_FORMAT, tar.size or 0, 0])
+    place = _cache() / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
+    index = _kept(place, stamp) if tar.mark else None
+    if index is None and beside is not None:
+        index = _unpacked(cache.read_whole(beside), stamp, parts=2)
+        index = index if index is not None and _fits(index, tar, cache) else None
+    if index is None:
+        index = _scan(str(tar), tar.size or 0, RemoteStream(tar).buffered())
+    if tar.mark:
+        _wrote(place, _packed(stamp, index))
+    return index
+
+
+def _fits(index: TarIndex, tar: RemoteFile, cache: RemoteCache) -> bool:
+    """Whether the first and the last member of an index have their headers where it says."""
+    members = np.argwhere(index.offsets >= 0)
+    for row, column in members[[0, -1]] if len(members) else []:
+        offset, size = int(index.offsets[row, column]), int(index.sizes[row, column])
+        if not tarfile.BLOCKSIZE <= offset <= (tar.size or 0) - size:
+            return False
+        try:
+            header = cache.read(tar, offset - tarfile.BLOCKSIZE, tarfile.BLOCKSIZE)
+            if tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size != size:
+                return False
+        except tarfile.TarError:
+            return False
+    return True
+
+
+def _wrote(place: Path, packed: bytes) -> bool:
+    """Keep an index, if that can be: it saves time and no more."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(place, own=True) as temporary:
+            temporary.write_bytes(packed)
+    except (BadInput, OSError):
+        return False
+    return True
 
 
 def _cache() -> Path:
@@ -101,23 +142,30 @@ def _packed(stamp: np.ndarray, index: TarIndex) -> bytes:
 def _kept(place: Path, stamp: np.ndarray) -> TarIndex | None:
     """The index in a file; None where there is none, it is damaged, or it is of another state of the tar."""
     try:
-        content = read_bytes(place)
-        if hashlib.sha256(content[32:]).digest() != content[:32]:
-            return None
-        file = io.BytesIO(content[32:])
-        theirs, keys, fields, offsets, sizes = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(5))
-    except (OSError, ValueError):
+        return _unpacked(read_bytes(place), stamp)
+    except OSError:
         return None
-    same = np.array_equal(theirs, stamp) and offsets.shape == sizes.shape == (len(keys), len(fields))
+
+
+def _unpacked(content: bytes, stamp: np.ndarray, parts: int = 3) -> TarIndex | None:
+    """The index in the content of a file, if it is whole and as many parts of its stamp are these."""
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None
+    file = io.BytesIO(content[32:])
+    try:
+        theirs, keys, fields, offsets, sizes = (np.lib.format.read_array(file, allow_pickle=False) for _ in range(5))
+    except ValueError:
+        return None
+    same = np.array_equal(theirs[:parts], stamp[:parts]) and offsets.shape == sizes.shape == (len(keys), len(fields))
     return TarIndex(keys, tuple(map(str, fields)), offsets, sizes) if same else None
 
 
-def _scan(path: Path, size: int) -> TarIndex:
+def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
     keys: list[str] = []
     rows: list[dict[str, tuple[int, int]]] = []
     known: set[str] = set()
     fields: dict[str, int] = {}
-    for name, offset, length in _members(path, size):
+    for name, offset, length in _members(path, size, file):
         parts = split_name(name)
         if parts is None:
             continue
@@ -149,33 +197,32 @@ def _scan(path: Path, size: int) -> TarIndex:
     return TarIndex(packed, tuple(fields), places[0], places[1])
 
 
-def _members(path: Path, size: int) -> Iterator[tuple[str, int, int]]:
+def _members(path: str, size: int, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and length of every regular file."""
-    with open_file(path) as file:
-        start = file.read(8)
-        packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
-        if packing:
-            raise BadInput(f"{path} is compressed ({packing}) and cannot be read at any place; unpack it to a plain .tar first")
-        file.seek(0)
-        try:
-            tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
-        except (tarfile.TarError, ValueError, ArithmeticError, RecursionError) as error:
-            raise BadInput(f"{path} is not a tar file ({error}); give a tar in the layout of WebDataset") from error
-        place = -1
-        while (member := _next(tar, path)) is not None:
-            if member.offset_data <= place or member.size < 0:
-                raise _damaged(path, member.offset)
-            place = member.offset_data
-            if member.isreg():
-                if member.issparse():
-                    raise BadInput(f"{path}: {member.name} is stored as a sparse file; write the tar without that (no tar -S)")
-                if place + member.size > size:
-                    raise _cut_off(path, f"{member.name} should end at byte {place + member.size}, the file does at {size}")
-                yield member.name, place, member.size
-        _check_end(file, path, tar.offset)
+    start = file.read(8)
+    packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
+    if packing:
+        raise BadInput(f"{path} is compressed ({packing}) and cannot be read at any place; unpack it to a plain .tar first")
+    file.seek(0)
+    try:
+        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+    except (tarfile.TarError, ValueError, ArithmeticError, RecursionError) as error:
+        raise BadInput(f"{path} is not a tar file ({error}); give a tar in the layout of WebDataset") from error
+    place = -1
+    while (member := _next(tar, path)) is not None:
+        if member.offset_data <= place or member.size < 0:
+            raise _damaged(path, member.offset)
+        place = member.offset_data
+        if member.isreg():
+            if member.issparse():
+                raise BadInput(f"{path}: {member.name} is stored as a sparse file; write the tar without that (no tar -S)")
+            if place + member.size > size:
+                raise _cut_off(path, f"{member.name} should end at byte {place + member.size}, the file does at {size}")
+            yield member.name, place, member.size
+    _check_end(file, path, tar.offset)
 
 
-def _next(tar: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
+def _next(tar: tarfile.TarFile, path: str) -> tarfile.TarInfo | None:
     try:
         member = tar.next()
     except (tarfile.TarError, ValueError, ArithmeticError, RecursionError) as error:
@@ -186,7 +233,7 @@ def _next(tar: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
     return member
 
 
-def _check_end(file: BinaryIO, path: Path, end: int) -> None:
+def _check_end(file: BinaryIO, path: str, end: int) -> None:
     """After the last member come zeros alone; tarfile stops silently at anything that is no header."""
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
@@ -199,9 +246,9 @@ def _check_end(file: BinaryIO, path: Path, end: int) -> None:
             raise BadInput(f"{path} goes on after its end at byte {end}: tars put one after the other? Give them one by one")
 
 
-def _cut_off(path: Path, detail: str) -> BadInput:
+def _cut_off(path: str, detail: str) -> BadInput:
     return BadInput(f"{path} is cut off ({detail}); copy or write it anew")
 
 
-def _damaged(path: Path, place: int) -> BadInput:
+def _damaged(path: str, place: int) -> BadInput:
     return BadInput(f"{path} is damaged: there is no header at byte {place}; copy or write it anew")

@@ -12,6 +12,9 @@ from tapetum.train.config import TrainConfig
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
 """Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
 
+CACHE_GB = 20.0
+"""Gigabytes of data at addresses that a machine keeps, where nothing else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -52,6 +55,8 @@ class Launch:
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are kept on this machine's disk; 0: none."""
     settings: str | None = None
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 

@@ -18,7 +18,7 @@ import torch.distributed.distributed_c10d as c10d
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from tapetum.core.devices import find_device, send_to_device
+from tapetum.core.devices import choose_device, find_device, send_to_device
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import launch
 
@@ -186,9 +186,7 @@ def alone() -> Iterator[None]:
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = find_device(name)
+    device = find_device(choose_device(name))
     if device.type == "cuda":
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         if device.index >= torch.cuda.device_count():

@@ -27,6 +27,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
+from tapetum.data.files import ReadsAhead
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
@@ -57,10 +58,22 @@ class _Order(Sampler[list[int]]):
     def __len__(self) -> int:
         return (self.config.steps - self.start) * self.config.accumulation
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.config.steps):
-            for part in range(self.config.accumulation):
-                yield list(sample_numbers(step, part, self.rank, self.world_size, self.config))
+    def __iter__(self) -> "Iterator[_Numbers]":
+        for index in range(len(self)):
+            ahead = index + max(self.config.workers, 1)  # what the same worker makes next
+            yield _Numbers(self._numbers(index), self._numbers(ahead) if ahead < len(self) else ())
+
+    def _numbers(self, index: int) -> range:
+        step, part = divmod(index, self.config.accumulation)
+        return sample_numbers(self.start + step, part, self.rank, self.world_size, self.config)
+
+
+class _Numbers(list[int]):
+    """The numbers of a micro-batch, and of the next one of the worker that makes it."""
+
+    def __init__(self, numbers: Sequence[int] = (), ahead: Sequence[int] = ()):
+        super().__init__(numbers)
+        self.ahead = ahead
 
 
 class _Seeded(Dataset):
@@ -69,6 +82,12 @@ class _Seeded(Dataset):
     def __init__(self, dataset: Dataset, seed: int):
         self.dataset = dataset
         self.seed = seed
+
+    def __getitems__(self, numbers: "_Numbers") -> list[Any]:
+        """Make a micro-batch; of a dataset that reads ahead, while its files and those of the next one come in."""
+        if isinstance(self.dataset, ReadsAhead):
+            self.dataset.read_ahead([*numbers, *numbers.ahead])
+        return [self[number] for number in numbers]
 
     def __getitem__(self, number: int) -> Any:
         seed_globals(mix_seed(self.seed, SAMPLE, number))
@@ -92,8 +111,12 @@ class _Collate:
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
-        refusal = next((item for item in items if isinstance(item, _Refusal)), None)
-        return refusal or self.collate(items), os.getpid(), time.process_time()
+        batch = next((item for item in items if isinstance(item, _Refusal)), None)
+        try:
+            batch = batch or self.collate(items)
+        except TapetumError as error:
+            batch = _Refusal(str(error))
+        return batch, os.getpid(), time.process_time()
 
 
 def _start_worker(_worker: int) -> None:

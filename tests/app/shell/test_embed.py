@@ -145,3 +145,22 @@ def test_what_lies_beside_images_in_a_folder_is_left_out(tmp_path: Path, capsys:
     (tmp_path / "a.png").unlink()
     assert main(["embed", str(tmp_path), "--out", str(out)]) == 2
     assert "holds no image, recording or video" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("words", [["--workers", "2"], ["--engine", "ray"]])
+def test_other_processes_make_the_same_table(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("red", (220, 30, 30)), ("green", (20, 160, 40))):
+        make_image(tmp_path / f"{name}.png", colour)
+    (tmp_path / "bad.png").write_bytes(b"x")
+    files = ["red.png", "bad.png", "green.png"]
+    assert main(["embed", *files, "--out", "one.npz"]) == 2
+    assert main(["embed", *files, "--out", "two.npz", *words]) == 2
+    assert capsys.readouterr().err.count("bad.png") == 2
+    with np.load("one.npz") as one, np.load("two.npz") as two:
+        assert one["path"].tolist() == two["path"].tolist() == ["red.png", "green.png"]
+        np.testing.assert_allclose(one["embedding"], two["embedding"], atol=1e-5)

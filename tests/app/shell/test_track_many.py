@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,10 +169,10 @@ def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run
 def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     work = many.track_into
 
-    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
+    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None, load: Any) -> Tracked:
         if options.video.endswith("a.mp4"):
             raise MemoryError("no room for 9 GB")
-        return work(options, listener, file)
+        return work(options, listener, file, load)
 
     monkeypatch.setattr(many, "track_into", short_of_memory)
     (tmp_path / "out").mkdir()
@@ -263,6 +264,21 @@ def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path, 
         assert Tracks.load(tmp_path / "out" / f"{number}.mp4" / "tracks.npz").xy.shape == (9, 16, 2)
         assert not list((tmp_path / "out" / f"{number}.mp4").glob(".*.tmp"))
     assert listed(tmp_path / "out") == sorted([*(f"{n}.mp4" for n in range(5)), "videos.json"])
+
+
+@pytest.mark.slow
+def test_two_processes_track_as_one(tmp_path: Path, run: Run, clip: Path) -> None:
+    for number in range(2):
+        shutil.copy(clip, tmp_path / f"{number}.mp4")
+    videos = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
+    for name, workers in (("one", 1), ("two", 2)):
+        words = ["--model", "tapir-nano", "--grid", "2", "--no-overlay", "--workers", workers, "--out", tmp_path / name]
+        code, _, errors = run("track", *videos, *words)
+        assert code == 0, errors
+    for video in videos:
+        one, two = (Tracks.load(tmp_path / name / video.name / "tracks.npz") for name in ("one", "two"))
+        np.testing.assert_allclose(one.xy, two.xy, atol=1e-3)
+    assert run("track", *videos, "--workers", 0, "--out", tmp_path / "three")[0] == 2
 
 
 @pytest.mark.slow

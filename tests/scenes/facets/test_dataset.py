@@ -45,6 +45,12 @@ def folder(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
+def test_two_processes_make_the_same_clips(folder, tmp_path):
+    made = make_dataset(tmp_path / "two", n=2, seed=3, size=64, frames=5, points=32, workers=2)
+    assert made.read_bytes() == (folder / "tapvid.pkl").read_bytes()
+
+
 def test_tapvid_pickle(folder):
     data = pickle.loads((folder / "tapvid.pkl").read_bytes())
     assert list(data) == ["scene-00000", "scene-00001"]

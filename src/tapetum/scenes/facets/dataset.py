@@ -14,10 +14,12 @@ missing, and another run into the same folder is refused; nor need all clips be 
 """
 
 import io
+import os
 import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.core.finished import continues_run, write_settings
 from tapetum.core.identity import source_label
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe
 from tapetum.scenes.facets.clip import SyntheticClip, check_clip, make_clip
 from tapetum.scenes.facets.world import SceneConfig
@@ -50,40 +52,54 @@ def make_dataset(
     size: int = 256,
     frames: int = 24,
     points: int = 256,
+    workers: int = 1,
+    engine: Engine = "local",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`.
 
     The same seed and textures write the same truth. `textures` is a folder of images, a parquet file or None for procedural
-    ones. A call that was interrupted goes on when it is made again. Returns the path of the pickle. Raises BadInput for a
-    folder that already holds a data set or a part of another one, for clips larger than memory, or an unwritable place.
+    ones; `workers` and `engine` are as in `tapetum.core.jobs.run_jobs`. A call that was interrupted goes on when it is made
+    again. Returns the path of the pickle. Raises BadInput for a folder that already holds a data set or a part of another one,
+    for clips larger than memory, or an unwritable place.
     """
     if n < 1:
         raise BadInput(f"asked for {n} clips: give --n 1 or more")
     if seed < 0:
         raise BadInput(f"--seed is {seed}; it must be 0 or more")
-    out = Path(out)
+    out = Path(os.path.realpath(out)) if engine == "ray" else Path(out)
     target, waiting = out / "tapvid.pkl", out / _UNFINISHED
     if target.exists():
         raise BadInput(f"{target} exists already: choose another folder or remove it")
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
     check_clip(config, points)
-    source = texture_source(textures)
+    texture_source(textures)  # what is wrong with them is said before anything is made
     _begin(out, {"n": n, "seed": seed, "textures": source_label(textures), "size": size, "frames": frames, "points": points})
     names = [f"scene-{k:05d}" for k in range(n)]
     missing = [k for k, name in enumerate(names) if not (waiting / f"{name}.npz").exists()]
 
-    def work(k: int, tool: None) -> None:
-        clip = make_clip((seed, k), config, source, points)
-        _write_clip(out, names[k], clip)
-        with whole_file(waiting / f"{names[k]}.npz") as temporary:
-            np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
-
-    for _ in run_jobs(work, missing, finished=n - len(missing), progress=lambda done, _: progress(done)):
+    for _ in run_jobs(
+        partial(_make_one, out, (seed, config, points)),
+        [(k, names[k]) for k in missing],
+        partial(texture_source, None if textures is None else Path(textures).absolute()),
+        engine=engine,
+        workers=workers,
+        finished=n - len(missing),
+        progress=lambda done, _: progress(done),
+    ):
         pass  # the clip of an item is a file
     _write_pickle(target, {name: waiting / f"{name}.npz" for name in names})
     shutil.rmtree(waiting, ignore_errors=True)
     return target
+
+
+def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int, str], source: Any) -> None:
+    """Make a clip and write its files, last the one that says that it is done."""
+    (seed, config, points), (number, name) = settings, item
+    clip = make_clip((seed, number), config, source, points)
+    _write_clip(out, name, clip)
+    with whole_file(out / _UNFINISHED / f"{name}.npz") as temporary:
+        np.savez(temporary, allow_pickle=False, **tapvid_entry(clip))
 
 
 def finished(out: str | Path) -> int:

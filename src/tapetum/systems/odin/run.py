@@ -8,8 +8,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import ODIN_FILE, save
-from tapetum.systems.pretraining.run import run_task
-from tapetum.systems.pretraining.sources import check_sizes, read_source
+from tapetum.systems.pretraining.run import run_task, source_of
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 
@@ -20,16 +19,11 @@ def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print)
     Leaves the encoder (`encoder.safetensors`, for `tapetum embed`) and the whole network (`odin.safetensors`, for
     `tapetum discover`), whose path is returned. Raises BadInput for what the user can mend.
     """
-    if not run.data:
-        raise BadInput("there is no data; give --data with a folder of images")
     if run.odin.source == "given":
         raise BadInput(
             "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"
         )
-    run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = read_source(Path(run.data))
-    if not run.enlarge:
-        check_sizes(source, run.size, run.data)
+    source = source_of(run, launch.cache_gb)
     models: list[Any] = []
     finished = run_task(OdinTask(run, source), launch, say, models.append)
     if finished is None:

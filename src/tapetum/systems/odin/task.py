@@ -144,7 +144,7 @@ class OdinTask(PretrainTask):
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that decide what is learned, but for the images themselves."""
-        left_out = ("data", "preset", "epochs", "micro_batch")
+        left_out = ("data", "data_weights", "preset", "epochs", "micro_batch")
         settings = {name: value for name, value in asdict(self.run).items() if name not in left_out}
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}
 

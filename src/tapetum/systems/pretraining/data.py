@@ -3,7 +3,7 @@
 A file that turns out to be damaged is replaced by the next one, the same in every run; the loop names and counts it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -13,9 +13,12 @@ from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.samples import Shuffle
+from tapetum.data.files import Files, ReadsAhead, opened_image
+from tapetum.data.samples import Mixture, Shuffle
 
 Image = UInt8[np.ndarray, "h w 3"]
+_CACHED_BYTES = 512 << 20
+"""Decoded images that a process keeps."""
 _TRIES = 100
 """Damaged images on end after which a run gives up."""
 
@@ -50,6 +53,38 @@ class NoImages:
         return f"image {k}"
 
 
+@dataclass
+class FileImages:
+    """Images in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
+
+    files: Files
+    _cache: dict[int, Image] = field(default_factory=dict, repr=False)
+    _bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, k: int) -> Image:
+        if k in self._cache:
+            return self._cache[k]
+        image = np.array(opened_image(self.files[k], "RGB"))
+        if self._bytes + image.nbytes <= _CACHED_BYTES:
+            self._cache[k] = image
+            self._bytes += image.nbytes
+        return image
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to read the files of some images in the background, where they lie at addresses."""
+        if isinstance(self.files, ReadsAhead):
+            self.files.read_ahead(k for k in numbers if k not in self._cache)
+
+    def name(self, k: int) -> str:
+        return self.files[k].name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self.files, "_cache": {}, "_bytes": 0}
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """Images to learn from."""
@@ -61,6 +96,10 @@ class ImageSource:
     """Names, by number."""
     captions: Sequence[str] | None = None
     """A text for each image; None: there are none."""
+    sizes: tuple[int, ...] = ()
+    """Images of each of several sources that this one joins."""
+    weights: tuple[float, ...] = ()
+    """How much each of them is shown; none: every image once an epoch."""
     about: dict[str, Any] = field(default_factory=dict)
     """What the identity of a run says of the data."""
 
@@ -86,9 +125,16 @@ class ShuffledImages(Dataset[TrainingImage]):
         self.source, self.seed = source, seed
 
     @cached_property
-    def order(self) -> Shuffle:
+    def order(self) -> Shuffle | Mixture:
         """Shuffle the images: which is shown when."""
+        if self.source.weights:
+            return Mixture(self.source.sizes, self.source.weights, self.seed)
         return Shuffle(len(self.source), self.seed)
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to read samples in the background, where they lie at addresses."""
+        if isinstance(self.source.images, ReadsAhead):
+            self.source.images.read_ahead(self.order(number) for number in numbers)
 
     def __getitem__(self, number: int) -> TrainingImage:
         """Show sample `number`. Raises BadInput where a hundred images on end, or all, are damaged."""

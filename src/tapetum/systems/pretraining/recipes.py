@@ -31,9 +31,11 @@ Preset = Literal["small", "resnet", "vit"]
 class ImageRun:
     """The settings of every run that learns an encoder from images."""
 
-    data: str = ""
+    data: tuple[str, ...] = ()
     """Folder of images, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
-    or CIFAR's binary files."""
+    or CIFAR's binary files; or the address of images or shards, such as s3://bucket/photos. Several are joined."""
+    data_weights: tuple[float, ...] = ()
+    """How much each of several is shown, such as 0.7 0.3; by default every image once an epoch."""
     encoder: str = "resnet-18"
     """Network to train. A new one: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; timm:NAME; or
     FILE.py:CLASS of your own. One that has learned: the folder of a run, a file, or weights:NAME (tapetum weights list)."""
@@ -73,6 +75,8 @@ class ImageRun:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.data, str | Path):
+            object.__setattr__(self, "data", (str(self.data),) if str(self.data) else ())
         check_fields(self, size="[8, inf)", epochs="(0, inf)", steps="[1, inf)")
 
     @property
@@ -362,14 +366,15 @@ RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
 
 
-def recipe(method: str, data: str, preset: Preset = "small", **changes: Any) -> PretrainRun:
+def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:
     """Make the config of a run on `data`, as the preset has it but for `changes`.
 
     >>> recipe("dino", "photos", encoder="vit-small-16", size=224).views
     (224, 224, 96, 96, 96, 96, 96, 96)
     """
+    places = (data,) if isinstance(data, str) else data
     if method not in METHODS:
-        return PretrainRun(method=method, data=data, preset=preset, **changes)
+        return PretrainRun(method=method, data=places, preset=preset, **changes)
     if preset not in RECIPES[method]:
         raise BadInput(f"{method} has no preset {preset!r}; it has {', '.join(RECIPES[method])}")
-    return replace(RECIPES[method][preset], data=data, **changes)
+    return replace(RECIPES[method][preset], data=places, **changes)

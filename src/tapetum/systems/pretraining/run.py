@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
+from tapetum.core.remote_cache import cache_of
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
+from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.recipes import PretrainRun
-from tapetum.systems.pretraining.sources import check_sizes, read_source
+from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
+from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
-from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.launch_config import CACHE_GB, Launch, train_config
 from tapetum.train.rehearsal import rehearse
 
 _WARMUP_AT_MOST = 10
@@ -85,16 +87,23 @@ class Pretrained:
     """Step at which the features were first seen to be constant, in this call."""
 
 
-def task_for(run: PretrainRun) -> PretrainTask:
-    """Make the task of a run. Raises BadInput for data, encoder or settings that don't go together."""
+def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
+    """Make the task of a run; of data at addresses so many gigabytes are kept on this machine.
+
+    Raises BadInput for data, encoder or settings that don't go together, and Unreachable.
+    """
+    return task_of(run.method)(run, source_of(run, cache_gb, captions=run.method == "clip"))
+
+
+def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = False) -> ImageSource:
+    """Read the images of a run, as `task_for`. Raises BadInput, also where views would be larger than they are."""
     if not run.data:
         raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
-    source = read_source(Path(run.data), captions=run.method == "clip")
-    task = task_of(run.method)(run, source)
+    source = read_sources(run.data, run.data_weights, captions=captions, cache=cache_of(cache_gb))
     if not run.enlarge:
-        check_sizes(source, run.size, run.data)
-    return task
+        check_sizes(source, run.size, ", ".join(run.data))
+    return source
 
 
 def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainConfig:
@@ -123,7 +132,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     `say` is told of the data, and before the first step of what the run will cost. Under torchrun all processes call it alike.
     Raises BadInput for what the user can mend.
     """
-    return run_task(task_for(run), launch, say)
+    return run_task(task_for(run, launch.cache_gb), launch, say)
 
 
 def run_task(
@@ -140,7 +149,7 @@ def run_task(
     config = loop_config(task, launch, **settings)
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
-        say(f"{len(task.source):,} images{classes}")
+        say(f"{len(task.source):,} images{classes}{_parts(task)}")
         if not (launch.out / "checkpoints").exists():
             for line in predict(task, config).lines():
                 say(line)
@@ -156,6 +165,16 @@ def run_task(
         save(model.encoder.eval(), path)
     names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
     return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
+
+
+def _parts(task: PretrainTask) -> str:
+    """Names and sizes of several sources."""
+    source = task.source
+    if not source.sizes:
+        return ""
+    shares = [f" (weight {weight:g})" for weight in source.weights] or [""] * len(source.sizes)
+    parts = zip(source.about["data"], source.sizes, shares, strict=True)
+    return ": " + ", ".join(f"{name} {size:,}{share}" for name, size, share in parts)
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:

@@ -5,55 +5,30 @@ a folder                    images in it and below; the folder that an image lie
 train/CLASS/*.jpg           as a folder: only train is learned from
 *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
 data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
+s3://, gs://, http://, hf:// a folder of images or shards at an address (`remote_sources`)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from tapetum.core.addresses import is_address, name_at
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
-from tapetum.data.files import Files, opened_image, stored_file
+from tapetum.core.remote_cache import RemoteCache
+from tapetum.data.files import stored_file
 from tapetum.data.layouts import listing
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import Image, ImageSource
+from tapetum.systems.pretraining.data import FileImages, Image, ImageSource
+from tapetum.systems.pretraining.joined import join_sources
+from tapetum.systems.pretraining.remote_sources import read_remote_source
 from tapetum.video.folders import IMAGES
 
-_CACHED_BYTES = 512 << 20
-"""Decoded images that a process keeps."""
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
 """Bytes of a file of one."""
-
-
-@dataclass
-class FileImages:
-    """Images in files, decoded when they are asked for and kept while there is room: in half a gigabyte a process."""
-
-    files: Files
-    _cache: dict[int, Image] = field(default_factory=dict, repr=False)
-    _bytes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, k: int) -> Image:
-        if k in self._cache:
-            return self._cache[k]
-        image = np.array(opened_image(self.files[k], "RGB"))
-        if self._bytes + image.nbytes <= _CACHED_BYTES:
-            self._cache[k] = image
-            self._bytes += image.nbytes
-        return image
-
-    def name(self, k: int) -> str:
-        return self.files[k].name
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "_cache": {}, "_bytes": 0}
 
 
 @dataclass
@@ -74,18 +49,32 @@ class RawImages:
         return f"image {k}"
 
 
-def read_source(place: Path, *, captions: bool = False) -> ImageSource:
-    """Find the images at `place`; their captions are looked for only if they are wanted.
+def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache | None = None) -> ImageSource:
+    """Find the images at a path or an address; their captions are looked for only if they are wanted.
 
-    Raises BadInput where there is none or one alone, for captions that some images have and others lack, and what the layouts
-    of data refuse.
+    `cache` is for what lies at an address. Raises BadInput where there is none or one alone, for captions that some images have
+    and others lack, and what the layouts of data refuse; Unreachable where a server cannot be reached.
     """
-    if not place.exists():
-        raise BadInput(f"there is no {place}; give a folder of images")
-    source = _source(place, captions)
+    if isinstance(place, str) and is_address(place):
+        name, source = name_at(place.rstrip("/")), read_remote_source(place, cache or RemoteCache(), captions=captions)
+    else:
+        place = Path(place)
+        if not place.exists():
+            raise BadInput(f"there is no {place}; give a folder of images")
+        name, source = place.resolve().name, _source(place, captions)
     if len(source) < 2:
         raise BadInput(f"{place} holds one image; give a folder with 2 or more, of which something can be learned")
-    return replace(source, about={"data": place.resolve().name, "images": len(source), **source.about})
+    return replace(source, about={"data": name, "images": len(source), **source.about})
+
+
+def read_sources(
+    places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False, cache: RemoteCache | None = None
+) -> ImageSource:
+    """Find the images of one place or several, each as `read_source`, joined by `join_sources`."""
+    sources = [read_source(place, captions=captions, cache=cache) for place in places]
+    if len(sources) == 1 and not weights:
+        return sources[0]
+    return join_sources(sources, weights)
 
 
 def _source(place: Path, captions: bool) -> ImageSource:

@@ -36,7 +36,7 @@ COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
-_NOT_LEARNING = "data", "preset", "epochs", "micro_batch"
+_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch"
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 

@@ -1,0 +1,284 @@
+"""Parts of files at addresses, read again where a connection breaks off, and kept on the disk in a cache of bounded size.
+
+    read_part       bytes of a file from one place to another, in up to three tries
+    RemoteCache     the same by way of the cache, with parts that are read ahead in the background
+    RemoteStream    a file from its beginning to its end, without the cache
+
+    file   |   block 0   |   block 1   |   block 2   | ...    each block of 256 KiB is a file of the cache
+                      [ a sample ]                            blocks 0 and 1 are read, each once
+
+Any number of threads and processes may use one cache: a block is written whole or not at all, and one that another process has
+removed meanwhile is read again. What was used longest ago goes first. A disk that is full costs the cache and not the run.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tapetum.core.addresses import MOST_CACHED, RemoteFile, is_unreachable, open_system, reaching
+from tapetum.core.errors import BadInput, TapetumError, Unreachable
+from tapetum.core.files import whole_file
+from tapetum.core.reading import read_bytes
+
+BLOCK = 256 << 10
+"""Bytes of a block: about two images, so that an image at random does not bring a hundred others with it."""
+PAUSES_S: Sequence[float] = (0.5, 2.0)
+"""Seconds before the second try, and before the third."""
+_THREADS = 16
+"""Parts that a process reads at a time: what they wait for is the way to the server, not the processor."""
+_STREAMED = 4 << 20
+"""Bytes that are read at a time from the beginning of a file to its end."""
+_RESERVE = 512 << 20
+"""Bytes that stay free on the disk."""
+_UNFINISHED_S = 86400
+"""Seconds after which a file that is not whole belongs to a process that was killed."""
+_TRY_AGAIN = 408, 429
+"""Answers of web servers that they may give another time: too slow, too many requests."""
+
+
+def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, pauses: Sequence[float] | None = None) -> bytes:
+    """Read the bytes of a file from `start` to `stop`, by default to its end; after each of `pauses` it is tried again.
+
+    What another try cannot mend, such as missing rights, is not tried again. Raises Unreachable.
+    """
+    pauses = PAUSES_S if pauses is None else pauses
+    for pause in (*pauses, None):
+        try:
+            with reaching(file.address):
+                return _read_once(file, start, stop)
+        except BadInput as error:
+            if _is_final(error.__cause__):
+                raise Unreachable(str(error)) from error
+            if pause is None:
+                raise Unreachable(f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on") from error
+            time.sleep(pause)
+    raise AssertionError  # the last pause is None
+
+
+def _read_once(file: RemoteFile, start: int, stop: int | None) -> bytes:
+    system, path = open_system(file.address)
+    if stop is None and start == 0:
+        data, size = system.cat_file(path), file.size
+    else:
+        data, size = system.cat_file(path, start=start, end=stop), None if stop is None else stop - start
+        if size is not None and len(data) > size:
+            raise BadInput(
+                f"{file.address} is on a server that sends no parts of files (ranges); use another, or copy the files"
+            )
+    if size is not None and len(data) != size:
+        raise OSError(f"it broke off after {len(data):,} of {size:,} bytes")
+    return data
+
+
+def _is_final(cause: BaseException | None) -> bool:
+    """Whether an error stays when the same is tried again."""
+    if isinstance(cause, FileNotFoundError):
+        return not is_unreachable(cause)
+    status = getattr(cause, "status", None)
+    refused = isinstance(status, int) and 400 <= status < 500 and status not in _TRY_AGAIN
+    return cause is None or refused or isinstance(cause, PermissionError | ImportError)
+
+
+class RemoteCache:
+    """Parts of files at addresses, by way of a folder on this machine's disk."""
+
+    def __init__(self, limit: int = MOST_CACHED, folder: Path | None = None):
+        """Open the cache.
+
+        Args:
+            limit: bytes that it keeps, and up to a 64th more for each process that reads; 0: nothing is kept or read ahead.
+            folder: where; by default tapetum/parts in $XDG_CACHE_HOME (~/.cache).
+        """
+        self.limit = limit
+        self.folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "parts"
+        self._unmarked = uuid4().hex
+        """Stands for the mark of files that have none: what is kept of them is of this run alone."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._guard = threading.Lock()
+        self._being_read: dict[Path, threading.Lock] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._unchecked = self.limit  # so that the first block that is stored makes room for itself
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"limit": self.limit, "folder": self.folder, "_unmarked": self._unmarked}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def read(self, file: RemoteFile, offset: int, size: int) -> bytes:
+        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises Unreachable."""
+        if not size:
+            return b""
+        if not self.limit:
+            return read_part(file, offset, offset + size)
+        blocks = _blocks(offset, size)
+        self._queue((file, number) for number in blocks[1:])
+        data = b"".join(self._part(file, number) for number in blocks)
+        return data[offset - BLOCK * blocks.start :][:size]
+
+    def read_whole(self, file: RemoteFile) -> bytes:
+        """Read all of a file. Raises Unreachable."""
+        return self._part(file, None) if self.limit else read_part(file)
+
+    def read_ahead(self, parts: Iterable[tuple[RemoteFile, int, int]]) -> None:
+        """Begin to read parts (file, offset, size) in the background, into the cache; what fails is left to `read`."""
+        self._queue((file, number) for file, offset, size in parts for number in _blocks(offset, size))
+
+    def read_ahead_whole(self, files: Iterable[RemoteFile]) -> None:
+        """Begin to read whole files in the background, as `read_ahead`."""
+        self._queue((file, None) for file in files)
+
+    def _queue(self, parts: "Iterable[tuple[RemoteFile, int | None]]") -> None:
+        if not self.limit:
+            return
+        for file, number in dict.fromkeys(parts):
+            path = self._path(file, number)
+            with self._guard:
+                if path in self._being_read or path.exists():
+                    continue
+                pool = self._pool = self._pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="read-ahead")
+            with suppress(RuntimeError):  # another thread has just given up reading ahead
+                pool.submit(self._read_ahead, file, number)
+
+    def _read_ahead(self, file: RemoteFile, number: int | None) -> None:
+        try:
+            self._part(file, number, pauses=())
+        except TapetumError:  # whoever needs it tries again, and says what is wrong
+            with self._guard:
+                pool, self._pool = self._pool, None
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _part(self, file: RemoteFile, number: int | None, pauses: Sequence[float] | None = None) -> bytes:
+        """A block of a file, or all of it."""
+        path = self._path(file, number)
+        start, stop = (0, None) if number is None else (number * BLOCK, min((number + 1) * BLOCK, file.size or 0))
+        size = file.size if stop is None else stop - start
+        with self._guard:
+            lock = self._being_read.setdefault(path, threading.Lock())
+        try:
+            with lock:
+                data = _stored(path, size)
+                if data is None:
+                    data = read_part(file, start, stop, pauses=pauses)
+                    self._store(path, data)
+                return data
+        finally:
+            with self._guard:
+                self._being_read.pop(path, None)
+
+    def _path(self, file: RemoteFile, number: int | None) -> Path:
+        about = json.dumps([file.address, file.size, file.mark or self._unmarked, BLOCK, number])
+        name = hashlib.sha256(about.encode()).hexdigest()[:40]
+        return self.folder / name[:2] / name[2:]
+
+    def _store(self, path: Path, data: bytes) -> None:
+        with suppress(BadInput, OSError):  # it saves time and no more
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(path.parent).free < len(data) + _RESERVE:
+                return
+            with whole_file(path, own=True) as temporary:
+                temporary.write_bytes(data)
+            with self._guard:
+                self._unchecked += len(data)
+                if self._unchecked <= self.limit // 64:
+                    return
+                self._unchecked = 0
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Remove what was used longest ago until the rest is as large as is allowed."""
+        files: list[tuple[float, int, str]] = []
+        now = time.time()
+        for folder in os.scandir(self.folder):
+            with suppress(OSError):  # another process makes room too
+                for entry in os.scandir(folder.path):
+                    state = entry.stat()
+                    if not entry.name.startswith(".") or now - state.st_mtime > _UNFINISHED_S:
+                        files.append((state.st_mtime, state.st_size, entry.path))
+        size = sum(each for _, each, _ in files)
+        for _, each, path in sorted(files):
+            if size <= self.limit:
+                break
+            with suppress(OSError):
+                os.unlink(path)
+            size -= each
+
+
+def cache_of(gigabytes: float) -> RemoteCache:
+    """Open the cache with so many gigabytes of room. Raises BadInput for a number that is no size.
+
+    >>> cache_of(-1)
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: --cache-gb is -1; give gigabytes, or 0 to keep nothing
+    """
+    if not 0 <= gigabytes < float("inf"):
+        raise BadInput(f"--cache-gb is {gigabytes}; give gigabytes, or 0 to keep nothing")
+    return RemoteCache(round(gigabytes * 1e9))
+
+
+def _blocks(offset: int, size: int) -> range:
+    """Numbers of the blocks in which some bytes lie.
+
+    >>> _blocks(BLOCK - 1, 2), _blocks(5, 0)
+    (range(0, 2), range(0, 0))
+    """
+    return range(offset // BLOCK, (offset + size - 1) // BLOCK + 1) if size else range(0)
+
+
+def _stored(path: Path, size: int | None) -> bytes | None:
+    """What the cache has, which is then the latest that was used; None where it has nothing, or not all."""
+    try:
+        data = read_bytes(path)
+        os.utime(path)
+    except OSError:
+        return None
+    return data if size is None or len(data) == size else None
+
+
+class RemoteStream(io.RawIOBase):
+    """A file at an address, whose size is known, read in the order in which it is asked for; `buffered` is what to use."""
+
+    def __init__(self, file: RemoteFile):
+        self.file, self._place = file, 0
+
+    def buffered(self) -> io.BufferedReader:
+        """Read some megabytes at a time."""
+        return io.BufferedReader(self, _STREAMED)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.file.size or 0}[whence]
+        self._place = start + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        stop = min(self._place + len(view), self.file.size or 0)
+        if stop <= self._place:
+            return 0
+        data = read_part(self.file, self._place, stop)
+        view[: len(data)] = data
+        self._place = stop
+        return len(data)
