@@ -44,6 +44,8 @@ class Launch:
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
+    log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Log every line of log.jsonl there too; each needs its package: tapetum[logs], tapetum[wandb], tapetum[mlflow]."""
     settings: str | None = None
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
@@ -88,4 +90,5 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         gather_bf16=launch.gather_bf16,
         activation_checkpointing=launch.activation_checkpointing,
         compile=launch.compile,
+        log_to=launch.log_to,
     )
