@@ -160,6 +160,14 @@ def metered(out: str, machines: int, counters: bool) -> None:
     fit(Contrast(), TrainConfig(**config), out)
 
 
+def traffic(**arguments: Any) -> None:
+    """Count the bytes of a step of DINO."""
+    sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    import traffic_job
+
+    traffic_job.traffic(**arguments)
+
+
 def exchanges(out: str) -> None:
     """Everything in gather.py and contrastive.py on this process's half of known tensors; values and gradients to a file."""
     with join_process_group("cpu") as world:
