@@ -10,7 +10,7 @@ PAGE = DOCS / "guides" / "plan-a-cluster-run.md"
 
 @pytest.mark.slow
 def test_the_page_shows_what_the_script_prints() -> None:
-    plan = script("cluster_plan")
+    plan = script("benchmarks/cluster_plan.py")
     text = PAGE.read_text()
     jobs = [plan.dino_vit_large(), plan.paligemma_stage_1()]
     for job in jobs:

@@ -42,17 +42,13 @@ def traffic(out: str, parallel: str, replicas: int) -> None:
         return own_scatter(self, output_tensor, input_tensor, group, op, async_op)
 
     def reduce(tensor: Tensor, *arguments: Any, group: Any = None, **others: Any) -> Any:
-        counts["replicated"] += tensor.nbytes if group is not None else 0  # what is not of FSDP2 is of all processes
+        counts["replicated"] += tensor.nbytes if group is not None else 0  # of FSDP2 and DDP; the loop's own name no group
         return own_reduce(tensor, *arguments, group=group, **others)
-
-    def hook(state: Any, bucket: dist.GradBucket) -> Any:
-        counts["replicated"] += bucket.buffer().nbytes
-        return default_hooks.allreduce_hook(None, bucket)  # pyright: ignore[reportArgumentType]
 
     def ddp(*arguments: Any) -> Any:
         model = own_ddp(*arguments)
         if isinstance(model, DistributedDataParallel):
-            model.register_comm_hook(None, hook)
+            model.register_comm_hook(None, default_hooks.allreduce_hook)  # its own is out of sight, in C++
         return model
 
     own_gather, own_scatter = fsdp._AllGather.__call__, fsdp._ReduceScatter.__call__
