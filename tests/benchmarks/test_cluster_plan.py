@@ -16,7 +16,7 @@ def test_the_page_shows_what_the_script_prints() -> None:
     for job in jobs:
         assert "\n".join([f"## {job.name}", "", *plan.markdown(job)]) in text
     dino, paligemma = jobs
-    assert paligemma.parameters == 2_923_466_480  # as published
+    assert paligemma.parameters == 2_923_466_480 - 64 * 2048  # Hugging Face's, which have 64 more rows in the vocabulary
     days = paligemma.steps * paligemma.batch * (paligemma.forward + paligemma.backward) / (256 * 197e12 * 0.55) / 86_400
     assert days == pytest.approx(2.4, abs=0.05)
     assert f"make {days:.1f} days of that" in text

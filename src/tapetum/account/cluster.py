@@ -178,14 +178,14 @@ def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Mem
     Memory(weights=36, gradients=36, moments=72, gathered=288, activations=0)
     """
     shards = layout.shards
-    held = sum(shard_size(shape, shards) for unit in units for shape in unit.shapes)
+    own = sum(shard_size(shape, shards) for unit in units for shape in unit.shapes)
     learned = sum(shard_size(shape, shards) for unit in units for shape in unit.learning)
     whole = {True: [0], False: [0, 0]}
     for unit in units:
         weights, gradients = (sum(shard_size(shape, shards) for shape in shapes) for shapes in (unit.shapes, unit.learning))
         whole[unit.outermost].append(shards * layout.weight_bytes * (weights + gradients))
     gathered = sum(whole[True]) + sum(sorted(whole[False])[-2:]) if shards > 1 else 0
-    return Memory(weights=4 * held, gradients=4 * learned, moments=8 * learned, gathered=gathered, activations=activations)
+    return Memory(weights=4 * own, gradients=4 * learned, moments=8 * learned, gathered=gathered, activations=activations)
 
 
 def encoder_block_bytes(width: int, hidden: int, heads: int) -> int:

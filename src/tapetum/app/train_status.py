@@ -50,15 +50,15 @@ def status(options: StatusOptions, listener: Listener) -> RunStates:
 
     if not options.runs:
         raise BadInput("there is no RUN; give folders of runs, such as tapetum train makes")
-    found: dict[Path, None] = {}
+    known: dict[Path, None] = {}
     for folder in map(Path, options.runs):
         if not folder.is_dir():
             raise BadInput(f"there is no folder {folder}; give the folder of a run, such as tapetum train makes")
         runs = find_runs(folder)
         if not runs:
             raise BadInput(f"{folder} has no log.jsonl, nor has a folder in it; give the folder of a run, --out of its command")
-        found |= dict.fromkeys(runs)
-    return RunStates(runs=tuple(map(read_status, found)))
+        known |= dict.fromkeys(runs)
+    return RunStates(runs=tuple(map(read_status, known)))
 
 
 def _lines(run: "RunStatus") -> Iterator[tuple[str, str]]:

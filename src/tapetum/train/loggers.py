@@ -248,8 +248,8 @@ class MlflowLogger:
         say(f"logs to MLflow: run {self._id} of {experiment}, at {place}")
 
     def _new_run(self, experiment: str, name: str) -> str:
-        found = self._client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self._client.create_experiment(experiment)
+        known = self._client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else self._client.create_experiment(experiment)
         return self._client.create_run(number, run_name=name, tags={"mlflow.source.name": Path(sys.argv[0]).name}).info.run_id
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -90,13 +90,13 @@ def find_runs(folder: Path) -> list[Path]:
     """List the runs in a folder: itself, or those below it, such as the phases of a run or the runs of a sweep, by name."""
     if _is_run(folder):
         return [folder]
-    found: list[Path] = []
+    runs: list[Path] = []
     below = [folder]
     for _ in range(_DEEP):
         children = [child for parent in below for child in sorted(parent.iterdir()) if child.is_dir()]
-        found += [child for child in children if _is_run(child)]
+        runs += [child for child in children if _is_run(child)]
         below = [child for child in children if not _is_run(child)]
-    return sorted(found)
+    return sorted(runs)
 
 
 def _is_run(folder: Path) -> bool:
@@ -202,8 +202,8 @@ def is_locked(lock: Path) -> bool:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Find the newest checkpoint by its name; None where there is none."""
-    found = [path for path in folder.glob("step_*") if step_of(path) is not None]
-    return max(found, key=lambda path: step_of(path) or 0, default=None)
+    folders = [path for path in folder.glob("step_*") if step_of(path) is not None]
+    return max(folders, key=lambda path: step_of(path) or 0, default=None)
 
 
 def step_of(checkpoint: Path | None) -> int | None:
