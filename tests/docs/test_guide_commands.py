@@ -29,6 +29,7 @@ NOT_HERE = {
     r"^serve ": "a server that runs until it is ended; tests/app/web",
     r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",
     r"--engine ray": "a cluster; tests/app",
+    r"--log-to wandb": "packages that are not here; tests/train/test_loggers.py",
     r"drawer-open": "Meta-World, of the extra robot; tests/systems/adapters",
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/app/shell/test_export.py",
@@ -144,7 +145,7 @@ def test_commands_run(
         line = shlex.join(words)
         if any(re.search(pattern, " ".join(words)) for pattern in NOT_HERE):
             continue
-        if words[0] in ("train", "pretrain") and "run" in words[words.index("--out") :]:
+        if words[0] in ("train", "pretrain") and "--out" in words and "run" in words[words.index("--out") :]:
             shutil.rmtree("run", ignore_errors=True)
         capfd.readouterr()
         if main(shortened(words)):

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
+from tapetum.account import energy
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
@@ -166,6 +167,31 @@ def counted(counts: Counter) -> Iterator[None]:
         yield
     finally:
         fsdp._ReduceScatter.__call__ = own
+
+
+class Counter1kWh:
+    """Stands for the energy counters of a machine: 1 kWh, whenever it is read."""
+
+    method, constant = "RAPL", None
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        return 3.6e6
+
+
+def metered(out: str, machines: int, counters: bool) -> None:
+    """Train on so many machines, each with energy counters or without."""
+    energy._rapl = Counter1kWh if counters else lambda: None
+    os.environ["LOCAL_RANK"] = str(int(os.environ["RANK"]) // machines)
+    config = {**CONFIG, "steps": 2, "device": "cpu"}
+    fit(Contrast(), TrainConfig(**config), out)
+
+
+def traffic(**arguments: Any) -> None:
+    """Count the bytes of a step of DINO."""
+    sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    import traffic_job
+
+    traffic_job.traffic(**arguments)
 
 
 def exchanges(out: str) -> None:

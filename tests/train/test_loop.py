@@ -325,15 +325,6 @@ def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_tensorboard_files_hold_the_log(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
-    fit(Line(), replace(CONFIG, tensorboard=True, eval_every=3), tmp_path)
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    content = events.read_bytes()
-    for tag in (b"train/loss", b"train/lr", b"train/first", b"eval/weight"):
-        assert tag in content
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str, forks: Forks) -> None:

@@ -1,8 +1,6 @@
 """The parts of the loop, one by one."""
 
 import json
-import subprocess
-import sys
 from collections import namedtuple
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -235,15 +233,3 @@ def test_counting_flops_changes_no_result(tmp_path: Path) -> None:
     torch.set_num_threads(before)
     assert torch.equal(counted.model.first.weight, not_counted.model.first.weight)
     assert json.loads((tmp_path / "b" / "ledger.json").read_text())["sessions"][1]["flops_forward"] == 21
-
-
-def test_without_tensorboardx_there_is_one_notice(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.modules['tensorboardX'] = None\n"  # as if it were not installed
-        "from pathlib import Path; from tapetum.train.log import TensorBoard\n"
-        f"board = TensorBoard(Path({str(tmp_path)!r}), 0, True); board.write({{'step': 1, 'metrics': {{}}}}); board.close()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.returncode == 0
-    assert run.stderr == "no TensorBoard files: pip install 'tapetum[logs]' to have them\n"
-    assert not list(tmp_path.iterdir())

@@ -87,6 +87,14 @@ class Interval:
         """
         return Interval(self.value * other.value, self.low * other.low, self.high * other.high)
 
+    def plus(self, other: "Interval") -> "Interval":
+        """Add; ends go with ends.
+
+        >>> Interval(2, 1, 3).plus(Interval(10, 10, 20))
+        Interval(value=12, low=11, high=23)
+        """
+        return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
+
     def over(self, other: "Interval | Constant") -> "Interval":
         """Divide; the low end by the high one.
 

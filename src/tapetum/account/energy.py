@@ -1,8 +1,9 @@
 """Energy meters: the joules that a run used, measured or estimated.
 
 In order of trust: counters of the hardware (RAPL for the CPU's packages, NVML for NVIDIA GPUs), else an estimate. Counters
-measure the whole machine, other people's work included; the estimate only this run. With several machines, only the main
-process's is metered. codecarbon is used when asked for by name: it reads the same counters and otherwise guesses.
+measure the whole machine, other people's work included; the estimate only this run. With several machines, a process on each
+reads its meters (`meters_of_process`). codecarbon is used when asked for by name: it reads the same counters and otherwise
+guesses.
 """
 
 from collections.abc import Sequence
@@ -143,6 +144,19 @@ def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
         return meters
     better = [_rapl(), _nvml(gpus)]
     return [counter or estimate for counter, estimate in zip(better, meters, strict=False)]
+
+
+def meters_of_process(config: LedgerConfig, gpus: list[str], first: bool) -> list[Meter]:
+    """Pick the meters of one of the processes of a run, so that what all processes read adds up to the run's energy.
+
+    The `first` process on a machine reads the counters of the machine; the others have their own CPU seconds alone, where the
+    machine has no counter for them.
+    """
+    if first:
+        return pick_meters(config, gpus)
+    if config.energy == "codecarbon":
+        return []
+    return [meter for meter in pick_meters(config, []) if isinstance(meter, Estimate)]
 
 
 def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float) -> Interval:

@@ -101,15 +101,32 @@ class Ledger:
         self.session["steps"] += steps
         self.session["samples"] += samples
 
-    def write(self, cpu_seconds: float | None = None) -> dict[str, Any]:
+    def add_machines(self, processes: int, machines: int, measured: bool) -> None:
+        """Say on how many machines the processes of the run are, and whether the energy of the others is measured."""
+        self.session |= {"processes": processes, "machines": machines}
+        self.session["energy_measured"] &= measured
+        if machines > 1:
+            self.session["energy_method"] += f"; the sum over {machines} machines"
+
+    def write(
+        self,
+        cpu_seconds: float | None = None,
+        *,
+        own_cpu_seconds: float | None = None,
+        others: Interval | None = None,
+    ) -> dict[str, Any]:
         """Update time, FLOPs and energy, and save the file; returns its content.
 
-        `cpu_seconds`: CPU time since the session began of all processes of the run; None: of this process.
+        Args:
+            cpu_seconds: CPU time since the session began of all processes of the run; None: of this process.
+            own_cpu_seconds: of those whose energy this ledger's meters are to tell; None: `cpu_seconds`.
+            others: kWh that other processes have read from meters of theirs; None: there are none.
         """
         session, per_step = self.session, self.flops_per_step
         wall = time.perf_counter() - self._began
         cpu = time.process_time() - self._began_cpu if cpu_seconds is None else cpu_seconds
-        energy = read_meters(self._meters, cpu, wall).times(self._settings.constant("overhead"))
+        energy = read_meters(self._meters, cpu if own_cpu_seconds is None else own_cpu_seconds, wall)
+        energy = energy.plus(others or Interval(0.0, 0.0, 0.0)).times(self._settings.constant("overhead"))
         co2 = carbon(energy, self._settings)
         session |= {
             "ended": _now(),
@@ -169,7 +186,8 @@ def format_ledger(content: Mapping[str, Any]) -> str:
         lines.append(
             f"check    {last['codecarbon_kwh']:.3g} kWh in the last session, says codecarbon; we {last['energy_kwh']:.3g}"
         )
-    lines.append("machine  " + ", ".join([host["cpu"], f"{host['cores']} cores", *host["gpus"]]))
+    several = f"{last['machines']} machines, the first " if last.get("machines", 1) > 1 else ""
+    lines.append(f"machine  {several}" + ", ".join([host["cpu"], f"{host['cores']} cores", *host["gpus"]]))
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ _VERBS = (
     *("account", "adapt", "answer", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect"),
     *("discover", "doctor", "embed", "evaluate", "export", "fetch_perception_test", "hip"),
     *("ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "serve", "show", "show_perception_test"),
-    *("study", "submit_perception_test", "tapvid3d", "track", "track_things", "train", "weights"),
+    *("study", "submit_perception_test", "tapvid3d", "track", "track_things", "train", "train_status", "weights"),
 )
 
 __getattr__ = lazy_attributes(__name__, modules=_VERBS)

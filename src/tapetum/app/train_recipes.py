@@ -11,6 +11,7 @@ from tapetum.app.options import options
 from tapetum.app.plan import PlannedWork, plan_training
 from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
 from tapetum.app.train import TrainedModel, train
+from tapetum.app.train_status import status
 from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
@@ -180,5 +181,6 @@ def _command(name: str) -> Command:
 
 
 COMMANDS = Group(
-    """Train a model; the same command goes on where a run was stopped.""", {name: _command(name) for name in _OPTIONS}
+    """Train a model; the same command goes on where a run was stopped. `tapetum train status RUN` says how far a run is.""",
+    {**{name: _command(name) for name in _OPTIONS}, "status": status},
 )

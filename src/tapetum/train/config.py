@@ -24,6 +24,7 @@ RESUMABLE_FIELDS = frozenset(
         "keep_last",
         "ledger",
         "log_every",
+        "log_to",
         "max_minutes",
         "parallel",
         "prefetch",
@@ -196,6 +197,8 @@ class TrainConfig:
     """Steps between lines of log.jsonl."""
     tensorboard: bool = True
     """Also write TensorBoard event files, when tensorboardX is installed."""
+    log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Loggers that get every line of log.jsonl too, and whose packages must be there (`tapetum.train.loggers`)."""
     eval_every: int = 0
     """Steps between evaluations, which also happen after the last step; 0: never."""
     checkpoint_every: int = 500

@@ -57,6 +57,8 @@ class Launch:
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
     cache_gb: float = CACHE_GB
     """Gigabytes of data at addresses (s3://, https://) that are kept on this machine's disk; 0: none."""
+    log_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Log every line of log.jsonl there too; each needs its package: tapetum[logs], tapetum[wandb], tapetum[mlflow]."""
     settings: str | None = None
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
@@ -105,4 +107,5 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         gather_bf16=launch.gather_bf16,
         activation_checkpointing=launch.activation_checkpointing,
         compile=launch.compile,
+        log_to=launch.log_to,
     )

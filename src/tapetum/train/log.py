@@ -1,4 +1,4 @@
-"""The output of a run, written by the main process: log.jsonl, TensorBoard files, progress on stderr, and the ledger."""
+"""The output of a run, written by the main process: log.jsonl, loggers beside it, progress on stderr, and the ledger."""
 
 import errno
 import json
@@ -6,22 +6,24 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tapetum.account.config import Interval
 from tapetum.account.flops import Flops
-from tapetum.account.ledger import Gpu, Ledger
+from tapetum.account.ledger import Ledger
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import say
+from tapetum.train.loggers import Loggers, RunRecord, open_loggers
+from tapetum.train.machines import Machines, gpus_of
 from tapetum.train.process_group import ProcessGroup
 
 PLAIN_SECONDS = 10.0
@@ -70,61 +72,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class TensorBoard:
-    """Event files through tensorboardX; without that package one notice, and nothing is written.
-
-    tensorboardX's usual writer lives in a thread that dies with a traceback when the disk is full; this uses its plain one.
-    A disk that is full ends the event files with a warning, not the run.
-    """
-
-    def __init__(self, folder: Path, start: int, enabled: bool):
-        self._writer = None
-        self._flushed = time.perf_counter()
-        if not enabled:
-            return
-        try:
-            from tensorboardX.event_file_writer import EventsWriter
-            from tensorboardX.proto import event_pb2, summary_pb2
-        except ImportError:
-            say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
-            return
-        self._event: Any = event_pb2
-        self._summary: Any = summary_pb2
-        with self._until_full():
-            folder.mkdir(exist_ok=True)
-            self._writer = EventsWriter(str(folder / "events"), f".{start}")
-            session = self._event.SessionLog(status=1)  # START: hides the later steps of earlier sessions
-            self._writer.write_event(self._event.Event(wall_time=time.time(), step=start + 1, session_log=session))
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Write the numbers of one record, under train/ and eval/."""
-        if self._writer is None:
-            return
-        flat = {f"train/{k}": v for k, v in record.items() if k not in ("step", "metrics", "eval")}
-        flat |= {f"train/{k}": v for k, v in record["metrics"].items()}
-        flat |= {f"eval/{k}": v for k, v in record.get("eval", {}).items()}
-        values = [self._summary.Summary.Value(tag=name, simple_value=float(value)) for name, value in flat.items()]
-        event = self._event.Event(wall_time=time.time(), step=record["step"], summary=self._summary.Summary(value=values))
-        with self._until_full():
-            self._writer.write_event(event)
-            if time.perf_counter() - self._flushed > PLAIN_SECONDS:
-                self._writer.flush()
-                self._flushed = time.perf_counter()
-
-    def close(self) -> None:
-        if self._writer is not None:
-            with self._until_full():
-                self._writer.close()
-
-    @contextmanager
-    def _until_full(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._writer = None
-            say(f"warning: no more TensorBoard files: {error.strerror}")
-
-
 class Ticker:
     """Progress on stderr: a bar on a terminal, else a plain line every ten seconds."""
 
@@ -167,15 +114,28 @@ LEDGER_SECONDS = 30.0
 class Report:
     """A context manager that writes the ledger however the run ends."""
 
-    def __init__(self, out: Path, config: TrainConfig, processes: ProcessGroup, *, start: int, log_position: int):
+    def __init__(
+        self,
+        out: Path,
+        config: TrainConfig,
+        processes: ProcessGroup,
+        machines: Machines,
+        *,
+        settings: Mapping[str, Any],
+        start: int,
+        log_position: int,
+    ):
         self.config = config
-        self.ledger = Ledger(out / "ledger.json", asdict(config), config.ledger, gpus=_gpus(processes))
+        record = RunRecord(out, start, settings)
+        self.loggers = Loggers(open_loggers(config.log_to, record, tensorboard=config.tensorboard))
+        self.ledger = Ledger(out / "ledger.json", asdict(config), config.ledger, gpus=gpus_of(processes))
+        self.ledger.add_machines(processes.size, machines.count, machines.measured)
         self.log = JsonLines(out / "log.jsonl", log_position)
-        self.board = TensorBoard(out / "tensorboard", start, config.tensorboard)
         self.ticker = Ticker(start, config)
         self.ticker.flops_per_step = sum(self.ledger.flops_per_step.values())
-        self._cpu_seconds = 0.0
-        self._ledger_written = time.perf_counter()
+        self._done = start
+        self._cpu_seconds, self._own_cpu_seconds, self._others = 0.0, 0.0, Interval(0.0, 0.0, 0.0)
+        self._ledger_written = -math.inf
 
     @property
     def needs_flops(self) -> bool:
@@ -196,20 +156,28 @@ class Report:
         self.ledger.phases_per_step = {name: flops_of_part for name, flops_of_part in phases.items() if flops_of_part}
         self.ticker.flops_per_step = sum(per_step.values())
 
-    def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
-        """Record one step; `cpu_seconds` are those of all processes since the session began."""
-        self._cpu_seconds = cpu_seconds
+    def step(self, record: Mapping[str, Any], cpu_seconds: float, own_cpu_seconds: float, others: Interval) -> None:
+        """Record one step.
+
+        Args:
+            record: line of log.jsonl.
+            cpu_seconds: of all processes since the session began.
+            own_cpu_seconds: of this process.
+            others: kWh that the other processes have read from their meters.
+        """
+        self._done, self._cpu_seconds = record["step"], cpu_seconds
+        self._own_cpu_seconds, self._others = own_cpu_seconds, others
         self.ledger.add(steps=1, samples=self.config.batch_size)
         if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:
             self.log.write(record)
-            self.board.write(record)
+            self.loggers.write(record)
         self.ticker.tick(record["step"], record["loss"])
         if time.perf_counter() - self._ledger_written > LEDGER_SECONDS:
             self.write_ledger()
 
     def write_ledger(self) -> None:
         """Save the ledger as of now."""
-        self.ledger.write(self._cpu_seconds)
+        self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
         self._ledger_written = time.perf_counter()
 
     def __enter__(self) -> "Report":
@@ -218,13 +186,6 @@ class Report:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.ticker.close()
         self.log.close()
+        self.loggers.close("failed" if kind else "finished" if self._done == self.config.steps else "stopped")
         with suppress(OSError) if kind else nullcontext():  # a full disk has been told of already
-            self.board.close()
             self.write_ledger()
-
-
-def _gpus(processes: ProcessGroup) -> list[Gpu]:
-    if processes.device.type != "cuda":
-        return []
-    used = range(torch.cuda.device_count()) if processes.size > 1 else [processes.device.index or 0]
-    return [Gpu(str(p.uuid), p.name) for p in (torch.cuda.get_device_properties(i) for i in used)]

@@ -23,6 +23,7 @@ from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, record_signal, say
+from tapetum.train.machines import Machines
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
 from tapetum.train.run_folder import lock_folder
@@ -71,10 +72,10 @@ def fit(
 ) -> FitResult:
     """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
-    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. The process that writes calls `began` before its first step,
-    once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell it the CPU
-    seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other settings or is
-    in use, or the disk is full; TapetumError when gradients stay non-finite.
+    Writes checkpoints/, log.jsonl, ledger.json and what `config.log_to` names. The process that writes calls `began` before
+    its first step, once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell
+    it the CPU seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other
+    settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
     if config.threads is not None:
@@ -153,12 +154,16 @@ class _Run:
         state, config = self.state, self.config
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(self.task, config, state.step, self.processes))
-            report = None
+            report, session = None, time.perf_counter()
+            machines = Machines(config.ledger, self.processes)
             if self.processes.main:
                 from tapetum.train.log import Report  # what other processes need not load
 
+                settings, position = self.identity, self.log_position
                 report = stack.enter_context(
-                    Report(self.out, config, self.processes, start=state.step, log_position=self.log_position)
+                    Report(
+                        self.out, config, self.processes, machines, settings=settings, start=state.step, log_position=position
+                    )
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
                 from tapetum.train.step_cost import count_step
@@ -169,9 +174,11 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                requests = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
+                own_cpu_seconds = stream.cpu_seconds
+                requests = {"/stop": max(request.now(), float(enough(own_cpu_seconds)))}
                 requests |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
-                requests |= {"/save": float(self.saver.due), "/cpu": stream.cpu_seconds, "/failed": float(self.saver.failed)}
+                requests |= {"/save": float(self.saver.due), "/cpu": own_cpu_seconds, "/failed": float(self.saver.failed)}
+                requests |= machines.numbers(own_cpu_seconds, time.perf_counter() - session)
                 shared = self.processes.mean(requests)
                 if shared.pop("/failed") > 0:
                     self.saver.wait()
@@ -187,7 +194,7 @@ class _Run:
                 if self._evaluation_due:
                     record |= self._evaluate()
                 if report:
-                    report.step(record, cpu_seconds)
+                    report.step(record, cpu_seconds, own_cpu_seconds, machines.others(shared))
                 if ends or save_now or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:

@@ -11,8 +11,8 @@ import torch
 
 from tapetum.app import doctor_systems, doctor_trials
 from tapetum.app.doctor import EXTRAS, doctor
-from tapetum.core.devices import choose_dtype
 from tapetum.app.doctor_systems import SYSTEMS, try_system
+from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 
 Run = Callable[..., tuple[int, str, str]]

@@ -1,15 +1,18 @@
 """Whole runs: from images to the file of an encoder, stopped and gone on with."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
 from systems.pretraining.conftest import tiny
+from tapetum.app.probe import probe
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, task_for
@@ -122,3 +125,39 @@ def test_methods_say_what_they_lack(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match=words):
             task_for(tiny(method, tmp_path))
+
+
+def by_class(folder: Path) -> Path:
+    """Noise of two brightnesses, a folder a class, of 15 images each."""
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        file = folder / ("dark", "light")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 60, (24, 24, 3)) + 100 * (number % 2)
+        Image.fromarray(noise.astype(np.uint8)).save(file)
+    return folder
+
+
+@pytest.mark.slow
+def test_neighbours_are_asked_on_the_way(tmp_path: Path) -> None:
+    """The last score is that of the encoder which the run leaves, here the teacher's, by `tapetum probe`'s own way."""
+    images, out = by_class(tmp_path / "images"), tmp_path / "run"
+    run = tiny("dino", images, steps=4, probe_every=2, probe_images=20)
+    made = pretrain(run, launch(out), lambda text: None)
+    assert made is not None
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "eval" in line] == [2, 4]
+    probed = probe(str(made.encoder), data=images, most=20)
+    assert lines[-1]["eval"] == {"knn": pytest.approx(probed.neighbours, abs=1e-9)}
+    changed = replace(run, probe_every=0, probe_images=10)
+    assert pretrain(changed, launch(out), lambda text: None) is not None  # the same run all the same
+
+
+def test_what_cannot_be_scored_is_said_before_the_first_step(tmp_path: Path) -> None:
+    images, alone = by_class(tmp_path / "images"), tmp_path / "alone"
+    alone.mkdir()
+    (alone / "1.png").write_bytes((images / "dark" / "0.png").read_bytes())
+    run = tiny("simclr", images, probe_every=2, probe_data=str(alone))
+    with pytest.raises(BadInput, match="class"):
+        pretrain(run, launch(tmp_path / "run"), lambda text: None)
+    assert not (tmp_path / "run").exists()

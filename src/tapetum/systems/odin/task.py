@@ -32,7 +32,7 @@ from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regi
 from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.heads import use_batch_statistics
-from tapetum.systems.pretraining.task import Loss, PretrainTask
+from tapetum.systems.pretraining.task import PROBE, Loss, PretrainTask
 from tapetum.train import Average, StepContext
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class OdinTask(PretrainTask):
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that decide what is learned, but for the images themselves."""
-        left_out = ("data", "data_weights", "preset", "epochs", "micro_batch")
+        left_out = ("data", "data_weights", "preset", "epochs", "micro_batch", *PROBE)
         settings = {name: value for name, value in asdict(self.run).items() if name not in left_out}
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}
 

@@ -42,14 +42,14 @@ def account_step(run: PretrainRun, images: int | None = None, classes: int = CLA
 
     Raises BadInput for encoder and method that do not go together.
     """
-    loss, parts = _step(run, run.batch_size if images is None else images, classes)
+    loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes)
     with by_part(parts):
         return closed_form(loss)
 
 
 def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> Flops:
     """Count the operations of the same step, on tensors without memory: the other engine, for comparison."""
-    loss, parts = _step(run, run.batch_size if images is None else images, classes)
+    loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes)
     with by_part(parts):
         return count_flops(loss)
 
@@ -67,7 +67,9 @@ def _source(classes: int) -> ImageSource:
     return ImageSource(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 
-def _step(run: PretrainRun, images: int, classes: int) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
+def step_on_meta(
+    run: PretrainRun, images: int, classes: int = CLASSES
+) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
     """Make the loss of a micro-batch, as a call without arguments, and the parts; models and inputs have shapes alone."""
     task = task_of(run.method)(run, _source(classes))
     with torch.device("meta"):

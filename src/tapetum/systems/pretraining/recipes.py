@@ -73,11 +73,18 @@ class ImageRun:
     """Compute in bfloat16; weights stay float32."""
     seed: int = 1
     """The same seed gives the same run."""
+    probe_every: int = 0
+    """Steps between scores of the encoder by nearest neighbours on labelled images, logged as knn; 0: none."""
+    probe_data: str = ""
+    """Labelled images for these, as tapetum probe --data takes them; by default those of --data."""
+    probe_images: int = 2000
+    """Of each part of them so many at most, evenly chosen."""
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str | Path):
             object.__setattr__(self, "data", (str(self.data),) if str(self.data) else ())
-        check_fields(self, size="[8, inf)", epochs="(0, inf)", steps="[1, inf)")
+        bounds = {"probe_every": "[0, inf)", "probe_images": "[2, inf)"}
+        check_fields(self, size="[8, inf)", epochs="(0, inf)", steps="[1, inf)", **bounds)
 
     @property
     def architecture(self) -> Architecture:

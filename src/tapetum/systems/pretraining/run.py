@@ -12,6 +12,7 @@ from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.probe import probe_images, probe_place
 from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
@@ -121,7 +122,8 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         final_weight_decay=run.final_weight_decay,
         clip_norm=run.clip_norm,
         averages=task.averages,
-        weights_to_score="model",
+        weights_to_score=task.kept,
+        eval_every=run.probe_every,
         **{"lr": run.base_lr * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 
@@ -147,6 +149,8 @@ def run_task(
     Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
     """
     config = loop_config(task, launch, **settings)
+    if task.run.probe_every:  # what is wrong with the images is said before the first step
+        probe_images(probe_place(task.run), task.run.probe_images)
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
         say(f"{len(task.source):,} images{classes}{_parts(task)}")

@@ -13,7 +13,7 @@ Batch norms and negatives are those of all processes of a run, so that two proce
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,9 @@ COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
-_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch"
+PROBE = "probe_every", "probe_data", "probe_images"
+"""Fields of a run that say how the encoder is scored on the way."""
+_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", *PROBE
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 
@@ -146,6 +148,14 @@ class PretrainTask(Task):
         decaying = [p for name, p in learning if p.ndim >= 2 and name not in _UNDECAYED]
         others = [p for name, p in learning if p.ndim < 2 or name in _UNDECAYED]
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Score the encoder by nearest neighbours, where the run asks for it."""
+        if not self.run.probe_every:
+            return {}
+        from tapetum.systems.pretraining.probe import knn_score
+
+        return {"knn": knn_score(cast(Any, model).encoder, self.run)}
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that decide what is learned, but for the images themselves."""

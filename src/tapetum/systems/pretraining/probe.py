@@ -1,0 +1,57 @@
+"""Score of an encoder while it learns: the share of labelled images that their nearest neighbours name rightly.
+
+The images are those of `ImageRun.probe_data`: votes come from its part train, and its part val is scored, as in `tapetum
+probe`. Where that is the folder that is learned from, the scored images were learned from too, without their labels.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tapetum.core.addresses import is_address
+from tapetum.core.errors import BadInput
+from tapetum.data.labelled import labelled_images
+from tapetum.transfer.config import NeighboursConfig
+from tapetum.transfer.knn import knn_accuracy
+from tapetum.transfer.probing import features_of
+
+if TYPE_CHECKING:
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.recipes import ImageRun
+
+_NEIGHBOURS = 20
+"""Neighbours that vote, as in DINO; fewer where there are fewer images."""
+
+
+def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
+    """Compute the share of images of val whose nearest neighbours in train vote for the right class.
+
+    Raises BadInput where the images have no classes, or the two parts have different ones.
+    """
+    parts = probe_images(probe_place(run), run.probe_images)
+    (features, labels), (queries, truth) = (
+        (features_of(encoder, images), torch.from_numpy(classes)) for images, classes in parts
+    )
+    config = NeighboursConfig(neighbours=min(_NEIGHBOURS, len(labels)))
+    return knn_accuracy(features, labels, queries, truth, config)
+
+
+def probe_place(run: "ImageRun") -> str:
+    """Find where the scored images of a run are. Raises BadInput where `probe_data` must say it, or is no path."""
+    if not run.probe_data and len(run.data) > 1:
+        raise BadInput(f"--probe-every scores on one data set, and --data names {len(run.data)}; say which with --probe-data")
+    place = run.probe_data or run.data[0]
+    if is_address(place):
+        raise BadInput(f"--probe-every reads from the disk, and {place} is an address; give a folder with --probe-data")
+    return place
+
+
+@lru_cache(maxsize=1)
+def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """List the images of train and of val with their classes, at most so many of each."""
+    train, val = (labelled_images(Path(data), split, most) for split in ("train", "val"))
+    if train[2] != val[2]:
+        raise BadInput(f"train and val of {data} have different classes: {len(train[2])} and {len(val[2])}; give both the same")
+    return train[:2], val[:2]

@@ -1,0 +1,291 @@
+"""Loggers: the numbers of a run in TensorBoard, Weights & Biases and MLflow, beside its log.jsonl.
+
+All three have one interface, `Logger`. Only the process that writes log.jsonl has any. A run that resumes goes on as the same
+run of each service: its id there is kept in loggers.json. Where a service or a disk fails while training, one line says so,
+and the run goes on without it; log.jsonl has everything.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from tapetum.account.ledger import write_json_atomic
+from tapetum.account.machine import without_paths
+from tapetum.core.errors import MissingExtra, TapetumError
+from tapetum.core.reading import read_json
+from tapetum.train.launch import say
+
+IDS = "loggers.json"
+"""File in the folder of a run: the id of the run in each service."""
+FLUSH_SECONDS = 10.0
+"""Seconds between writings of event files to the disk."""
+Outcome = Literal["finished", "stopped", "failed"]
+"""How a session of a run ends."""
+
+
+class Logger(Protocol):
+    """Receiver of a run's numbers."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the numbers of one step, by names such as train/loss; a service that fails raises whatever it raises."""
+        ...
+
+    def close(self, outcome: Outcome) -> None:
+        """Send what is left, and say how the session ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a logger is told of a run at the start of a session."""
+
+    out: Path
+    """Folder of the run."""
+    start: int
+    """Steps that were done before."""
+    settings: Mapping[str, Any]
+    """Settings of the run, as JSON values."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Ids of the run by the name of the service, as they were in its folder; loggers add theirs."""
+
+    @property
+    def name(self) -> str:
+        """Name the run after its folder."""
+        return self.out.resolve().name
+
+    def keep_id(self, service: str, number: str) -> None:
+        """Write the id of the run in a service to its folder."""
+        self.ids[service] = number
+        write_json_atomic(self.out / IDS, self.ids)
+
+
+def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool) -> dict[str, Logger]:
+    """Open the loggers of these names, and TensorBoard's where `tensorboard` is set and its package is there.
+
+    Raises MissingExtra where the package of a name is missing, and TapetumError where its service refuses.
+    """
+    if (record.out / IDS).exists():
+        record.ids.update(_read_ids(record.out / IDS))
+    made: dict[str, Logger] = {}
+    for name in dict.fromkeys(names):
+        made[name] = _KINDS[name](record)
+    if tensorboard and "tensorboard" not in made:
+        try:
+            made["tensorboard"] = TensorBoardLogger(record)
+        except MissingExtra:
+            say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
+    return made
+
+
+def _read_ids(file: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(number) for name, number in read_json(file).items()}
+    except (OSError, ValueError, AttributeError):
+        say(f"warning: {file.name} cannot be read; services get this run as a new one")
+        return {}
+
+
+def flat_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """Name the numbers of a record of log.jsonl: train/loss, eval/knn and so on.
+
+    >>> flat_values({"step": 1, "loss": 0.5, "metrics": {"std": 1}, "eval": {"knn": 0.25}})
+    {'train/loss': 0.5, 'train/std': 1.0, 'eval/knn': 0.25}
+    """
+    flat = {f"train/{name}": value for name, value in record.items() if name not in ("step", "metrics", "eval")}
+    flat |= {f"train/{name}": value for name, value in record["metrics"].items()}
+    flat |= {f"eval/{name}": value for name, value in record.get("eval", {}).items()}
+    return {name: float(value) for name, value in flat.items()}
+
+
+class Loggers:
+    """All loggers of a session; one that fails is named once on stderr and left out from then on."""
+
+    def __init__(self, loggers: dict[str, Logger]):
+        self._loggers = loggers
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Hand on the numbers of a record of log.jsonl."""
+        values = flat_values(record)
+        for name in list(self._loggers):
+            with self._leaving_out(name):
+                self._loggers[name].write(record["step"], values)
+
+    def close(self, outcome: Outcome) -> None:
+        """Close all."""
+        for name in list(self._loggers):
+            with self._leaving_out(name):
+                self._loggers[name].close(outcome)
+
+    @contextmanager
+    def _leaving_out(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of a service's own library, which may raise anything
+            del self._loggers[name]
+            say(f"warning: nothing more is logged to {name}: {_reason(error)}; log.jsonl goes on")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next(iter(text.strip().splitlines()), type(error).__name__)[:200]
+
+
+class TensorBoardLogger:
+    """Event files in tensorboard/, through tensorboardX.
+
+    tensorboardX's usual writer lives in a thread that dies with a traceback when the disk is full; this uses its plain one.
+    """
+
+    def __init__(self, record: RunRecord):
+        try:
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto import event_pb2, summary_pb2
+        except ImportError as error:
+            raise MissingExtra("tensorboardX", "logs", "logging to TensorBoard") from error
+        self._event: Any = event_pb2
+        self._summary: Any = summary_pb2
+        folder = record.out / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"), f".{record.start}")
+        self._flushed = time.perf_counter()
+        session = self._event.SessionLog(status=1)  # START: hides the later steps of earlier sessions
+        self._writer.write_event(self._event.Event(wall_time=time.time(), step=record.start + 1, session_log=session))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write an event."""
+        summary = [self._summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        event = self._event.Event(wall_time=time.time(), step=step, summary=self._summary.Summary(value=summary))
+        self._writer.write_event(event)
+        if time.perf_counter() - self._flushed > FLUSH_SECONDS:
+            self._writer.flush()
+            self._flushed = time.perf_counter()
+
+    def close(self, outcome: Outcome) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+class WandbLogger:
+    """A run of Weights & Biases, whose files lie in wandb/ in the folder of the run.
+
+    The package's own variables say where it goes: WANDB_PROJECT (by default tapetum), WANDB_ENTITY, WANDB_MODE=offline.
+    Steps that a crash made a run repeat are not logged twice: the service takes steps in rising order only.
+    """
+
+    def __init__(self, record: RunRecord):
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise MissingExtra("wandb", "wandb", "logging to Weights & Biases") from error
+        number = record.ids.get("wandb") or uuid4().hex[:12]
+        try:
+            self._run: Any = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", "tapetum"),
+                name=record.name,
+                id=number,
+                resume="allow",
+                dir=str(record.out),
+                config=without_paths(record.settings),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except Exception as error:
+            raise TapetumError(
+                f"cannot begin a run of Weights & Biases ({_reason(error)}); run wandb login, set WANDB_MODE=offline, or leave "
+                "wandb out of --log-to"
+            ) from error
+        record.keep_id("wandb", number)
+        offline = getattr(self._run, "offline", False)
+        say(f"logs to Weights & Biases: {f'offline, run {number}, in wandb/' if offline else self._run.url}")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one step."""
+        self._run.log(dict(values), step=step)
+
+    def close(self, outcome: Outcome) -> None:
+        """Send what is left."""
+        self._run.finish(exit_code=1 if outcome == "failed" else 0)
+
+
+class MlflowLogger:
+    """A run of MLflow; its server is that of MLFLOW_TRACKING_URI, by default the folder mlruns/ in that of the run.
+
+    Its experiment is that of MLFLOW_EXPERIMENT_NAME, by default tapetum.
+    """
+
+    def __init__(self, record: RunRecord):
+        place = os.environ.get("MLFLOW_TRACKING_URI")
+        if place is None:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # from 3.x on it refuses folders otherwise
+        try:
+            import mlflow  # pyright: ignore[reportMissingImports]
+            from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise MissingExtra("mlflow", "mlflow", "logging to MLflow") from error
+        self._metric: Any = Metric
+        place = place or (record.out.resolve() / "mlruns").as_uri()
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "tapetum")
+        try:
+            self._client: Any = mlflow.MlflowClient(tracking_uri=place)
+            self._id = record.ids.get("mlflow") or self._new_run(experiment, record.name)
+            self._client.update_run(self._id, status="RUNNING")
+            if "mlflow" not in record.ids:
+                flat = _flat_settings(without_paths(record.settings))
+                self._client.log_batch(self._id, params=[Param(name, value) for name, value in flat.items()])
+        except Exception as error:
+            raise TapetumError(
+                f"cannot begin a run of MLflow at {place} ({_reason(error)}); set MLFLOW_TRACKING_URI, or leave mlflow out of "
+                "--log-to"
+            ) from error
+        record.keep_id("mlflow", self._id)
+        say(f"logs to MLflow: run {self._id} of {experiment}, at {place}")
+
+    def _new_run(self, experiment: str, name: str) -> str:
+        known = self._client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else self._client.create_experiment(experiment)
+        return self._client.create_run(number, run_name=name, tags={"mlflow.source.name": Path(sys.argv[0]).name}).info.run_id
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one step in one request."""
+        now = int(time.time() * 1000)
+        metrics = [self._metric(_plain_name(name), value, now, step) for name, value in values.items()]
+        self._client.log_batch(self._id, metrics=metrics)
+
+    def close(self, outcome: Outcome) -> None:
+        """Say how the session ended."""
+        state = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[outcome]
+        self._client.set_terminated(self._id, status=state)
+
+
+def _plain_name(name: str) -> str:
+    """Replace what MLflow allows in no name.
+
+    >>> _plain_name("train/loss (mean)")
+    'train/loss _mean_'
+    """
+    return re.sub(r"[^\w\-. /]", "_", name)
+
+
+def _flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten settings to texts of at most 500 characters, by names with points.
+
+    >>> _flat_settings({"lr": 0.1, "ledger": {"energy": "auto"}})
+    {'lr': '0.1', 'ledger.energy': 'auto'}
+    """
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat_settings(value, f"{prefix}{name}.")
+        else:
+            flat[_plain_name(f"{prefix}{name}")] = str(value)[:500]
+    return flat
+
+
+_KINDS: dict[str, Any] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
