@@ -8,11 +8,11 @@ it is accepted again:
     query patch ------ aligned with the frame from that place on --> correlation of the images
 
 A place is accepted where the network is confident of it and the patch correlates. The second is evidence of another kind: what
-looks alike to a network of few channels rarely looks alike pixel for pixel. Where it does not correlate, as at the edge of a
-thing before another background, the network is believed once it was confident in `PERSISTENT` frames in a row. Two places are
-tried: that of the network in its usual step, and that of the network without a past, as in the frame of a query, which only the
-patch can confirm. From there the point goes on as any other, in the second case with the state that the network has after this
-one frame.
+looks alike to a network of few channels rarely looks alike pixel for pixel. A lower correlation, as at the edge of a thing
+before another background, will do in `LIKELY_FRAMES` frames in a row. Without the patch, that the network is confident for long
+says little: it follows something else just as steadily. Two places are tried: that of the network in its usual step, and that
+of the network without a past, as in the frame of a query. From there the point goes on as any other, in the second case with
+the state that the network has after this one frame.
 
     lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
                              ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
@@ -43,8 +43,8 @@ CONFIDENCE_ALONE = 0.4
 """Of the network without a past: the least that is accepted."""
 CORRELATION = 0.8
 """Of the patch: the least that is accepted at once."""
-PERSISTENT = 4
-"""Frames in a row in which the network with its past must be confident to be believed without the patch."""
+LIKELY, LIKELY_FRAMES = 0.5, 4
+"""Correlation that is accepted in so many frames in a row, of the network with its past."""
 TURNS, SCALES = (-0.5, 0.0, 0.5), (0.75, 1.0, 1.35)
 """Radians and factors of the warps that alignment starts from, all pairs of them: a point may come back turned or nearer."""
 
@@ -57,8 +57,8 @@ class Redetection:
     """Around the points in the frames in which they were asked for."""
     hidden: Int[Tensor, " n"]
     """Frames in a row in which each point was hidden."""
-    confident: Int[Tensor, " n"]
-    """Frames in a row in which the network was confident of each point that is lost."""
+    likely: Int[Tensor, " n"]
+    """Frames in a row in which a place of each lost point was likely: confident, with a patch that correlates a little."""
     turn: int = 0
     """Place among the lost points of the one that comes first in the next frame."""
 
@@ -70,12 +70,12 @@ class Redetection:
 
     def beside(self, other: "Redetection") -> "Redetection":
         """Join these points, and then others."""
-        hidden, confident = torch.cat([self.hidden, other.hidden]), torch.cat([self.confident, other.confident])
-        return Redetection(self.patches.beside(other.patches), hidden, confident, self.turn)
+        hidden, likely = torch.cat([self.hidden, other.hidden]), torch.cat([self.likely, other.likely])
+        return Redetection(self.patches.beside(other.patches), hidden, likely, self.turn)
 
     def select(self, index: Int[Tensor, " k"]) -> "Redetection":
         """Select some of the points."""
-        return Redetection(self.patches.select(index), self.hidden[index], self.confident[index], self.turn)
+        return Redetection(self.patches.select(index), self.hidden[index], self.likely[index], self.turn)
 
     @property
     def lost(self) -> Bool[Tensor, " n"]:
@@ -90,17 +90,19 @@ class Redetection:
         Returns this with those that were detected no longer lost, and the detections.
         """
         size = features.video_size
-        confident = torch.where(self.lost & (now.confidence > CONFIDENCE), self.confident + 1, 0)
-        after = replace(self, confident=confident)
-        lost = torch.nonzero(confident)[:, 0]
-        detections = after._accept(lost, now.select(lost), confident[lost] >= PERSISTENT, image, size)
-        after, index = replace(after, hidden=after.hidden.index_fill(0, detections.index, 0))._take_turns()
+        index = torch.nonzero(self.lost & (now.confidence > CONFIDENCE))[:, 0]
+        usual = self._correlated(index, now.select(index), image, size)
+        likely = torch.zeros_like(self.likely)
+        likely[index] = torch.where(usual.correlation > LIKELY, self.likely[index] + 1, 0)
+        detections = usual.select((usual.correlation > CORRELATION) | (likely[index] >= LIKELY_FRAMES))
+        after = replace(self, likely=likely, hidden=self.hidden.index_fill(0, detections.index, 0))
+        after, index = after._take_turns()
         if len(index):
             out = model.trajectories(features, points.select(index), keep_state=True, query_chunk=None)
             alone = PointEstimates.of(out)
-            sure = alone.confidence > CONFIDENCE_ALONE
-            index, alone = index[sure], alone.select(sure)
-            anew = after._accept(index, alone, torch.zeros_like(index) > 0, image, size)
+            confident = alone.confidence > CONFIDENCE_ALONE
+            anew = self._correlated(index[confident], alone.select(confident), image, size)
+            anew = anew.select(anew.correlation > CORRELATION)
             after = replace(after, hidden=after.hidden.index_fill(0, anew.index, 0))
             detections = detections.beside(anew)
         return after, detections
@@ -113,19 +115,13 @@ class Redetection:
         first = self.turn % len(lost)
         return replace(self, turn=first + POINTS_PER_FRAME), lost.roll(-first)[:POINTS_PER_FRAME]
 
-    def _accept(
-        self,
-        index: Int[Tensor, " k"],
-        these: "PointEstimates",
-        persistent: Bool[Tensor, " k"],
-        image: Float[Tensor, "y x"],
-        size: Size,
+    def _correlated(
+        self, index: Int[Tensor, " k"], these: "PointEstimates", image: Float[Tensor, "y x"], size: Size
     ) -> "Detections":
-        """Accept confident estimates of the points `index` that are `persistent`, or whose patches correlate."""
+        """Correlate the patches of the points `index` with a frame where they are estimated to be."""
         warp, correlation = correlate(self.patches.select(index), image, scale_xy(these.xy, size, reduced(*size)))
-        accepted = persistent | (correlation > CORRELATION)
         confidence = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
-        return Detections(index[accepted], replace(these, confidence=confidence).select(accepted), warp[accepted])
+        return Detections(index, replace(these, confidence=confidence), warp, correlation)
 
     def count(self, visible: Bool[Tensor, " n"]) -> "Redetection":
         """Count on after a frame in which these points were visible."""
@@ -174,7 +170,7 @@ class PointEstimates:
 
 @dataclass(frozen=True)
 class Detections:
-    """Points that were detected again in a frame, by what that frame alone shows."""
+    """Points that are detected again in a frame, or may be."""
 
     index: Int[Tensor, " k"]
     """Which of all points they are."""
@@ -182,11 +178,17 @@ class Detections:
     """Confidence is that of the network, or the correlation of the patch where that is higher."""
     warp: Float[Tensor, "k 2 2"]
     """Of the patch."""
+    correlation: Float[Tensor, " k"]
+
+    def select(self, chosen: Bool[Tensor, " k"]) -> "Detections":
+        """Select some of them."""
+        return Detections(self.index[chosen], self.estimates.select(chosen), self.warp[chosen], self.correlation[chosen])
 
     def beside(self, other: "Detections") -> "Detections":
         """Join these points, and then others."""
-        estimates = self.estimates.beside(other.estimates)
-        return Detections(torch.cat([self.index, other.index]), estimates, torch.cat([self.warp, other.warp]))
+        index, warp = torch.cat([self.index, other.index]), torch.cat([self.warp, other.warp])
+        correlation = torch.cat([self.correlation, other.correlation])
+        return Detections(index, self.estimates.beside(other.estimates), warp, correlation)
 
 
 def correlate(
