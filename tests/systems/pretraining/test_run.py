@@ -14,6 +14,7 @@ import tapetum
 from systems.pretraining.conftest import tiny
 from tapetum.app.probe import probe
 from tapetum.core.errors import BadInput
+from tapetum.systems.pretraining.probe import probe_place
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, task_for
 from tapetum.train.launch_config import Launch
@@ -161,3 +162,12 @@ def test_what_cannot_be_scored_is_said_before_the_first_step(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="class"):
         pretrain(run, launch(tmp_path / "run"), lambda text: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_scores_need_one_place_on_the_disk() -> None:
+    run = replace(tiny("simclr", "a"), data=("a", "b"), probe_every=2)
+    with pytest.raises(BadInput, match="names 2; say which with --probe-data"):
+        probe_place(run)
+    with pytest.raises(BadInput, match="s3://bucket/images is an address"):
+        probe_place(replace(run, data=("s3://bucket/images",)))
+    assert probe_place(replace(run, probe_data="c")) == "c"
