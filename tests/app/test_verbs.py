@@ -76,7 +76,7 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
 def test_a_command_adds_nothing_to_the_options_but_what_it_prints() -> None:
     for name, options in {"track": TrackManyOptions, "convert": ConvertOptions, "embed": EmbedOptions}.items():
         own = {field.name for field in dataclasses.fields(command(name).options)}  # type: ignore[union-attr]
-        assert own - {field.name for field in dataclasses.fields(options)} <= {"json", "online", "plan", "preview"}
+        assert own - {field.name for field in dataclasses.fields(options)} <= {"json", "online", "plan", "preview", "redetect"}
 
 
 def test_importing_the_package_or_a_verb_imports_no_torch() -> None:

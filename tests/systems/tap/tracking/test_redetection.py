@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import tapetum
 from support.networks import tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.tracking import redetection
@@ -146,28 +145,3 @@ def test_what_redetect_needs(drift: Drift) -> None:
     frames = drift(2, 1)
     with pytest.raises(BadInput, match="these are of a reference"):
         tracker(causal=True).start(frames[0], POINTS, reference=frames[0], redetect=True)
-
-
-@pytest.mark.slow
-def test_a_point_hidden_for_200_frames_is_found_elsewhere() -> None:
-    from tapetum.scenes import SceneConfig, make_clip
-
-    scene, other = (make_clip(seed, SceneConfig(frames=1), points=1).video[0] for seed in (4, 9))
-    one = tapetum.load("causal-tapir-nano")
-    points = np.array([[70.0, 90.0], [128.0, 128.0], [180.0, 60.0], [100.0, 180.0]])
-    shift = np.array([37, -21])
-    stream = one.start(scene, points, refinement_resolutions=[(256, 256)], redetect=True)
-    shown = []
-    for number in range(206):
-        frame = scene if number < 4 else np.roll(other, (number, 2 * number), (0, 1))
-        stream, tracks = one.step(stream, frame)
-        shown.append(tracks.visible)
-    shown = np.array(shown)
-    assert shown[:4].all()
-    assert shown[4:].mean() < 0.02
-    assert not shown[-50:].any(), "nothing of another scene is taken for a point that is away"
-    moved = np.roll(scene, shift[::-1], (0, 1))
-    for _ in range(3):
-        stream, tracks = one.step(stream, moved)
-    assert tracks.visible.sum() >= 3
-    assert np.linalg.norm(tracks.xy - points - shift, axis=1)[tracks.visible].max() < 1.5
