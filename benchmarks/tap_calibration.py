@@ -1,6 +1,6 @@
 """Fits, and checks, the calibration of a tracker's confidence (`tapetum.systems.tap.tracking.calibration`).
 
-    python benchmarks/tap_calibration.py --dump FOLDER [--model tapir-nano] [--train 30] [--held-out 30]
+    python benchmarks/tap_calibration.py --dump FOLDER [--model tapir-nano] [--train 30] [--held-out 30] [--skip 0]
 
 Points are tracked through clips of the physical world, asked for where they first appear or in some other frame. Fitted on the
 training clips; checked on others, of another seed. A place is right where its point is visible and at most 8 pixels of 256
@@ -48,10 +48,10 @@ def track_clip(tracker, model, clip, number, path):
     np.savez(path, truth=clip.xy[rows], visible=visible, **arrays)
 
 
-def rows_of(given, part, count):
+def rows_of(given, part, count, skip=0):
     """Rows of all clips of a part, those that are not in the folder yet tracked first."""
     clips, tracker, every = EpisodeClips(max(count, 200), seed=SEEDS[part]), None, []
-    for number in range(count):
+    for number in range(skip, count):
         path = given.dump / f"{part}-{number:03d}.npz"
         if not path.exists():
             tracker = tracker or tapetum.load(given.model)
@@ -87,10 +87,11 @@ def main():
     parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--train", type=int, default=30)
     parser.add_argument("--held-out", type=int, default=30)
+    parser.add_argument("--skip", type=int, default=0, help="first held-out clips that are left out of the check")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.dump.mkdir(parents=True, exist_ok=True)
-    train, test = rows_of(given, "train", given.train), rows_of(given, "test", given.held_out)
+    train, test = rows_of(given, "train", given.train), rows_of(given, "test", given.held_out, given.skip)
     fitted = fit(train)
     print(fitted)
     right, visible = test[:, 0], test[:, 1] > 0

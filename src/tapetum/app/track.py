@@ -96,7 +96,7 @@ class TrackSettings(DrawSettings, CutSettings):
     not."""
     min_confidence: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Hide points in all results where they are right with less than this chance, 0..1. Of tapir-nano the confidence is
-    calibrated first, so that of places with 0.8 eight of ten are right; of other models it is compared as it is."""
+    calibrated first, so that of places with 0.8 about eight of ten are right; of other models it is compared as it is."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
 

@@ -1,6 +1,7 @@
 """The calibrated confidence against values made by hand, and what it hides."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_what_is_surer_is_no_less_right_and_time_makes_it_no_better(name: str) -
     assert (np.diff(CALIBRATIONS[name].apply(np.full(200, 0.8), frames)) <= 0).all()
 
 
-def tracks(confidence: list[list[float]], clicked: object = None) -> Tracks:
+def tracks(confidence: list[list[float]], clicked: Any = None) -> Tracks:
     sure = np.array(confidence, np.float32)
     n, t = sure.shape
     queries = [[1, 0.5, 0.5]] * n
