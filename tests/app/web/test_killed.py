@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 from support.networks import TAPIR_NANO, save_tapir
-from support.web_page import OVER, edit, finished, first_item, ok, read_tracks, server_process
+from support.scripts import script
+from support.web_page import OVER, edit, error_of, finished, first_item, ok, read_tracks, server_process
 from tapetum.app.web.job_files import holder
 
 Run = Callable[..., tuple[int, str, str]]
@@ -147,6 +149,27 @@ def test_ctrl_c_ends_the_server_with_pages_open(folder: Path) -> None:
         assert server.process.returncode == 130
         assert server.process.stdout is not None
         assert server.process.stdout.read() == "tapetum: interrupted\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_ends_while_frames_are_awaited(tmp_path: Path, how: signal.Signals) -> None:
+    """Each frame asked for is the last before a key frame, so that all of them together would take long."""
+    long = script("benchmarks/web_browser.py")
+    long.make_film(tmp_path / "film.mp4", 40 * long.PIECE, (480, 270))
+    with server_process(tmp_path, "--model", "static") as server, ThreadPoolExecutor(39) as clients:
+        item = first_item(server.client)
+        paths = [f"{item}/frames/{long.PIECE * number - 1}.jpg" for number in range(2, 41)]
+        answers = [clients.submit(server.client.get, path) for path in paths]
+        wait(answers, return_when=FIRST_COMPLETED)
+        os.kill(server.process.pid, how)
+        server.process.wait(timeout=60)
+        refused = [answer.result() for answer in answers if answer.result().status_code != 200]
+        assert len(refused) > 20
+        assert {error_of(answer, 409) for answer in refused} == {"the server is ending"}
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == "tapetum: interrupted\n"
+        assert server.process.returncode == 128 + how
 
 
 @pytest.mark.slow

@@ -86,9 +86,17 @@ class Frames:
         with self._lock:
             return self._most // 2 * len(self._kept) // max(self._bytes, 1)
 
-    def close(self) -> None:
-        """Stop working ahead, and close the videos."""
+    def refuse(self) -> None:
+        """Decode nothing from now on; requests that wait for frames are refused with 409."""
         self.closed = True
+        with self._lock:
+            readers = list(self._readers.values())
+        for reader in readers:
+            reader.refuse()
+
+    def close(self) -> None:
+        """Refuse what is asked for, wait for the frames that are being decoded, and close the videos."""
+        self.refuse()
         self.pool.shutdown(cancel_futures=True)
         for reader in self._readers.values():
             reader.close()
@@ -137,12 +145,16 @@ class _Reader:
             self._width, self._newest = width, frame
             self._begin()
 
-    def close(self) -> None:
-        """Close the video; whoever waits for a frame waits no longer."""
+    def refuse(self) -> None:
+        """Refuse the frames that requests wait for."""
         with self._lock:
             requested, self._requested = self._requested, {}
         for future in requested.values():
             future.set_exception(Refused(409, _ENDING))
+
+    def close(self) -> None:
+        """Close the video; whoever waits for a frame waits no longer."""
+        self.refuse()
         if self._video is not None:
             self._video.close()
 
@@ -155,37 +167,41 @@ class _Reader:
         """Decode until nothing is wanted."""
         while True:
             with self._lock:
-                number, future = self._next()
+                number = self._next()
                 width = self._width
                 if number is None:
                     self.busy = False
                     return
+            image, failure = None, None
             try:
                 if self._video is None:
                     self._video = open_video(self.item.path)
                 image = self._video[number]
                 self._decoded = number
-                if future is None:
-                    self._frames.keep((self.item.id, number, width), image)
-                else:
-                    future.set_result(image)
             except Exception as error:  # whoever waits for it is told
-                if future is not None:
-                    future.set_exception(error)
-                with self._lock:
+                failure = error
+            with self._lock:
+                future = self._requested.pop(number, None)
+                if failure is not None:
                     self._ahead = iter(())
+            if future is None:
+                if failure is None:
+                    self._frames.keep((self.item.id, number, width), image)
+            elif failure is None:
+                future.set_result(image)
+            else:
+                future.set_exception(failure)
 
-    def _next(self) -> tuple[int | None, Future[Any] | None]:
-        """Choose what to decode next: its number, and who waits for it; None where there is nothing to do."""
+    def _next(self) -> int | None:
+        """Choose the frame to decode next; None where there is nothing to do."""
         if self._requested:
             beyond = [number for number in self._requested if number > self._decoded]
-            number = min(beyond or self._requested)
-            return number, self._requested.pop(number)
+            return min(beyond or self._requested)
         if self._frames.last == self.item.id and not self._frames.closed:
             for number in self._ahead:
                 if not self._frames.has((self.item.id, number, self._width)):
-                    return number, None
-        return None, None
+                    return number
+        return None
 
 
 def _encode(image: Any, width: int) -> bytes:

@@ -26,13 +26,13 @@ def listen_at(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: Any, listening: socket.socket) -> None:
-    """Serve an app until the process is interrupted; streams of events, which never end by themselves, are ended then."""
+    """Serve an app until the process is interrupted; requests that wait for frames or events are answered then."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: Any) -> None:
-            app.state.page.events.close()
-            super().handle_exit(sig, frame)
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.page.end_requests()
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, ws="none", lifespan="on", timeout_graceful_shutdown=2

@@ -67,6 +67,11 @@ class Page:
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
 
+    def end_requests(self) -> None:
+        """Answer the requests that wait for frames, and end the streams of events, which do not end by themselves."""
+        self.events.close()
+        self.frames.refuse()
+
     def close(self) -> None:
         """Let go of all; jobs go on."""
         self.frames.close()

@@ -81,7 +81,7 @@ def make_app(
             yield
         finally:
             looking.cancel()
-            page.events.close()
+            page.end_requests()
             with suppress(asyncio.CancelledError):
                 await looking
             page.close()
