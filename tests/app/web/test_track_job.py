@@ -158,12 +158,26 @@ def test_exports_that_cannot_be(page: TestClient, item: str, monkeypatch: pytest
     assert "pip install 'tapetum[tables]'" in error_of(page.get(f"{item}/export?format=sleap"), 400)
 
 
+def test_a_tracker_that_takes_one_click_has_the_track_of_the_nearest(page: TestClient, item: str) -> None:
+    """Clicks on frames 4, 0 and 5 of six; frame 2 is as far from 0 as from 4, where the point was clicked first."""
+    edit(page, item, "add_point", frame=0, x=50, y=40)
+    point = edit(page, item, "add_point", frame=4, x=10, y=20)["points"][1]["id"]
+    track(page, item)
+    for frame, x in ((0, 30), (5, 40)):
+        edit(page, item, "move_point", point=point, frame=frame, x=x, y=20)
+    assert track(page, item)["result"]["computed"] == 1
+    _, whole = read_tracks(page, item)
+    assert whole[1].tolist() == [[30, 20, 1, 1]] * 2 + [[10, 20, 1, 1]] * 3 + [[40, 20, 1, 1]]
+    assert whole[0].tolist() == [[50, 40, 1, 1]] * 6
+
+
 def test_a_tracker_that_cannot_do_it_fails_in_one_line(page: TestClient, item: str) -> None:
-    point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
-    edit(page, item, "move_point", point=point, frame=4, x=10, y=20)
+    page.app.state.page.model = "nothing.safetensors"
+    edit(page, item, "add_point", frame=0, x=10, y=20)
     job = finished(page, ok(page.post(f"{item}/jobs", json={"kind": "track"})))
     assert job["state"] == "failed"
-    assert "static does not look at images" in job["message"]
+    assert "nothing.safetensors" in job["message"]
+    assert "\n" not in job["message"]
     assert "result" not in job
 
 

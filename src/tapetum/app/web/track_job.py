@@ -1,7 +1,8 @@
 """Tracking of the points of a project, block by block: each block's tracks are saved as soon as they are there.
 
     points with one click     tracked together, as `tapetum track` does
-    points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are
+    points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are; by a tracker
+                              that takes one click a point, from each click, and each frame has the track of the nearest one
     then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
                               Kalal et al. 2010), which tells where it may have been lost
 
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from tapetum.app.cut import Cut, CutSettings, cut
-from tapetum.app.point_tasks import NewPoints
+from tapetum.app.point_tasks import NewPoints, Progress
 from tapetum.app.points import PointRequest
 from tapetum.app.track_back import track_back
 from tapetum.app.track_files import FEATURES_MIB
@@ -81,10 +82,8 @@ class _Tracking:
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
                 with open_features(self.features, tracker) as features:
-                    request = _request([clicks for _, clicks in block])
-                    tracks = NewPoints(part, request).track(tracker, [], self._counting(len(video)), features)
-                columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
-                whole = np.concatenate(columns, axis=2, dtype=np.float32)
+                    clicks = [clicks for _, clicks in block]
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features)
                 self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
                 self.done_passes += 1
             self._check(tracker, part)
@@ -135,12 +134,26 @@ def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         yield batch
 
 
-def _request(clicks: Sequence[Clicks]) -> PointRequest:
-    """Points with one click each, or with several."""
+def track_clicks(
+    tracker: Any, part: Cut, clicks: Sequence[Clicks], progress: Progress, features: "FeatureFile | None" = None
+) -> Float32[np.ndarray, "n t 4"]:
+    """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
+
+    Of a tracker that takes one click a point, each frame has the track of the click that is nearest in time, of two as near the earlier made one.
+    """
     points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
-    if all(len(each) == 1 for each in clicks):
-        return PointRequest(points)
-    return PointRequest(points, [str(number) for number, each in enumerate(clicks) for _ in each])
+    ids = [str(number) for number, each in enumerate(clicks) for _ in each]
+    together = len(points) == len(clicks) or hasattr(tracker, "correct")
+    request = PointRequest(points, ids if together and len(points) > len(clicks) else None)
+    tracks = NewPoints(part, request).track(tracker, [], progress, features)
+    columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
+    whole = np.concatenate(columns, axis=2, dtype=np.float32)
+    if together:
+        return whole
+    frames, owners = np.arange(whole.shape[1]), np.array(ids, int)
+    times = np.array([point[0] for point in points])
+    rows = [np.flatnonzero(owners == number) for number in range(len(clicks))]
+    return np.stack([whole[each[np.abs(times[each, None] - frames).argmin(axis=0)], frames] for each in rows])
 
 
 def _assemble(rows: Sequence[Float[np.ndarray, "t 4"]], clicks: Sequence[Clicks]) -> Tracks:
