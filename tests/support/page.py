@@ -105,6 +105,14 @@ class Tab:
         red, green, blue, _ = self.page.evaluate(script, [round(x - box["x"]), round(y - box["y"])])
         return f"#{red:02x}{green:02x}{blue:02x}"
 
+    def has_color(self, x: float, y: float, color: str, drawn: bool = True) -> None:
+        """Wait until a colour is drawn over a pixel of the video, or until it is not."""
+        for _ in range(200):
+            if (self.color(x, y) == color) == drawn:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"({x}, {y}) has the colour {self.color(x, y)}")
+
     def click(self, x: float, y: float) -> None:
         """Click on a pixel of the video, and wait for the point."""
         before = self.rows().count()
@@ -142,6 +150,10 @@ class Tab:
         self.says("All points are tracked.")
         count = self.rows().count()
         self.page.get_by_role("img", name=f"Time line of {count} points, of which {count} are tracked").wait_for()
+        return self.read_tracks()
+
+    def read_tracks(self) -> np.ndarray:
+        """Read tracks.bin, (points, frames, 4)."""
         script = "path => fetch(path).then(a => a.arrayBuffer()).then(b => JSON.stringify(Array.from(new Float32Array(b))))"
         numbers = json.loads(self.page.evaluate(script, f"/api/items/{self.item['id']}/tracks.bin"))
-        return np.array(numbers, float).reshape(count, self.item["frames"], 4)
+        return np.array(numbers, float).reshape(-1, self.item["frames"], 4)

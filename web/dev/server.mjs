@@ -68,6 +68,7 @@ function edited(list, edit, item) {
       name: edit.name ?? `point ${next.length + 1}`,
       color: colorOf(count),
       queries: [{ frame: edit.frame, x, y, hidden: false }],
+      returns: [],
     });
   };
   const mark = (query) => {
@@ -84,6 +85,9 @@ function edited(list, edit, item) {
   else if (edit.type === "hide_point") {
     const { x, y } = point.queries[0];
     mark({ frame: edit.frame, x, y, hidden: true });
+  } else if (edit.type === "show_point") {
+    point.queries = point.queries.filter((each) => each.frame !== edit.frame || !each.hidden);
+    point.returns.push(edit.frame);
   } else if (edit.type === "edit_point") {
     if (edit.name !== undefined) point.name = edit.name;
     if (edit.color !== undefined) point.color = edit.color;

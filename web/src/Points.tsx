@@ -1,8 +1,9 @@
 /** The points of the video: colours, names, hidden, deleted. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { deleteSelected, edit, hideSelected } from "./actions";
+import { deleteSelected, edit, hideOrShowSelected, selectedPoint } from "./actions";
 import { useCell } from "./cell";
 import * as state from "./state";
+import { isHidden } from "./tracks";
 import type { Point } from "./types";
 
 const MOST = 200;
@@ -39,17 +40,25 @@ export function Points() {
         ))}
       </ul>
       {found.length > MOST && <p class="soft small">{`${MOST} of ${found.length} are listed; all are drawn.`}</p>}
-      {points.length > 0 && (
-        <div class="row">
-          <button type="button" disabled={!selected} onClick={hideSelected} aria-keyshortcuts="h">
-            Hide from here
-          </button>
-          <button type="button" disabled={!selected} onClick={deleteSelected} aria-keyshortcuts="Delete">
-            Delete
-          </button>
-        </div>
-      )}
+      {points.length > 0 && <Actions />}
     </section>
+  );
+}
+
+function Actions() {
+  useCell(state.project);
+  const selected = useCell(state.selected);
+  const frame = useCell(state.frame);
+  const point = selectedPoint();
+  return (
+    <div class="row">
+      <button type="button" disabled={!selected} onClick={hideOrShowSelected} aria-keyshortcuts="h">
+        {point && isHidden(point, frame) ? "Show from here" : "Hide from here"}
+      </button>
+      <button type="button" disabled={!selected} onClick={deleteSelected} aria-keyshortcuts="Delete">
+        Delete
+      </button>
+    </div>
   );
 }
 

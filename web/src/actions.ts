@@ -1,7 +1,8 @@
 /** What the page asks the server to do. Edits go one after the other, so that answers come in their order. */
 import { post, request } from "./api";
 import { attempt, fail, frame, item, noteJob, path, places, project, seek, selected, setProject } from "./state";
-import type { Edit, Job, Place, Project } from "./types";
+import { isHidden } from "./tracks";
+import type { Edit, Job, Place, Point, Project } from "./types";
 
 let queue: Promise<unknown> = Promise.resolve();
 
@@ -36,10 +37,15 @@ function freeName(): string {
   return `point ${Math.max(0, ...numbers) + 1}`;
 }
 
-export function hideSelected(): void {
-  if (!selected.value) return fail(new Error("No point is selected; select one, then hide it."));
-  void edit({ type: "hide_point", point: selected.value, frame: frame.value });
+/** Hide the selected point from this frame on; where it is hidden, show it from this frame on. */
+export function hideOrShowSelected(): void {
+  const point = selectedPoint();
+  if (!point) return fail(new Error("No point is selected; select one, then hide it."));
+  const type = isHidden(point, frame.value) ? "show_point" : "hide_point";
+  void edit({ type, point: point.id, frame: frame.value });
 }
+
+export const selectedPoint = (): Point | undefined => project.value?.points.find((point) => point.id === selected.value);
 
 export function deleteSelected(): void {
   if (!selected.value) return fail(new Error("No point is selected; select one, then delete it."));

@@ -1,5 +1,5 @@
 /** Keys of the page. They rest while somebody types in a field or a dialog is open. */
-import { addPoint, deleteSelected, edit, hideSelected, nextPlace, redo, track, undo } from "./actions";
+import { addPoint, deleteSelected, edit, hideOrShowSelected, nextPlace, redo, track, undo } from "./actions";
 import * as state from "./state";
 import { FIT, view, zoomAt } from "./view";
 
@@ -10,7 +10,7 @@ export const KEYS: [string, string][] = [
   ["t", "track the points"],
   ["n", "next place to look at"],
   ["[ ]", "select the point before or after"],
-  ["h", "the selected point is hidden from this frame on"],
+  ["h", "the selected point is hidden from this frame on; if it is hidden, it is back from this frame on"],
   ["Delete", "delete the selected point"],
   ["Ctrl Z", "undo; with Shift redo"],
   ["g", "grid of points: draw a box, or press g again for the whole frame"],
@@ -74,7 +74,7 @@ const MOVING: Record<string, Work | undefined> = {
 const EDITING: Record<string, Work | undefined> = {
   t: () => void track(),
   n: nextPlace,
-  h: hideSelected,
+  h: hideOrShowSelected,
   Delete: deleteSelected,
   Backspace: deleteSelected,
   "[": () => select(-1),

@@ -35,6 +35,13 @@ export function placeOf(point: Point, tracks: Tracks, frame: number): Place2D | 
   return track;
 }
 
+/** Whether somebody has hidden a point on a frame: by the last mark before. */
+export function isHidden(point: Point, frame: number): boolean {
+  const marks = [...point.queries, ...point.returns.map((each) => ({ frame: each, hidden: false }))];
+  const before = marks.filter((mark) => mark.frame <= frame).sort((a, b) => a.frame - b.frame);
+  return before.at(-1)?.hidden ?? false;
+}
+
 export function trackAt(tracks: Tracks, id: string, frame: number): Place2D | null {
   const row = tracks.rows.get(id);
   if (row === undefined || frame < 0 || frame >= tracks.frames) return null;

@@ -30,6 +30,8 @@ export interface Point {
   name: string;
   color: string;
   queries: Query[];
+  /** Frames on which it is back after it was hidden. */
+  returns: number[];
 }
 
 export interface Job {
@@ -83,7 +85,7 @@ export type Edit =
   | { type: "add_point"; frame: number; x: number; y: number; name?: string; color?: string }
   | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number]; name?: string }
   | { type: "move_point"; point: string; frame: number; x: number; y: number }
-  | { type: "hide_point"; point: string; frame: number }
+  | { type: "hide_point" | "show_point"; point: string; frame: number }
   | { type: "delete_point"; point: string }
   | { type: "edit_point"; point: string; name?: string; color?: string }
   | { type: "clear" };

@@ -223,6 +223,25 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
 
 
+def test_a_point_is_hidden_and_back_with_one_key_each(context: Any, tmp_path: Path) -> None:
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.click(35, 55)
+        tab.track()
+        color = tab.project["points"][0]["color"]
+        tab.has_color(35, 55, color)
+        tab.press("ArrowRight", "ArrowRight", "ArrowRight", "h", "ArrowRight", "ArrowRight")
+        tab.page.get_by_role("button", name="Show from here").wait_for()
+        tab.has_color(35, 55, color, drawn=False)  # a ring
+        tab.press("h")
+        tab.page.get_by_role("button", name="Hide from here").wait_for()
+        tracks = tab.read_tracks()
+        assert tracks[0, :, 2].tolist() == [1, 1, 1, 0, 0, *[1] * 19]
+        tab.has_color(35, 55, color)
+        tab.says("All points are tracked.")
+        assert tab.problems == []
+
+
 def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "moving-depth.npz", depth=np.full((24, 120, 160), 3, np.float32))
     with real_server(tmp_path, "--model", "static") as address:

@@ -123,7 +123,7 @@ def test_numbers_that_are_not_finite_are_refused(page: TestClient, item: str, te
     assert "finite" in error_of(page.post(f"{item}/edits", content=text), 400)
 
 
-@pytest.mark.parametrize("kind", ["move_point", "hide_point", "delete_point", "edit_point"])
+@pytest.mark.parametrize("kind", ["move_point", "hide_point", "show_point", "delete_point", "edit_point"])
 @pytest.mark.parametrize("point", ["gone", "", None, 7, ["a"]])
 def test_a_point_that_is_gone_is_said(page: TestClient, item: str, kind: str, point: Any) -> None:
     error_of(page.post(f"{item}/edits", json={"type": kind, "point": point, "frame": 0, "x": 1, "y": 1}), 404)
@@ -190,11 +190,16 @@ def marked(point: str, frame: int, hidden: bool) -> dict[str, Any]:
     return {"type": "mark", "point": point, "frame": frame, "x": 3.0, "y": 4.0, "hidden": hidden}
 
 
+def shown(point: str, frame: int) -> dict[str, Any]:
+    return {"type": "show", "point": point, "frame": frame}
+
+
 IDS = st.sampled_from("pqrs")
 EDITS = st.lists(
     st.one_of(
         st.builds(added, IDS),
         st.builds(marked, IDS, st.integers(0, 3), st.booleans()),
+        st.builds(shown, IDS, st.integers(0, 3)),
         st.builds(lambda point: {"type": "delete", "point": point}, IDS),
         st.builds(lambda point, name: {"type": "edit", "point": point, "name": name}, IDS, st.text()),
         st.just({"type": "clear"}),
@@ -214,6 +219,15 @@ def test_hidden_frames_reach_to_the_next_mark() -> None:
     point = replay([added("p", 2), marked("p", 5, True), marked("p", 0, True), marked("p", 7, False)])["p"]
     assert point.hidden_frames(10) == [(0, 2), (5, 7)]
     assert point.clicks == [(2, 1.0, 2.0), (7, 3.0, 4.0)]
+
+
+def test_hidden_frames_end_where_the_point_is_back() -> None:
+    hidden = [added("p", 0), marked("p", 3, True), marked("p", 8, True)]
+    back = replay([*hidden, shown("p", 5), shown("p", 8)])["p"]
+    assert back.hidden_frames(10) == [(3, 5)]
+    assert back.clicks == [(0, 1.0, 2.0)]
+    again = replay([*hidden, shown("p", 5), marked("p", 5, True)])["p"]
+    assert again.hidden_frames(10) == [(3, 5), (5, 8), (8, 10)]
 
 
 def test_an_old_database_is_brought_up_to_date(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

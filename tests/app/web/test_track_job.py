@@ -127,7 +127,22 @@ def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: 
     assert whole[0, :, 3].tolist() == [1, 1, 0, 0, 0, 0]
     saved = Tracks.load(exported(page, item, "npz", tmp_path))
     assert saved.visible.tolist() == [[True, True, False, False, False, False]]
-    assert ok(page.get(f"{item}/project"))["tracked_revision"] == 2  # nothing is to be computed
+    edit(page, item, "show_point", point=point, frame=4)
+    _, whole = read_tracks(page, item)
+    assert whole[0, :, 2].tolist() == [1, 1, 0, 0, 1, 1]
+    assert ok(page.get(f"{item}/project"))["tracked_revision"] == 3  # nothing is to be computed
+    refused = page.post(f"{item}/edits", json={"type": "show_point", "point": point, "frame": 4})
+    assert "nobody has hidden the point on frame 4" in error_of(refused, 400)
+
+
+def test_a_point_that_is_back_is_visible_on_that_frame_whatever_the_tracker_says(page: TestClient, item: str) -> None:
+    point = edit(page, item, "add_point", frame=0, x=10, y=20)["points"][0]["id"]
+    app = page.app.state.page
+    edit(page, item, "hide_point", point=point, frame=2)
+    edit(page, item, "show_point", point=point, frame=3)
+    known = app.items.get(item.rsplit("/", 1)[1])
+    app.store.save(known.id, {signature("static", known.content, [(0, 10, 20)]): np.zeros((6, 4), np.float32)})
+    assert read_tracks(page, item)[1][0, :, 2].tolist() == [0, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def find_places(tracked: Tracked) -> list[dict[str, Any]]:
     tracks, points = tracked.assemble(rows), [tracked.points[row] for row in rows]
     looked_at, backward = np.zeros(tracks.visible.shape, bool), np.full(tracks.visible.shape, np.nan)
     for k, (row, point) in enumerate(zip(rows, points, strict=True)):
-        looked_at[k, [frame for frame in point.marks if frame < tracks.frames]] = True
+        looked_at[k, [frame for frame in (*point.marks, *point.returns) if frame < tracks.frames]] = True
         stored = tracked.stored[row]
         if stored is not None and stored.backward is not None:
             backward[k] = stored.backward

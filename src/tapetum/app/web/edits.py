@@ -1,11 +1,11 @@
 """Edits of the points on a video: what each does, checked before it is saved.
 
 A point has marks: (frame, x, y) where somebody saw it, or where it is hidden, one for each frame. Its track goes through the
-marks where it is seen; from a mark where it is hidden until its next mark it counts as not visible. The first mark where it is
-seen is its query.
+marks where it is seen; from a mark where it is hidden until its next mark it counts as not visible, or until a frame on which
+somebody said that it is back. The first mark where it is seen is its query.
 
-    sent          add_point, add_grid   move_point, hide_point   delete_point   edit_point   clear
-    saved         add                   mark                     delete         edit         clear
+    sent          add_point, add_grid   move_point, hide_point   show_point   delete_point   edit_point   clear
+    saved         add                   mark                     show         delete         edit         clear
 
 What is saved says all, ids and colours among it, so that the same edits always give the same points.
 """
@@ -37,6 +37,8 @@ class Point:
     color: str
     marks: dict[int, tuple[float, float, bool]] = field(default_factory=dict)
     """By frame: x, y in raster pixels, and whether it is hidden; the query first."""
+    returns: set[int] = field(default_factory=set)
+    """Frames on which it is back after it was hidden, where its track has it."""
 
     @property
     def clicks(self) -> list[tuple[int, float, float]]:
@@ -45,13 +47,13 @@ class Point:
 
     def hidden_frames(self, frames: int) -> list[tuple[int, int]]:
         """List the ranges of frames, first and beyond the last, in which its marks say that it is hidden."""
-        order = [*sorted(self.marks), frames]
-        return [(at, order[k + 1]) for k, at in enumerate(order[:-1]) if self.marks[at][2]]
+        order = [*sorted({*self.marks, *self.returns}), frames]
+        return [(at, order[k + 1]) for k, at in enumerate(order[:-1]) if at in self.marks and self.marks[at][2]]
 
     def as_json(self) -> dict[str, Any]:
         """Describe it for the page."""
         queries = [{"frame": frame, "x": x, "y": y, "hidden": hidden} for frame, (x, y, hidden) in self.marks.items()]
-        return {"id": self.id, "name": self.name, "color": self.color, "queries": queries}
+        return {"id": self.id, "name": self.name, "color": self.color, "queries": queries, "returns": sorted(self.returns)}
 
 
 Points = dict[str, Point]
@@ -70,6 +72,11 @@ def apply(points: Points, edit: dict[str, Any]) -> None:
     elif (point := points.get(edit["point"])) is not None:
         if kind == "mark":
             point.marks[edit["frame"]] = edit["x"], edit["y"], edit["hidden"]
+            point.returns.discard(edit["frame"])
+        elif kind == "show":
+            if edit["frame"] in point.marks and point.marks[edit["frame"]][2]:
+                del point.marks[edit["frame"]]
+            point.returns.add(edit["frame"])
         elif kind == "edit":
             point.name, point.color = edit.get("name", point.name), edit.get("color", point.color)
 
@@ -96,7 +103,7 @@ def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, 
         return _grid(content, item, points)
     if kind == "clear":
         return {"type": "clear"}
-    if kind not in ("move_point", "hide_point", "delete_point", "edit_point"):
+    if kind not in ("move_point", "hide_point", "show_point", "delete_point", "edit_point"):
         raise Refused(400, f"there is no edit of the type {str(kind)[:40]!r}; reload the page")
     point = points.get(content["point"]) if isinstance(content.get("point"), str) else None
     if point is None:
@@ -105,6 +112,8 @@ def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, 
         return {"type": "mark", "point": point.id, "frame": _frame(content, item), **_place(content, item), "hidden": False}
     if kind == "hide_point":
         return _hide(point, _frame(content, item))
+    if kind == "show_point":
+        return _show(point, _frame(content, item))
     if kind == "delete_point":
         return {"type": "delete", "point": point.id}
     changed = {}
@@ -121,6 +130,13 @@ def _hide(point: Point, frame: int) -> dict[str, Any]:
         raise Refused(400, "this is the only mark of the point where it is seen; mark it on another frame first, or delete it")
     nearest = min(point.clicks, key=lambda click: abs(click[0] - frame))
     return {"type": "mark", "point": point.id, "frame": frame, "x": nearest[1], "y": nearest[2], "hidden": True}
+
+
+def _show(point: Point, frame: int) -> dict[str, Any]:
+    """End the hiding of a point at a frame."""
+    if not any(first <= frame < end for first, end in point.hidden_frames(frame + 1)):
+        raise Refused(400, f"nobody has hidden the point on frame {frame}; to say where it is seen, click there")
+    return {"type": "show", "point": point.id, "frame": frame}
 
 
 def _grid(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]:

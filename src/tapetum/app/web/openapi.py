@@ -39,7 +39,7 @@ _JOB = _object(
     result={"type": "object"}, model=_TEXT,
 )  # fmt: skip
 _MARK = _object({"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "hidden": {"type": "boolean"}})
-_POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK)})
+_POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK), "returns": _list(_FRAME)})
 _PROJECT = _object(
     {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
      "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
@@ -73,6 +73,7 @@ _EDIT: Schema = {
         ),
         _edit("move_point", {"point": _TEXT, "frame": _FRAME, "x": _NUMBER, "y": _NUMBER}),
         _edit("hide_point", {"point": _TEXT, "frame": _FRAME}),
+        _edit("show_point", {"point": _TEXT, "frame": _FRAME}),
         _edit("edit_point", {"point": _TEXT}, name=_TEXT, color=_COLOR),
         _edit("delete_point", {"point": _TEXT}),
         _edit("clear", {}),

@@ -99,13 +99,17 @@ class Tracked:
         return next((len(stored.track) for stored in self.stored if stored is not None), self.item.frames)
 
     def array(self) -> Float32[np.ndarray, "n t 4"]:
-        """Assemble x, y, visible and confidence; NaN where a track is not there. Hidden points are not visible."""
+        """Assemble x, y, visible and confidence; NaN where a track is not there.
+
+        Points that somebody has hidden are not visible; on the frame on which somebody said that they are back, they are.
+        """
         whole = np.full((len(self.points), self.frames, 4), np.nan, np.float32)
         for row, point, stored in zip(whole, self.points, self.stored, strict=True):
             if stored is not None:
                 row[:] = stored.track
                 for first, end in point.hidden_frames(len(row)):
                     row[first:end, 2:] = 0
+                row[[frame for frame in point.returns if frame < len(row)], 2] = 1
         return whole
 
     def tracks(self) -> Tracks:
