@@ -145,24 +145,27 @@ def test_all_is_done_by_keys_alone(opened: Open) -> None:
     assert tab.problems == []
 
 
-def test_a_box_makes_a_grid_and_the_wheel_zooms(made: Open) -> None:
-    tab = made()
+def test_a_box_makes_a_grid_and_the_wheel_zooms(opened: Open) -> None:
+    tab = opened()
     tab.press("g")
-    tab.drag((100, 100), (300, 200))
+    tab.drag((20, 20), (120, 100))
     tab.page.get_by_label("Rows").fill("2")
     tab.page.get_by_label("Columns").fill("2")
     tab.page.get_by_role("button", name="Add", exact=True).click()
     tab.rows().nth(3).wait_for()
-    places = [(point["queries"][0]["x"], point["queries"][0]["y"]) for point in tab.project["points"]]
-    np.testing.assert_allclose(places, [(150, 125), (250, 125), (150, 175), (250, 175)], atol=1.5)
-    spot = tab.spot(400, 300)
+    points = tab.project["points"]
+    places = [(point["queries"][0]["x"], point["queries"][0]["y"]) for point in points]
+    np.testing.assert_allclose(places, [(45, 40), (95, 40), (45, 80), (95, 80)], atol=1.5)
+    for point, place in zip(points, places, strict=True):
+        tab.has_color(*place, point["color"].lower())
+    spot = tab.spot(140, 110)
     tab.page.mouse.move(*spot)
     tab.page.mouse.wheel(0, -600)
     tab.page.get_by_text("%, fit").wait_for()
     tab.page.mouse.click(*spot)  # what was under the pointer is there still
     tab.rows().nth(4).wait_for()
     query = tab.project["points"][4]["queries"][0]
-    np.testing.assert_allclose((query["x"], query["y"]), (400, 300), atol=1.5)
+    np.testing.assert_allclose((query["x"], query["y"]), (140, 110), atol=1.5)
 
 
 def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -> None:

@@ -139,7 +139,7 @@ def track_clicks(
 ) -> Float32[np.ndarray, "n t 4"]:
     """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
 
-    Of a tracker that takes one click a point, each frame has the track of the click that is nearest in time, of two as near the earlier made one.
+    Of a tracker that takes one click a point, each frame has the track of the click that is nearest in time; of two, the first.
     """
     points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
     ids = [str(number) for number, each in enumerate(clicks) for _ in each]
