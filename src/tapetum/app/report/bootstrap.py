@@ -26,9 +26,9 @@ _COLUMNS = (
     Column("video"),
     Column("from frame", 0),
     Column("median error before, px", 2),
-    Column("after", 2),
-    Column("back within 4 px before", 2),
-    Column("after ", 2),
+    Column("median error after, px", 2),
+    Column("share back within 4 px before", 2),
+    Column("share back within 4 px after", 2),
 )
 
 
