@@ -51,10 +51,9 @@ def curves_svg(curves: dict[str, list[tuple[float, float]]]) -> str:
 
 
 def _drawing(curves: dict[str, list[tuple[float, float]]]) -> Iterator[str]:
-    rows = -(-len(curves) // 2)
+    width, height = min(len(curves), 2) * _WIDTH, -(-len(curves) // 2) * _HEIGHT
     yield (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{2 * _WIDTH}' height='{rows * _HEIGHT}' "
-        f"viewBox='0 0 {2 * _WIDTH} {rows * _HEIGHT}' "
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' "
         "font-family='sans-serif' font-size='11'><rect width='100%' height='100%' fill='white'/>"
     )
     for number, (name, points) in enumerate(curves.items()):

@@ -98,5 +98,10 @@ def test_a_browser_opens_ten_thousand_rows_and_sorts_them(tmp_path: Path) -> Non
         )
         assert chromium.run("return document.getElementById('count').textContent") == "1 of 10001 rows"
         assert chromium.run("return document.querySelector('tbody img').naturalWidth") == 80
+        assert chromium.run("return getComputedStyle(document.querySelector('tbody td:last-child')).display") == "table-cell"
+        chromium.resize(500, 844)  # a phone: a row is a list of names and values
+        assert chromium.run("return document.querySelector('.wide').scrollWidth <= document.querySelector('.wide').clientWidth")
+        name = "return getComputedStyle(document.querySelector('tbody td:last-child'), '::before').content"
+        assert chromium.run(name) == '"probability"'
         assert chromium.errors() == []
         assert chromium.run("return document.querySelectorAll('script').length") == 2

@@ -72,7 +72,7 @@ def write_bootstrap_report(
         columns=_COLUMNS,
         rows=rows,
         order="Clips that were left out, to their end and back; the largest error after first.",
-        charts=[curves_svg(read_curves(out / "run" / "log.jsonl"))],
+        charts=[curves_svg({name: points}) for name, points in read_curves(out / "run" / "log.jsonl").items()],
     )
     return write_report(report, page)
 

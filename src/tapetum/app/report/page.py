@@ -147,7 +147,8 @@ def _body(report: Report) -> Sequence[str]:
         lines += [_CHECKS if checks else "", "</section>"]
     if report.columns:
         lines.append(_TABLE.format(order=escaped(report.order)))
-    lines += [f"<section>{chart}</section>" for chart in report.charts]
+    if report.charts:
+        lines += ["<section class='charts'>", *report.charts, "</section>"]
     return [*lines, "</main>"]
 
 

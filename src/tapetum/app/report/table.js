@@ -48,7 +48,8 @@ function startTable(table) {
       }
     }
     row.cells.slice(0, row.trouble ? 1 : undefined).forEach((value, column) => {
-      const cell = made.insertCell(), digits = table.columns[column].digits;
+      const cell = made.insertCell(), { name, digits } = table.columns[column];
+      cell.dataset.column = name;
       cell.className = digits === null ? "text" : "number";
       cell.textContent = value === null ? "" : typeof value === "number" ? value.toFixed(digits ?? 0) : value;
     });
