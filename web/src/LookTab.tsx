@@ -54,7 +54,7 @@ function Form() {
   const busy = isBusy(job);
   const send = (event: Event) => {
     event.preventDefault();
-    void askModel(verb, text, own === "answer" ? chosen : "");
+    void askModel(verb, text, models?.some((each) => each.name === chosen) ? chosen : "");
   };
   return (
     <form class="panel" onSubmit={send}>
@@ -84,7 +84,7 @@ function Form() {
         )}
       </div>
       {busy && job && <JobProgress job={job} />}
-      {own === "answer" && <ModelChoice models={models} chosen={chosen} choose={setChosen} />}
+      <ModelChoice models={models} chosen={model?.name ?? ""} choose={setChosen} />
       <Remarks lines={model?.remarks ?? lacking} />
     </form>
   );
@@ -165,6 +165,7 @@ function summary(result: LookResult): string {
   if (result.verb === "detect" || result.verb === "segment") {
     return found ? `${found} found on frame ${result.frame}.` : `Nothing of this was found on frame ${result.frame}.`;
   }
+  if (result.verb === "classify" && !result.fits) return "None of these labels fits; the closest are:";
   if (result.verb === "classify") return `Most likely: ${result.classes[0]?.name ?? "nothing"}.`;
   return result.text || "The model said nothing.";
 }

@@ -16,6 +16,8 @@ export interface LookResult {
   height: number;
   text: string;
   classes: { name: string; probability: number }[];
+  /** Whether the best of labels that were given fits at all. */
+  fits: boolean;
   boxes: { label: string; score: number; box: number[] }[];
   masks: { label: string; score: number; image: HTMLCanvasElement | null }[];
   model: string;
@@ -86,7 +88,8 @@ async function readResult(job: Job, asked: { verb: Verb; item: string; frame: nu
     width: image.width ?? at?.width ?? 1,
     height: image.height ?? at?.height ?? 1,
     text: image.answer ?? "",
-    classes: image.classes ?? [],
+    classes: image.classes ?? image.labels?.map((each: Loose) => ({ name: each.name, probability: each.share })) ?? [],
+    fits: !image.labels || image.label !== null,
     boxes: image.boxes ?? [],
     masks: await Promise.all(
       masks.map(async (mask, k) => ({

@@ -10,6 +10,7 @@ import tyro
 from tapetum.app.track import MODEL
 from tapetum.app.verb import File, Listener, verb
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.hub.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class ServeOptions:
     """Address to listen at; 0.0.0.0 lets other machines in, over a connection that is not encrypted."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = MODEL
     """What tracks: name of weights (see: tapetum weights list), or a file of them."""
+    words: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
+    """What compares frames with labels of your own: the name of an encoder of images and words (see: tapetum weights list), or
+    a folder of one as it is published; by default the best that is on this machine."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     upload_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 4096
@@ -40,6 +44,8 @@ class ServeOptions:
         """Raise BadInput for what cannot be served."""
         if not Path(self.folder).is_dir():
             raise BadInput(f"there is no folder {self.folder}; give one with videos or images")
+        if self.words is not None and not Path(self.words).is_dir():
+            resolve(self.words, "classify")
         if not 0 <= self.port <= 65535:
             raise BadInput(f"--port is {self.port}; give a number from 0 to 65535")
         for name, least in (("upload_mib", 0), ("jobs", 1)):
@@ -71,6 +77,7 @@ def serve(options: ServeOptions, listener: Listener) -> None:
             host=options.host,
             port=port,
             model=options.model,
+            words=options.words,
             device=options.device,
             upload_bytes=options.upload_mib << 20,
             jobs_at_once=options.jobs,

@@ -26,10 +26,15 @@ def is_here(name: str) -> bool:
     return True
 
 
-def installed_word_model() -> str | None:
-    """Find the encoder of images and words that is on this machine; of several, the best by zero-shot accuracy."""
+def installed_word_models() -> list[str]:
+    """List the encoders of images and words that are on this machine, the best by zero-shot accuracy first."""
     here = [weights for weights in word_models() if is_here(weights.name)]
-    return max(here, key=_score).name if here else None
+    return [weights.name for weights in sorted(here, key=_score, reverse=True)]
+
+
+def installed_word_model() -> str | None:
+    """Find the best encoder of images and words that is on this machine."""
+    return next(iter(installed_word_models()), None)
 
 
 def _score(weights: Weights) -> float:

@@ -190,6 +190,8 @@ def test_a_port_that_is_taken_is_said_in_one_line(run: Run, tmp_path: Path) -> N
         ((".", "--port", 70000), "--port is 70000"),
         ((".", "--jobs", 0), "--jobs is 0"),
         ((".", "--upload-mib", -1), "--upload-mib is -1"),
+        ((".", "--words", "no-such-model"), "no-such-model"),
+        ((".", "--words", "tapir-nano"), "tapir-nano is for tapetum"),
     ],
 )
 def test_what_cannot_be_served(run: Run, words: tuple[Any, ...], message: str) -> None:

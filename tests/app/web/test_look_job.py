@@ -12,12 +12,16 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from support.web_page import error_of, finished, ok, serving
+import tapetum
+from support.encoder_folders import siglip2
+from support.web_page import error_of, finished, first_item, ok, serving
 from tapetum.account.ledger import Ledger
+from tapetum.app.classify_labels import LabelsFitted
 from tapetum.app.replies import ImageReplies, ImageReply
 from tapetum.app.verb import Listener
 from tapetum.app.web import look_job
 from tapetum.types import Answer, Boxes, Masks
+from tapetum.video import open_video
 
 
 def look(page: TestClient, item: str, **content: Any) -> Any:
@@ -65,6 +69,36 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
         np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
     [reply] = made["result"]["images"]
     assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
+
+
+@pytest.mark.slow
+def test_a_frame_is_compared_with_labels_as_on_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """By an encoder in the layout of its publishers, of which the page knows the name of its folder alone."""
+    tower, lines = tmp_path / "tower", folder / "lines.txt"
+    siglip2(tower)
+    lines.write_text("secret\n")
+    labels = ["a cat", "an owl", str(lines)]
+    with serving(folder, words=str(tower)) as page:
+        item = first_item(page)
+        assert ok(page.get("/api/models"))["words"][0]["name"] == "tower"
+        job = look(page, item, verb="classify", frame=2, labels=labels, model="tower")
+        assert job["state"] == "done", job
+        [image] = job["result"]["images"]
+        assert str(tmp_path) not in job["model"]
+        assert "tower" in error_of(page.post(f"{item}/look", json={"verb": "classify", "labels": labels, "model": "x"}), 400)
+    frame = open_video(folder / "clip.mp4")[2]
+    same = tapetum.classify([frame], labels=tuple(labels), model=str(tower))
+    assert isinstance(same, LabelsFitted)
+    assert [each["name"] for each in image["labels"]] == list(same.images[0].names)
+    np.testing.assert_allclose([each["share"] for each in image["labels"]], same.images[0].shares, atol=1e-6)
+    alone = look_job._fit(frame, {"labels": [str(lines)], "loads": str(tower), "model": "tower"}, Listener())["result"]
+    assert [each["name"] for each in alone["images"][0]["labels"]] == [str(lines)]  # a label is no file of labels
+
+
+def test_labels_need_a_model_that_reads_words(monkeypatch: pytest.MonkeyPatch, page: TestClient, item: str) -> None:
+    monkeypatch.setattr("tapetum.app.web.models.installed_word_models", list)
+    refused = page.post(f"{item}/look", json={"verb": "classify", "labels": ["a cat"]})
+    assert "run: tapetum weights fetch" in error_of(refused, 400)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import FILE, HIDDEN, Database
 from tapetum.app.web.items import Item, Items
-from tapetum.app.web.models import answer_models, choose
+from tapetum.app.web.models import answer_models, choose, label_models
+from tapetum.app.word_models import fetch_command
 from tapetum.video import open_video
 
 VERBS = ("ask", "caption", "detect", "segment", "classify")
 _LONGEST = 10_000
 _MOST_LABELS = 1000
+_SHOWN = 10
+"""Labels of an answer, the best."""
 _SCENES = (
     "paligemma-nano: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
     "photographs it can say little"
@@ -25,8 +28,11 @@ _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, too
 _WORDS = "{}: compares the image with the labels; a share says which label fits best, not that it is right"
 
 
-def read_look(content: dict[str, Any], item: Item) -> dict[str, Any]:
-    """Check a question that was sent: verb, frame, text, labels. Raises Refused with 400 for what it cannot be."""
+def read_look(content: dict[str, Any], item: Item, words: str | None = None) -> dict[str, Any]:
+    """Check a question that was sent: verb, frame, text, labels, model. Raises Refused with 400 for what it cannot be.
+
+    `words` is an encoder of images and words that the server was given, beside those of this machine.
+    """
     verb, frame, text = content.get("verb"), content.get("frame", 0), content.get("text", "")
     labels = content.get("labels") or []
     if verb not in VERBS:
@@ -39,9 +45,17 @@ def read_look(content: dict[str, Any], item: Item) -> dict[str, Any]:
         raise Refused(400, f"{verb} needs a text: {'a question' if verb == 'ask' else 'what to look for'}")
     if not isinstance(labels, list) or len(labels) > _MOST_LABELS or not all(isinstance(each, str) for each in labels):
         raise Refused(400, f"labels are no list of at most {_MOST_LABELS} texts; give such a list")
-    model = None if verb == "classify" or not content.get("model") else choose(content["model"], answer_models())
     labels = [each for each in labels if each.strip()]
-    return {"verb": verb, "frame": frame, "text": text, "labels": labels, "model": model}
+    model, loads = None, None
+    if labels and verb == "classify":
+        models = label_models(words)
+        if not models:
+            raise Refused(400, f"no model of this machine compares images with labels of your own; {fetch_command()}")
+        model = choose(content.get("model"), list(models))
+        loads = models[model]
+    elif verb != "classify" and content.get("model"):
+        model = choose(content["model"], answer_models())
+    return {"verb": verb, "frame": frame, "text": text, "labels": labels, "model": model, "loads": loads}
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
@@ -55,7 +69,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     with open_video(item.path) as video:
         image = video[settings["frame"]]
     if settings["verb"] == "classify":
-        return _classify(image, settings["labels"], listener)
+        return _fit(image, settings, listener) if settings["labels"] else _classify(image, listener)
     model = settings.get("model") or MODEL
     replies = _replies(settings["verb"], image, settings["text"], model, listener)
     content = replies.as_json()
@@ -75,13 +89,21 @@ def _replies(verb: str, image: Any, text: str, model: str, listener: Listener) -
     return segment.segment.run(segment.SegmentOptions((image,), text, model=model), listener)
 
 
-def _classify(image: Any, labels: list[str], listener: Listener) -> dict[str, Any]:
+def _classify(image: Any, listener: Listener) -> dict[str, Any]:
     from tapetum.app import classify
-    from tapetum.app.word_models import installed_word_model
 
-    made = classify.classify.run(classify.ClassifyOptions((image,), labels=tuple(labels)), listener)
-    model = _WORDS.format(installed_word_model()) if labels else _IMAGENET.format(classify.DEFAULT)
-    return {"result": made.as_json(), "model": model}
+    made = classify.classify.run(classify.ClassifyOptions((image,)), listener)
+    return {"result": made.as_json(), "model": _IMAGENET.format(classify.DEFAULT)}
+
+
+def _fit(image: Any, settings: dict[str, Any], listener: Listener) -> dict[str, Any]:
+    """Compare a frame with labels, as `tapetum classify --labels` does, but that a label never names a file of labels."""
+    from tapetum.app.classify_labels import chosen_templates, fit_labels
+    from tapetum.transfer.zero_shot import check_labels
+
+    labels, templates = check_labels(settings["labels"], _MOST_LABELS), chosen_templates("photo", ())
+    made = fit_labels(settings["loads"], [("frame", image)], labels, templates, "auto", _SHOWN, listener)
+    return {"result": {**made.as_json(), "model": settings["model"]}, "model": _WORDS.format(settings["model"])}
 
 
 def _as_png(mask: Any) -> str:

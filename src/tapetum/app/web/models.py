@@ -1,5 +1,6 @@
 """Models of this machine that the page offers: what each can, what it does not know, and what a user may fetch in its place."""
 
+from pathlib import Path
 from typing import Any
 
 from tapetum.app.classify import DEFAULT as CLASSIFIER
@@ -7,7 +8,7 @@ from tapetum.app.media_model import better_model, default_model
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.see_settings import MODEL
 from tapetum.app.web.answers import Refused
-from tapetum.app.word_models import fetch_command, installed_word_model, is_here
+from tapetum.app.word_models import fetch_command, installed_word_models, is_here
 from tapetum.hub.registry import known
 
 
@@ -22,6 +23,15 @@ def answer_models() -> list[str]:
     """List the names of models on this machine that answer questions about images, the default first."""
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
     return sorted(names, key=lambda name: name != MODEL)
+
+
+def label_models(given: str | None = None) -> dict[str, str]:
+    """Find what compares images with labels: one that was given, a name or a folder, and those of this machine, the best first.
+
+    The names that the page shows, and what each stands for: of a folder only its own name is shown.
+    """
+    first = {} if given is None else {given if given in known() else Path(given).resolve().name: given}
+    return first | {name: name for name in installed_word_models() if name != given}
 
 
 def reads_words(name: str) -> bool:
@@ -47,17 +57,17 @@ def choose(name: Any, names: list[str]) -> str:
     return str(name)
 
 
-def describe_models() -> dict[str, Any]:
+def describe_models(words: str | None = None) -> dict[str, Any]:
     """Describe the models for the page, by what they are for: a list of name and remarks each, the default first.
 
-    `missing` says of some uses how a model is got, should there be none.
+    `words` is an encoder of images and words that was given. `missing` says of some uses how a model is got, should there be
+    none.
     """
-    words = installed_word_model()
     lists = {
         "search": search_models(),
         "answer": answer_models(),
         "classify": [CLASSIFIER] if is_here(CLASSIFIER) else [],
-        "words": [words] if words else [],
+        "words": list(label_models(words)),
     }
     described: dict[str, Any] = {
         use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]

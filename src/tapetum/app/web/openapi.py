@@ -79,7 +79,7 @@ _EDIT: Schema = {
         _edit("clear", {}),
     ]
 }
-_LOOK = _object({"verb": {"enum": list(VERBS)}}, frame=_FRAME, text=_TEXT, labels=_list(_TEXT))
+_LOOK = _object({"verb": {"enum": list(VERBS)}}, frame=_FRAME, text=_TEXT, labels=_list(_TEXT), model=_TEXT)
 
 
 def _parameter(name: str, schema: Schema, place: str = "query") -> Schema:

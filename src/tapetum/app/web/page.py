@@ -22,7 +22,7 @@ from tapetum.app.web.items import Item, Items
 from tapetum.app.web.job_requests import BUSY, read_job
 from tapetum.app.web.jobs import FINAL, Jobs
 from tapetum.app.web.look_job import read_look
-from tapetum.app.web.models import describe_models
+from tapetum.app.web.models import describe_models, label_models
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.runs import Runs
 from tapetum.app.web.search import Search
@@ -41,9 +41,11 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 class Page:
     """What the server knows and does; each method answers requests to one address."""
 
-    def __init__(self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int):
+    def __init__(
+        self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
+    ):
         self.folder, self.place = folder, folder / HIDDEN
-        self.model, self.device, self.upload_bytes = model, device, upload_bytes
+        self.model, self.words, self.device, self.upload_bytes = model, words, device, upload_bytes
         self.place.mkdir(exist_ok=True)
         self._only = open(self.place / "server.lock", "wb")  # noqa: SIM115  # held as long as the server lives
         try:
@@ -94,11 +96,11 @@ class Page:
         """Describe the folder."""
         from tapetum.app.classify import DEFAULT
         from tapetum.app.see_settings import MODEL
-        from tapetum.app.word_models import installed_word_model, is_here
+        from tapetum.app.word_models import is_here
 
         models = {
             "track": self.model,
-            "words": installed_word_model(),
+            "words": next(iter(label_models(self.words)), None),
             "classify": DEFAULT if is_here(DEFAULT) else None,
             "answer": MODEL,
         }
@@ -169,7 +171,7 @@ class Page:
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         """Begin to ask a model about a frame."""
         item = self._item(request)
-        return self.jobs.submit("look", item.id, **read_look(content, item))
+        return self.jobs.submit("look", item.id, **read_look(content, item, self.words))
 
     def job(self, request: Request) -> dict[str, Any]:
         """Describe a job, with its result if it is done."""
@@ -235,7 +237,7 @@ class Page:
 
     def models(self, request: Request) -> dict[str, Any]:
         """List the models of this machine, by what they are for."""
-        models = describe_models()
+        models = describe_models(self.words)
         order = self.searching.models()
         return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
 

@@ -60,6 +60,7 @@ def make_app(
     host: str = "127.0.0.1",
     port: int = 8765,
     model: str = "tapir-nano",
+    words: str | None = None,
     device: str | None = None,
     upload_bytes: int = UPLOAD_BYTES,
     jobs_at_once: int = AT_ONCE,
@@ -70,7 +71,7 @@ def make_app(
     """
     folder = Path(folder).resolve()
     try:
-        page = Page(folder, model, device, upload_bytes, jobs_at_once)
+        page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
     except OSError as error:
         raise BadInput(f"cannot write into {folder} ({error.strerror}); choose a folder that can be written") from error
 
