@@ -191,12 +191,13 @@ def test_checkpoints_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         config = replace(CONFIG, checkpoint_folder=place)
         fit(Restore(), replace(config, max_minutes=0), tmp_path / "a")
         write_at(f"{place}/step_00000009/part-00000.safetensors", b"half")  # cut off: it has no manifest
+        write_at(f"{place}/step_00000008/notes.txt", b"of the user")
         done = fit(Restore(), config, tmp_path / "a")
         assert "goes on after step 1 of 6, from step_00000001" in capsys.readouterr().err
         assert done.checkpoint == f"{place}/step_00000006"
         files = [file.address.removeprefix(f"{place}/") for file in list_files(place)]
         own = "manifest.json", "part-00000.safetensors", "state.json"
-        assert files == [f"step_0000000{step}/{name}" for step in (4, 6) for name in own]
+        assert files == [*(f"step_0000000{step}/{name}" for step in (4, 6) for name in own), "step_00000008/notes.txt"]
         unbroken = fit(Restore(), CONFIG, tmp_path / "unbroken")
         for name in ("model", "ema"):
             first, second = (result.weights / f"{name}.safetensors" for result in (done, unbroken))
@@ -208,4 +209,4 @@ def test_checkpoints_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert "goes on after step 4 of 6" in said
         with reader_alone(monkeypatch), pytest.raises(BadInput, match=r"^s3://bucket/runs/a/trial may not be written with"):
             fit(Restore(), config, tmp_path / "c")
-        assert len(list_files(place)) == 6
+        assert len(list_files(place)) == 7

@@ -22,6 +22,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -223,7 +224,7 @@ def prune(parent: Place, keep_last: int, keep_every: int) -> None:
         for name in [name for name, complete in _folders_at(parent).items() if not complete]:
             discard(join_address(parent, name))
     else:
-        for folder in parent.glob("tmp-*"):
+        for folder in parent.glob("tmp-*step_*"):
             discard(folder)
 
 
@@ -254,11 +255,11 @@ def write_json(folder: Place, name: str, content: Mapping[str, Any]) -> dict[str
 
 
 def _folders_at(address: str) -> dict[str, bool]:
-    """The folders of checkpoints at an address, oldest first, and whether each has its manifest."""
+    """The folders at an address with parts of checkpoints, oldest first, and whether each has its manifest."""
     folders: dict[str, bool] = {}
     for file in list_files(address):
         name, _, rest = file.address.removeprefix(address.rstrip("/") + "/").partition("/")
-        if _is_name(name):
+        if _is_name(name) and (rest == MANIFEST or fnmatch(rest, "part-*.safetensors")):
             folders[name] = folders.get(name, False) or rest == MANIFEST
     return dict(sorted(folders.items(), key=lambda item: step_of(item[0])))
 
