@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "sim"
@@ -107,7 +107,7 @@ class Generator(torch.Generator):
     def __new__(cls, device: Any = "cpu") -> "Generator":
         """Make one; torch itself cannot, for a device that is registered from Python."""
         simulated = torch.device(device).type == NAME
-        self = super().__new__(cls, "cpu" if simulated else device)
+        self = super().__new__(cls, "cpu" if simulated else device)  # pyright: ignore[reportCallIssue]
         self.simulated = simulated
         return self
 
@@ -249,7 +249,7 @@ def _given(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> Any:
 
 
 def _leaves(tree: Any) -> list[Any]:
-    return torch.utils._pytree.tree_leaves(tree)
+    return tree_leaves(tree)
 
 
 def _selects_by_mask(name: str, args: Any) -> bool:

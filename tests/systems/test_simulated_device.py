@@ -196,7 +196,7 @@ def test_an_adapted_encoder_is_proved_and_its_policy_acts(tmp_path: Path) -> Non
     from tapetum.train.launch_config import Launch
 
     RUNS["adapters, policy"](tmp_path, Launch(out=tmp_path / "run", workers=0, threads=1, device="sim"))
-    policy = load_headed(next((tmp_path / "run").glob("*.safetensors")))
+    policy: Any = load_headed(next((tmp_path / "run").glob("*.safetensors")))
     assert policy.trunk.verify().now == policy.trunk.verify().before
     policy.to("sim")
     assert np.isfinite(roll(ReachWorld(pixels=16, horizon=3), policy.act, 0).actions).all()

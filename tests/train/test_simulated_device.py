@@ -39,7 +39,7 @@ def counts_of_steps() -> list[Any]:
             counts.append(waits)
         return record
 
-    loop._Run._step = counted
+    loop._Run._step = counted  # pyright: ignore[reportAttributeAccessIssue]
     return counts
 
 

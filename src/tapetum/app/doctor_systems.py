@@ -100,7 +100,8 @@ def _pretraining() -> Work:
         """The gradient of SimCLR's loss."""
         network.to(device).zero_grad()
         with torch.enable_grad():
-            nt_xent(*network(views.to(device)).pooled.chunk(2), 5.0).backward()
+            first, second = network(views.to(device)).pooled.chunk(2)
+        nt_xent(first, second, 5.0).backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
     return learn

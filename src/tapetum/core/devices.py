@@ -178,9 +178,10 @@ def full_precision() -> Iterator[None]:
     """
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
-        for kind in _kinds(torch) if torch is not None else ():
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch is not None:
+            for kind in _kinds(torch):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
