@@ -87,7 +87,8 @@ def dino_vit_large() -> Job:
     loss, parts = step_on_meta(run, 2)
     networks = list(parts.values())
     units = record_units(networks, [block for network in networks for block in repeated_blocks(network)], loss)
-    flops, config = account_step(run, 2), run.architecture.config
+    flops = account_step(run, 2)
+    config: Any = run.architecture.config
     bytes_per_token = encoder_block_bytes(config.width, config.mlp_width, config.heads)
     tokens = [(side // config.patch) ** 2 + 1 for side in run.views]
     student = sum(p.numel() for name, part in parts.items() if name != "teacher" for p in part.parameters())

@@ -173,12 +173,13 @@ class Report:
             self.loggers.write(record)
         self.ticker.tick(record["step"], record["loss"])
         if time.perf_counter() - self._ledger_written > LEDGER_SECONDS:
-            self.write_ledger()
+            with suppress(OSError):  # of a full disk the log or the next checkpoint tells
+                self.write_ledger()
 
     def write_ledger(self) -> None:
         """Save the ledger as of now."""
-        self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
         self._ledger_written = time.perf_counter()
+        self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
 
     def __enter__(self) -> "Report":
         return self

@@ -44,8 +44,8 @@ def record_units(networks: Sequence[nn.Module], blocks: Sequence[nn.Module], los
     in_vain = [before for (before, learnt), (_, learns) in pairwise(calls) if learns and not learnt]
     inside = {id(p) for block in blocks for p in block.parameters()}
     units = [
-        Unit(
-            **_shapes(list(block.parameters())),
+        _unit(
+            list(block.parameters()),
             forwards=sum(called == number for called, _ in calls),
             backwards=sum(called == number for called, learns in calls if learns),
             in_vain=in_vain.count(number),
@@ -53,11 +53,11 @@ def record_units(networks: Sequence[nn.Module], blocks: Sequence[nn.Module], los
         for number, block in enumerate(blocks)
     ]
     rest = [p for network in networks for p in network.parameters() if id(p) not in inside]
-    return [*units, Unit(**_shapes(rest), outermost=True)]
+    return [*units, _unit(rest, outermost=True)]
 
 
-def _shapes(parameters: Sequence[nn.Parameter]) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Shapes of the weights, each once; single numbers are not sharded."""
+def _unit(parameters: Sequence[nn.Parameter], **calls: Any) -> Unit:
+    """Make the unit of weights, each once; single numbers are not sharded."""
     once = {id(p): p for p in parameters if p.dim() > 0}.values()
     learning = tuple(tuple(p.shape) for p in once if p.requires_grad)
-    return {"shapes": tuple(tuple(p.shape) for p in once), "learning": learning}
+    return Unit(shapes=tuple(tuple(p.shape) for p in once), learning=learning, **calls)
