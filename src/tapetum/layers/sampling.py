@@ -15,7 +15,7 @@ from torch import Tensor
 from tapetum.core.devices import send_to_device
 
 
-def constant(numbers: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def constant(numbers: Sequence[float] | Sequence[Sequence[float]], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Put numbers on the device of `like`, for which the host does not wait, in its type unless another is given.
 
     >>> constant([1, 2], torch.zeros(3))

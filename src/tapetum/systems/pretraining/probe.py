@@ -40,9 +40,10 @@ def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
 
 def probe_place(run: "ImageRun") -> str:
     """Find where the scored images of a run are. Raises BadInput where `probe_data` must say it, or is no path."""
-    if not run.probe_data and len(run.data) > 1:
-        raise BadInput(f"--probe-every scores on one data set, and --data names {len(run.data)}; say which with --probe-data")
-    place = run.probe_data or run.data[0]
+    places = (run.probe_data,) if run.probe_data else run.data
+    if len(places) != 1:
+        raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
+    place = places[0]
     if is_address(place):
         raise BadInput(f"--probe-every reads from the disk, and {place} is an address; give a folder with --probe-data")
     return place
