@@ -64,6 +64,7 @@ for _method in ("supervised", "clip", "simclr", "byol", "dino"):
 for _method in ("clip", "dino", "mae"):
     RUNS[f"{_method}, ViT"] = _pretrain(_method, vit=True)
 RUNS["simclr, LARS, accumulated"] = _pretrain("simclr", optimizer="lars", micro_batch=4)
+RUNS["simclr, device augmentation"] = _pretrain("simclr", device_augmentation=True)
 
 
 @_recipe("odin")

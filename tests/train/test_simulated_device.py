@@ -20,6 +20,7 @@ masks in each of two views; BootsTAP, in each of two micro-batches here, polishe
 where the first pass is sure."""
 AS_ON_THE_CPU = (
     *("supervised, ResNet", "clip, ViT", "simclr, LARS, accumulated", "byol, ResNet", "dino, ViT", "mae, ViT"),
+    "simclr, device augmentation",
     *("odin", "recall", "hip, masked", "hip, classes", "localiser"),
 )
 """Recipes of seconds, which are run on the CPU too."""

@@ -46,6 +46,16 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(data: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_views_that_the_device_finishes_are_those_of_the_workers(data: Path, tmp_path: Path) -> None:
+    run = tiny("dino", data, steps=2)
+    ours = pretrain(run, launch(tmp_path / "workers"), lambda text: None)
+    theirs = pretrain(replace(run, device_augmentation=True), launch(tmp_path / "device", workers=1), lambda text: None)
+    assert ours is not None
+    assert theirs is not None
+    assert ours.encoder.read_bytes() == theirs.encoder.read_bytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kept"), [("dino", "teacher"), ("byol", "model"), ("mae", "model")])
 def test_the_encoder_is_the_one_that_the_paper_evaluates(method, kept: str, data: Path, tmp_path: Path) -> None:
     made = pretrain(tiny(method, data, steps=2), launch(tmp_path), lambda text: None)

@@ -1,10 +1,13 @@
 """Views of batches of images, as tensors that a network takes: crops, colours, blur and solarising.
 
 The arithmetic of colours is torchvision's (`transforms.functional`, on float tensors), to which every function here is equal.
+Crops are cut and resized on the CPU; all that follows may be done on the device that trains (`Views.crops`, `Views.finish`),
+with the same draws and so the same views but for rounding.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from tapetum.core.devices import send_to_device
 from tapetum.data.views.config import View
 from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, NEUTRAL, SATURATION, ViewParameters, draw
 
@@ -38,13 +42,31 @@ class Views:
 
     def __call__(self, images: Sequence[Image], numbers: Sequence[int]) -> list[Float32[Tensor, "b 3 s s"]]:
         """Make every view of the images (red, green, blue; 0..255; of any sizes), which are samples `numbers`."""
+        return self.finish(self.crops(images, numbers))
+
+    def crops(self, images: Sequence[Image], numbers: Sequence[int]) -> "list[ImageCrops]":
+        """Cut the crop of every view of the images, on the CPU, and draw what `finish` is to do with it."""
         sizes = [(image.shape[0], image.shape[1]) for image in images]
+        drawn = [draw(view, sizes, self.seed, _PURPOSE + which, numbers) for which, view in enumerate(self.views)]
+        return [ImageCrops(crop(images, draws, view), draws) for view, draws in zip(self.views, drawn, strict=True)]
+
+    def finish(self, crops: "Sequence[ImageCrops]") -> list[Float32[Tensor, "b 3 s s"]]:
+        """Change colours, blur and normalise crops on the device where they are, for which the host does not wait."""
         made = []
-        for which, view in enumerate(self.views):
-            drawn = draw(view, sizes, self.seed, _PURPOSE + which, numbers)
-            x = recolour(crop(images, drawn, view).contiguous().float().div_(255), drawn, blur_radius(view.sigma[1]))
-            made.append(x.sub_(self.mean).div_(self.std))
+        for view, each in zip(self.views, crops, strict=True):
+            x = recolour(each.images.contiguous().float().div_(255), each.drawn, blur_radius(view.sigma[1]))
+            mean, std = (send_to_device(value, x.device) for value in (self.mean, self.std))
+            made.append(x.sub_(mean).div_(std))
         return made
+
+
+@dataclass(frozen=True)
+class ImageCrops:
+    """ImageCrops of one view of a batch, whose colours are still those of the images."""
+
+    images: UInt8[Tensor, "b 3 s s"]
+    drawn: ViewParameters
+    """On the host, wherever the images are."""
 
 
 def crop(images: Sequence[Image], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
@@ -146,8 +168,8 @@ _JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: 
 
 
 def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
-    """Apply to each image the colours drawn for it, in place: as many images at a time as the processor's cache holds."""
-    together = max(1, _CACHED // images[0].numel())
+    """Apply to each image the colours drawn for it, in place: as many images at a time as a processor's cache holds."""
+    together = max(1, _CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)
     for start in range(0, len(images), together):
         part = slice(start, start + together)
         _recolour(images[part], drawn.of(part), radius)
@@ -155,7 +177,9 @@ def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
 
 
 def _recolour(images: Images, drawn: ViewParameters, radius: int) -> None:
-    factors, sigma = (torch.from_numpy(numbers).to(images.dtype) for numbers in (drawn.factors, drawn.sigma))
+    factors, sigma = (
+        send_to_device(torch.from_numpy(numbers).to(images.dtype), images.device) for numbers in (drawn.factors, drawn.sigma)
+    )
     for place in range(4):
         for kind, change in _JITTER.items():
             rows = drawn.jittered & (drawn.order[:, place] == kind) & (drawn.factors[:, kind] != NEUTRAL[kind])
@@ -167,8 +191,9 @@ def _recolour(images: Images, drawn: ViewParameters, radius: int) -> None:
 
 def _at(images: Images, where: np.ndarray, change: Callable[..., Tensor], *numbers: Tensor) -> None:
     """Change the images at True."""
-    rows = torch.from_numpy(where.nonzero()[0])
-    if len(rows):
+    chosen = where.nonzero()[0]
+    if len(chosen):
+        rows = send_to_device(torch.from_numpy(chosen), images.device)
         images[rows] = change(images[rows], *(each[rows] for each in numbers))
 
 

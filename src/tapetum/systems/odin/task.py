@@ -64,6 +64,11 @@ class OdinTask(PretrainTask):
         """List BYOL's two views, with which DetCon's agree."""
         return byol(self.run.size)
 
+    @property
+    def device_augmentation(self) -> bool:
+        """Views are finished by the workers: masks are discovered in one without colours, which is made beside them."""
+        return False
+
     def learner(self, encoder: Encoder) -> nn.Module:
         """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)

@@ -127,6 +127,9 @@ class PretrainRun(ImageRun):
     """One of the six, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
     preset: Preset = "small"
     """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
+    device_augmentation: bool = False
+    """Change colours, blur and normalise on the device that trains instead of in the workers, which crop alone: the same views
+    but for rounding, and a quarter of the bytes on the way."""
     supervised: Supervised = field(default_factory=Supervised)
     """Settings of supervised."""
     clip: Clip = field(default_factory=Clip)

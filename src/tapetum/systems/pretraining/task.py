@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.views import View, Views
+from tapetum.data.views.make import ImageCrops
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.data import ImageSource, NoImages, ShuffledImages, TrainingImage
 from tapetum.systems.pretraining.heads import feature_std
@@ -38,7 +39,7 @@ _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
 PROBE = "probe_every", "probe_data", "probe_images"
 """Fields of a run that say how the encoder is scored on the way."""
-_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", *PROBE
+_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", *PROBE
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 
@@ -108,18 +109,33 @@ class PretrainTask(Task):
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
         """Make the views of a micro-batch, and what is known of its images."""
-        preprocessing = self.run.architecture.preprocessing
-        make_views = Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
         numbers, indices = [item.number for item in items], [item.index for item in items]
-        views = make_views([item.image for item in items], numbers)
-        if self._convolutional:
-            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-        batch: dict[str, Any] = {"views": views, "number": tuple(numbers)}
+        crops = self._make_views.crops([item.image for item in items], numbers)
+        batch: dict[str, Any] = {"views": crops, "number": tuple(numbers)}
+        if not self.device_augmentation:
+            batch["views"] = self._finished(crops)
         batch["damaged"] = tuple(k for item in items for k in item.damaged)
         return batch | self.labels(np.array(indices))
 
+    @property
+    def device_augmentation(self) -> bool:
+        """Check whether views are finished on the device that trains."""
+        return self.run.device_augmentation
+
+    @property
+    def _make_views(self) -> Views:
+        preprocessing = self.run.architecture.preprocessing
+        return Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
+
+    def _finished(self, crops: Sequence[ImageCrops]) -> list[Tensor]:
+        """Views of crops, in the layout that the network computes in."""
+        views = self._make_views.finish(crops)
+        return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
+
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
+        if self.device_augmentation:
+            batch = {**batch, "views": self._finished(batch["views"])}
         loss, features, metrics = self.method_loss(model, batch, context)
         self._images = len(features)
         for k in batch["damaged"]:

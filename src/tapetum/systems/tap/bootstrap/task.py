@@ -139,7 +139,7 @@ class BootstrapTask(TrackingTask):
 
 def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
     """A student's estimates, in pixels of the clean clip."""
-    back = torch.linalg.inv(maps)
+    back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
 
     def clean(estimate: TrackEstimate) -> TrackEstimate:
         return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
