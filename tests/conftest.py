@@ -6,7 +6,6 @@ import pickle
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -134,13 +133,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def interrupts_as_before() -> Iterator[None]:
-    """Let Ctrl-C be what it was after a test that leaves it otherwise, which a warning names.
+    """A test leaves Ctrl-C as it was: a later one that presses it would end the whole process, and be blamed.
 
-    A later test that presses it would end the whole process, and be blamed.
+    `main()` without arguments leaves it to the system, as it is the last that a process does.
     """
     yield
     handler, status = signal.getsignal(signal.SIGINT), Path("/proc/self/status")
     caught = not status.exists() or int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (signal.SIGINT - 1) & 1
     if handler is not signal.default_int_handler or not caught:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        warnings.warn(f"the test leaves Ctrl-C to {handler if caught else 'the system'}", stacklevel=1)
+        pytest.fail(f"the test leaves Ctrl-C to {handler if caught else 'the system'}")

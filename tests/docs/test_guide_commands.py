@@ -34,6 +34,7 @@ NOT_HERE = {
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/app/shell/test_export.py",
     r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
+    r"WORKSPACE": "a workspace of the VOT toolkit; tests/bench/test_votsp.py",
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/app/shell/eval",
     r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/weights/test_convert.py",
     r"^(index|search) .*(s3|https)://": "object storage; tests/app/test_media_files.py",

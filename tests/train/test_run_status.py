@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tapetum.train import Task, TrainConfig, fit
-from tapetum.train.checkpoint import lock_folder
+from tapetum.train.run_folder import lock_folder
 from tapetum.train.run_status import find_runs, is_locked, loss_trend, read_status, read_tail
 
 

@@ -1,6 +1,5 @@
 """Videos and frames through the tracker of TAPNext."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,8 +153,7 @@ def test_commands_take_it_for_videos_and_streams(
     write_video("v.mp4", VIDEO, 10)
 
     def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["tapetum", "track", "v.mp4", "--model", "tiny.safetensors", *words])
-        return main() or 0
+        return main(["track", "v.mp4", "--model", "tiny.safetensors", *words])
 
     points = ["--query", "0,10,12", "--query", "4,50,30"]
     assert run(*points, "--out", "whole") == 0

@@ -65,6 +65,8 @@ class TapNextTracker:
     def __init__(self, model: TapNext):
         """Wrap a network, which is put into evaluation mode."""
         self.model = model.eval()
+        self._checksum: tuple[Any, float] | None = None
+        """Of the weights, and of which."""
 
     @property
     def device(self) -> torch.device:
@@ -203,7 +205,12 @@ class TapNextTracker:
         return replace(stream, state=state, queries=stream.queries[places], ids=tuple(stream.ids[k] for k in places.tolist()))
 
     def _weights(self) -> float:
-        return float(self.model.mask_token.double().sum())
+        """A checksum of the weights, computed anew only where they were changed: the host waits for the device for it."""
+        token = self.model.mask_token
+        version = id(token), token.device, token.dtype, token._version
+        if self._checksum is None or self._checksum[0] != version:
+            self._checksum = version, float(token.double().sum())
+        return self._checksum[1]
 
     def _check_weights(self, stream: TapNextStream) -> None:
         """Raise BadInput for a stream that another tracker started."""
