@@ -101,7 +101,7 @@ def _pretraining() -> Work:
         network.to(device).zero_grad()
         with torch.enable_grad():
             first, second = network(views.to(device)).pooled.chunk(2)
-        nt_xent(first, second, 5.0).backward()
+            nt_xent(first, second, 5.0).backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
     return learn
