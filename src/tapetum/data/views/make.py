@@ -62,7 +62,7 @@ class Views:
 
 @dataclass(frozen=True)
 class ImageCrops:
-    """ImageCrops of one view of a batch, whose colours are still those of the images."""
+    """Crops of one view of a batch, whose colours are still those of the images."""
 
     images: UInt8[Tensor, "b 3 s s"]
     drawn: ViewParameters

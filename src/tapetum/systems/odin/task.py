@@ -66,7 +66,7 @@ class OdinTask(PretrainTask):
 
     @property
     def device_augmentation(self) -> bool:
-        """Views are finished by the workers: masks are discovered in one without colours, which is made beside them."""
+        """Check whether views are finished on the device: never, since masks are found in one that has no colours changed."""
         return False
 
     def learner(self, encoder: Encoder) -> nn.Module:
