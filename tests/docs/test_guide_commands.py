@@ -59,6 +59,9 @@ LITTLE = {
     "n": "1",
     "clips": "2",
     "image-clips": "1",
+    "scenes": "1",
+    "scored": "1",
+    "iterations": "1",
     "rollouts": "1",
     "checks": "1",
     "crop": "64",
@@ -70,7 +73,7 @@ LITTLE = {
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
-MOST = {"size": 64, "seconds": 2, "points": 16}
+MOST = {"size": 64, "seconds": 2, "points": 16, "width": 32}
 """Options that are here at most so large."""
 
 
