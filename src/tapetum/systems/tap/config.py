@@ -108,9 +108,10 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning images."""
-CAUSAL_NANO = replace(NANO, causal=True, iterations=4, refine_at_most=(384, 384), second_pass=False)
+CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
-refines at 256 and 384 pixels, so that the network takes the same time for frames of any size."""
+refines at 256 and 384 pixels, so that the network takes the same time for frames of any size. It has learned with four
+iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
 """Configs by the name that `tapetum.systems.tap.build` takes."""

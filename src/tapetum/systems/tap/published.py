@@ -56,7 +56,7 @@ PUBLISHED = (
     _bundled(
         "causal-tapir-nano",
         "causal-tapir-nano",
-        "dc0d97611a8e6183705905d69aca250811928afb1190d68e7125a65ba070a9bb",
+        "c81cc3f8bc6846ffcb362a241bbe9c3f6154c6136ddb6d90bebc13e960ca191f",
         "small TAPIR for frames one by one, trained on scenes; the default of track --online",
         "the network of arXiv 2306.08637 with a small config",
     ),
