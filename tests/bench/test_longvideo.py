@@ -11,6 +11,7 @@ import torch
 
 import tapetum
 from support.question_sets import write
+from support.wordnet import write_wordnet
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
@@ -204,9 +205,18 @@ def test_texts_of_whole_videos_are_scored(tmp_path: Path, captioner: Path) -> No
     wanted = caption_scores(said, {name: [f"One {name}. Two."] for name in "ab"})
     found = tapetum.evaluate_longvideo(task="activitynet", measure="summaries", data=place, model=captioner).table
     assert (found["rouge_l"], found["cider"]) == (pytest.approx(wanted.rouge_l), pytest.approx(wanted.cider))
-    free = tapetum.evaluate_longvideo(task="nextqa-open", data=place, model=captioner).table
+    how: dict[str, Any] = {"task": "nextqa-open", "data": place, "model": captioner}
+    with pytest.warns(UserWarning, match="without --wordnet DIR there is no WUPS"):
+        free = tapetum.evaluate_longvideo(**how).table
     assert free["questions"] == 1
     assert 0 <= free["rouge_l"] <= 1
+    wordnet = write_wordnet(tmp_path / "wordnet")
+    with pytest.warns(UserWarning, match="there is no .*stopwords.txt, so all words count"):
+        counted = tapetum.evaluate_longvideo(**how, wordnet=wordnet)
+    assert counted.table["DO"].keys() == {"count", "wups_0", "wups_0.9"}
+    assert "wups_0.9" in counted.as_text()
+    write(place, {"stopwords.txt": "what\nis\n"})
+    assert tapetum.evaluate_longvideo(**how, wordnet=wordnet).table["all"]["count"] == 1
 
 
 def test_episodes_are_seen_up_to_where_they_may_be(tmp_path: Path, towers: Path) -> None:
@@ -286,6 +296,7 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
         ({"task": "msrvtt"}, "cannot read"),
         ({"task": "msrvtt", "save_predictions": "x.json"}, "numbers of options"),
         ({"task": "msrvtt", "model": captioner}, "it answers --by likelihood"),
+        ({"wordnet": tmp_path}, "--wordnet is for the words of free answers"),
         ({"task": "diving48", "split": "test"}, "leave --split out"),
     ):
         with pytest.raises(BadInput, match=said):

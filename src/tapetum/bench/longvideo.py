@@ -4,7 +4,7 @@ A video with several questions is encoded once. The file (`Rows`) has a line a q
 evaluation goes on. A blind score is that of the same model, shown grey frames in place of the video's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from tapetum.data.video_language.captions import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
+from tapetum.metrics.wordnet import WordNet
+from tapetum.metrics.wups import THRESHOLDS, answer_wups
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
@@ -193,9 +195,16 @@ def describe(
 
 
 def answer_freely(
-    model: Captioner, questions: Sequence[Question], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
+    model: Captioner,
+    questions: Sequence[Question],
+    rows: Rows,
+    *,
+    wordnet: WordNet | None = None,
+    stop_words: Collection[str] = frozenset(),
+    frame_rate: float = 1.0,
+    progress: Progress = _silent,
 ) -> Table:
-    """Generate answers to questions, and score them: the same words as one that people gave, and ROUGE-L."""
+    """Generate answers to questions, and score them: the same words as one that people gave, ROUGE-L, and WUPS with WordNet."""
     texts: dict[Any, str] = {}
     for done, each in enumerate(questions, 1):
         assert each.video is not None
@@ -210,7 +219,28 @@ def answer_freely(
         progress(done, len(questions))
     exact = [texts[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
     made = caption_scores(texts, {each.key: each.answers for each in questions})
-    return {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+    table: Table = {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+    return table if wordnet is None else table | score_wups(questions, texts, wordnet, stop_words)
+
+
+def score_wups(
+    questions: Sequence[Question], texts: Mapping[Any, str], wordnet: WordNet, stop_words: Collection[str] = frozenset()
+) -> Table:
+    """Compute the mean WUPS of answers at both thresholds, overall and by kind, as NExT-OE's program groups them.
+
+    Numbers (kind DC), and yes or no (DB), count by the same words.
+    """
+    kinds: dict[str, list[tuple[float, ...]]] = {"all": []}
+    for each in questions:
+        exact = each.kind in ("DC", "DB")
+        scores = answer_wups(texts[each.key], each.answers, wordnet, stop_words=stop_words, exact=exact)
+        for kind in ("all", each.kind, f"{each.kind[:1]}*") if each.kind else ("all",):
+            kinds.setdefault(kind, []).append(scores)
+    names = [f"wups_{threshold:g}" for threshold in THRESHOLDS]
+    return {
+        kind: {"count": len(scores), **dict(zip(names, np.mean(scores, 0).tolist(), strict=True))}
+        for kind, scores in kinds.items()
+    }
 
 
 def probe(

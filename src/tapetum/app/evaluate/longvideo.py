@@ -44,6 +44,8 @@ class LongVideoEvalOptions:
     """Look at the first so many questions, clips or videos."""
     blind: bool = True
     """Also score the same model on grey frames, where options are chosen."""
+    wordnet: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of WordNet's index, data and exc files, such as /usr/share/wordnet: free answers get WUPS, too."""
     save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
     """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
@@ -60,6 +62,8 @@ class LongVideoEvalOptions:
             raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
         if self.save_predictions is not None and measure != "options":
             raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
+        if self.wordnet is not None and measure != "free":
+            raise BadInput(f"--wordnet is for the words of free answers, which {measure} has not; leave it out")
         if not Path(self.data).is_dir():
             raise BadInput(f"there is no folder {self.data}; give that of the official files of {self.task}")
 
@@ -127,7 +131,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
         if measure in ("options", "free"):
             questions, missing = _there(benchmark.read(folder, split), options, listener)
             if measure == "free":
-                table = bench.answer_freely(model, questions, rows, **how)
+                table = bench.answer_freely(model, questions, rows, **_words(options, listener), **how)
             else:
                 table = _options(model, questions, rows, options, how)
         elif measure == "classes":
@@ -159,6 +163,25 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
         entries = ((str(k), {"prediction": v, "answer": answers[k]} if of_nextqa else v) for k, v in predictions.items())
         write_mapping(options.save_predictions, entries)
     return option_scores(questions, scores)
+
+
+def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
+    """Read WordNet and the stop words of NExT-OE; the listener hears what is missing."""
+    from tapetum.core.reading import read_text
+    from tapetum.metrics.wordnet import WordNet
+
+    if options.wordnet is None:
+        listener.note("without --wordnet DIR there is no WUPS; Debian's wordnet-base has the files, in /usr/share/wordnet")
+        return {}
+    file = Path(options.data) / "stopwords.txt"
+    try:
+        stop_words = frozenset(read_text(file).split())
+    except FileNotFoundError:
+        listener.note(f"there is no {file}, so all words count; put NExT-OE's own there for its WUPS")
+        stop_words = frozenset()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read {file}: {error}; put NExT-OE's own file there") from error
+    return {"wordnet": WordNet(options.wordnet), "stop_words": stop_words}
 
 
 def _way(model: Any) -> str:
