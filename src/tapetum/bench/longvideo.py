@@ -5,6 +5,7 @@ evaluation goes on. A blind score is that of the same model, shown grey frames i
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from tapetum.bench.longvideo_protocols import PROTOCOLS, Protocol, score_options
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
@@ -27,7 +29,6 @@ from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
     StreamingModel,
-    embed_answers,
     embed_video,
     embed_words,
     encode_video,
@@ -53,10 +54,13 @@ def answer_questions(
     rows: Rows,
     *,
     frame_rate: float = 1.0,
+    protocol: Protocol = PROTOCOLS["papers"],
     blind: bool = True,
     progress: Progress = _silent,
 ) -> dict[Any, dict[str, list[float]]]:
     """Score the options of questions: by similarity with two towers, by likelihood with a captioner.
+
+    `protocol` says how questions are put; frames are spread where it has a number of them, else chosen by `frame_rate`.
 
     Returns, by the key of the question, `scores` of its options, and `blind` ones. Raises BadInput for a video that cannot be
     read.
@@ -71,16 +75,24 @@ def answer_questions(
         stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
         waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
-            view = FrameSelection(frame_rate=frame_rate, stop_s=float(until) if until else None)
+            view = FrameSelection(
+                frame_rate=frame_rate,
+                stop_s=float(until) if until else None,
+                frames=protocol.frames,
+                spread=protocol.frames is not None,
+            )
             with open_video(path) as video:
                 views = {"scores": _encode(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _encode(model, video, FrameSelection(frame_rate=frame_rate, stop_s=view.stop_s, grey=True))
+                    grey[count] = _encode(model, video, replace(view, grey=True))
             if blind:
                 views["blind"] = grey[count]
             for each in waiting:
-                row = {name: _score_options(model, what, each) for name, what in views.items()}
+                row = {
+                    name: score_options(model, encoded, each.question, each.options, protocol)
+                    for name, encoded in views.items()
+                }
                 rows.add(str(each.key), stamps[each.key], row)
         for each in group:
             answers[each.key] = rows.get(str(each.key), stamps[each.key])
@@ -91,12 +103,6 @@ def answer_questions(
 
 def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
     return encode_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
-
-
-def _score_options(model: StreamingModel, encoded: Any, question: Question) -> list[float]:
-    if isinstance(model, Captioner):
-        return model.score_options(encoded, question.question, question.options)
-    return (embed_answers(model, question.question, question.options) @ encoded).tolist()
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
