@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.systems.perception_test.baselines.content import Predictor
+from tapetum.systems.perception_test.predictions import JOINT
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.types import Boxes
 
@@ -113,6 +114,8 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for task, name in models.items():
+        if task in JOINT:
+            raise BadInput(f"{task} has no model; predict {' and '.join(JOINT[task])}, each into a file of its own")
         kind = {"object": "places", "point": "places", "action": "times", "sound": "times"}.get(task, task)
         groups.setdefault((kind, name), []).append(task)
     made = {"places": _places, "times": _times, "mcqa": _options, "grounded": _grounded}

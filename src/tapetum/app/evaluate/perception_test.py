@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores.common import TaskScores
     from tapetum.systems.perception_test.types import AnnotatedVideo
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025), localisation (actions and sounds in one file); several are
+    predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
