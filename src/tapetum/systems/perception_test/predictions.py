@@ -75,7 +75,7 @@ def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping
         if task == part:
             _unknown_classes(predictions, part, predictions.videos, annotations)
         elif task == "localisation":
-            videos = {name: said[part] for name, said in predictions.videos.items() if part in said}
+            videos = {name: parts[part] for name, parts in predictions.videos.items() if part in parts}
             _unknown_classes(predictions, part, videos, annotations)
     predictions.findings += [
         _missing(name) for name, video in annotations.items() if name not in content and has_task(task, video)
